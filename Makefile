@@ -1,0 +1,36 @@
+# make demo: see it work in three minutes. make test: what CI runs. The others serve development.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test check format
+.DEFAULT_GOAL := demo
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+setup: $(VENV)/installed-dev ## the environment for development, with the commit hooks
+	@if [ -d .git ]; then $(BIN)/pre-commit install; fi
+
+demo: $(VENV)/installed ## draw the demo crops, train two small models on them, print the leaderboard
+	$(BIN)/python -m gender_cls.demo
+	$(BIN)/python -m gender_cls.train -m model=custom_cnn,mobilenetv4_small data=demo recipe=scratch model.pretrained=false \
+	    trainer.max_epochs=8
+
+test: $(VENV)/installed-dev check ## ruff, mypy and pytest
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev ## ruff (lint, format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
