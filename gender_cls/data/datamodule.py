@@ -1,0 +1,214 @@
+"""The LightningDataModule: labelled image folders as batches of uint8 pixels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from gender_cls.config import CLASSES, AugmentConfig, Balance, DataConfig, OnCorrupt
+from gender_cls.data.manifest import Manifest
+from gender_cls.data.split import check_splits, identity_or_path
+from gender_cls.data.transforms import build_augmentation, decode, resize
+from gender_cls.errors import GenderClsError
+
+
+class CropDataset(Dataset[tuple[Tensor, int]]):
+    """Crops in the order of a table.
+
+    An item is asked for by its row, or by `(epoch, row)` to have it augmented: the random numbers are a function of
+    seed, epoch and row, so they depend neither on the number of workers nor on where a run was interrupted.
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, root: Path, data: DataConfig, augment: AugmentConfig | None = None, seed: int = 0
+    ) -> None:
+        self.paths = [root / path for path in table["path"]]
+        self.labels = [CLASSES.index(label) for label in table["label"]]
+        self.size = (data.image_size[0], data.image_size[1])
+        self.mode = data.resize_mode
+        self.augmentation = build_augmentation(augment) if augment is not None else None
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
+        """Image (3, H, W) uint8 and index of the label."""
+        epoch, row = key if isinstance(key, tuple) else (None, key)
+        image = resize(decode(self.paths[row]), self.size, self.mode)
+        if epoch is not None and self.augmentation is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derived_seed(self.seed, epoch, row))
+                image = self.augmentation(image)
+        return image, self.labels[row]
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """`(epoch, row)` in an order that is a function of seed and epoch; Lightning calls `set_epoch`.
+
+    With `balanced`, as many rows are drawn with replacement, every label equally often on average.
+    """
+
+    def __init__(self, labels: list[int], seed: int, balanced: bool) -> None:
+        frequency = np.bincount(labels, minlength=len(CLASSES))
+        self.weights = torch.tensor([1 / frequency[label] for label in labels], dtype=torch.float64)
+        self.seed = seed
+        self.balanced = balanced
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+        if self.balanced:
+            order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
+        else:
+            order = torch.randperm(len(self), generator=generator)
+        return ((self.epoch, row) for row in order.tolist())
+
+
+class CropDataModule(LightningDataModule):
+    """Training, validation and test crops of one manifest.
+
+    Batches are `(images (B, 3, H, W) uint8, labels (B,) int64)`; the model normalises on its own device.
+    """
+
+    def __init__(self, manifest: Manifest, data: DataConfig, augment: AugmentConfig, seed: int) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.data = data
+        self.seed = seed
+        self.tables = {
+            split: rows.reset_index(drop=True) for split, rows in manifest.table.groupby("split", sort=False)
+        }
+        self.datasets = {
+            split: CropDataset(rows, manifest.root, data, augment if split == "train" else None, seed)
+            for split, rows in self.tables.items()
+        }
+
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Inverse frequency of each class in train, mean 1 over images; None unless `data.balance=loss`."""
+        if self.data.balance is not Balance.loss:
+            return None
+        labels = self.datasets["train"].labels
+        return [len(labels) / (len(CLASSES) * labels.count(index)) for index in range(len(CLASSES))]
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled and augmented."""
+        dataset = self.datasets["train"]
+        sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
+        # A last batch of one picture would stop BatchNorm.
+        drop_last = len(dataset) > 1 and len(dataset) % self.data.batch_size == 1
+        return self._loader("train", sampler=sampler, drop_last=drop_last)
+
+    def val_dataloader(self) -> DataLoader:
+        """In the order of the manifest."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """In the order of the manifest."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> list[DataLoader]:
+        """Validation, then test: the rows of `predictions.csv`."""
+        return [self.val_dataloader(), self.test_dataloader()]
+
+    def _loader(self, split: str, sampler: Sampler | None = None, drop_last: bool = False) -> DataLoader:
+        return DataLoader(
+            self.datasets[split],
+            batch_size=self.data.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.data.num_workers,
+            persistent_workers=split == "train" and self.data.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def probe_set(self, images: int) -> tuple[Tensor, pd.DataFrame]:
+        """A fixed set of validation crops to explain: labels in equal numbers, different identities first.
+
+        Reads the files directly: iterating a loader would draw from the global random numbers.
+
+        Returns:
+            The crops (N, 3, H, W) uint8 and their rows of the manifest; N is smaller than asked when val is.
+        """
+        table = self.tables["val"]
+        shuffled = table.iloc[np.random.default_rng(self.seed).permutation(len(table))]
+        repeats = shuffled.groupby(identity_or_path(shuffled), sort=False).cumcount()
+        ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
+        chosen: list[int] = []
+        queues = [list(ranked.index[ranked["label"] == label]) for label in CLASSES]
+        while len(chosen) < images and any(queues):
+            chosen.extend(queue.pop(0) for queue in queues if queue)
+        chosen = chosen[:images]
+        return torch.stack([self.datasets["val"][row][0] for row in chosen]), table.iloc[chosen]
+
+
+def derived_seed(*parts: int) -> int:
+    """A well-mixed 64-bit seed from several small numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class _Sizes(Dataset[tuple[int, int] | str]):
+    """(width, height) of each decoded picture, or why it does not decode."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, int] | str:
+        try:
+            _, height, width = decode(self.paths[row]).shape
+        except GenderClsError as error:
+            return str(error)
+        return width, height
+
+
+def drop_unreadable(manifest: Manifest, data: DataConfig) -> tuple[Manifest, pd.DataFrame]:
+    """Decode every image once, so that a broken file shows now and not in the middle of the night.
+
+    Returns:
+        The manifest with the columns `width` and `height` (pixels) added and unreadable images left out, and a table
+        (path, reason) of the latter.
+
+    Raises:
+        GenderClsError: an image cannot be read and `data.on_corrupt` is stop.
+    """
+    table = manifest.table.drop(columns=["width", "height"], errors="ignore")
+    loader = DataLoader(
+        _Sizes([manifest.root / path for path in table["path"]]),
+        batch_size=64,
+        num_workers=data.num_workers,
+        collate_fn=list,
+    )
+    with tqdm(total=len(table), desc="Reading images", unit="img", delay=1) as progress:
+        found: list[tuple[int, int] | str] = []
+        for batch in loader:
+            found.extend(batch)
+            progress.update(len(batch))
+    broken = np.array([isinstance(result, str) for result in found])
+    reasons = [result for result in found if isinstance(result, str)]
+    if reasons and data.on_corrupt is OnCorrupt.stop:
+        raise GenderClsError(
+            f"{len(reasons)} of {len(found)} images cannot be read. The first: {reasons[0]} "
+            "Repair or remove them, or leave them out with data.on_corrupt=drop."
+        )
+    unreadable = pd.DataFrame({"path": table["path"][broken], "reason": reasons})
+    sizes = np.array([result for result in found if not isinstance(result, str)], dtype=int).reshape(-1, 2).astype(str)
+    table = table[~broken].reset_index(drop=True).assign(width=sizes[:, 0], height=sizes[:, 1])
+    check_splits(table)
+    return Manifest(table, manifest.root), unreadable

@@ -1,0 +1,224 @@
+"""Labelled folders or a CSV file -> one checked, sorted table, a row an image."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.config import CLASSES, DataConfig
+from gender_cls.errors import GenderClsError
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SPLIT_ALIASES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+COLUMNS = ("path", "label", "identity", "camera", "split")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of an experiment.
+
+    Attributes:
+        table: a row an image, sorted by path: `path` (posix, relative to `root`), `label` (one of CLASSES), `identity`,
+            `camera` and `split` (strings, empty where unknown), then any further columns, all of them strings.
+        root: the folder that the paths are relative to, absolute.
+    """
+
+    table: pd.DataFrame
+    root: Path
+
+    def to_csv(self) -> str:
+        """The text of `manifest.csv`: the same rows give the same bytes on every machine."""
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `manifest.csv`, in hexadecimal digits."""
+        return hashlib.sha256(self.to_csv().encode()).hexdigest()
+
+
+def read_manifest(data: DataConfig, seed: int) -> Manifest:
+    """Find the images and check them as far as that goes without opening one.
+
+    Raises:
+        GenderClsError: nothing is there, a label is unknown or missing, a file does not exist, the pattern does not
+            fit.
+    """
+    root = Path(data.root).expanduser().resolve() if data.root is not None else None
+    if root is not None and not root.is_dir():
+        raise GenderClsError(f"data.root is no folder: {data.root} (looked for {root}).{_demo_hint(data)}")
+    if data.csv is not None:
+        csv = Path(data.csv).expanduser().resolve()
+        root = root or csv.parent
+        table = _from_csv(csv, data, root)
+    else:
+        assert root is not None, "DataConfig.check asks for one of the two"
+        table = _from_folders(root, data)
+    table = table.sort_values("path", ignore_index=True)
+    if data.pattern is not None:
+        table = _with_pattern(table, data.pattern)
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = ""
+    table = table[[*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]]
+    _check(table, data, root)
+    if data.limit is not None:
+        table = _limited(table, data.limit, seed)
+    return Manifest(table, root)
+
+
+def _demo_hint(data: DataConfig) -> str:
+    return " Draw the demo data first: python -m gender_cls.demo." if "demo_data" in str(data.root) else ""
+
+
+def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
+    """`root/<label>/**` or `root/<split>/<label>/**`."""
+    labels = _label_names(data)
+    by_split = {
+        folder: SPLIT_ALIASES[folder.name.lower()]
+        for folder in _subfolders(root)
+        if folder.name.lower() in SPLIT_ALIASES
+    }
+    if by_split:
+        _refuse_strays(root, by_split, "the folders train, val and test")
+    rows: list[tuple[str, str, str]] = []
+    for parent, split in (by_split or {root: ""}).items():
+        by_label = {
+            folder: labels[folder.name.lower()] for folder in _subfolders(parent) if folder.name.lower() in labels
+        }
+        _refuse_strays(parent, by_label, f"a label ({', '.join(CLASSES)} or an alias under data.aliases)")
+        for folder, label in by_label.items():
+            rows.extend((path.relative_to(root).as_posix(), label, split) for path in _images_below(folder))
+    if not rows:
+        raise GenderClsError(
+            f"There are no images under {root}: expected the folders {' and '.join(CLASSES)} (or an alias under "
+            "data.aliases) with files such as .jpg, .png or .bmp."
+        )
+    return pd.DataFrame(rows, columns=["path", "label", "split"])
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_below(folder: Path) -> Iterable[Path]:
+    for directory, subdirectories, files in os.walk(folder, followlinks=True):
+        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield Path(directory, name)
+
+
+def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
+    """Images in a folder that means nothing would be left out silently."""
+    for folder in set(_subfolders(parent)) - set(known):
+        if any(True for _ in _images_below(folder)):
+            raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
+
+
+def _label_names(data: DataConfig) -> dict[str, str]:
+    """Lower-case alias -> label."""
+    return {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
+
+
+def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
+    if not csv.is_file():
+        raise GenderClsError(f"data.csv is no file: {data.csv} (looked for {csv}).{_demo_hint(data)}")
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise GenderClsError(f"data.csv cannot be read as CSV: {csv}: {error}.") from None
+    for column in ("path", "label"):
+        if column not in table:
+            raise GenderClsError(f"data.csv has no column '{column}': {csv} has {', '.join(table.columns)}.")
+    names = _label_names(data)
+    unknown = sorted(set(table["label"].str.lower()) - set(names))
+    if unknown:
+        raise GenderClsError(
+            f"data.csv holds labels that are neither {' nor '.join(CLASSES)} nor under data.aliases: {_some(unknown)} "
+            f"({csv})."
+        )
+    table["label"] = table["label"].str.lower().map(names)
+    if "split" in table:
+        strange = sorted(set(table["split"].str.lower()) - set(SPLIT_ALIASES) - {""})
+        if strange:
+            raise GenderClsError(f"data.csv has splits other than train, val and test: {_some(strange)} ({csv}).")
+        table["split"] = table["split"].str.lower().map({**SPLIT_ALIASES, "": ""})
+    missing = [path for path in table["path"] if not os.path.isfile(os.path.join(root, path))]
+    if missing:
+        raise GenderClsError(
+            f"data.csv names {len(missing)} files that do not exist under {root}: {_some(missing)}; set data.root to "
+            "the folder that its paths are relative to."
+        )
+    return table
+
+
+def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    """Named groups of `pattern`, searched in each path, become columns."""
+    groups = list(re.compile(pattern).groupindex)
+    found = table["path"].str.extract(pattern)[groups]
+    unmatched = table["path"][found.isna().all(axis=1)]
+    if len(unmatched):
+        raise GenderClsError(
+            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {_some(unmatched)}; pattern: {pattern}"
+        )
+    taken = [group for group in groups if group in ("path", "label", "split")]
+    if taken:
+        raise GenderClsError(
+            f"data.pattern must not name a group '{taken[0]}': use identity, camera or a column of your own."
+        )
+    return table.assign(**{group: found[group].fillna("") for group in groups})
+
+
+def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
+    where = data.csv or root
+    if table.empty:
+        raise GenderClsError(f"There are no images in {where}.")
+    twice = table["path"][table["path"].duplicated()]
+    if len(twice):
+        raise GenderClsError(f"{where} names {len(twice)} images more than once: {_some(twice)}.")
+    for label in CLASSES:
+        if not (table["label"] == label).any():
+            aliases = ", ".join((label, *data.aliases[label]))
+            raise GenderClsError(
+                f"{where} holds one class only: none of its {len(table)} images is {label} (folders or values that "
+                f"would count: {aliases})."
+            )
+    split = table["split"] != ""
+    if split.any() and not split.all():
+        raise GenderClsError(
+            f"{where} gives a split for some images and none for others, such as {_some(table['path'][~split])}."
+        )
+    if split.any() and data.folds is not None:
+        raise GenderClsError(f"data.folds cannot be used with {where}, which comes with its own split.")
+
+
+def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+    """`limit` random rows; labels and splits keep their shares (largest remainders, at least one row each)."""
+    if limit >= len(table):
+        return table
+    strata = table.groupby(["label", "split"], sort=True).indices
+    exact = np.array([len(rows) * limit / len(table) for rows in strata.values()])
+    take = np.maximum(np.floor(exact).astype(int), 1)
+    for stratum in np.argsort(take - exact, kind="stable")[: max(limit - take.sum(), 0)]:
+        take[stratum] += 1
+    rng = np.random.default_rng(seed)
+    chosen = np.concatenate([rng.permutation(rows)[:n] for rows, n in zip(strata.values(), take, strict=True)])
+    return table.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
+def _some(values: Iterable[str], most: int = 3) -> str:
+    """The first few of many, for a sentence."""
+    values = list(values)
+    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,0 +1,161 @@
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import PATTERN, write_crop
+
+from gender_cls.config import AugmentConfig, Balance, DataConfig, OnCorrupt
+from gender_cls.data.datamodule import CropDataModule, EpochSampler, drop_unreadable
+from gender_cls.data.manifest import Manifest, read_manifest
+from gender_cls.data.split import assign_splits
+from gender_cls.errors import GenderClsError
+
+
+def settings(root: Path, **changes: object) -> DataConfig:
+    return DataConfig(
+        **{"root": str(root), "pattern": PATTERN, "image_size": [32, 16], "batch_size": 4, "num_workers": 0, **changes}
+    )
+
+
+def split_manifest(data: DataConfig) -> Manifest:
+    manifest = read_manifest(data, seed=0)
+    return Manifest(assign_splits(manifest.table, data, seed=0), manifest.root)
+
+
+def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
+    data = settings(root, **changes)
+    return CropDataModule(split_manifest(data), data, augment or AugmentConfig(), seed=0)
+
+
+def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
+    module = module_of(folders)
+    images, labels = next(iter(module.test_dataloader()))
+    assert images.dtype == torch.uint8
+    assert images.shape == (4, 3, 32, 16)
+    table = module.tables["test"]
+    assert table["path"].is_monotonic_increasing
+    assert labels.tolist() == [("FEMALE", "MALE").index(label) for label in table["label"][:4]]
+    brightness = images.float().mean(dim=(1, 2, 3))
+    assert ((brightness > 100) == (labels == 0)).all()  # FEMALE crops are the bright ones
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers: int) -> None:
+    augment = AugmentConfig(flip=0.5, brightness=0.5)
+
+    def epoch(number: int, **changes: int) -> torch.Tensor:
+        module = module_of(folders, augment, **changes)
+        loader = module.train_dataloader()
+        loader.sampler.set_epoch(number)
+        torch.rand(number + 1)  # what happened before does not matter
+        return torch.cat([images for images, _ in loader])
+
+    first = epoch(3)
+    assert torch.equal(epoch(3, num_workers=workers), first)
+    assert not torch.equal(epoch(4), first)
+
+
+def test_reading_a_crop_leaves_the_random_numbers_alone(folders: Path) -> None:
+    module = module_of(folders, AugmentConfig(flip=0.5, brightness=0.5))
+    state = torch.random.get_rng_state()
+    module.datasets["train"][(0, 0)]
+    module.probe_set(4)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_validation_is_not_augmented(folders: Path) -> None:
+    plain = module_of(folders)
+    augmented = module_of(folders, AugmentConfig(brightness=0.9, erase=1.0))
+    for (one, _), (two, _) in zip(plain.val_dataloader(), augmented.val_dataloader(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_sampler_draws_labels_equally_often() -> None:
+    labels = [0] * 100 + [1] * 900
+    balanced = EpochSampler(labels, seed=0, balanced=True)
+    drawn = Counter(labels[row] for _, row in balanced)
+    assert drawn.total() == 1000
+    assert 450 < drawn[0] < 550
+    plain = EpochSampler(labels, seed=0, balanced=False)
+    assert sorted(row for _, row in plain) == list(range(1000))
+    assert list(plain) == list(plain)
+    order = list(plain)
+    plain.set_epoch(1)
+    assert [row for _, row in plain] != [row for _, row in order]
+
+
+def test_class_weights_are_inverse_frequencies(folders: Path) -> None:
+    for number in range(48):
+        write_crop(folders / "MALE" / f"person{20 + number}_camera0_0.png", number)
+    module = module_of(folders, balance=Balance.loss)
+    female, male = (module.tables["train"]["label"].value_counts()[label] for label in ("FEMALE", "MALE"))
+    assert module.class_weights == pytest.approx([(female + male) / 2 / female, (female + male) / 2 / male])
+    assert module_of(folders).class_weights is None
+
+
+def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
+    module = module_of(folders)
+    train = len(module.datasets["train"])
+    module.data.batch_size = train - 1
+    assert [len(labels) for _, labels in module.train_dataloader()] == [train - 1]
+    module.data.batch_size = train - 2
+    assert [len(labels) for _, labels in module.train_dataloader()] == [train - 2, 2]
+
+
+def test_the_probe_set_is_fixed_balanced_and_of_different_people(folders: Path) -> None:
+    module = module_of(folders, val_fraction=0.4)
+    images, rows = module.probe_set(6)
+    assert images.shape == (6, 3, 32, 16)
+    assert rows["label"].value_counts().to_dict() == {"FEMALE": 3, "MALE": 3}
+    assert rows["identity"].is_unique
+    assert set(rows["split"]) == {"val"}
+    assert module_of(folders, val_fraction=0.4).probe_set(6)[1].equals(rows)
+    everything, all_rows = module.probe_set(1000)
+    assert len(everything) == len(all_rows) == len(module.tables["val"])
+
+
+def break_files(root: Path) -> dict[str, str]:
+    """Four broken files and the reason each should be given."""
+    good = (root / "MALE" / "person08_camera0_0.png").read_bytes()
+    broken = {"empty": b"", "truncated": good[: len(good) // 2], "text": b"no picture", "header": good[:20]}
+    for name, content in broken.items():
+        (root / "MALE" / f"person30_camera0_{name}.png").write_bytes(content)
+    return {f"MALE/person30_camera0_{name}.png": name for name in broken}
+
+
+def test_an_unreadable_image_stops_the_start(folders: Path) -> None:
+    broken = break_files(folders)
+    with pytest.raises(GenderClsError) as caught:
+        drop_unreadable(split_manifest(settings(folders)), settings(folders))
+    message = str(caught.value)
+    assert message.startswith("4 of 52 images cannot be read. The first: ")
+    assert str(folders / min(broken)) in message
+    assert message.endswith("data.on_corrupt=drop.")
+
+
+def test_unreadable_images_are_left_out_and_listed(folders: Path) -> None:
+    whole = split_manifest(settings(folders))
+    broken = break_files(folders)
+    data = settings(folders, on_corrupt=OnCorrupt.drop)
+    manifest, unreadable = drop_unreadable(split_manifest(data), data)
+    assert list(unreadable["path"]) == sorted(broken)
+    assert all(path in reason for path, reason in zip(unreadable["path"], unreadable["reason"], strict=True))
+    assert list(manifest.table["path"]) == list(whole.table["path"])
+    assert list(manifest.table.columns)[-2:] == ["width", "height"]
+    assert set(manifest.table["width"]) == {"24"}
+    assert set(manifest.table["height"]) == {"48"}
+
+
+def test_dropping_must_leave_both_labels_in_each_split(tmp_path: Path) -> None:
+    rows = []
+    for split in ("train", "val", "test"):
+        for label in ("FEMALE", "MALE"):
+            path = f"{split}_{label}.png"
+            write_crop(tmp_path / path, 0)
+            rows.append((path, label, "", "", split))
+    (tmp_path / "val_MALE.png").write_bytes(b"")
+    manifest = Manifest(pd.DataFrame(rows, columns=["path", "label", "identity", "camera", "split"]), tmp_path)
+    with pytest.raises(GenderClsError, match="The val split has no MALE image"):
+        drop_unreadable(manifest, settings(tmp_path, on_corrupt=OnCorrupt.drop))
