@@ -1,0 +1,268 @@
+"""ModelConfig -> a network with two logits, from timm, from torchvision, or the project's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision.models
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gender_cls.config import CLASSES, Library, ModelConfig
+from gender_cls.errors import GenderClsError
+from gender_cls.models.custom_cnn import CustomCNN
+from gender_cls.models.pretrained import one_line, require_weights, unavailable
+from gender_cls.models.weights import fit_weights, load_weights
+
+Triple = tuple[float, float, float]
+
+
+@dataclass
+class Backbone:
+    """A network and what must be known to use it.
+
+    Args:
+        network: (B, 3, H, W) normalised floats -> logits (B, 2), in the order of CLASSES.
+        heads: names of the modules that make the logits; distilled models have two.
+        mean: of red, green and blue in [0, 1] in the pictures that the weights were trained on.
+        std: likewise.
+    """
+
+    network: nn.Module
+    heads: tuple[str, ...]
+    mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN
+    std: Triple = timm.data.IMAGENET_DEFAULT_STD
+
+
+def build_backbone(config: ModelConfig, image_size: tuple[int, int], *, load: bool = True) -> Backbone:
+    """The network that `config` names, with its weights.
+
+    Args:
+        image_size: (height, width) in pixels.
+        load: False builds the architecture alone, for a checkpoint that follows: nothing is read or downloaded.
+
+    Raises:
+        GenderClsError: an unknown name, options or an image size that the model does not take, weights that cannot be
+            had or do not fit.
+    """
+    build = {Library.custom: _custom, Library.timm: _timm, Library.torchvision: _torchvision}[config.library]
+    backbone = build(config, image_size, load and config.pretrained and config.weights is None)
+    _initialise(backbone)
+    _check(backbone.network, image_size, config)
+    if load and config.weights is not None:
+        load_weights(backbone.network, Path(config.weights), backbone.heads, config.title)
+    return backbone
+
+
+def _initialise(backbone: Backbone) -> None:
+    """Let a new head begin near zero, so that the first loss is that of a guess.
+
+    The libraries' own ways are for a thousand classes: timm's MobileNet and EfficientNet draw a head of two from
+    +-0.7, which starts at a loss of 5 and costs epochs to unlearn.
+    """
+    for head in backbone.heads:
+        for module in backbone.network.get_submodule(head).modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def _custom(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
+    """`pretrained` does not apply: there are no such weights."""
+    _require_name(str(config.name), ["custom_cnn"], config)
+    network = _construct(CustomCNN, {"num_classes": len(CLASSES), "dropout": config.dropout}, config, image_size)
+    return Backbone(network, ("head",))
+
+
+def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
+    name = str(config.name)
+    _require_timm_name(name, config)
+    source = timm.models.get_pretrained_cfg(name)
+    arguments: dict[str, Any] = {"model_name": name, "pretrained": pretrained, "num_classes": len(CLASSES)}
+    if source is not None and source.fixed_input_size:  # position embeddings or windows are laid out for one size
+        arguments["img_size"] = image_size
+    if config.dropout > 0:
+        arguments["drop_rate"] = config.dropout
+    if pretrained:
+        if source is None or not source.has_weights:
+            raise GenderClsError(
+                f"{config.title} has no pretrained weights: set model.pretrained=false, or name a local file with "
+                "model.weights=PATH."
+            )
+        cached = require_weights(source, config.title)
+        if cached is not None and not source.custom_load:
+            # Otherwise timm asks the hub whether there is something newer, and waits long where there is no network.
+            arguments["pretrained_cfg_overlay"] = {"file": str(cached)}
+    network = _construct(timm.create_model, arguments, config, image_size)
+    data = timm.data.resolve_model_data_config(network)
+    return Backbone(network, _timm_heads(network, config), tuple(data["mean"]), tuple(data["std"]))
+
+
+def _require_timm_name(name: str, config: ModelConfig) -> None:
+    architecture, _, tag = name.partition(".")
+    if renamed := timm.models.get_deprecated_models().get(architecture):
+        raise GenderClsError(
+            f"model.name={name} is called {renamed} in timm {timm.__version__}: set model.name={renamed}."
+        )
+    _require_name(architecture, timm.list_models(), config)
+    tags = list(timm.models.get_arch_pretrained_cfgs(architecture))
+    if tag and name not in tags:
+        close = get_close_matches(name, tags, n=4, cutoff=0.0)
+        raise GenderClsError(
+            f"model.name={name} names weights that timm does not have; it has {', '.join(close) or 'none'}."
+        )
+
+
+def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
+    """The classifier that timm hands out, and others that it lists (VOLO's auxiliary one makes logits too)."""
+    if not hasattr(network, "get_classifier"):
+        raise GenderClsError(f"{config.title} has no classifier: choose another model.name, and check model.options.")
+    classifier = network.get_classifier()
+    classifiers = classifier if isinstance(classifier, tuple) else (classifier,)
+    heads = [name for name, module in network.named_modules() if any(module is one for one in classifiers)]
+    listed = network.pretrained_cfg.get("classifier") or ()
+    for name in (listed,) if isinstance(listed, str) else listed:
+        if not any(f"{name}.".startswith(f"{head}.") for head in heads):
+            heads.append(name)
+    return tuple(heads)
+
+
+def _torchvision(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
+    name = str(config.name)
+    _require_name(name, torchvision.models.list_models(module=torchvision.models), config)
+    weights: Any = torchvision.models.get_model_weights(name)
+    published = weights.DEFAULT
+    arguments: dict[str, Any] = {"name": name, "weights": None, "num_classes": len(CLASSES)}
+    if name in ("googlenet", "inception_v3"):  # no second outputs in training; their weights expect rescaled inputs
+        arguments |= {"aux_logits": False, "transform_input": True, "init_weights": True}
+    elif name.startswith("vit_"):
+        if image_size[0] != image_size[1]:
+            raise GenderClsError(
+                f"{config.title} takes square images only: set data.image_size=[224,224], or use the ViT of timm with "
+                "model.library=timm model.name=vit_base_patch16_224."
+            )
+        arguments["image_size"] = image_size[0]
+    elif name.startswith("maxvit"):
+        arguments["input_size"] = image_size
+    network = _construct(torchvision.models.get_model, arguments, config, image_size)
+    # Convolutions make the logits in SqueezeNet alone, the last linear layer does everywhere else.
+    kind = nn.Conv2d if name.startswith("squeezenet") else nn.Linear
+    head = [module_name for module_name, module in network.named_modules() if isinstance(module, kind)][-1]
+    if config.dropout > 0:
+        _drop_before(network, head, config.dropout)
+    if pretrained:
+        require_weights(published.url, config.title)
+        try:
+            state = published.get_state_dict(progress=False, check_hash=True)
+        except OSError as error:
+            raise unavailable(config.title, published.url, error) from error
+        fit_weights(network, state, (head,), published.url, config.title)
+    preset = published.transforms()
+    return Backbone(network, (head,), tuple(preset.mean), tuple(preset.std))
+
+
+class _DroppedLinear(nn.Linear):
+    """Drops inputs in training; unlike a Sequential it leaves the keys of the state dict alone."""
+
+    drop = 0.0
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(functional.dropout(features, self.drop, self.training))
+
+
+def _drop_before(network: nn.Module, head: str, probability: float) -> None:
+    """Give the model's own dropout before the head this probability, or add one."""
+    modules = list(network.modules())
+    linear = network.get_submodule(head)
+    before = modules[modules.index(linear) - 1]
+    if isinstance(before, nn.Dropout):
+        before.p = probability
+        return
+    assert isinstance(linear, nn.Linear)
+    dropped = _DroppedLinear(linear.in_features, linear.out_features)
+    dropped.load_state_dict(linear.state_dict())
+    dropped.drop = probability
+    parent, _, child = head.rpartition(".")
+    setattr(network.get_submodule(parent), child, dropped)
+
+
+def _require_name(name: str, known: Sequence[str], config: ModelConfig) -> None:
+    if name not in known:
+        close = get_close_matches(name, known, n=3, cutoff=0.4) or known[:1]
+        raise GenderClsError(
+            f"model.name={name} is no model of model.library={config.library.value}; it has {', '.join(close)}."
+        )
+
+
+def _construct(
+    constructor: Callable[..., nn.Module], arguments: dict[str, Any], config: ModelConfig, image_size: tuple[int, int]
+) -> nn.Module:
+    """Call a library's constructor, with model.options on top of the arguments."""
+    try:
+        return constructor(**(arguments | config.options))
+    except Exception as error:  # a foreign constructor may fail in any way; the arguments are what users can change
+        if arguments.get("pretrained"):
+            _construct(constructor, arguments | {"pretrained": False}, config, image_size)
+            raise unavailable(
+                config.title, "the Hugging Face Hub or its cache", error
+            ) from error  # nothing else is wrong
+        raise _unsuitable(image_size, config, error) from error
+
+
+def _check(network: Any, image_size: tuple[int, int], config: ModelConfig) -> None:
+    """Whether the network takes images of this size, whole, and gives two logits; shows it one."""
+    embedding: Any = getattr(network, "patch_embed", None)
+    if isinstance(embedding, timm.layers.PatchEmbed) and not embedding.dynamic_img_pad:
+        rows, columns = embedding.patch_size
+        fitting = (max(image_size[0] // rows, 1) * rows, max(image_size[1] // columns, 1) * columns)
+        if fitting != image_size:  # timm would cut off what is left over
+            raise GenderClsError(
+                f"{config.title} cuts images into patches of {rows}x{columns} pixels, which do not fill "
+                f"data.image_size={_shown(image_size)}: set data.image_size={_shown(fitting)}."
+            )
+    device = next(network.parameters()).device
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(1, 3, *image_size, device=device))
+    except Exception as error:  # a foreign network may fail in any way; the size is what users can change
+        raise _unsuitable(image_size, config, error) from error
+    network.train()
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if shape != (1, len(CLASSES)):
+        raise GenderClsError(
+            f"{config.title} gives {shape} for one image instead of (1, {len(CLASSES)}) logits: choose a classifier, "
+            "and check model.options."
+        )
+
+
+def _unsuitable(image_size: tuple[int, int], config: ModelConfig, error: Exception) -> GenderClsError:
+    reason = one_line(error)
+    options = f"model.options={config.options}"
+    if isinstance(error, TypeError):
+        dropout = f" or model.dropout={config.dropout}" if config.dropout else ""
+        return GenderClsError(f"{config.title} does not take {options}{dropout}: {reason}.")
+    size = f"data.image_size={_shown(image_size)}"
+    given = f"{size} with {options}" if config.options else size
+    return GenderClsError(f"{config.title} does not take {given}: {reason}{_made_for(config)}.")
+
+
+def _made_for(config: ModelConfig) -> str:
+    name = str(config.name)
+    if config.library is Library.timm and (source := timm.models.get_pretrained_cfg(name)) is not None:
+        size = source.input_size[1:]
+    elif config.library is Library.torchvision:
+        weights: Any = torchvision.models.get_model_weights(name)
+        size = 2 * weights.DEFAULT.transforms().crop_size
+    else:
+        return ""
+    return f" (it was made for data.image_size={_shown(size)})"
+
+
+def _shown(image_size: Sequence[int]) -> str:
+    return f"[{image_size[0]},{image_size[1]}]"

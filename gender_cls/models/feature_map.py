@@ -1,0 +1,285 @@
+"""The last spatial feature map of any backbone: where Grad-CAM looks, and how to read it as (B, C, h, w).
+
+Nothing here knows an architecture by name. One forward and one backward pass of a random image show what every module
+gives and whether the logits depend on it; the last module that gives a map of the image is the answer. A layer that the
+user names must pass the same tests, for Captum does not complain about a wrong layer: it returns a wrong map.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gender_cls.errors import GenderClsError
+
+Layout = Literal["NCHW", "NHWC", "tokens"]
+
+# Projections and pass-throughs: never the stream itself, and unstable names for what the module before them gives.
+_PASSED_OVER = (nn.Linear, nn.Dropout, nn.Identity)
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Where a spatial feature map leaves a network, and in which layout.
+
+    Args:
+        layer: name of the module inside the network, as in `named_modules`.
+        layout: NCHW (B, C, h, w), NHWC (B, h, w, C) or tokens (B, prefix_tokens + h * w, C), row by row.
+        grid: (h, w) in cells.
+        prefix_tokens: class, distillation and register tokens in front of the patch tokens.
+    """
+
+    layer: str
+    layout: Layout
+    grid: tuple[int, int]
+    prefix_tokens: int = 0
+
+    def to_nchw(self, activation: Tensor) -> Tensor:
+        """The layer's output as (B, C, h, w), without prefix tokens; differentiable."""
+        if self.layout == "NCHW":
+            return activation
+        if self.layout == "NHWC":
+            return activation.permute(0, 3, 1, 2)
+        return activation[:, self.prefix_tokens :].transpose(1, 2).unflatten(2, self.grid)
+
+    def from_nchw(self, feature_map: Tensor, activation: Tensor) -> Tensor:
+        """(B, C, h, w) back into the layer's own layout, with the prefix tokens of `activation`; differentiable.
+
+        The result is new memory, so that an in-place ReLU behind the layer cannot write into `feature_map`.
+        """
+        if self.layout == "NCHW":
+            return feature_map.clone()
+        if self.layout == "NHWC":
+            return feature_map.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        return torch.cat([activation[:, : self.prefix_tokens], feature_map.flatten(2).transpose(1, 2)], dim=1)
+
+
+def find_feature_map(
+    network: nn.Module, image_size: tuple[int, int], heads: Sequence[str], layer: str | None = None
+) -> FeatureMap:
+    """The last spatial feature map that the logits depend on, or the one that `layer` gives.
+
+    For a CNN that is the map before pooling; for a ViT that pools its class token it is the input of the last
+    attention (`norm1`), because behind it the patch tokens have no influence. Parameters, gradients, training flags,
+    hooks and random state are left as found.
+
+    Args:
+        image_size: (height, width) in pixels.
+        heads: names of the modules that make the logits.
+        layer: the layer that the user wants (`model.cam_layer`).
+
+    Raises:
+        GenderClsError: `layer` gives no map of the image, or no layer was named and none can be found.
+    """
+    modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
+    if layer is not None and layer not in modules:
+        close = get_close_matches(layer, modules, n=3, cutoff=0.4) or list(modules)[-3:]
+        raise GenderClsError(f"model.cam_layer={layer} is no layer of this model; it has {', '.join(close)}.")
+    with _trace(network, image_size, heads) as trace:
+        return trace.search() if layer is None else trace.check(layer, modules[layer])
+
+
+class _Output(NamedTuple):
+    """What a module gave, of any type."""
+
+    module: nn.Module
+    layer: str
+    value: Any
+
+
+class _Map(NamedTuple):
+    """An output that can be read as a map of the image."""
+
+    where: FeatureMap
+    tensor: Tensor
+
+    @property
+    def channels(self) -> int:
+        return self.where.to_nchw(self.tensor).shape[1]
+
+
+class _Trace:
+    """Every module's output in one pass of one image, in the order in which the modules completed."""
+
+    def __init__(self, network: nn.Module, image_size: tuple[int, int]) -> None:
+        self.image_size = image_size
+        self._size = f"{image_size[0]}x{image_size[1]} pixels"
+        self.outputs: list[_Output] = []
+        self.head_inputs: list[Tensor] = []
+        self.before_head: int | None = None
+        self.features: Any = None
+        prefix_tokens = getattr(network, "num_prefix_tokens", None)
+        self.prefix_tokens = (0, 1, 2) if prefix_tokens is None else (prefix_tokens, 0)
+
+    def search(self) -> FeatureMap:
+        """The last map of the image before the head."""
+        maps = self._used_maps()
+        if isinstance(self.features, Tensor):  # timm says what its features are: they win, or else the like of them
+            where, shape = self.features.data_ptr(), self.features.shape
+            same = [used for used in maps if used.tensor.data_ptr() == where and used.tensor.numel() == shape.numel()]
+            maps = same or [used for used in maps if used.channels in (shape[1], shape[-1])]
+        elif self.features is not None:
+            maps = []
+        if not maps:
+            raise GenderClsError(
+                f"Grad-CAM finds no last feature map in this model for images of {self._size}: {self._way_out()}."
+            )
+        return maps[0].where
+
+    def check(self, layer: str, module: nn.Module) -> FeatureMap:
+        """The map that the named layer gives."""
+        outputs = [output for output in self.outputs if output.module is module]
+        if len(outputs) != 1:
+            runs = f"runs {len(outputs)} times" if outputs else "does not run"
+            raise GenderClsError(f"model.cam_layer={layer} {runs} in a forward pass: {self._way_out()}.")
+        candidate = self._read(outputs[0])
+        if candidate is None:
+            value = outputs[0].value
+            given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise GenderClsError(
+                f"model.cam_layer={layer} gives {given}, which is no map of images of {self._size}: {self._way_out()}."
+            )
+        if not self._used([candidate]):
+            raise GenderClsError(f"model.cam_layer={layer} gives a map on which no logit depends: {self._way_out()}.")
+        return replace(candidate.where, layer=layer)
+
+    def _used_maps(self) -> list[_Map]:
+        """Maps before the head on which the logits depend, last first."""
+        runs = Counter(id(output.module) for output in self.outputs)
+        candidates = (
+            self._read(output)
+            for output in reversed(self.outputs[: self.before_head])
+            if runs[id(output.module)] == 1 and not isinstance(output.module, _PASSED_OVER)
+        )
+        return self._used([candidate for candidate in candidates if candidate is not None])
+
+    def _read(self, output: _Output) -> _Map | None:
+        """The output as a map of the image, if it can be one; of two readings the likelier."""
+        tensor = output.value
+        if not isinstance(tensor, Tensor) or tensor.ndim not in (3, 4) or len(tensor) != 1 or _is_attention(tensor):
+            return None
+        if tensor.ndim == 3:
+            readings = self._read_tokens(output.layer, tensor.shape[1])
+        else:
+            _, first, second, third = tensor.shape
+            readings = [
+                FeatureMap(output.layer, "NCHW", (second, third)),
+                FeatureMap(output.layer, "NHWC", (first, second)),
+            ]
+        finest = self._grid_of_convolution_before(output)
+        maps = [
+            _Map(reading, tensor)
+            for reading in readings
+            if _covers_image(reading.grid, self.image_size)
+            and reading.grid[0] <= finest[0]
+            and reading.grid[1] <= finest[1]
+        ]
+        return max(maps, key=lambda one: (one.where.grid == finest, one.channels), default=None)
+
+    def _read_tokens(self, layer: str, count: int) -> list[FeatureMap]:
+        """Grids that have as many cells as there are patch tokens; below 2x2 they are class tokens."""
+        grids = {
+            (rounded(self.image_size[0] / stride), rounded(self.image_size[1] / stride))
+            for stride in range(1, max(self.image_size) + 1)
+            for rounded in (math.floor, math.ceil)
+        }
+        return [
+            FeatureMap(layer, "tokens", grid, prefix_tokens)
+            for prefix_tokens in self.prefix_tokens
+            for grid in sorted(grids)
+            if min(grid) > 1 and grid[0] * grid[1] == count - prefix_tokens
+        ]
+
+    def _grid_of_convolution_before(self, output: _Output) -> tuple[int, int]:
+        """No later map is finer, which (B, heads, tokens, d) and attention weights mostly would be if read as maps."""
+        for earlier in reversed(self.outputs[: self.outputs.index(output) + 1]):
+            if isinstance(earlier.module, nn.Conv2d) and earlier.value.ndim == 4:
+                height, width = earlier.value.shape[2:]
+                if _covers_image((height, width), self.image_size):
+                    return height, width
+        return self.image_size
+
+    def _used(self, maps: list[_Map]) -> list[_Map]:
+        """Those on which the head's inputs depend; of tokens, the patch tokens count."""
+        targets = [tensor for tensor in self.head_inputs if tensor.requires_grad]
+        maps = [candidate for candidate in maps if candidate.tensor.requires_grad]
+        if not targets or not maps:
+            return []
+        # Random weights, for the sum over a normalised vector is constant; the head's own weights may start at zero.
+        weights = [_random(tensor.shape).to(tensor) for tensor in targets]
+        tensors = [candidate.tensor for candidate in maps]
+        gradients = torch.autograd.grad(targets, tensors, weights, retain_graph=True, allow_unused=True)
+        return [
+            candidate
+            for candidate, gradient in zip(maps, gradients, strict=True)
+            if gradient is not None and candidate.where.to_nchw(gradient).any()
+        ]
+
+    def _way_out(self) -> str:
+        names = [used.where.layer for used in self._used_maps()[:3]]
+        return f"set model.cam_layer to a layer such as {', '.join(names)}" if names else "Grad-CAM needs another model"
+
+
+@contextmanager
+def _trace(network: Any, image_size: tuple[int, int], heads: Sequence[str]) -> Iterator[_Trace]:
+    trace = _Trace(network, image_size)
+
+    def note_output(module: nn.Module, _: Any, output: Any, *, layer: str) -> None:
+        trace.outputs.append(_Output(module, layer, output))
+
+    def note_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        trace.before_head = len(trace.outputs) if trace.before_head is None else trace.before_head
+        trace.head_inputs += [value for value in inputs if isinstance(value, Tensor)]
+
+    training = {module: module.training for module in network.modules()}
+    hooks = [
+        module.register_forward_hook(partial(note_output, layer=layer))
+        for layer, module in network.named_modules()
+        if layer
+    ]
+    for head in heads:
+        hooks += [module.register_forward_pre_hook(note_head) for module in network.get_submodule(head).modules()]
+    network.eval()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            image = _random((1, 3, *image_size)).to(next(network.parameters())).requires_grad_().clone()
+            if hasattr(network, "forward_features"):
+                trace.features = network.forward_features(image)
+                trace.before_head = len(trace.outputs)
+                network.forward_head(trace.features)
+            else:
+                network(image)
+            yield trace
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, flag in training.items():
+            module.training = flag
+
+
+def _random(shape: Sequence[int]) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0), device="cpu")
+
+
+def _covers_image(grid: tuple[int, int], image_size: tuple[int, int]) -> bool:
+    """Whether the grid is what one whole stride leaves of the image, give or take a cell, and is more than one cell."""
+    cell_height, cell_width = image_size[0] / grid[0], image_size[1] / grid[1]
+    if grid == (1, 1) or max(cell_height, cell_width) > 1.5 * min(cell_height, cell_width):
+        return False
+    return any(
+        abs(grid[0] - image_size[0] / stride) <= 1 and abs(grid[1] - image_size[1] / stride) <= 1
+        for stride in range(1, max(image_size) + 1)
+    )
+
+
+def _is_attention(tensor: Tensor) -> bool:
+    """Whether the rows are weights that sum to one rather than features."""
+    rows = tensor.detach().float().sum(dim=-1)
+    return bool((tensor >= 0).all()) and torch.allclose(rows, torch.ones_like(rows), atol=1e-2)
