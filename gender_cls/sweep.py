@@ -1,0 +1,133 @@
+"""Sweeps that survive: every job in a process of its own, and one table at the end, whatever happened to the jobs."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import parent_process
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from gender_cls.config import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.run import TENSORBOARD, Run
+
+log = logging.getLogger(__name__)
+
+# A forked job has torch and the rest imported already; elsewhere than on Linux forking a threaded process is not safe.
+Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
+
+
+def folder_override(swept: list[str]) -> str:
+    """The override that names each job's folder by its number, its model and what else the sweep varies."""
+    return f"hydra.sweep.subdir='${{job_folder:{','.join(swept)}}}'"
+
+
+def job_folder(*swept: str, _root_: DictConfig) -> str:
+    """OmegaConf resolver: `0_mobilenetv2_lr-0.001`. No `=` and no slash: every launcher and file system copes."""
+    hydra = _root_.hydra
+    parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
+    for key in swept:
+        if key == "model":
+            continue
+        choice = hydra.runtime.choices.get(key)
+        value = choice if choice is not None else OmegaConf.select(_root_, key)
+        parts.append(f"{key.rpartition('.')[2]}-{value}")
+    return "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-") for part in parts)[:120]
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
+    """Do a job's work in a child process, so that its memory is freed and its death costs nobody else.
+
+    The leaderboard is brought up to date after each job.
+
+    Raises:
+        GenderClsError: the work failed, with the sentence that stands in `status.json`.
+    """
+    import gender_cls.experiment  # noqa: F401 (once, for all the jobs that are forked from here)
+
+    process = Process(target=_child, args=(work, config, run))
+    process.start()
+    try:
+        process.join()
+    except BaseException:  # Ctrl-C reaches the child too: let it write down what it has
+        process.join(timeout=60)
+        process.kill()
+        raise
+    if process.exitcode != 0 and run.status.get("state") != "failed":
+        run.note(state="failed", error=f"The process {_ending(process.exitcode or 0)}.")
+    _write_leaderboard(run.folder.parent)
+    if process.exitcode != 0:
+        error = f"{run.folder.name} failed: {run.status['error']}"
+        log.error(error)
+        raise GenderClsError(error)
+
+
+def _ending(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    hint = ", probably for want of memory: lower data.batch_size" if exit_code == -signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-exit_code).name}{hint}"
+
+
+def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        work(config, run)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception:  # it stands in status.json, where the parent reads it
+        sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    """A job whose sweep was killed must not train on unseen, in the way of the one that resumes."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def ending_in_leaderboard(folder: Path) -> Iterator[None]:
+    """Print the sweep's leaderboard when the jobs inside have ended, one way or another.
+
+    Raises:
+        GenderClsError: jobs have failed.
+    """
+    failure: GenderClsError | None = None
+    try:
+        yield
+    except GenderClsError as error:  # a job's, said again below with the others
+        failure = error
+    finally:
+        print(f"\n{_write_leaderboard(folder)}\nEverything is in {folder}. Watch: {TENSORBOARD}")
+    failed = [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]
+    if failed:
+        raise GenderClsError(
+            f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
+        )
+    if failure is not None:
+        raise failure
+
+
+def _write_leaderboard(folder: Path) -> str:
+    from gender_cls.evaluation.leaderboard import write_leaderboard  # pandas, which --help can do without
+
+    return write_leaderboard(folder, _job_runs(folder))
+
+
+def _job_runs(folder: Path) -> list[Run]:
+    """In the order of their numbers."""
+    runs = [Run(path.parent) for path in folder.glob("*/status.json")]
+    return sorted(runs, key=lambda run: (int(run.folder.name.partition("_")[0]), run.folder.name))

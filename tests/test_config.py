@@ -1,0 +1,120 @@
+import pytest
+from hydra import compose, initialize_config_dir
+
+from gender_cls.config import CONFIG_FOLDER, Config, DemoConfig
+from gender_cls.errors import GenderClsError
+from gender_cls.parsing import parse_config, to_plain
+
+LEAST = {"data": {"root": "x"}, "model": {"name": "resnet18"}}
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml") if path.parent.name != "hydra"
+)
+
+
+def with_value(key: str, value: object) -> dict:
+    section, _, name = key.rpartition(".")
+    changed = {group: dict(values) for group, values in LEAST.items()}
+    if section:
+        changed.setdefault(section, {})[name] = value
+    else:
+        changed[name] = value
+    return changed
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_shipped_yaml_composes_and_passes_the_checks(choice: str) -> None:
+    overrides = ["data.root=x", choice]
+    if choice in ("model=timm", "model=torchvision"):
+        overrides.append("model.name=resnet18")
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = parse_config(compose("train", overrides), Config)
+    assert config.data.image_size in ([256, 128], [128, 64])
+
+
+def test_the_demo_yaml_composes() -> None:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = parse_config(compose("demo"), DemoConfig)
+    assert (config.images, config.cue, config.seed) == (600, True, 0)
+
+
+def test_plain_values_make_the_same_configuration_again() -> None:
+    config = parse_config({**LEAST, "recipe": {"frozen_epochs": None}, "seed": 0}, Config)
+    plain = to_plain(config)
+    assert plain["data"]["balance"] == "none"
+    assert plain["recipe"]["frozen_epochs"] is None
+    assert parse_config(plain, Config) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("recipe.lrr", 1, "recipe.lrr is no key of the configuration; did you mean lr?"),
+        ("colour", 1, "colour is no key of the configuration; there are name, output_dir, seed"),
+        ("recipe.lr", "fast", "recipe.lr: Value 'fast' of type 'str' could not be converted to Float."),
+        ("recipe.lr", 0, "recipe.lr must be above 0, not 0.0."),
+        ("recipe.lr", float("nan"), "recipe.lr must be above 0, not nan."),
+        ("recipe.monitor", "test_accuracy", "recipe.monitor must be a validation metric (balanced_accuracy,"),
+        ("recipe.frozen_epochs", -1, "recipe.frozen_epochs must be at least 0, not -1."),
+        ("recipe.layer_decay", 1.5, "recipe.layer_decay must be above 0 and at most 1, not 1.5."),
+        ("recipe.ema_decay", 1.0, "recipe.ema_decay must lie between 0 and 1, not 1.0."),
+        ("recipe.patience", 0, "recipe.patience must be at least 1 epoch, not 0."),
+        ("recipe.label_smoothing", 1, "recipe.label_smoothing must lie in [0, 1), not 1.0."),
+        ("recipe.gradient_clip", 0, "recipe.gradient_clip must be above 0, not 0.0."),
+        ("recipe.warmup_epochs", -1, "recipe.warmup_epochs must be at least 0, not -1.0."),
+        ("recipe.weight_decay", -1, "recipe.weight_decay must be at least 0, not -1.0."),
+        ("data.root", None, "No data are named: give data.root=FOLDER"),
+        ("data.balance", "both", "data.balance: Invalid value 'both', expected one of [none, loss, sampler]."),
+        ("data.on_corrupt", "replace", "data.on_corrupt: Invalid value 'replace', expected one of [stop, drop]."),
+        (
+            "data.image_size",
+            [256],
+            "data.image_size must be [height,width] in pixels, each from 16 to 4096, not [256].",
+        ),
+        ("data.image_size", [8, 8], "each from 16 to 4096, not [8, 8]."),
+        ("data.val_fraction", 0, "data.val_fraction must lie between 0 and 1 (exclusive), not 0.0."),
+        ("data.test_fraction", 0.9, "data.val_fraction + data.test_fraction must stay below 1, not 1.05."),
+        ("data.folds", 2, "data.folds must be at least 3 (train, val, test), not 2."),
+        ("data.batch_size", 0, "data.batch_size must be at least 1, not 0."),
+        ("data.num_workers", -1, "data.num_workers must be at least 0, not -1."),
+        ("data.limit", 3, "data.limit must be at least 6 images (3 splits, 2 labels), not 3."),
+        ("data.pattern", "(a", "data.pattern is no regular expression (missing )"),
+        ("data.pattern", "(a)", "data.pattern has no named group such as (?P<identity>...)"),
+        (
+            "data.aliases",
+            {"CHILD": []},
+            "data.aliases must have the keys FEMALE and MALE, not FEMALE, MALE, CHILD.",
+        ),
+        (
+            "model.library",
+            "keras",
+            "model.library: Invalid value 'keras', expected one of [custom, timm, torchvision].",
+        ),
+        ("model.name", None, "model.name is not set: name any timm model"),
+        ("model.weights", "/no/file.pth", "model.weights names no file: /no/file.pth"),
+        ("model.dropout", 1, "model.dropout must lie in [0, 1), not 1.0."),
+        ("augment.flip", 1.5, "augment.flip must lie between 0 and 1, not 1.5."),
+        ("augment.brightness", 1, "augment.brightness must lie in [0, 1), not 1.0."),
+        ("augment.affine", 0.5, "augment.affine is a probability and needs a range (augment.rotate_degrees"),
+        ("augment.rotate_degrees", 200, "augment.rotate_degrees must lie between 0 and 180, not 200.0."),
+        ("augment.mixup", -1, "augment.mixup must be at least 0, not -1.0."),
+        ("trainer.max_epochs", 0, "trainer.max_epochs must be at least 1, not 0."),
+        ("trainer.precision", "fp8", "trainer.precision must be one of 32-true, bf16-mixed"),
+        ("trainer.accelerator", "abacus", "trainer.accelerator must be one of auto, cpu"),
+        ("explain.images", 0, "explain.images must lie between 1 and 64, not 0."),
+        ("explain.every_n_epochs", 0, "explain.every_n_epochs must be at least 1, not 0."),
+        ("seed", -1, "seed must lie between 0 and 2**32 - 1, not -1."),
+        ("seed", 1.5, "seed: Value '1.5' of type 'float' could not be converted to Integer."),
+        ("name", "../up", "name becomes a folder: letters, digits and _ . + - only, not '../up'."),
+    ],
+)
+def test_wrong_values_are_refused_in_one_sentence(key: str, value: object, message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        parse_config(with_value(key, value), Config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_fold_lies_within_folds() -> None:
+    data = {"data": {"root": "x", "folds": 5, "fold": 5}, "model": {"name": "a"}}
+    with pytest.raises(GenderClsError, match=r"data.fold must lie between 0 and data.folds - 1 = 4, not 5\."):
+        parse_config(data, Config)

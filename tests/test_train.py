@@ -1,0 +1,293 @@
+"""The main job, end to end, on tiny crops."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import PATTERN, draw_folders
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gender_cls.config import CONFIG_FOLDER, Config
+from gender_cls.data.transforms import decode, resize
+from gender_cls.experiment import _warn_of_frozen_backbone
+from gender_cls.models.classifier import load_classifier
+from gender_cls.parsing import parse_config
+from gender_cls.run import Run
+from gender_cls.train import train as train_task
+
+SMALL = [
+    "model=custom_cnn",
+    f"data.pattern={PATTERN}",
+    "data.image_size=[32,16]",
+    "data.batch_size=8",
+    "data.num_workers=0",
+    "explain.images=2",
+    "trainer.progress_bar=false",
+    "trainer.accelerator=cpu",
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gender_cls.train", *arguments]
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
+
+def train(root: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(f"data.root={root}", *SMALL, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folders(tmp_path_factory.mktemp("data") / "crops")
+
+
+@pytest.fixture(scope="module")
+def finished(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
+    cwd = tmp_path_factory.mktemp("finished")
+    result = train(crops, cwd, "name=one", "trainer.max_epochs=3", "recipe.ema_decay=0.5", "augment.mixup=0.2")
+    assert result.returncode == 0, result.stderr
+    return Run(cwd / "outputs" / "runs" / "one"), result.stdout + result.stderr
+
+
+def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, str], crops: Path) -> None:
+    run, output = finished
+    assert run.status["state"] == "finished"
+    assert "Warning" not in output, output
+    assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
+    manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+    assert list(manifest.columns) == ["path", "label", "identity", "camera", "split", "width", "height"]
+    assert manifest.groupby("identity")["split"].nunique().max() == 1
+    predictions = pd.read_csv(run.predictions)
+    assert list(predictions.columns) == [
+        "path", "label", "identity", "camera", "split", "p_FEMALE", "p_MALE", "prediction",
+    ]  # fmt: skip
+    assert set(predictions["split"]) == {"val", "test"}
+    expected = manifest[manifest["split"] != "train"]
+    assert sorted(predictions["path"]) == sorted(expected["path"])
+    assert (predictions["p_FEMALE"] + predictions["p_MALE"]).to_numpy() == pytest.approx(1)
+    metrics = run.metrics
+    test = predictions[predictions["split"] == "test"]
+    assert metrics["test"]["accuracy"] == pytest.approx((test["label"] == test["prediction"]).mean())
+    assert metrics["validation"]["balanced_accuracy"] == pytest.approx(metrics["best_validation"])
+    assert metrics["data"]["root"] == str(crops)
+    assert (run.folder / ".hydra" / "config.yaml").is_file()
+
+
+def test_checkpoints_load_with_weights_only_and_give_the_same_predictions(finished: tuple[Run, str]) -> None:
+    run, _ = finished
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    for checkpoint in run.checkpoints.iterdir():
+        assert torch.load(checkpoint, weights_only=True)["hyper_parameters"]["classes"] == ["FEMALE", "MALE"]
+    classifier = load_classifier(run.best_checkpoint)
+    predictions = pd.read_csv(run.predictions)
+    row = predictions.iloc[0]
+    image = decode(Path(run.metrics["data"]["root"]) / row["path"])
+    data = classifier.settings.data
+    with torch.no_grad():
+        logits = classifier(resize(image, (32, 16), data.resize_mode)[None])
+    assert logits.softmax(dim=1)[0].numpy() == pytest.approx([row["p_FEMALE"], row["p_MALE"]], abs=1e-6)
+
+
+def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]) -> None:
+    run, _ = finished
+    events = EventAccumulator(str(run.folder), size_guidance={"images": 0})
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {
+        "train/loss", "train/accuracy", "train/balanced_accuracy", "val/loss", "val/accuracy", "val/balanced_accuracy",
+        "val/auroc", "val/f1_FEMALE", "val/f1_MALE", "speed/train_images_per_second", "hp/val_balanced_accuracy",
+        "hp/test_balanced_accuracy", "hp/test_auroc",
+    } <= scalars  # fmt: skip
+    assert {"lr/head", "lr/backbone"} <= scalars
+    rates = [event.value for event in events.Scalars("lr/head")]
+    assert max(rates) == pytest.approx(5e-4, rel=0.2)
+    summary = events.PluginTagToContent("hparams")
+    assert list(summary)
+    assert {tag: len(events.Images(tag)) for tag in events.Tags()["images"]} == {
+        "explanations/probe_set": 3,
+        "confusion_matrix/val": 3,
+    }
+    assert events.Scalars("hp/test_auroc")[-1].value == pytest.approx(run.metrics["test"]["auroc"])
+    assert sorted(path.name for path in run.explanations.iterdir()) == [f"epoch_00{i}.png" for i in (1, 2, 3)]
+
+
+def test_train_returns_the_best_validation_score_for_sweepers(
+    finished: tuple[Run, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = finished
+    monkeypatch.chdir(run.folder.parents[2])
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        composed = compose("train", ["data.root=x", "model=custom_cnn", "name=one"], return_hydra_config=True)
+    composed.hydra.runtime.output_dir = str(run.folder)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
+    score = train_task(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
+    assert type(score) is float
+    assert score == run.metrics["best_validation"]
+
+
+def test_early_stopping_looks_at_validation(crops: Path, tmp_path: Path) -> None:
+    arguments = ["name=early", "recipe.patience=2", "recipe.monitor=loss", "recipe.lr=1e-12", "trainer.max_epochs=40"]
+    result = train(crops, tmp_path, *arguments, "recipe=linear_probe", "explain=off")
+    assert result.returncode == 0, result.stderr
+    run = Run(tmp_path / "outputs" / "runs" / "early")
+    last = torch.load(run.last_checkpoint, weights_only=True)["epoch"] + 1
+    assert last < 40
+    assert run.metrics["best_epoch"] == last - 2
+    assert run.metrics["monitor"] == "loss"
+
+
+def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_path: Path) -> None:
+    """Freezing, warm-up, averaging, dropout, sampling and augmentation go on where they were."""
+    arguments = ["trainer.max_epochs=4", "recipe.ema_decay=0.9", "data.balance=sampler", "recipe.warmup_epochs=2"]
+    arguments += ["recipe.frozen_epochs=2", "model.dropout=0.2", "augment=strong", "augment.cutmix=1"]
+    runs = tmp_path / "outputs" / "runs"
+    whole = train(crops, tmp_path, "name=whole", *arguments)
+    assert whole.returncode == 0, whole.stderr
+
+    killed = Run(runs / "killed")
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, "name=killed", *arguments),
+        cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (killed.explanations / "epoch_002.png").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert killed.status["state"] == "running"
+    assert not killed.predictions.exists()
+    resumed = train(crops, tmp_path, "name=killed", *arguments, "trainer.resume=true")
+    assert resumed.returncode == 0, resumed.stderr
+
+    unexplained = train(crops, tmp_path, "name=unexplained", *arguments, "explain=off", "data.num_workers=2")
+    assert unexplained.returncode == 0, unexplained.stderr
+    assert not Run(runs / "unexplained").explanations.exists()
+    for other in ("killed", "unexplained"):
+        for name in ("predictions.csv", "manifest.csv"):
+            assert (runs / other / name).read_bytes() == (runs / "whole" / name).read_bytes(), other
+
+
+def test_resuming_with_other_settings_is_refused(finished: tuple[Run, str], crops: Path) -> None:
+    run, _ = finished
+    cwd = run.folder.parents[2]
+    run.note(state="interrupted")
+    arguments = ["name=one", "trainer.resume=true", "trainer.max_epochs=3", "augment.mixup=0.2"]
+    result = train(crops, cwd, *arguments, "recipe.lr=0.5")
+    assert result.returncode == 1
+    assert "was begun with recipe.ema_decay=0.5, not None: resume it with the same settings" in result.stderr
+    result = train(crops, cwd, *arguments, "recipe.ema_decay=0.5", "data.limit=40")
+    assert "The data have changed since" in result.stderr
+    run.last_checkpoint.write_bytes(b"junk")
+    result = train(crops, cwd, *arguments, "recipe.ema_decay=0.5")
+    assert "last.ckpt is damaged: remove it to begin this run again." in result.stderr
+
+
+def test_a_loss_that_is_no_number_fails_with_a_sentence(crops: Path, tmp_path: Path) -> None:
+    result = train(crops, tmp_path, "name=nan", "recipe.lr=1e30", "recipe.gradient_clip=null", "recipe.warmup_epochs=0")
+    assert result.returncode == 1
+    assert "error: The training loss became nan in epoch" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert Run(tmp_path / "outputs" / "runs" / "nan").status["state"] == "failed"
+
+
+def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pth"
+    torch.save({"some.weight": torch.zeros(1)}, bad)
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=1", f"model.weights=null,{bad}", "seed=0,1", "explain=off"]
+    result = train(crops, tmp_path, *arguments)
+    assert result.returncode == 1
+    assert "2 jobs of the sweep failed: 2_custom_cnn_weights" in result.stderr
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    table = pd.read_csv(folder / "leaderboard.csv")
+    assert sorted(table["state"]) == ["failed", "failed", "finished", "finished"]
+    assert table["error"][2:].str.contains("bad.pth").all()
+    assert (folder / "leaderboard.md").read_text() in result.stdout
+    done = Run(next(folder.glob("0_*")))
+    before = done.predictions.stat().st_mtime_ns
+    again = train(crops, tmp_path, *arguments, "trainer.resume=true")
+    assert again.returncode == 1
+    assert done.predictions.stat().st_mtime_ns == before, "a finished job is not done again"
+
+
+def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, tmp_path: Path) -> None:
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=30", "seed=0,1", "explain=off"]
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, *arguments), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+    )
+
+    def wait_for(job: str) -> Run:
+        while process.poll() is None:
+            for found in folder.glob(f"{job}_*/checkpoints/last.ckpt"):
+                return Run(found.parents[1])
+            time.sleep(0.01)
+        raise AssertionError("the sweep ended too early")
+
+    first = wait_for("0")
+    os.kill(first.status["pid"], signal.SIGKILL)
+    second = wait_for("1")
+    assert first.status["state"] == "failed"
+    assert first.status["error"] == (
+        "The process was killed by SIGKILL, probably for want of memory: lower data.batch_size."
+    )
+    child = second.status["pid"]
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("the job outlived its sweep")
+    result = train(crops, tmp_path, *arguments, "trainer.resume=true", "trainer.max_epochs=4")
+    assert result.returncode == 0, result.stderr
+    assert first.finished
+    assert second.finished
+    assert "finished" in result.stdout
+
+
+def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, "-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    while not list(folder.glob("0_*/checkpoints/last.ckpt")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Interrupted. The same command with trainer.resume=true goes on from here." in errors
+    assert "interrupted" in output
+    assert not list(folder.glob("1_*"))
+    assert json.loads(next(folder.glob("0_*/status.json")).read_text())["state"] == "interrupted"
+
+
+def test_a_backbone_that_never_learns_is_remarked_on(caplog: pytest.LogCaptureFixture) -> None:
+    def remarks(**sections: dict[str, object]) -> str:
+        caplog.clear()
+        base = {"data": {"root": "x"}, "model": {"name": "resnet18"}, "trainer": {"max_epochs": 2}}
+        _warn_of_frozen_backbone(parse_config({**base, **sections}, Config))
+        return caplog.text
+
+    assert remarks(recipe={"frozen_epochs": 1}) == ""
+    assert "frozen_epochs=2 with trainer.max_epochs=2 trains the head alone." in remarks(recipe={"frozen_epochs": 2})
+    random_weights = {"name": "resnet18", "pretrained": False}
+    assert "recipe=scratch trains it at once" in remarks(recipe={"frozen_epochs": None}, model=random_weights)
+    assert remarks(recipe={"frozen_epochs": 0}, model=random_weights) == ""
