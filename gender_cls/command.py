@@ -76,8 +76,8 @@ def _as_text_if_needed(argument: str) -> str:
         OverridesParser.create().parse_override(argument)
     except HydraException:
         key, value = assignment.groups()
-        escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", value)
-        return f"{key}'{escaped}'"
+        doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # a backslash counts before a quotation mark only
+        return "{}'{}'".format(key, doubled.replace("'", r"\'"))
     return argument
 
 

@@ -42,10 +42,12 @@ def run_experiment(config: Config, run: Run, manifest: Manifest) -> None:
     """Leave checkpoints, TensorBoard events, maps, `predictions.csv` and `metrics.json` in the run's folder."""
     _quieten()
     _warn_of_frozen_backbone(config)
-    seed_everything(config.seed, verbose=False)
     manifest = _record_data(config, run, manifest)
     checkpoint = _checkpoint_to_resume(config, run)
     datamodule = CropDataModule(manifest, config.data, config.augment, config.seed)
+    seed_everything(
+        config.seed, verbose=False
+    )  # here, so that a head's first weights do not hang on how data were read
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
     run.note(parameters=sum(parameter.numel() for parameter in classifier.network.parameters()))
     trainer = _trainer(config, run, datamodule, classifier)
@@ -131,7 +133,7 @@ def _trainer(config: Config, run: Run, datamodule: CropDataModule, classifier: G
             logger=logger,
             callbacks=_callbacks(config, run, datamodule, classifier),
             max_epochs=config.trainer.max_epochs,
-            precision=config.trainer.precision,  # type: ignore[arg-type]
+            precision=config.trainer.precision,  # type: ignore[arg-type]  # a str that the schema has checked
             accelerator=config.trainer.accelerator,
             devices=1,
             gradient_clip_val=config.recipe.gradient_clip,

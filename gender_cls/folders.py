@@ -77,8 +77,8 @@ def _resumable(parent: Path, command: CommandLine, config: Config) -> Path:
         return folder
     wanted = _without_resume(command.overrides)
     for folder in sorted(parent.glob("*/"), reverse=True):
-        same = read_json(folder / COMMAND_FILE).get("overrides") == wanted
-        if same and not (not command.multirun and Run(folder).finished):
+        finished = not command.multirun and Run(folder).finished  # of a sweep, the jobs say
+        if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
             return folder
     raise GenderClsError(
         f"There is nothing to resume under {parent}: none of its unfinished folders was made by this same command. "

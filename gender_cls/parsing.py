@@ -42,7 +42,7 @@ def to_plain(config: Config) -> dict[str, Any]:
     """The same as nested dicts of plain values: what checkpoints and JSON files hold."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
-    return plain  # type: ignore[return-value]
+    return {str(key): value for key, value in plain.items()}
 
 
 def config_sentence(error: OmegaConfBaseException) -> str:

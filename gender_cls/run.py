@@ -13,10 +13,12 @@ import time
 import traceback
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 from gender_cls.errors import GenderClsError
 
@@ -55,8 +57,6 @@ class Run:
     @property
     def choices(self) -> dict[str, str]:
         """Which file of each configuration group Hydra took; empty where the run was not started by Hydra."""
-        from omegaconf import OmegaConf
-
         file = self.folder / ".hydra" / "hydra.yaml"
         return dict(OmegaConf.load(file).hydra.runtime.choices) if file.is_file() else {}
 
@@ -94,41 +94,50 @@ class Run:
         Raises:
             GenderClsError: another process is at work in this folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            owner = self.status.get("pid", "unknown")
-            raise GenderClsError(
-                f"{self.folder} is in use by process {owner}: wait for it or choose another name."
-            ) from None
-        started = time.monotonic() - self.status.get("seconds", 0.0)  # an earlier session's count too
-        try:
-            self.note(
-                state="running",
-                **about,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                started=datetime.now().astimezone().isoformat(timespec="seconds"),
-                error=None,
-                traceback=None,
-            )
-            yield
-            self.note(state="finished", seconds=round(time.monotonic() - started, 1))
-        except (KeyboardInterrupt, SystemExit):
-            self.note(state="interrupted", seconds=round(time.monotonic() - started, 1))
-            raise KeyboardInterrupt from None  # Lightning makes Ctrl-C an exit, which Hydra would take for an end
-        except Exception as error:
-            self.note(
-                state="failed",
-                seconds=round(time.monotonic() - started, 1),
-                error=error_sentence(error),
-                traceback=traceback.format_exc(),
-            )
-            raise
-        finally:
-            lock.release()
+        with held(self.folder):
+            started = time.monotonic() - self.status.get("seconds", 0.0)  # an earlier session's count too
+            try:
+                self.note(
+                    state="running",
+                    **about,
+                    pid=os.getpid(),
+                    host=socket.gethostname(),
+                    started=datetime.now().astimezone().isoformat(timespec="seconds"),
+                    error=None,
+                    traceback=None,
+                )
+                yield
+                self.note(state="finished", seconds=round(time.monotonic() - started, 1))
+            except (KeyboardInterrupt, SystemExit):
+                self.note(state="interrupted", seconds=round(time.monotonic() - started, 1))
+                raise KeyboardInterrupt from None  # Lightning makes Ctrl-C an exit, which Hydra would take for an end
+            except Exception as error:
+                self.note(
+                    state="failed",
+                    seconds=round(time.monotonic() - started, 1),
+                    error=error_sentence(error),
+                    traceback=traceback.format_exc(),
+                )
+                raise
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock goes with the process, however that ends.
+
+    Raises:
+        GenderClsError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise GenderClsError(f"{folder} is in use by another process: wait for it or choose another name.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def error_sentence(error: BaseException) -> str:
@@ -170,8 +179,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Versions and machine, for the record."""
-    from importlib.metadata import version
-
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
         "python": platform.python_version(),

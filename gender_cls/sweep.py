@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.run import TENSORBOARD, Run
+from gender_cls.run import TENSORBOARD, Run, held
 
 log = logging.getLogger(__name__)
 
@@ -100,18 +100,19 @@ def _die_with_parent() -> None:
 
 @contextlib.contextmanager
 def ending_in_leaderboard(folder: Path) -> Iterator[None]:
-    """Print the sweep's leaderboard when the jobs inside have ended, one way or another.
+    """Hold the sweep's folder, and print its leaderboard when the jobs inside have ended, one way or another.
 
     Raises:
-        GenderClsError: jobs have failed.
+        GenderClsError: another process works on this sweep, or jobs have failed.
     """
     failure: GenderClsError | None = None
-    try:
-        yield
-    except GenderClsError as error:  # a job's, said again below with the others
-        failure = error
-    finally:
-        print(f"\n{_write_leaderboard(folder)}\nEverything is in {folder}. Watch: {TENSORBOARD}")
+    with held(folder):
+        try:
+            yield
+        except GenderClsError as error:  # a job's, said again below with the others
+            failure = error
+        finally:
+            print(f"\n{_write_leaderboard(folder)}\nEverything is in {folder}. Watch: {TENSORBOARD}")
     failed = [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]
     if failed:
         raise GenderClsError(

@@ -1,5 +1,6 @@
 """`python -m gender_cls.train`: train a classifier, explain it while it learns, test it once; `-m` for several."""
 
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +20,20 @@ from gender_cls.sweep import ending_in_leaderboard, folder_override, run_job
 if TYPE_CHECKING:
     from gender_cls.data.manifest import Manifest
 
+log = logging.getLogger(__name__)
+
 
 def train(composed: DictConfig) -> float:
     """One job: fit, choose the best checkpoint by validation, test it. Returns the best validation score."""
     config = parse_config(composed, Config)
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
-    if not run.finished:
-        if hydra.mode is RunMode.MULTIRUN:
-            run_job(fit_and_test, config, run)
-        else:
-            fit_and_test(config, run)
+    if run.finished:
+        log.info(f"{run.folder.name} is finished already: nothing is left to do.")
+    elif hydra.mode is RunMode.MULTIRUN:
+        run_job(fit_and_test, config, run)
+    else:
+        fit_and_test(config, run)
     return float(run.metrics["best_validation"])
 
 

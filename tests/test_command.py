@@ -106,7 +106,7 @@ def test_neither_help_nor_errors_import_torch(tmp_path: Path, arguments: list[st
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("value", [PATTERN, r"(?P<camera>it's c\d{1,3})_[a,b]"])
+@pytest.mark.parametrize("value", [PATTERN, r"(?P<camera>it's c\d{1,3})_[a,b]", r"(?P<camera>a\'b)\\"])
 def test_values_outside_hydras_grammar_are_text(value: str) -> None:
     command = read_command_line(["data.root=/data/My Pictures (1)", f"data.pattern={value}"])
     [(config, _)] = check_jobs(command, "train", Config)

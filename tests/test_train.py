@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gender_cls.config import CONFIG_FOLDER, Config
 from gender_cls.data.transforms import decode, resize
@@ -117,8 +119,11 @@ def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]
     assert {"lr/head", "lr/backbone"} <= scalars
     rates = [event.value for event in events.Scalars("lr/head")]
     assert max(rates) == pytest.approx(5e-4, rel=0.2)
-    summary = events.PluginTagToContent("hparams")
-    assert list(summary)
+    started = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    shown = {key: value.string_value or value.number_value for key, value in started.session_start_info.hparams.items()}
+    assert sorted(shown)[:5] == ["augment", "lr", "model", "recipe", "seed"]  # what the tab shows unasked
+    assert (shown["model"], shown["recipe"], shown["lr"]) == ("custom_cnn", "scratch", 5e-4)
+    assert shown["settings.recipe.ema_decay"] == 0.5
     assert {tag: len(events.Images(tag)) for tag in events.Tags()["images"]} == {
         "explanations/probe_set": 3,
         "confusion_matrix/val": 3,
@@ -162,13 +167,17 @@ def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_p
 
     killed = Run(runs / "killed")
     process = subprocess.Popen(
-        command(f"data.root={crops}", *SMALL, "name=killed", *arguments),
-        cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command(f"data.root={crops}", *SMALL, "name=killed", *arguments, "trainer.progress_bar=true"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    while not (killed.explanations / "epoch_002.png").exists() and process.poll() is None:
-        time.sleep(0.005)
+    assert process.stdout is not None
+    shown = b""
+    while not re.search(rb"Epoch 1: +[1-9]\d%", shown):  # the bar counts from 0: in the middle of the second epoch
+        assert process.poll() is None, shown.decode()
+        shown += process.stdout.read1()
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
+    assert torch.load(killed.last_checkpoint, weights_only=True)["epoch"] == 0, "the second epoch was not finished"
     assert killed.status["state"] == "running"
     assert not killed.predictions.exists()
     resumed = train(crops, tmp_path, "name=killed", *arguments, "trainer.resume=true")
@@ -225,7 +234,7 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
 
 
 def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, tmp_path: Path) -> None:
-    arguments = ["-m", "name=sweep", "trainer.max_epochs=30", "seed=0,1", "explain=off"]
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"]
     folder = tmp_path / "outputs" / "sweeps" / "sweep"
     process = subprocess.Popen(
         command(f"data.root={crops}", *SMALL, *arguments), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
@@ -245,7 +254,11 @@ def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, 
     assert first.status["error"] == (
         "The process was killed by SIGKILL, probably for want of memory: lower data.batch_size."
     )
+    rival = train(crops, tmp_path, *arguments, "trainer.resume=true")
+    assert rival.returncode == 1
+    assert f"{folder} is in use by another process" in rival.stderr
     child = second.status["pid"]
+    assert second.status["state"] == "running"
     process.kill()
     process.wait()
     for _ in range(200):

@@ -35,7 +35,7 @@ class GenderClassifier(LightningModule):
     """A backbone that gives the logits of CLASSES for uint8 crops.
 
     Args:
-        config: the whole configuration as plain values (`config.to_plain`); it travels in the checkpoint.
+        config: the whole configuration as plain values (`parsing.to_plain`); it travels in the checkpoint.
         class_weights: of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
     """
