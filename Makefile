@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format
+.PHONY: setup demo test check format bench
 .DEFAULT_GOAL := demo
 
 $(VENV)/installed: pyproject.toml
@@ -34,3 +34,6 @@ check: $(VENV)/installed-dev ## ruff (lint, format) and mypy
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/installed ## how time and memory grow with the number of images
+	$(BIN)/python tests/benchmarks/bench_tables.py

@@ -157,6 +157,9 @@ def sentence(error: Exception) -> str:
         close = get_close_matches(choice, options, n=2)
         hint = f"did you mean {' or '.join(close)}? There are" if close else "there are"
         return f"There is no {group}={choice}; {hint} {', '.join(options)}."
+    if missing := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
+        group, choice, other = missing.groups()
+        return f"{group}={choice} goes with a {other}, which this command does not have: choose another {group}."
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is no override: write key=value, and quote a value with special characters."
     if isinstance(error.__cause__, OmegaConfBaseException):

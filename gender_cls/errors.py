@@ -1,4 +1,6 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and what helps to word it."""
+
+from collections.abc import Iterable
 
 
 class GenderClsError(Exception):
@@ -6,3 +8,15 @@ class GenderClsError(Exception):
 
     Commands print it without a traceback and exit with code 1.
     """
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise GenderClsError with this sentence unless the condition holds."""
+    if not condition:
+        raise GenderClsError(sentence)
+
+
+def some(values: Iterable[object], most: int = 3) -> str:
+    """The first few of many, for a sentence."""
+    values = list(values)
+    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

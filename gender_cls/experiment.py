@@ -21,15 +21,18 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from gender_cls.config import SPLITS, Config
-from gender_cls.data.datamodule import CropDataModule, drop_unreadable
-from gender_cls.data.manifest import Manifest
+from gender_cls.config import Config
+from gender_cls.data.corrections import count_corrections
+from gender_cls.data.datamodule import CropDataModule
+from gender_cls.data.prepare import PreparedData
+from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.metrics import majority_baseline, predictions_table, score
+from gender_cls.evaluation.metrics import predictions_table, score
 from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.parsing import to_plain
+from gender_cls.quality.baselines import trivial_baselines
 from gender_cls.run import Run, environment, write_atomically
 
 log = logging.getLogger(__name__)
@@ -38,13 +41,13 @@ MAY_CHANGE_ON_RESUME = ("name", "output_dir", "trainer", "explain", "data.num_wo
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 
 
-def run_experiment(config: Config, run: Run, manifest: Manifest) -> None:
+def run_experiment(config: Config, run: Run, prepared: PreparedData) -> None:
     """Leave checkpoints, TensorBoard events, maps, `predictions.csv` and `metrics.json` in the run's folder."""
     _quieten()
     _warn_of_frozen_backbone(config)
-    manifest = _record_data(config, run, manifest)
+    _record_data(run, prepared)
     checkpoint = _checkpoint_to_resume(config, run)
-    datamodule = CropDataModule(manifest, config.data, config.augment, config.seed)
+    datamodule = CropDataModule(prepared.manifest, config.data, config.augment, config.seed)
     seed_everything(
         config.seed, verbose=False
     )  # here, so that a head's first weights do not hang on how data were read
@@ -53,7 +56,7 @@ def run_experiment(config: Config, run: Run, manifest: Manifest) -> None:
     trainer = _trainer(config, run, datamodule, classifier)
     if not run.status.get("fitted"):
         _fit(trainer, classifier, datamodule, run, checkpoint)
-    _test(trainer, classifier, datamodule, run)
+    _test(trainer, classifier, datamodule, run, prepared)
 
 
 def _quieten() -> None:
@@ -75,17 +78,20 @@ def _warn_of_frozen_backbone(config: Config) -> None:
         log.warning("The backbone starts from random weights and is frozen at first: recipe=scratch trains it at once.")
 
 
-def _record_data(config: Config, run: Run, manifest: Manifest) -> Manifest:
-    """Save the manifest, or refuse to resume on other data."""
-    manifest, unreadable = drop_unreadable(manifest, config.data)
+def _record_data(run: Run, prepared: PreparedData) -> None:
+    """Save the manifest, or refuse to resume on other data; say what a reader of the scores must know."""
+    manifest, unreadable = prepared.manifest, prepared.unreadable
     if len(unreadable):
         write_atomically(run.unreadable, unreadable.to_csv(index=False))
         log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
-            "No identities are known: pictures of one person may stand on both sides of the split, and the scores may "
-            "be too good. data.pattern or an identity column prevents that."
+            "No identities are known: near duplicates and consecutive frames stay on one side of the split, but other "
+            "pictures of one person may not, and the scores may be too good. data.pattern or an identity column "
+            "prevents that."
         )
+    if prepared.leaks:
+        log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     text = manifest.to_csv()
     if run.manifest.exists() and run.manifest.read_text() != text:
         raise GenderClsError(
@@ -93,7 +99,6 @@ def _record_data(config: Config, run: Run, manifest: Manifest) -> Manifest:
         )
     write_atomically(run.manifest, text)
     run.note(manifest_sha256=manifest.fingerprint)
-    return manifest
 
 
 def _checkpoint_to_resume(config: Config, run: Run) -> Path | None:
@@ -210,7 +215,9 @@ def _hparams(config: Config, run: Run) -> dict[str, Any]:
     return {key: value if isinstance(value, int | float | str) else str(value) for key, value in hparams.items()}
 
 
-def _test(trainer: Trainer, classifier: GenderClassifier, datamodule: CropDataModule, run: Run) -> None:
+def _test(
+    trainer: Trainer, classifier: GenderClassifier, datamodule: CropDataModule, run: Run, prepared: PreparedData
+) -> None:
     """The one place that reads the test split."""
     # Not by `ckpt_path`: the EMA callback would put the raw weights in, and validation chose the averaged ones.
     best = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True)
@@ -221,7 +228,7 @@ def _test(trainer: Trainer, classifier: GenderClassifier, datamodule: CropDataMo
     outputs = torch.cat([batch for batches in probabilities for batch in batches]).numpy()
     predictions = predictions_table(rows, outputs)
     write_atomically(run.predictions, predictions.to_csv(index=False))
-    metrics = _metrics(classifier.settings, datamodule, predictions, run)
+    metrics = _metrics(classifier.settings, prepared, predictions, run)
     write_atomically(run.metrics_file, json.dumps(metrics, indent=2) + "\n")
     validation, test = metrics["validation"], metrics["test"]
     scores = (validation["balanced_accuracy"], test["balanced_accuracy"], test["auroc"])
@@ -230,8 +237,8 @@ def _test(trainer: Trainer, classifier: GenderClassifier, datamodule: CropDataMo
     trainer.logger.save()
 
 
-def _metrics(config: Config, datamodule: CropDataModule, predictions: pd.DataFrame, run: Run) -> dict[str, Any]:
-    status = run.status
+def _metrics(config: Config, prepared: PreparedData, predictions: pd.DataFrame, run: Run) -> dict[str, Any]:
+    status, manifest = run.status, prepared.manifest
     by_split = dict(tuple(predictions.groupby("split")))
     return {
         "model": config.model.title,
@@ -241,17 +248,20 @@ def _metrics(config: Config, datamodule: CropDataModule, predictions: pd.DataFra
         "best_epoch": status["best_epoch"],
         "validation": score(by_split["val"]),
         "test": score(by_split["test"]),
-        "majority_baseline": majority_baseline(datamodule.tables["train"]["label"], by_split["test"]["label"]),
+        "baselines": trivial_baselines(manifest.table, prepared.facts, prepared.near),
         "data": {
-            "root": str(datamodule.manifest.root),
-            "manifest_sha256": datamodule.manifest.fingerprint,
+            "root": str(manifest.root),
+            "manifest_sha256": manifest.fingerprint,
+            "leaky": bool(prepared.leaks),
+            "leaks": prepared.leaks.record(),
+            "corrected_labels": count_corrections(manifest.table),
             **{
                 split: {
                     "images": len(table),
                     "identities": int(table["identity"].replace("", np.nan).nunique()),
                     **table["label"].value_counts().sort_index().to_dict(),
                 }
-                for split, table in ((split, datamodule.tables[split]) for split in SPLITS)
+                for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
             },
         },
         "fit_seconds": status["fit_seconds"],

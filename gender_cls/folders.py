@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 from gender_cls.command import CommandLine
-from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.run import Run, read_json
 
@@ -13,26 +12,18 @@ COMMAND_FILE = "command.json"
 RESUME = "trainer.resume="
 
 
-def claim_folder(command: CommandLine, config: Config, model: str) -> Path:
-    """Make the folder of a run or a sweep, or find the one to resume.
-
-    Names begin with date and time, so they sort. Two commands never share a folder.
+def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | None, suffix: str = "") -> Path:
+    """Make the folder that a command works in; two commands never share one.
 
     Args:
         command: the command line.
-        config: of its first job.
-        model: the choice of the group `model`, for the name of a run.
+        kind: the folder inside `output_dir`: runs, sweeps or audits.
+        name: of the new folder; when None, date and time, so that names sort, and `suffix`.
 
     Raises:
-        GenderClsError: the name is taken, or there is nothing to resume.
+        GenderClsError: the name is taken, or nothing can be written there.
     """
-    parent = Path(config.output_dir).expanduser().resolve() / ("sweeps" if command.multirun else "runs")
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GenderClsError(f"output_dir={config.output_dir} cannot be used: {error}.") from None
-    if config.trainer.resume:
-        return _resumable(parent, command, config)
+    parent = _parent(output_dir, kind)
     claim = json.dumps(
         {
             "overrides": _without_resume(command.overrides),
@@ -41,19 +32,30 @@ def claim_folder(command: CommandLine, config: Config, model: str) -> Path:
         },
         indent=2,
     )
-    if config.name is not None:
-        folder = parent / config.name
-        if not _claimed(folder, claim):
-            raise GenderClsError(
-                f"{folder} exists already: choose another name, or continue what is there with trainer.resume=true."
-            )
-        return folder
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    base = stamp if command.multirun else f"{stamp}_{model}"
+    if name is not None:
+        if not _claimed(parent / name, claim):
+            way_out = "remove it" if kind == "audits" else f"continue what is there with {RESUME}true"
+            raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
+        return parent / name
+    base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
     count = 1
     while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), claim):
         count += 1
     return folder
+
+
+def _parent(output_dir: str, kind: str) -> Path:
+    parent = Path(output_dir).expanduser().resolve() / kind
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenderClsError(f"output_dir={output_dir} cannot be used: {error}.") from None
+    return parent
+
+
+def image_cache(output_dir: str) -> Path:
+    """Where what is known of images read before is kept; whoever removes it loses time only."""
+    return Path(output_dir).expanduser().resolve() / "cache"
 
 
 def _claimed(folder: Path, claim: str) -> bool:
@@ -69,9 +71,15 @@ def _claimed(folder: Path, claim: str) -> bool:
     return True
 
 
-def _resumable(parent: Path, command: CommandLine, config: Config) -> Path:
-    if config.name is not None:
-        folder = parent / config.name
+def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path:
+    """The folder called `name`, or the newest unfinished one that the same command made.
+
+    Raises:
+        GenderClsError: there is none.
+    """
+    parent = _parent(output_dir, kind)
+    if name is not None:
+        folder = parent / name
         if not (folder / COMMAND_FILE).is_file():
             raise GenderClsError(f"There is nothing to resume in {folder}: leave out trainer.resume=true to start.")
         return folder

@@ -11,13 +11,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gender_cls.config import Config, DemoConfig
+from gender_cls.config import AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
 
 ConfigStore.instance().store(name="train_schema", node=Config)
+ConfigStore.instance().store(name="audit_schema", node=AuditConfig)
 ConfigStore.instance().store(name="demo_schema", node=DemoConfig)
 
-Schema = TypeVar("Schema", Config, DemoConfig)
+Schema = TypeVar("Schema", Config, AuditConfig, DemoConfig)
 
 
 def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:

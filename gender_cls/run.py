@@ -65,15 +65,23 @@ class Run:
         """Whether the run has come to its end."""
         return self.status.get("state") == "finished"
 
+    @property
+    def best_baseline(self) -> dict[str, Any] | None:
+        """Of the trivial baselines in `metrics.json`, the one with the best score; None before the end."""
+        scored = [one for one in self.metrics.get("baselines", []) if one["balanced_accuracy"] is not None]
+        return max(scored, key=lambda one: one["balanced_accuracy"], default=None)
+
     def summary(self) -> str:
-        """How the run ended, in three lines for the terminal."""
+        """How the run ended, in a few lines for the terminal."""
         metrics = self.metrics
-        test, baseline = metrics["test"], metrics["majority_baseline"]
+        test, best = metrics["test"], self.best_baseline
+        assert best is not None, "the majority baseline always has a score"
+        leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
         return (
             f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
             f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
-            f"balanced accuracy {test['balanced_accuracy']:.3f}, AUROC {test['auroc']:.3f}; "
-            f"always {baseline['answer']} would score {baseline['balanced_accuracy']:.3f}.\n"
+            f"balanced accuracy {test['balanced_accuracy']:.3f}, AUROC {test['auroc']:.3f}.{leaky}\n"
+            f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n"
             f"Everything is in {self.folder}. Watch: {TENSORBOARD}"
         )
 

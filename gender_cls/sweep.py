@@ -3,20 +3,17 @@
 import contextlib
 import logging
 import multiprocessing
-import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import wait
-from multiprocessing.process import parent_process
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
+from gender_cls.processes import end_with_parent
 from gender_cls.run import TENSORBOARD, Run, held
 
 log = logging.getLogger(__name__)
@@ -81,21 +78,13 @@ def _ending(exit_code: int) -> str:
 
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         work(config, run)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:  # it stands in status.json, where the parent reads it
         sys.exit(1)
-
-
-def _die_with_parent() -> None:
-    """A job whose sweep was killed must not train on unseen, in the way of the one that resumes."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -2,23 +2,18 @@
 
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.command import CommandLine, check_jobs, exit_with_sentence, read_command_line, run_hydra
 from gender_cls.config import Config
-from gender_cls.folders import claim_folder
+from gender_cls.folders import claim_folder, folder_to_resume, image_cache
 from gender_cls.parsing import parse_config
 from gender_cls.run import Run
 from gender_cls.sweep import ending_in_leaderboard, folder_override, run_job
-
-if TYPE_CHECKING:
-    from gender_cls.data.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +35,20 @@ def train(composed: DictConfig) -> float:
 def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
     with run.recording(model=config.model.title):
-        manifest = read_split_manifest(config)
+        from gender_cls.data.prepare import prepare_data
+
+        prepared = prepare_data(config.data, config.seed, image_cache(config.output_dir))
         from gender_cls.experiment import run_experiment
 
-        run_experiment(config, run, manifest)
+        run_experiment(config, run, prepared)
 
 
-def read_split_manifest(config: Config) -> "Manifest":
-    """The images of the experiment, each in its split."""
-    from gender_cls.data.manifest import read_manifest
-    from gender_cls.data.split import assign_splits
-
-    manifest = read_manifest(config.data, config.seed)
-    return replace(manifest, table=assign_splits(manifest.table, config.data, config.seed))
+def folder_of(command: CommandLine, config: Config, model: str) -> Path:
+    """A new folder for the run or the sweep, or the one that it continues."""
+    kind = "sweeps" if command.multirun else "runs"
+    if config.trainer.resume:
+        return folder_to_resume(command, config.output_dir, kind, config.name)
+    return claim_folder(command, config.output_dir, kind, config.name, suffix="" if command.multirun else f"_{model}")
 
 
 def main() -> None:
@@ -62,7 +58,7 @@ def main() -> None:
         run_hydra(train, "train", command.arguments)
         return
     config, composed = check_jobs(command, "train", Config)[0]
-    folder = claim_folder(command, config, composed.hydra.runtime.choices["model"])
+    folder = folder_of(command, config, composed.hydra.runtime.choices["model"])
     arguments = [*command.arguments, f"name={folder.name}"]
     if command.multirun:
         with ending_in_leaderboard(folder):

@@ -13,7 +13,7 @@ from conftest import PATTERN, write_crop
 from gender_cls.command import check_jobs, read_command_line
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.folders import claim_folder
+from gender_cls.train import folder_of
 
 
 def train(*arguments: str, cwd: Path, module: str = "train") -> subprocess.CompletedProcess[str]:
@@ -67,15 +67,15 @@ def test_configuration_errors(tmp_path: Path, arguments: list[str], message: str
         (["data=demo"], "Draw the demo data first: python -m gender_cls.demo."),
         (["data.root=empty"], "There are no images under"),
         (["data.root=one"], "holds one class only: none of its 1 images is FEMALE"),
-        (["data.root=few"], "FEMALE has 2 identities, fewer than the 3 parts"),
+        (["data.root=few"], "FEMALE has 2 groups of images that belong together (people), fewer than the 3 parts"),
     ],
 )
 def test_data_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     write_crop(tmp_path / "one" / "MALE" / "a.png", 0)
     for number in range(4):
-        write_crop(tmp_path / "few" / "MALE" / f"{number}.png", 0)
-        write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 0) if number < 2 else None
+        write_crop(tmp_path / "few" / "MALE" / f"{number}.png", number)
+        write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 50 + number) if number < 2 else None
     result = train(*arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
@@ -129,7 +129,7 @@ def test_every_job_of_a_sweep_is_checked() -> None:
 
 def claimed(tmp_path: Path, *arguments: str) -> Path:
     command = read_command_line(["data.root=x", f"output_dir={tmp_path}", *arguments])
-    return claim_folder(command, check_jobs(command, "train", Config)[0][0], "mobilenetv2")
+    return folder_of(command, check_jobs(command, "train", Config)[0][0], "mobilenetv2")
 
 
 def test_names_sort_and_never_collide(tmp_path: Path) -> None:
@@ -137,8 +137,7 @@ def test_names_sort_and_never_collide(tmp_path: Path) -> None:
     config = check_jobs(command, "train", Config)[0][0]
     names: list[str] = []
     threads = [
-        threading.Thread(target=lambda: names.append(claim_folder(command, config, "mobilenetv2").name))
-        for _ in range(5)
+        threading.Thread(target=lambda: names.append(folder_of(command, config, "mobilenetv2").name)) for _ in range(5)
     ]
     for thread in threads:
         thread.start()

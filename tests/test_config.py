@@ -1,7 +1,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from gender_cls.config import CONFIG_FOLDER, Config, DemoConfig
+from gender_cls.config import CONFIG_FOLDER, AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.parsing import parse_config, to_plain
 
@@ -29,6 +29,45 @@ def test_every_shipped_yaml_composes_and_passes_the_checks(choice: str) -> None:
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = parse_config(compose("train", overrides), Config)
     assert config.data.image_size in ([256, 128], [128, 64])
+
+
+AUDIT = [
+    ("min_height", -1, "audit.min_height must be at least 0 pixels, not -1."),
+    ("bright", 256, "audit.bright must lie between 0 and 255 (mean brightness), not 256.0."),
+    ("dark", 230, "audit.dark=230.0 must stay below audit.bright=215.0."),
+    ("blurred", -1, "audit.blurred must be at least 0, not -1.0."),
+    ("min_aspect", 5, "audit.min_aspect=5.0 must be above 0 and below audit.max_aspect=4.0 (height divided by width)."),
+    ("folds", 1, "audit.folds must be at least 2, not 1."),
+    ("runs", ["/no/run"], "audit.runs names no run or sweep folder: /no/run"),
+    ("thumbnails", 501, "audit.thumbnails must lie between 0 and 500, not 501."),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), AUDIT)
+def test_wrong_values_of_an_audit_are_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        parse_config({**LEAST, "audit": {key: value}}, AuditConfig)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("choice", [choice for choice in GROUPS if choice.startswith("data=")])
+def test_the_audit_yaml_composes_with_every_dataset(choice: str) -> None:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = parse_config(compose("audit", ["data.root=x", choice]), AuditConfig)
+    assert config == AuditConfig(data=config.data, model=config.model)  # the YAML shows the schema's own defaults
+    assert config.model.name == "mobilenetv2_100"
+
+
+def test_data_keys_that_exclude_each_other() -> None:
+    for data, message in (
+        ({"importer": "peta", "csv": "a.csv", "root": "x"}, "data.importer reads the dataset under data.root"),
+        (
+            {"root": "x", "split_by": "camera", "leave_out": "c1", "folds": 3},
+            "data.leave_out and data.folds both choose",
+        ),
+    ):
+        with pytest.raises(GenderClsError, match=message):
+            parse_config({"data": data, "model": {"name": "a"}}, Config)
 
 
 def test_the_demo_yaml_composes() -> None:
@@ -89,6 +128,25 @@ def test_plain_values_make_the_same_configuration_again() -> None:
             "keras",
             "model.library: Invalid value 'keras', expected one of [custom, timm, torchvision].",
         ),
+        (
+            "data.importer",
+            "penn",
+            "data.importer: Invalid value 'penn', expected one of [peta, pa100k, rap_v1, rap_v2,",
+        ),
+        ("data.published_split", "1", "data.published_split belongs to a dataset with an importer, such as data=peta"),
+        ("data.corrections", "/no/file.csv", "data.corrections names no file: /no/file.csv"),
+        ("data.frame_gap", -1, "data.frame_gap must be at least 0 frames, not -1."),
+        (
+            "data.near_duplicate_distance",
+            17,
+            "data.near_duplicate_distance must lie between 0 and 16 of 64 bits, not 17.",
+        ),
+        (
+            "data.split_by",
+            "person",
+            "data.split_by: Invalid value 'person', expected one of [identity, camera, source].",
+        ),
+        ("data.leave_out", "c1", "data.leave_out names a camera or a source: set data.split_by=camera or"),
         ("model.name", None, "model.name is not set: name any timm model"),
         ("model.weights", "/no/file.pth", "model.weights names no file: /no/file.pth"),
         ("model.dropout", 1, "model.dropout must lie in [0, 1), not 1.0."),

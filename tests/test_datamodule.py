@@ -1,16 +1,14 @@
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from conftest import PATTERN, write_crop
 
-from gender_cls.config import AugmentConfig, Balance, DataConfig, OnCorrupt
-from gender_cls.data.datamodule import CropDataModule, EpochSampler, drop_unreadable
-from gender_cls.data.manifest import Manifest, read_manifest
-from gender_cls.data.split import assign_splits
-from gender_cls.errors import GenderClsError
+from gender_cls.config import AugmentConfig
+from gender_cls.data.datamodule import CropDataModule, EpochSampler
+from gender_cls.data.prepare import prepare_data
+from gender_cls.data_config import Balance, DataConfig
 
 
 def settings(root: Path, **changes: object) -> DataConfig:
@@ -19,14 +17,10 @@ def settings(root: Path, **changes: object) -> DataConfig:
     )
 
 
-def split_manifest(data: DataConfig) -> Manifest:
-    manifest = read_manifest(data, seed=0)
-    return Manifest(assign_splits(manifest.table, data, seed=0), manifest.root)
-
-
 def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
     data = settings(root, **changes)
-    return CropDataModule(split_manifest(data), data, augment or AugmentConfig(), seed=0)
+    manifest = prepare_data(data, seed=0, cache=root.parent / "cache").manifest
+    return CropDataModule(manifest, data, augment or AugmentConfig(), seed=0)
 
 
 def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
@@ -114,48 +108,3 @@ def test_the_probe_set_is_fixed_balanced_and_of_different_people(folders: Path) 
     assert module_of(folders, val_fraction=0.4).probe_set(6)[1].equals(rows)
     everything, all_rows = module.probe_set(1000)
     assert len(everything) == len(all_rows) == len(module.tables["val"])
-
-
-def break_files(root: Path) -> dict[str, str]:
-    """Four broken files and the reason each should be given."""
-    good = (root / "MALE" / "person08_camera0_0.png").read_bytes()
-    broken = {"empty": b"", "truncated": good[: len(good) // 2], "text": b"no picture", "header": good[:20]}
-    for name, content in broken.items():
-        (root / "MALE" / f"person30_camera0_{name}.png").write_bytes(content)
-    return {f"MALE/person30_camera0_{name}.png": name for name in broken}
-
-
-def test_an_unreadable_image_stops_the_start(folders: Path) -> None:
-    broken = break_files(folders)
-    with pytest.raises(GenderClsError) as caught:
-        drop_unreadable(split_manifest(settings(folders)), settings(folders))
-    message = str(caught.value)
-    assert message.startswith("4 of 52 images cannot be read. The first: ")
-    assert str(folders / min(broken)) in message
-    assert message.endswith("data.on_corrupt=drop.")
-
-
-def test_unreadable_images_are_left_out_and_listed(folders: Path) -> None:
-    whole = split_manifest(settings(folders))
-    broken = break_files(folders)
-    data = settings(folders, on_corrupt=OnCorrupt.drop)
-    manifest, unreadable = drop_unreadable(split_manifest(data), data)
-    assert list(unreadable["path"]) == sorted(broken)
-    assert all(path in reason for path, reason in zip(unreadable["path"], unreadable["reason"], strict=True))
-    assert list(manifest.table["path"]) == list(whole.table["path"])
-    assert list(manifest.table.columns)[-2:] == ["width", "height"]
-    assert set(manifest.table["width"]) == {"24"}
-    assert set(manifest.table["height"]) == {"48"}
-
-
-def test_dropping_must_leave_both_labels_in_each_split(tmp_path: Path) -> None:
-    rows = []
-    for split in ("train", "val", "test"):
-        for label in ("FEMALE", "MALE"):
-            path = f"{split}_{label}.png"
-            write_crop(tmp_path / path, 0)
-            rows.append((path, label, "", "", split))
-    (tmp_path / "val_MALE.png").write_bytes(b"")
-    manifest = Manifest(pd.DataFrame(rows, columns=["path", "label", "identity", "camera", "split"]), tmp_path)
-    with pytest.raises(GenderClsError, match="The val split has no MALE image"):
-        drop_unreadable(manifest, settings(tmp_path, on_corrupt=OnCorrupt.drop))

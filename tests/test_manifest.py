@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from conftest import PATTERN, write_crop
 
-from gender_cls.config import DataConfig
-from gender_cls.data.manifest import Manifest, read_manifest
+from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data_config import DataConfig, SplitBy
 from gender_cls.errors import GenderClsError
 
 ALIASES = {"FEMALE": ["f", "women"], "MALE": ["m"]}
@@ -19,11 +19,11 @@ def read(root: Path | None = None, **changes: object) -> Manifest:
 
 def test_folders_become_a_sorted_table_with_identity_and_camera(folders: Path) -> None:
     manifest = read(folders, pattern=PATTERN)
-    assert list(manifest.table.columns) == ["path", "label", "identity", "camera", "split"]
+    assert list(manifest.table.columns) == ["path", "label", "identity", "camera", "source", "split"]
     assert len(manifest.table) == 48
     assert manifest.table["path"].is_monotonic_increasing
     first = manifest.table.iloc[0]
-    assert tuple(first) == ("FEMALE/person00_camera0_0.png", "FEMALE", "person00", "camera0", "")
+    assert tuple(first) == ("FEMALE/person00_camera0_0.png", "FEMALE", "person00", "camera0", "", "")
     assert manifest.table["identity"].nunique() == 16
 
 
@@ -59,9 +59,10 @@ def test_csv_keeps_further_columns_as_they_stand(tmp_path: Path) -> None:
     csv = tmp_path / "list.csv"
     csv.write_text("path,label,view,identity\npictures/b.png,m,007,NA\npictures/a.png,Female,,p1\n")
     table = read(csv=str(csv)).table
+    unknown = {"camera": "", "source": "", "split": ""}
     assert table.to_dict("records") == [
-        {"path": "pictures/a.png", "label": "FEMALE", "identity": "p1", "camera": "", "split": "", "view": ""},
-        {"path": "pictures/b.png", "label": "MALE", "identity": "NA", "camera": "", "split": "", "view": "007"},
+        {"path": "pictures/a.png", "label": "FEMALE", "identity": "p1", **unknown, "view": ""},
+        {"path": "pictures/b.png", "label": "MALE", "identity": "NA", **unknown, "view": "007"},
     ]
 
 
@@ -125,7 +126,7 @@ def test_images_in_a_folder_that_means_nothing_are_an_error(folders: Path) -> No
     ("text", "message"),
     [
         ("file,label\na.png,MALE\n", "has no column 'path'"),
-        ("path,label\na.png,child\n", "neither FEMALE nor MALE nor under data.aliases: child"),
+        ("path,label\na.png,child\n", "neither FEMALE nor MALE nor unknown nor under data.aliases: child"),
         ("path,label\na.png,MALE\nzz.png,FEMALE\n", "names 1 files that do not exist under"),
         ("path,label\na.png,MALE\na.png,FEMALE\n", "names 1 images more than once: a.png"),
         ("path,label,split\na.png,MALE,holdout\n", "splits other than train, val and test: holdout"),
@@ -145,3 +146,45 @@ def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) ->
     with pytest.raises(GenderClsError) as caught:
         read(csv=str(csv))
     assert message in str(caught.value)
+
+
+def test_what_the_annotators_left_open_stays_in_the_table(tmp_path: Path) -> None:
+    for name in ("FEMALE/a", "MALE/b", "Unknown/c"):
+        write_crop(tmp_path / "crops" / f"{name}.png", 0)
+    assert read(tmp_path / "crops").table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
+    csv = tmp_path / "crops" / "list.csv"
+    csv.write_text("path,label,split\nFEMALE/a.png,f,train\nMALE/b.png,m,test\nUnknown/c.png,UNKNOWN,\n")
+    assert read(csv=str(csv)).table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
+
+
+def test_corrections_reach_the_table(tmp_path: Path) -> None:
+    for name in ("FEMALE/a", "FEMALE/b", "MALE/c"):
+        write_crop(tmp_path / "crops" / f"{name}.png", 0)
+    file = tmp_path / "suspects.csv"
+    file.write_text("path,label,corrected_label\nFEMALE/b.png,FEMALE,MALE\n")
+    table = read(tmp_path / "crops", corrections=str(file)).table
+    assert table["label"].tolist() == ["FEMALE", "MALE", "MALE"]
+    assert table["original_label"].tolist() == ["", "FEMALE", ""]
+
+
+def test_a_given_split_leaves_no_room_for_another(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("FEMALE", "MALE"):
+            write_crop(tmp_path / split / label / "a.png", 0)
+    for changes, key in (
+        ({"folds": 3}, "data.folds"),
+        ({"split_by": SplitBy.camera}, "data.split_by=camera"),
+        ({"split_by": SplitBy.camera, "leave_out": "c1"}, "data.leave_out"),
+    ):
+        with pytest.raises(GenderClsError, match=f"{key} cannot be used with .*, which comes with its own split"):
+            read(tmp_path, **changes)
+
+
+def test_files_that_are_passed_over_are_told(folders: Path) -> None:
+    write_crop(folders / "MALE" / ".ipynb_checkpoints" / "a.png", 0)
+    write_crop(folders / "MALE" / "._b.png", 0)
+    (folders / "MALE" / "Thumbs.db").write_bytes(b"x")
+    assert passed_over(folders) == {
+        "hidden": ["MALE/._b.png", "MALE/.ipynb_checkpoints/a.png"],
+        "other_suffix": ["MALE/Thumbs.db"],
+    }

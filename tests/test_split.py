@@ -4,15 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gender_cls.config import DataConfig
 from gender_cls.data.split import assign_splits, group_partition
+from gender_cls.data_config import DataConfig, SplitBy
 from gender_cls.errors import GenderClsError
 
 
-def table_of(identities: Sequence[tuple[str, str, int]], split: str = "") -> pd.DataFrame:
-    """Rows for (identity, label, number of images)."""
-    rows = [(f"{name}_{n}.png", label, name, "", split) for name, label, count in identities for n in range(count)]
-    return pd.DataFrame(rows, columns=["path", "label", "identity", "camera", "split"])
+def table_of(identities: Sequence[tuple[str, str, int]], split: str = "", camera: str = "") -> pd.DataFrame:
+    """Rows for (identity, label, number of images); each identity is a group."""
+    rows = [
+        (f"{name}_{n}.png", label, name, name, camera, "", split)
+        for name, label, count in identities
+        for n in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["path", "label", "identity", "group", "camera", "source", "split"])
 
 
 def crowd(seed: int = 0) -> pd.DataFrame:
@@ -30,6 +34,22 @@ def test_splits_are_disjoint_by_identity_and_stratified(seed: int) -> None:
         assert shares[split].to_numpy() == pytest.approx([share, share], abs=0.015)
 
 
+def test_people_with_many_images_are_in_every_split_alike() -> None:
+    sizes = [table.groupby("identity").size() for seed in range(5)
+             for _, table in assign_splits(crowd(seed), DataConfig(), seed).groupby("split")]  # fmt: skip
+    means = np.array([size.mean() for size in sizes]).reshape(5, 3).mean(axis=0)
+    assert means == pytest.approx([10.5] * 3, rel=0.1)
+
+
+def test_eight_people_a_label_are_dealt_six_one_and_one() -> None:
+    table = table_of([(f"{label}{i}", label, 3) for label in ("FEMALE", "MALE") for i in range(8)])
+    for seed in range(5):
+        people = assign_splits(table, DataConfig(), seed).drop_duplicates("identity")
+        assert people.groupby(["label", "split"]).size().unstack()[["train", "val", "test"]].to_numpy().tolist() == [
+            [6, 1, 1], [6, 1, 1],
+        ]  # fmt: skip
+
+
 def test_same_seed_same_split_and_another_seed_another() -> None:
     table, data = crowd(), DataConfig()
     assert assign_splits(table, data, 0).equals(assign_splits(table, data, 0))
@@ -45,7 +65,7 @@ def test_three_identities_a_label_fill_three_splits() -> None:
 
 def test_without_identities_images_are_dealt() -> None:
     table = table_of([("", "FEMALE", 100), ("", "MALE", 100)])
-    table["path"] = [f"{i}.png" for i in range(200)]
+    table["group"] = [str(i) for i in range(200)]
     counts = assign_splits(table, DataConfig(val_fraction=0.2, test_fraction=0.3), 0).groupby(["label", "split"]).size()
     assert counts["FEMALE"].to_dict() == counts["MALE"].to_dict() == {"train": 50, "val": 20, "test": 30}
 
@@ -74,23 +94,13 @@ def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
     assert result["split"][:160].value_counts().to_dict() == {"train": 120, "val": 40}  # 0.2 / (0.6 + 0.2) of train
 
 
-def test_people_on_both_sides_of_a_given_split_are_named() -> None:
-    parts = [
-        table_of([("ann", "FEMALE", 2), ("bob", "MALE", 1)], "train"),
-        table_of([("ann", "FEMALE", 1), ("cid", "MALE", 1)], "val"),
-        table_of([("ann", "FEMALE", 1), ("bob", "MALE", 1)], "test"),
-    ]
-    with pytest.raises(
-        GenderClsError, match=r"2 identities .* \(ann in train and val and test; bob in train and test\)"
-    ):
-        assign_splits(pd.concat(parts, ignore_index=True), DataConfig(), 0)
-
-
 def test_too_few_identities_are_an_error() -> None:
     table = table_of([("a", "FEMALE", 9), ("b", "FEMALE", 9), *((f"m{i}", "MALE", 1) for i in range(9))])
-    with pytest.raises(GenderClsError, match="FEMALE has 2 identities, fewer than the 3 parts"):
+    with pytest.raises(
+        GenderClsError, match=r"FEMALE has 2 groups of images that belong together \(people\), fewer than the 3 parts"
+    ):
         assign_splits(table, DataConfig(), 0)
-    with pytest.raises(GenderClsError, match="FEMALE has 2 identities, fewer than the 5 parts"):
+    with pytest.raises(GenderClsError, match="fewer than the 5 parts"):
         assign_splits(table, DataConfig(folds=5), 0)
 
 
@@ -104,6 +114,90 @@ def test_a_given_split_without_a_label_is_an_error() -> None:
 
 def test_an_identity_with_both_labels_stays_whole() -> None:
     table = table_of([(f"p{i}", label, 2) for i in range(30) for label in ("FEMALE", "MALE")])
-    table["path"] = [f"{i}.png" for i in range(len(table))]
-    parts = group_partition(table, np.array([0.5, 0.5]), 0)
+    parts = group_partition(table, table["group"], np.array([0.5, 0.5]), 0)
     assert pd.Series(parts).groupby(table["identity"]).nunique().max() == 1
+
+
+def test_the_deal_equals_one_worked_out_with_arrays() -> None:
+    table = crowd(3)
+    shares = np.array([0.6, 0.3, 0.1])
+    parts = group_partition(table, table["group"], shares, 5)
+    names = sorted(table["group"].unique())
+    counts = np.array(
+        [
+            [((table["group"] == name) & (table["label"] == label)).sum() for label in ("FEMALE", "MALE")]
+            for name in names
+        ]
+    )
+    targets, filled = shares[:, None] * counts.sum(axis=0), np.zeros((3, 2))
+    half = counts.sum(axis=0) / (counts > 0).sum(axis=0) / 2
+    for unit in np.random.default_rng(5).permutation(len(names)):
+        part = int(np.argmin((filled + half) / targets @ counts[unit]))
+        filled[part] += counts[unit]
+        assert set(parts[table["group"] == names[unit]]) == {part}
+
+
+def test_what_the_annotators_left_open_is_in_no_split() -> None:
+    table = crowd()
+    table.loc[::7, "label"] = "unknown"
+    split = assign_splits(table, DataConfig(), 0)["split"]
+    assert (split[::7] == "").all()
+    assert (split != "").sum() == len(table) - len(table[::7])
+    given = table.assign(split=["train", "val", "test"] * (len(table) // 3) + ["train"] * (len(table) % 3))
+    kept = assign_splits(given, DataConfig(), 0)["split"]
+    assert (kept[::7] == "").all()
+    assert (kept == given["split"]).sum() == len(table) - len(table[::7])
+
+
+def cameras() -> pd.DataFrame:
+    """Six cameras with 20 people of two images each; person p0 walks through all of them."""
+    tables = []
+    for camera in range(6):
+        people = [(f"c{camera}p{i}", "FEMALE" if i % 2 else "MALE", 2) for i in range(20)]
+        tables.append(table_of([("p0", "MALE", 1 + camera), *people], camera=f"c{camera}"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_whole_cameras_are_dealt_and_a_person_stays_where_most_of_the_images_are() -> None:
+    table = cameras()
+    result = assign_splits(table, DataConfig(split_by=SplitBy.camera, val_fraction=0.3, test_fraction=0.3), 0)
+    dealt = result[result["split"] != ""]
+    assert dealt.groupby("camera")["split"].nunique().max() == 1
+    assert dealt.groupby("group")["split"].nunique().max() == 1
+    assert set(dealt["split"]) == {"train", "val", "test"}
+    left_out = result[result["split"] == ""]
+    assert set(left_out["group"]) == {"p0"}
+    home = dealt[dealt["group"] == "p0"]
+    seen = (
+        result[result["group"] == "p0"].groupby(result["camera"].map(dealt.groupby("camera")["split"].first())).size()
+    )
+    assert len(home) == seen.max()
+
+
+def test_each_camera_can_be_left_out_in_turn() -> None:
+    table = cameras()
+    for camera in ("c0", "c5"):
+        result = assign_splits(table, DataConfig(split_by=SplitBy.camera, leave_out=camera), 0)
+        assert ((result["split"] == "test") == (table["camera"] == camera)).all()
+        assert set(result["group"][result["split"] == ""]) == {"p0"}  # seen by the camera that is left out
+        assert result["split"].value_counts()["val"] == pytest.approx(200 * 0.15 / 0.85, abs=2)
+
+
+def test_folds_of_cameras_test_each_camera_once() -> None:
+    tested = [
+        set(result["camera"][result["split"] == "test"])
+        for result in (
+            assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold), 0) for fold in range(3)
+        )
+    ]
+    assert sorted(camera for fold in tested for camera in fold) == [f"c{i}" for i in range(6)]
+
+
+def test_cameras_and_sources_that_do_not_serve_are_named() -> None:
+    with pytest.raises(GenderClsError, match=r"data.leave_out=c9 is no camera of the data: there are c0, c1, c2"):
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"), 0)
+    with pytest.raises(GenderClsError, match=r"data.split_by=source needs to know each image's source, and 261 of 261"):
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.source), 0)
+    two = cameras()[lambda table: table["camera"].isin(["c0", "c1"])]
+    with pytest.raises(GenderClsError, match="FEMALE has 2 cameras, fewer than the 3 parts"):
+        assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera), 0)

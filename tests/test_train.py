@@ -73,11 +73,13 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert "Warning" not in output, output
     assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
     manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
-    assert list(manifest.columns) == ["path", "label", "identity", "camera", "split", "width", "height"]
+    assert list(manifest.columns) == [
+        "path", "label", "identity", "camera", "source", "split", "group", "width", "height",
+    ]  # fmt: skip
     assert manifest.groupby("identity")["split"].nunique().max() == 1
     predictions = pd.read_csv(run.predictions)
     assert list(predictions.columns) == [
-        "path", "label", "identity", "camera", "split", "p_FEMALE", "p_MALE", "prediction",
+        "path", "label", "identity", "camera", "source", "split", "p_FEMALE", "p_MALE", "prediction",
     ]  # fmt: skip
     assert set(predictions["split"]) == {"val", "test"}
     expected = manifest[manifest["split"] != "train"]
@@ -88,6 +90,11 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert metrics["test"]["accuracy"] == pytest.approx((test["label"] == test["prediction"]).mean())
     assert metrics["validation"]["balanced_accuracy"] == pytest.approx(metrics["best_validation"])
     assert metrics["data"]["root"] == str(crops)
+    assert metrics["data"]["leaky"] is False
+    scores = {one["name"]: one["balanced_accuracy"] for one in metrics["baselines"]}
+    assert scores["majority"] == 0.5
+    assert scores["colour"] == 1  # the drawn FEMALE crops are the bright ones
+    assert "The best trivial baseline, the mean colour of the image alone, scores 1.000." in output
     assert (run.folder / ".hydra" / "config.yaml").is_file()
 
 
@@ -189,6 +196,30 @@ def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_p
     for other in ("killed", "unexplained"):
         for name in ("predictions.csv", "manifest.csv"):
             assert (runs / other / name).read_bytes() == (runs / "whole" / name).read_bytes(), other
+
+
+def test_a_leaky_split_is_refused_or_marked_everywhere(crops: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": sorted(path.relative_to(crops).as_posix() for path in crops.glob("*/*"))})
+    table["label"] = table["path"].str.split("/").str[0]
+    table["split"] = ["train", "val", "test"] * 16  # of the three crops of each person
+    table.to_csv(tmp_path / "list.csv", index=False)
+    arguments = [f"data.csv={tmp_path / 'list.csv'}", "trainer.max_epochs=1", "explain=off"]
+    refused = train(crops, tmp_path, *arguments)
+    assert refused.returncode == 1
+    assert (
+        "16 identities and 0 exact copies stand in more than one split (person00 in train and val and test;"
+        in refused.stderr
+    )
+    assert "100% of the test images show someone or something from train." in refused.stderr
+    allowed = train(crops, tmp_path, "-m", *arguments, "data.allow_leaks=true", "name=allowed")
+    assert allowed.returncode == 0, allowed.stderr
+    assert "The results are marked as leaky." in allowed.stderr + allowed.stdout
+    folder = tmp_path / "outputs" / "sweeps" / "allowed"
+    [run] = [Run(path.parent) for path in folder.glob("*/metrics.json")]
+    assert run.metrics["data"]["leaky"] is True
+    assert run.metrics["data"]["leaks"]["identities"] == 16
+    assert pd.read_csv(folder / "leaderboard.csv")["leaky"].tolist() == [True]
+    assert "| LEAKY |" in (folder / "leaderboard.md").read_text()
 
 
 def test_resuming_with_other_settings_is_refused(finished: tuple[Run, str], crops: Path) -> None:

@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from gender_cls.config import CONFIG_FOLDER, AugmentConfig, ResizeMode
+from gender_cls.config import CONFIG_FOLDER, AugmentConfig
 from gender_cls.data.transforms import MID_GREY, build_augmentation, decode, resize
+from gender_cls.data_config import ResizeMode
 from gender_cls.errors import GenderClsError
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)

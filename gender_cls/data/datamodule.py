@@ -9,13 +9,11 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
-from gender_cls.config import CLASSES, AugmentConfig, Balance, DataConfig, OnCorrupt
+from gender_cls.config import AugmentConfig
 from gender_cls.data.manifest import Manifest
-from gender_cls.data.split import check_splits, identity_or_path
 from gender_cls.data.transforms import build_augmentation, decode, resize
-from gender_cls.errors import GenderClsError
+from gender_cls.data_config import CLASSES, Balance, DataConfig
 
 
 class CropDataset(Dataset[tuple[Tensor, int]]):
@@ -137,7 +135,7 @@ class CropDataModule(LightningDataModule):
         )
 
     def probe_set(self, images: int) -> tuple[Tensor, pd.DataFrame]:
-        """A fixed set of validation crops to explain: labels in equal numbers, different identities first.
+        """A fixed set of validation crops to explain: labels in equal numbers, different people first.
 
         Reads the files directly: iterating a loader would draw from the global random numbers.
 
@@ -146,7 +144,7 @@ class CropDataModule(LightningDataModule):
         """
         table = self.tables["val"]
         shuffled = table.iloc[np.random.default_rng(self.seed).permutation(len(table))]
-        repeats = shuffled.groupby(identity_or_path(shuffled), sort=False).cumcount()
+        repeats = shuffled.groupby("group", sort=False).cumcount()
         ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
         chosen: list[int] = []
         queues = [list(ranked.index[ranked["label"] == label]) for label in CLASSES]
@@ -159,56 +157,3 @@ class CropDataModule(LightningDataModule):
 def derived_seed(*parts: int) -> int:
     """A well-mixed 64-bit seed from several small numbers."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-class _Sizes(Dataset[tuple[int, int] | str]):
-    """(width, height) of each decoded picture, or why it does not decode."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> tuple[int, int] | str:
-        try:
-            _, height, width = decode(self.paths[row]).shape
-        except GenderClsError as error:
-            return str(error)
-        return width, height
-
-
-def drop_unreadable(manifest: Manifest, data: DataConfig) -> tuple[Manifest, pd.DataFrame]:
-    """Decode every image once, so that a broken file shows now and not in the middle of the night.
-
-    Returns:
-        The manifest with the columns `width` and `height` (pixels) added and unreadable images left out, and a table
-        (path, reason) of the latter.
-
-    Raises:
-        GenderClsError: an image cannot be read and `data.on_corrupt` is stop.
-    """
-    table = manifest.table.drop(columns=["width", "height"], errors="ignore")
-    loader = DataLoader(
-        _Sizes([manifest.root / path for path in table["path"]]),
-        batch_size=64,
-        num_workers=data.num_workers,
-        collate_fn=list,
-    )
-    with tqdm(total=len(table), desc="Reading images", unit="img", delay=1) as progress:
-        found: list[tuple[int, int] | str] = []
-        for batch in loader:
-            found.extend(batch)
-            progress.update(len(batch))
-    broken = np.array([isinstance(result, str) for result in found])
-    reasons = [result for result in found if isinstance(result, str)]
-    if reasons and data.on_corrupt is OnCorrupt.stop:
-        raise GenderClsError(
-            f"{len(reasons)} of {len(found)} images cannot be read. The first: {reasons[0]} "
-            "Repair or remove them, or leave them out with data.on_corrupt=drop."
-        )
-    unreadable = pd.DataFrame({"path": table["path"][broken], "reason": reasons})
-    sizes = np.array([result for result in found if not isinstance(result, str)], dtype=int).reshape(-1, 2).astype(str)
-    table = table[~broken].reset_index(drop=True).assign(width=sizes[:, 0], height=sizes[:, 1])
-    check_splits(table)
-    return Manifest(table, manifest.root), unreadable

@@ -15,9 +15,9 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from gender_cls.config import CLASSES
 from gender_cls.data.demo_cameras import CAMERAS, build_scene, take_shot
 from gender_cls.data.demo_figures import Pattern, Person, invent_person
+from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 
 VERSION = 1

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gender_cls.config import CLASSES, DataConfig
-from gender_cls.errors import GenderClsError
+from gender_cls.data.corrections import apply_corrections
+from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data_config import CLASSES, UNKNOWN, DataConfig, SplitBy
+from gender_cls.errors import GenderClsError, some
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 SPLIT_ALIASES = {
     "train": "train",
     "training": "train",
@@ -22,7 +23,7 @@ SPLIT_ALIASES = {
     "validation": "val",
     "test": "test",
 }
-COLUMNS = ("path", "label", "identity", "camera", "split")
+COLUMNS = ("path", "label", "identity", "camera", "source", "split")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Manifest:
     """The images of an experiment.
 
     Attributes:
-        table: a row an image, sorted by path: `path` (posix, relative to `root`), `label` (one of CLASSES), `identity`,
-            `camera` and `split` (strings, empty where unknown), then any further columns, all of them strings.
+        table: a row an image, sorted by path: `path` (posix, relative to `root`), `label` (one of CLASSES, or UNKNOWN),
+            `identity`, `camera`, `source` and `split` (strings, empty where unknown), then any further columns, all of
+            them strings.
         root: the folder that the paths are relative to, absolute.
     """
 
@@ -58,7 +60,12 @@ def read_manifest(data: DataConfig, seed: int) -> Manifest:
     root = Path(data.root).expanduser().resolve() if data.root is not None else None
     if root is not None and not root.is_dir():
         raise GenderClsError(f"data.root is no folder: {data.root} (looked for {root}).{_demo_hint(data)}")
-    if data.csv is not None:
+    if data.importer is not None:
+        from gender_cls.data.importers import read_dataset  # scipy, which folders and tables do not need
+
+        assert root is not None, "DataConfig.check asks for it"
+        table = read_dataset(data)
+    elif data.csv is not None:
         csv = Path(data.csv).expanduser().resolve()
         root = root or csv.parent
         table = _from_csv(csv, data, root)
@@ -72,6 +79,8 @@ def read_manifest(data: DataConfig, seed: int) -> Manifest:
         if column not in table:
             table[column] = ""
     table = table[[*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]]
+    if data.corrections is not None:
+        table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
     if data.limit is not None:
         table = _limited(table, data.limit, seed)
@@ -120,6 +129,21 @@ def _images_below(folder: Path) -> Iterable[Path]:
                 yield Path(directory, name)
 
 
+def passed_over(root: Path) -> dict[str, list[str]]:
+    """Files below a folder of images that make no row: `hidden` pictures, and whatever has an `other_suffix`."""
+    found: dict[str, list[str]] = {"hidden": [], "other_suffix": []}
+    for directory, subdirectories, files in os.walk(root, followlinks=True):
+        subdirectories.sort()
+        for name in sorted(files):
+            path = Path(directory, name).relative_to(root)
+            is_image = path.suffix.lower() in IMAGE_SUFFIXES
+            if is_image and any(part.startswith(".") for part in path.parts):
+                found["hidden"].append(path.as_posix())
+            elif not is_image:
+                found["other_suffix"].append(path.as_posix())
+    return found
+
+
 def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
     """Images in a folder that means nothing would be left out silently."""
     for folder in set(_subfolders(parent)) - set(known):
@@ -129,7 +153,8 @@ def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
 
 def _label_names(data: DataConfig) -> dict[str, str]:
     """Lower-case alias -> label."""
-    return {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
+    aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
+    return {**aliases, UNKNOWN: UNKNOWN}
 
 
 def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
@@ -146,19 +171,19 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
     unknown = sorted(set(table["label"].str.lower()) - set(names))
     if unknown:
         raise GenderClsError(
-            f"data.csv holds labels that are neither {' nor '.join(CLASSES)} nor under data.aliases: {_some(unknown)} "
-            f"({csv})."
+            f"data.csv holds labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases: "
+            f"{some(unknown)} ({csv})."
         )
     table["label"] = table["label"].str.lower().map(names)
     if "split" in table:
         strange = sorted(set(table["split"].str.lower()) - set(SPLIT_ALIASES) - {""})
         if strange:
-            raise GenderClsError(f"data.csv has splits other than train, val and test: {_some(strange)} ({csv}).")
+            raise GenderClsError(f"data.csv has splits other than train, val and test: {some(strange)} ({csv}).")
         table["split"] = table["split"].str.lower().map({**SPLIT_ALIASES, "": ""})
-    missing = [path for path in table["path"] if not os.path.isfile(os.path.join(root, path))]
+    missing = [path for path in table["path"] if not os.path.isfile(f"{root}/{path}")]
     if missing:
         raise GenderClsError(
-            f"data.csv names {len(missing)} files that do not exist under {root}: {_some(missing)}; set data.root to "
+            f"data.csv names {len(missing)} files that do not exist under {root}: {some(missing)}; set data.root to "
             "the folder that its paths are relative to."
         )
     return table
@@ -171,7 +196,7 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     unmatched = table["path"][found.isna().all(axis=1)]
     if len(unmatched):
         raise GenderClsError(
-            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {_some(unmatched)}; pattern: {pattern}"
+            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {some(unmatched)}; pattern: {pattern}"
         )
     taken = [group for group in groups if group in ("path", "label", "split")]
     if taken:
@@ -187,7 +212,7 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
         raise GenderClsError(f"There are no images in {where}.")
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
-        raise GenderClsError(f"{where} names {len(twice)} images more than once: {_some(twice)}.")
+        raise GenderClsError(f"{where} names {len(twice)} images more than once: {some(twice)}.")
     for label in CLASSES:
         if not (table["label"] == label).any():
             aliases = ", ".join((label, *data.aliases[label]))
@@ -195,13 +220,19 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
                 f"{where} holds one class only: none of its {len(table)} images is {label} (folders or values that "
                 f"would count: {aliases})."
             )
-    split = table["split"] != ""
-    if split.any() and not split.all():
+    split, labelled = table["split"] != "", table["label"] != UNKNOWN
+    if split.any() and data.published_split is None and not split[labelled].all():
         raise GenderClsError(
-            f"{where} gives a split for some images and none for others, such as {_some(table['path'][~split])}."
+            f"{where} gives a split for some images and none for others, such as "
+            f"{some(table['path'][labelled & ~split])}."
         )
-    if split.any() and data.folds is not None:
-        raise GenderClsError(f"data.folds cannot be used with {where}, which comes with its own split.")
+    for key, value in (("folds", data.folds), ("leave_out", data.leave_out)):
+        if split.any() and value is not None:
+            raise GenderClsError(f"data.{key} cannot be used with {where}, which comes with its own split.")
+    if split.any() and data.split_by is not SplitBy.identity:
+        raise GenderClsError(
+            f"data.split_by={data.split_by.value} cannot be used with {where}, which comes with its own split."
+        )
 
 
 def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
@@ -216,9 +247,3 @@ def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     chosen = np.concatenate([rng.permutation(rows)[:n] for rows, n in zip(strata.values(), take, strict=True)])
     return table.iloc[np.sort(chosen)].reset_index(drop=True)
-
-
-def _some(values: Iterable[str], most: int = 3) -> str:
-    """The first few of many, for a sentence."""
-    values = list(values)
-    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -14,6 +14,8 @@ COLUMNS = {
     "test_balanced_accuracy": "test bal. acc.",
     "test_accuracy": "test acc.",
     "test_auroc": "test AUROC",
+    "best_baseline": "best baseline",
+    "leaky": "leaky",
     "seconds": "seconds",
     "state": "state",
     "folder": "folder",
@@ -38,6 +40,8 @@ def _row(run: Run) -> dict[str, Any]:
         "parameters": metrics.get("parameters"),
         "val_balanced_accuracy": metrics.get("validation", {}).get("balanced_accuracy"),
         **{f"test_{name}": test.get(name) for name in ("balanced_accuracy", "accuracy", "auroc")},
+        "best_baseline": (run.best_baseline or {}).get("balanced_accuracy"),
+        "leaky": metrics.get("data", {}).get("leaky"),
         "seconds": status.get("seconds"),
         "state": status.get("state"),
         "folder": run.folder.name,
@@ -75,4 +79,6 @@ def _text(column: str, value: Any) -> str:
         return f"{value / 1e6:.2f} M"
     if column == "seconds":
         return f"{value:.0f}"
+    if column == "leaky":
+        return "LEAKY" if value else "no"
     return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", r"\|")

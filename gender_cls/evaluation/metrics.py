@@ -12,7 +12,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from gender_cls.config import CLASSES
+from gender_cls.data_config import CLASSES
 
 
 def predictions_table(rows: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def predictions_table(rows: pd.DataFrame, probabilities: np.ndarray) -> pd.DataF
         rows: of the manifest.
         probabilities: (rows, 2) in the order of CLASSES.
     """
-    table = rows[["path", "label", "identity", "camera", "split"]].reset_index(drop=True)
+    table = rows[["path", "label", "identity", "camera", "source", "split"]].reset_index(drop=True)
     for index, name in enumerate(CLASSES):
         table[f"p_{name}"] = probabilities[:, index]
     table["prediction"] = np.array(CLASSES, dtype=object)[probabilities.argmax(axis=1)]
@@ -50,13 +50,3 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
         result[f"f1_{name}"] = float(f1[index])
     result["confusion_matrix"] = confusion_matrix(true, predicted, labels=list(CLASSES)).tolist()
     return result
-
-
-def majority_baseline(train_labels: pd.Series, labels: pd.Series) -> dict[str, Any]:
-    """What always answering the commonest training label would score: the least that a model has to beat."""
-    answer = train_labels.mode().iloc[0]
-    return {
-        "answer": str(answer),
-        "accuracy": float((labels == answer).mean()),
-        "balanced_accuracy": 1 / len(CLASSES),
-    }

@@ -14,7 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from gender_cls.config import CLASSES
+from gender_cls.data_config import CLASSES
 from gender_cls.explain.attribution import grad_cam, predict, saliency, scaled
 from gender_cls.explain.figures import Caption, Picture, confusion_matrix_figure, map_grid
 from gender_cls.models.feature_map import FeatureMap

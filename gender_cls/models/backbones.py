@@ -12,7 +12,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gender_cls.config import CLASSES, Library, ModelConfig
+from gender_cls.config import Library, ModelConfig
+from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.custom_cnn import CustomCNN
 from gender_cls.models.pretrained import one_line, require_weights, unavailable

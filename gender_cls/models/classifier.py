@@ -18,8 +18,9 @@ from torchmetrics.classification import (
 )
 from torchvision.transforms import v2
 
-from gender_cls.config import CLASSES, Config
+from gender_cls.config import Config
 from gender_cls.data.datamodule import derived_seed
+from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone

@@ -1,0 +1,65 @@
+"""Labels that somebody has looked at again: `suspects.csv` with its last column filled in."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from gender_cls.data_config import CLASSES, UNKNOWN
+from gender_cls.errors import GenderClsError
+
+NEEDED = ("path", "label", "corrected_label")
+
+
+def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Put corrected labels in; rows of the file with an empty `corrected_label` change nothing.
+
+    The column `original_label` says what stood there before; it is empty where nothing was changed. An image that is
+    UNKNOWN now is in no split.
+
+    Raises:
+        GenderClsError: the file lacks a column, names images or labels that do not exist, or was made for other labels.
+    """
+    try:
+        corrections = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise GenderClsError(f"data.corrections cannot be read as CSV: {file}: {error}.") from None
+    for column in NEEDED:
+        if column not in corrections:
+            has = ", ".join(corrections.columns)
+            raise GenderClsError(f"data.corrections has no column '{column}': {file} has {has}.")
+    given = {name.lower(): name for name in (*CLASSES, UNKNOWN)}
+    corrections["corrected_label"] = corrections["corrected_label"].str.strip().str.lower()
+    corrections = corrections[corrections["corrected_label"] != ""]
+    for row in corrections[~corrections["corrected_label"].isin(given)].itertuples():
+        raise GenderClsError(
+            f"data.corrections says '{row.corrected_label}' for {row.path}: corrected_label must be "
+            f"{', '.join(CLASSES)}, {UNKNOWN} or empty ({file})."
+        )
+    twice = corrections["path"][corrections["path"].duplicated()]
+    if len(twice):
+        raise GenderClsError(f"data.corrections names {twice.iloc[0]} more than once: {file}.")
+    wanted = corrections.set_index("path")["corrected_label"].map(given)
+    strange = wanted.index.difference(pd.Index(table["path"]))
+    if len(strange):
+        raise GenderClsError(
+            f"data.corrections names {len(strange)} images that are not in the data, such as {strange[0]}: {file}."
+        )
+    believed = corrections.set_index("path")["label"].reindex(table["path"]).to_numpy()
+    label = table["path"].map(wanted)
+    changed = label.notna() & (label != table["label"])
+    other = changed & (table["label"] != believed)
+    if other.any():
+        example = table[other].iloc[0]
+        raise GenderClsError(
+            f"data.corrections was made for other labels: {example['path']} is {example['label']} in the data ({file})."
+        )
+    return table.assign(label=table["label"].mask(changed, label), original_label=table["label"].where(changed, ""))
+
+
+def count_corrections(table: pd.DataFrame) -> dict[str, int]:
+    """How many labels were corrected, by `FROM to TO`; empty when none was."""
+    if "original_label" not in table:
+        return {}
+    changed = table[table["original_label"] != ""]
+    counts = (changed["original_label"] + " to " + changed["label"]).value_counts().sort_index()
+    return {str(change): int(count) for change, count in counts.items()}

@@ -1,0 +1,84 @@
+"""What must not be torn apart by a split: pictures of one person, near duplicates, consecutive frames."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from gender_cls.data.near_duplicates import NearDuplicates
+from gender_cls.errors import GenderClsError
+
+log = logging.getLogger(__name__)
+
+LARGE = 0.1  # share of all images in one group from which on a split may come out lopsided
+
+
+def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, frame_gap: int) -> NDArray[np.intp]:
+    """The group of each image, numbered in the order of first appearance.
+
+    Two images are in one group when a chain of these leads from one to the other: they show the same identity; they are
+    exact or near duplicates; or they are consecutive frames (see `_consecutive`).
+
+    Args:
+        table: a row an image, with identity, camera and source; `frame` and `sequence` where known.
+        pixels: hash of each row's pixels.
+        near: near duplicates of the same rows.
+        frame_gap: frames at most this far apart are consecutive.
+    """
+    rows = np.arange(len(table))
+    edges = [_consecutive(table, frame_gap)]
+    nodes = len(table)  # the images, then a node for each person, each picture and each cluster of near duplicates
+    for keys in (table["identity"].replace("", np.nan), pixels, near.clusters()):
+        codes, names = pd.factorize(keys)
+        known = codes >= 0
+        edges.append(np.stack([rows[known], nodes + codes[known]]))
+        nodes += len(names)
+    start, end = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(nodes, nodes))
+    components = connected_components(graph, directed=False)[1][: len(table)]
+    groups = pd.factorize(components)[0]
+    _warn_of_large_group(groups)
+    return groups
+
+
+def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:
+    """(2, pairs) rows that follow each other in one recording at most `gap` frames apart.
+
+    A recording is a source, a camera and a sequence. Two different people in one frame do not make a pair when both are
+    known by name.
+    """
+    if "frame" not in table or not (table["frame"] != "").any():
+        return np.empty((2, 0), dtype=np.intp)
+    known = table[table["frame"] != ""]
+    frames = pd.to_numeric(known["frame"], errors="coerce")
+    if frames.isna().any():
+        example = known.loc[frames.isna()].iloc[0]
+        raise GenderClsError(
+            f"The column frame holds '{example['frame']}' for {example['path']}: it must be a whole number; "
+            "mend data.pattern or the table."
+        )
+    where = [column for column in ("source", "camera", "sequence") if column in known]
+    recording = known.groupby(where, sort=False).ngroup().to_numpy()
+    order = np.lexsort((frames, recording))
+    first, second = order[:-1], order[1:]
+    named = (known["identity"] != "").to_numpy()
+    linked = (
+        (recording[first] == recording[second])
+        & (np.diff(frames.to_numpy()[order]) <= gap)
+        & ~(named[first] & named[second])
+    )
+    rows = known.index.to_numpy()
+    return np.stack([rows[first[linked]], rows[second[linked]]])
+
+
+def _warn_of_large_group(groups: NDArray[np.intp]) -> None:
+    largest = np.bincount(groups).max(initial=0)
+    if largest > max(LARGE * len(groups), 50):
+        log.warning(
+            "One group of images that belong together (a person, near duplicates, consecutive frames) holds "
+            f"{largest} of {len(groups)}: the split may be lopsided. A smaller data.near_duplicate_distance or "
+            "data.frame_gap makes groups smaller."
+        )

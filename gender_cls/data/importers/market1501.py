@@ -1,0 +1,93 @@
+"""Market-1501 (Zheng et al., ICCV 2015) with the attributes of Lin et al. (2019): `market_attribute.mat` -> a table."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
+from gender_cls.data.importers.files import image_names, needed_file, needed_folder
+from gender_cls.data.importers.matlab import field, read_mat, texts, variable
+from gender_cls.data_config import UNKNOWN, DataConfig
+from gender_cls.errors import require, some
+
+TERMS = (
+    "get the images from the authors of Market-1501 (no licence is stated, so ask before any use but research; "
+    "citation of Zheng et al., ICCV 2015) and market_attribute.mat from "
+    "https://github.com/vana77/Market-1501_Attribute (citation of Lin et al., Pattern Recognition 2019)"
+)
+FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}
+NOBODY = ("-1", "0000")
+"""In file names: a piece of a person or of nothing, and a person whom nobody looked for."""
+
+BAGS = ["backpack", "bag", "handbag"]
+AGES = {1: "young", 2: "teenager", 3: "adult", 4: "old"}
+NAME = r"^(?P<identity>-1|\d{4})_(?P<camera>c\d)(?P<sequence>s\d)_(?P<frame>\d+)_\d+\."
+
+
+def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
+    """A row an image of the three folders; pieces and distractors are of unknown label and nobody in particular.
+
+    `sequence` names the recording of a camera that `frame` counts in.
+
+    Raises:
+        GenderClsError: files are missing, or names or annotations are not as published.
+    """
+    check_published_split(data, ["official"])
+    annotation = needed_file(root, ["market_attribute.mat", "attribute/market_attribute.mat"], TERMS)
+    paths, splits = [], []
+    for folder, split in FOLDERS.items():
+        names = image_names(root / needed_folder(root, [folder], TERMS))
+        paths += [f"{folder}/{name}" for name in names]
+        splits += [split] * len(names)
+    table = pd.DataFrame({"path": paths}).join(name_parts(pd.Series(paths, dtype="str")))
+    table["split"] = splits if data.published_split else ""
+    strange = table["path"][table["camera"] == ""]
+    require(
+        strange.empty,
+        f"{root} holds {len(strange)} images whose names are not Market-1501's (such as 0002_c1s1_000451_03.jpg): "
+        f"{some(strange)}.",
+    )
+    people = _people(annotation)
+    unlisted = table["path"][~table["identity"].isin(["", *people.index])]
+    require(
+        unlisted.empty,
+        f"{annotation} has no attributes of the people in {len(unlisted)} images: {some(unlisted)}; is it of another "
+        "dataset?",
+    )
+    return table.join(people, on="identity").fillna({"label": UNKNOWN, "age": "", "carrying": ""})
+
+
+def name_parts(paths: pd.Series) -> pd.DataFrame:
+    """Identity, camera, sequence and frame from Market-1501's file names; all empty where a name is not of that form.
+
+    Of pieces and distractors only the camera is kept: frames would link the people around them.
+    """
+    parts = paths.str.rpartition("/")[2].str.extract(NAME).fillna("")
+    nobody = parts["identity"].isin(NOBODY)
+    parts.loc[nobody, ["identity", "sequence", "frame"]] = ""
+    return parts
+
+
+def _people(annotation: Path) -> pd.DataFrame:
+    """Label, age and bags of each annotated person. The fields' order differs between train and test: names only."""
+    market = variable(read_mat(annotation), "market_attribute", annotation)
+    people = []
+    for part in ("train", "test"):
+        struct = field(market, part, annotation)
+        numbers = {name: np.atleast_1d(field(struct, name, annotation)) for name in ("gender", "age", *BAGS)}
+        bags = [meanings(numbers[bag], {1: "no", 2: "yes"}, bag, annotation) == "yes" for bag in BAGS]
+        people.append(
+            pd.DataFrame(
+                {
+                    "label": meanings(numbers["gender"], {1: "MALE", 2: "FEMALE"}, "gender", annotation),
+                    "age": meanings(numbers["age"], AGES, "age", annotation),
+                    "carrying": flagged(BAGS, np.stack(bags, axis=1), "(.+)", none="nothing"),
+                },
+                index=texts(field(struct, "image_index", annotation), annotation),
+            )
+        )
+    table = pd.concat(people)
+    twice = table.index[table.index.duplicated()]
+    require(twice.empty, f"{annotation} describes {len(twice)} people twice: {some(twice)}.")
+    return table

@@ -1,0 +1,189 @@
+"""PETA (Deng et al., ACM MM 2014): the ten folders with their `Label.txt`, or `PETA.mat` -> a table."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.data.importers.attributes import check_published_split, column, flagged, meanings
+from gender_cls.data.importers.files import check_images, image_names, needed_file
+from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
+from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data.split import group_partition
+from gender_cls.data_config import UNKNOWN, DataConfig
+from gender_cls.errors import GenderClsError, require, some
+
+log = logging.getLogger(__name__)
+
+TERMS = (
+    "get PETA from http://mmlab.ie.cuhk.edu.hk/projects/PETA.html (research only, not commercial; citation of Deng et "
+    "al., ACM MM 2014), or PETA.mat and its folder images as "
+    "https://github.com/dangweili/pedestrian-attribute-recognition-pytorch says, and point data.root to the folder "
+    "that holds them"
+)
+PUBLISHED_SPLITS = ["1", "2", "3", "4", "5"]
+SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}
+"""Of the published splits: 9500, 1900 and 7600 images."""
+
+SUBSETS = ["3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR"]
+"""By their number in PETA.mat, from 1."""
+
+SEXES = ["personalMale", "personalFemale"]
+
+# What the file names of a subset say beyond the person. The frames of TownCentre are those of one recording.
+NAME_PARTS = {
+    "3DPeS": r"_(?P<sequence>\d+)_FRAME_(?P<frame>\d+)_",
+    "MIT": r"_(?P<view>fore|back)\.",
+    "TownCentre": r"_(?P<frame>\d+)\.",
+}
+
+
+def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
+    """A row an image. The folders are read when they are there and no published split is asked for, else `PETA.mat`.
+
+    The identity is the subset and the person in it; subset is source and camera, for want of better.
+
+    Raises:
+        GenderClsError: files are missing, or the annotations are not as published.
+    """
+    check_published_split(data, [*PUBLISHED_SPLITS, "zero_shot"])
+    folders = sorted(folder for folder in root.glob("*/archive") if folder.is_dir())
+    if data.published_split is None and folders:
+        return pd.concat([_read_folder(root, folder) for folder in folders], ignore_index=True).fillna("")
+    if data.published_split is None and not (root / "PETA.mat").is_file():
+        raise GenderClsError(
+            f"There is no PETA under {root}: looked for {root}/*/archive/Label.txt and {root / 'PETA.mat'}; nothing is "
+            f"downloaded, so {TERMS}."
+        )
+    return _read_mat(root, data)
+
+
+def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
+    """One subset. Images of people whom `Label.txt` does not describe are of unknown label."""
+    annotation = needed_file(root, [folder.relative_to(root).as_posix() + "/Label.txt"], TERMS)
+    people = _people(annotation)
+    subset = folder.parent.name
+    names = pd.Series(image_names(folder), dtype="str")
+    person = names.map(lambda name: _bare(name.partition("_")[0]))
+    require(
+        len(names) == 0 or bool(person.isin(people.index).any()),
+        f"{annotation} describes none of the {len(names)} images beside it, such as {some(names)}: is it another "
+        "subset's?",
+    )
+    table = pd.DataFrame(
+        {
+            "path": folder.relative_to(root).as_posix() + "/" + names,
+            "identity": subset + "_" + person,
+            "camera": subset,
+            "source": subset,
+            "split": "",
+        }
+    )
+    if subset in NAME_PARTS:
+        table = table.join(names.str.extract(NAME_PARTS[subset]).replace({"fore": "front"}))
+    described = people.reindex(person).reset_index(drop=True).fillna({"label": UNKNOWN})
+    return table.join(described)
+
+
+def _people(annotation: Path) -> pd.DataFrame:
+    """Label, age and carried things by person. Lines are `person attribute attribute ...`."""
+    words = [line.split() for line in annotation.read_text(encoding="utf-8", errors="replace").splitlines()]
+    described: dict[str, set[str]] = {}
+    for person, *attributes in filter(None, words):
+        known = described.setdefault(_bare(person), set(attributes))
+        require(known == set(attributes), f"{annotation} describes person {person} twice, each time otherwise.")
+    names = sorted(set(SEXES).union(*described.values()))
+    has = [[name in attributes for name in names] for attributes in described.values()]
+    values = np.array(has, dtype=np.uint8).reshape(len(described), len(names))
+    return _described(names, values, annotation).set_index(pd.Index(described, dtype="str"))
+
+
+def _bare(name: str) -> str:
+    """Without the image's suffix: a person of CUHK is named by the whole file name."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def _described(names: list[str], values: NDArray, annotation: Path) -> pd.DataFrame:
+    """Label, age and carried things of each row. Both sexes at once contradict each other: the label stays open."""
+    male, female = (
+        meanings(column(names, values, [sex], annotation), {0: "no", 1: "yes"}, sex, annotation) == "yes"
+        for sex in SEXES
+    )
+    if (male & female).any():
+        log.warning(
+            f"{annotation} gives both sexes to {(male & female).sum()} people or images: their label is {UNKNOWN}."
+        )
+    return pd.DataFrame(
+        {
+            "label": np.select([male & ~female, female & ~male], ["MALE", "FEMALE"], UNKNOWN),
+            "age": flagged(names, values, r"personal((?:Less|Larger)\d+)"),
+            "carrying": flagged(names, values, "carrying(.+)"),
+        }
+    )
+
+
+def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
+    """`PETA.mat`: row i is `images/<i, five digits>.png`; four columns of numbers come before the attributes."""
+    annotation = needed_file(root, ["PETA.mat"], TERMS)
+    peta = variable(read_mat(annotation), "peta", annotation)
+    names = texts(field(peta, "attribute", annotation), annotation)
+    rows = len(np.atleast_2d(field(peta, "data", annotation)))
+    values = matrix(field(peta, "data", annotation), rows, annotation)
+    require(
+        values.shape[1] == len(names) + 4,
+        f"{annotation} has {values.shape[1]} columns for {len(names)} attributes: expected 4 more (image, person, "
+        "subset, person in the subset).",
+    )
+    subset, identity = _identities(values[:, :4], annotation)
+    described = _described(names, values[:, 4:], annotation)
+    contradictory = (described["label"] == UNKNOWN).mean()
+    require(
+        contradictory < 0.1,
+        f"{annotation} gives neither or both of {' and '.join(SEXES)} to {contradictory:.0%} of the images: its "
+        "columns are not where they were published.",
+    )
+    table = pd.DataFrame({"path": [f"images/{row:05d}.png" for row in range(1, rows + 1)], "identity": identity})
+    check_images(root, table["path"], annotation)
+    table = table.assign(camera=subset, source=subset, split="").join(described)
+    if data.published_split == "zero_shot":
+        table["split"] = _zero_shot(table)
+    elif data.published_split is not None:
+        partitions = field(peta, "partion_attribute", annotation)  # sic
+        table["split"] = published_splits(partitions, data.published_split, rows, annotation)
+    return table
+
+
+def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """The subset and the identity of each row, from the columns image, person, subset, person in the subset.
+
+    Nothing in the file names these columns, so they must confirm each other.
+    """
+    image, _, subset, local = numbers.T
+    people = [len(np.unique(numbers[:, columns], axis=0)) for columns in ([1], [2, 3], [1, 2, 3])]
+    require(
+        bool((image == np.arange(1, len(image) + 1)).all() and np.isin(subset, range(1, len(SUBSETS) + 1)).all())
+        and len(set(people)) == 1,
+        f"The first 4 columns of {annotation} are not image, person, subset (1 to {len(SUBSETS)}) and person in the "
+        "subset as published: is it another version?",
+    )
+    names = np.array(SUBSETS, dtype=object)[subset.astype(int) - 1]
+    return names, names + "_" + local.astype(int).astype(str).astype(object)
+
+
+def _zero_shot(table: pd.DataFrame) -> NDArray[np.object_]:
+    """No person in two splits, in the shares of the published ones, always dealt alike.
+
+    After Jia et al., "Rethinking of Pedestrian Attribute Recognition" (arXiv 2107.03576), whose own split is not in the
+    file: theirs is of the same kind, with other people in each part.
+    """
+    split = np.full(len(table), "", dtype=object)
+    labelled = np.flatnonzero(table["label"] != UNKNOWN)
+    part = group_partition(
+        table.iloc[labelled], table["identity"].iloc[labelled].rename("group"), np.array(list(SHARES.values())), seed=0
+    )
+    split[labelled] = np.array(list(SHARES), dtype=object)[part]
+    return split

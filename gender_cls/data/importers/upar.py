@@ -1,0 +1,90 @@
+"""UPAR (Specker et al., WACV 2023; challenges at WACV 2023 and 2024): CSV files -> a table."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
+from gender_cls.data.importers.files import check_images
+from gender_cls.data.importers.market1501 import name_parts
+from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data_config import SPLITS, DataConfig
+from gender_cls.errors import GenderClsError, require, some
+
+TERMS = (
+    "get UPAR's annotations and its images (of Market-1501, PA-100K and PETA) with the starter kit of "
+    "https://github.com/speckean/upar_challenge (annotations CC BY-NC-SA 3.0, images under their own terms: research "
+    "only; citation of Specker et al., WACV 2023, and of the three datasets) and set data.root to its folder data"
+)
+SEX_COLUMN = "Gender-Female"
+
+
+def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
+    """A row an annotated image; `source` is the dataset it was taken from.
+
+    People and cameras are known for the images of Market-1501 alone.
+
+    Raises:
+        GenderClsError: files are missing, or the annotations are not as published.
+    """
+    check_published_split(data, ["official"])
+    files = {file: split for split in SPLITS for file in _annotations(root, split)}
+    require(
+        bool(files),
+        f"UPAR's annotations are missing: looked for train.csv, val.csv and test.csv with a column {SEX_COLUMN} under "
+        f"{root / 'phase1'} and {root / 'annotations'}; nothing is downloaded, so {TERMS}.",
+    )
+    table = pd.concat([_read(root, file, split) for file, split in files.items()], ignore_index=True)
+    twice = table["path"][table["path"].duplicated()]
+    require(
+        twice.empty,
+        f"UPAR's files {some(files, most=9)} name {len(twice)} images more than once: {some(twice)}; keep those of one "
+        "split alone.",
+    )
+    if data.published_split is None:
+        table["split"] = ""
+    return table
+
+
+def _annotations(root: Path, split: str) -> list[Path]:
+    """The files of a split that tell the sex; the challenge's lists of images to predict do not."""
+    found = [file for place in ("phase1", "annotations") for file in sorted((root / place).rglob(f"{split}.csv"))]
+    return [file for file in found if SEX_COLUMN in _csv(file, rows=0).columns]
+
+
+def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
+    """All columns as text. The header was written with NumPy: its first name has a `# ` before it."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=rows)
+    except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings
+        raise GenderClsError(f"{file} cannot be read as CSV: {error}.") from None
+    return table.rename(columns=lambda name: name.removeprefix("#").strip())
+
+
+def _read(root: Path, file: Path, split: str) -> pd.DataFrame:
+    annotations = _csv(file)
+    # The images' column is called Image in one edition and nothing in another: it is the one with file names.
+    is_name = annotations.apply(lambda values: values.str.lower().str.endswith(tuple(IMAGE_SUFFIXES)).all())
+    require(is_name.sum() == 1, f"{file} has {is_name.sum()} columns of image names, expected 1.")
+    paths = annotations.loc[:, is_name].squeeze(axis=1)
+    annotations = annotations.loc[:, ~is_name]
+    check_images(root, paths, file)
+    names = list(annotations.columns)
+    values = annotations.apply(pd.to_numeric, errors="coerce").to_numpy()
+    source = paths.str.partition("/")[0]
+    market = source == "Market1501"
+    parts = name_parts(paths.where(market, ""))
+    return pd.DataFrame(
+        {
+            "path": paths,
+            "label": meanings(annotations[SEX_COLUMN], {0: "MALE", 1: "FEMALE"}, SEX_COLUMN, file),
+            "identity": ("Market1501_" + parts["identity"]).where(parts["identity"] != "", ""),
+            "camera": ("Market1501_" + parts["camera"]).where(parts["camera"] != "", ""),
+            "source": source,
+            "split": split,
+            "sequence": parts["sequence"],
+            "frame": parts["frame"],
+            "age": flagged(names, values, "Age-(.+)"),
+            "carrying": flagged(names, values, "Accessory-(Backpack|Bag)", none="nothing"),
+        }
+    )

@@ -1,0 +1,178 @@
+"""One audit, from the images to `audit.html`, `audit.csv`, `audit.json`, `manifest.csv` and `suspects.csv`."""
+
+import json
+import logging
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.config import AuditConfig
+from gender_cls.data.corrections import count_corrections
+from gender_cls.data.leaks import Leaks, find_leaks
+from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data.near_duplicates import NearDuplicates
+from gender_cls.data.prepare import with_groups
+from gender_cls.data.scan import scan
+from gender_cls.data.split import assign_splits
+from gender_cls.data_config import SPLITS
+from gender_cls.errors import GenderClsError
+from gender_cls.quality.balance import balance
+from gender_cls.quality.baselines import trivial_baselines
+from gender_cls.quality.faults import describe_faults, picture_faults
+from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
+from gender_cls.quality.report import render_report
+from gender_cls.quality.suspect_labels import SuspectLabels, find_suspect_labels
+from gender_cls.quality.verdict import short_table, verdict
+from gender_cls.run import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A dataset that has been read.
+
+    Attributes:
+        manifest: every image found.
+        table: the readable ones, each with its group and its split.
+        facts: of `table`'s rows.
+        near: near duplicates among them.
+        leaks: between the splits.
+        images: a row for each image of `manifest`, a column a finding.
+        split_problem: why there is no split, in a sentence.
+        split_origin: given, published or dealt.
+    """
+
+    manifest: Manifest
+    table: pd.DataFrame
+    facts: pd.DataFrame
+    near: NearDuplicates
+    leaks: Leaks
+    images: pd.DataFrame
+    split_problem: str | None
+    split_origin: str
+
+
+def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
+    """Write the audit's files into `folder` and return a short table of its findings.
+
+    Args:
+        cache: folder for what is known of images read before.
+
+    Raises:
+        GenderClsError: there are no images, or the configuration does not fit them.
+    """
+    began = time.monotonic()
+    examined = _examine(config, cache)
+    write_atomically(folder / "manifest.csv", Manifest(examined.table, examined.manifest.root).to_csv())
+    suspects = find_suspect_labels(examined.table, examined.manifest.root, config, cache)
+    images = _with_suspects(examined.images, suspects)
+    totals: dict[str, Any] = {
+        "title": folder.name,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:]]),
+        "data": _data_totals(config, examined),
+        "faults": _fault_totals(config, images),
+        "passed_over": _passed_over(config, examined.manifest.root),
+        "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
+        "identities": identity_totals(images, examined.leaks),
+        "balance": balance(examined.table),
+        "baselines": trivial_baselines(examined.table, examined.facts, examined.near),
+        "suspects": suspects.totals,
+    }
+    totals["verdict"] = verdict(totals)
+    totals["seconds"] = round(time.monotonic() - began, 1)
+    if suspects.ranked is not None:
+        write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
+    write_atomically(folder / "audit.csv", images.to_csv(index=False))
+    write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
+    page = render_report(totals, images, suspects.ranked, examined.manifest.root, config.audit.thumbnails)
+    write_atomically(folder / "audit.html", page)
+    return f"{short_table(totals)}\nOpen {folder / 'audit.html'}."
+
+
+def _examine(config: AuditConfig, cache: Path) -> Examined:
+    data = config.data
+    manifest = read_manifest(data, config.seed)
+    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, data.num_workers)
+    faults = picture_faults(manifest.table, facts, config.audit)
+    readable = ~faults["unreadable"]
+    if not readable.any():
+        raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
+    known = facts[readable].reset_index(drop=True)
+    table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
+    problem, given = None, (table["split"] != "").any()
+    try:
+        table = assign_splits(table, data, config.seed)
+    except GenderClsError as error:
+        problem = str(error)
+    leaks = find_leaks(table, known["pixels"])
+    findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
+    images = pd.concat(
+        [
+            manifest.table.drop(columns=["width", "height"], errors="ignore"),
+            facts[["width", "height", "brightness", "sharpness"]].round(3),
+            faults,
+            facts["reason"],
+        ],
+        axis=1,
+    )
+    rows = np.flatnonzero(readable)
+    images.loc[rows, "split"] = table["split"].to_numpy()
+    for name, values in findings.items():
+        column = np.full(len(images), -1 if name == "duplicate_cluster" else 0)
+        column[rows] = values
+        images[name] = column.astype(values.to_numpy().dtype)
+    origin = "published" if data.published_split is not None else "given" if given else "dealt"
+    return Examined(manifest, table, known, near, leaks, images, problem, origin)
+
+
+def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFrame:
+    if suspects.ranked is None:
+        return images.assign(suspect=False, suggested_label="", suspect_score=np.nan)
+    ranked = suspects.ranked.set_index("path").reindex(images["path"])
+    return images.assign(
+        suspect=(ranked["flagged"] == True).to_numpy(),  # noqa: E712 (missing is not flagged)
+        suggested_label=ranked["suggested_label"].fillna("").to_numpy(),
+        suspect_score=ranked["score"].to_numpy(),
+    )
+
+
+def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
+    table = examined.manifest.table
+    corrections = count_corrections(table)
+    return {
+        "root": str(examined.manifest.root),
+        "images": len(table),
+        **{plural: int(table[column].replace("", np.nan).nunique())
+           for column, plural in (("identity", "identities"), ("camera", "cameras"), ("source", "sources"))},
+        "labels": table["label"].value_counts().to_dict(),
+        "splits": {name or "none": int((examined.images["split"] == name).sum()) for name in (*SPLITS, "")},
+        "split_origin": examined.split_origin,
+        "split_by": config.data.split_by.value,
+        "split_problem": examined.split_problem,
+        "groups": int(examined.table["group"].nunique()),
+        "manifest_sha256": Manifest(examined.table, examined.manifest.root).fingerprint,
+        "corrections": {"file": config.data.corrections, "changed": corrections} if corrections else None,
+    }  # fmt: skip
+
+
+def _fault_totals(config: AuditConfig, images: pd.DataFrame) -> dict[str, Any]:
+    return {
+        name: {"images": int(images[name].sum()), "description": description}
+        for name, description in describe_faults(config.audit).items()
+    }
+
+
+def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:
+    """Of folders only: a table says itself which files count."""
+    if config.data.csv is not None or config.data.importer is not None:
+        return {}
+    return {kind: {"files": len(files), "examples": files[:5]} for kind, files in passed_over(root).items()}

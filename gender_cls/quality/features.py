@@ -1,0 +1,158 @@
+"""Crops -> numbers that a backbone which was never trained on them gives, for a light classifier to learn from."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from gender_cls.config import ModelConfig
+from gender_cls.data.transforms import decode, resize
+from gender_cls.data_config import DataConfig
+from gender_cls.errors import GenderClsError, require
+from gender_cls.models.backbones import Backbone, build_backbone
+from gender_cls.models.feature_map import find_feature_map
+
+CHUNK = 4096
+"""Images whose features share a file; what a killed run loses at most."""
+
+STRIPS = 4
+"""Head, chest, hips and legs say different things of a standing person, and one mean over all of them says less."""
+
+
+def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig, cache: Path) -> NDArray[np.float16]:
+    """The backbone's last feature map for each crop, averaged over horizontal strips.
+
+    Of a transformer with tokens, or where no map can be found, what the head is given instead. Strips as in Sun et al.,
+    "Beyond part models: person retrieval with refined part pooling" (ECCV 2018). Crops are read and resized as
+    evaluation does.
+
+    Every chunk of images is written into `cache` when it is done, under a name made from the model, the image size and
+    the files with their sizes and times: a second call, or one after a crash, computes only what is missing or changed.
+
+    Args:
+        paths: of readable pictures.
+        data: its `image_size`, `resize_mode`, `batch_size` and `num_workers` count.
+        cache: a folder, made if need be.
+
+    Returns:
+        (n, d); for MobileNetV2 d is 4 * 1,280: 10 kB an image in memory and in `cache`.
+
+    Raises:
+        GenderClsError: the backbone or its weights cannot be had, or a file cannot be read.
+    """
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    files = [cache / f"{_key(chunk, data, model)}.npy" for chunk in chunks]
+    cache.mkdir(parents=True, exist_ok=True)
+    missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
+    if missing:
+        size = (data.image_size[0], data.image_size[1])
+        backbone = build_backbone(model, size)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        total = sum(len(chunk) for chunk, _ in missing)
+        with (
+            _listening(backbone, size) as heard,
+            tqdm(total=total, desc="Features", unit="img", delay=1) as progress,
+        ):
+            for chunk, file in missing:
+                heard.clear()
+                for batch in DataLoader(_Crops(chunk, data), data.batch_size, num_workers=data.num_workers):
+                    _show(batch.to(device), backbone)
+                    progress.update(len(batch))
+                require(
+                    sum(map(len, heard)) == len(chunk),
+                    f"{model.title} gives no features: its head {backbone.heads[0]} is not called once for a picture; "
+                    "choose another model.",
+                )
+                _save(file, torch.cat(heard).numpy())
+    return np.concatenate([np.load(file) for file in files])
+
+
+def _key(chunk: Sequence[Path], data: DataConfig, model: ModelConfig) -> str:
+    """Whatever changes the features of this chunk changes its name."""
+    read = [*chunk, Path(model.weights)] if model.weights is not None else chunk
+    states = [(os.path.abspath(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in read]
+    settings = {**asdict(model), "library": model.library.value, "strips": STRIPS}
+    what = json.dumps([settings, list(data.image_size), data.resize_mode.value, states], sort_keys=True)
+    return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+
+
+class _Crops(Dataset[Tensor]):
+    """Crops (3, H, W) uint8."""
+
+    def __init__(self, paths: Sequence[Path], data: DataConfig) -> None:
+        self.paths = paths
+        self.size = (data.image_size[0], data.image_size[1])
+        self.mode = data.resize_mode
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return resize(decode(self.paths[row]), self.size, self.mode)
+
+
+@torch.inference_mode()
+def _show(images: Tensor, backbone: Backbone) -> None:
+    """Images (B, 3, H, W) uint8, normalised as the backbone wants them."""
+    mean, std = (torch.tensor(value, device=images.device).view(3, 1, 1) for value in (backbone.mean, backbone.std))
+    backbone.network((images / 255 - mean) / std)
+
+
+@contextmanager
+def _listening(backbone: Backbone, image_size: tuple[int, int]) -> Iterator[list[Tensor]]:
+    """Collect the features (B, d) of every batch that passes through the network."""
+    heard: list[Tensor] = []
+
+    def keep(features: Tensor) -> None:
+        most = torch.finfo(torch.float16).max
+        heard.append(features.float().clamp(-most, most).half().cpu())
+
+    try:
+        where = find_feature_map(backbone.network, image_size, backbone.heads)
+    except GenderClsError:  # the head's input will do
+        where = None
+    if where is None or where.layout == "tokens":  # of these one says what the others have told it
+        head = backbone.network.get_submodule(backbone.heads[0])
+        hook = head.register_forward_pre_hook(lambda _, inputs: keep(_flat(inputs[0])))
+    else:
+        to_nchw: Callable[[Tensor], Tensor] = where.to_nchw
+        layer = backbone.network.get_submodule(where.layer)
+        hook = layer.register_forward_hook(
+            lambda _, __, output: keep(adaptive_avg_pool2d(to_nchw(output), (STRIPS, 1)).flatten(1))
+        )
+    try:
+        yield heard
+    finally:
+        hook.remove()
+
+
+def _flat(features: Tensor) -> Tensor:
+    """(B, d), (B, d, h, w) in front of a convolution, or (B, tokens, d) -> (B, d)."""
+    if features.ndim == 4:
+        return features.mean(dim=(2, 3))
+    return features.mean(dim=1) if features.ndim == 3 else features
+
+
+def _save(file: Path, features: NDArray[np.float16]) -> None:
+    """Whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.save(stream, features)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise

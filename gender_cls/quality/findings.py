@@ -1,0 +1,101 @@
+"""What is wrong with each image: duplicates and leaks, beside the faults of its file."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.data.leaks import Leaks, in_several
+from gender_cls.data.near_duplicates import NearDuplicates
+from gender_cls.data_config import UNKNOWN
+
+
+def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> pd.DataFrame:
+    """Copies of each image.
+
+    Args:
+        table: readable images with path, label and split.
+        pixels: hash of each image's pixels.
+        near: near duplicates of the same rows.
+
+    Returns:
+        A row an image: `exact_duplicates` (other images with the same pixels), whether one of them has another label
+        (`exact_across_labels`) or stands in another split (`exact_across_splits`); the same of `near_duplicates`, which
+        look alike and are not exact copies; `duplicate_cluster`, a number shared by images that a chain of duplicates
+        joins, -1 for those without any. Images whose label is UNKNOWN and images in no split are across nothing.
+    """
+    label = table["label"].where(table["label"] != UNKNOWN)
+    split = table["split"].where(table["split"] != "")
+    copies = pixels.groupby(pixels).transform("size").to_numpy() - 1
+    alike = near.count() - copies
+    clusters = near.clusters()
+    return pd.DataFrame(
+        {
+            "exact_duplicates": copies,
+            "exact_across_labels": in_several(pixels, label),
+            "exact_across_splits": in_several(pixels, split),
+            "near_duplicates": alike,
+            "near_across_labels": near.touches_other(label) & (alike > 0),
+            "near_across_splits": near.touches_other(split) & (alike > 0),
+            "duplicate_cluster": np.where(copies + alike > 0, clusters, -1),
+        },
+        index=table.index,
+    )
+
+
+def identity_findings(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each image's identity stands in several splits, and whether it carries both labels."""
+    identity = table["identity"].where(table["identity"] != "")
+    return pd.DataFrame(
+        {
+            "identity_across_splits": in_several(identity, table["split"].where(table["split"] != "")),
+            "identity_with_both_labels": in_several(identity, table["label"].where(table["label"] != UNKNOWN)),
+        }
+    )
+
+
+def duplicate_totals(images: pd.DataFrame, near: NearDuplicates, distance: int) -> dict[str, Any]:
+    """Counts for `audit.json`; `by_distance` counts pairs of different hashes, so none at 0."""
+    distances = np.bitwise_count(near.hashes[near.pairs[:, 0]] ^ near.hashes[near.pairs[:, 1]])
+    exact, alike = images["exact_duplicates"] > 0, images["near_duplicates"] > 0
+    return {
+        "exact": {
+            "clusters": round(float((1 / (1 + images.loc[exact, "exact_duplicates"])).sum())),
+            **_across(images, exact, "exact"),
+        },
+        "near": {
+            "distance": distance,
+            "clusters": int(images.loc[alike, "duplicate_cluster"].nunique()),
+            **_across(images, alike, "near"),
+        },
+        "by_distance": [
+            {"distance": step, "pairs": int(pairs)}
+            for step, pairs in enumerate(np.bincount(distances, minlength=distance + 1))
+        ],
+    }
+
+
+def _across(images: pd.DataFrame, found: pd.Series, kind: str) -> dict[str, int]:
+    return {
+        "images": int(found.sum()),
+        "across_labels": int(images[f"{kind}_across_labels"].sum()),
+        "across_splits": int(images[f"{kind}_across_splits"].sum()),
+    }
+
+
+def identity_totals(images: pd.DataFrame, leaks: Leaks) -> dict[str, Any]:
+    """Counts for `audit.json`."""
+    both = images[images["identity_with_both_labels"]]
+    return {
+        "known": int(images["identity"].replace("", np.nan).nunique()),
+        "across_splits": {
+            "identities": leaks.identities,
+            "images": int(images["identity_across_splits"].sum()),
+            "test_share": leaks.test_share,
+        },
+        "both_labels": {
+            "identities": int(both["identity"].nunique()),
+            "images": len(both),
+            "examples": both["identity"].drop_duplicates().head(5).tolist(),
+        },
+    }

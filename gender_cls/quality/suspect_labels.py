@@ -1,0 +1,129 @@
+"""The part of an audit that needs a model: which labels contradict the pictures."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.config import AuditConfig
+from gender_cls.data_config import CLASSES, UNKNOWN
+from gender_cls.errors import GenderClsError
+from gender_cls.quality.shared_faults import labels_that_follow
+from gender_cls.quality.suspects import out_of_fold_probabilities, probabilities_of_runs, rank_suspects, review
+
+log = logging.getLogger(__name__)
+
+REVIEWED = "reviewed_label"
+"""Column of the data with labels that somebody has checked; where it is known, the ranking is judged by it."""
+
+
+@dataclass(frozen=True)
+class SuspectLabels:
+    """What was found.
+
+    Attributes:
+        ranked: rows of `suspects.csv`, most suspect first; None when labels were not looked at.
+        totals: for `audit.json`.
+    """
+
+    ranked: pd.DataFrame | None
+    totals: dict[str, Any]
+
+
+def find_suspect_labels(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> SuspectLabels:
+    """Rank the labels of readable images. What a model cannot do is said, and costs nothing else of the audit.
+
+    Args:
+        table: the manifest's rows, with the column `group`.
+        cache: folder for features.
+    """
+    if not config.audit.suspects:
+        return _not_looked_for("audit.suspects=false.")
+    labelled = table[table["label"] != UNKNOWN].reset_index(drop=True)
+    try:
+        return _look(labelled, root, config, cache)
+    except GenderClsError as error:
+        log.warning(f"Suspect labels were not looked for: {error}")
+        return _not_looked_for(str(error))
+
+
+def _not_looked_for(why: str) -> SuspectLabels:
+    return SuspectLabels(None, {"problem": why, "images": 0, "identities": 0, "groups": [], "review": None})
+
+
+def _look(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> SuspectLabels:
+    from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
+
+    runs = [Path(run) for run in config.audit.runs]
+    features: NDArray[np.floating] | None = None
+    try:
+        paths = [root / path for path in table["path"]]
+        features = frozen_features(paths, config.data, config.model, cache / "features")
+    except GenderClsError as error:
+        if not runs:
+            raise
+        log.warning(f"Labels that follow a camera or source were not looked for: {error}")
+    if runs:
+        method = f"test predictions of {len(runs)} finished runs or sweeps (audit.runs)"
+        probabilities = probabilities_of_runs(runs, table)
+    else:
+        assert features is not None
+        method = f"{config.model.title}, frozen, and logistic regression in {config.audit.folds} folds by group"
+        probabilities = out_of_fold_probabilities(features, table, config.audit.folds, config.seed)
+    ranked = rank_suspects(table, probabilities)
+    flagged = ranked[ranked["flagged"]]
+    totals = {
+        "problem": None,
+        "method": method,
+        "looked_at": len(ranked),
+        "out_of_fold_balanced_accuracy": _balanced_accuracy(table["label"], probabilities),
+        "images": len(flagged),
+        "identities": int(flagged["identity"].replace("", np.nan).nunique()),
+        "groups": [] if features is None else _shared_faults(features, table, config.seed),
+        "review": _review(ranked, table),
+    }
+    return SuspectLabels(ranked, totals)
+
+
+def _shared_faults(features: NDArray[np.floating], table: pd.DataFrame, seed: int) -> list[dict[str, str]]:
+    """Of cameras and of sources, unless the two say the same."""
+    columns = ["camera", "source"]
+    if (pd.factorize(table["camera"])[0] == pd.factorize(table["source"])[0]).all():
+        columns = ["source"]
+    return [
+        {"kind": fault.kind, "sentence": fault.sentence}
+        for column in columns
+        for fault in labels_that_follow(column, features, table, seed)
+    ]
+
+
+def _balanced_accuracy(labels: pd.Series, probabilities: NDArray[np.float64]) -> float | None:
+    """Of the rows that have probabilities; None where these show one label only."""
+    known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    labels = labels.iloc[known]
+    right = (labels == np.array(CLASSES)[probabilities[known].argmax(axis=1)]).groupby(labels).mean()
+    return float(right.mean()) if len(right) == len(CLASSES) else None
+
+
+def _review(ranked: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any] | None:
+    if REVIEWED not in table:
+        return None
+    found = review(ranked, table.set_index("path")[REVIEWED])
+    images, identities = found["images"], found["identities"]
+    return {
+        "images": images["total"],
+        "wrong": images["wrong"],
+        "factor_at_5_percent": images["factor_at_5_percent"],
+        "identity_factor_at_5_percent": identities["factor_at_5_percent"],
+        "image_curve": _by_share(images),
+        "identity_curve": _by_share(identities),
+    }
+
+
+def _by_share(found: dict[str, Any]) -> list[dict[str, float]]:
+    """Points of a curve over the share that has been reviewed, instead of the number."""
+    return [{**point, "reviewed": point["reviewed"] / found["total"]} for point in found["points"]]

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gender_cls.data.corrections import apply_corrections, count_corrections
+from gender_cls.errors import GenderClsError
+
+TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png", "d.png"], "label": ["MALE", "MALE", "FEMALE", "FEMALE"]})
+
+
+def corrected(
+    tmp_path: Path, *rows: str, header: str = "path,label,suggested_label,score,corrected_label"
+) -> pd.DataFrame:
+    file = tmp_path / "suspects.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return apply_corrections(TABLE, file)
+
+
+def test_filled_rows_change_labels_and_the_others_do_not(tmp_path: Path) -> None:
+    table = corrected(
+        tmp_path, "a.png,MALE,FEMALE,0.1,female", "b.png,MALE,FEMALE,0.2,", "c.png,FEMALE,MALE,0.3,unknown",
+        "d.png,FEMALE,MALE,0.4,FEMALE",
+    )  # fmt: skip
+    assert table["label"].tolist() == ["FEMALE", "MALE", "unknown", "FEMALE"]
+    assert table["original_label"].tolist() == ["MALE", "", "FEMALE", ""]
+    assert count_corrections(table) == {"FEMALE to unknown": 1, "MALE to FEMALE": 1}
+    assert count_corrections(TABLE) == {}
+
+
+def test_corrections_that_have_been_made_in_the_folders_already_are_no_fault(tmp_path: Path) -> None:
+    table = corrected(tmp_path, "a.png,FEMALE,MALE,0.1,MALE")
+    assert table["label"].equals(TABLE["label"])
+    assert count_corrections(table) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "a.png,MALE,FEMALE,0.1,woman",
+            "says 'woman' for a.png: corrected_label must be FEMALE, MALE, unknown or empty",
+        ),
+        ("z.png,MALE,FEMALE,0.1,FEMALE", "names 1 images that are not in the data, such as z.png"),
+        ("a.png,FEMALE,MALE,0.1,unknown", "was made for other labels: a.png is MALE in the data"),
+        ("a.png,MALE,FEMALE,0.1,MALE\na.png,MALE,FEMALE,0.1,FEMALE", "names a.png more than once"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        corrected(tmp_path, row)
+    assert message in str(caught.value)
+    assert str(tmp_path / "suspects.csv") in str(caught.value)
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=r"data.corrections has no column 'corrected_label'"):
+        corrected(tmp_path, "a.png,MALE", header="path,label")

@@ -1,0 +1,187 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from gender_cls.data import near_duplicates
+from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
+from gender_cls.errors import GenderClsError
+
+
+def flipped(hashes: NDArray[np.uint64], bits: int, rng: np.random.Generator) -> NDArray[np.uint64]:
+    """Each hash with so many different bits turned over."""
+    chosen = rng.permuted(np.tile(np.arange(64, dtype=np.uint64), (len(hashes), 1)), axis=1)[:, :bits]
+    return hashes ^ np.bitwise_or.reduce(np.uint64(1) << chosen, axis=1)
+
+
+def crowd(rows: int, seed: int) -> NDArray[np.uint64]:
+    """Random hashes, some equal, some missing, some 1 to 17 bits from another, some alike in all but a few bits."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(1, 2**64, rows, dtype=np.uint64)
+    part = rows // 30
+    for bits in range(1, 18):
+        hashes[bits * part : (bits + 1) * part] = flipped(hashes[:part], bits, rng)
+    hashes[18 * part : 20 * part] &= np.uint64(0xFF0000FF000000FF)
+    hashes[20 * part : 22 * part] = hashes[:part].repeat(2)
+    hashes[22 * part : 23 * part] = 0
+    return rng.permutation(hashes)
+
+
+def row_distances(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """(rows, rows) bits between any two rows; infinite from a row to itself and where a hash is missing."""
+    distances = np.bitwise_count(hashes[:, None] ^ hashes).astype(float)
+    distances[(hashes == 0)[:, None] | (hashes == 0)] = np.inf
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
+def near_pairs(found: NearDuplicates) -> set[tuple[int, int]]:
+    pairs = {(int(first), int(second)) for first, second in found.pairs}
+    assert len(pairs) == len(found.pairs), "a pair came twice"
+    return pairs
+
+
+def all_pairs(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
+    """Of ascending distinct hashes, by comparing each with each."""
+    near = np.triu(np.bitwise_count(hashes[:, None] ^ hashes) <= distance, 1)
+    return {(int(first), int(second)) for first, second in np.argwhere(near)}
+
+
+@pytest.mark.parametrize("distance", [0, 1, 2, 3, 4, 6, 8, 11, 16])
+@pytest.mark.parametrize("rows", [40, 3000])
+def test_pairs_are_those_of_comparing_all(rows: int, distance: int) -> None:
+    hashes = crowd(rows, seed=distance)
+    found = find_near_duplicates(hashes, distance)
+    distinct = np.unique(hashes[hashes != 0])
+    assert np.array_equal(found.hashes, distinct)
+    expected = all_pairs(distinct, distance) if distance else set()
+    assert near_pairs(found) == expected
+    assert rows == 40 or distance == 0 or len(expected) > 90 * distance
+    assert np.array_equal(found.codes == -1, hashes == 0)
+    assert np.array_equal(found.hashes[found.codes[found.codes >= 0]], hashes[hashes != 0])
+
+
+@pytest.mark.parametrize(("number", "distance"), [(3, 1), (3, 4), (3, 7), (4, 6), (5, 8), (6, 5), (9, 8), (17, 16)])
+def test_however_the_bits_are_chunked(number: int, distance: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "_cheapest_chunks", lambda *_: near_duplicates._split(number, distance))
+    monkeypatch.setattr(near_duplicates, "BLOCK", 1000)
+    found = find_near_duplicates(crowd(1500, seed=number), distance)
+    assert near_pairs(found) == all_pairs(found.hashes, distance)
+
+
+def test_chunks_are_disjoint_and_miss_no_pair() -> None:
+    for distance, number in itertools.product(range(1, 17), range(3, 18)):
+        chunks = near_duplicates._split(number, distance)
+        taken = [bit for chunk in chunks for bit in range(chunk.shift, chunk.shift + chunk.width)]
+        assert len(taken) == len(set(taken))
+        assert max(chunk.width for chunk in chunks) <= near_duplicates.WIDEST
+        # To escape every chunk, a pair needs more bits apart than its radius in each of them.
+        assert sum(chunk.radius + 1 for chunk in chunks) > distance
+
+
+@pytest.mark.parametrize("distance", [1, 6])
+def test_a_hundred_thousand_hashes_are_not_compared_with_each_other(
+    distance: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(1, 2**64, 100_000, dtype=np.uint64)  # among these chance makes 0.02 pairs 6 bits apart
+    near, far = flipped(hashes[::100], distance, rng), flipped(hashes[::100], distance + 1, rng)
+    hashes[1::100], hashes[2::100] = near, far
+    expected = len(near) + (np.bitwise_count(near ^ far) <= distance).sum()
+    bitwise_count, compared = np.bitwise_count, 0
+
+    def counted(bits: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        nonlocal compared
+        compared += bits.size
+        return bitwise_count(bits)
+
+    monkeypatch.setattr(np, "bitwise_count", counted)
+    assert len(find_near_duplicates(hashes, distance).pairs) == expected
+    assert 0 < compared < 0.02 * len(hashes) ** 2 / 2
+
+
+def test_small_case_by_hand() -> None:
+    hashes = np.array([0b1000, 0, 0b1001, 0b11110000, 0b1011, 0, 0b1000, 0b11110001], dtype=np.uint64)
+    found = find_near_duplicates(hashes, 1)
+    assert near_pairs(found) == {(0, 1), (1, 2), (3, 4)}
+    assert found.codes.tolist() == [0, -1, 1, 3, 2, -1, 0, 4]
+    assert found.clusters().tolist() == [0, 1, 0, 2, 0, 3, 0, 2]
+    assert found.count().tolist() == [2, 0, 3, 1, 1, 0, 2, 1]
+    # Row 4 meets row 2 alone, which has no label; rows 0 and 6 share a hash and disagree.
+    labels = ["MALE", "FEMALE", "", "MALE", "MALE", "MALE", "FEMALE", "MALE"]
+    assert found.touches_other(labels).tolist() == [True, False, False, False, False, False, True, False]
+    assert np.flatnonzero(found.touches_other(np.array([1, 1, 1, 1, 1, 1, 1, 2]))).tolist() == [3, 7]
+    assert found.nearest(np.ones(8, dtype=bool)).tolist() == [6, -1, 0, 7, 2, -1, 0, 3]
+    train = np.array([0, 1, 0, 0, 1, 1, 0, 1], dtype=bool)
+    assert found.nearest(train).tolist() == [-1, -1, 4, 7, -1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("distance", [0, 3, 8, 16])
+def test_rows_by_comparing_all(distance: int) -> None:
+    hashes = crowd(1200, seed=7)
+    found = find_near_duplicates(hashes, distance)
+    distances = row_distances(hashes)
+    near = distances <= distance
+    assert np.array_equal(found.count(), near.sum(axis=1))
+
+    rng = np.random.default_rng(distance)
+    labels = pd.Series(rng.choice(["FEMALE", "MALE", "unknown", ""], len(hashes)))
+    known = (labels != "").to_numpy()
+    other = known[:, None] & known & (labels.to_numpy()[:, None] != labels.to_numpy())
+    touched = found.touches_other(labels)
+    assert np.array_equal(touched, (near & other).any(axis=1))
+    assert 20 < touched.sum() < len(hashes)
+    assert np.array_equal(found.touches_other(labels.replace("", None)), touched)
+
+    candidates = rng.random(len(hashes)) < 0.5
+    allowed = np.where(near & candidates, distances, np.inf)
+    expected = np.where(np.isfinite(allowed.min(axis=1)), allowed.argmin(axis=1), -1)
+    assert np.array_equal(found.nearest(candidates), expected)
+    assert (expected >= 0).sum() > 20
+
+
+def test_clusters_follow_chains_and_are_numbered_by_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "BLOCK", 1)  # pairs arrive eight at a time
+    chain = np.array([(1 << length) - 1 for length in range(1, 61)], dtype=np.uint64)  # 1 bit from link to link
+    rows = np.concatenate([[np.uint64(0x5555 << 48)], np.random.default_rng(0).permutation(chain), [np.uint64(0)]])
+    found = find_near_duplicates(rows, 2)
+    assert len(found.pairs) == 59 + 58
+    assert found.clusters().tolist() == [0, *[1] * 60, 2]
+
+
+def test_no_rows() -> None:
+    found = find_near_duplicates(np.empty(0, dtype=np.uint64), 4)
+    assert found.pairs.shape == (0, 2)
+    assert len(found.clusters()) == len(found.count()) == len(found.touches_other([])) == 0
+    assert len(found.nearest(np.empty(0, dtype=bool))) == 0
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_no_hashes(rows: int) -> None:
+    found = find_near_duplicates(np.zeros(rows, dtype=np.uint64), 16)
+    assert found.clusters().tolist() == list(range(rows))
+    assert not found.count().any()
+    assert not found.touches_other(np.arange(rows)).any()
+    assert found.nearest(np.ones(rows, dtype=bool)).tolist() == [-1] * rows
+
+
+@pytest.mark.parametrize("distance", [0, 5])
+def test_equal_hashes(distance: int) -> None:
+    found = find_near_duplicates(np.full(10_000, 2**64 - 1, dtype=np.uint64), distance)
+    assert len(found.pairs) == 0
+    assert not found.clusters().any()
+    assert (found.count() == 9_999).all()
+    assert found.touches_other(["a"] * 9_999 + ["b"]).all()
+    assert found.nearest(np.ones(10_000, dtype=bool)).tolist() == [1] + [0] * 9_999
+
+
+def test_too_many_pairs_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "MOST_PAIRS", 1000)
+    with pytest.raises(GenderClsError) as error:
+        find_near_duplicates(np.arange(1, 101, dtype=np.uint64), 7)
+    assert str(error.value) == (
+        "data.near_duplicate_distance=7 makes more than 1,000 pairs of near duplicates among 100 different pictures: "
+        "lower it, 0 to find equal hashes only."
+    )
