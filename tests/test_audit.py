@@ -114,6 +114,32 @@ def test_a_ranking_is_judged_where_labels_have_been_reviewed(swapped: tuple[Path
     assert complete["precision"] == 1
 
 
+def test_finished_runs_judge_along_with_the_light_model(swapped: tuple[Path, Path, dict]) -> None:
+    root, *_ = swapped
+    fit = [
+        "data.root=crops", f"data.pattern={PATTERN}", "model=custom_cnn", "data.image_size=[32,16]",
+        "data.num_workers=0", "explain=off", "trainer.max_epochs=1", "trainer.progress_bar=false",
+        "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "gender_cls.train", "-m", *fit, "data.folds=3", "data.fold=0,1,2", "name=folds"]
+    trained = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr
+    arguments = ["data.root=crops", f"data.pattern={PATTERN}", "audit.runs=[outputs/sweeps/folds]"]
+    folder, totals = audited(*arguments, *LIGHT, cwd=root, name="with_runs")
+    assert totals["suspects"]["method"].startswith(
+        "test predictions of the runs in audit.runs together with timm/mobile"
+    )
+    assert len(pd.read_csv(folder / "suspects.csv")) == 48
+    _, totals = audited(*arguments, "model.weights=corrected.csv", cwd=root, name="runs_alone")
+    assert totals["suspects"]["method"] == "test predictions of the runs in audit.runs"
+    (root / "outputs" / "sweeps" / "folds" / "1_custom_cnn_fold-1" / "predictions.csv").unlink()
+    _, totals = audited(*arguments, *LIGHT, cwd=root, name="unfinished")
+    assert (
+        "No predictions.csv in 1 of 3 jobs of outputs/sweeps/folds (1_custom_cnn_fold-1)"
+        in totals["suspects"]["problem"]
+    )
+
+
 def test_names_with_markup_stay_text(tmp_path: Path) -> None:
     name = "<script>alert(1)<'script'>\"&amp;"
     for label in ("FEMALE", "MALE"):

@@ -108,3 +108,11 @@ def test_the_probe_set_is_fixed_balanced_and_of_different_people(folders: Path) 
     assert module_of(folders, val_fraction=0.4).probe_set(6)[1].equals(rows)
     everything, all_rows = module.probe_set(1000)
     assert len(everything) == len(all_rows) == len(module.tables["val"])
+
+
+def test_images_in_no_split_are_in_no_dataset(folders: Path) -> None:
+    (folders / "unknown").mkdir()
+    (folders / "MALE" / "person08_camera0_0.png").rename(folders / "unknown" / "person08_camera0_0.png")
+    module = module_of(folders)
+    assert (module.manifest.table["label"] == "unknown").sum() == 1
+    assert sum(len(dataset) for dataset in module.datasets.values()) == 47

@@ -131,8 +131,8 @@ def test_chunks_are_kept_and_only_changed_ones_computed_again(
     monkeypatch.setattr(features, "CHUNK", 3)
     cache = tmp_path / "cache"
     asked = []
-    save = features._save
-    monkeypatch.setattr(features, "_save", lambda file, found: asked.append(len(found)) or save(file, found))
+    as_npy = features._as_npy
+    monkeypatch.setattr(features, "_as_npy", lambda found: asked.append(len(found)) or as_npy(found))
     first = frozen_features(crops, settings(), model, cache)
     assert asked == [3, 3, 1]
     assert sorted(path.suffix for path in cache.iterdir()) == [".npy"] * 3  # no temporary file is left

@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train")]
+AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
 QUICKLY = [
     f"data.pattern={PATTERN}", "data.image_size=[64,64]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -33,9 +34,10 @@ def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProce
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make_demo() -> None:
-    others = set(COMMANDS) - set(TRAINING)
+    others = set(COMMANDS) - set(TRAINING) - set(AUDITING)
     assert others == {"make demo", "tensorboard --logdir outputs --samples_per_plugin images=1000"}
     assert len(TRAINING) >= 4
+    assert len(AUDITING) == 1
 
 
 @pytest.mark.parametrize("line", TRAINING)
@@ -51,6 +53,18 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
     result = run(*arguments, *QUICKLY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))
+
+
+def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "crops")
+    _, *arguments = shlex.split(AUDITING[0])
+    quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
+    result = run(*arguments, *quickly, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    [folder] = (tmp_path / "outputs" / "audits").iterdir()
+    assert (folder / "audit.html").is_file()
+    again = run(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
 
 
 def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
@@ -85,6 +99,8 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     assert shipped == {
         f"gender_cls/conf/{path.relative_to(CONFIG_FOLDER).as_posix()}" for path in CONFIG_FOLDER.rglob("*.yaml")
     }
+    page = {"gender_cls/quality/report.html.jinja", "gender_cls/quality/report.css"}
+    assert page <= set(zipfile.ZipFile(wheel).namelist())
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -460,7 +460,7 @@ def test_duplicates_that_cross_splits_come_first(tmp_path: Path) -> None:
 
 
 def test_suspects_are_shown_by_person_most_suspect_first(tmp_path: Path) -> None:
-    rows = [("b1.png", "bob", 0.97), ("x.png", "", 0.95), ("a1.png", "ann", 0.9), ("b2.png", "bob", 0.8)]
+    rows = [("b1.png", "bob", 0.03), ("x.png", "", 0.05), ("a1.png", "ann", 0.1), ("b2.png", "bob", 0.2)]
     for path, *_ in rows:
         draw(tmp_path, path)
     suspects = pd.concat([suspects_of(rows), suspects_of([("y.png", "", 0.5)]).assign(flagged=False)])

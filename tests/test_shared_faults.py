@@ -64,9 +64,11 @@ def test_cameras_too_different_to_compare_leave_a_question() -> None:
     table.loc[table["camera"] == "c3", "label"] = "MALE"
     (fault,) = labels_that_follow("camera", features, table, 0)
     assert fault.kind == "one_label"
+    people = table[table["camera"] != "c3"].drop_duplicates("group")
+    usual = (people["label"] == "FEMALE").groupby(people["camera"]).mean().mean()
     assert fault.sentence == (
-        "Camera c3: all 240 images are labelled MALE, and predictions learnt without it cannot tell whether that is "
-        "true: look at some of them."
+        f"Camera c3: all 240 images are labelled MALE, while elsewhere {usual:.0%} of the people are FEMALE: either it "
+        "saw no women, or they are labelled MALE too; predictions learnt without it cannot tell, so look at some."
     )
 
 

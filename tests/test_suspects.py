@@ -9,7 +9,13 @@ import pytest
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.quality import suspects
-from gender_cls.quality.suspects import out_of_fold_probabilities, probabilities_of_runs, rank_suspects, review
+from gender_cls.quality.suspects import (
+    combined_probabilities,
+    out_of_fold_probabilities,
+    probabilities_of_runs,
+    rank_suspects,
+    review,
+)
 
 
 def crowd(people: int, images: int, seed: int = 0, swapped: float = 0.0) -> tuple[np.ndarray, pd.DataFrame]:
@@ -216,3 +222,30 @@ def test_folders_that_say_nothing_of_these_images_are_errors(tmp_path: Path) -> 
     (other / "predictions.csv").write_text("path,split,p_MALE\n")
     with pytest.raises(GenderClsError, match=r"predictions.csv has no column p_FEMALE"):
         probabilities_of_runs([other], TABLE)
+
+
+def test_two_judges_weigh_the_same_however_certain_each_is() -> None:
+    def judged(*log_odds: float) -> np.ndarray:
+        second = 1 / (1 + np.exp(-np.array(log_odds)))
+        return np.stack([1 - second, second], axis=1)
+
+    light, runs = judged(1, -1, 1, 0.5), judged(3, -3, -3, np.nan)
+    combined = combined_probabilities(light, runs)
+    # spreads over the first three: of (1, -1, 1) 2 sqrt(2) / 3, of (3, -3, -3) three times that; their mean is twice it
+    spread = 2 * 2**0.5 / 3
+    expected = np.array([(1 + 1) / spread, -(1 + 1) / spread, (1 - 1) / spread]) / 2 * 2 * spread
+    assert combined[:3] == pytest.approx(judged(*expected))
+    assert combined[3] == pytest.approx(light[3])
+
+
+def test_two_judges_find_more_than_either() -> None:
+    features, table = crowd(300, 2, seed=3, swapped=0.05)
+    other, _ = crowd(300, 2, seed=4, swapped=0.05)
+    truth = table.set_index("path")["truth"]
+    one = out_of_fold_probabilities(features, table, 5, 0)
+    two = out_of_fold_probabilities(other, table, 5, 0)
+    found = [
+        review(rank_suspects(table, judge), truth)["images"]["factor_at_5_percent"]
+        for judge in (one, two, combined_probabilities(one, two))
+    ]
+    assert found[2] > max(found[:2])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gender_cls.config import AugmentConfig
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.transforms import build_augmentation, decode, resize
-from gender_cls.data_config import CLASSES, Balance, DataConfig
+from gender_cls.data_config import CLASSES, SPLITS, Balance, DataConfig
 
 
 class CropDataset(Dataset[tuple[Tensor, int]]):
@@ -87,9 +87,8 @@ class CropDataModule(LightningDataModule):
         self.manifest = manifest
         self.data = data
         self.seed = seed
-        self.tables = {
-            split: rows.reset_index(drop=True) for split, rows in manifest.table.groupby("split", sort=False)
-        }
+        table = manifest.table
+        self.tables = {split: table[table["split"] == split].reset_index(drop=True) for split in SPLITS}
         self.datasets = {
             split: CropDataset(rows, manifest.root, data, augment if split == "train" else None, seed)
             for split, rows in self.tables.items()

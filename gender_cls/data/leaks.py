@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
 
 
@@ -67,8 +68,11 @@ def in_several(key: pd.Series, value: pd.Series) -> pd.Series:
 
 
 def _people(table: pd.DataFrame) -> list[str]:
-    splits = table.drop_duplicates(["identity", "split"]).groupby("identity")["split"].agg(" and ".join)
-    return [f"{identity} in {names}" for identity, names in splits.head(3).items()]
+    first = table[table["identity"].isin(table["identity"].unique()[:3])]
+    splits = first.groupby("identity")["split"].agg(set)
+    return [
+        f"{identity} in {' and '.join(split for split in SPLITS if split in seen)}" for identity, seen in splits.items()
+    ]
 
 
 def _copies(table: pd.DataFrame, pixels: pd.Series) -> list[str]:

@@ -146,10 +146,12 @@ def _database(root: Path, cache: Path) -> Iterator[sqlite3.Connection]:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
+            database.execute("BEGIN IMMEDIATE")  # another scan may be about to do the same
             if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 database.execute("DROP TABLE IF EXISTS images")
-            database.execute(f"CREATE TABLE IF NOT EXISTS images (path TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
-            database.execute(f"PRAGMA user_version = {VERSION}")
+                database.execute(f"CREATE TABLE images (path TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
+                database.execute(f"PRAGMA user_version = {VERSION}")
+            database.commit()
             yield database
     except (sqlite3.Error, OSError) as error:
         raise GenderClsError(

@@ -130,7 +130,7 @@ def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.fl
             what = "groups of images that belong together (people)" if units.name == "group" else f"{units.name}s"
             raise GenderClsError(
                 f"{label} has {available} {what}, fewer than the {len(shares)} parts they must be dealt to: add data, "
-                "name fewer images as one identity (data.pattern), or use fewer data.folds."
+                "name fewer images as one identity (data.pattern), or use fewer folds."
             )
     order = np.random.default_rng(seed).permutation(len(names))
     part_of = np.empty(len(names), dtype=np.intp)

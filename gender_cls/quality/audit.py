@@ -1,7 +1,6 @@
 """One audit, from the images to `audit.html`, `audit.csv`, `audit.json`, `manifest.csv` and `suspects.csv`."""
 
 import json
-import logging
 import shlex
 import sys
 import time
@@ -31,8 +30,6 @@ from gender_cls.quality.report import render_report
 from gender_cls.quality.suspect_labels import SuspectLabels, find_suspect_labels
 from gender_cls.quality.verdict import short_table, verdict
 from gender_cls.run import write_atomically
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     totals: dict[str, Any] = {
         "title": folder.name,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
         "data": _data_totals(config, examined),
         "faults": _fault_totals(config, images),
         "passed_over": _passed_over(config, examined.manifest.root),
@@ -139,7 +136,7 @@ def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFram
         return images.assign(suspect=False, suggested_label="", suspect_score=np.nan)
     ranked = suspects.ranked.set_index("path").reindex(images["path"])
     return images.assign(
-        suspect=(ranked["flagged"] == True).to_numpy(),  # noqa: E712 (missing is not flagged)
+        suspect=ranked["flagged"].eq(True).to_numpy(),  # where missing, it is not
         suggested_label=ranked["suggested_label"].fillna("").to_numpy(),
         suspect_score=ranked["score"].to_numpy(),
     )

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from gender_cls.data_config import DataConfig
 from gender_cls.errors import GenderClsError, require
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.run import write_atomically
 
 CHUNK = 4096
 """Images whose features share a file; what a killed run loses at most."""
@@ -76,7 +77,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
                     f"{model.title} gives no features: its head {backbone.heads[0]} is not called once for a picture; "
                     "choose another model.",
                 )
-                _save(file, torch.cat(heard).numpy())
+                write_atomically(file, _as_npy(torch.cat(heard).numpy()))
     return np.concatenate([np.load(file) for file in files])
 
 
@@ -146,13 +147,7 @@ def _flat(features: Tensor) -> Tensor:
     return features.mean(dim=1) if features.ndim == 3 else features
 
 
-def _save(file: Path, features: NDArray[np.float16]) -> None:
-    """Whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, features)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def _as_npy(features: NDArray[np.float16]) -> bytes:
+    content = BytesIO()
+    np.save(content, features)
+    return content.getvalue()

@@ -169,7 +169,7 @@ def _suspects(suspects: pd.DataFrame, gallery: Gallery) -> Groups:
         return group["identity"].iloc[0], []
 
     def note(row: Any) -> str:
-        return f"→ {row['suggested_label']} {row['score']:.2f}"
+        return f"→ {row['suggested_label']} {1 - row['score']:.2f}"
 
     return _groups(rows, identity.where(identity != "", rows["path"]), describe, gallery, note)
 

@@ -164,8 +164,10 @@ def _wrong_shares(column: str, people: pd.DataFrame) -> list[SharedFault]:
             start += f", yet predictions learnt without it put {max(low, 0):.0%} to {min(high, 1):.0%} on FEMALE"
             claims.append(SharedFault(str(value), "contradicted", f"{start}: its labels seem to follow the {column}."))
         elif only is not None and low <= usual <= high:
-            doubt = "predictions learnt without it cannot tell whether that is true: look at some of them."
-            questions.append(SharedFault(str(value), "one_label", f"{start}, and {doubt}"))
+            lacking = "women" if only == "MALE" else "men"
+            start += f", while elsewhere {usual:.0%} of the people are FEMALE: either it saw no {lacking}, or they are"
+            doubt = "predictions learnt without it cannot tell, so look at some"
+            questions.append(SharedFault(str(value), "one_label", f"{start} labelled {only} too; {doubt}."))
     return claims + questions
 
 

@@ -13,7 +13,13 @@ from gender_cls.config import AuditConfig
 from gender_cls.data_config import CLASSES, UNKNOWN
 from gender_cls.errors import GenderClsError
 from gender_cls.quality.shared_faults import labels_that_follow
-from gender_cls.quality.suspects import out_of_fold_probabilities, probabilities_of_runs, rank_suspects, review
+from gender_cls.quality.suspects import (
+    combined_probabilities,
+    out_of_fold_probabilities,
+    probabilities_of_runs,
+    rank_suspects,
+    review,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,21 +65,23 @@ def _look(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> 
     from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
 
     runs = [Path(run) for run in config.audit.runs]
+    method, probabilities = "test predictions of the runs in audit.runs", None
+    if runs:
+        probabilities = probabilities_of_runs(runs, table)
     features: NDArray[np.floating] | None = None
     try:
         paths = [root / path for path in table["path"]]
         features = frozen_features(paths, config.data, config.model, cache / "features")
     except GenderClsError as error:
-        if not runs:
+        if probabilities is None:
             raise
-        log.warning(f"Labels that follow a camera or source were not looked for: {error}")
-    if runs:
-        method = f"test predictions of {len(runs)} finished runs or sweeps (audit.runs)"
-        probabilities = probabilities_of_runs(runs, table)
-    else:
-        assert features is not None
-        method = f"{config.model.title}, frozen, and logistic regression in {config.audit.folds} folds by group"
-        probabilities = out_of_fold_probabilities(features, table, config.audit.folds, config.seed)
+        log.warning(f"Suspect labels are judged by the runs alone: {error}")
+    if features is not None:
+        light = out_of_fold_probabilities(features, table, config.audit.folds, config.seed)
+        judge = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
+        method = judge if probabilities is None else f"{method} together with {judge}"
+        probabilities = light if probabilities is None else combined_probabilities(light, probabilities)
+    assert probabilities is not None, "one of the two has spoken"
     ranked = rank_suspects(table, probabilities)
     flagged = ranked[ranked["flagged"]]
     totals = {

@@ -21,6 +21,9 @@ CORRELATION = 0.5
 MOST_LEARNT = 30_000
 """Rows that one light classifier learns from: as floats of 4 bytes a million would not fit into memory."""
 
+EPSILON = 1e-6
+"""Probabilities are kept so far from 0 and 1, where log-odds have no end."""
+
 STRENGTH = 0.0005
 """Inverse of the regularisation. Small, for features are many and alike, and the wrong labels must not be learnt."""
 
@@ -109,6 +112,24 @@ def probabilities_of_runs(folders: list[Path], table: pd.DataFrame) -> NDArray[n
     return means.reindex(table["path"]).to_numpy(dtype=float)
 
 
+def combined_probabilities(light: NDArray[np.float64], runs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What two judges that never saw the labels say together: the mean of their log-odds, each by its own spread.
+
+    A fine-tuned network and a light classifier err differently, and the network is the more certain of itself.
+
+    Args:
+        light: (n, 2) in the order of CLASSES.
+        runs: likewise, NaN where no run tested an image; there the light classifier speaks alone.
+    """
+    both = np.flatnonzero(np.isfinite(runs).all(axis=1))
+    log_odds = np.stack([logit(np.clip(judge[both, 1], EPSILON, 1 - EPSILON)) for judge in (light, runs)])
+    spread = log_odds.std(axis=1, keepdims=True)
+    combined = light.copy()
+    combined[both, 1] = expit((log_odds / spread).mean(axis=0) * spread.mean())
+    combined[both, 0] = 1 - combined[both, 1]
+    return combined
+
+
 def _prediction_files(folder: Path) -> list[Path]:
     """Of a run, or of all the jobs of a sweep."""
     jobs = sorted(path.parent for path in folder.glob("*/status.json"))
@@ -147,8 +168,8 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd
         - identity_score: the same for all images of the person with this label together, or the image where no
           identity is known: the mean of their log-odds, times n / (1 + (n - 1) CORRELATION)
           for n images that are not independent; as a probability.
-        - flagged: whether the confident joint of that paper counts the image as mislabelled: the probability of the
-          other label reaches the mean that images so labelled have.
+        - flagged: whether the confident joint of that paper counts the image as mislabelled (the probability of the
+          other label reaches the mean that images so labelled have), and the person's other images agree.
         - corrected_label: empty, for the user to fill in FEMALE, MALE or unknown and hand to `data.corrections`.
     """
     known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
@@ -158,7 +179,7 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd
     score, other_score = probabilities[rows, given], probabilities[rows, 1 - given]
     means = pd.Series(score).groupby(given).mean()
     thresholds = means.reindex(range(len(CLASSES)), fill_value=np.inf).to_numpy()  # no label is like one nobody has
-    log_odds = logit(np.clip(score, 1e-6, 1 - 1e-6))
+    log_odds = logit(np.clip(score, EPSILON, 1 - EPSILON))
     people = pd.Series(log_odds).groupby([_identity_or_path(table), table["label"]])
     images = people.transform("size")
     identity_score = expit(people.transform("mean") * images / (1 + (images - 1) * CORRELATION))
@@ -170,7 +191,7 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd
             "score": score,
             "identity": table["identity"],
             "identity_score": identity_score,
-            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score),
+            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & (identity_score < 0.5),
             "corrected_label": "",
         }
     )

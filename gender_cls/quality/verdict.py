@@ -56,15 +56,21 @@ def _labels(totals: dict[str, Any]) -> list[tuple[str, str]]:
     contradictory = duplicates["exact"]["across_labels"]
     if contradictory:
         found.append(("warn", f"{contradictory} images have an exact copy with the other label: one of them is wrong."))
+    if alike := duplicates["near"]["across_labels"]:
+        found.append(
+            ("warn", f"{alike} images have a near duplicate with the other label: look which of them is wrong.")
+        )
     if both["identities"]:
         found.append(("warn", f"{both['identities']} people carry both labels, on {both['images']} images."))
     if suspects["problem"]:
         found.append(("warn", f"Suspect labels were not looked for: {suspects['problem']}"))
     elif suspects["images"]:
+        accuracy = suspects["out_of_fold_balanced_accuracy"]
+        judge = "a model that did not see them" if accuracy is None else f"a model that is right in {accuracy:.0%}"
         found.append(
             (
                 "warn",
-                f"{suspects['images']} labels are suspect; suspects.csv has them in the order in which to review them.",
+                f"{suspects['images']} labels contradict {judge}: review suspects.csv from the top, as far as it pays.",
             )
         )
     return found
