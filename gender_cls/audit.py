@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_sentence(main)
+    exit_with_sentence(main, when_interrupted="The same command reads only what has not been read yet.")

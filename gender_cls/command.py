@@ -128,7 +128,10 @@ def run_hydra(task: Callable[[DictConfig], object], config_name: str, arguments:
         raise failures[0]
 
 
-def exit_with_sentence(command: Callable[[], None]) -> None:
+RESUMES = "The same command with trainer.resume=true goes on from here."
+
+
+def exit_with_sentence(command: Callable[[], None], *, when_interrupted: str = RESUMES) -> None:
     """Run a command; an error goes to stderr in one line, and the exit code is 1.
 
     `HYDRA_FULL_ERROR=1` shows the traceback, which `status.json` in the run's folder has as well.
@@ -137,7 +140,7 @@ def exit_with_sentence(command: Callable[[], None]) -> None:
     try:
         command()
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. The same command with trainer.resume=true goes on from here.\n")
+        sys.stderr.write(f"Interrupted. {when_interrupted}\n")
         sys.exit(128 + signal.SIGINT)
     except (GenderClsError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:

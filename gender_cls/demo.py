@@ -28,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_with_sentence(main)
+    exit_with_sentence(main, when_interrupted="The same command starts again.")

@@ -131,8 +131,8 @@ def test_chunks_are_kept_and_only_changed_ones_computed_again(
     monkeypatch.setattr(features, "CHUNK", 3)
     cache = tmp_path / "cache"
     asked = []
-    as_npy = features._as_npy
-    monkeypatch.setattr(features, "_as_npy", lambda found: asked.append(len(found)) or as_npy(found))
+    keep = features._keep
+    monkeypatch.setattr(features, "_keep", lambda file, found: asked.append(len(found)) or keep(file, found))
     first = frozen_features(crops, settings(), model, cache)
     assert asked == [3, 3, 1]
     assert sorted(path.suffix for path in cache.iterdir()) == [".npy"] * 3  # no temporary file is left
@@ -189,4 +189,12 @@ def test_a_head_that_is_not_called_is_an_error(
     backbone.heads = ("unused",)
     monkeypatch.setattr(features, "build_backbone", lambda *_: backbone)
     with pytest.raises(GenderClsError, match="custom/custom_cnn gives no features: its head unused is not called once"):
+        frozen_features(crops, settings(), model, tmp_path / "cache")
+
+
+def test_a_full_disk_is_told(crops: list[Path], model: ModelConfig, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(
+        GenderClsError, match=r"cache cannot keep features \(.*\): make room, or set audit\.suspects=false"
+    ):
         frozen_features(crops, settings(), model, tmp_path / "cache")

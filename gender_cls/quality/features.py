@@ -51,11 +51,10 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
         (n, d); for MobileNetV2 d is 4 * 1,280: 10 kB an image in memory and in `cache`.
 
     Raises:
-        GenderClsError: the backbone or its weights cannot be had, or a file cannot be read.
+        GenderClsError: the backbone or its weights cannot be had, a file cannot be read, or `cache` not be written.
     """
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     files = [cache / f"{_key(chunk, data, model)}.npy" for chunk in chunks]
-    cache.mkdir(parents=True, exist_ok=True)
     missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
     if missing:
         size = (data.image_size[0], data.image_size[1])
@@ -77,7 +76,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
                     f"{model.title} gives no features: its head {backbone.heads[0]} is not called once for a picture; "
                     "choose another model.",
                 )
-                write_atomically(file, _as_npy(torch.cat(heard).numpy()))
+                _keep(file, torch.cat(heard).numpy())
     return np.concatenate([np.load(file) for file in files])
 
 
@@ -147,7 +146,12 @@ def _flat(features: Tensor) -> Tensor:
     return features.mean(dim=1) if features.ndim == 3 else features
 
 
-def _as_npy(features: NDArray[np.float16]) -> bytes:
+def _keep(file: Path, features: NDArray[np.float16]) -> None:
     content = BytesIO()
     np.save(content, features)
-    return content.getvalue()
+    try:
+        write_atomically(file, content.getvalue())
+    except OSError as error:
+        raise GenderClsError(
+            f"{file.parent} cannot keep features ({error}): make room, or set audit.suspects=false."
+        ) from None

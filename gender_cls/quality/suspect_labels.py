@@ -49,9 +49,8 @@ def find_suspect_labels(table: pd.DataFrame, root: Path, config: AuditConfig, ca
     """
     if not config.audit.suspects:
         return _not_looked_for("audit.suspects=false.")
-    labelled = table[table["label"] != UNKNOWN].reset_index(drop=True)
     try:
-        return _look(labelled, root, config, cache)
+        return _look(table, root, config, cache)
     except GenderClsError as error:
         log.warning(f"Suspect labels were not looked for: {error}")
         return _not_looked_for(str(error))
@@ -64,14 +63,16 @@ def _not_looked_for(why: str) -> SuspectLabels:
 def _look(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> SuspectLabels:
     from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
 
+    labelled = np.flatnonzero(table["label"] != UNKNOWN)
+    paths = [root / path for path in table["path"]]  # all of them: whoever corrects a label finds the features kept
+    table = table.iloc[labelled].reset_index(drop=True)
     runs = [Path(run) for run in config.audit.runs]
     method, probabilities = "test predictions of the runs in audit.runs", None
     if runs:
         probabilities = probabilities_of_runs(runs, table)
     features: NDArray[np.floating] | None = None
     try:
-        paths = [root / path for path in table["path"]]
-        features = frozen_features(paths, config.data, config.model, cache / "features")
+        features = frozen_features(paths, config.data, config.model, cache / "features")[labelled]
     except GenderClsError as error:
         if probabilities is None:
             raise
