@@ -60,7 +60,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
         size = (data.image_size[0], data.image_size[1])
         backbone = build_backbone(model, size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
         total = sum(len(chunk) for chunk, _ in missing)
         with (
             _listening(backbone, size) as heard,
