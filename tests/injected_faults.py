@@ -18,6 +18,7 @@ class Injected:
 
     Attributes:
         root: the folder with train, val and test.
+        source: where the clean pictures lie.
         swapped: identity -> the label it carries now.
         originals: copy -> the image in train that it was made from, by kind of copy.
         broken: path -> fault.
@@ -26,6 +27,7 @@ class Injected:
     """
 
     root: Path
+    source: Path
     swapped: dict[str, str] = field(default_factory=dict)
     originals: dict[str, dict[str, str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
@@ -42,7 +44,7 @@ def inject(table: pd.DataFrame, source: Path, root: Path, copies: int, seed: int
         copies: of each kind, from train into test.
     """
     rng = np.random.default_rng(seed)
-    result = Injected(root)
+    result = Injected(root, source)
     table = table.reset_index(drop=True)
     identity = table["identity"].str.replace("_", "-")
     camera = table["camera"].str.replace("_", "-")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from injected_faults import CROPPED, REENCODED, Injected, inject
 from PIL import Image
 
-from gender_cls.config import AuditConfig, AuditSettings
+from gender_cls.config import AuditConfig, AuditSettings, ModelConfig
 from gender_cls.data.demo import draw_demo
 from gender_cls.data.near_duplicates import find_near_duplicates
 from gender_cls.data.scan import scan
@@ -19,7 +20,9 @@ from gender_cls.data.split import assign_splits
 from gender_cls.data_config import DataConfig
 from gender_cls.quality.audit import audit_data
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "cctv"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+REAL = SHARED / "data" / "cctv"
+WEIGHTS = SHARED / "weights" / "mobilenetv2_100_imagenet_timm.pth"
 PATTERN = r"/(?P<identity>[^_/]+)_(?P<camera>[^_]+)_[^_]*$"
 
 
@@ -143,3 +146,21 @@ def test_a_camera_that_holds_one_label_only_is_named(audited: tuple[Injected, Pa
     groups = totals["balance"]["single_label_groups"]
     assert {"column": "camera", "value": injected.single_label_camera, "label": "MALE", "images": 12} in groups
     assert any("camera c9 (12 MALE)" in one["sentence"] for one in totals["verdict"])
+
+
+def test_swapped_people_stand_at_the_top_of_the_suspects(audited: tuple[Injected, Path, DataConfig]) -> None:
+    injected, folder, data = audited
+    if injected.source != REAL or not WEIGHTS.is_file():
+        pytest.skip("it takes the real crops and ImageNet weights")
+    light = ModelConfig(name="mobilenetv2_100", weights=str(WEIGHTS), options={"pad_type": "same"})
+    config = AuditConfig(data=replace(data, image_size=[128, 64]), model=light, audit=AuditSettings(thumbnails=0))
+    audit_data(config, folder / "suspects", folder / "cache")
+    suspects = pd.read_csv(folder / "suspects" / "suspects.csv", keep_default_na=False)
+    suspects = suspects[~suspects["identity"].str.startswith(("copy-", "broken-"))]
+    people = suspects.drop_duplicates("identity")
+    for what, rows in (("images", suspects), ("people", people)):
+        wrong = rows["identity"].isin(injected.swapped).to_numpy()
+        first = len(rows) // 20
+        precision, recall = wrong[:first].mean(), wrong[:first].sum() / wrong.sum()
+        print(f"{what}: {wrong.sum()} of {len(rows)} wrong; first 5 %: precision {precision:.2f}, recall {recall:.2f}")
+        assert precision >= 5 * wrong.mean()

@@ -116,6 +116,12 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
         scan(["a.png"], tmp_path, tmp_path / "cache", 0)
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(GenderClsError, match=rf"{tmp_path / 'cache'}, the folder for what is known"):
+        scan([], tmp_path, tmp_path / "cache", 0)
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

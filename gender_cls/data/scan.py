@@ -145,6 +145,9 @@ def _database(root: Path, cache: Path) -> Iterator[sqlite3.Connection]:
     columns = ", ".join(f"{name} {_sqlite_type(kind)} NOT NULL" for name, kind in {**STAMP, **FACTS}.items())
     try:
         cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenderClsError(f"{cache}, the folder for what is known of the images, cannot be made: {error}.") from None
+    try:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
             database.execute("BEGIN IMMEDIATE")  # another scan may be about to do the same
             if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -153,7 +156,7 @@ def _database(root: Path, cache: Path) -> Iterator[sqlite3.Connection]:
                 database.execute(f"PRAGMA user_version = {VERSION}")
             database.commit()
             yield database
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         raise GenderClsError(
             f"{file}, which keeps what is known of the images, cannot be used ({error}): make room, or remove it."
         ) from None

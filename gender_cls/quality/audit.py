@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,16 @@ class Examined:
     """A dataset that has been read.
 
     Attributes:
-        manifest: every image found.
-        table: the readable ones, each with its group and its split.
-        facts: of `table`'s rows.
+        manifest: the readable images, each with its group and its split.
+        facts: of the same rows.
         near: near duplicates among them.
         leaks: between the splits.
-        images: a row for each image of `manifest`, a column a finding.
+        images: a row for each image found, readable or not, a column a finding.
         split_problem: why there is no split, in a sentence.
         split_origin: given, published or dealt.
     """
 
     manifest: Manifest
-    table: pd.DataFrame
     facts: pd.DataFrame
     near: NearDuplicates
     leaks: Leaks
@@ -68,8 +66,9 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     """
     began = time.monotonic()
     examined = _examine(config, cache)
-    write_atomically(folder / "manifest.csv", Manifest(examined.table, examined.manifest.root).to_csv())
-    suspects = find_suspect_labels(examined.table, examined.manifest.root, config, cache)
+    table, root = examined.manifest.table, examined.manifest.root
+    write_atomically(folder / "manifest.csv", examined.manifest.to_csv())
+    suspects = find_suspect_labels(table, root, config, cache)
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
@@ -77,11 +76,11 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
         "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
         "data": _data_totals(config, examined),
         "faults": _fault_totals(config, images),
-        "passed_over": _passed_over(config, examined.manifest.root),
+        "passed_over": _passed_over(config, root),
         "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
         "identities": identity_totals(images, examined.leaks),
-        "balance": balance(examined.table),
-        "baselines": trivial_baselines(examined.table, examined.facts, examined.near),
+        "balance": balance(table),
+        "baselines": trivial_baselines(table, examined.facts, examined.near),
         "suspects": suspects.totals,
     }
     totals["verdict"] = verdict(totals)
@@ -90,7 +89,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
         write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
     write_atomically(folder / "audit.csv", images.to_csv(index=False))
     write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
-    page = render_report(totals, images, suspects.ranked, examined.manifest.root, config.audit.thumbnails)
+    page = render_report(totals, images, suspects.ranked, root, config.audit.thumbnails)
     write_atomically(folder / "audit.html", page)
     return f"{short_table(totals)}\nOpen {folder / 'audit.html'}."
 
@@ -128,7 +127,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         column[rows] = values
         images[name] = column.astype(values.to_numpy().dtype)
     origin = "published" if data.published_split is not None else "given" if given else "dealt"
-    return Examined(manifest, table, known, near, leaks, images, problem, origin)
+    return Examined(replace(manifest, table=table), known, near, leaks, images, problem, origin)
 
 
 def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFrame:
@@ -143,20 +142,20 @@ def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFram
 
 
 def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
-    table = examined.manifest.table
-    corrections = count_corrections(table)
+    manifest, images = examined.manifest, examined.images
+    corrections = count_corrections(images)
     return {
-        "root": str(examined.manifest.root),
-        "images": len(table),
-        **{plural: int(table[column].replace("", np.nan).nunique())
+        "root": str(manifest.root),
+        "images": len(images),
+        **{plural: int(images[column].replace("", np.nan).nunique())
            for column, plural in (("identity", "identities"), ("camera", "cameras"), ("source", "sources"))},
-        "labels": table["label"].value_counts().to_dict(),
-        "splits": {name or "none": int((examined.images["split"] == name).sum()) for name in (*SPLITS, "")},
+        "labels": images["label"].value_counts().to_dict(),
+        "splits": {name or "none": int((images["split"] == name).sum()) for name in (*SPLITS, "")},
         "split_origin": examined.split_origin,
         "split_by": config.data.split_by.value,
         "split_problem": examined.split_problem,
-        "groups": int(examined.table["group"].nunique()),
-        "manifest_sha256": Manifest(examined.table, examined.manifest.root).fingerprint,
+        "groups": int(manifest.table["group"].nunique()),
+        "manifest_sha256": manifest.fingerprint,
         "corrections": {"file": config.data.corrections, "changed": corrections} if corrections else None,
     }  # fmt: skip
 

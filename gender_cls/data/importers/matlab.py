@@ -23,7 +23,7 @@ def read_mat(path: Path) -> dict[str, Any]:
     """
     try:
         return loadmat(path, squeeze_me=True, struct_as_record=False)
-    except NotImplementedError:
+    except NotImplementedError:  # what scipy raises for HDF5
         raise GenderClsError(
             f"{path} is a MATLAB 7.3 (HDF5) file, which is not read here: open it in MATLAB or Octave and save it "
             "again with save('-v7', ...)."
