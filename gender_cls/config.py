@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.data_config import DataConfig
+from gender_cls.data_config import DataConfig, check_seed
 from gender_cls.errors import require
 
 _package = Path(__file__).resolve().parent
@@ -25,10 +25,6 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
 
 
-def _check_seed(seed: int) -> None:
-    require(0 <= seed < 2**32, f"seed must lie between 0 and 2**32 - 1, not {seed}.")
-
-
 def _check_name(name: str | None) -> None:
     require(
         name is None or re.fullmatch(r"[\w.+-]+", name) is not None,
@@ -38,6 +34,10 @@ def _check_name(name: str | None) -> None:
 
 def _require_share(key: str, value: float) -> None:
     require(0 <= value <= 1, f"{key} must lie between 0 and 1, not {value}.")
+
+
+def _require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
 
 
 @dataclass
@@ -161,9 +161,8 @@ class TrainerConfig:
 
     def check(self) -> None:
         require(self.max_epochs >= 1, f"trainer.max_epochs must be at least 1, not {self.max_epochs}.")
-        for key, choices in (("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
-            value = getattr(self, key)
-            require(value in choices, f"trainer.{key} must be one of {', '.join(choices)}, not {value}.")
+        _require_choice("trainer.precision", self.precision, PRECISIONS)
+        _require_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
 
 
 @dataclass
@@ -179,6 +178,83 @@ class ExplainConfig:
         require(self.every_n_epochs >= 1, f"explain.every_n_epochs must be at least 1, not {self.every_n_epochs}.")
 
 
+class OperatingPointRule(Enum):
+    balanced_accuracy = "balanced_accuracy"
+    equal_recall = "equal_recall"
+
+
+@dataclass
+class EvaluationConfig:
+    """What the test split is asked, once training is over."""
+
+    operating_point: OperatingPointRule = OperatingPointRule.balanced_accuracy
+    target_error: float = 0.1
+    shortcuts: bool = True
+    stress: bool = False
+    resamples: int = 10_000
+
+    def check(self) -> None:
+        require(0 < self.target_error < 1, f"target_error must lie between 0 and 1, not {self.target_error}.")
+        require(
+            100 <= self.resamples <= 1_000_000,
+            f"resamples must lie between 100 and 1,000,000, not {self.resamples:,}.",
+        )
+
+
+@dataclass
+class EvaluateConfig(EvaluationConfig):
+    """Everything that `gender_cls.evaluate` reads."""
+
+    run: str | None = None
+    data_root: str | None = None
+    output_dir: str = "outputs"
+    accelerator: str = "auto"
+    precision: str | None = None
+    num_workers: int = 2
+    progress_bar: bool = True
+
+    def check(self) -> None:
+        super().check()
+        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
+        require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
+        if self.data_root is not None:
+            require(Path(self.data_root).is_dir(), f"data_root names no folder: {self.data_root}")
+        _require_choice("accelerator", self.accelerator, ACCELERATORS)
+        if self.precision is not None:
+            _require_choice("precision", self.precision, PRECISIONS)
+        require(self.num_workers >= 0, f"num_workers must be at least 0, not {self.num_workers}.")
+
+
+@dataclass
+class CompareConfig:
+    """Everything that `gender_cls.compare` reads."""
+
+    runs: Any = None
+    name: str | None = None
+    output_dir: str = "outputs"
+    data_root: str | None = None
+    resamples: int = 10_000
+    thumbnails: int = 24
+
+    @property
+    def folders(self) -> list[Path]:
+        """`runs`, which may be one folder or several."""
+        return [Path(str(folder)) for folder in (self.runs if isinstance(self.runs, list) else [self.runs])]
+
+    def check(self) -> None:
+        _check_name(self.name)
+        require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")
+        for folder in self.folders:
+            require(folder.is_dir(), f"runs names no folder: {folder}")
+        if self.data_root is not None:
+            require(Path(self.data_root).is_dir(), f"data_root names no folder: {self.data_root}")
+        require(
+            100 <= self.resamples <= 1_000_000,
+            f"resamples must lie between 100 and 1,000,000, not {self.resamples:,}.",
+        )
+        require(0 <= self.thumbnails <= 500, f"thumbnails must lie between 0 and 500, not {self.thumbnails}.")
+
+
 @dataclass
 class Config:
     """Everything that `gender_cls.train` reads."""
@@ -192,11 +268,13 @@ class Config:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def check(self) -> None:
         _check_name(self.name)
-        _check_seed(self.seed)
-        for section in (self.data, self.model, self.augment, self.recipe, self.trainer, self.explain):
+        check_seed("seed", self.seed)
+        sections = (self.data, self.model, self.augment, self.recipe, self.trainer, self.explain, self.evaluation)
+        for section in sections:
             section.check()
 
 
@@ -246,7 +324,7 @@ class AuditConfig:
 
     def check(self) -> None:
         _check_name(self.name)
-        _check_seed(self.seed)
+        check_seed("seed", self.seed)
         for section in (self.data, self.model, self.audit):
             section.check()
 
@@ -262,4 +340,4 @@ class DemoConfig:
 
     def check(self) -> None:
         require(self.images >= 48, f"images must be at least 48 (8 people), not {self.images}.")
-        _check_seed(self.seed)
+        check_seed("seed", self.seed)

@@ -49,6 +49,11 @@ class SplitBy(Enum):
     source = "source"
 
 
+def check_seed(key: str, seed: int) -> None:
+    """Raise unless a seed fits every generator of random numbers."""
+    require(0 <= seed < 2**32, f"{key} must lie between 0 and 2**32 - 1, not {seed}.")
+
+
 @dataclass
 class DataConfig:
     """Where the crops are, how they are split and how they reach the model."""
@@ -64,6 +69,8 @@ class DataConfig:
     aliases: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in CLASSES})
     split_by: SplitBy = SplitBy.identity
     leave_out: str | None = None
+    split_seed: int = 0
+    licence: str | None = None
     allow_leaks: bool = False
     val_fraction: float = 0.15
     test_fraction: float = 0.15
@@ -106,6 +113,7 @@ class DataConfig:
             self.leave_out is None or self.folds is None,
             "data.leave_out and data.folds both choose the test split: set one of them.",
         )
+        check_seed("data.split_seed", self.split_seed)
         require(
             sorted(self.aliases) == sorted(CLASSES),
             f"data.aliases must have the keys {' and '.join(CLASSES)}, not {', '.join(self.aliases) or 'none'}.",

@@ -1,15 +1,15 @@
-"""One experiment in its run folder: fit, keep the best checkpoint by validation, test that one once."""
+"""Training in a run folder: fit, and keep the checkpoint that is best on validation."""
 
 import json
 import logging
+import resource
+import sys
 import time
-import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import (
@@ -27,47 +27,32 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.metrics import predictions_table, score
 from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.pages.events import HPARAMS_SCORES
 from gender_cls.parsing import to_plain
 from gender_cls.quality.baselines import trivial_baselines
 from gender_cls.run import Run, environment, write_atomically
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE_ON_RESUME = ("name", "output_dir", "trainer", "explain", "data.num_workers", "model.weights")
-HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+MAY_CHANGE_ON_RESUME = ("name", "output_dir", "trainer", "explain", "evaluation", "data.num_workers", "model.weights")
 
 
-def run_experiment(config: Config, run: Run, prepared: PreparedData) -> None:
-    """Leave checkpoints, TensorBoard events, maps, `predictions.csv` and `metrics.json` in the run's folder."""
-    _quieten()
+def fit(config: Config, run: Run, prepared: PreparedData) -> None:
+    """Leave `data.json`, checkpoints, TensorBoard events and maps in the run's folder; test is not looked at."""
     _warn_of_frozen_backbone(config)
-    _record_data(run, prepared)
+    _record_data(config, run, prepared)
     checkpoint = _checkpoint_to_resume(config, run)
+    if run.status.get("fitted"):
+        return
     datamodule = CropDataModule(prepared.manifest, config.data, config.augment, config.seed)
     seed_everything(
         config.seed, verbose=False
     )  # here, so that a head's first weights do not hang on how data were read
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    run.note(parameters=sum(parameter.numel() for parameter in classifier.network.parameters()))
-    trainer = _trainer(config, run, datamodule, classifier)
-    if not run.status.get("fitted"):
-        _fit(trainer, classifier, datamodule, run, checkpoint)
-    _test(trainer, classifier, datamodule, run, prepared)
-
-
-def _quieten() -> None:
-    """Of what Lightning says, keep what tells a user something."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*LeafSpec.* is deprecated.*",  # between Lightning 2.6 and torch 2.15, no matter of ours
-    ):
-        warnings.filterwarnings("ignore", message)
+    _fit(_trainer(config, run, datamodule, classifier), classifier, datamodule, run, checkpoint)
 
 
 def _warn_of_frozen_backbone(config: Config) -> None:
@@ -78,7 +63,7 @@ def _warn_of_frozen_backbone(config: Config) -> None:
         log.warning("The backbone starts from random weights and is frozen at first: recipe=scratch trains it at once.")
 
 
-def _record_data(run: Run, prepared: PreparedData) -> None:
+def _record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     """Save the manifest, or refuse to resume on other data; say what a reader of the scores must know."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
     if len(unreadable):
@@ -98,7 +83,32 @@ def _record_data(run: Run, prepared: PreparedData) -> None:
             f"The data have changed since {run.folder} was begun (see its manifest.csv): start a new run."
         )
     write_atomically(run.manifest, text)
-    run.note(manifest_sha256=manifest.fingerprint)
+    write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
+
+
+def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
+    """What a reader of the scores may ask about the data; all of it is known before training."""
+    manifest = prepared.manifest
+    return {
+        "root": str(manifest.root),
+        "manifest_sha256": manifest.fingerprint,
+        "licence": config.data.licence,
+        "sources": sorted(set(manifest.table["source"]) - {""}),
+        "cameras": sorted(set(manifest.table["camera"]) - {""}),
+        "split_origin": prepared.split_origin,
+        "leaky": bool(prepared.leaks),
+        "leaks": prepared.leaks.record(),
+        "corrected_labels": count_corrections(manifest.table),
+        **{
+            split: {
+                "images": len(table),
+                "identities": int(table["identity"].replace("", np.nan).nunique()),
+                **table["label"].value_counts().sort_index().to_dict(),
+            }
+            for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
+        },
+        "baselines": trivial_baselines(manifest.table, prepared.facts, prepared.near),
+    }
 
 
 def _checkpoint_to_resume(config: Config, run: Run) -> Path | None:
@@ -204,7 +214,17 @@ def _fit(
         best_epoch=best["epoch"] + 1,  # as in the pictures, counted from 1
         best_step=best["global_step"],
         fit_seconds=round(time.monotonic() - began, 1),
+        peak_memory_bytes=_peak_memory(classifier.device),
+        environment=environment(),
     )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the tensors on a GPU, else of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes elsewhere
 
 
 def _hparams(config: Config, run: Run) -> dict[str, Any]:
@@ -213,57 +233,3 @@ def _hparams(config: Config, run: Run) -> dict[str, Any]:
     settings = {f"settings.{key}": value for key, value in _flat(to_plain(config)).items()}
     hparams = {**choices, "lr": config.recipe.lr, "seed": config.seed, **settings}
     return {key: value if isinstance(value, int | float | str) else str(value) for key, value in hparams.items()}
-
-
-def _test(
-    trainer: Trainer, classifier: GenderClassifier, datamodule: CropDataModule, run: Run, prepared: PreparedData
-) -> None:
-    """The one place that reads the test split."""
-    # Not by `ckpt_path`: the EMA callback would put the raw weights in, and validation chose the averaged ones.
-    best = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True)
-    classifier.load_state_dict(best["state_dict"])
-    probabilities = trainer.predict(classifier, datamodule)
-    assert probabilities is not None
-    rows = pd.concat([datamodule.tables["val"], datamodule.tables["test"]])
-    outputs = torch.cat([batch for batches in probabilities for batch in batches]).numpy()
-    predictions = predictions_table(rows, outputs)
-    write_atomically(run.predictions, predictions.to_csv(index=False))
-    metrics = _metrics(classifier.settings, prepared, predictions, run)
-    write_atomically(run.metrics_file, json.dumps(metrics, indent=2) + "\n")
-    validation, test = metrics["validation"], metrics["test"]
-    scores = (validation["balanced_accuracy"], test["balanced_accuracy"], test["auroc"])
-    assert trainer.logger is not None
-    trainer.logger.log_metrics(dict(zip(HPARAMS_SCORES, scores, strict=True)), step=run.status["best_step"])
-    trainer.logger.save()
-
-
-def _metrics(config: Config, prepared: PreparedData, predictions: pd.DataFrame, run: Run) -> dict[str, Any]:
-    status, manifest = run.status, prepared.manifest
-    by_split = dict(tuple(predictions.groupby("split")))
-    return {
-        "model": config.model.title,
-        "parameters": status["parameters"],
-        "monitor": config.recipe.monitor,
-        "best_validation": status["best_validation"],
-        "best_epoch": status["best_epoch"],
-        "validation": score(by_split["val"]),
-        "test": score(by_split["test"]),
-        "baselines": trivial_baselines(manifest.table, prepared.facts, prepared.near),
-        "data": {
-            "root": str(manifest.root),
-            "manifest_sha256": manifest.fingerprint,
-            "leaky": bool(prepared.leaks),
-            "leaks": prepared.leaks.record(),
-            "corrected_labels": count_corrections(manifest.table),
-            **{
-                split: {
-                    "images": len(table),
-                    "identities": int(table["identity"].replace("", np.nan).nunique()),
-                    **table["label"].value_counts().sort_index().to_dict(),
-                }
-                for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
-            },
-        },
-        "fit_seconds": status["fit_seconds"],
-        "environment": environment(),
-    }

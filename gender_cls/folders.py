@@ -17,7 +17,7 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
 
     Args:
         command: the command line.
-        kind: the folder inside `output_dir`: runs, sweeps or audits.
+        kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
         name: of the new folder; when None, date and time, so that names sort, and `suffix`.
 
     Raises:
@@ -34,7 +34,8 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
     )
     if name is not None:
         if not _claimed(parent / name, claim):
-            way_out = "remove it" if kind == "audits" else f"continue what is there with {RESUME}true"
+            resumes = kind in ("runs", "sweeps")
+            way_out = f"continue what is there with {RESUME}true" if resumes else "remove it"
             raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
         return parent / name
     base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix

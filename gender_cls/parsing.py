@@ -5,20 +5,27 @@ sweep), before any work is done.
 """
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gender_cls.config import AuditConfig, Config, DemoConfig
+from gender_cls.config import AuditConfig, CompareConfig, Config, DemoConfig, EvaluateConfig
 from gender_cls.errors import GenderClsError
 
-ConfigStore.instance().store(name="train_schema", node=Config)
-ConfigStore.instance().store(name="audit_schema", node=AuditConfig)
-ConfigStore.instance().store(name="demo_schema", node=DemoConfig)
+SCHEMAS = {
+    "train_schema": Config,
+    "audit_schema": AuditConfig,
+    "evaluate_schema": EvaluateConfig,
+    "compare_schema": CompareConfig,
+    "demo_schema": DemoConfig,
+}
+for _name, _node in SCHEMAS.items():
+    ConfigStore.instance().store(name=_name, node=_node)
 
-Schema = TypeVar("Schema", Config, AuditConfig, DemoConfig)
+Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, DemoConfig)
 
 
 def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
@@ -29,13 +36,31 @@ def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     Raises:
         GenderClsError: an unknown key, a wrong type, or a value out of range.
     """
+    config = _typed(composed, schema)
+    config.check()
+    return config
+
+
+def recorded_config(file: Path) -> Config:
+    """The configuration that a run was started with; the files that it names need not be there any more.
+
+    Raises:
+        GenderClsError: there is none, or another version wrote it.
+    """
+    if not file.is_file():
+        raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
+    composed = OmegaConf.load(file)
+    assert isinstance(composed, DictConfig)
+    return _typed(composed, Config)
+
+
+def _typed(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
     try:
         values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise GenderClsError(config_sentence(error)) from None
     assert isinstance(config, schema)
-    config.check()
     return config
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.schema import stated
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
@@ -35,19 +36,30 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.status_file = self.folder / "status.json"
+        self.config_file = self.folder / ".hydra" / "config.yaml"
         self.manifest = self.folder / "manifest.csv"
+        self.data_file = self.folder / "data.json"
         self.unreadable = self.folder / "unreadable.csv"
         self.checkpoints = self.folder / "checkpoints"
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.predictions = self.folder / "predictions.csv"
+        self.variants = self.folder / "variants.csv"
         self.metrics_file = self.folder / "metrics.json"
+        self.plots = self.folder / "plots"
+        self.report = self.folder / "report.html"
+        self.model_card = self.folder / "MODEL_CARD.md"
         self.explanations = self.folder / "explanations"
 
     @property
     def status(self) -> dict[str, Any]:
         """What `status.json` says; empty before the start."""
         return read_json(self.status_file)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `data.json` says: where the images lie, their splits, leaks and trivial baselines."""
+        return read_json(self.data_file)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -76,13 +88,14 @@ class Run:
         metrics = self.metrics
         test, best = metrics["test"], self.best_baseline
         assert best is not None, "the majority baseline always has a score"
+        score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
         leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
         return (
             f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
             f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
-            f"balanced accuracy {test['balanced_accuracy']:.3f}, AUROC {test['auroc']:.3f}.{leaky}\n"
+            f"balanced accuracy {stated(score)}, AUROC {stated(auroc)}.{leaky}\n"
             f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n"
-            f"Everything is in {self.folder}. Watch: {TENSORBOARD}"
+            f"Open {self.report}. Watch: {TENSORBOARD}"
         )
 
     def note(self, **fields: Any) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gender_cls.config import Config
+from gender_cls.config import CompareConfig, Config
 from gender_cls.errors import GenderClsError
 from gender_cls.processes import end_with_parent
 from gender_cls.run import TENSORBOARD, Run, held
 
 log = logging.getLogger(__name__)
+
+RESAMPLES, THUMBNAILS = CompareConfig.resamples, CompareConfig.thumbnails
 
 # A forked job has torch and the rest imported already; elsewhere than on Linux forking a threaded process is not safe.
 Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
@@ -101,7 +103,7 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
         except GenderClsError as error:  # a job's, said again below with the others
             failure = error
         finally:
-            print(f"\n{_write_leaderboard(folder)}\nEverything is in {folder}. Watch: {TENSORBOARD}")
+            print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
     failed = [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]
     if failed:
         raise GenderClsError(
@@ -112,9 +114,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
 
 
 def _write_leaderboard(folder: Path) -> str:
-    from gender_cls.evaluation.leaderboard import write_leaderboard  # pandas, which --help can do without
+    from gender_cls.comparison_files import write_comparison  # pandas and more, which --help can do without
 
-    return write_leaderboard(folder, _job_runs(folder))
+    return write_comparison(folder, _job_runs(folder), name="leaderboard", resamples=RESAMPLES, thumbnails=THUMBNAILS)
 
 
 def _job_runs(folder: Path) -> list[Run]:

@@ -1,5 +1,6 @@
 """`python -m gender_cls.train`: train a classifier, explain it while it learns, test it once; `-m` for several."""
 
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -37,10 +38,19 @@ def fit_and_test(config: Config, run: Run) -> None:
     with run.recording(model=config.model.title):
         from gender_cls.data.prepare import prepare_data
 
-        prepared = prepare_data(config.data, config.seed, image_cache(config.output_dir))
-        from gender_cls.experiment import run_experiment
+        cache = image_cache(config.output_dir)
+        prepared = prepare_data(config.data, cache)
+        from gender_cls.experiment import fit
+        from gender_cls.final_test import evaluate_run
+        from gender_cls.models.inference import Predictor
+        from gender_cls.models.quiet import quieten_lightning
 
-        run_experiment(config, run, prepared)
+        quieten_lightning()
+        fit(config, run, prepared)
+        gc.collect()  # trainer, classifier and optimizer hold each other until then
+        trainer = config.trainer
+        predictor = Predictor(run.best_checkpoint, trainer.accelerator, trainer.precision, config.data.num_workers)
+        evaluate_run(run, config.evaluation, predictor, cache, progress_bar=trainer.progress_bar)
 
 
 def folder_of(command: CommandLine, config: Config, model: str) -> Path:

@@ -46,7 +46,7 @@ def audited(
     """Clean data with faults, its audit's folder, and where the facts are kept."""
     folder = tmp_path_factory.mktemp("injected")
     table, source = request.param(folder / "clean")
-    table = assign_splits(table.assign(split="", source="", group=table["identity"]), DataConfig(), seed=0)
+    table = assign_splits(table.assign(split="", source="", group=table["identity"]), DataConfig())
     injected = inject(table, source, folder / "crops", copies=6 if len(table) < 1000 else 40)
     data = DataConfig(root=str(injected.root), pattern=PATTERN)
     config = AuditConfig(data=data, audit=AuditSettings(suspects=False, thumbnails=3))

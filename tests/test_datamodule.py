@@ -19,7 +19,7 @@ def settings(root: Path, **changes: object) -> DataConfig:
 
 def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
     data = settings(root, **changes)
-    manifest = prepare_data(data, seed=0, cache=root.parent / "cache").manifest
+    manifest = prepare_data(data, cache=root.parent / "cache").manifest
     return CropDataModule(manifest, data, augment or AugmentConfig(), seed=0)
 
 

@@ -64,7 +64,7 @@ def pointing(classifier: GenderClassifier, crops: Path, rows: pd.DataFrame) -> d
 def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_demo(tmp_path / "crops")
     run = trained(tmp_path, "trainer.max_epochs=6")
-    accuracy = run.metrics["test"]["balanced_accuracy"]
+    accuracy = run.metrics["test"]["scores"]["balanced_accuracy"]["value"]
     manifest = pd.read_csv(run.manifest)
     rows = manifest[manifest["split"] == "val"].reset_index(drop=True)
     shares = pointing(load_classifier(run.last_checkpoint), tmp_path / "crops", rows)
@@ -84,7 +84,7 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
 def test_without_the_cue_there_is_nothing_to_learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_demo(tmp_path / "crops", images=2400, cue=False)  # 240 people in test: chance stays within 0.4 and 0.6
     run = trained(tmp_path, "trainer.max_epochs=3", "data.test_fraction=0.6", "data.image_size=[64,32]")
-    accuracy = run.metrics["test"]["balanced_accuracy"]
+    accuracy = run.metrics["test"]["scores"]["balanced_accuracy"]["value"]
     with capsys.disabled():
         print(f"\nWithout the cue: test balanced accuracy {accuracy:.3f}.")
     assert 0.4 < accuracy < 0.6

@@ -14,7 +14,7 @@ ALIASES = {"FEMALE": ["f", "women"], "MALE": ["m"]}
 
 def read(root: Path | None = None, **changes: object) -> Manifest:
     settings = {"root": None if root is None else str(root), "aliases": ALIASES, **changes}
-    return read_manifest(DataConfig(**settings), seed=0)
+    return read_manifest(DataConfig(**settings))
 
 
 def test_folders_become_a_sorted_table_with_identity_and_camera(folders: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     assert shipped == {
         f"gender_cls/conf/{path.relative_to(CONFIG_FOLDER).as_posix()}" for path in CONFIG_FOLDER.rglob("*.yaml")
     }
-    page = {"gender_cls/quality/report.html.jinja", "gender_cls/quality/report.css"}
+    page = {f"gender_cls/pages/{path.name}" for path in (ROOT / "gender_cls" / "pages").iterdir() if path.is_file()}
     assert page <= set(zipfile.ZipFile(wheel).namelist())
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -10,7 +10,7 @@ from gender_cls.errors import GenderClsError
 
 def prepare(root: Path, **changes: object) -> PreparedData:
     data = DataConfig(**{"root": str(root), "pattern": PATTERN, "num_workers": 0, **changes})
-    return prepare_data(data, seed=0, cache=root.parent / "cache")
+    return prepare_data(data, cache=root.parent / "cache")
 
 
 def break_files(root: Path) -> list[str]:
@@ -92,7 +92,7 @@ def test_copies_of_unknown_people_are_dealt_to_one_split(tmp_path: Path) -> None
             (root / label / f"copy_{number}.png").write_bytes((root / label / f"{number}.png").read_bytes())
     for seed in range(3):
         table = prepare_data(
-            DataConfig(root=str(root), num_workers=0), seed=seed, cache=tmp_path / "cache"
+            DataConfig(root=str(root), num_workers=0, split_seed=seed), cache=tmp_path / "cache"
         ).manifest.table
         name = table["path"].str.replace("copy_", "")
         assert table.groupby(name)["split"].nunique().max() == 1

@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 import stat
@@ -7,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.leaderboard import write_leaderboard
 from gender_cls.run import Run, read_json, write_atomically
 
 
@@ -77,43 +75,3 @@ def test_json_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(GenderClsError, match=r"broken.json is no JSON file"):
         read_json(tmp_path / "broken.json")
-
-
-def finished_run(folder: Path, val: float, test: float, leaky: bool = False) -> None:
-    run = Run(folder)
-    baselines = [{"title": f"{score}", "balanced_accuracy": score} for score in (0.5, None, 0.55)]
-    scores = {"balanced_accuracy": test, "accuracy": test, "auroc": test}
-    write_atomically(
-        run.metrics_file,
-        json.dumps(
-            {
-                "parameters": 2_230_000,
-                "validation": {"balanced_accuracy": val},
-                "test": scores,
-                "baselines": baselines,
-                "data": {"leaky": leaky},
-            }
-        ),
-    )
-    run.note(state="finished", model="timm/x", seconds=61.4)
-
-
-def test_leaderboard_is_ordered_by_validation_and_keeps_failures(tmp_path: Path) -> None:
-    finished_run(tmp_path / "0_a", val=0.7, test=0.9, leaky=True)
-    Run(tmp_path / "1_b").note(state="failed", model="timm/y", seconds=2.0, error="Too | big.")
-    finished_run(tmp_path / "2_c", val=0.8, test=0.6)
-    runs = [Run(tmp_path / name) for name in ("0_a", "1_b", "2_c")]
-    text = write_leaderboard(tmp_path, runs)
-    expected = """\
-| model  | parameters | val bal. acc. | test bal. acc. | test acc. | test AUROC | best baseline | leaky | seconds | state    | folder |
-| ------ | ---------- | ------------- | -------------- | --------- | ---------- | ------------- | ----- | ------- | -------- | ------ |
-| timm/x | 2.23 M     | 0.800         | 0.600          | 0.600     | 0.600      | 0.550         | no    | 61      | finished | 2_c    |
-| timm/x | 2.23 M     | 0.700         | 0.900          | 0.900     | 0.900      | 0.550         | LEAKY | 61      | finished | 0_a    |
-| timm/y | -          | -             | -              | -         | -          | -             | -     | 2       | failed   | 1_b    |
-
-- 1_b: Too | big.
-"""
-    assert text == expected == (tmp_path / "leaderboard.md").read_text()
-    lines = (tmp_path / "leaderboard.csv").read_text().splitlines()
-    assert lines[0].startswith("model,parameters,val_balanced_accuracy,test_balanced_accuracy")
-    assert lines[3].endswith("failed,1_b,Too | big.")

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ def crowd(seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_splits_are_disjoint_by_identity_and_stratified(seed: int) -> None:
-    table = assign_splits(crowd(seed), DataConfig(val_fraction=0.2, test_fraction=0.1), seed)
+    table = assign_splits(crowd(seed), DataConfig(val_fraction=0.2, test_fraction=0.1, split_seed=seed))
     assert table.groupby("identity")["split"].nunique().max() == 1
     shares = table.groupby("label")["split"].value_counts(normalize=True).unstack()
     for split, share in {"train": 0.7, "val": 0.2, "test": 0.1}.items():
@@ -36,7 +37,7 @@ def test_splits_are_disjoint_by_identity_and_stratified(seed: int) -> None:
 
 def test_people_with_many_images_are_in_every_split_alike() -> None:
     sizes = [table.groupby("identity").size() for seed in range(5)
-             for _, table in assign_splits(crowd(seed), DataConfig(), seed).groupby("split")]  # fmt: skip
+             for _, table in assign_splits(crowd(seed), DataConfig(split_seed=seed)).groupby("split")]  # fmt: skip
     means = np.array([size.mean() for size in sizes]).reshape(5, 3).mean(axis=0)
     assert means == pytest.approx([10.5] * 3, rel=0.1)
 
@@ -44,7 +45,7 @@ def test_people_with_many_images_are_in_every_split_alike() -> None:
 def test_eight_people_a_label_are_dealt_six_one_and_one() -> None:
     table = table_of([(f"{label}{i}", label, 3) for label in ("FEMALE", "MALE") for i in range(8)])
     for seed in range(5):
-        people = assign_splits(table, DataConfig(), seed).drop_duplicates("identity")
+        people = assign_splits(table, DataConfig(split_seed=seed)).drop_duplicates("identity")
         assert people.groupby(["label", "split"]).size().unstack()[["train", "val", "test"]].to_numpy().tolist() == [
             [6, 1, 1], [6, 1, 1],
         ]  # fmt: skip
@@ -52,21 +53,21 @@ def test_eight_people_a_label_are_dealt_six_one_and_one() -> None:
 
 def test_same_seed_same_split_and_another_seed_another() -> None:
     table, data = crowd(), DataConfig()
-    assert assign_splits(table, data, 0).equals(assign_splits(table, data, 0))
-    assert not assign_splits(table, data, 0).equals(assign_splits(table, data, 1))
+    assert assign_splits(table, data).equals(assign_splits(table, data))
+    assert not assign_splits(table, data).equals(assign_splits(table, replace(data, split_seed=1)))
 
 
 def test_three_identities_a_label_fill_three_splits() -> None:
     table = table_of([(f"{label}{i}", label, i + 1) for label in ("FEMALE", "MALE") for i in range(3)])
     for seed in range(10):
-        split = assign_splits(table, DataConfig(), seed)
+        split = assign_splits(table, DataConfig(split_seed=seed))
         assert split.groupby("split")["label"].nunique().to_dict() == {"train": 2, "val": 2, "test": 2}
 
 
 def test_without_identities_images_are_dealt() -> None:
     table = table_of([("", "FEMALE", 100), ("", "MALE", 100)])
     table["group"] = [str(i) for i in range(200)]
-    counts = assign_splits(table, DataConfig(val_fraction=0.2, test_fraction=0.3), 0).groupby(["label", "split"]).size()
+    counts = assign_splits(table, DataConfig(val_fraction=0.2, test_fraction=0.3)).groupby(["label", "split"]).size()
     assert counts["FEMALE"].to_dict() == counts["MALE"].to_dict() == {"train": 50, "val": 20, "test": 30}
 
 
@@ -75,7 +76,7 @@ def test_folds_test_everybody_once() -> None:
     seen = pd.Series(0, index=table.index)
     previous_test = None
     for fold in reversed(range(5)):
-        split = assign_splits(table, DataConfig(folds=5, fold=fold), 0)["split"]
+        split = assign_splits(table, DataConfig(folds=5, fold=fold))["split"]
         assert split.value_counts(normalize=True)["train"] == pytest.approx(0.6, abs=0.02)
         if previous_test is not None:
             assert (split == "val").equals(previous_test)  # fold i validates on fold i + 1
@@ -87,9 +88,7 @@ def test_folds_test_everybody_once() -> None:
 def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
     train = table_of([(f"p{i}", "FEMALE" if i % 2 else "MALE", 4) for i in range(40)], "train")
     test = table_of([("q1", "FEMALE", 5), ("q2", "MALE", 5)], "test")
-    result = assign_splits(
-        pd.concat([train, test], ignore_index=True), DataConfig(val_fraction=0.2, test_fraction=0.2), 0
-    )
+    result = assign_splits(pd.concat([train, test], ignore_index=True), DataConfig(val_fraction=0.2, test_fraction=0.2))
     assert (result["split"][160:] == "test").all()
     assert result["split"][:160].value_counts().to_dict() == {"train": 120, "val": 40}  # 0.2 / (0.6 + 0.2) of train
 
@@ -99,9 +98,9 @@ def test_too_few_identities_are_an_error() -> None:
     with pytest.raises(
         GenderClsError, match=r"FEMALE has 2 groups of images that belong together \(people\), fewer than the 3 parts"
     ):
-        assign_splits(table, DataConfig(), 0)
+        assign_splits(table, DataConfig())
     with pytest.raises(GenderClsError, match="fewer than the 5 parts"):
-        assign_splits(table, DataConfig(folds=5), 0)
+        assign_splits(table, DataConfig(folds=5))
 
 
 def test_a_given_split_without_a_label_is_an_error() -> None:
@@ -109,7 +108,7 @@ def test_a_given_split_without_a_label_is_an_error() -> None:
     val = table_of([("c", "FEMALE", 1), ("d", "MALE", 1)], "val")
     test = table_of([("e", "MALE", 1)], "test")
     with pytest.raises(GenderClsError, match="The test split has no FEMALE image"):
-        assign_splits(pd.concat([train, val, test], ignore_index=True), DataConfig(), 0)
+        assign_splits(pd.concat([train, val, test], ignore_index=True), DataConfig())
 
 
 def test_an_identity_with_both_labels_stays_whole() -> None:
@@ -140,11 +139,11 @@ def test_the_deal_equals_one_worked_out_with_arrays() -> None:
 def test_what_the_annotators_left_open_is_in_no_split() -> None:
     table = crowd()
     table.loc[::7, "label"] = "unknown"
-    split = assign_splits(table, DataConfig(), 0)["split"]
+    split = assign_splits(table, DataConfig())["split"]
     assert (split[::7] == "").all()
     assert (split != "").sum() == len(table) - len(table[::7])
     given = table.assign(split=["train", "val", "test"] * (len(table) // 3) + ["train"] * (len(table) % 3))
-    kept = assign_splits(given, DataConfig(), 0)["split"]
+    kept = assign_splits(given, DataConfig())["split"]
     assert (kept[::7] == "").all()
     assert (kept == given["split"]).sum() == len(table) - len(table[::7])
 
@@ -160,7 +159,7 @@ def cameras() -> pd.DataFrame:
 
 def test_whole_cameras_are_dealt_and_a_person_stays_where_most_of_the_images_are() -> None:
     table = cameras()
-    result = assign_splits(table, DataConfig(split_by=SplitBy.camera, val_fraction=0.3, test_fraction=0.3), 0)
+    result = assign_splits(table, DataConfig(split_by=SplitBy.camera, val_fraction=0.3, test_fraction=0.3))
     dealt = result[result["split"] != ""]
     assert dealt.groupby("camera")["split"].nunique().max() == 1
     assert dealt.groupby("group")["split"].nunique().max() == 1
@@ -177,7 +176,7 @@ def test_whole_cameras_are_dealt_and_a_person_stays_where_most_of_the_images_are
 def test_each_camera_can_be_left_out_in_turn() -> None:
     table = cameras()
     for camera in ("c0", "c5"):
-        result = assign_splits(table, DataConfig(split_by=SplitBy.camera, leave_out=camera), 0)
+        result = assign_splits(table, DataConfig(split_by=SplitBy.camera, leave_out=camera))
         assert ((result["split"] == "test") == (table["camera"] == camera)).all()
         assert set(result["group"][result["split"] == ""]) == {"p0"}  # seen by the camera that is left out
         assert result["split"].value_counts()["val"] == pytest.approx(200 * 0.15 / 0.85, abs=2)
@@ -187,7 +186,7 @@ def test_folds_of_cameras_test_each_camera_once() -> None:
     tested = [
         set(result["camera"][result["split"] == "test"])
         for result in (
-            assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold), 0) for fold in range(3)
+            assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold)) for fold in range(3)
         )
     ]
     assert sorted(camera for fold in tested for camera in fold) == [f"c{i}" for i in range(6)]
@@ -195,9 +194,9 @@ def test_folds_of_cameras_test_each_camera_once() -> None:
 
 def test_cameras_and_sources_that_do_not_serve_are_named() -> None:
     with pytest.raises(GenderClsError, match=r"data.leave_out=c9 is no camera of the data: there are c0, c1, c2"):
-        assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"), 0)
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"))
     with pytest.raises(GenderClsError, match=r"data.split_by=source needs to know each image's source, and 261 of 261"):
-        assign_splits(cameras(), DataConfig(split_by=SplitBy.source), 0)
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.source))
     two = cameras()[lambda table: table["camera"].isin(["c0", "c1"])]
     with pytest.raises(GenderClsError, match="FEMALE has 2 cameras, fewer than the 3 parts"):
-        assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera), 0)
+        assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera))

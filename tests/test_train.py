@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import PATTERN, draw_folders
+from example_metrics import assert_matches
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -21,6 +22,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gender_cls.config import CONFIG_FOLDER, Config
 from gender_cls.data.transforms import decode, resize
+from gender_cls.evaluation.schema import Metrics
 from gender_cls.experiment import _warn_of_frozen_backbone
 from gender_cls.models.classifier import load_classifier
 from gender_cls.parsing import parse_config
@@ -79,7 +81,8 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert manifest.groupby("identity")["split"].nunique().max() == 1
     predictions = pd.read_csv(run.predictions)
     assert list(predictions.columns) == [
-        "path", "label", "identity", "camera", "source", "split", "p_FEMALE", "p_MALE", "prediction",
+        *manifest.columns, "native_height", "brightness", "sharpness", "p_FEMALE", "p_MALE", "prediction",
+        "calibrated_p_FEMALE", "answer",
     ]  # fmt: skip
     assert set(predictions["split"]) == {"val", "test"}
     expected = manifest[manifest["split"] != "train"]
@@ -87,8 +90,11 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert (predictions["p_FEMALE"] + predictions["p_MALE"]).to_numpy() == pytest.approx(1)
     metrics = run.metrics
     test = predictions[predictions["split"] == "test"]
-    assert metrics["test"]["accuracy"] == pytest.approx((test["label"] == test["prediction"]).mean())
-    assert metrics["validation"]["balanced_accuracy"] == pytest.approx(metrics["best_validation"])
+    assert_matches(metrics, Metrics)
+    accuracy = metrics["test"]["scores"]["accuracy"]["value"]
+    assert accuracy == pytest.approx((test["label"] == test["prediction"]).mean())
+    validation = metrics["validation"]["scores"]["balanced_accuracy"]["value"]
+    assert validation == pytest.approx(metrics["best_validation"])
     assert metrics["data"]["root"] == str(crops)
     assert metrics["data"]["leaky"] is False
     scores = {one["name"]: one["balanced_accuracy"] for one in metrics["baselines"]}
@@ -135,7 +141,7 @@ def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]
         "explanations/probe_set": 3,
         "confusion_matrix/val": 3,
     }
-    assert events.Scalars("hp/test_auroc")[-1].value == pytest.approx(run.metrics["test"]["auroc"])
+    assert events.Scalars("hp/test_auroc")[-1].value == pytest.approx(run.metrics["test"]["scores"]["auroc"]["value"])
     assert sorted(path.name for path in run.explanations.iterdir()) == [f"epoch_00{i}.png" for i in (1, 2, 3)]
 
 

@@ -1,6 +1,6 @@
 """The LightningDataModule: labelled image folders as batches of uint8 pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,28 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
 
     An item is asked for by its row, or by `(epoch, row)` to have it augmented: the random numbers are a function of
     seed, epoch and row, so they depend neither on the number of workers nor on where a run was interrupted.
+
+    Args:
+        distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
     """
 
     def __init__(
-        self, table: pd.DataFrame, root: Path, data: DataConfig, augment: AugmentConfig | None = None, seed: int = 0
+        self,
+        table: pd.DataFrame,
+        root: Path,
+        data: DataConfig,
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        distort: Callable[[Tensor, str], Tensor] | None = None,
     ) -> None:
-        self.paths = [root / path for path in table["path"]]
+        self.root = root
+        self.paths = table["path"].tolist()
         self.labels = [CLASSES.index(label) for label in table["label"]]
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode
         self.augmentation = build_augmentation(augment) if augment is not None else None
         self.seed = seed
+        self.distort = distort
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,7 +50,10 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
         """Image (3, H, W) uint8 and index of the label."""
         epoch, row = key if isinstance(key, tuple) else (None, key)
-        image = resize(decode(self.paths[row]), self.size, self.mode)
+        image = decode(self.root / self.paths[row])
+        if self.distort is not None:
+            image = self.distort(image, self.paths[row])
+        image = resize(image, self.size, self.mode)
         if epoch is not None and self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derived_seed(self.seed, epoch, row))
@@ -118,10 +132,6 @@ class CropDataModule(LightningDataModule):
         """In the order of the manifest."""
         return self._loader("test")
 
-    def predict_dataloader(self) -> list[DataLoader]:
-        """Validation, then test: the rows of `predictions.csv`."""
-        return [self.val_dataloader(), self.test_dataloader()]
-
     def _loader(self, split: str, sampler: Sampler | None = None, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             self.datasets[split],
@@ -142,7 +152,7 @@ class CropDataModule(LightningDataModule):
             The crops (N, 3, H, W) uint8 and their rows of the manifest; N is smaller than asked when val is.
         """
         table = self.tables["val"]
-        shuffled = table.iloc[np.random.default_rng(self.seed).permutation(len(table))]
+        shuffled = table.iloc[np.random.default_rng(self.data.split_seed).permutation(len(table))]
         repeats = shuffled.groupby("group", sort=False).cumcount()
         ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
         chosen: list[int] = []

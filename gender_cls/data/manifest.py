@@ -50,7 +50,7 @@ class Manifest:
         return hashlib.sha256(self.to_csv().encode()).hexdigest()
 
 
-def read_manifest(data: DataConfig, seed: int) -> Manifest:
+def read_manifest(data: DataConfig) -> Manifest:
     """Find the images and check them as far as that goes without opening one.
 
     Raises:
@@ -83,7 +83,7 @@ def read_manifest(data: DataConfig, seed: int) -> Manifest:
         table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
     if data.limit is not None:
-        table = _limited(table, data.limit, seed)
+        table = _limited(table, data.limit, data.split_seed)
     return Manifest(table, root)
 
 

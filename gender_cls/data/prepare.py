@@ -10,7 +10,7 @@ from gender_cls.data.leaks import Leaks, find_leaks, stop_on_leak
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
-from gender_cls.data.split import assign_splits
+from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import DataConfig, OnCorrupt
 from gender_cls.errors import GenderClsError
 
@@ -25,6 +25,7 @@ class PreparedData:
         near: near duplicates among them.
         unreadable: path and reason of those that were left out.
         leaks: between the splits; none unless `data.allow_leaks`.
+        split_origin: published, given or dealt.
     """
 
     manifest: Manifest
@@ -32,20 +33,20 @@ class PreparedData:
     near: NearDuplicates
     unreadable: pd.DataFrame
     leaks: Leaks
+    split_origin: str
 
 
-def prepare_data(data: DataConfig, seed: int, cache: Path) -> PreparedData:
+def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     """Find the images, read what is new, group, split and check them.
 
     Args:
-        seed: of the split.
         cache: folder for what is known of images read before.
 
     Raises:
         GenderClsError: an image cannot be read and `data.on_corrupt` is stop; the data cannot be found or split; people
             or pictures stand in several splits and `data.allow_leaks` is false.
     """
-    manifest = read_manifest(data, seed)
+    manifest = read_manifest(data)
     facts = scan(manifest.table["path"].tolist(), manifest.root, cache, data.num_workers)
     broken = facts["fault"] != ""
     if broken.any() and data.on_corrupt is OnCorrupt.stop:
@@ -57,10 +58,11 @@ def prepare_data(data: DataConfig, seed: int, cache: Path) -> PreparedData:
     facts = facts[~broken].reset_index(drop=True)
     table = manifest.table[~broken].reset_index(drop=True)
     table, near = with_groups(table, facts, data)
-    table = assign_splits(table, data, seed)
+    origin = split_origin(table, data)
+    table = assign_splits(table, data)
     leaks = find_leaks(table, facts["pixels"])
     stop_on_leak(leaks, data.allow_leaks)
-    return PreparedData(replace(manifest, table=table), facts, near, unreadable, leaks)
+    return PreparedData(replace(manifest, table=table), facts, near, unreadable, leaks, origin)
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:

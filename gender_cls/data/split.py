@@ -10,7 +10,7 @@ from gender_cls.data_config import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
 from gender_cls.errors import GenderClsError
 
 
-def assign_splits(table: pd.DataFrame, data: DataConfig, seed: int) -> pd.DataFrame:
+def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """Fill the column `split` with train, val and test; it stays empty for images that are in none.
 
     Splits that came with the data are kept, and one that is missing (often val) is taken from train. Otherwise whole
@@ -29,20 +29,31 @@ def assign_splits(table: pd.DataFrame, data: DataConfig, seed: int) -> pd.DataFr
     rows = np.flatnonzero(table["label"] != UNKNOWN)
     given = set(table["split"]) - {""}
     if given:
-        split = _complete(table, given, data, seed)
+        split = _complete(table, given, data)
     else:
         split = np.full(len(table), "", dtype=object)
-        split[rows] = _deal(table.iloc[rows], data, seed)
+        split[rows] = _deal(table.iloc[rows], data)
     table = table.assign(split=split)
     _check(table)
     return table
+
+
+def split_origin(table: pd.DataFrame, data: DataConfig) -> str:
+    """Where the splits come from: `published` or `given` with the data, or to be `dealt`.
+
+    Args:
+        table: before `assign_splits`.
+    """
+    if data.published_split is not None:
+        return "published"
+    return "given" if (table["split"] != "").any() else "dealt"
 
 
 def _shares(data: DataConfig) -> dict[str, float]:
     return {"train": 1 - data.val_fraction - data.test_fraction, "val": data.val_fraction, "test": data.test_fraction}
 
 
-def _complete(table: pd.DataFrame, given: set[str], data: DataConfig, seed: int) -> NDArray:
+def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray:
     """The given splits; those that are missing are dealt from train."""
     if "train" not in given:
         raise GenderClsError(
@@ -52,11 +63,11 @@ def _complete(table: pd.DataFrame, given: set[str], data: DataConfig, seed: int)
     wanted = {name: share for name, share in _shares(data).items() if name == "train" or name not in given}
     if len(wanted) > 1:
         rows = np.flatnonzero(table["split"] == "train")
-        split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], wanted, seed)
+        split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], wanted, data.split_seed)
     return split
 
 
-def _deal(table: pd.DataFrame, data: DataConfig, seed: int) -> NDArray:
+def _deal(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """The split of each row of a table that came without one."""
     column = data.split_by.value
     if data.split_by is not SplitBy.identity and (table[column] == "").any():
@@ -65,19 +76,19 @@ def _deal(table: pd.DataFrame, data: DataConfig, seed: int) -> NDArray:
             f"{len(table)} have none: name it with data.pattern or a column of data.csv."
         )
     if data.leave_out is not None:
-        return _leave_out(table, table[column], data, seed)
+        return _leave_out(table, table[column], data)
     units = table["group"] if data.split_by is SplitBy.identity else table[column]
     if data.folds is not None:
-        parts = group_partition(table, units, np.full(data.folds, 1 / data.folds), seed)
+        parts = group_partition(table, units, np.full(data.folds, 1 / data.folds), data.split_seed)
         names = np.full(data.folds, "train", dtype=object)
         names[data.fold], names[(data.fold + 1) % data.folds] = "test", "val"
         split = names[parts]
     else:
-        split = _parts(table, units, _shares(data), seed)
+        split = _parts(table, units, _shares(data), data.split_seed)
     return split if data.split_by is SplitBy.identity else _whole_groups(table["group"], split)
 
 
-def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig, seed: int) -> NDArray:
+def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArray:
     """One camera or source is the test split; the others are dealt to train and val, without the groups it shows."""
     test = (value == data.leave_out).to_numpy()
     if not test.any():
@@ -88,7 +99,7 @@ def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig, seed: in
     split = np.where(test, "test", "").astype(object)
     rows = np.flatnonzero(~table["group"].isin(table["group"][test]))
     shares = {name: share for name, share in _shares(data).items() if name != "test"}
-    split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], shares, seed)
+    split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], shares, data.split_seed)
     return split
 
 

@@ -1,52 +1,229 @@
-"""A table of predictions -> numbers. Needs neither a model nor torch."""
-
-from typing import Any
+"""A table of predictions -> scores with intervals. Needs neither a model nor torch."""
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
+from numpy.typing import NDArray
 
 from gender_cls.data_config import CLASSES
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.schema import SCORES, Estimate, Scored, SplitScores
+
+FEMALE, MALE = CLASSES
+
+RELIABILITY_EDGES = np.linspace(0, 1, 16)
+"""Of the 15 bins of the probability of FEMALE."""
 
 
-def predictions_table(rows: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
-    """The rows of `predictions.csv`.
+def decision_scores(
+    female: NDArray[np.bool_], says_female: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Scores of the decisions; NaN where a class is absent or, for precision, never answered.
+
+    mA, the mean over attributes of (TPR + TNR) / 2 (Li et al. 2016, RAP), has one attribute here and is therefore the
+    balanced accuracy.
 
     Args:
-        rows: of the manifest.
-        probabilities: (rows, 2) in the order of CLASSES.
+        female: (rows,) whether the label is FEMALE.
+        says_female: (rows,) whether the answer is FEMALE.
+        weights: (resamples, rows) how often each row counts.
+
+    Returns:
+        name -> (resamples,).
     """
-    table = rows[["path", "label", "identity", "camera", "source", "split"]].reset_index(drop=True)
-    for index, name in enumerate(CLASSES):
-        table[f"p_{name}"] = probabilities[:, index]
-    table["prediction"] = np.array(CLASSES, dtype=object)[probabilities.argmax(axis=1)]
-    return table
-
-
-def score(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Counts and scores of one split's predictions; both labels must occur.
-
-    `auroc` takes the first of CLASSES as the positive one (it is the same for the other). Confusion matrix: rows are
-    the true label, columns the prediction, in the order of CLASSES.
-    """
-    true, predicted = predictions["label"], predictions["prediction"]
-    precision, recall, f1, _ = precision_recall_fscore_support(true, predicted, labels=list(CLASSES), zero_division=0)
-    result: dict[str, Any] = {
-        "images": len(predictions),
-        "identities": int(predictions["identity"].replace("", np.nan).nunique()),
-        "balanced_accuracy": float(balanced_accuracy_score(true, predicted)),
-        "accuracy": float(accuracy_score(true, predicted)),
-        "auroc": float(roc_auc_score(true == CLASSES[0], predictions[f"p_{CLASSES[0]}"])),
+    cells = [female & says_female, female & ~says_female, ~female & says_female, ~female & ~says_female]
+    right_female, wrong_female, wrong_male, right_male = (weights @ np.stack(cells, axis=1).astype(np.float64)).T
+    recall_female = ratio(right_female, right_female + wrong_female)
+    recall_male = ratio(right_male, right_male + wrong_male)
+    balanced = (recall_female + recall_male) / 2
+    wrong = wrong_female + wrong_male
+    return {
+        "balanced_accuracy": balanced,
+        "accuracy": ratio(right_female + right_male, right_female + right_male + wrong),
+        "mA": balanced,
+        f"recall_{FEMALE}": recall_female,
+        f"recall_{MALE}": recall_male,
+        f"precision_{FEMALE}": ratio(right_female, right_female + wrong_male),
+        f"precision_{MALE}": ratio(right_male, right_male + wrong_female),
+        f"f1_{FEMALE}": ratio(2 * right_female, 2 * right_female + wrong),
+        f"f1_{MALE}": ratio(2 * right_male, 2 * right_male + wrong),
     }
-    for index, name in enumerate(CLASSES):
-        result[f"precision_{name}"] = float(precision[index])
-        result[f"recall_{name}"] = float(recall[index])
-        result[f"f1_{name}"] = float(f1[index])
-    result["confusion_matrix"] = confusion_matrix(true, predicted, labels=list(CLASSES)).tolist()
-    return result
+
+
+def probability_scores(
+    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Scores of the probabilities; NaN where a class that they need is absent.
+
+    AUROC counts ties half. Average precision is the sum of precision times rise of recall over the distinct
+    probabilities, not interpolated. Log loss is natural, of probabilities clipped to [eps, 1 - eps] of float64.
+
+    Args:
+        female: (rows,) whether the label is FEMALE.
+        p_female: (rows,) finite probability of FEMALE.
+        weights: (resamples, rows) how often each row counts.
+
+    Returns:
+        name -> (resamples,).
+    """
+    return {**_ranking_scores(female, p_female, weights), **calibration_scores(female, p_female, weights)}
+
+
+def calibration_scores(
+    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Brier score, log loss and expected calibration error: of `probability_scores` those that are not of the ranking.
+
+    Args and returns as there.
+    """
+    eps = np.finfo(np.float64).eps
+    clipped = np.clip(p_female, eps, 1 - eps)
+    brier = (p_female - female) ** 2
+    log_loss = -np.where(female, np.log(clipped), np.log1p(-clipped))
+    linear = weights @ np.stack([np.ones(len(female)), brier, log_loss], axis=1)
+    return {
+        "brier": ratio(linear[:, 1], linear[:, 0]),
+        "log_loss": ratio(linear[:, 2], linear[:, 0]),
+        "ece": calibration_error(female, p_female, weights),
+    }
+
+
+def _ranking_scores(
+    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """AUROC and average precisions from running sums of each class's weights by rising probability."""
+    order = np.argsort(p_female, kind="stable")
+    rows_f, rows_m = order[female[order]], order[~female[order]]
+    p_f, p_m = p_female[rows_f], p_female[rows_m]
+    weights_f, weights_m = weights[:, rows_f], weights[:, rows_m]
+    below_f, below_m = _running_sum(weights_f), _running_sum(weights_m)  # [:, k]: of the k least probable
+    total_f, total_m = below_f[:, -1:], below_m[:, -1:]
+
+    less_m, upto_m = (below_m[:, np.searchsorted(p_m, p_f, side)] for side in ("left", "right"))
+    in_order = np.einsum("ij,ij->i", weights_f, less_m + upto_m) / 2
+
+    true = total_f - below_f[:, np.searchsorted(p_f, p_f, "left")]
+    average_f = np.einsum("ij,ij->i", weights_f, _or_zero(true, true + total_m - less_m))
+
+    true, false = below_m[:, np.searchsorted(p_m, p_m, "right")], below_f[:, np.searchsorted(p_f, p_m, "right")]
+    average_m = np.einsum("ij,ij->i", weights_m, _or_zero(true, true + false))
+    return {
+        "auroc": ratio(in_order, total_f[:, 0] * total_m[:, 0]),
+        f"average_precision_{FEMALE}": ratio(average_f, total_f[:, 0]),
+        f"average_precision_{MALE}": ratio(average_m, total_m[:, 0]),
+    }
+
+
+def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(resamples, rows) -> (resamples, rows + 1), from 0."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _or_zero(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def reliability_bins(p_female: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(rows,) finite probabilities -> (rows,) number of the bin, 0 to 14; bins are [a, b), the last is [a, b]."""
+    return np.clip(np.searchsorted(RELIABILITY_EDGES, p_female, "right") - 1, 0, len(RELIABILITY_EDGES) - 2)
+
+
+def calibration_error(
+    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Expected calibration error (Naeini et al. 2015) of the probability of FEMALE.
+
+    The sum over the bins of (share of the images in it) x |mean probability - share labelled FEMALE|.
+
+    Args:
+        female: (rows,) whether the label is FEMALE.
+        p_female: (rows,) finite probability of FEMALE.
+        weights: (resamples, rows) how often each row counts.
+
+    Returns:
+        (resamples,), NaN where nothing counts.
+    """
+    excess = np.zeros((len(female), len(RELIABILITY_EDGES) - 1))
+    excess[np.arange(len(female)), reliability_bins(p_female)] = p_female - female
+    return ratio(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
+
+
+def by_identity(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a person, by mean probability over that person's images (track voting).
+
+    Args:
+        table: of predictions; images of nobody known ("") are left out.
+
+    Returns:
+        identity, label (that person's commonest; ties to the first of CLASSES), p_FEMALE, p_MALE and prediction, in the
+        order in which people appear.
+    """
+    known = table[table["identity"] != ""]
+    people, names = pd.factorize(known["identity"])
+    images = np.bincount(people)
+    female = np.bincount(people, weights=known["label"] == FEMALE)
+    means = {f"p_{name}": np.bincount(people, weights=known[f"p_{name}"]) / images for name in CLASSES}
+    return pd.DataFrame(
+        {
+            "identity": names,
+            "label": np.where(2 * female >= images, FEMALE, MALE),
+            **means,
+            "prediction": np.where(means[f"p_{FEMALE}"] >= means[f"p_{MALE}"], FEMALE, MALE),
+        }
+    )
+
+
+def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Scored:
+    """All scores of these rows; none when a probability is not finite. Such rows are not in the confusion matrix.
+
+    Args:
+        table: of predictions; `group` is optional.
+    """
+    female, says_female = (table["label"] == FEMALE).to_numpy(), (table["prediction"] == FEMALE).to_numpy()
+    p_female, units = table[f"p_{FEMALE}"].to_numpy(np.float64), bootstrap_units(table)
+    finite = np.isfinite(p_female)
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return decision_scores(female, says_female, weights) | probability_scores(female, p_female, weights)
+
+    if len(table) and finite.all():
+        scores = estimates(units, statistics, resamples, seed, _remarks(female, says_female))
+    else:
+        broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."
+        remark = broken if len(table) else "There are no images."
+        scores = {name: Estimate(value=None, low=None, high=None, remark=remark) for name in SCORES}
+    return Scored(
+        images=len(table),
+        identities=table["identity"][table["identity"] != ""].nunique(),
+        units=len(np.unique(units)),
+        confusion_matrix=[
+            [int((finite & (female == label) & (says_female == answer)).sum()) for answer in (True, False)]
+            for label in (True, False)
+        ],
+        scores=scores,
+    )
+
+
+def _remarks(female: NDArray[np.bool_], says_female: NDArray[np.bool_]) -> dict[str, str]:
+    """Why scores are undefined, for those that may be."""
+    remarks: dict[str, str] = {}
+    for name, labelled, answered in ((FEMALE, female, says_female), (MALE, ~female, ~says_female)):
+        if not labelled.any():
+            needing = ("balanced_accuracy", "mA", "auroc", f"recall_{name}", f"average_precision_{name}")
+            remarks |= dict.fromkeys(needing, f"There is no {name} image.")
+            remarks[f"f1_{name}"] = f"There is no {name} image, and nothing was answered {name}."
+        if not answered.any():
+            remarks[f"precision_{name}"] = f"Nothing was answered {name}."
+    return remarks
+
+
+def score_split(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> SplitScores:
+    """All scores of one split, by image and by person.
+
+    Args:
+        table: of that split's predictions.
+    """
+    people = by_identity(table)
+    voted = score_rows(people, resamples, seed) if len(people) else None
+    return SplitScores(**score_rows(table, resamples, seed), by_identity=voted)

@@ -19,14 +19,14 @@ from gender_cls.data.manifest import Manifest, passed_over, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
 from gender_cls.data.prepare import with_groups
 from gender_cls.data.scan import scan
-from gender_cls.data.split import assign_splits
+from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
+from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.balance import balance
 from gender_cls.quality.baselines import trivial_baselines
 from gender_cls.quality.faults import describe_faults, picture_faults
 from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
-from gender_cls.quality.report import render_report
 from gender_cls.quality.suspect_labels import SuspectLabels, find_suspect_labels
 from gender_cls.quality.verdict import short_table, verdict
 from gender_cls.run import write_atomically
@@ -89,14 +89,14 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
         write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
     write_atomically(folder / "audit.csv", images.to_csv(index=False))
     write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
-    page = render_report(totals, images, suspects.ranked, root, config.audit.thumbnails)
+    page = render_audit(totals, images, suspects.ranked, root, config.audit.thumbnails)
     write_atomically(folder / "audit.html", page)
     return f"{short_table(totals)}\nOpen {folder / 'audit.html'}."
 
 
 def _examine(config: AuditConfig, cache: Path) -> Examined:
     data = config.data
-    manifest = read_manifest(data, config.seed)
+    manifest = read_manifest(data)
     facts = scan(manifest.table["path"].tolist(), manifest.root, cache, data.num_workers)
     faults = picture_faults(manifest.table, facts, config.audit)
     readable = ~faults["unreadable"]
@@ -104,9 +104,9 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
     known = facts[readable].reset_index(drop=True)
     table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
-    problem, given = None, (table["split"] != "").any()
+    problem, origin = None, split_origin(table, data)
     try:
-        table = assign_splits(table, data, config.seed)
+        table = assign_splits(table, data)
     except GenderClsError as error:
         problem = str(error)
     leaks = find_leaks(table, known["pixels"])
@@ -126,7 +126,6 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         column = np.full(len(images), -1 if name == "duplicate_cluster" else 0)
         column[rows] = values
         images[name] = column.astype(values.to_numpy().dtype)
-    origin = "published" if data.published_split is not None else "given" if given else "dealt"
     return Examined(replace(manifest, table=table), known, near, leaks, images, problem, origin)
 
 

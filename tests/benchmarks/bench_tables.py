@@ -81,12 +81,12 @@ def measure(rows: int) -> None:
         data = DataConfig(csv=str(folder / "crops.csv"), num_workers=0, near_duplicate_distance=DISTANCE)
         os.path.isfile = lambda _: True
         scanning._stamp = lambda _: (1, 1)
-        table = timed(lambda: read_manifest(data, 0)).table
+        table = timed(lambda: read_manifest(data)).table
         facts = timed(lambda: scanning.scan(table["path"].tolist(), folder, folder / "cache", 0))
         near = timed(lambda: find_near_duplicates(facts["perceptual_hash"].to_numpy(), DISTANCE))
         groups = timed(lambda: group_images(table, facts["pixels"], near, 1))
         table["group"] = groups.astype(str)
-        table = timed(lambda: assign_splits(table, data, 0))
+        table = timed(lambda: assign_splits(table, data))
         timed(lambda: find_leaks(table, facts["pixels"]))
         timed(lambda: Manifest(table, folder).to_csv())
         training = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gender_cls.quality import thumbnails
+from gender_cls.pages import thumbnails
+from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.faults import FAULTS
-from gender_cls.quality.report import render_report
 
 EVIL = "\"' onload=alert(1) ><script>alert(1)</script>"
 VOID = {"meta", "link", "img", "br"}
@@ -195,7 +195,7 @@ NOTHING = images_of([{"path": "a.png"}])
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:
     draw(tmp_path, "a.png")
     images = images_of([{"path": "a.png", "dark": True}])
-    page = Page(render_report(totals_of(faults=faults_of(dark=1)), images, suspects_of([]), tmp_path, 24))
+    page = Page(render_audit(totals_of(faults=faults_of(dark=1)), images, suspects_of([]), tmp_path, 24))
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "iframe", "object", "embed", "base", "form"}
     for tag, attributes in page.tags:
@@ -237,7 +237,7 @@ def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
     totals["data"]["split_problem"] = EVIL
     totals["data"]["labels"] = {EVIL: 5}
     totals["data"]["corrections"] = {"file": EVIL, "changed": {EVIL: 1}}
-    page = Page(render_report(totals, images, suspects, tmp_path, thumbnails))
+    page = Page(render_audit(totals, images, suspects, tmp_path, thumbnails))
     assert "script" not in {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if "alert" in name or name.startswith("on")]
     assert page.text.count(EVIL) > 30
@@ -263,7 +263,7 @@ def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
     ],
 )
 def test_what_was_not_computed_is_said(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
-    page = Page(render_report(totals_of(**changed), NOTHING, None, tmp_path, 24))
+    page = Page(render_audit(totals_of(**changed), NOTHING, None, tmp_path, 24))
     assert words in page.text
     assert page.pictures == []
 
@@ -295,7 +295,7 @@ def test_parts_of_a_section_may_differ_or_be_missing(
     for key in where[:-1]:
         section[key] = section = copy.deepcopy(section[key])
     section[where[-1]] = value
-    assert words in Page(render_report(totals, NOTHING, suspects_of([]), tmp_path, 24)).text
+    assert words in Page(render_audit(totals, NOTHING, suspects_of([]), tmp_path, 24)).text
 
 
 def test_no_duplicates_and_no_baseline_are_said_once(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_no_duplicates_and_no_baseline_are_said_once(tmp_path: Path) -> None:
     totals = totals_of(duplicates={"exact": none, "near": {"distance": 4, **none}, "by_distance": []})
     for baseline in totals["baselines"]:
         baseline.update(balanced_accuracy=None, remark="There is no readable MALE image in test.")
-    text = Page(render_report(totals, NOTHING, None, tmp_path, 24)).text
+    text = Page(render_audit(totals, NOTHING, None, tmp_path, 24)).text
     assert (
         "No two images show the same picture, nor nearly so (up to 4 of 64 bits of the perceptual hash apart)." in text
     )
@@ -311,7 +311,7 @@ def test_no_duplicates_and_no_baseline_are_said_once(tmp_path: Path) -> None:
 
 
 def test_numbers_are_on_the_page(tmp_path: Path) -> None:
-    page = Page(render_report(totals_of(), NOTHING, suspects_of([("a.png", "p", 0.9)]), tmp_path, 0))
+    page = Page(render_audit(totals_of(), NOTHING, suspects_of([("a.png", "p", 0.9)]), tmp_path, 0))
     for words in (
         "Not ready: fix this first ! It leaks. ✓ It is large.",
         "images 1,234 people 321 cameras 2 sources unknown",
@@ -337,7 +337,7 @@ def test_numbers_are_on_the_page(tmp_path: Path) -> None:
 
 
 def test_plots_have_the_numbers_lengths(tmp_path: Path) -> None:
-    page = Page(render_report(totals_of(), NOTHING, suspects_of([]), tmp_path, 0))
+    page = Page(render_audit(totals_of(), NOTHING, suspects_of([]), tmp_path, 0))
     scores = [span["style"] for span in page.all("span") if span.get("class") == "score"]
     assert scores == ["width:0.5%", "width:68.4%"]  # of 0.5 to 1; a sliver marks 0.500
     shares = [(span["class"], span["style"]) for span in page.all("span") if "flex-grow" in span.get("style", "")]
@@ -358,7 +358,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
     totals["suspects"]["review"]["image_curve"] = [
         {"reviewed": share, "precision": 0.0, "recall": share} for share in np.linspace(0, 1, 5000).tolist()
     ]
-    page = Page(render_report(totals, NOTHING, suspects_of([]), tmp_path, 0))
+    page = Page(render_audit(totals, NOTHING, suspects_of([]), tmp_path, 0))
     points = page.all("polyline")[1]["points"].split()
     assert len(points) == 100
     assert points[0] == "34.0,165.0"
@@ -371,7 +371,7 @@ def test_of_a_finding_the_worst_are_shown(tmp_path: Path, thumbnails: int, shown
     for row in rows:
         draw(tmp_path, row["path"])
     totals = totals_of(faults=faults_of(dark=4))
-    page = Page(render_report(totals, images_of([*rows, {"path": "fine.png"}]), None, tmp_path, thumbnails))
+    page = Page(render_audit(totals, images_of([*rows, {"path": "fine.png"}]), None, tmp_path, thumbnails))
     assert page.pictures == shown
     assert "4 images of 1,234 should be looked at." in page.text
     assert ("2 more in audit.csv, column dark" if shown else "4 in audit.csv, column dark") in page.text
@@ -389,7 +389,7 @@ def test_unreadable_files_are_named_with_the_reason_and_not_shown(tmp_path: Path
         }
     ]
     totals = totals_of(faults=faults_of(unreadable=1, empty=1))
-    page = Page(render_report(totals, images_of(rows), None, tmp_path, 24))
+    page = Page(render_audit(totals, images_of(rows), None, tmp_path, 24))
     assert "1 unreadable 1 empty x.png it is empty." in page.text
     assert len(page.all("details")) == 1  # `empty` is one of the unreadable
     assert page.pictures == []
@@ -397,7 +397,7 @@ def test_unreadable_files_are_named_with_the_reason_and_not_shown(tmp_path: Path
 
 def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path) -> None:
     images = images_of([{"path": "gone.png", "low": True}])
-    page = Page(render_report(totals_of(faults=faults_of(low=1)), images, None, tmp_path, 24))
+    page = Page(render_audit(totals_of(faults=faults_of(low=1)), images, None, tmp_path, 24))
     assert "no picture MALE train 20 × 48 px gone.png" in page.text
 
 
@@ -408,7 +408,7 @@ def test_the_page_stays_below_three_megabytes(tmp_path: Path) -> None:
     rows = [{"path": "noise.png", **flags, "identity": f"p{i}", "duplicate_cluster": i // 2} for i in range(120)]
     totals = totals_of(faults=faults_of(**dict.fromkeys(FAULTS, 120)))
     suspects = suspects_of([("noise.png", f"p{i}", 0.9) for i in range(120)])
-    html = render_report(totals, images_of(rows), suspects, tmp_path, 500)
+    html = render_audit(totals, images_of(rows), suspects, tmp_path, 500)
     assert 1_000_000 < len(html.encode()) < 3_000_000
     assert len(Page(html).pictures) > 12 * 5
 
@@ -432,7 +432,7 @@ def test_of_a_person_each_split_and_label_is_shown_first(tmp_path: Path) -> None
     rows.append({"path": "test.png", "identity": "ann", "identity_across_splits": True, "split": "test"})
     for row in rows:
         draw(tmp_path, row["path"])
-    page = Page(render_report(totals_of(), images_of(rows), None, tmp_path, 24))
+    page = Page(render_audit(totals_of(), images_of(rows), None, tmp_path, 24))
     assert page.pictures == ["test.png", "train0.png", "train1.png", "train2.png"]
     assert "ann 4 of 10 images" in page.text
     assert "1 of 7 people" not in page.text  # the table, not the totals, says how many there are to show
@@ -451,7 +451,7 @@ def test_duplicates_that_cross_splits_come_first(tmp_path: Path) -> None:
     rows[0]["identity"], rows[1]["identity"] = "ann", "bob"
     for row in rows:
         draw(tmp_path, row["path"])
-    page = Page(render_report(totals_of(), images_of(rows), None, tmp_path, 7))
+    page = Page(render_audit(totals_of(), images_of(rows), None, tmp_path, 7))
     assert page.pictures == ["20.png", "21.png", "10.png", "11.png", "00.png", "01.png", "02.png"]
     titles = ("nearly the same across splits", "the same pixels both labels", "nearly the same 2 people")
     assert [page.text.index(title) for title in titles] == sorted(page.text.index(title) for title in titles)
@@ -464,7 +464,7 @@ def test_suspects_are_shown_by_person_most_suspect_first(tmp_path: Path) -> None
     for path, *_ in rows:
         draw(tmp_path, path)
     suspects = pd.concat([suspects_of(rows), suspects_of([("y.png", "", 0.5)]).assign(flagged=False)])
-    page = Page(render_report(totals_of(), NOTHING, suspects, tmp_path, 24))
+    page = Page(render_audit(totals_of(), NOTHING, suspects, tmp_path, 24))
     assert page.pictures == ["b1.png", "b2.png", "x.png", "a1.png"]
     assert "bob MALE → FEMALE 0.97 b1.png MALE → FEMALE 0.80 b2.png MALE → FEMALE 0.95 x.png ann" in page.text
     assert "Fill the column corrected_label of suspects.csv" in page.text
@@ -474,4 +474,4 @@ def test_suspects_are_shown_by_person_most_suspect_first(tmp_path: Path) -> None
 def test_the_totals_are_those_of_the_json_file(tmp_path: Path) -> None:
     before = totals_of()
     after = json.loads(json.dumps(before))
-    assert render_report(after, NOTHING, None, tmp_path, 0) == render_report(before, NOTHING, None, tmp_path, 0)
+    assert render_audit(after, NOTHING, None, tmp_path, 0) == render_audit(before, NOTHING, None, tmp_path, 0)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from gender_cls.data.pictures import Fault
-from gender_cls.quality.thumbnails import Gallery, Thumbnail
+from gender_cls.pages.page import count, page_environment, words
+from gender_cls.pages.thumbnails import Gallery, Thumbnail
 
 MOST_IN_GROUP = 4
 """Pictures shown of one person or one set of duplicates."""
@@ -34,7 +34,7 @@ EXTREMES: dict[str, tuple[str, bool, str]] = {
 """Finding -> the column that it looks at, whether low values are the worst, and what is written below a picture."""
 
 
-def render_report(
+def render_audit(
     totals: dict[str, Any], images: pd.DataFrame, suspects: pd.DataFrame | None, root: Path, thumbnails: int
 ) -> str:
     """The page, as HTML.
@@ -46,25 +46,18 @@ def render_report(
         root: the folder that the paths are relative to.
         thumbnails: most pictures shown a finding; 0 shows none.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=_count, percent=_percent, words=_words, minutes=_minutes, thin=_thin)
-    environment.globals.update(plural=_plural)
+    environment = page_environment()
+    environment.filters["thin"] = _thin
 
     def gallery() -> Gallery:
         return Gallery(root, thumbnails)
 
     faults = totals["faults"] or {}
     kinds = [name for name in faults if name not in UNREADABLE]
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template("audit.html.jinja").render(
         totals=totals,
         findings=[_finding(name, faults, images, gallery()) for name in kinds if faults[name]["images"]],
-        clean=[_words(name) for name in kinds if not faults[name]["images"]],
+        clean=[words(name) for name in kinds if not faults[name]["images"]],
         faulty=int(images[kinds].any(axis=1).sum()),
         copies=int((images["duplicate_cluster"] >= 0).sum()),
         duplicates=_duplicates(images, gallery()),
@@ -120,7 +113,7 @@ def _finding(name: str, faults: dict[str, Any], images: pd.DataFrame, gallery: G
         (path, reason.removeprefix(f"Cannot read {gallery.root / path}: "))
         for path, reason in zip(named["path"], named["reason"], strict=True)
     ]
-    kinds = [f"{_count(faults[kind]['images'])} {_words(kind)}" for kind in UNREADABLE if faults[kind]["images"]]
+    kinds = [f"{count(faults[kind]['images'])} {words(kind)}" for kind in UNREADABLE if faults[kind]["images"]]
     return Finding(
         name=name,
         count=faults[name]["images"],
@@ -198,27 +191,6 @@ def _groups(
         title, tags = describe(group)
         groups.append(Group(title, tags, gallery.take(shown, note), len(group)))
     return Groups(groups, key.nunique())
-
-
-def _count(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:,.0f}"
-
-
-def _percent(share: float) -> str:
-    """With one digit after the point where the whole number would say little."""
-    return f"{100 * share:.{1 if 0 < share < 0.1 or 0.99 < share < 1 else 0}f}\u202f%"
-
-
-def _plural(number: int, one: str, many: str = "") -> str:
-    return f"{_count(number)} {one if number == 1 else many or one + 's'}"
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _thin(points: list[dict[str, float]]) -> list[dict[str, float]]:

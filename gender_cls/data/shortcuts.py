@@ -1,0 +1,74 @@
+"""Crops with a part of what they tell taken away: what a model still scores on them needs no more than the rest."""
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data.transforms import MID_GREY
+
+PERSON = (0.8, 0.6)
+"""Height and width of the centre box where the person stands, as shares of the crop's."""
+
+PERSON_AND_MARGIN = (0.9, 0.7)
+
+
+def take_away(image: Tensor, name: str) -> Tensor:
+    """The same picture with less in it. Nothing is random.
+
+    Args:
+        image: uint8 (3, H, W), a native crop of any size; it is left as it is.
+        name: of SHORTCUTS. `person_masked` gives the centre box its own mean colour: surroundings and mean colour
+            remain. `background_only` makes that box and a margin mid-grey: the surroundings remain. `person_only` makes
+            everything outside the box mid-grey. `grey` has luma (ITU-R BT.601) in all channels. `eight_pixels` is
+            shrunk to 8x8 pixels by area and enlarged bilinearly: a layout of colours remains.
+
+    Returns:
+        uint8, contiguous, of the same size.
+    """
+    return _TAKE_AWAY[name](image).contiguous()
+
+
+def _person_masked(image: Tensor) -> Tensor:
+    rows, columns = _centre_box(image, PERSON)
+    masked = image.clone()
+    masked[:, rows, columns] = image[:, rows, columns].double().mean(dim=(1, 2), keepdim=True).round().byte()
+    return masked
+
+
+def _background_only(image: Tensor) -> Tensor:
+    rows, columns = _centre_box(image, PERSON_AND_MARGIN)
+    masked = image.clone()
+    masked[:, rows, columns] = MID_GREY
+    return masked
+
+
+def _person_only(image: Tensor) -> Tensor:
+    rows, columns = _centre_box(image, PERSON)
+    masked = torch.full_like(image, MID_GREY)
+    masked[:, rows, columns] = image[:, rows, columns]
+    return masked
+
+
+def _grey(image: Tensor) -> Tensor:
+    return F.pil_to_tensor(F.to_pil_image(image).convert("L").convert("RGB"))
+
+
+def _eight_pixels(image: Tensor) -> Tensor:
+    picture = F.to_pil_image(image)
+    small = picture.resize((8, 8), Image.Resampling.BOX)
+    return F.pil_to_tensor(small.resize(picture.size, Image.Resampling.BILINEAR))
+
+
+_TAKE_AWAY = dict(zip(SHORTCUTS, (_person_masked, _background_only, _person_only, _grey, _eight_pixels), strict=True))
+
+
+def _centre_box(image: Tensor, shares: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns, at least one of each; an odd pixel over goes to the bottom or the right."""
+    box = []
+    for side, share in zip(image.shape[-2:], shares, strict=True):
+        kept = max(1, round(side * share))
+        start = (side - kept) // 2
+        box.append(slice(start, start + kept))
+    return box[0], box[1]

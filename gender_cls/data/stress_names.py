@@ -1,0 +1,25 @@
+"""What the stress and shortcut tests are called. Imports no torch: `evaluation/` and the pages read it too."""
+
+CORRUPTIONS = {
+    "low_resolution": "low resolution",
+    "motion_blur": "motion blur",
+    "defocus": "defocus",
+    "jpeg": "JPEG compression",
+    "low_light": "low light with noise",
+    "infrared": "grey and infrared",
+    "fog": "fog",
+    "occlusion": "occlusion",
+    "box_shift": "shifted detector box",
+}
+"""Name -> title; `corruptions.py` draws them."""
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+SHORTCUTS = {
+    "person_masked": "person replaced by the mean colour",
+    "background_only": "background only",
+    "person_only": "person only",
+    "grey": "grey",
+    "eight_pixels": "8x8 pixels",
+}
+"""Name -> title; `shortcuts.py` draws them."""

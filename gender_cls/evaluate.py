@@ -1,0 +1,51 @@
+"""`python -m gender_cls.evaluate`: turn what a finished run answered into conclusions."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.config import EvaluateConfig
+from gender_cls.errors import GenderClsError
+from gender_cls.folders import image_cache
+from gender_cls.parsing import parse_config
+from gender_cls.run import Run, held
+
+
+def evaluate(composed: DictConfig) -> None:
+    """Each run that `run` names, one after the other."""
+    config = parse_config(composed, EvaluateConfig)
+    from gender_cls.evaluation.candidates import find_runs
+
+    for run in find_runs([Path(str(config.run))]):
+        with held(run.folder):
+            _evaluate(run, config)
+        print(run.summary())
+
+
+def _evaluate(run: Run, config: EvaluateConfig) -> None:
+    from gender_cls.final_test import evaluate_run
+    from gender_cls.models.inference import Predictor
+    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.parsing import recorded_config
+
+    quieten_lightning()
+    precision = config.precision or recorded_config(run.config_file).trainer.precision
+    predictor = Predictor(run.best_checkpoint, config.accelerator, precision, config.num_workers)
+    moved = Path(config.data_root).resolve() if config.data_root is not None else None
+    evaluate_run(run, config, predictor, image_cache(config.output_dir), moved, config.progress_bar)
+
+
+def main() -> None:
+    """Read the command line, check it, and let Hydra run."""
+    command = read_command_line(sys.argv[1:])
+    if command.multirun:
+        raise GenderClsError("Name a sweep's folder to evaluate all its runs: leave out -m.")
+    if not command.shows_only:
+        check_jobs(command, "evaluate", EvaluateConfig)
+    run_hydra(evaluate, "evaluate", command.arguments)
+
+
+if __name__ == "__main__":
+    exit_with_sentence(main, when_interrupted="The same command asks the network only what it has not answered yet.")

@@ -1,0 +1,163 @@
+"""How far a probability can be taken at its word, before and after temperature scaling (Guo et al. 2017,
+arXiv 1706.04599)."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.metrics import FEMALE, MALE, RELIABILITY_EDGES, calibration_scores, reliability_bins
+from gender_cls.evaluation.schema import Calibration, Estimate, Reliability, ReliabilityBin
+
+TEMPERATURES = (0.05, 20.0)
+"""The range that is searched. Outside it logits say next to nothing, or the network is hardly trained."""
+
+LEAST_UNITS = 10
+"""A bin with fewer people (or images of nobody known) has no interval: a bootstrap of a handful is far too narrow."""
+
+
+def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> NDArray[np.float64]:
+    """log p_FEMALE - log p_MALE; a probability below the smallest normal float64 counts as that, so 0 gives -708."""
+    least = np.finfo(np.float64).tiny
+    return np.log(np.maximum(p_female, least)) - np.log(np.maximum(p_male, least))
+
+
+def logit(table: pd.DataFrame) -> NDArray[np.float64]:
+    """(rows,) difference of the two logits; from both columns, so that it is exact near 0 and near 1.
+
+    NaN where a probability is not finite.
+    """
+    p = table[[f"p_{FEMALE}", f"p_{MALE}"]].to_numpy(np.float64)
+    return log_odds(*np.where(np.isfinite(p), p, np.nan).T)
+
+
+def calibrated(table: pd.DataFrame, temperature: float) -> NDArray[np.float64]:
+    """(rows,) probability of FEMALE after temperature scaling, NaN where it was not finite before."""
+    return expit(logit(table) / temperature)
+
+
+def problem_of(numbers: NDArray[np.float64]) -> str | None:
+    """Why nothing can be computed from these probabilities or logits, or None."""
+    if not len(numbers):
+        return "There are no images."
+    wrong = int((~np.isfinite(numbers)).sum())
+    return f"{wrong} of {len(numbers)} probabilities are not finite." if wrong else None
+
+
+def fit_temperature(female: NDArray[np.bool_], logits: NDArray[np.float64]) -> tuple[float, str | None]:
+    """The temperature T with the lowest log loss of sigmoid(logits / T), within TEMPERATURES.
+
+    The loss is convex in 1 / T, so the root of its slope is the one minimum.
+
+    Args:
+        female: (rows,) whether the label is FEMALE, on validation.
+        logits: (rows,) log p_FEMALE - log p_MALE.
+
+    Returns:
+        The temperature, and None or why it is not a fitted one: 1 where nothing can be learnt about it, or the end of
+        TEMPERATURES beyond which the loss goes on falling.
+    """
+    if problem := problem_of(logits):
+        return 1.0, f"The temperature stays 1. On validation: {problem}"
+    if female.all() or not female.any():
+        return 1.0, f"The temperature stays 1: on validation there is no {MALE if female.all() else FEMALE} image."
+    if not logits.any():
+        return 1.0, "The temperature stays 1: all probabilities on validation are 0.5."
+    towards_label = np.where(female, logits, -logits)
+    if (towards_label >= 0).all():
+        # The loss falls for ever as T goes to 0, and with a tiny T the first mistake on test would cost without bound.
+        return 1.0, "The temperature stays 1: without a mistake on validation, no confidence is too high for it."
+
+    def slope(log_temperature: float) -> float:
+        """Of the loss by 1 / T; falls with T."""
+        return -float(np.mean(towards_label * expit(-towards_label * np.exp(-log_temperature))))
+
+    least, most = np.log(TEMPERATURES)
+    if slope(most) >= 0:
+        return TEMPERATURES[1], (
+            f"The temperature is held at {TEMPERATURES[1]:g}: the probabilities on validation say little or nothing "
+            "about the label."
+        )
+    if slope(least) <= 0:
+        return TEMPERATURES[0], (
+            f"The temperature is held at {TEMPERATURES[0]:g}: the probabilities on validation are all close to 0.5 and "
+            "nearly always on the right side."
+        )
+    return float(np.exp(brentq(slope, least, most, xtol=1e-12))), None
+
+
+def reliability(
+    female: NDArray[np.bool_],
+    p_female: NDArray[np.float64],
+    units: NDArray[np.intp],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Reliability:
+    """Scores of the probabilities, and the share of FEMALE in each of 15 bins of equal width.
+
+    Args:
+        female: (rows,) whether the label is FEMALE.
+        p_female: (rows,) probability of FEMALE; where one is not finite there are no scores and shares, and the row is
+            in no bin.
+        units: (rows,) what the bootstrap draws.
+    """
+    count = len(RELIABILITY_EDGES) - 1
+    finite = np.isfinite(p_female)
+    bins = np.full(len(female), -1)
+    bins[finite] = reliability_bins(p_female[finite])
+    inside = (bins[:, None] == np.arange(count)).astype(np.float64)
+    names = [f"bin {index}" for index in range(count)]
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        shares = ratio(weights @ (inside * female[:, None]), weights @ inside)
+        return {**calibration_scores(female, p_female, weights), **dict(zip(names, shares.T, strict=True))}
+
+    if problem := problem_of(p_female):
+        nothing = Estimate(value=None, low=None, high=None, remark=problem)
+        found = {name: nothing.copy() for name in ("brier", "log_loss", "ece", *names)}
+    else:
+        found = estimates(units, statistics, resamples, seed, dict.fromkeys(names, "There are no images in this bin."))
+    return Reliability(
+        brier=found["brier"],
+        log_loss=found["log_loss"],
+        ece=found["ece"],
+        bins=[
+            ReliabilityBin(
+                low=float(RELIABILITY_EDGES[index]),
+                high=float(RELIABILITY_EDGES[index + 1]),
+                images=int(inside[:, index].sum()),
+                probability=float(p_female[bins == index].mean()) if (bins == index).any() else None,
+                share=_with_enough(found[name], len(np.unique(units[bins == index]))),
+            )
+            for index, name in enumerate(names)
+        ],
+    )
+
+
+def _with_enough(share: Estimate, units: int) -> Estimate:
+    """Without its interval where there are fewer than LEAST_UNITS."""
+    if share["value"] is None or units >= LEAST_UNITS:
+        return share
+    return Estimate(
+        value=share["value"], low=None, high=None, remark=f"No interval: fewer than {LEAST_UNITS} units in this bin."
+    )
+
+
+def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Calibration:
+    """Fit the temperature on validation; judge the probabilities on test without and with it.
+
+    Args:
+        validation: its predictions.
+        test: its predictions.
+    """
+    temperature, remark = fit_temperature((validation["label"] == FEMALE).to_numpy(), logit(validation))
+    female, units = (test["label"] == FEMALE).to_numpy(), bootstrap_units(test)
+    raw = test[f"p_{FEMALE}"].to_numpy(np.float64)
+    return Calibration(
+        temperature=temperature,
+        remark=remark,
+        before=reliability(female, raw, units, resamples, seed),
+        after=reliability(female, calibrated(test, temperature), units, resamples, seed),
+    )

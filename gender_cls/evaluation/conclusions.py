@@ -1,0 +1,57 @@
+"""One table of predictions -> everything in `metrics.json` that follows from it."""
+
+from typing import Any
+
+import pandas as pd
+
+from gender_cls.config import EvaluationConfig
+from gender_cls.evaluation.calibration import calibrate, calibrated
+from gender_cls.evaluation.decisions import DecisionRule, choose_abstention, choose_operating_point
+from gender_cls.evaluation.metrics import score_split
+from gender_cls.evaluation.shift import split_shift
+from gender_cls.evaluation.slices import slice_scores
+from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
+
+SEED = 0
+"""Of every bootstrap: the same predictions give the same intervals."""
+
+
+def draw_conclusions(predictions: pd.DataFrame, logits: pd.DataFrame, settings: EvaluationConfig) -> dict[str, Any]:
+    """Scores, calibration, decisions, slices, shift and, where their logits are there, shortcuts and stress.
+
+    What is chosen (temperature, threshold, band) is chosen on validation; test is only measured.
+
+    Args:
+        predictions: of validation and test, see `read_predictions`.
+        logits: of the test images under each variant, a column a variant; see `stress.py`.
+    """
+    validation, test = (predictions[predictions["split"] == split].reset_index(drop=True) for split in ("val", "test"))
+    bootstrap = (settings.resamples, SEED)
+    calibration = calibrate(validation, test, *bootstrap)
+    temperature = calibration["temperature"]
+    point = choose_operating_point(validation, test, temperature, settings.operating_point.value, *bootstrap)
+    abstention = choose_abstention(validation, test, temperature, point["threshold"], settings.target_error, *bootstrap)
+    band = None if abstention["band"] is None else (abstention["band"][0], abstention["band"][1])
+    measured = set(logits.columns)
+    return {
+        "validation": score_split(validation, *bootstrap),
+        "test": score_split(test, *bootstrap),
+        "calibration": calibration,
+        "operating_point": point,
+        "abstention": abstention,
+        "slices": slice_scores(test, *bootstrap),
+        "shift": split_shift(validation, test, SEED),
+        "shortcuts": shortcut_scores(test, logits, *bootstrap)
+        if measured.issuperset(variants(stress=False, shortcuts=True))
+        else None,
+        "stress": stress_scores(test, logits, temperature, band, *bootstrap)
+        if measured.issuperset(variants(stress=True, shortcuts=False))
+        else None,
+    }
+
+
+def with_answers(predictions: pd.DataFrame, conclusions: dict[str, Any]) -> pd.DataFrame:
+    """The predictions with the calibrated probability and the answer, which may be to abstain."""
+    rule = DecisionRule.from_metrics(conclusions)
+    probabilities = calibrated(predictions, rule.temperature)
+    return predictions.assign(calibrated_p_FEMALE=probabilities, answer=rule.answers(predictions))

@@ -1,0 +1,50 @@
+"""`predictions.csv`: what the network answered for every validation and test image."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.data_config import CLASSES
+from gender_cls.errors import GenderClsError
+
+NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")
+CONCLUDED = ("calibrated_p_FEMALE", "answer")
+"""Columns that follow from the others and from the decision rule; each evaluation writes them anew."""
+
+
+def predictions_table(rows: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """All columns of the rows, then `p_FEMALE`, `p_MALE` and `prediction`, the more probable label.
+
+    Args:
+        rows: of the manifest.
+        probabilities: (rows, 2) in the order of CLASSES.
+    """
+    table = rows.reset_index(drop=True)
+    for index, name in enumerate(CLASSES):
+        table[f"p_{name}"] = probabilities[:, index]
+    table["prediction"] = np.array(CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    return table
+
+
+def read_predictions(file: Path) -> pd.DataFrame:
+    """The table as `predictions_table` made it: probabilities to the last bit, names as text, without CONCLUDED.
+
+    Raises:
+        GenderClsError: it is missing, or no such table.
+    """
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise GenderClsError(f"{file} is missing: python -m gender_cls.evaluate run={file.parent} makes it.") from None
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it and evaluate the run again.") from None
+    for column in ("path", "label", "identity", "split", "p_FEMALE", "p_MALE", "prediction"):
+        if column not in table:
+            raise GenderClsError(f"{file} has no column '{column}': remove it and evaluate the run again.")
+    try:
+        numbers = {name: [float(text or "nan") for text in table[name]] for name in NUMBERS if name in table}
+    except ValueError as error:
+        raise GenderClsError(f"{file} is damaged ({error}): remove it and evaluate the run again.") from None
+    return table.assign(**numbers).drop(columns=[name for name in CONCLUDED if name in table])

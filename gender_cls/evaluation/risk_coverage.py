@@ -1,0 +1,101 @@
+"""How the error falls as fewer images are answered, the most certain ones first."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+
+from gender_cls.evaluation.bootstrap import RESAMPLES, estimates, ratio
+from gender_cls.evaluation.calibration import problem_of
+from gender_cls.evaluation.schema import Estimate, RiskCoveragePoint
+
+MOST_POINTS = 100
+"""Of the stored curve."""
+
+
+def risk_coverage_curve(
+    wrong: NDArray[np.bool_],
+    certainty: NDArray[np.float64],
+    units: NDArray[np.intp],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Estimate, list[RiskCoveragePoint]]:
+    """AURC and the curve; intervals of the curve are of the error from that point's certainty on, as a band cuts.
+
+    Args:
+        wrong: (rows,) whether the answer is wrong.
+        certainty: (rows,); where one is not finite there is no curve.
+        units: (rows,) what the bootstrap draws.
+    """
+    if problem := problem_of(certainty):
+        return Estimate(value=None, low=None, high=None, remark=problem), []
+    order = np.argsort(-certainty, kind="stable")
+    wrong, certainty = wrong[order], certainty[order]
+    coverage, error = risk_coverage(wrong, certainty)
+    steps = np.arange(MOST_POINTS, 0, -1) / MOST_POINTS
+    points = np.unique(np.searchsorted(-coverage, -steps, "right") - 1)  # the least coverage not below each step
+    last = np.rint(coverage[points] * len(wrong)).astype(np.intp) - 1
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        failed = np.cumsum(weights * wrong, axis=1)[:, last]
+        errors = ratio(failed, np.cumsum(weights, axis=1)[:, last])
+        area = area_under_risk_coverage(wrong, certainty, weights)
+        return {"aurc": area} | {str(point): errors[:, index] for index, point in enumerate(points)}
+
+    found = estimates(units[order], statistics, resamples, seed)
+    curve = [
+        RiskCoveragePoint(
+            coverage=float(coverage[point]),
+            error=float(error[point]),
+            low=found[str(point)]["low"],
+            high=found[str(point)]["high"],
+        )
+        for point in points
+    ]
+    return found["aurc"], curve
+
+
+def risk_coverage(
+    wrong: NDArray[np.bool_], certainty: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The error among the most certain images, for every share of the images that a cut of certainty can leave.
+
+    Args:
+        wrong: (rows,) whether the answer is wrong; at least one row.
+        certainty: (rows,) finite.
+
+    Returns:
+        coverage (distinct certainties,), falling from 1, and error (the same).
+    """
+    order = np.argsort(-certainty, kind="stable")
+    answered = 1 + np.append(np.flatnonzero(np.diff(certainty[order])), len(order) - 1)[::-1]
+    return answered / len(wrong), np.cumsum(wrong[order])[answered - 1] / answered
+
+
+def area_under_risk_coverage(
+    wrong: NDArray[np.bool_], certainty: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """AURC (Geifman & El-Yaniv 2017, arXiv 1705.08500): the mean error of the 1, 2, ..., n most certain images.
+
+    Images that are equally certain, copies in a resample included, count as in a random order, on average.
+
+    Args:
+        wrong: (rows,) whether the answer is wrong, the most certain first.
+        certainty: (rows,) finite, falling.
+        weights: (resamples, rows) how often each row counts.
+
+    Returns:
+        (resamples,), NaN where nothing counts.
+    """
+    # A mistake at position i adds 1/i + ... + 1/n to the sum of the errors, which is H(n) - H(i - 1), H the harmonic
+    # numbers. Tied at the positions a + 1 to b it adds the mean over those, and H(0) + ... + H(k - 1) = k H(k) - k.
+    answered = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
+    before = answered[:, np.searchsorted(-certainty, -certainty[wrong], "left")]
+    after = answered[:, np.searchsorted(-certainty, -certainty[wrong], "right")]
+    summed = after * (_harmonic(after) - 1) - before * (_harmonic(before) - 1)
+    mean = np.divide(summed, after - before, out=np.zeros_like(summed), where=after > before)
+    mistakes, images = weights[:, wrong], answered[:, -1]
+    return ratio(mistakes.sum(axis=1) * _harmonic(images) - (mistakes * mean).sum(axis=1), images)
+
+
+def _harmonic(count: NDArray[np.float64]) -> NDArray[np.float64]:
+    return digamma(count + 1) + np.euler_gamma

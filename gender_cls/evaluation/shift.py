@@ -1,0 +1,122 @@
+"""Whether test looks like validation, column by column."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.data_config import CLASSES
+from gender_cls.evaluation.bootstrap import bootstrap_units
+from gender_cls.evaluation.multiple_testing import holm
+from gender_cls.evaluation.schema import Shift, ShiftedColumn
+from gender_cls.evaluation.slices import DECIMALS, slice_columns
+
+PERMUTATIONS = 2000
+AT_ONCE = 20
+"""Permutations in memory: few, so that they stay in the processor's cache."""
+
+SIGNIFICANT = 0.05
+
+
+class _ByValue(NamedTuple):
+    """A column of both splits, in rising order of its values; the order of names does not matter.
+
+    Attributes:
+        statistic: `ks` (Kolmogorov-Smirnov distance) or `tv` (total variation distance).
+        owners: (images,) the person on each.
+        upto: (distinct values,) how many images have that value or a lower one.
+    """
+
+    statistic: str
+    owners: NDArray[np.intp]
+    upto: NDArray[np.intp]
+
+
+def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
+    """How far label, probability and the columns of the slices differ, and whether by more than chance.
+
+    Chance is a random exchange of people between the splits: images of one person are alike, so that counting images
+    as independent would find shift everywhere. Each split keeps its number of people; someone who stands in both
+    counts as two. Splits that were dealt stratified are more alike than chance makes them; their p-values err upwards.
+
+    Args:
+        validation: predictions of that split.
+        test: likewise; both with the same columns.
+    """
+    units = [bootstrap_units(split) for split in (validation, test)]
+    people = [len(np.unique(codes)) for codes in units]
+    for name, split, count in zip(("validation", "test"), (validation, test), people, strict=True):
+        if count < 2:
+            held = "no images" if not len(split) else "one person only"
+            return Shift(columns=[], shifted=[], remark=f"Nothing could be compared: {name} has {held}.")
+
+    rows = pd.concat([validation, test], ignore_index=True)
+    compared = {column: rows[column] for column in ("label", *slice_columns(rows))}
+    compared["probability"] = rows[f"p_{CLASSES[0]}"]
+    measured = [column for column in compared if column in DECIMALS or column == "probability"]
+    infinite = [column for column in measured if not np.isfinite(compared[column]).all()]
+    for column in infinite:
+        del compared[column]
+
+    owners = np.concatenate([units[0], people[0] + units[1]])
+    sorted_ = [_by_value(values, owners, column in measured) for column, values in compared.items()]
+    values, p_values = _exchange(sorted_, people[0], people[1], seed)
+    columns = [
+        ShiftedColumn(column=name, statistic=column.statistic, value=value, p_value=p_value, p_holm=p_holm)
+        for name, column, value, p_value, p_holm in zip(
+            compared, sorted_, values.tolist(), p_values.tolist(), holm(p_values).tolist(), strict=True
+        )
+    ]
+    columns.sort(key=lambda column: column["p_value"])
+    shifted = [column["column"] for column in columns if column["p_holm"] < SIGNIFICANT]
+    left_out = f"Not compared, because some values are not finite: {', '.join(infinite)}." if infinite else None
+    return Shift(columns=columns, shifted=shifted, remark=left_out)
+
+
+def _by_value(values: pd.Series, owners: NDArray[np.intp], measured: bool) -> _ByValue:
+    """Args: owners: (images,) codes of the people."""
+    order = np.argsort(values.to_numpy(), kind="stable")
+    _, images = np.unique(values.to_numpy(), return_counts=True)
+    return _ByValue("ks" if measured else "tv", owners[order], images.cumsum())
+
+
+def _exchange(
+    columns: list[_ByValue], validation: int, test: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The distances, and how often a random exchange makes them as large.
+
+    Args:
+        validation: number of people, whose codes come first.
+        test: number of people.
+
+    Returns:
+        (columns,) distances and (columns,) p-values; the splits as they are count as one of the exchanges.
+    """
+    as_is = np.repeat(np.array([[1, 0]], dtype=np.int32), [validation, test], axis=1)
+    distances = np.concatenate([_distance(column, as_is) for column in columns])
+    rng = np.random.default_rng(seed)
+    reached = np.ones(len(columns))
+    for _ in range(PERMUTATIONS // AT_ONCE):
+        dealt = rng.permuted(np.repeat(as_is, AT_ONCE, axis=0), axis=1)
+        for index, column in enumerate(columns):
+            reached[index] += (_distance(column, dealt) > distances[index] - 1e-9).sum()  # equal but for rounding
+    return distances, reached / (PERMUTATIONS + 1)
+
+
+def _distance(column: _ByValue, in_validation: NDArray[np.int32]) -> NDArray[np.float64]:
+    """How far the images of the two splits are apart.
+
+    Args:
+        in_validation: (permutations, people) 1 or 0.
+
+    Returns:
+        (permutations,) from 0 to 1.
+    """
+    images = in_validation.take(column.owners, axis=1)
+    validation = images.cumsum(axis=1, dtype=np.int32).take(column.upto - 1, axis=1)
+    test = column.upto - validation
+    difference = validation / validation[:, -1:] - test / test[:, -1:]  # of the two distribution functions
+    if column.statistic == "tv":
+        return np.abs(np.diff(difference, axis=1, prepend=0)).sum(axis=1) / 2
+    return np.abs(difference).max(axis=1)

@@ -1,0 +1,169 @@
+"""Where a model fails: the scores of test, cut up by camera, view, size, brightness and whatever else is known."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.data_config import CLASSES, UNKNOWN
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimate
+from gender_cls.evaluation.metrics import decision_scores
+from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
+
+FEMALE, MALE = CLASSES
+
+DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
+"""Measured columns -> to how many decimals they are rounded before they are cut into terciles."""
+
+NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
+
+MOST_VALUES = 30
+"""Of a column of names; the largest pedestrian datasets have 25 cameras."""
+
+PEOPLE_PER_VALUE = 5
+"""At least, on average. With fewer, the names are those of people, frames or coordinates."""
+
+FEW = 50
+"""People below which a slice is marked."""
+
+
+def slice_columns(table: pd.DataFrame) -> list[str]:
+    """The columns worth a slice, in the order of the table.
+
+    These are the measured ones that vary, and those of names (strings) with 2 to 30 known values and five people or
+    more to a value. Of several that cut the images alike the first is kept, and none that cuts them as the label does.
+
+    Args:
+        table: of predictions.
+    """
+    units = bootstrap_units(table)
+    partitions = {_partition(table["label"])}
+    columns = []
+    for column in table.columns.astype(str):
+        if column in DECIMALS:
+            values = table[column].round(DECIMALS[column])
+            if values[np.isfinite(values)].nunique() > 1:
+                columns.append(column)
+        elif column not in NOT_SLICED and not pd.api.types.is_numeric_dtype(table[column]):
+            seen = pd.DataFrame({"value": table[column], "unit": units}).drop_duplicates()
+            seen = seen[seen["value"] != ""]
+            names = seen["value"].nunique()
+            partition = _partition(table[column])
+            if 2 <= names <= MOST_VALUES and len(seen) >= PEOPLE_PER_VALUE * names and partition not in partitions:
+                columns.append(column)
+                partitions.add(partition)
+    return columns
+
+
+def _partition(names: pd.Series) -> bytes:
+    """The same for columns that differ in their names only: these are numbered as they appear."""
+    return pd.factorize(names)[0].tobytes()
+
+
+def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Slices:
+    """The scores of each slice, with intervals over the people in it.
+
+    The worst of many slices is partly the unluckiest; its interval is not corrected for its having been picked.
+
+    Args:
+        test: predictions of the test split.
+    """
+    cells = []
+    for column in slice_columns(test):
+        slices = _terciles(test[column], DECIMALS[column]) if column in DECIMALS else _by_name(test[column])
+        if len(slices) > 1:
+            cells += [_score(test[rows], column, value, resamples, seed) for value, rows in slices.items()]
+    scored = [
+        WorstSlice(column=cell["column"], value=cell["value"], balanced_accuracy=cell["balanced_accuracy"]["value"])
+        for cell in cells
+        if not cell["few"] and cell["balanced_accuracy"]["value"] is not None
+    ]
+    remark = None
+    if not len(test):
+        remark = "There are no test images."
+    elif not cells:
+        remark = "No column cuts the test images into slices."
+    elif not scored:
+        remark = f"No slice has both labels and {FEW} people or more."
+    return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
+
+
+def _by_name(names: pd.Series) -> dict[str, NDArray[np.bool_]]:
+    """Name -> (rows,) whether it stands there; in alphabetical order, `unknown` last."""
+    names = names.replace("", UNKNOWN)
+    in_order = sorted(names.unique(), key=lambda name: (name == UNKNOWN, name))
+    return {name: (names == name).to_numpy() for name in in_order}
+
+
+def _terciles(measured: pd.Series, decimals: int) -> dict[str, NDArray[np.bool_]]:
+    """Range -> (rows,) whether the value lies in it; rising, what is not finite last.
+
+    Equal values stay together, so ties make uneven ranges, or fewer than three. Values are rounded before they are cut:
+    no two ranges share a number as it is printed.
+    """
+    values = measured.to_numpy(np.float64).round(decimals)
+    known = np.isfinite(values)
+    edges = np.quantile(values[known], [1 / 3, 2 / 3], method="inverted_cdf")
+    third = np.searchsorted(edges, values)
+    slices = {}
+    for number in np.unique(third[known]):
+        rows = known & (third == number)
+        low, high = (f"{bound:.{decimals}f}" for bound in (values[rows].min(), values[rows].max()))
+        slices[low if low == high else f"{low} to {high}"] = rows
+    return slices if known.all() else {**slices, UNKNOWN: ~known}
+
+
+def _score(rows: pd.DataFrame, column: str, value: str, resamples: int, seed: int) -> Slice:
+    units = bootstrap_units(rows)
+    female, right = (rows["label"] == FEMALE).to_numpy(), (rows["label"] == rows["prediction"]).to_numpy()
+    images = np.zeros((units.max() + 1, 4), dtype=np.int64)
+    np.add.at(images, (units, 2 * ~female + ~right), 1)
+
+    scores = _scores(images.sum(axis=0, keepdims=True))
+    draws = _scores(_resampled(images, resamples, seed))
+    remark = None
+    absent = [name for name, labelled in ((FEMALE, female), (MALE, ~female)) if not labelled.any()]
+    if absent:
+        remark = f"There is no {absent[0]} image."
+    infinite = ~np.isfinite(rows[f"p_{FEMALE}"].to_numpy(np.float64))
+    if infinite.any():
+        remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
+        scores = {name: np.full(1, np.nan) for name in scores}
+    estimates = {name: estimate(scores[name][0], draws[name], len(images), remark) for name in scores}
+    return Slice(
+        column=column,
+        value=value,
+        images=len(rows),
+        identities=rows["identity"][rows["identity"] != ""].nunique(),
+        balanced_accuracy=estimates["balanced_accuracy"],
+        recall_FEMALE=estimates["recall_FEMALE"],
+        recall_MALE=estimates["recall_MALE"],
+        recall_gap=estimates["recall_gap"],
+        few=len(images) < FEW,
+    )
+
+
+def _resampled(images: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
+    """Sums over as many people, drawn with replacement.
+
+    People with the same counts are alike to the scores, and how often each kind of them is drawn is multinomial. That
+    is the bootstrap of `bootstrap.py`, up to some hundred times cheaper.
+
+    Args:
+        images: (people, 4) counts.
+
+    Returns:
+        (resamples, 4).
+    """
+    kinds, people = np.unique(images, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)  # for each slice anew: another column changes none of the others
+    return rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
+
+
+def _scores(images: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Args: images: (resamples, 4): FEMALE answered right and wrong, MALE answered right and wrong."""
+    female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
+    scores = decision_scores(female, says_female, images.astype(np.float64))
+    return {
+        **{name: scores[name] for name in ("balanced_accuracy", "recall_FEMALE", "recall_MALE")},
+        "recall_gap": scores["recall_MALE"] - scores["recall_FEMALE"],
+    }

@@ -1,0 +1,152 @@
+"""The only reader of the test split: what the chosen checkpoint answers there, and everything that follows from it."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from gender_cls.config import EvaluationConfig
+from gender_cls.data.corruptions import corrupt
+from gender_cls.data.scan import scan
+from gender_cls.data.shortcuts import take_away
+from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.calibration import logit
+from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+from gender_cls.evaluation.predictions import predictions_table, read_predictions
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.stress import variants
+from gender_cls.models.cost import measure_cost
+from gender_cls.models.inference import Predictor
+from gender_cls.pages.events import write_events
+from gender_cls.pages.figures import report_figures
+from gender_cls.pages.model_card import render_model_card
+from gender_cls.pages.report_page import render_report
+from gender_cls.pages.svg import figure_png
+from gender_cls.parsing import recorded_config, to_plain
+from gender_cls.run import Run, write_atomically
+
+
+def evaluate_run(
+    run: Run,
+    settings: EvaluationConfig,
+    predictor: Predictor,
+    cache: Path,
+    data_root: Path | None = None,
+    progress_bar: bool = True,
+) -> None:
+    """Leave `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` in the run's folder.
+
+    What the network has answered once is read from there: `predictions.csv` and `variants.csv`.
+
+    Args:
+        cache: folder for what is known of images read before.
+        data_root: where the images lie now; where they lay in training when None.
+
+    Raises:
+        GenderClsError: the run has not been trained, or its images are gone and have to be read.
+    """
+    if not run.status.get("fitted"):
+        raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
+    root = data_root or Path(run.data["root"])
+    predictions = _predictions(run, predictor, root, cache)
+    test = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    wanted = variants(settings.stress, settings.shortcuts)
+    logits = _variant_logits(run, predictor, test, root, wanted, progress_bar)
+    cost = run.metrics.get("cost") or _cost(run, predictor)
+    conclusions = draw_conclusions(predictions, logits, settings)
+    metrics = _metrics(run, conclusions, cost)
+    write_atomically(run.predictions, with_answers(predictions, conclusions).to_csv(index=False))
+    write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    _write_pages(run, metrics, test)
+
+
+def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path) -> pd.DataFrame:
+    """Of validation and test, made once."""
+    if not run.predictions.exists():
+        manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+        rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
+        facts = scan(rows["path"].tolist(), root, cache, predictor.num_workers)
+        if (facts["fault"] != "").any():
+            first = facts["reason"][facts["fault"] != ""].iloc[0]
+            raise GenderClsError(
+                f"The images of {run.folder} cannot be read any more. The first: {first} If they were moved, name the "
+                "folder with data_root."
+            )
+        rows = rows.assign(
+            native_height=facts["height"],
+            brightness=facts["brightness"].round(1),
+            sharpness=facts["sharpness"].round(3),
+        )
+        table = predictions_table(rows, predictor.probabilities(rows, root))
+        write_atomically(run.predictions, table.to_csv(index=False))
+    return read_predictions(run.predictions)
+
+
+def _variant_logits(
+    run: Run, predictor: Predictor, test: pd.DataFrame, root: Path, wanted: list[str], progress_bar: bool
+) -> pd.DataFrame:
+    """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
+    logits = pd.DataFrame({"path": test["path"]})
+    if run.variants.exists():
+        logits = pd.read_csv(run.variants, float_precision="round_trip")
+        if logits["path"].tolist() != test["path"].tolist():
+            raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
+    missing = [name for name in wanted if name not in logits]
+    for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):
+        answers = pd.DataFrame(predictor.probabilities(test, root, _distortion(name)), columns=["p_FEMALE", "p_MALE"])
+        logits[name] = logit(answers).round(4)
+        write_atomically(run.variants, logits.to_csv(index=False))
+    return logits
+
+
+def _distortion(variant: str) -> Callable[[Tensor, str], Tensor]:
+    """What a variant does to the native crop of a path."""
+    if variant in SHORTCUTS:
+        return lambda image, path: take_away(image, variant)
+    name, _, severity = variant.rpartition("_")
+    return lambda image, path: corrupt(image, name, int(severity), path)
+
+
+def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
+    status = run.status
+    return {
+        **measure_cost(predictor.resident(), predictor.precision),
+        "peak_memory_bytes": status.get("peak_memory_bytes"),
+        "fit_seconds": status["fit_seconds"],
+    }
+
+
+def _metrics(run: Run, conclusions: dict[str, Any], cost: dict[str, Any]) -> Metrics:
+    status, data, config = run.status, run.data, recorded_config(run.config_file)
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "model": config.model.title,
+        "monitor": config.recipe.monitor,
+        "best_validation": status["best_validation"],
+        "best_epoch": status["best_epoch"],
+        "baselines": data.pop("baselines"),
+        **conclusions,
+        "cost": cost,
+        "data": data,
+        "environment": status["environment"],
+    }
+    return cast(Metrics, {key: content[key] for key in Metrics.__annotations__})
+
+
+def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
+    """For people: figures, TensorBoard, the report and the model card."""
+    figures = report_figures(metrics, test)
+    pictures = {name: figure_png(figure) for name, figure in figures.items()}
+    for name, png in pictures.items():
+        write_atomically(run.plots / f"{name}.png", png)
+    write_events(run.folder, metrics, test, pictures, run.status["best_step"])
+    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    write_atomically(run.report, render_report(metrics, figures, run.folder.name, str(run.folder), created))
+    settings = to_plain(recorded_config(run.config_file))
+    write_atomically(run.model_card, render_model_card(metrics, settings))

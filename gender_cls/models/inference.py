@@ -1,0 +1,84 @@
+"""What a trained network answers, on any rows and through any distortion."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gender_cls.data.datamodule import CropDataset
+from gender_cls.errors import GenderClsError
+from gender_cls.models.classifier import GenderClassifier, load_classifier
+
+
+class Predictor:
+    """The network of a checkpoint, read when it is first asked.
+
+    Args:
+        checkpoint: such as a run's `best.ckpt`.
+        accelerator: as in `conf/train.yaml`, like `precision`.
+        num_workers: processes that read images.
+    """
+
+    def __init__(self, checkpoint: Path, accelerator: str, precision: str, num_workers: int) -> None:
+        self.checkpoint = checkpoint
+        self.accelerator = accelerator
+        self.precision = precision
+        self.num_workers = num_workers
+
+    @cached_property
+    def classifier(self) -> GenderClassifier:
+        """In eval mode."""
+        return load_classifier(self.checkpoint)
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        try:
+            return Trainer(
+                accelerator=self.accelerator,
+                precision=self.precision,  # type: ignore[arg-type]  # a str that the schema has checked
+                devices=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except MisconfigurationException as error:
+            raise GenderClsError(
+                f"accelerator={self.accelerator} with precision={self.precision} cannot be used on this machine: "
+                f"{error}"
+            ) from error
+
+    def resident(self) -> GenderClassifier:
+        """The classifier on the device and of the type that `probabilities` computes with."""
+        module = self._trainer.precision_plugin.convert_module(self.classifier)
+        assert module is self.classifier
+        return self.classifier.to(self._trainer.strategy.root_device)
+
+    def probabilities(
+        self, rows: pd.DataFrame, root: Path, distort: Callable[[Tensor, str], Tensor] | None = None
+    ) -> NDArray[np.float64]:
+        """Softmax probabilities (rows, 2) in the order of CLASSES.
+
+        Args:
+            rows: of the manifest.
+            root: the folder that their paths are relative to.
+            distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
+        """
+        data = self.classifier.settings.data
+        loader = DataLoader(
+            CropDataset(rows, root, data, distort=distort),
+            batch_size=data.batch_size,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        batches = self._trainer.predict(self.classifier, loader)
+        assert batches is not None
+        return torch.cat([batch for batch in batches if isinstance(batch, Tensor)]).numpy()

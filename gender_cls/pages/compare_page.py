@@ -1,0 +1,230 @@
+"""A comparison -> `compare.html`: which model is better, on one page with nothing to fetch and nothing to run."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gender_cls.evaluation.comparison_schema import Comparison, Pair, WrongImage
+from gender_cls.pages.compare_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.pages.page import minutes, page_environment, plural
+from gender_cls.pages.thumbnails import Gallery, Thumbnail
+
+MOST_SENTENCES = 4
+"""Pairs that the verdict at the top speaks of; all of them stand below."""
+
+MOST_AGREEING = 12
+"""Candidates in the agreement matrix: the best by validation."""
+
+MOST_PAIRS = 10
+"""With more pairs than these, those without the best candidate fold away."""
+
+MOST_PATHS = 50
+"""Images named of those that all candidates get wrong and that have no picture."""
+
+WIDE, NARROW = (9.2, 3.9), (3.6, 3.0)  # inches of a chart for a page and for a phone
+
+
+def render_comparison(comparison: Comparison, title: str, created: str, root: Path | None, thumbnails: int) -> str:
+    """The page, as HTML.
+
+    Args:
+        comparison: what was found; the page repeats it and computes nothing.
+        title: of the page, such as the name of the sweep.
+        created: when, in ISO 8601.
+        root: the folder that the images' paths are relative to; None where it is not known.
+        thumbnails: most pictures shown.
+    """
+    environment = page_environment()
+    environment.filters.update(
+        whole_numbers=_whole_numbers,
+        score=_score,
+        signed=_signed,
+        in_percent=_in_percent,
+        p_value=_p_value,
+        digits=_digits,
+        short=_short,
+        bytes=_bytes,
+        time=_time,
+    )
+    rows = comparison["candidates"]
+    compared = [row for row in rows if row["compared"]]
+    charts = [accuracy_against_cost(compared, comparison["ensemble"], size) for size in (WIDE, NARROW)]
+    curves = comparison["roc"][: len(COLOURS)]
+    roc, side = roc_overlay(curves) if curves else (None, 1.0)
+    named_pairs, other_pairs = _pairs(comparison)
+    return environment.get_template("compare.html.jinja").render(
+        comparison=comparison,
+        title=title,
+        created=created,
+        answer=_answer(comparison),
+        compared=compared,
+        pareto=[row for row in compared if row["pareto"]],
+        numbers={row["title"]: number for number, row in enumerate(rows, 1)},
+        models=len(COLOURS),
+        devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
+        seeds=sorted({len(row["seeds"]) for row in compared}),
+        unfinished=[(row["title"], run) for row in rows for run in row["runs"] if run["state"] != "finished"],
+        repeated=[folder for row in rows for folder in row["repeated"]],
+        scores=_score_axis(comparison),
+        differences=_difference_axis(comparison["pairs"]),
+        cost_charts=[comparison_svg(figure) for figure in charts if figure is not None],
+        roc=None if roc is None else comparison_svg(roc),
+        side=side,
+        curves=curves,
+        pairs=named_pairs,
+        other_pairs=other_pairs,
+        agreement=_agreement(comparison),
+        wrong=_wrong(comparison["all_wrong"], root, thumbnails),
+    )
+
+
+def _answer(comparison: Comparison) -> list[str]:
+    """The verdict; of many sentences about pairs, the first few, so that what to be careful with is still read."""
+    told = {pair["verdict"] for pair in comparison["pairs"]}
+    about_pairs = [sentence for sentence in comparison["verdict"] if sentence in told]
+    hidden = about_pairs[MOST_SENTENCES:]
+    sentences = [sentence for sentence in comparison["verdict"] if sentence not in hidden]
+    if hidden:
+        after = sentences.index(about_pairs[MOST_SENTENCES - 1]) + 1
+        sentences.insert(after, f"{plural(len(hidden), 'more pair')} with it can be seen below, pair by pair.")
+    return sentences
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from `low` to `high`, in steps that read well."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in percent of the way; what lies beyond an end is put there."""
+        return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _score_axis(comparison: Comparison) -> Axis:
+    """Holds every test score with its interval and its baseline."""
+    tests = [row["test"] for row in comparison["candidates"]]
+    values = _known(test[key] for test in tests for key in ("low", "mean", "high"))
+    values += [row["baseline"]["balanced_accuracy"] for row in comparison["candidates"] if row["baseline"]]
+    if comparison["ensemble"] is not None:
+        found = comparison["ensemble"]["balanced_accuracy"]
+        values += _known((found["low"], found["value"], found["high"]))
+    low, high = min(values, default=0.5), max(values, default=1.0)
+    low = math.floor(20 * low + 1e-9) / 20
+    return Axis(low, max(math.ceil(20 * high - 1e-9) / 20, low + 0.05))
+
+
+def _difference_axis(pairs: list[Pair]) -> Axis:
+    """With 0 in its middle."""
+    most = max(
+        (abs(value) for pair in pairs for value in _known((pair["low"], pair["difference"], pair["high"]))), default=0
+    )
+    step = 0.01 if most <= 0.1 else 0.05
+    end = step * max(1, math.ceil(most / step - 1e-9))
+    return Axis(-end, end)
+
+
+def _pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:
+    """Those to be shown at once, and those that fold away."""
+    pairs = comparison["pairs"]
+    if len(pairs) <= MOST_PAIRS:
+        return pairs, []
+    best = comparison["candidates"][0]["title"]
+    with_best = [pair for pair in pairs if best in (pair["a"], pair["b"])]
+    return with_best, [pair for pair in pairs if pair not in with_best]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Titles and shares of agreement, (titles, titles); `shades` are percent of colour behind them."""
+
+    titles: list[str]
+    shares: list[list[float]]
+    shades: list[list[int]]
+
+
+def _agreement(comparison: Comparison) -> Matrix | None:
+    found = comparison["agreement"]
+    if found is None:
+        return None
+    titles = found["candidates"][:MOST_AGREEING]
+    shares = [row[:MOST_AGREEING] for row in found["shares"][:MOST_AGREEING]]
+    apart = [share for i, row in enumerate(shares) for j, share in enumerate(row) if i != j]
+    low, span = min(apart), (max(apart) - min(apart)) or 1.0
+    return Matrix(titles, shares, [[round(8 + 37 * max(0.0, share - low) / span) for share in row] for row in shares])
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Images that all candidates get wrong: as pictures, by name where there is none, and how many are left out."""
+
+    pictures: list[Thumbnail]
+    named: list[WrongImage]
+    hidden: int
+
+
+def _wrong(images: list[WrongImage], root: Path | None, thumbnails: int) -> Wrong:
+    pictures: list[Thumbnail] = []
+    if root is not None:
+        gallery = Gallery(root, thumbnails)
+        pictures = gallery.take(pd.DataFrame(images), lambda row: f"p {row['p_label']:.2f}") if images else []
+    shown = [picture for picture in pictures if picture.uri]
+    gone = {picture.path for picture in pictures if not picture.uri}
+    named = [image for image in images if not shown or image["path"] in gone][:MOST_PATHS]
+    return Wrong(shown, named, hidden=len(images) - len(shown) - len(named))
+
+
+def _whole_numbers(sentence: str) -> str:
+    """With spaces that do not break, where a line's end would cut an interval or a p-value in two."""
+    return re.sub(r"\[[-−+.\d]+, [-−+.\d]+\]|p [=<] [.\d]+", lambda found: found[0].replace(" ", "\u00a0"), sentence)
+
+
+def _score(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _p_value(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _short(number: float | None) -> str:
+    """`4.2 M`; three digits."""
+    if number is None:
+        return "–"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{_digits(number / size)}\u202f{letter}"
+    return _digits(number)
+
+
+def _digits(number: float | None) -> str:
+    if number is None:
+        return "–"
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def _bytes(number: float | None) -> str:
+    if number is None:
+        return "–"
+    return f"{_digits(number / 2**30)}\u202fGiB" if number >= 2**30 else f"{number / 2**20:.0f}\u202fMiB"
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else minutes(seconds) if seconds < 7200 else f"{seconds / 3600:.1f} h"

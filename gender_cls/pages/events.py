@@ -1,0 +1,47 @@
+"""The test scores and their figures for TensorBoard, beside the curves of training."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from gender_cls.evaluation.schema import Metrics
+
+HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+"""What TensorBoard's HParams tab compares runs by."""
+
+SUFFIX = ".evaluation"
+
+
+def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Mapping[str, bytes], step: int) -> None:
+    """Write an event file, in the place of that of an earlier evaluation.
+
+    Args:
+        folder: of the run.
+        metrics: as in `metrics.json`.
+        test: the predictions on test.
+        figures: name -> PNG.
+        step: of the checkpoint that was tested.
+    """
+    for earlier in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
+        earlier.unlink()
+    validation, by_image, by_identity = metrics["validation"], metrics["test"], metrics["test"]["by_identity"]
+    headline = (validation["scores"]["balanced_accuracy"], by_image["scores"]["balanced_accuracy"])
+    estimates = dict(zip(HPARAMS_SCORES, (*headline, by_image["scores"]["auroc"]), strict=True))
+    estimates |= {f"test/{name}": estimate for name, estimate in by_image["scores"].items()}
+    if by_identity is not None:
+        estimates |= {f"test_by_identity/{name}": estimate for name, estimate in by_identity["scores"].items()}
+    with SummaryWriter(folder, filename_suffix=SUFFIX) as writer:
+        for tag, estimate in estimates.items():
+            if estimate["value"] is not None:
+                writer.add_scalar(tag, estimate["value"], step)
+        female = (test["label"] == "FEMALE").to_numpy()
+        if np.isfinite(test["p_FEMALE"]).all() and female.any():
+            writer.add_pr_curve("test/precision_recall_FEMALE", female, test["p_FEMALE"].to_numpy(), step)
+        for name, png in figures.items():
+            picture = np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+            writer.add_image(f"test/{name}", picture, step, dataformats="HWC")

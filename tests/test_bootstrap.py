@@ -1,0 +1,161 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from gender_cls.evaluation import bootstrap as bootstrapping
+from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, estimate, estimates, ratio
+
+NONE = {"value": None, "low": None, "high": None}
+
+
+def mean_of(values: NDArray[np.float64]) -> bootstrapping.Statistics:
+    return lambda weights: {"mean": ratio(weights @ values, weights.sum(axis=1))}
+
+
+def test_units_are_people_then_groups_then_images() -> None:
+    table = pd.DataFrame(
+        {"identity": ["bob", "", "ann", "bob", "", "", ""], "group": ["1", "2", "3", "1", "2", "", ""]}
+    )
+    assert bootstrap_units(table).tolist() == [0, 1, 2, 0, 1, 3, 4]
+    assert bootstrap_units(table.drop(columns="group")).tolist() == [0, 1, 2, 0, 3, 4, 5]
+
+
+def test_a_person_and_a_group_of_the_same_name_are_two_units() -> None:
+    table = pd.DataFrame({"identity": ["1", "", "", "2"], "group": ["1", "1", "", ""]})
+    assert bootstrap_units(table).tolist() == [0, 1, 2, 3]
+
+
+def test_units_ignore_the_index_and_may_be_none_at_all() -> None:
+    table = pd.DataFrame({"identity": ["a", "b", "a"]}, index=[7, 7, 2])
+    assert bootstrap_units(table).tolist() == [0, 1, 0]
+    assert bootstrap_units(table[:0]).tolist() == []
+
+
+def test_a_sample_has_as_many_units_as_the_data_and_all_rows_of_a_unit() -> None:
+    units = np.array([0, 1, 0, 2, 3, 3])
+    seen = []
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        seen.append(weights)
+        return {"rows": weights.sum(axis=1)}
+
+    bootstrap(units, statistics, resamples=4000)
+    weights = np.concatenate(seen)
+    assert weights.shape == (4000, 6)
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 4] == weights[:, 5]).all()
+    counts = weights[:, [0, 1, 3, 4]]
+    assert (counts.sum(axis=1) == 4).all()
+    for unit in range(4):  # how often a unit is drawn is binomial
+        drawn = np.bincount(counts[:, unit].astype(int), minlength=5)
+        assert stats.chisquare(drawn, 4000 * stats.binom.pmf(np.arange(5), 4, 1 / 4)).pvalue > 0.001
+
+
+def test_the_same_seed_gives_the_same_draws_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    units, values = rng.integers(0, 7, 31), rng.integers(0, 5, 31).astype(float)
+    _, units = np.unique(units, return_inverse=True)
+    whole = bootstrap(units, mean_of(values), 1000, seed=3)["mean"]
+    assert np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=3)["mean"])
+    assert not np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=4)["mean"])
+    for cells in (1, 31 * 3, 31 * 999):
+        monkeypatch.setattr(bootstrapping, "CELLS", cells)
+        assert np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=3)["mean"])
+
+
+def test_rows_repeated_within_their_unit_change_nothing() -> None:
+    rng = np.random.default_rng(2)
+    values, units = rng.integers(0, 2, 40).astype(float), np.arange(40)
+    once = estimates(units, mean_of(values), 500)
+    assert estimates(np.repeat(units, 10), mean_of(np.repeat(values, 10)), 500) == once
+    as_if_independent = estimates(np.arange(400), mean_of(np.repeat(values, 10)), 500)["mean"]
+    width = once["mean"]["high"] - once["mean"]["low"]
+    assert width > 2.5 * (as_if_independent["high"] - as_if_independent["low"])
+
+
+def test_interval_of_a_mean_is_students_interval() -> None:
+    values = np.random.default_rng(3).normal(size=12)
+    found = estimates(np.arange(12), mean_of(values), 200_000)["mean"]
+    low, high = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    assert found["value"] == pytest.approx(values.mean())
+    assert found["high"] - found["low"] == pytest.approx(high - low, rel=0.03)
+    assert found["low"] == pytest.approx(low, abs=0.1 * (high - low))
+
+
+def test_interval_of_many_units_is_the_plain_percentile_interval_of_scipy() -> None:
+    values = np.random.default_rng(4).exponential(size=2000)
+    found = estimates(np.arange(2000), mean_of(values), 10_000)["mean"]
+    reference = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=0).confidence_interval
+    width = reference.high - reference.low
+    assert found["low"] == pytest.approx(reference.low, abs=0.04 * width)
+    assert found["high"] == pytest.approx(reference.high, abs=0.04 * width)
+
+
+def test_interval_of_people_of_one_value_each_is_the_interval_of_the_people() -> None:
+    people = np.random.default_rng(5).normal(size=60)
+    units = np.repeat(np.arange(60), 8)
+    found = estimates(units, mean_of(people[units]), 50_000)["mean"]
+    low, high = stats.t.interval(0.95, 59, people.mean(), stats.sem(people))
+    assert found["high"] - found["low"] == pytest.approx(high - low, rel=0.03)
+
+
+def test_undefined_value_has_the_remark_it_was_given() -> None:
+    draws = np.linspace(0, 1, 101)
+    assert estimate(np.nan, draws, 9, "There is nobody.") == {**NONE, "remark": "There is nobody."}
+    assert estimate(np.nan, draws, 9) == {**NONE, "remark": "It is not defined for these images."}
+    assert estimate(0.5, draws, 9, "There is nobody.")["remark"] is None
+
+
+def test_one_unit_has_a_value_and_no_interval() -> None:
+    found = estimates(np.zeros(3, dtype=int), mean_of(np.array([1.0, 2, 3])), 10)["mean"]
+    remark = "No interval: there is only one person or image to draw from."
+    assert found == {"value": 2.0, "low": None, "high": None, "remark": remark}
+
+
+def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:
+    draws = np.linspace(0, 1, 1000)
+    draws[::20] = np.nan
+    found = estimate(0.5, draws, 1000)
+    assert found["remark"] is None
+    assert found["low"] == pytest.approx(0.025, abs=0.002)
+    draws[1] = np.nan
+    remark = "No interval: it is undefined in 51 of 1,000 resamples."
+    assert estimate(0.5, draws, 1000) == {"value": 0.5, "low": None, "high": None, "remark": remark}
+    assert estimate(0.5, np.array([]), 1000)["remark"] == "No interval: it is undefined in 0 of 0 resamples."
+
+
+def test_draws_that_do_not_vary_are_remarked_on() -> None:
+    found = estimate(1.0, np.ones(100), 9)
+    remark = "All resamples give the same value: the interval has no width."
+    assert found == {"value": 1.0, "low": 1.0, "high": 1.0, "remark": remark}
+
+
+def test_no_rows_are_undefined() -> None:
+    units = np.array([], dtype=np.intp)
+    assert np.isnan(bootstrap(units, mean_of(np.array([])), 5)["mean"]).all()
+    assert estimates(units, mean_of(np.array([])), 5)["mean"] == {
+        **NONE,
+        "remark": "It is not defined for these images.",
+    }
+    assert bootstrap(units, mean_of(np.array([])), 0) == {}
+
+
+def of_value_and_draws(value: float, draws: NDArray[np.float64]) -> bootstrapping.Statistics:
+    """Two errors that are known beforehand: one sample is the data, many are resamples."""
+    return lambda weights: dict.fromkeys(("ece", "fog 3 ece"), np.array([value]) if len(weights) == 1 else draws)
+
+
+def test_interval_of_the_calibration_error_allows_for_its_bias() -> None:
+    draws, units = np.random.default_rng(6).normal(0.15, 0.01, 1000), np.arange(100)  # noise adds 0.03 to the 0.12
+    found = estimates(units, of_value_and_draws(0.12, draws), 1000)["ece"]
+    assert found["high"] == estimate(0.12, draws, 100)["high"] == pytest.approx(0.15 + 2 * 0.01, abs=0.003)
+    assert estimates(units, of_value_and_draws(0.12, draws), 1000)["fog 3 ece"] == found
+    assert (found["value"], found["low"]) == pytest.approx((0.12, 0.12 - (found["high"] - 0.12)))
+    assert estimates(units, of_value_and_draws(0.01, draws), 1000)["ece"]["low"] == 0
+    assert estimates(units, of_value_and_draws(np.nan, draws), 1000, remarks={"ece": "Why."})["ece"]["remark"] == "Why."
+
+
+def test_ratio_is_undefined_where_nothing_counts() -> None:
+    assert np.array_equal(ratio(np.array([1.0, 0, 3]), np.array([2.0, 0, 0])), [0.5, np.nan, np.nan], equal_nan=True)

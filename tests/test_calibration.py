@@ -1,0 +1,254 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from gender_cls.evaluation.bootstrap import bootstrap_units
+from gender_cls.evaluation.calibration import calibrate, calibrated, fit_temperature, log_odds, logit, reliability
+from gender_cls.evaluation.metrics import score_rows
+
+
+def drawn(rows: int, overconfidence: float = 2.5, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Labels, and logits that are that many times too large."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0.3, 1.5, rows)
+    return rng.random(rows) < expit(logits), overconfidence * logits
+
+
+def table_of(female: NDArray[np.bool_], logits: NDArray[np.float64], images_each: int = 1) -> pd.DataFrame:
+    """Predictions; `images_each` neighbouring rows are one person."""
+    return pd.DataFrame(
+        {
+            "path": [f"{row}.png" for row in range(len(female))],
+            "label": np.where(female, "FEMALE", "MALE"),
+            "identity": [f"person{row // images_each}" for row in range(len(female))],
+            "p_FEMALE": expit(logits),
+            "p_MALE": expit(-logits),
+        }
+    )
+
+
+def test_temperature_is_the_best_of_a_fine_grid() -> None:
+    for seed, overconfidence in enumerate((0.3, 1.0, 2.5, 8.0)):
+        female, logits = drawn(400, overconfidence, seed)
+        temperature, remark = fit_temperature(female, logits)
+        grid = np.exp(np.linspace(np.log(0.05), np.log(20), 5_001))
+        towards = np.where(female, logits, -logits)
+        losses = [np.logaddexp(0, -towards / candidate).mean() for candidate in grid]
+        assert remark is None
+        assert temperature == pytest.approx(grid[np.argmin(losses)], rel=2e-3)
+        assert np.logaddexp(0, -towards / temperature).mean() <= min(losses)
+
+
+def test_temperature_agrees_with_torch_lbfgs_and_with_logistic_regression_without_intercept() -> None:
+    female, logits = drawn(500)
+    temperature, _ = fit_temperature(female, logits)
+    assert temperature == pytest.approx(2.5, rel=0.2)
+
+    regression = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(logits[:, None], female)
+    assert temperature == pytest.approx(1 / regression.coef_[0, 0], rel=1e-5)
+
+    log_temperature = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            torch.from_numpy(logits) / log_temperature.exp(), torch.from_numpy(female).double()
+        )
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert temperature == pytest.approx(log_temperature.exp().item(), rel=1e-5)
+
+
+def test_logits_three_times_as_large_have_three_times_the_temperature() -> None:
+    female, logits = drawn(300)
+    temperature, _ = fit_temperature(female, logits)
+    assert fit_temperature(female, 3 * logits)[0] == pytest.approx(3 * temperature, rel=1e-9)
+
+
+def test_the_temperature_of_two_thirds_right_at_one_logit_is_worked_out_by_hand() -> None:
+    # sigmoid(2 / T) = 2/3, so 2 / T = log 2
+    temperature, remark = fit_temperature(np.array([True, True, False]), np.array([2.0, 2.0, 2.0]))
+    assert (temperature, remark) == (pytest.approx(2 / math.log(2), rel=1e-9), None)
+
+
+@pytest.mark.parametrize(
+    ("female", "logits", "temperature", "remark"),
+    [
+        ([], [], 1, "The temperature stays 1. On validation: There are no images."),
+        ([1, 0], [np.nan, 1], 1, "The temperature stays 1. On validation: 1 of 2 probabilities are not finite."),
+        ([1, 0], [1, -np.inf], 1, "The temperature stays 1. On validation: 1 of 2 probabilities are not finite."),
+        ([1, 1], [1, -1], 1, "The temperature stays 1: on validation there is no MALE image."),
+        ([0, 0], [1, -1], 1, "The temperature stays 1: on validation there is no FEMALE image."),
+        ([1, 0], [0, 0], 1, "The temperature stays 1: all probabilities on validation are 0.5."),
+        (
+            [1, 1, 0],
+            [9, 1, -4],
+            1,
+            "The temperature stays 1: without a mistake on validation, no confidence is too high for it.",
+        ),
+        (
+            [1, 0, 1, 0],
+            [3, 3, -3, -3],
+            20,
+            "The temperature is held at 20: the probabilities on validation say little or nothing about the label.",
+        ),
+        (
+            [1, 0],
+            [-700, 700],
+            20,
+            "The temperature is held at 20: the probabilities on validation say little or nothing about the label.",
+        ),
+        (
+            [1, 0, 1, 1],
+            [0.01, -0.01, 0.01, -0.0001],
+            0.05,
+            "The temperature is held at 0.05: the probabilities on validation are all close to 0.5 and nearly always "
+            "on the right side.",
+        ),
+    ],
+)
+def test_what_cannot_be_fitted_is_said(female: list[int], logits: list[float], temperature: float, remark: str) -> None:
+    assert fit_temperature(np.array(female, dtype=bool), np.array(logits, dtype=float)) == (temperature, remark)
+
+
+def test_logits_come_back_exactly_near_0_and_near_1_and_at_them() -> None:
+    logits = np.array([-700.0, -100, -40, -1, 0, 1e-9, 1, 40, 100, 700])
+    table = table_of(np.ones(10, dtype=bool), logits)
+    assert table["p_FEMALE"].iloc[-1] == 1  # one column alone would not do
+    np.testing.assert_allclose(logit(table), logits, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(calibrated(table, 10), expit(logits / 10), rtol=1e-12)
+    assert log_odds([1.0, 0.0], [0.0, 1.0]) == pytest.approx([708.396, -708.396], abs=1e-3)
+
+
+def test_a_probability_that_is_not_finite_has_no_logit() -> None:
+    table = pd.DataFrame({"p_FEMALE": [np.nan, np.inf, 0.5, np.inf, 0.5], "p_MALE": [0.5, 0.5, -np.inf, np.inf, 0.5]})
+    assert np.isnan(logit(table)).tolist() == [True, True, True, True, False]
+    assert np.isnan(calibrated(table, 2)).tolist() == [True, True, True, True, False]
+
+
+def test_calibrating_never_changes_the_order_or_the_more_probable_label() -> None:
+    female, logits = drawn(1000, overconfidence=1)
+    table = table_of(female, logits)
+    for temperature in (0.3, 1, 7):
+        after = calibrated(table, temperature)
+        assert (np.argsort(after) == np.argsort(logits)).all()
+        assert ((after >= 0.5) == (logits >= 0)).all()
+    np.testing.assert_allclose(calibrated(table, 1), table["p_FEMALE"], rtol=1e-14)
+
+
+def test_reliability_by_hand() -> None:
+    female = np.array([False, True, True, False, True, True])
+    p_female = np.array([0.0, 1 / 15, 0.1, 0.5, 0.97, 1.0])
+    found = reliability(female, p_female, np.arange(6), 200)
+    filled = {index: one for index, one in enumerate(found["bins"]) if one["images"]}
+    assert [(one["low"], one["high"]) for one in found["bins"]] == [
+        (pytest.approx(i / 15), pytest.approx((i + 1) / 15)) for i in range(15)
+    ]
+    counts = {index: (one["images"], one["probability"], one["share"]["value"]) for index, one in filled.items()}
+    assert counts == {
+        0: (1, 0, 0),
+        1: (2, pytest.approx((1 / 15 + 0.1) / 2), 1),  # the lower edge belongs to the bin
+        7: (1, 0.5, 0),
+        14: (2, pytest.approx(0.985), 1),  # and 1 to the last
+    }
+    assert found["ece"]["value"] == pytest.approx((0 + (2 - 1 / 15 - 0.1) + 0.5 + 0.03) / 6)
+    assert found["brier"]["value"] == pytest.approx(((14 / 15) ** 2 + 0.9**2 + 0.5**2 + 0.03**2) / 6)
+    assert found["log_loss"]["value"] == pytest.approx(-np.log([1 / 15, 0.1, 0.5, 0.97]).sum() / 6)
+    few = {"value": 1, "low": None, "high": None, "remark": "No interval: fewer than 10 units in this bin."}
+    assert filled[1]["share"] == few
+    nothing = {"value": None, "low": None, "high": None, "remark": "There are no images in this bin."}
+    assert (found["bins"][2]["probability"], found["bins"][2]["share"]) == (None, nothing)
+
+
+def test_reliability_agrees_with_scikit_learn() -> None:
+    female, logits = drawn(700)
+    found = reliability(female, expit(logits), np.arange(700), 300)
+    shares, probabilities = calibration_curve(female, expit(logits), n_bins=15)
+    filled = [one for one in found["bins"] if one["images"]]
+    np.testing.assert_allclose([one["share"]["value"] for one in filled], shares, rtol=1e-12)
+    np.testing.assert_allclose([one["probability"] for one in filled], probabilities, rtol=1e-12)
+    assert found["log_loss"]["value"] == pytest.approx(log_loss(female, expit(logits)), rel=1e-12)
+    assert sum(one["images"] for one in found["bins"]) == 700
+
+
+def test_before_calibration_stand_the_scores_of_the_split_with_the_same_intervals() -> None:
+    table = table_of(*drawn(300), images_each=3)
+    table.loc[0, ["p_FEMALE", "p_MALE"]] = (1.0, 0.0)
+    table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
+    scores = score_rows(table, 200, seed=5)["scores"]
+    before = calibrate(table, table, 200, seed=5)["before"]
+    for name, found in (("brier", before["brier"]), ("log_loss", before["log_loss"]), ("ece", before["ece"])):
+        assert [found[key] for key in ("value", "low", "high")] == pytest.approx(
+            [scores[name][key] for key in ("value", "low", "high")], rel=1e-10
+        )
+
+
+def test_the_interval_of_a_share_follows_people_not_images() -> None:
+    labels = np.arange(40) % 2 == 0  # 40 people, half of them FEMALE, all in one bin
+    one_each = reliability(labels, np.full(40, 0.5), np.arange(40), 2000)["bins"][7]["share"]
+    ten_each = reliability(np.repeat(labels, 10), np.full(400, 0.5), np.repeat(np.arange(40), 10), 2000)["bins"][7][
+        "share"
+    ]
+    assert ten_each == one_each
+    assert one_each["low"] == pytest.approx(0.5 - 2.05 * math.sqrt(0.25 / 40), abs=0.03)  # as of a binomial
+
+
+def test_many_images_of_few_people_are_too_few_for_the_interval_of_a_bin() -> None:
+    share = reliability(np.arange(90) % 3 == 0, np.full(90, 0.5), np.repeat(np.arange(9), 10), 50)["bins"][7]["share"]
+    assert share["value"] == pytest.approx(1 / 3)
+    assert (share["low"], share["remark"]) == (None, "No interval: fewer than 10 units in this bin.")
+
+
+def test_calibrating_on_validation_mends_an_overconfident_network_on_test() -> None:
+    validation, test = table_of(*drawn(800, seed=1), images_each=2), table_of(*drawn(800, seed=2), images_each=2)
+    found = calibrate(validation, test, 500)
+    before, after = found["before"], found["after"]
+    assert found["temperature"] == fit_temperature((validation["label"] == "FEMALE").to_numpy(), logit(validation))[0]
+    assert found["temperature"] == pytest.approx(2.5, rel=0.2)
+    assert found["remark"] is None
+    for name in ("brier", "log_loss", "ece"):
+        assert after[name]["value"] < before[name]["value"]
+    assert after["ece"]["high"] < before["ece"]["low"]
+    female, units = (test["label"] == "FEMALE").to_numpy(), bootstrap_units(test)
+    assert before == reliability(female, test["p_FEMALE"].to_numpy(), units, 500)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_degenerate_splits_have_numbers_or_remarks() -> None:
+    female, logits = drawn(40)
+    good = table_of(female, logits)
+    broken = good.assign(p_FEMALE=good["p_FEMALE"].where(good.index != 3))
+    one_person = good.assign(identity="ann")
+    constant = good.assign(p_FEMALE=0.5, p_MALE=0.5)
+    one_class = good.assign(label="MALE")
+    for validation, test in [
+        (good.iloc[:0], good.iloc[:0]),
+        (good, broken),
+        (broken, good),
+        (one_person, one_person),
+        (constant, constant),
+        (one_class, one_class),
+    ]:
+        found = calibrate(validation, test, 50)
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert len(found["after"]["bins"]) == 15
+    empty = calibrate(good, good.iloc[:0], 50)["after"]
+    assert empty["ece"] == {"value": None, "low": None, "high": None, "remark": "There are no images."}
+    unusable = calibrate(good, broken, 50)["after"]
+    assert unusable["brier"]["remark"] == "1 of 40 probabilities are not finite."
+    assert {one["share"]["value"] for one in unusable["bins"]} == {None}
+    assert sum(one["images"] for one in unusable["bins"]) == 39
+    assert calibrate(good, one_person, 50)["after"]["ece"]["low"] is None
+    assert calibrate(constant, constant, 50)["after"]["bins"][7]["probability"] == 0.5

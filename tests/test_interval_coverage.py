@@ -1,0 +1,100 @@
+"""How often a 95 % interval holds the truth: counted over simulated datasets whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.evaluation.bootstrap import bootstrap, estimate, estimates
+from gender_cls.evaluation.metrics import by_identity, calibration_error, decision_scores, probability_scores
+
+DATASETS = 300
+RESAMPLES = 1000
+PEOPLE = 200
+PROMISED = ("balanced_accuracy", "accuracy", "auroc", "brier")
+
+
+def simulate(seed: int, people: int, clustered: bool) -> pd.DataFrame:
+    """Predictions of people with one image each, or with 1 to 30 (few have many) that resemble each other."""
+    rng = np.random.default_rng([seed, people])
+    images = (1 + 30 * rng.random(people) ** 3).astype(int) if clustered else np.ones(people, dtype=int)
+    female = rng.random(people) < 0.42
+    person = np.where(female, 1.0, -1.0) + 1.2 * rng.normal(size=people)
+    unit = np.repeat(np.arange(people), images)
+    p_female = 1 / (1 + np.exp(-1.5 * (person[unit] + 0.8 * rng.normal(size=len(unit)))))
+    label = np.where(female[unit], "FEMALE", "MALE")
+    return pd.DataFrame({"identity": unit, "label": label, "p_FEMALE": p_female, "p_MALE": 1 - p_female})
+
+
+def statistics(table: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
+    female, p_female = (table["label"] == "FEMALE").to_numpy(), table["p_FEMALE"].to_numpy()
+    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female, weights)
+
+
+def truth(clustered: bool, by_person: bool) -> dict[str, float]:
+    """Of so many people that its noise is a fortieth of that of 200."""
+    table = simulate(0, 300_000, clustered)
+    table = by_identity(table) if by_person else table
+    return {name: value[0] for name, value in statistics(table, np.ones((1, len(table)))).items()}
+
+
+@pytest.mark.parametrize(
+    ("clustered", "by_person"),
+    [(False, False), (True, False), (True, True)],
+    ids=["independent images", "images of people", "people"],
+)
+def test_95_percent_intervals_cover_92_to_98_percent(clustered: bool, by_person: bool) -> None:
+    true, covered = truth(clustered, by_person), dict.fromkeys(PROMISED, 0)
+    for seed in range(DATASETS):
+        table = simulate(seed, PEOPLE, clustered)
+        table = by_identity(table) if by_person else table
+        units = table["identity"].to_numpy()
+        found = estimates(units, lambda weights, table=table: statistics(table, weights), RESAMPLES, seed)
+        for name in PROMISED:
+            covered[name] += found[name]["low"] <= true[name] <= found[name]["high"]
+    for name, times in covered.items():
+        assert 0.92 <= times / DATASETS <= 0.98, f"{name}: {times / DATASETS:.1%}"
+
+
+def test_taking_images_for_independent_covers_far_too_little() -> None:
+    true, covered = truth(clustered=True, by_person=False)["accuracy"], 0
+    for seed in range(DATASETS):
+        table = simulate(seed, 50, clustered=True)
+        right = ((table["p_FEMALE"] >= 0.5) == (table["label"] == "FEMALE")).to_numpy().astype(float)
+        found = estimates(
+            np.arange(len(table)), lambda weights, right=right: {"accuracy": weights @ right / len(right)}, 300
+        )
+        covered += found["accuracy"]["low"] <= true <= found["accuracy"]["high"]
+    assert covered / DATASETS < 0.75
+
+
+def test_few_units_need_wider_intervals_than_the_plain_percentiles() -> None:
+    plain = expanded = 0
+    for seed in range(4 * DATASETS):
+        values = np.random.default_rng(seed).normal(size=8)
+        means = bootstrap(np.arange(8), lambda weights, values=values: {"mean": weights @ values / 8}, RESAMPLES)
+        draws = means["mean"]
+        low, high = np.quantile(draws, [0.025, 0.975])
+        plain += low <= 0 <= high
+        found = estimate(values.mean(), draws, 8)
+        expanded += found["low"] <= 0 <= found["high"]
+    assert plain / (4 * DATASETS) < 0.9
+    assert 0.92 <= expanded / (4 * DATASETS) <= 0.98
+
+
+@pytest.mark.parametrize("clustered", [False, True], ids=["independent images", "images of people"])
+def test_interval_of_the_calibration_error_covers_in_spite_of_its_bias(clustered: bool) -> None:
+    true, percentiles, covered = truth(clustered, by_person=False)["ece"], 0, 0
+    for seed in range(DATASETS):
+        table = simulate(seed, PEOPLE, clustered)
+        female, p_female = (table["label"] == "FEMALE").to_numpy(), table["p_FEMALE"].to_numpy()
+
+        def ece(weights: np.ndarray, female: np.ndarray = female, p: np.ndarray = p_female) -> dict[str, np.ndarray]:
+            return {"ece": calibration_error(female, p, weights)}
+
+        units = table["identity"].to_numpy()
+        found = estimates(units, ece, 400, seed)["ece"]
+        low, high = np.quantile(bootstrap(units, ece, 400, seed)["ece"], [0.025, 0.975])
+        percentiles += low <= true <= high
+        covered += found["low"] <= true <= found["high"]
+    assert 0.92 <= covered / DATASETS <= 0.98
+    assert clustered or percentiles / DATASETS < 0.4

@@ -1,0 +1,186 @@
+import json
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp
+
+from gender_cls.evaluation import shift
+from gender_cls.evaluation.multiple_testing import holm
+from gender_cls.evaluation.schema import Shift, ShiftedColumn
+from gender_cls.evaluation.shift import split_shift
+
+
+def split_of(rng: np.random.Generator, people: int, mean: float = 0.0, images: int = 10) -> pd.DataFrame:
+    """As many images of each person, alike: the person makes most of what is measured."""
+    who = np.repeat(np.arange(people), images)
+    female = (rng.random(people) < 0.5)[who]
+    height = rng.normal(mean, 1, people)[who] + rng.normal(0, 0.3, len(who))
+    probability = 1 / (1 + np.exp(-rng.normal(0, 2, people)[who] - rng.normal(0, 0.3, len(who))))
+    return pd.DataFrame(
+        {
+            "path": [f"{number}.jpg" for number in range(len(who))],
+            "label": np.where(female, "FEMALE", "MALE"),
+            "identity": [f"person {number}" for number in who],
+            "camera": rng.choice(["c1", "c2", "c3"], people)[who],
+            "split": "",
+            "native_height": (100 + 20 * height).round().astype(int),
+            "p_FEMALE": probability,
+        }
+    )
+
+
+def compared(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
+    result = split_shift(validation, test, seed)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    return result
+
+
+def column(result: Shift, name: str) -> ShiftedColumn:
+    (found,) = [one for one in result["columns"] if one["column"] == name]
+    return found
+
+
+def test_distances_of_numbers_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    validation, test = split_of(rng, 20), split_of(rng, 30, mean=0.2, images=7)
+    result = compared(validation, test)
+    for name, source in (("native_height", "native_height"), ("probability", "p_FEMALE")):
+        assert column(result, name)["statistic"] == "ks"
+        assert column(result, name)["value"] == pytest.approx(ks_2samp(validation[source], test[source]).statistic)
+
+
+def test_distances_of_names_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    validation, test = split_of(rng, 10, images=1), split_of(rng, 20, images=1)
+    validation["camera"] = ["c1"] * 5 + ["c2"] * 3 + [""] * 2  # 0.5, 0.3, 0, 0.2
+    test["camera"] = ["c1"] * 4 + ["c2"] * 12 + ["c3"] * 4  # 0.2, 0.6, 0.2, 0
+    validation["label"] = ["MALE"] * 4 + ["FEMALE"] * 6
+    test["label"] = "MALE"
+    result = compared(validation, test)
+    assert column(result, "camera")["statistic"] == "tv"
+    assert column(result, "camera")["value"] == pytest.approx((0.3 + 0.3 + 0.2 + 0.2) / 2)
+    assert column(result, "label")["value"] == pytest.approx(0.6)
+
+
+def test_p_values_are_the_share_of_all_exchanges_of_people() -> None:
+    # Eight people with unequally many images, three of them in validation: 56 exchanges can be counted out.
+    rng = np.random.default_rng(5)
+    everybody = split_of(rng, 8, images=12)
+    kept = np.concatenate([np.flatnonzero(everybody["identity"] == f"person {n}")[: n + 2] for n in range(8)])
+    everybody = everybody.iloc[kept]
+    people = [f"person {number}" for number in range(8)]
+
+    def distances(first: tuple[str, ...]) -> tuple[float, float]:
+        inside = everybody["identity"].isin(first)
+        shares = [everybody.loc[rows, "label"].eq("MALE").mean() for rows in (inside, ~inside)]
+        return (
+            ks_2samp(everybody["p_FEMALE"][inside], everybody["p_FEMALE"][~inside]).statistic,
+            abs(shares[0] - shares[1]),
+        )
+
+    chosen = ("person 1", "person 4", "person 6")
+    exchanges = np.array([distances(first) for first in combinations(people, 3)])
+    assert len(exchanges) == 56
+    inside = everybody["identity"].isin(chosen)
+    result = compared(everybody[inside], everybody[~inside])
+    for name, observed, exchanged in zip(("probability", "label"), distances(chosen), exchanges.T, strict=True):
+        assert column(result, name)["value"] == pytest.approx(observed)
+        expected = (exchanged > observed - 1e-9).mean()
+        assert 0.05 < expected < 0.95
+        assert column(result, name)["p_value"] == pytest.approx(expected, abs=0.035)
+
+
+def test_without_shift_five_percent_of_the_p_values_are_below_five_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shift, "PERMUTATIONS", 400)
+    rng = np.random.default_rng(0)
+    p_values, of_images, shifted = [], [], []
+    for dataset in range(200):
+        validation, test = split_of(rng, 30), split_of(rng, 30)
+        result = split_shift(validation, test, dataset)
+        p_values.append([column(result, name)["p_value"] for name in ("native_height", "probability")])
+        shifted.append(result["shifted"] != [])
+        of_images.append(ks_2samp(validation["native_height"], test["native_height"], method="asymp").pvalue)
+    for share in (np.array(p_values) < 0.05).mean(axis=0):
+        assert 0.02 <= share <= 0.09
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(shifted) <= 0.09  # any of the four columns
+    assert np.mean(np.array(of_images) < 0.05) > 0.5  # what comes of taking images for independent
+
+
+def test_a_real_shift_is_found_and_named() -> None:
+    rng = np.random.default_rng(0)
+    result = compared(split_of(rng, 60), split_of(rng, 60, mean=1.2))
+    assert result["shifted"] == ["native_height"]
+    assert result["remark"] is None
+    first = result["columns"][0]
+    assert first["column"] == "native_height"
+    assert first["p_value"] == pytest.approx(1 / 2001)
+    assert first["p_holm"] == pytest.approx(4 / 2001)
+    p_values = [one["p_value"] for one in result["columns"]]
+    assert p_values == sorted(p_values)
+    assert [one["p_holm"] for one in result["columns"]] == pytest.approx(holm(p_values).tolist())
+
+
+def test_cameras_of_one_split_only_are_a_shift() -> None:
+    rng = np.random.default_rng(0)
+    result = compared(split_of(rng, 20).assign(camera="c1"), split_of(rng, 20).assign(camera="c2"))
+    assert column(result, "camera")["value"] == 1
+    assert result["shifted"] == ["camera"]
+
+
+def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None:
+    split = split_of(np.random.default_rng(0), 20)
+    result = compared(split, split.copy())
+    assert {one["column"] for one in result["columns"]} == {"label", "camera", "native_height", "probability"}
+    for one in result["columns"]:
+        assert (one["value"], one["p_value"], one["p_holm"]) == (0, 1, 1)
+
+
+def test_the_seed_decides() -> None:
+    rng = np.random.default_rng(0)
+    validation, test = split_of(rng, 20), split_of(rng, 20)
+    assert split_shift(validation, test, 1) == split_shift(validation, test, 1)
+    assert split_shift(validation, test, 1) != split_shift(validation, test, 2)
+
+
+@pytest.mark.parametrize(
+    ("people", "remark"),
+    [
+        ((0, 5), "Nothing could be compared: validation has no images."),
+        ((5, 0), "Nothing could be compared: test has no images."),
+        ((0, 0), "Nothing could be compared: validation has no images."),
+        ((1, 5), "Nothing could be compared: validation has one person only."),
+        ((1, 1), "Nothing could be compared: validation has one person only."),
+    ],
+)
+def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, int], remark: str) -> None:
+    rng = np.random.default_rng(0)
+    result = compared(*(split_of(rng, count) for count in people))
+    assert result == {"columns": [], "shifted": [], "remark": remark}
+
+
+def test_two_people_in_each_split_can_prove_nothing() -> None:
+    rng = np.random.default_rng(0)
+    result = compared(split_of(rng, 2), split_of(rng, 2, mean=50))
+    assert column(result, "native_height")["value"] == 1
+    assert column(result, "native_height")["p_value"] == pytest.approx(2 / 6, abs=0.04)
+    assert result["shifted"] == []
+
+
+def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:
+    rng = np.random.default_rng(0)
+    validation, test = split_of(rng, 20), split_of(rng, 20)
+    test.loc[3, "p_FEMALE"] = np.nan
+    validation["brightness"], test["brightness"] = rng.random(200) * 255, 1.0
+    validation.loc[0, "brightness"] = np.inf
+    result = compared(validation, test)
+    assert {one["column"] for one in result["columns"]} == {"label", "camera", "native_height"}
+    assert result["remark"] == "Not compared, because some values are not finite: brightness, probability."
+
+
+def test_constant_answers_are_no_shift() -> None:
+    rng = np.random.default_rng(0)
+    result = compared(split_of(rng, 20).assign(p_FEMALE=0.5), split_of(rng, 20).assign(p_FEMALE=0.5))
+    assert (column(result, "probability")["value"], column(result, "probability")["p_value"]) == (0, 1)
