@@ -37,3 +37,4 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed ## how time and memory grow with the number of images
 	$(BIN)/python tests/benchmarks/bench_tables.py
+	$(BIN)/python tests/benchmarks/bench_bootstrap.py

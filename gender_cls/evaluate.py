@@ -18,7 +18,11 @@ def evaluate(composed: DictConfig) -> None:
     config = parse_config(composed, EvaluateConfig)
     from gender_cls.evaluation.candidates import find_runs
 
-    for run in find_runs([Path(str(config.run))]):
+    runs = find_runs([Path(str(config.run))])
+    for run in runs:
+        if len(runs) > 1 and not run.status.get("fitted"):
+            print(f"\n{run.folder.name} has not been trained to its end and is passed over.")
+            continue
         with held(run.folder):
             _evaluate(run, config)
         print(run.summary())

@@ -31,6 +31,8 @@ from gender_cls.pages.svg import figure_png
 from gender_cls.parsing import recorded_config, to_plain
 from gender_cls.run import Run, write_atomically
 
+DECIMALS = 4  # of the logits in variants.csv
+
 
 def evaluate_run(
     run: Run,
@@ -94,13 +96,13 @@ def _variant_logits(
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
     if run.variants.exists():
-        logits = pd.read_csv(run.variants, float_precision="round_trip")
+        logits = pd.read_csv(run.variants).round(DECIMALS)
         if logits["path"].tolist() != test["path"].tolist():
             raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):
         answers = pd.DataFrame(predictor.probabilities(test, root, _distortion(name)), columns=["p_FEMALE", "p_MALE"])
-        logits[name] = logit(answers).round(4)
+        logits[name] = logit(answers).round(DECIMALS)
         write_atomically(run.variants, logits.to_csv(index=False))
     return logits
 

@@ -1,7 +1,17 @@
+from pathlib import Path
+
 import pytest
 from hydra import compose, initialize_config_dir
 
-from gender_cls.config import CONFIG_FOLDER, AuditConfig, Config, DemoConfig
+from gender_cls.config import (
+    CONFIG_FOLDER,
+    AuditConfig,
+    CompareConfig,
+    Config,
+    DemoConfig,
+    EvaluateConfig,
+    EvaluationConfig,
+)
 from gender_cls.errors import GenderClsError
 from gender_cls.parsing import parse_config, to_plain
 
@@ -56,6 +66,53 @@ def test_the_audit_yaml_composes_with_every_dataset(choice: str) -> None:
         config = parse_config(compose("audit", ["data.root=x", choice]), AuditConfig)
     assert config == AuditConfig(data=config.data, model=config.model)  # the YAML shows the schema's own defaults
     assert config.model.name == "mobilenetv2_100"
+
+
+def test_the_other_yamls_show_the_defaults_of_their_schemas() -> None:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        evaluate = parse_config(compose("evaluate", ["run=."]), EvaluateConfig)
+        compare = parse_config(compose("compare", ["runs=."]), CompareConfig)
+        train = parse_config(compose("train", ["data.root=x"]), Config)
+    assert evaluate == EvaluateConfig(run=".")
+    assert compare == CompareConfig(runs=".")
+    assert train.evaluation == EvaluationConfig()
+    assert compare.folders == [Path()]
+    assert parse_config({"runs": [".", ".."]}, CompareConfig).folders == [Path(), Path("..")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("run", None, "No run is named: give run=FOLDER, a run's folder or a sweep's."),
+        ("data_root", "/no/folder", "data_root names no folder: /no/folder"),
+        ("accelerator", "abacus", "accelerator must be one of auto, cpu, gpu, cuda, mps, not abacus."),
+        ("precision", "fp8", "precision must be one of 32-true, bf16-mixed, 16-mixed, bf16-true, 64-true, not fp8."),
+        ("num_workers", -1, "num_workers must be at least 0, not -1."),
+        ("target_error", 0, "target_error must lie between 0 and 1, not 0.0."),
+        ("resamples", 99, "resamples must lie between 100 and 1,000,000, not 99."),
+    ],
+)
+def test_wrong_values_of_an_evaluation_are_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        parse_config({"run": ".", key: value}, EvaluateConfig)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("runs", [], "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER]."),
+        ("runs", [".", "/no/folder"], "runs names no folder: /no/folder"),
+        ("data_root", "/no/folder", "data_root names no folder: /no/folder"),
+        ("resamples", 99, "resamples must lie between 100 and 1,000,000, not 99."),
+        ("thumbnails", -1, "thumbnails must lie between 0 and 500, not -1."),
+        ("name", "a/b", "name becomes a folder: letters, digits and _ . + - only, not 'a/b'."),
+    ],
+)
+def test_wrong_values_of_a_comparison_are_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        parse_config({"runs": ".", key: value}, CompareConfig)
+    assert str(caught.value) == message
 
 
 def test_data_keys_that_exclude_each_other() -> None:
@@ -160,6 +217,13 @@ def test_plain_values_make_the_same_configuration_again() -> None:
         ("trainer.accelerator", "abacus", "trainer.accelerator must be one of auto, cpu"),
         ("explain.images", 0, "explain.images must lie between 1 and 64, not 0."),
         ("explain.every_n_epochs", 0, "explain.every_n_epochs must be at least 1, not 0."),
+        (
+            "evaluation.operating_point",
+            "best",
+            "evaluation.operating_point: Invalid value 'best', expected one of [balanced_accuracy, equal_recall].",
+        ),
+        ("evaluation.target_error", 1, "target_error must lie between 0 and 1, not 1.0."),
+        ("data.split_seed", -1, "data.split_seed must lie between 0 and 2**32 - 1, not -1."),
         ("seed", -1, "seed must lie between 0 and 2**32 - 1, not -1."),
         ("seed", 1.5, "seed: Value '1.5' of type 'float' could not be converted to Integer."),
         ("name", "../up", "name becomes a folder: letters, digits and _ . + - only, not '../up'."),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PATTERN, draw_folders
+from test_evaluate import COMPARING, EVALUATING
 
 from gender_cls.config import CONFIG_FOLDER
 
@@ -24,6 +25,7 @@ QUICKLY = [
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
     "explain.images=2",
     "trainer.progress_bar=false",
+    "evaluation.resamples=200", "evaluation.shortcuts=false",
 ]  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProce
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make_demo() -> None:
-    others = set(COMMANDS) - set(TRAINING) - set(AUDITING)
+    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING}
     assert others == {"make demo", "tensorboard --logdir outputs --samples_per_plugin images=1000"}
     assert len(TRAINING) >= 4
     assert len(AUDITING) == 1
