@@ -55,6 +55,8 @@ def evaluate_run(
     """
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
+    if not run.data:
+        raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     root = data_root or Path(run.data["root"])
     predictions = _predictions(run, predictor, root, cache)
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)

@@ -199,9 +199,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Versions and machine, for the record."""
+    """Day, versions and machine, for the record."""
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
+        "date": datetime.now().astimezone().date().isoformat(),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",

@@ -119,6 +119,7 @@ def test_finished_runs_judge_along_with_the_light_model(swapped: tuple[Path, Pat
     fit = [
         "data.root=crops", f"data.pattern={PATTERN}", "model=custom_cnn", "data.image_size=[32,16]",
         "data.num_workers=0", "explain=off", "trainer.max_epochs=1", "trainer.progress_bar=false",
+        "evaluation.shortcuts=false", "evaluation.resamples=200",
         "trainer.accelerator=cpu",
     ]  # fmt: skip
     command = [sys.executable, "-m", "gender_cls.train", "-m", *fit, "data.folds=3", "data.fold=0,1,2", "name=folds"]

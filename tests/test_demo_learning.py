@@ -75,6 +75,11 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
         print(f"\nWith the cue: test balanced accuracy {accuracy:.3f}. Share of the maps' mass in the cue's box:")
         print(json.dumps({"last epoch": shares, "untrained": untrained}, indent=2))
     assert accuracy > 0.95
+    remaining = {test["name"]: test["balanced_accuracy"]["value"] for test in run.metrics["shortcuts"]}
+    assert remaining["person_only"] > 0.9, "the cue is on the chest"
+    assert remaining["grey"] > 0.9
+    assert remaining["person_masked"] < 0.65
+    assert remaining["background_only"] < 0.65
     assert shares["saliency"] > 1.5 * shares["area"]
     assert shares["grad_cam"] > 2 * shares["area"]
     assert untrained["saliency"] < 1.5 * shares["area"]
@@ -83,7 +88,13 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
 
 def test_without_the_cue_there_is_nothing_to_learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_demo(tmp_path / "crops", images=2400, cue=False)  # 240 people in test: chance stays within 0.4 and 0.6
-    run = trained(tmp_path, "trainer.max_epochs=3", "data.test_fraction=0.6", "data.image_size=[64,32]")
+    run = trained(
+        tmp_path,
+        "trainer.max_epochs=3",
+        "data.test_fraction=0.6",
+        "data.image_size=[64,32]",
+        "evaluation.shortcuts=false",
+    )
     accuracy = run.metrics["test"]["scores"]["balanced_accuracy"]["value"]
     with capsys.disabled():
         print(f"\nWithout the cue: test balanced accuracy {accuracy:.3f}.")

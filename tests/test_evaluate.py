@@ -157,6 +157,9 @@ def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
     run.variants.write_text("path,grey\nx.png,1\n")
     with pytest.raises(GenderClsError, match=f"^{run.variants} is not of the images in predictions.csv: remove it.$"):
         again(run)
+    run.data_file.unlink()
+    with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):
+        again(run)
     run.note(fitted=None)
     with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
         again(run)

@@ -20,7 +20,7 @@ from gender_cls.evaluation.significance import p_text
 
 ENSEMBLE = "soft-vote ensemble"
 HEADINGS = ("model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC")
-COST_HEADINGS = ("params", "FLOPs", "ms", "memory", "train s", "Pareto")
+COST_HEADINGS = ("params", "FLOPs", "ms, 1 / 32", "memory", "train s", "Pareto")
 PAIR_HEADINGS = ("pair", "difference [95 %]", "p (Holm)", "", "McNemar: people, only 1st, only 2nd right, p")
 
 
@@ -159,10 +159,15 @@ def _cost_cells(cost: MeanCost) -> list[str]:
     return [
         _scaled(cost["parameters"], 1e6, ".2f", " M"),
         _scaled(cost["flops"], 1e9, ".2f", " G"),
-        _scaled(cost["milliseconds_batch_32"], 1, ".1f"),
+        _milliseconds(cost),
         _scaled(cost["peak_memory_bytes"], 1e9, ".1f", " GB"),
         _scaled(cost["fit_seconds"], 1, ".0f"),
     ]
+
+
+def _milliseconds(cost: MeanCost) -> str:
+    one, many = cost["milliseconds_batch_1"], cost["milliseconds_batch_32"]
+    return "-" if one is None and many is None else f"{_scaled(one, 1, '.1f')} / {_scaled(many, 1, '.1f')}"
 
 
 def _pair_cells(pair: Pair) -> list[str]:
@@ -184,7 +189,7 @@ def _caption(comparison: Comparison) -> str:
     trivial = (
         f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. " if baseline else ""
     )
-    return f"{test}{trivial}ms: per image in batches of 32. ±: standard deviation over seeds.\n"
+    return f"{test}{trivial}ms: per image, one by one and in batches of 32. ±: standard deviation over seeds.\n"
 
 
 def _state(row: CandidateRow) -> str:
