@@ -12,18 +12,20 @@ import pytest
 import torch
 from conftest import PATTERN, draw_folders
 from example_metrics import assert_matches
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from gender_cls.config import EvaluationConfig
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluate import evaluate
 from gender_cls.evaluation.comparison_schema import Comparison
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.final_test import evaluate_run
 from gender_cls.models.inference import Predictor
-from gender_cls.run import Run
+from gender_cls.run import Run, held
 
 TINY = [
     "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
@@ -163,6 +165,24 @@ def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
     run.note(fitted=None)
     with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
         again(run)
+
+
+def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [first, second] = sorted(sweep.glob("*/status.json"))
+    Run(first.parent).note(fitted=None, state="failed")
+    Run(second.parent).metrics_file.unlink()
+    settings = {"run": str(sweep), "shortcuts": False, "resamples": 200, "output_dir": str(sweep), "num_workers": 0}
+    evaluate(OmegaConf.create(settings))
+    assert Run(second.parent).metrics["schema_version"] == SCHEMA_VERSION
+    output = capsys.readouterr().out
+    assert f"{first.parent.name} has not been trained to its end and is passed over." in output
+    assert f"Open {Run(second.parent).report}." in output
+
+
+def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
+    run = first_run(sweep)
+    with held(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
+        evaluate(OmegaConf.create({"run": str(run.folder)}))
 
 
 def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path) -> None:

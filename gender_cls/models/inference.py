@@ -79,6 +79,9 @@ class Predictor:
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
-        batches = self._trainer.predict(self.classifier, loader)
+        try:
+            batches = self._trainer.predict(self.classifier, loader)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
         assert batches is not None
         return torch.cat([batch for batch in batches if isinstance(batch, Tensor)]).numpy()
