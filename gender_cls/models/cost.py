@@ -16,7 +16,10 @@ from gender_cls.models.pretrained import one_line
 log = logging.getLogger(__name__)
 
 SECONDS = 2.0
-"""Spent timing a batch size, unless two calls take longer."""
+"""Spent at most on timing a batch size, unless two calls take longer."""
+
+CALLS = 31
+"""Made at most of a batch size, the warm-up included."""
 
 
 def count_flops(classifier: GenderClassifier) -> int | None:
@@ -90,7 +93,7 @@ def _milliseconds(classifier: GenderClassifier, batch: int, precision: str) -> f
     try:
         images = torch.randint(0, 256, (batch, 3, *classifier.image_size), dtype=torch.uint8, device=device)
         seconds: list[float] = []
-        while len(seconds) < 2 or sum(seconds) < SECONDS:
+        while len(seconds) < 2 or (len(seconds) < CALLS and sum(seconds) < SECONDS):
             _wait(device)
             began = time.perf_counter()
             with torch.autocast(device.type, _HALVES[precision] if mixed else None, enabled=mixed):
