@@ -139,9 +139,13 @@ def exit_with_sentence(command: Callable[[], None], *, when_interrupted: str = R
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         command()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write(f"Interrupted. {when_interrupted}\n")
         sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (GenderClsError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise

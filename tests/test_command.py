@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -83,7 +84,7 @@ def test_data_errors(tmp_path: Path, arguments: list[str], message: str) -> None
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("module", ["train", "demo"])
+@pytest.mark.parametrize("module", ["train", "evaluate", "compare", "audit", "demo"])
 def test_help_lists_the_choices(tmp_path: Path, module: str) -> None:
     result = train("--help", cwd=tmp_path, module=module)
     assert result.returncode == 0
@@ -93,12 +94,35 @@ def test_help_lists_the_choices(tmp_path: Path, module: str) -> None:
         assert "frozen_epochs" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["data.root=nowhere"], ["data.root=x", "recipe.lrr=1"]])
-def test_neither_help_nor_errors_import_torch(tmp_path: Path, arguments: list[str]) -> None:
+def test_whoever_reads_the_output_may_stop(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gender_cls.train", "--help"], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait() == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("train", ["--help"]),
+        ("train", ["data.root=nowhere"]),
+        ("train", ["data.root=x", "recipe.lrr=1"]),
+        ("evaluate", ["--help"]),
+        ("evaluate", ["run=nowhere"]),
+        ("compare", ["--help"]),
+        ("compare", ["runs=[nowhere]"]),
+    ],
+)
+def test_neither_help_nor_errors_import_torch(tmp_path: Path, command: str, arguments: list[str]) -> None:
     script = (
         "import runpy, sys\n"
-        f"sys.argv = ['train', *{arguments!r}]\n"
-        "try: runpy.run_module('gender_cls.train', run_name='__main__', alter_sys=True)\n"
+        f"sys.argv = ['{command}', *{arguments!r}]\n"
+        f"try: runpy.run_module('gender_cls.{command}', run_name='__main__', alter_sys=True)\n"
         "except SystemExit: pass\n"
         "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     )
