@@ -95,15 +95,13 @@ def test_help_lists_the_choices(tmp_path: Path, module: str) -> None:
 
 
 def test_whoever_reads_the_output_may_stop(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gender_cls.train", "--help"], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == b""
-    assert process.wait() == 128 + signal.SIGPIPE
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "gender_cls.train", "--help"]
+    result = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert result.stderr == b""
+    assert result.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize(
