@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from comparing import TABLE, compare, simulated, write_run
 from example_metrics import assert_matches
-from test_audit_page import EVIL, Page, draw
+from html_page import EVIL, Page, draw
 
 from gender_cls.evaluation.comparison_schema import CandidateRow, Comparison, Pair
 from gender_cls.pages.compare_figures import COLOURS, accuracy_against_cost, roc_overlay

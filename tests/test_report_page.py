@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from example_metrics import example_estimate, example_metrics
-from test_audit_page import EVIL, Page
+from html_page import EVIL, Page
 from test_figures_of_a_report import predictions
 
 from gender_cls.data.stress_names import CORRUPTIONS, SHORTCUTS
