@@ -6,8 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
-from gender_cls.config import CompareConfig
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation_config import CompareConfig
 from gender_cls.folders import claim_folder
 from gender_cls.parsing import parse_config
 

@@ -1,13 +1,14 @@
 """The schema of `conf/`: every key with its type, unit and range. Imports no torch."""
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.data_config import DataConfig, check_seed
+from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_name, check_seed, require_choice, require_share
+from gender_cls.data_config import DataConfig
 from gender_cls.errors import require
+from gender_cls.evaluation_config import EvaluationConfig
 
 _package = Path(__file__).resolve().parent
 CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
@@ -20,24 +21,7 @@ class Library(Enum):
     torchvision = "torchvision"
 
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
-
-
-def _check_name(name: str | None) -> None:
-    require(
-        name is None or re.fullmatch(r"[\w.+-]+", name) is not None,
-        f"name becomes a folder: letters, digits and _ . + - only, not '{name}'.",
-    )
-
-
-def _require_share(key: str, value: float) -> None:
-    require(0 <= value <= 1, f"{key} must lie between 0 and 1, not {value}.")
-
-
-def _require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
 
 
 @dataclass
@@ -90,7 +74,7 @@ class AugmentConfig:
 
     def check(self) -> None:
         for key in ("flip", "affine", "translate", "low_resolution", "blur", "jpeg", "grey", "erase"):
-            _require_share(f"augment.{key}", getattr(self, key))
+            require_share(f"augment.{key}", getattr(self, key))
         for key in ("brightness", "contrast", "saturation", "zoom"):
             value = getattr(self, key)
             require(0 <= value < 1, f"augment.{key} must lie in [0, 1), not {value}.")
@@ -161,8 +145,8 @@ class TrainerConfig:
 
     def check(self) -> None:
         require(self.max_epochs >= 1, f"trainer.max_epochs must be at least 1, not {self.max_epochs}.")
-        _require_choice("trainer.precision", self.precision, PRECISIONS)
-        _require_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        require_choice("trainer.precision", self.precision, PRECISIONS)
+        require_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
 
 
 @dataclass
@@ -176,83 +160,6 @@ class ExplainConfig:
     def check(self) -> None:
         require(1 <= self.images <= 64, f"explain.images must lie between 1 and 64, not {self.images}.")
         require(self.every_n_epochs >= 1, f"explain.every_n_epochs must be at least 1, not {self.every_n_epochs}.")
-
-
-class OperatingPointRule(Enum):
-    balanced_accuracy = "balanced_accuracy"
-    equal_recall = "equal_recall"
-
-
-@dataclass
-class EvaluationConfig:
-    """What the test split is asked, once training is over."""
-
-    operating_point: OperatingPointRule = OperatingPointRule.balanced_accuracy
-    target_error: float = 0.1
-    shortcuts: bool = True
-    stress: bool = False
-    resamples: int = 10_000
-
-    def check(self) -> None:
-        require(0 < self.target_error < 1, f"target_error must lie between 0 and 1, not {self.target_error}.")
-        require(
-            100 <= self.resamples <= 1_000_000,
-            f"resamples must lie between 100 and 1,000,000, not {self.resamples:,}.",
-        )
-
-
-@dataclass
-class EvaluateConfig(EvaluationConfig):
-    """Everything that `gender_cls.evaluate` reads."""
-
-    run: str | None = None
-    data_root: str | None = None
-    output_dir: str = "outputs"
-    accelerator: str = "auto"
-    precision: str | None = None
-    num_workers: int = 2
-    progress_bar: bool = True
-
-    def check(self) -> None:
-        super().check()
-        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
-        require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
-        if self.data_root is not None:
-            require(Path(self.data_root).is_dir(), f"data_root names no folder: {self.data_root}")
-        _require_choice("accelerator", self.accelerator, ACCELERATORS)
-        if self.precision is not None:
-            _require_choice("precision", self.precision, PRECISIONS)
-        require(self.num_workers >= 0, f"num_workers must be at least 0, not {self.num_workers}.")
-
-
-@dataclass
-class CompareConfig:
-    """Everything that `gender_cls.compare` reads."""
-
-    runs: Any = None
-    name: str | None = None
-    output_dir: str = "outputs"
-    data_root: str | None = None
-    resamples: int = 10_000
-    thumbnails: int = 24
-
-    @property
-    def folders(self) -> list[Path]:
-        """`runs`, which may be one folder or several."""
-        return [Path(str(folder)) for folder in (self.runs if isinstance(self.runs, list) else [self.runs])]
-
-    def check(self) -> None:
-        _check_name(self.name)
-        require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")
-        for folder in self.folders:
-            require(folder.is_dir(), f"runs names no folder: {folder}")
-        if self.data_root is not None:
-            require(Path(self.data_root).is_dir(), f"data_root names no folder: {self.data_root}")
-        require(
-            100 <= self.resamples <= 1_000_000,
-            f"resamples must lie between 100 and 1,000,000, not {self.resamples:,}.",
-        )
-        require(0 <= self.thumbnails <= 500, f"thumbnails must lie between 0 and 500, not {self.thumbnails}.")
 
 
 @dataclass
@@ -271,7 +178,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def check(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         check_seed("seed", self.seed)
         sections = (self.data, self.model, self.augment, self.recipe, self.trainer, self.explain, self.evaluation)
         for section in sections:
@@ -323,7 +230,7 @@ class AuditConfig:
     audit: AuditSettings = field(default_factory=AuditSettings)
 
     def check(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         check_seed("seed", self.seed)
         for section in (self.data, self.model, self.audit):
             section.check()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from gender_cls.config_checks import check_seed
 from gender_cls.errors import GenderClsError, require
 
 CLASSES = ("FEMALE", "MALE")
@@ -47,11 +48,6 @@ class SplitBy(Enum):
     identity = "identity"
     camera = "camera"
     source = "source"
-
-
-def check_seed(key: str, seed: int) -> None:
-    """Raise unless a seed fits every generator of random numbers."""
-    require(0 <= seed < 2**32, f"{key} must lie between 0 and 2**32 - 1, not {seed}.")
 
 
 @dataclass

@@ -10,7 +10,6 @@ import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
-from gender_cls.config import EvaluationConfig
 from gender_cls.data.corruptions import corrupt
 from gender_cls.data.scan import scan
 from gender_cls.data.shortcuts import take_away
@@ -21,6 +20,7 @@ from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
+from gender_cls.evaluation_config import EvaluationConfig
 from gender_cls.models.cost import measure_cost
 from gender_cls.models.inference import Predictor
 from gender_cls.pages.events import write_events

@@ -12,8 +12,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gender_cls.config import AuditConfig, CompareConfig, Config, DemoConfig, EvaluateConfig
+from gender_cls.config import AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation_config import CompareConfig, EvaluateConfig
 
 SCHEMAS = {
     "train_schema": Config,

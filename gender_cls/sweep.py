@@ -11,8 +11,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gender_cls.config import CompareConfig, Config
+from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation_config import CompareConfig
 from gender_cls.processes import end_with_parent
 from gender_cls.run import TENSORBOARD, Run, held
 

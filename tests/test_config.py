@@ -3,16 +3,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from gender_cls.config import (
-    CONFIG_FOLDER,
-    AuditConfig,
-    CompareConfig,
-    Config,
-    DemoConfig,
-    EvaluateConfig,
-    EvaluationConfig,
-)
+from gender_cls.config import CONFIG_FOLDER, AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation_config import CompareConfig, EvaluateConfig, EvaluationConfig
 from gender_cls.parsing import parse_config, to_plain
 
 LEAST = {"data": {"root": "x"}, "model": {"name": "resnet18"}}

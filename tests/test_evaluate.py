@@ -15,7 +15,6 @@ from example_metrics import assert_matches
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from gender_cls.config import EvaluationConfig
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluate import evaluate
@@ -23,6 +22,7 @@ from gender_cls.evaluation.comparison_schema import Comparison
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation_config import EvaluationConfig
 from gender_cls.final_test import evaluate_run
 from gender_cls.models.inference import Predictor
 from gender_cls.run import Run, held

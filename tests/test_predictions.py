@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gender_cls.config import EvaluationConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
+from gender_cls.evaluation_config import EvaluationConfig
 
 ROWS = pd.DataFrame(
     {

@@ -1,0 +1,31 @@
+"""Checks that several sections of the configuration share. Imports no torch."""
+
+import re
+
+from gender_cls.errors import require
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
+def check_seed(key: str, seed: int) -> None:
+    """Raise unless a seed fits every generator of random numbers."""
+    require(0 <= seed < 2**32, f"{key} must lie between 0 and 2**32 - 1, not {seed}.")
+
+
+def check_name(name: str | None) -> None:
+    """Raise unless a name can be a folder's."""
+    require(
+        name is None or re.fullmatch(r"[\w.+-]+", name) is not None,
+        f"name becomes a folder: letters, digits and _ . + - only, not '{name}'.",
+    )
+
+
+def require_share(key: str, value: float) -> None:
+    """Raise unless a value lies between 0 and 1."""
+    require(0 <= value <= 1, f"{key} must lie between 0 and 1, not {value}.")
+
+
+def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise unless a value is one of the choices."""
+    require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")

@@ -1,0 +1,86 @@
+"""The schema of what comes after training: evaluating runs and comparing them. Imports no torch."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_name, require_choice
+from gender_cls.errors import require
+
+
+def _check_resamples(resamples: int) -> None:
+    require(100 <= resamples <= 1_000_000, f"resamples must lie between 100 and 1,000,000, not {resamples:,}.")
+
+
+def _check_data_root(data_root: str | None) -> None:
+    require(data_root is None or Path(data_root).is_dir(), f"data_root names no folder: {data_root}")
+
+
+class OperatingPointRule(Enum):
+    balanced_accuracy = "balanced_accuracy"
+    equal_recall = "equal_recall"
+
+
+@dataclass
+class EvaluationConfig:
+    """What the test split is asked, once training is over."""
+
+    operating_point: OperatingPointRule = OperatingPointRule.balanced_accuracy
+    target_error: float = 0.1
+    shortcuts: bool = True
+    stress: bool = False
+    resamples: int = 10_000
+
+    def check(self) -> None:
+        require(0 < self.target_error < 1, f"target_error must lie between 0 and 1, not {self.target_error}.")
+        _check_resamples(self.resamples)
+
+
+@dataclass
+class EvaluateConfig(EvaluationConfig):
+    """Everything that `gender_cls.evaluate` reads."""
+
+    run: str | None = None
+    data_root: str | None = None
+    output_dir: str = "outputs"
+    accelerator: str = "auto"
+    precision: str | None = None
+    num_workers: int = 2
+    progress_bar: bool = True
+
+    def check(self) -> None:
+        super().check()
+        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
+        require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
+        _check_data_root(self.data_root)
+        require_choice("accelerator", self.accelerator, ACCELERATORS)
+        if self.precision is not None:
+            require_choice("precision", self.precision, PRECISIONS)
+        require(self.num_workers >= 0, f"num_workers must be at least 0, not {self.num_workers}.")
+
+
+@dataclass
+class CompareConfig:
+    """Everything that `gender_cls.compare` reads."""
+
+    runs: Any = None
+    name: str | None = None
+    output_dir: str = "outputs"
+    data_root: str | None = None
+    resamples: int = 10_000
+    thumbnails: int = 24
+
+    @property
+    def folders(self) -> list[Path]:
+        """`runs`, which may be one folder or several."""
+        return [Path(str(folder)) for folder in (self.runs if isinstance(self.runs, list) else [self.runs])]
+
+    def check(self) -> None:
+        check_name(self.name)
+        require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")
+        for folder in self.folders:
+            require(folder.is_dir(), f"runs names no folder: {folder}")
+        _check_data_root(self.data_root)
+        _check_resamples(self.resamples)
+        require(0 <= self.thumbnails <= 500, f"thumbnails must lie between 0 and 500, not {self.thumbnails}.")
