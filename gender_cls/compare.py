@@ -40,6 +40,9 @@ def main() -> None:
     if command.multirun:
         raise GenderClsError("A comparison takes all runs at once: leave out -m.")
     [(config, _)] = check_jobs(command, "compare", CompareConfig)
+    from gender_cls.evaluation.candidates import find_runs
+
+    find_runs(config.folders)  # before a folder is made for nothing
     folder = claim_folder(command, config.output_dir, "comparisons", config.name)
     run_hydra(compare, "compare", [*command.arguments, f"name={folder.name}"])
 

@@ -259,3 +259,4 @@ def test_errors_of_compare_name_the_way_out(tmp_path: Path) -> None:
     assert "leave out -m." in error("-m", "runs=a,b")
     assert "thumbnails must lie between 0 and 500, not 501." in error("runs=.", "thumbnails=501")
     assert "There is no run in ." in error("runs=.")
+    assert not (tmp_path / "outputs").exists()
