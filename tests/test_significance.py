@@ -62,7 +62,7 @@ def test_a_model_compared_with_itself_is_never_significant(seeds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("people", "seeds", "luck"), [(60, 1, 0.0), (200, 1, 0.0), (200, 3, 0.1)], ids=["60", "200", "200, 3 seeds"]
+    ("people", "seeds", "luck"), [(60, 1, 0.0), (200, 1, 0.0), (200, 3, 0.4)], ids=["60", "200", "200, 3 seeds"]
 )
 def test_two_equally_good_models_differ_in_five_percent_and_intervals_cover(
     people: int, seeds: int, luck: float
@@ -118,7 +118,11 @@ def test_training_luck_is_in_the_interval_of_several_seeds() -> None:
     found = means.of(0)
     assert found["value"] == pytest.approx(0.8)
     expected = np.std([1, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5)  # standard error of the mean of five seeds
-    assert means.draws[0].std() == pytest.approx(expected, rel=0.05)
+    assert means.luck[0].std() == pytest.approx(expected, rel=0.05)
+    assert found["low"] is not None
+    assert found["high"] is not None
+    half = stats.t.ppf(0.975, 4) * expected  # of Student's interval
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(half, rel=0.15)
 
 
 def test_holm_over_all_pairs_as_statsmodels() -> None:
