@@ -127,9 +127,22 @@ def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:
 
 
 def test_draws_that_do_not_vary_are_remarked_on() -> None:
-    found = estimate(1.0, np.ones(100), 9)
+    found = estimate(0.5, np.full(100, 0.5), 9)
     remark = "All resamples give the same value: the interval has no width."
-    assert found == {"value": 1.0, "low": 1.0, "high": 1.0, "remark": remark}
+    assert found == {"value": 0.5, "low": 0.5, "high": 0.5, "remark": remark}
+    assert estimate(0.0, np.zeros(100), 9, share=False)["high"] == 0, "of a difference"
+
+
+@pytest.mark.parametrize("people", [2, 9, 216])
+def test_a_share_of_none_or_all_has_the_interval_of_clopper_and_pearson(people: int) -> None:
+    all_agree, none = estimate(1.0, np.ones(100), people), estimate(0.0, np.zeros(100), people)
+    assert (
+        all_agree["remark"] == none["remark"] == "All agree: the interval is Clopper and Pearson's for as many people."
+    )
+    exact = stats.binomtest(people, people).proportion_ci(0.95, "exact")
+    assert (all_agree["low"], all_agree["high"]) == pytest.approx((exact.low, exact.high))
+    exact = stats.binomtest(0, people).proportion_ci(0.95, "exact")
+    assert (none["low"], none["high"]) == pytest.approx((exact.low, exact.high))
 
 
 def test_no_rows_are_undefined() -> None:

@@ -30,6 +30,7 @@ MOST_UNDEFINED = 0.05
 SAME = 1e-12
 """Draws this near to each other differ by rounding only."""
 
+LOSSES = ("brier", "log_loss")
 BIASED_UPWARD = frozenset({"ece"})
 """Last words of the names of sums of absolute differences, which noise raises: their draws exceed the value as the
 value exceeds the truth."""
@@ -93,16 +94,20 @@ def _draw(rng: np.random.Generator, resamples: int, units: int) -> NDArray[np.fl
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
-def estimate(value: float, draws: NDArray[np.float64], units: int, remark: str | None = None) -> Estimate:
+def estimate(
+    value: float, draws: NDArray[np.float64], units: int, remark: str | None = None, *, share: bool = True
+) -> Estimate:
     """A value with its expanded percentile interval.
 
-    Without an interval: fewer than two units, or draws of which more than 5 % are undefined.
+    Without an interval: fewer than two units, or draws of which more than 5 % are undefined. A share of 0 or 1 is the
+    same in every resample; its interval is that of Clopper & Pearson (1934) for as many units.
 
     Args:
         value: NaN where undefined.
         draws: (resamples,) of the bootstrap; NaN are left out.
         units: how many were drawn from.
         remark: why the value is undefined; not used where it is defined.
+        share: whether it lies between 0 and 1, and 0 and 1 mean that all agree.
     """
     if not np.isfinite(value):
         return Estimate(value=None, low=None, high=None, remark=remark or "It is not defined for these images.")
@@ -116,6 +121,10 @@ def estimate(value: float, draws: NDArray[np.float64], units: int, remark: str |
         found["low"], found["high"] = (float(bound) for bound in np.quantile(defined, _tails(units)))
         if np.ptp(defined) < SAME:
             found["remark"] = "All resamples give the same value: the interval has no width."
+            if share and found["value"] in (0, 1):
+                beyond = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
+                found["low"], found["high"] = (0.0, beyond) if found["value"] == 0 else (1 - beyond, 1.0)
+                found["remark"] = "All agree: the interval is Clopper and Pearson's for as many people."
     return found
 
 
@@ -144,8 +153,11 @@ def estimates(
     count = int(units.max(initial=-1)) + 1
     result = {}
     for name, value in values.items():
-        interval = _reflected if name.split(" ")[-1] in BIASED_UPWARD else estimate
-        result[name] = interval(value[0], draws[name], count, remarks.get(name))
+        score = name.split(" ")[-1]
+        arguments = (value[0], draws[name], count, remarks.get(name))
+        result[name] = (
+            _reflected(*arguments) if score in BIASED_UPWARD else estimate(*arguments, share=score not in LOSSES)
+        )
     return result
 
 
@@ -157,7 +169,7 @@ def _reflected(value: float, draws: NDArray[np.float64], units: int, remark: str
     and of 1000 images it holds the true error 93 to 98 % of the time (plain percentiles 9 to 93 %); with 50 images, or
     where the true error is nearly 0, it lies too high.
     """
-    found = estimate(value, draws, units, remark)
+    found = estimate(value, draws, units, remark, share=False)
     if found["high"] is not None:
         found["low"] = max(0.0, 2 * float(value) - found["high"])
     return found

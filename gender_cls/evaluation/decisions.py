@@ -203,15 +203,22 @@ def _narrowest_band(
 
 def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int, seed: int) -> Accepted:
     answers = decide.answers(table)
-    answered = (answers != ABSTAIN).astype(np.float64)
-    wrong = answered * ((answers == FEMALE) != _female(table))
+    answered = answers != ABSTAIN
+    wrong = ((answers == FEMALE) != _female(table))[answered]
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        count = weights @ answered
-        return {"coverage": ratio(count, weights.sum(axis=1)), "error": ratio(weights @ wrong, count)}
+    def coverage(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {"coverage": ratio(weights @ answered, weights.sum(axis=1))}
 
-    remarks = {"error": "No image is answered."}
-    found = _estimates(table, ("coverage", "error"), statistics, resamples, seed, remarks)
+    def error(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {"error": ratio(weights @ wrong, weights.sum(axis=1))}
+
+    found = _estimates(table, ("coverage",), coverage, resamples, seed, {})
+    if problem_of(logit(table)):
+        found["error"] = found["coverage"]
+    elif not answered.any():
+        found["error"] = Estimate(value=None, low=None, high=None, remark="No image is answered.")
+    else:  # of the people who got an answer: with few of them, the interval must be that of few
+        found |= _estimates(table[answered].reset_index(drop=True), ("error",), error, resamples, seed, {})
     return Accepted(coverage=found["coverage"], error=found["error"])
 
 

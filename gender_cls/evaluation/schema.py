@@ -34,7 +34,7 @@ class Estimate(TypedDict):
     Attributes:
         value: null where it is not defined.
         low: null where the interval is not defined, as is high.
-        remark: why something is null, or the interval has no width; else null.
+        remark: why something is null, or what is special about the interval; else null.
     """
 
     value: float | None

@@ -53,7 +53,7 @@ class Means:
         value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
         freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
         draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
-        found = estimate(value, draws, self.people, self.remark)
+        found = estimate(value, draws, self.people, self.remark, share=False)
         return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], self.people)
 
 

@@ -128,7 +128,9 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int, seed: in
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
         scores = {name: np.full(1, np.nan) for name in scores}
-    estimates = {name: estimate(scores[name][0], draws[name], len(images), remark) for name in scores}
+    estimates = {
+        name: estimate(scores[name][0], draws[name], len(images), remark, share=name != "recall_gap") for name in scores
+    }
     return Slice(
         column=column,
         value=value,
