@@ -23,8 +23,8 @@ demo: $(VENV)/installed ## draw the demo crops, train two small models on them, 
 	$(BIN)/python -m gender_cls.train -m model=custom_cnn,mobilenetv4_small data=demo recipe=scratch model.pretrained=false \
 	    trainer.max_epochs=8
 
-test: $(VENV)/installed-dev check ## ruff, mypy and pytest
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-dev check ## ruff, mypy and pytest, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/installed-dev ## ruff (lint, format) and mypy
 	$(BIN)/ruff check .

@@ -131,7 +131,8 @@ def test_finished_runs_judge_along_with_the_light_model(swapped: tuple[Path, Pat
         "test predictions of the runs in audit.runs together with timm/mobile"
     )
     assert len(pd.read_csv(folder / "suspects.csv")) == 48
-    _, totals = audited(*arguments, "model.weights=corrected.csv", cwd=root, name="runs_alone")
+    (root / "no_weights.pth").write_bytes(b"none")
+    _, totals = audited(*arguments, "model.weights=no_weights.pth", cwd=root, name="runs_alone")
     assert totals["suspects"]["method"] == "test predictions of the runs in audit.runs"
     (root / "outputs" / "sweeps" / "folds" / "1_custom_cnn_fold-1" / "predictions.csv").unlink()
     _, totals = audited(*arguments, *LIGHT, cwd=root, name="unfinished")

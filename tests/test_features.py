@@ -84,14 +84,13 @@ def test_any_backbone_gives_features(crops: list[Path], tmp_path: Path, library:
 
 def test_features_of_a_transformer_are_what_its_head_is_given(crops: list[Path], tmp_path: Path) -> None:
     config = ModelConfig(library=Library.timm, name="test_vit", pretrained=False)
-    torch.manual_seed(3)
+    torch.manual_seed(0)
     backbone = build_backbone(config, (64, 32))
     with torch.no_grad():
         network = backbone.network.eval()
         expected = network.forward_head(
             network.forward_features(normalised(crops, backbone, (64, 32))), pre_logits=True
         )
-    torch.manual_seed(3)
     found = frozen_features(crops, settings(image_size=[64, 32]), config, tmp_path)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
 
@@ -106,6 +105,15 @@ def test_without_a_feature_map_the_input_of_the_head_does(
     monkeypatch.setattr(features, "find_feature_map", nothing)
     found = frozen_features(crops, settings(), model, tmp_path / "head")
     np.testing.assert_allclose(found, strips.reshape(7, 6, 4).astype(float).mean(axis=2), rtol=2e-3, atol=1e-4)
+
+
+def test_random_weights_are_those_of_the_features_that_were_kept(crops: list[Path], tmp_path: Path) -> None:
+    config = ModelConfig(library=Library.custom, name="custom_cnn", options={"widths": [4, 6]}, pretrained=False)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(frozen_features(crops, settings(), config, tmp_path / f"cache{seed}"))
+    assert (found[0] == found[1]).all()
 
 
 def test_tokens_and_maps_are_averaged() -> None:

@@ -58,7 +58,9 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
     missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
     if missing:
         size = (data.image_size[0], data.image_size[1])
-        backbone = build_backbone(model, size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # with random weights, features kept from an earlier audit are of the same network
+            backbone = build_backbone(model, size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
         total = sum(len(chunk) for chunk, _ in missing)
