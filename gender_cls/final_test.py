@@ -98,8 +98,11 @@ def _variant_logits(
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
     if run.variants.exists():
-        logits = pd.read_csv(run.variants).round(DECIMALS)
-        if logits["path"].tolist() != test["path"].tolist():
+        try:
+            logits = pd.read_csv(run.variants).round(DECIMALS)
+        except ValueError as error:  # pandas' parser errors are ValueErrors
+            raise GenderClsError(f"{run.variants} cannot be read as CSV ({error}): remove it.") from None
+        if "path" not in logits or logits["path"].tolist() != test["path"].tolist():
             raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):

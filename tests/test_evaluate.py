@@ -159,6 +159,9 @@ def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
     run.variants.write_text("path,grey\nx.png,1\n")
     with pytest.raises(GenderClsError, match=f"^{run.variants} is not of the images in predictions.csv: remove it.$"):
         again(run)
+    run.variants.write_text("")
+    with pytest.raises(GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it.$"):
+        again(run)
     run.data_file.unlink()
     with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):
         again(run)
