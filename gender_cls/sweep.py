@@ -54,7 +54,8 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     Raises:
         GenderClsError: the work failed, with the sentence that stands in `status.json`.
     """
-    import gender_cls.experiment  # noqa: F401 (once, for all the jobs that are forked from here)
+    import gender_cls.experiment
+    import gender_cls.final_test  # noqa: F401 (both once, for all the jobs that are forked from here)
 
     process = Process(target=_child, args=(work, config, run))
     process.start()
