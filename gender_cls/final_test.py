@@ -1,7 +1,7 @@
 """The only reader of the test split: what the chosen checkpoint answers there, and everything that follows from it."""
 
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -106,18 +106,24 @@ def _variant_logits(
             raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):
-        answers = pd.DataFrame(predictor.probabilities(test, root, _distortion(name)), columns=["p_FEMALE", "p_MALE"])
+        answers = pd.DataFrame(predictor.probabilities(test, root, Distortion(name)), columns=["p_FEMALE", "p_MALE"])
         logits[name] = logit(answers).round(DECIMALS)
         write_atomically(run.variants, logits.to_csv(index=False))
     return logits
 
 
-def _distortion(variant: str) -> Callable[[Tensor, str], Tensor]:
-    """What a variant does to the native crop of a path."""
-    if variant in SHORTCUTS:
-        return lambda image, path: take_away(image, variant)
-    name, _, severity = variant.rpartition("_")
-    return lambda image, path: corrupt(image, name, int(severity), path)
+@dataclass(frozen=True)
+class Distortion:
+    """What a variant does to the native crop of a path; an object, because worker processes may have to be sent it."""
+
+    variant: str
+
+    def __call__(self, image: Tensor, path: str) -> Tensor:
+        """The same picture, changed."""
+        if self.variant in SHORTCUTS:
+            return take_away(image, self.variant)
+        name, _, severity = self.variant.rpartition("_")
+        return corrupt(image, name, int(severity), path)
 
 
 def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from example_metrics import assert_matches
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from gender_cls.data.corruptions import corrupt
+from gender_cls.data.shortcuts import take_away
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluate import evaluate
@@ -22,8 +25,9 @@ from gender_cls.evaluation.comparison_schema import Comparison
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation_config import EvaluationConfig
-from gender_cls.final_test import evaluate_run
+from gender_cls.final_test import Distortion, evaluate_run
 from gender_cls.models.inference import Predictor
 from gender_cls.run import Run, held
 
@@ -168,6 +172,15 @@ def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
     run.note(fitted=None)
     with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
         again(run)
+
+
+def test_every_variant_is_its_distortion_in_another_process_too() -> None:
+    image = torch.randint(0, 256, (3, 48, 20), dtype=torch.uint8)
+    for name in variants(stress=True, shortcuts=True):
+        distort = pickle.loads(pickle.dumps(Distortion(name)))
+        shortcut = name in SHORTCUTS
+        expected = take_away(image, name) if shortcut else corrupt(image, name[:-2], int(name[-1]), "a.png")
+        assert (distort(image, "a.png") == expected).all()
 
 
 def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
