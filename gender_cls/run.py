@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.schema import stated
+from gender_cls.evaluation.estimate import best_baseline, stated
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
@@ -77,16 +77,10 @@ class Run:
         """Whether the run has come to its end."""
         return self.status.get("state") == "finished"
 
-    @property
-    def best_baseline(self) -> dict[str, Any] | None:
-        """Of the trivial baselines in `metrics.json`, the one with the best score; None before the end."""
-        scored = [one for one in self.metrics.get("baselines", []) if one["balanced_accuracy"] is not None]
-        return max(scored, key=lambda one: one["balanced_accuracy"], default=None)
-
     def summary(self) -> str:
         """How the run ended, in a few lines for the terminal."""
         metrics = self.metrics
-        test, best = metrics["test"], self.best_baseline
+        test, best = metrics["test"], best_baseline(metrics["baselines"])
         assert best is not None, "the majority baseline always has a score"
         score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
         leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""

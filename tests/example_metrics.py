@@ -5,23 +5,19 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.robustness_schema import ShiftedColumn, Shortcut, Slice, Stress, StressedBy
 from gender_cls.evaluation.schema import (
     SCHEMA_VERSION,
     SCORES,
     Abstention,
     Baseline,
     Calibration,
-    Estimate,
     Metrics,
     OperatingPoint,
     Reliability,
     Scored,
-    ShiftedColumn,
-    Shortcut,
-    Slice,
     SplitScores,
-    Stress,
-    StressedBy,
 )
 
 CAMERAS = {  # images, people, balanced accuracy and recall gap of test

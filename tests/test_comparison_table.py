@@ -65,7 +65,7 @@ def test_numbers_are_written_as_people_read_them(comparison: Comparison) -> None
     assert cells["net"][1] == "2"
     assert cells["net"][2] == f"{validation['mean']:.3f} ± {validation['spread']:.3f}"
     assert cells["net"][3] == f"{test['mean']:.3f} [{test['low']:.3f}, {test['high']:.3f}] ± {test['spread']:.3f}"
-    assert cells["net"][5:10] == ["2.23 M", "0.40 G", "9.0 / 5.1", "1.2 GB", "881"]
+    assert cells["net"][5:10] == ["2.23 M", "0.40 G", "9.0 / 5.1", "1.1 GiB", "881"]
     assert cells["custom"][5:10] == ["2.23 M", "-", "9.0 / 5.1", "-", "881"]
     assert cells["soft-vote ensemble"][5:10] == ["8.92 M", "-", "36.0 / 20.4", "-", "3524"]
 

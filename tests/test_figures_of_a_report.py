@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from gender_cls.evaluation.schema import stated
+from gender_cls.evaluation.estimate import stated
 from gender_cls.pages import svg
 from gender_cls.pages.figures import report_figures
 from gender_cls.pages.svg import PALETTE, chart, charts, figure_png, figure_svg

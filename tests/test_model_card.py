@@ -8,7 +8,9 @@ from jinja2 import UndefinedError
 
 from gender_cls.config import AugmentConfig, Config, Library, ModelConfig, RecipeConfig, TrainerConfig
 from gender_cls.data_config import DataConfig, Importer, SplitBy
-from gender_cls.evaluation.schema import SCORES, Estimate, Metrics, Slice
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.robustness_schema import Slice
+from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.parsing import to_plain
 

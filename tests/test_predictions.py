@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +108,10 @@ def test_what_is_chosen_does_not_look_at_test() -> None:
     assert after["abstention"]["band"] == before["abstention"]["band"]
     assert after["validation"] == before["validation"]
     assert after["test"] != before["test"]
+
+
+def test_conclusions_and_comparisons_need_no_torch() -> None:
+    modules = "gender_cls.evaluation.conclusions, gender_cls.comparison_files"
+    script = f"import sys, {modules}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -125,7 +125,7 @@ def test_the_text_says_what_a_reader_must_know(html: str) -> None:
         "0.817 [0.787, 0.847] on validation, which chose the best epoch, and 0.801 [0.771, 0.831] on test",
         "Measured on cpu, 2 threads, 32-true.",
         "parameters 2.23 M FLOPs per image 401 M ms per image, one by one 14.2 ms per image, 32 at once 6.71",
-        "training and validation 14 min peak memory of training 1.4 GiB",
+        "training and validation 14 min peak memory of training 1.40 GiB",
         "Chosen by validation balanced accuracy, 0.8172 in epoch 7",
         "a78df64af245d55b0ccfe20e22d8d51efa1e142bc5216a2261393291f6c63685",
         "4 FEMALE to MALE , 9 MALE to FEMALE , 2 MALE to unknown",
@@ -140,7 +140,7 @@ def test_the_text_says_what_a_reader_must_know(html: str) -> None:
 def test_the_verdict_of_a_good_run() -> None:
     assert sentences(example_metrics()) == {
         "Balanced accuracy 0.801 [0.771, 0.831] on 818 test images of 216 people.": "fine",
-        "It beats the best trivial baseline (the source alone, 0.701): the whole interval lies above it.": "fine",
+        "It beats the best trivial baseline (the camera alone, 0.701): the whole interval lies above it.": "fine",
         "Weakest slice with 50 people or more: native height 39 to 94, with 0.730 [0.679, 0.781]; the whole interval "
         "lies below the score of all test images.": "warn",
         "Test differs from validation in native height: temperature, threshold and band, chosen on validation, may not "
@@ -171,9 +171,14 @@ TEST = ("test", "scores", "balanced_accuracy")
 @pytest.mark.parametrize(
     ("where", "value", "level", "words"),
     [
-        (TEST, example_estimate(0.71), "warn", "Not shown to beat the best trivial baseline (the source alone, 0.701)"),
-        (TEST, {**NOTHING, "value": 0.9}, "warn", "Not shown to beat the best trivial baseline"),
-        (TEST, example_estimate(0.701), "stop", "It does not beat the best trivial baseline (the source alone, 0.701)"),
+        (TEST, example_estimate(0.71), "warn", "Not shown to beat the best trivial baseline (the camera alone, 0.701)"),
+        (
+            TEST,
+            {**NOTHING, "value": 0.9},
+            "warn",
+            "Whether it beats the best trivial baseline (the camera alone, 0.701) cannot be said without",
+        ),
+        (TEST, example_estimate(0.701), "stop", "It does not beat the best trivial baseline (the camera alone, 0.701)"),
         (TEST, NOTHING, "stop", "There is no balanced accuracy on 818 test images: There is no FEMALE image."),
         (("test", "identities"), 1, "fine", "on 818 test images of 1 person."),
         (("test", "identities"), 0, "warn", "on 818 test images; who is on them is not known."),

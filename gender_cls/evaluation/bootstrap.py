@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from gender_cls.evaluation.schema import Estimate
+from gender_cls.evaluation.estimate import Estimate
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95

@@ -8,8 +8,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import FEMALE, MALE, RELIABILITY_EDGES, calibration_scores, reliability_bins
-from gender_cls.evaluation.schema import Calibration, Estimate, Reliability, ReliabilityBin
+from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
 TEMPERATURES = (0.05, 20.0)
 """The range that is searched. Outside it logits say next to nothing, or the network is hardly trained."""

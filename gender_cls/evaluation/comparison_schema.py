@@ -6,7 +6,7 @@ cannot be computed is null, and a `remark` beside it says why.
 
 from typing import TypedDict
 
-from gender_cls.evaluation.schema import Estimate
+from gender_cls.evaluation.estimate import Estimate
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
 

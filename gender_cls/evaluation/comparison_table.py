@@ -17,6 +17,7 @@ from gender_cls.evaluation.comparison_schema import (
     Pair,
 )
 from gender_cls.evaluation.significance import p_text
+from gender_cls.pages.markdown import markdown_table
 
 ENSEMBLE = "soft-vote ensemble"
 HEADINGS = ("model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC")
@@ -160,7 +161,7 @@ def _cost_cells(cost: MeanCost) -> list[str]:
         _scaled(cost["parameters"], 1e6, ".2f", " M"),
         _scaled(cost["flops"], 1e9, ".2f", " G"),
         _milliseconds(cost),
-        _scaled(cost["peak_memory_bytes"], 1e9, ".1f", " GB"),
+        _scaled(cost["peak_memory_bytes"], 2**30, ".1f", " GiB"),
         _scaled(cost["fit_seconds"], 1, ".0f"),
     ]
 
@@ -217,8 +218,5 @@ def _scaled(value: float | None, unit: float, digits: str, suffix: str = "") -> 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first row is the heading."""
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    widths = [max(3, *(len(row[index]) for row in escaped)) for index in range(len(escaped[0]))]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in escaped]
-    lines.insert(1, ["-" * width for width in widths])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    header, *others = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return markdown_table(header, others) + "\n"

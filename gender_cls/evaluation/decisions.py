@@ -12,9 +12,10 @@ from scipy.special import expit
 from gender_cls.errors import require
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.calibration import calibrated, log_odds, logit, problem_of
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import FEMALE, MALE, decision_scores
 from gender_cls.evaluation.risk_coverage import risk_coverage_curve
-from gender_cls.evaluation.schema import Abstention, Accepted, Estimate, OperatingPoint
+from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
 ABSTAIN = "abstain"
 

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from gender_cls.data_config import CLASSES
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
-from gender_cls.evaluation.schema import SCORES, Estimate, Scored, SplitScores
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import SCORES, Scored, SplitScores
 
 FEMALE, MALE = CLASSES
 

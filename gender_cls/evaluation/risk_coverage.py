@@ -6,7 +6,8 @@ from scipy.special import digamma
 
 from gender_cls.evaluation.bootstrap import RESAMPLES, estimates, ratio
 from gender_cls.evaluation.calibration import problem_of
-from gender_cls.evaluation.schema import Estimate, RiskCoveragePoint
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import RiskCoveragePoint
 
 MOST_POINTS = 100
 """Of the stored curve."""

@@ -11,8 +11,8 @@ from scipy import stats
 
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap, estimate, ratio
 from gender_cls.evaluation.comparison_schema import McNemar, Pair
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.multiple_testing import holm
-from gender_cls.evaluation.schema import Estimate
 
 SIGNIFICANT = 0.05
 

@@ -14,8 +14,9 @@ from scipy.special import expit
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.data_config import CLASSES
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, reliability_bins
-from gender_cls.evaluation.schema import Estimate, Severity, Shortcut, Stress, StressedBy, WorstStress
+from gender_cls.evaluation.robustness_schema import Severity, Shortcut, Stress, StressedBy, WorstStress
 
 FEMALE, MALE = CLASSES
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gender_cls.errors import some
 from gender_cls.evaluation.comparison_schema import BestBaseline, CandidateRow, Pair
+from gender_cls.evaluation.estimate import beats
 
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
@@ -54,11 +55,12 @@ def _against_others(best: str, pairs: Sequence[Pair], compared: int) -> list[str
 def _baseline(best: CandidateRow, baseline: BestBaseline | None) -> list[str]:
     if baseline is None:
         return []
-    low, score = best["test"]["low"], baseline["balanced_accuracy"]
+    test, score = best["test"], baseline["balanced_accuracy"]
     named = f"the best trivial baseline, {baseline['title']}, which scores {score:.3f}"
-    if low is not None and score >= low:
-        return [f"{best['title']} does not clearly beat {named}."]
-    return [] if low is None else [f"{best['title']} beats {named}."]
+    won = beats(test["mean"], test["low"], score)
+    if won is None and test["low"] is None:
+        return []
+    return [f"{best['title']} {'beats' if won else 'does not clearly beat'} {named}."]
 
 
 def _cautions(compared: Sequence[CandidateRow]) -> list[str]:

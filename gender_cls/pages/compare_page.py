@@ -45,9 +45,6 @@ def render_comparison(comparison: Comparison, title: str, created: str, root: Pa
         signed=_signed,
         in_percent=_in_percent,
         p_value=_p_value,
-        digits=_digits,
-        short=_short,
-        bytes=_bytes,
         time=_time,
     )
     rows = comparison["candidates"]
@@ -202,28 +199,6 @@ def _in_percent(share: float) -> str:
 
 def _p_value(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _short(number: float | None) -> str:
-    """`4.2 M`; three digits."""
-    if number is None:
-        return "–"
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{_digits(number / size)}\u202f{letter}"
-    return _digits(number)
-
-
-def _digits(number: float | None) -> str:
-    if number is None:
-        return "–"
-    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
-
-
-def _bytes(number: float | None) -> str:
-    if number is None:
-        return "–"
-    return f"{_digits(number / 2**30)}\u202fGiB" if number >= 2**30 else f"{number / 2**20:.0f}\u202fMiB"
 
 
 def _time(seconds: float | None) -> str:

@@ -13,7 +13,9 @@ from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.data_config import CLASSES
-from gender_cls.evaluation.schema import Estimate, Metrics, StressedBy, stated
+from gender_cls.evaluation.estimate import Estimate, stated
+from gender_cls.evaluation.robustness_schema import StressedBy
+from gender_cls.evaluation.schema import Metrics
 from gender_cls.pages.page import words
 from gender_cls.pages.svg import PALETTE, chart, charts, house_style
 

@@ -5,7 +5,7 @@ Every number comes from `metrics.json`; what is null there is named as not measu
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ import jinja2
 
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES
 from gender_cls.data_config import CLASSES, SPLITS
-from gender_cls.evaluation.schema import SCORES, Estimate, Metrics, Scored, Slice, StressedBy
-from gender_cls.pages.page import count, minutes, percent, plural, words
+from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
+from gender_cls.evaluation.robustness_schema import Slice, StressedBy
+from gender_cls.evaluation.schema import SCORES, Metrics, Scored
+from gender_cls.pages.markdown import markdown_table
+from gender_cls.pages.page import count, minutes, percent, plural, score_title, words
 
 WIDTH = 120
 
@@ -48,7 +51,7 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
     )
     environment.filters.update(code=_code, count=count, estimate=_estimate, minutes=minutes)
     environment.filters.update(number=_number, percent=percent, reason=_reason, text=_text, words=words)
-    environment.globals.update(plural=plural, settings=_settings, table=_table)
+    environment.globals.update(plural=plural, settings=_settings, table=markdown_table)
     columns = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
     card = environment.get_template("model_card.md.jinja").render(
         metrics=metrics,
@@ -96,23 +99,6 @@ def _estimate(estimate: Estimate) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]], numbers: int = 0) -> str:
-    """An aligned table.
-
-    Args:
-        numbers: how many of the last columns stand to the right.
-    """
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(len(row[index]) for row in cells)) for index in range(len(header))]
-    right = [index >= len(header) - numbers for index in range(len(header))]
-    rule = ["-" * (width - 1) + ":" if flag else "-" * width for width, flag in zip(widths, right, strict=True)]
-    lines = [
-        [cell.rjust(width) if flag else cell.ljust(width) for cell, width, flag in zip(row, widths, right, strict=True)]
-        for row in cells
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
-
-
 def _settings(section: Mapping[str, Any]) -> str:
     """What of a section of the configuration is set or switched on."""
     return ", ".join(f"{key}={value}" for key, value in section.items() if value is not None and value != 0)
@@ -135,22 +121,20 @@ def _filled(item: str) -> str:
 
 
 def _verdict(metrics: Metrics) -> str:
-    """Whether the model beats the best baseline: whether the low end of its interval lies above it."""
-    scores = [(row["balanced_accuracy"], row["title"]) for row in metrics["baselines"]]
-    known = [(score, title) for score, title in scores if score is not None]
-    if not known:
+    """Whether the model beats the best baseline."""
+    best = best_baseline(metrics["baselines"])
+    if best is None:
         return "No baseline could be computed, so nothing says whether the model beats one."
-    best, title = max(known, key=lambda pair: pair[0])
-    name = f"the best baseline ({_text(title)}, {best:.3f})"
+    name = f"the best baseline ({_text(best['title'])}, {best['balanced_accuracy']:.3f})"
     model = metrics["test"]["scores"]["balanced_accuracy"]
-    value, low = model["value"], model["low"]
-    if value is None or low is None:
-        return f"Whether the model beats {name} cannot be said without an interval."
-    if low > best:
+    won = beats(model["value"], model["low"], best["balanced_accuracy"])
+    if won:
         return f"The model beats {name}, which lies below the interval."
-    if value > best:
-        return f"Whether the model beats {name} is open: the interval reaches down to it."
-    return f"The model does not beat {name}."
+    if won is False:
+        return f"The model does not beat {name}."
+    if model["low"] is None:
+        return f"Whether the model beats {name} cannot be said without an interval."
+    return f"Whether the model beats {name} is open: the interval reaches down to it."
 
 
 def _rows(metrics: Metrics) -> dict[str, list[list[str]]]:
@@ -181,7 +165,7 @@ def _rows(metrics: Metrics) -> dict[str, list[list[str]]]:
             ["ECE", _estimate(before["ece"]), _estimate(after["ece"])],
         ],
         "point_rows": [
-            [_title(score), _estimate(estimate), _estimate(point["test"][score])]
+            [score_title(score), _estimate(estimate), _estimate(point["test"][score])]
             for score, estimate in point["validation"].items()
         ],
         "accepted": [
@@ -212,12 +196,7 @@ def _rows(metrics: Metrics) -> dict[str, list[list[str]]]:
 def _score_rows(by_image: Scored, by_person: Scored | None) -> list[list[str]]:
     """A row a score; with a column for people where they are known."""
     levels = [level for level in (by_image, by_person) if level is not None]
-    return [[_title(score), *(_estimate(level["scores"][score]) for level in levels)] for score in SCORES]
-
-
-def _title(score: str) -> str:
-    special = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE"}
-    return special.get(score, words(score).replace("f1", "F1"))
+    return [[score_title(score), *(_estimate(level["scores"][score]) for level in levels)] for score in SCORES]
 
 
 def _slice_row(cell: Slice) -> list[str]:

@@ -15,6 +15,7 @@ def page_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(count=count, percent=percent, words=words, minutes=minutes)
+    environment.filters.update(short=short, digits=digits, bytes=in_bytes)
     environment.globals.update(plural=plural)
     return environment
 
@@ -42,3 +43,33 @@ def words(key: str) -> str:
 def minutes(seconds: float) -> str:
     """A duration."""
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def score_title(score: str) -> str:
+    """A score's name as people write it."""
+    special = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE"}
+    return special.get(score, words(score).replace("f1", "F1"))
+
+
+def short(number: float | None) -> str:
+    """Three digits and a unit: `4.20 M`."""
+    if number is None:
+        return "–"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{digits(number / size)}\u202f{letter}"
+    return digits(number)
+
+
+def digits(number: float | None) -> str:
+    """Three digits."""
+    if number is None:
+        return "–"
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def in_bytes(number: float | None) -> str:
+    """Memory: `1.25 GiB`."""
+    if number is None:
+        return "–"
+    return f"{digits(number / 2**30)}\u202fGiB" if number >= 2**30 else f"{number / 2**20:.0f}\u202fMiB"

@@ -7,8 +7,10 @@ from typing import Any, Literal, cast
 
 from matplotlib.figure import Figure
 
-from gender_cls.evaluation.schema import SCORES, Estimate, Metrics, Slice, stated
-from gender_cls.pages.page import page_environment, percent, plural, words
+from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
+from gender_cls.evaluation.robustness_schema import Slice
+from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.pages.page import page_environment, percent, plural, score_title, words
 from gender_cls.pages.svg import figure_svg
 
 LARGE_ECE = 0.05
@@ -17,7 +19,6 @@ LARGE_ECE = 0.05
 MOST_CELLS = 30
 """Slices shown of a column: those with the most images. metrics.json has them all."""
 
-TITLES = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE", "f1_FEMALE": "F1 FEMALE", "f1_MALE": "F1 MALE"}
 LOWER_IS_BETTER = ("brier", "log_loss", "ece")
 WITHOUT_THE_PERSON = {
     "person_masked": ("With the person masked", "surroundings, or mere colour, tell the label in part."),
@@ -46,7 +47,7 @@ def render_report(
         created: an ISO 8601 date and time.
     """
     environment = page_environment()
-    environment.filters.update(stated=stated, signed=_signed, column=_column, large=_large, lost=_remarks)
+    environment.filters.update(stated=stated, signed=_signed, column=_column, lost=_remarks)
     content = cast(Metrics, metrics)
     lines = verdict(content)
     cells = content["slices"]["cells"]
@@ -59,7 +60,7 @@ def render_report(
         lines=lines,
         heading=_heading({line.level for line in lines}),
         figures={name: figure_svg(figure) for name, figure in figures.items()},
-        scores=[(TITLES.get(name, words(name)), name, name in LOWER_IS_BETTER) for name in SCORES],
+        scores=[(score_title(name), name, name in LOWER_IS_BETTER) for name in SCORES],
         slices={name: _largest(cells, name) for name in dict.fromkeys(cell["column"] for cell in cells)},
         slices_from=_axis_from([cell["balanced_accuracy"] for cell in cells]),
         shortcuts_from=_axis_from(tests),
@@ -125,17 +126,18 @@ def _headline(metrics: Metrics) -> Line:
 
 def _against_baselines(metrics: Metrics) -> Line | None:
     score = metrics["test"]["scores"]["balanced_accuracy"]
-    rows = [(row["balanced_accuracy"], row["title"]) for row in metrics["baselines"]]
-    scored = [(value, title) for value, title in rows if value is not None]
-    if not scored or score["value"] is None:
+    best = best_baseline(metrics["baselines"])
+    if best is None or score["value"] is None:
         return None
-    best, title = max(scored)
-    baseline = f"the best trivial baseline ({title}, {best:.3f})"
-    if score["value"] <= best:
+    baseline = f"the best trivial baseline ({best['title']}, {best['balanced_accuracy']:.3f})"
+    won = beats(score["value"], score["low"], best["balanced_accuracy"])
+    if won:
+        return Line("fine", f"It beats {baseline}: the whole interval lies above it.")
+    if won is False:
         return Line("stop", f"It does not beat {baseline}, which never looks at the person.")
-    if score["low"] is None or score["low"] <= best:
-        return Line("warn", f"Not shown to beat {baseline}: the interval reaches down to it.")
-    return Line("fine", f"It beats {baseline}: the whole interval lies above it.")
+    if score["low"] is None:
+        return Line("warn", f"Whether it beats {baseline} cannot be said without an interval.")
+    return Line("warn", f"Not shown to beat {baseline}: the interval reaches down to it.")
 
 
 def _worst_slice(metrics: Metrics) -> Line | None:
@@ -250,14 +252,6 @@ def _remarks(estimates: Sequence[Estimate]) -> list[str]:
 
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
-
-
-def _large(number: float) -> str:
-    """Three digits and a unit: `2.23 M`."""
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g}\u202f{unit}"
-    return f"{number:.0f}"
 
 
 def _column(name: str) -> str:

@@ -1,0 +1,45 @@
+"""A number with its interval, and what can be read off it; the atom of `metrics.json`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+
+class Estimate(TypedDict):
+    """A number and its interval.
+
+    Attributes:
+        value: null where it is not defined.
+        low: null where the interval is not defined, as is high.
+        remark: why something is null, or what is special about the interval; else null.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    remark: str | None
+
+
+def stated(estimate: Estimate, digits: int = 3) -> str:
+    """`0.801 [0.771, 0.831]`, as far as there is a number and an interval."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
+        return "–"
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def best_baseline(baselines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of trivial baselines, the one with the best balanced accuracy; None where none has a score."""
+    scored = [one for one in baselines if one["balanced_accuracy"] is not None]
+    return max(scored, key=lambda one: one["balanced_accuracy"], default=None)
+
+
+def beats(value: float | None, low: float | None, baseline: float) -> bool | None:
+    """Whether a score lies above a baseline by more than chance: with its whole interval.
+
+    None where that is open: the value is above and the interval reaches down to it, or something is not known.
+    """
+    if value is not None and value <= baseline:
+        return False
+    return True if value is not None and low is not None and low > baseline else None
