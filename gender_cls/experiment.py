@@ -2,7 +2,6 @@
 
 import json
 import logging
-import resource
 import sys
 import time
 from pathlib import Path
@@ -214,15 +213,19 @@ def _fit(
         best_epoch=best["epoch"] + 1,  # as in the pictures, counted from 1
         best_step=best["global_step"],
         fit_seconds=round(time.monotonic() - began, 1),
-        peak_memory_bytes=_peak_memory(classifier.device),
+        peak_memory_bytes=_peak_memory(trainer.strategy.root_device),  # the classifier itself is back on the CPU
         environment=environment(),
     )
 
 
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of the tensors on a GPU, else of the whole process."""
+def _peak_memory(device: torch.device) -> int | None:
+    """Bytes: of the tensors on a GPU, else of the whole process; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes elsewhere
 
