@@ -21,7 +21,7 @@ setup: $(VENV)/installed-dev ## the environment for development, with the commit
 demo: $(VENV)/installed ## draw the demo crops, train two small models on them, print the leaderboard
 	$(BIN)/python -m gender_cls.demo
 	$(BIN)/python -m gender_cls.train -m model=custom_cnn,mobilenetv4_small data=demo recipe=scratch model.pretrained=false \
-	    trainer.max_epochs=8
+	    trainer.max_epochs=8 evaluation.explained_images=24
 
 test: $(VENV)/installed-dev check ## ruff, mypy and pytest, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -35,6 +35,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## how time and memory grow with the number of images
+bench: $(VENV)/installed ## how time and memory grow with the number of images, and what explanations cost
 	$(BIN)/python tests/benchmarks/bench_tables.py
 	$(BIN)/python tests/benchmarks/bench_bootstrap.py
+	$(BIN)/python tests/benchmarks/bench_explain.py

@@ -9,6 +9,7 @@ from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_name, check
 from gender_cls.data_config import DataConfig
 from gender_cls.errors import require
 from gender_cls.evaluation_config import EvaluationConfig
+from gender_cls.explain_config import ExplainConfig
 
 _package = Path(__file__).resolve().parent
 CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
@@ -147,19 +148,6 @@ class TrainerConfig:
         require(self.max_epochs >= 1, f"trainer.max_epochs must be at least 1, not {self.max_epochs}.")
         require_choice("trainer.precision", self.precision, PRECISIONS)
         require_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
-
-
-@dataclass
-class ExplainConfig:
-    """Saliency and Grad-CAM of a fixed probe set of validation images."""
-
-    enabled: bool = True
-    images: int = 8
-    every_n_epochs: int = 1
-
-    def check(self) -> None:
-        require(1 <= self.images <= 64, f"explain.images must lie between 1 and 64, not {self.images}.")
-        require(self.every_n_epochs >= 1, f"explain.every_n_epochs must be at least 1, not {self.every_n_epochs}.")
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Checks that several sections of the configuration share. Imports no torch."""
 
 import re
+from pathlib import Path
 
 from gender_cls.errors import require
 
@@ -29,3 +30,8 @@ def require_share(key: str, value: float) -> None:
 def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of the choices."""
     require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
+
+
+def check_data_root(data_root: str | None) -> None:
+    """Raise unless it is a folder, where it is given."""
+    require(data_root is None or Path(data_root).is_dir(), f"data_root names no folder: {data_root}")

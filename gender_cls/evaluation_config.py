@@ -5,16 +5,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_name, require_choice
+from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_data_root, check_name, require_choice
 from gender_cls.errors import require
 
 
 def _check_resamples(resamples: int) -> None:
     require(100 <= resamples <= 1_000_000, f"resamples must lie between 100 and 1,000,000, not {resamples:,}.")
-
-
-def _check_data_root(data_root: str | None) -> None:
-    require(data_root is None or Path(data_root).is_dir(), f"data_root names no folder: {data_root}")
 
 
 class OperatingPointRule(Enum):
@@ -30,10 +26,12 @@ class EvaluationConfig:
     target_error: float = 0.1
     shortcuts: bool = True
     stress: bool = False
+    explained_images: int = 100
     resamples: int = 10_000
 
     def check(self) -> None:
         require(0 < self.target_error < 1, f"target_error must lie between 0 and 1, not {self.target_error}.")
+        require(self.explained_images >= 0, f"explained_images must be at least 0, not {self.explained_images}.")
         _check_resamples(self.resamples)
 
 
@@ -53,7 +51,7 @@ class EvaluateConfig(EvaluationConfig):
         super().check()
         require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
         require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
-        _check_data_root(self.data_root)
+        check_data_root(self.data_root)
         require_choice("accelerator", self.accelerator, ACCELERATORS)
         if self.precision is not None:
             require_choice("precision", self.precision, PRECISIONS)
@@ -81,6 +79,6 @@ class CompareConfig:
         require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")
         for folder in self.folders:
             require(folder.is_dir(), f"runs names no folder: {folder}")
-        _check_data_root(self.data_root)
+        check_data_root(self.data_root)
         _check_resamples(self.resamples)
         require(0 <= self.thumbnails <= 500, f"thumbnails must lie between 0 and 500, not {self.thumbnails}.")

@@ -172,18 +172,11 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     if config.trainer.progress_bar:
         callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
     if config.explain.enabled:
-        images, rows = datamodule.probe_set(config.explain.images)
+        crops, rows = datamodule.probe_set(config.explain.images)
         layer = config.model.cam_layer
         feature_map = find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
-        explain = ExplainCallback(
-            images=images,
-            labels=list(rows["label"]),
-            names=list(rows["path"]),
-            feature_map=feature_map,
-            folder=run.explanations,
-            every_n_epochs=config.explain.every_n_epochs,
-        )
-        callbacks.append(explain)
+        labels, names = list(rows["label"]), list(rows["path"])
+        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
     if recipe.patience is not None:

@@ -3,28 +3,36 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from gender_cls.data.corruptions import corrupt
+from gender_cls.data.pictures import UnreadableError
 from gender_cls.data.scan import scan
 from gender_cls.data.shortcuts import take_away
 from gender_cls.data.stress_names import SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
-from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
+from gender_cls.evaluation.explanation_schema import Explanations
+from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation_config import EvaluationConfig
+from gender_cls.explain.final_model import PICTURES, explain_test
+from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.models.cost import measure_cost
 from gender_cls.models.inference import Predictor
 from gender_cls.pages.events import write_events
 from gender_cls.pages.figures import report_figures
+from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.pages.svg import figure_png
@@ -63,8 +71,10 @@ def evaluate_run(
     wanted = variants(settings.stress, settings.shortcuts)
     logits = _variant_logits(run, predictor, test, root, wanted, progress_bar)
     cost = run.metrics.get("cost") or _cost(run, predictor)
+    _explain(run, predictor, test, root, settings.explained_images, progress_bar)
     conclusions = draw_conclusions(predictions, logits, settings)
-    metrics = _metrics(run, conclusions, cost)
+    explanations = _measured_explanations(run, settings.resamples)
+    metrics = _metrics(run, {**conclusions, "explanations": explanations}, cost)
     write_atomically(run.predictions, with_answers(predictions, conclusions).to_csv(index=False))
     write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     _write_pages(run, metrics, test)
@@ -126,6 +136,29 @@ class Distortion:
         return corrupt(image, name, int(severity), path)
 
 
+def _explain(run: Run, predictor: Predictor, test: pd.DataFrame, root: Path, images: int, progress_bar: bool) -> None:
+    """Maps of test images, as the run's own configuration has them; what is there is not made again."""
+    if not images:
+        return
+    settings = recorded_config(run.config_file).explain
+    try:
+        explain_test(run, test, root, ExplainedNetwork(predictor), settings, images, progress_bar)
+    except UnreadableError as error:
+        raise GenderClsError(
+            f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
+        ) from error
+
+
+def _measured_explanations(run: Run, resamples: int) -> Explanations | None:
+    """Of all test images that have been explained by now; None where none has."""
+    if not run.explained.exists():
+        return None
+    methods = [method.value for method in recorded_config(run.config_file).explain.methods]
+    table = read_explanations(run.explained)
+    randomisation = read_randomisation(run.randomisation) if run.randomisation.exists() else pd.DataFrame()
+    return summarise_explanations(table, randomisation, methods, resamples, SEED)
+
+
 def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
     status = run.status
     return {
@@ -153,13 +186,26 @@ def _metrics(run: Run, conclusions: dict[str, Any], cost: dict[str, Any]) -> Met
 
 
 def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
-    """For people: figures, TensorBoard, the report and the model card."""
-    figures = report_figures(metrics, test)
-    pictures = {name: figure_png(figure) for name, figure in figures.items()}
-    for name, png in pictures.items():
-        write_atomically(run.plots / f"{name}.png", png)
-    write_events(run.folder, metrics, test, pictures, run.status["best_step"])
+    """For people: figures, TensorBoard, the report, the gallery and the model card."""
     created = datetime.now().astimezone().isoformat(timespec="seconds")
-    write_atomically(run.report, render_report(metrics, figures, run.folder.name, str(run.folder), created))
-    settings = to_plain(recorded_config(run.config_file))
-    write_atomically(run.model_card, render_model_card(metrics, settings))
+    figures = report_figures(metrics, test)
+    plots = {name: figure_png(figure) for name, figure in figures.items()}
+    for name, png in plots.items():
+        write_atomically(run.plots / f"{name}.png", png)
+    maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
+    write_events(run.folder, metrics, test, plots | maps, run.status["best_step"])
+    small = {name: _webp(png) for name, png in maps.items()}
+    title, folder = run.folder.name, str(run.folder)
+    write_atomically(run.report, render_report(metrics, figures, title, folder, created, small))
+    config = recorded_config(run.config_file)
+    if metrics["explanations"] is not None:
+        table, size = read_explanations(run.explained), config.data.image_size
+        write_atomically(run.gallery, render_gallery(table, title, folder, created, len(test), size))
+    write_atomically(run.model_card, render_model_card(metrics, to_plain(config)))
+
+
+def _webp(png: bytes) -> bytes:
+    """The same picture, small enough to be carried inside a page."""
+    content = BytesIO()
+    Image.open(BytesIO(png)).save(content, "WEBP", quality=80)
+    return content.getvalue()

@@ -15,18 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.config import AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation_config import CompareConfig, EvaluateConfig
+from gender_cls.explain_config import ExplainRunConfig
 
 SCHEMAS = {
     "train_schema": Config,
     "audit_schema": AuditConfig,
     "evaluate_schema": EvaluateConfig,
     "compare_schema": CompareConfig,
+    "explain_schema": ExplainRunConfig,
     "demo_schema": DemoConfig,
 }
 for _name, _node in SCHEMAS.items():
     ConfigStore.instance().store(name=_name, node=_node)
 
-Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, DemoConfig)
+Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
 
 
 def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:

@@ -50,6 +50,10 @@ class Run:
         self.report = self.folder / "report.html"
         self.model_card = self.folder / "MODEL_CARD.md"
         self.explanations = self.folder / "explanations"
+        self.explained = self.folder / "explanations.csv"
+        self.gallery = self.folder / "gallery.html"
+        self.maps = self.explanations / "maps.npz"
+        self.randomisation = self.explanations / "randomisation.csv"
 
     @property
     def status(self) -> dict[str, Any]:
@@ -65,6 +69,10 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` says; empty before the end."""
         return read_json(self.metrics_file)
+
+    def explanation_picture(self, name: str) -> Path:
+        """A grid of maps of test images."""
+        return self.explanations / f"{name}.png"
 
     @property
     def choices(self) -> dict[str, str]:

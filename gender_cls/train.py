@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -48,9 +49,11 @@ def fit_and_test(config: Config, run: Run) -> None:
         quieten_lightning()
         fit(config, run, prepared)
         gc.collect()  # trainer, classifier and optimizer hold each other until then
-        trainer = config.trainer
+        trainer, evaluation = config.trainer, config.evaluation
+        if not config.explain.enabled:
+            evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor(run.best_checkpoint, trainer.accelerator, trainer.precision, config.data.num_workers)
-        evaluate_run(run, config.evaluation, predictor, cache, progress_bar=trainer.progress_bar)
+        evaluate_run(run, evaluation, predictor, cache, progress_bar=trainer.progress_bar)
 
 
 def folder_of(command: CommandLine, config: Config, model: str) -> Path:

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 from gender_cls.evaluation.comparison import compare_runs
 from gender_cls.evaluation.comparison_schema import Comparison
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, Explanations, Game, MethodScores, Place
 from gender_cls.evaluation.schema import SCHEMA_VERSION
+from gender_cls.explain_config import Method
+from gender_cls.pages.kept_maps import KeptMaps, save_kept_maps
 from gender_cls.run import Run
 
 
@@ -98,6 +102,8 @@ def write_run(
     version: int = SCHEMA_VERSION,
     cost: dict[str, Any] | None = None,
     choices: dict[str, str] | None = None,
+    explanations: Explanations | None = None,
+    maps: KeptMaps | None = None,
     **settings: Any,
 ) -> Run:
     """A run folder as training leaves it, with what a comparison reads.
@@ -121,11 +127,59 @@ def write_run(
         write_yaml(folder / ".hydra" / "hydra.yaml", {"hydra": {"runtime": runtime}})
     if state == "finished":
         table.to_csv(run.predictions, index=False)
-        run.metrics_file.write_text(json.dumps(metrics(leaky, version, cost or {})))
+        run.metrics_file.write_text(json.dumps(metrics(leaky, version, cost or {}, explanations)))
+    if maps is not None:
+        save_kept_maps(run.maps, maps)
     return run
 
 
-def metrics(leaky: bool, version: int, cost: dict[str, Any]) -> dict[str, Any]:
+def explained(*methods: MethodScores, explained_class: str = "predicted") -> Explanations:
+    """What `metrics.json` says of maps."""
+    return {
+        "images": 6,
+        "identities": 4,
+        "units": 4,
+        "explained_class": explained_class,
+        "methods": list(methods),
+        "agreement": [],
+    }
+
+
+def scores_of(
+    method: str, gain: float | None = 0.1, border: float | None = 0.3, flagged: bool | None = False
+) -> MethodScores:
+    """Half the gain for deletion, other gains for the mean baseline; what is not border is split evenly."""
+
+    def estimate(value: float | None) -> Estimate:
+        return {"value": value, "low": None, "high": None, "remark": None}
+
+    def game(baseline: str) -> Game:
+        known = gain if gain is None or baseline == "blurred" else gain - 1
+        return {
+            "baseline": baseline,
+            "deletion": estimate(0.4),
+            "insertion": estimate(0.6),
+            "random": estimate(0.5),
+            "deletion_gain": estimate(None if known is None else known / 2),
+            "insertion_gain": estimate(known),
+        }
+
+    def place(name: str) -> Place:
+        share = border if border is None or name == "border" else (1 - border) / 3
+        return {"name": name, "share": estimate(share), "area": 0.52 if name == "border" else 0.16}
+
+    return {
+        "name": method,
+        "title": Method(method).title,
+        "games": [game(baseline) for baseline in BASELINES],
+        "places": [place(name) for name in PLACES],
+        "randomisation": {"images": 2, "stages": [], "flagged": flagged},
+    }
+
+
+def metrics(
+    leaky: bool, version: int, cost: dict[str, Any], explanations: Explanations | None = None
+) -> dict[str, Any]:
     return {
         "schema_version": version,
         "model": "timm/net",
@@ -146,6 +200,7 @@ def metrics(leaky: bool, version: int, cost: dict[str, Any]) -> dict[str, Any]:
             "device": "cpu",
             **cost,
         },
+        "explanations": explanations,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_schema import PLACES, Explanations, Game, MethodScores
 from gender_cls.evaluation.robustness_schema import ShiftedColumn, Shortcut, Slice, Stress, StressedBy
 from gender_cls.evaluation.schema import (
     SCHEMA_VERSION,
@@ -44,6 +45,23 @@ DROPS = {  # what severity 5 takes off the balanced accuracy
     "box_shift": 0.09,
 }
 REMAINS = {"person_masked": 0.56, "background_only": 0.61, "person_only": 0.78, "grey": 0.79, "eight_pixels": 0.64}
+MAPS = {  # areas of deletion and insertion by baseline, shares of mass by place, likeness with random weights by stage
+    "saliency": (
+        "saliency",
+        {"blurred": (0.487, 0.641), "mean": (0.452, 0.618)},
+        (0.31, 0.37, 0.32, 0.353),
+        (0.71, 0.44, 0.29, 0.18),
+    ),
+    "grad_cam": (
+        "Grad-CAM",
+        {"blurred": (0.412, 0.708), "mean": (0.396, 0.674)},
+        (0.24, 0.41, 0.35, 0.462),
+        (0.38, 0.17, 0.09, 0.06),
+    ),
+}
+CHANCE = {"blurred": 0.583, "mean": 0.561}
+AREAS = (0.2, 0.35, 0.45, 0.52)
+STAGES = (("classifier", 0.001), ("conv_head", 0.184), ("blocks.5", 0.627), ("conv_stem", 1.0))
 
 
 def example_metrics(
@@ -51,6 +69,7 @@ def example_metrics(
     model: str = "timm/mobilenetv2_100",
     stress: bool = True,
     shortcuts: bool = True,
+    explanations: bool = True,
     identities: bool = True,
     leaky: bool = False,
     nulls: bool = False,
@@ -60,6 +79,7 @@ def example_metrics(
     Args:
         stress: whether the stress tests were run.
         shortcuts: whether the shortcut tests were run.
+        explanations: whether maps were made.
         identities: whether people are known; without, each image counts for itself.
         leaky: whether people stand in several splits.
         nulls: whether every number that may be null is, with a remark beside it; lists keep their length.
@@ -86,6 +106,7 @@ def example_metrics(
         "shift": {"columns": _shifted_columns(), "shifted": ["native_height"], "remark": None},
         "shortcuts": _shortcuts() if shortcuts else None,
         "stress": _stress() if stress else None,
+        "explanations": _explanations(identities) if explanations else None,
         "cost": {
             "parameters": 2_226_434,
             "flops": 401_287_680,
@@ -365,6 +386,50 @@ def _stress() -> Stress:
     }
 
 
+def _explanations(identities: bool) -> Explanations:
+    return {
+        "images": 100,
+        "identities": 83 if identities else 0,
+        "units": 83 if identities else 100,
+        "explained_class": "predicted",
+        "methods": [_method(name) for name in MAPS],
+        "agreement": [{"a": "saliency", "b": "grad_cam", "correlation": example_estimate(0.317, 0.044)}],
+    }
+
+
+def _method(name: str) -> MethodScores:
+    title, areas, shares, similarity = MAPS[name]
+    return {
+        "name": name,
+        "title": title,
+        "games": [_game(baseline, *areas[baseline]) for baseline in areas],
+        "places": [
+            {"name": place, "share": example_estimate(share), "area": area}
+            for place, share, area in zip(PLACES, shares, AREAS, strict=True)
+        ],
+        "randomisation": {
+            "images": 16,
+            "stages": [
+                {"layers": layers, "share": share, "similarity": example_estimate(value, 0.06)}
+                for (layers, share), value in zip(STAGES, similarity, strict=True)
+            ],
+            "flagged": False,
+        },
+    }
+
+
+def _game(baseline: str, deletion: float, insertion: float) -> Game:
+    random = CHANCE[baseline]
+    return {
+        "baseline": baseline,
+        "deletion": example_estimate(deletion),
+        "insertion": example_estimate(insertion),
+        "random": example_estimate(random),
+        "deletion_gain": example_estimate(random - deletion, 0.025, least=-1.0),
+        "insertion_gain": example_estimate(insertion - random, 0.025, least=-1.0),
+    }
+
+
 def _nulled(value: Any, kind: Any) -> Any:
     """The same with null wherever the schema allows it, but for whole chapters that an argument switches off."""
     if is_typeddict(kind):
@@ -381,4 +446,5 @@ def _nulled_key(key: str, value: Any, kind: Any) -> Any:
         return "There is only one label."
     if get_origin(kind) is not UnionType:
         return _nulled(value, kind)
-    return _nulled(value, get_args(kind)[0]) if key in ("by_identity", "shortcuts", "stress") and value else None
+    kept = key in ("by_identity", "shortcuts", "stress", "explanations", "randomisation")
+    return _nulled(value, get_args(kind)[0]) if kept and value else None

@@ -50,6 +50,7 @@ def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **c
             "device": "cpu, 2 threads, float32",
         },
         "pareto": True,
+        "explanations": None,
         **changed,  # type: ignore[typeddict-item]
     }
 

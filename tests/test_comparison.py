@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from comparing import TABLE, answered, compare, simulated, write_run
+from comparing import TABLE, answered, compare, explained, scores_of, simulated, write_run
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
 from gender_cls.evaluation.comparison_schema import CandidateRow, Comparison
@@ -271,3 +271,61 @@ def test_a_repeated_run_is_named(tmp_path: Path) -> None:
     assert found["candidates"][0]["repeated"] == [str(tmp_path / "old")]
     assert found["candidates"][0]["test"]["mean"] == pytest.approx(2 / 3)
     assert found["verdict"][-1] == "Not counted, because a later run has the same settings and seed: old."
+
+
+def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -> None:
+    first = explained(scores_of("saliency", 0.1, 0.3), scores_of("grad_cam", 0.2, flagged=True))
+    second = explained(scores_of("saliency", 0.4, 0.5))
+    found = compare(
+        write_run(tmp_path / "late", TABLE, seed=1, explanations=first),
+        write_run(tmp_path / "not explained", TABLE, seed=0),
+        write_run(tmp_path / "later", TABLE, seed=2, explanations=second),
+    )
+    about = found["candidates"][0]["explanations"]
+    assert about is not None
+    assert about["folder"] == str(tmp_path / "late")  # of those that were explained, the first seed
+    assert about["explained_class"] == "predicted"
+    saliency, grad_cam = about["methods"]
+    assert (saliency["name"], saliency["title"], saliency["runs"]) == ("saliency", "saliency", 2)
+    assert saliency["insertion_gain"] == pytest.approx(0.25)  # of the blurred baseline
+    assert saliency["deletion_gain"] == pytest.approx(0.125)
+    shares = {place["name"]: place["share"] for place in saliency["places"]}
+    assert shares == {
+        "head": pytest.approx(0.2),
+        "upper_body": pytest.approx(0.2),
+        "lower_body": pytest.approx(0.2),
+        "border": pytest.approx(0.4),
+    }
+    assert saliency["places"][-1]["area"] == pytest.approx(0.52)
+    assert saliency["flagged"] is False
+    assert (grad_cam["title"], grad_cam["runs"], grad_cam["flagged"]) == ("Grad-CAM", 1, True)
+    assert grad_cam["insertion_gain"] == pytest.approx(0.2)
+
+
+def test_scores_of_maps_that_are_not_known_are_null(tmp_path: Path) -> None:
+    def about(*flags: bool | None) -> CandidateRow:
+        runs = [
+            write_run(
+                tmp_path / f"{len(flags)}-{seed}",
+                TABLE,
+                seed=seed,
+                explanations=explained(scores_of("saliency", 0.1 if seed else None, None, flag)),
+            )
+            for seed, flag in enumerate(flags)
+        ]
+        return compare(*runs)["candidates"][0]
+
+    found = about(False, None)["explanations"]
+    assert found is not None
+    assert found["methods"][0]["insertion_gain"] is found["methods"][0]["places"][0]["share"] is None
+    assert found["methods"][0]["flagged"] is None
+    found = about(False, None, True)["explanations"]
+    assert found is not None
+    assert found["methods"][0]["flagged"] is True
+    true = explained(scores_of("saliency"), explained_class="true")
+    predicted = explained(scores_of("saliency"))
+    runs = [write_run(tmp_path / f"x{seed}", TABLE, seed=seed, explanations=(true, predicted)[seed]) for seed in (0, 1)]
+    found = compare(*runs)["candidates"][0]["explanations"]
+    assert found is not None
+    assert found["explained_class"] is None
+    assert compare(write_run(tmp_path / "y", TABLE))["candidates"][0]["explanations"] is None

@@ -100,14 +100,15 @@ def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
 
 def test_the_probe_set_is_fixed_balanced_and_of_different_people(folders: Path) -> None:
     module = module_of(folders, val_fraction=0.4)
-    images, rows = module.probe_set(6)
-    assert images.shape == (6, 3, 32, 16)
+    crops, rows = module.probe_set(6)
+    assert crops.images.shape == (6, 3, 32, 16)
+    assert crops.boxes.tolist() == [[0, 0, 16, 32]] * 6
     assert rows["label"].value_counts().to_dict() == {"FEMALE": 3, "MALE": 3}
     assert rows["identity"].is_unique
     assert set(rows["split"]) == {"val"}
     assert module_of(folders, val_fraction=0.4).probe_set(6)[1].equals(rows)
     everything, all_rows = module.probe_set(1000)
-    assert len(everything) == len(all_rows) == len(module.tables["val"])
+    assert len(everything.images) == len(all_rows) == len(module.tables["val"])
 
 
 def test_images_in_no_split_are_in_no_dataset(folders: Path) -> None:

@@ -15,7 +15,7 @@ from gender_cls.pages.model_card import render_model_card
 from gender_cls.parsing import to_plain
 
 VARIANTS = [
-    dict(zip(("stress", "shortcuts", "identities", "leaky", "nulls"), flags, strict=True))
+    dict(zip(("stress", "shortcuts", "identities", "leaky", "nulls"), flags, strict=True)) | {"explanations": flags[1]}
     for flags in itertools.product((True, False), repeat=5)
 ]
 
@@ -104,6 +104,7 @@ def test_every_variant_has_all_sections_and_reads_as_text(variant: dict[str, boo
         "Shift between validation and test",
         "Shortcut tests",
         "Stress",
+        "What the decisions rest on",
         "What was not measured",
         "Ethical considerations",
         "Legal note",
@@ -174,6 +175,47 @@ def test_the_other_tables_say_what_the_metrics_say() -> None:
     assert "The worst is low light with noise at severity 5 with 0.531." in flat(text)
 
 
+def test_what_the_decisions_rest_on_is_said_in_words_and_numbers() -> None:
+    rests = section(card(), "What the decisions rest on")
+    text = flat(rests).replace("\u202f", " ")
+    assert text.startswith(
+        "Maps of 100 test images of 83 people, for the label that is answered. Saliency and Grad-CAM: taking away first"
+    )
+    assert "(0.49 [0.46, 0.52] and 0.41 [0.38, 0.44] against 0.58 [0.55, 0.61])" in text
+    assert "Saliency puts 31 % [28, 34] of its mass on the head, 20 % of the area" in text
+    assert "not why, and nothing about a person. |" in text
+    assert table(rests) == [
+        ["Method", "Deletion gain", "Insertion gain", "Head", "Outside the person", "Random weights"],
+        [
+            "Saliency",
+            "0.096 (0.071 to 0.121)",
+            "0.058 (0.033 to 0.083)",
+            "0.310 (0.280 to 0.340)",
+            "0.353 (0.323 to 0.383)",
+            "0.180 (0.120 to 0.240)",
+        ],
+        [
+            "Grad-CAM",
+            "0.171 (0.146 to 0.196)",
+            "0.125 (0.100 to 0.150)",
+            "0.240 (0.210 to 0.270)",
+            "0.462 (0.432 to 0.492)",
+            "0.060 (0.000 to 0.120)",
+        ],
+    ]
+
+
+def test_maps_that_were_not_tested_with_random_weights_and_of_the_true_label() -> None:
+    metrics = example_metrics(identities=False)
+    assert metrics["explanations"] is not None
+    metrics["explanations"]["explained_class"] = "true"
+    metrics["explanations"]["methods"][0]["randomisation"] = None
+    rests = section(card(metrics), "What the decisions rest on")
+    assert "Maps of 100 test images, for the label that is true." in flat(rests)
+    assert [row[-1] for row in table(rests)[1:]] == ["not measured", "0.060 (0.000 to 0.120)"]
+    assert "With all weights random, maps of Grad-CAM change" in flat(rests)
+
+
 def test_a_leaky_run_says_so_before_anything_else() -> None:
     text = card(example_metrics(leaky=True))
     assert flat(text).startswith(
@@ -219,10 +261,12 @@ def test_a_value_without_an_interval_says_why() -> None:
 
 
 def test_what_was_switched_off_is_not_measured() -> None:
-    text = card(example_metrics(stress=False, shortcuts=False))
+    text = card(example_metrics(stress=False, shortcuts=False, explanations=False))
+    maps = section(text, "What the decisions rest on").strip()
+    assert maps == "Not measured: explain with `python -m gender_cls.explain`."
     assert section(text, "Stress").strip() == "Not measured: evaluate with `stress=true`."
     assert section(text, "Shortcut tests").strip() == "Not measured: evaluate with `shortcuts=true`."
-    for sentence in ("What blur, noise", "How far the answers rest on the background"):
+    for sentence in ("What blur, noise", "How far the answers rest on the background", "Where in the picture"):
         assert sentence in section(text, "What was not measured")
         assert sentence not in card()
 

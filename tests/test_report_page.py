@@ -1,26 +1,36 @@
+import base64
 import copy
 import json
 import re
 import sys
+from io import BytesIO
 from typing import Any
 
 import pandas as pd
 import pytest
 from example_metrics import example_estimate, example_metrics
 from html_page import EVIL, Page
+from PIL import Image
 from test_figures_of_a_report import predictions
 
 from gender_cls.data.stress_names import CORRUPTIONS, SHORTCUTS
+from gender_cls.evaluation.explanation_schema import PLACES
 from gender_cls.pages.figures import report_figures
 from gender_cls.pages.report_page import render_report, verdict
 
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "remark": "There is no FEMALE image."}
 
 
-def html_of(metrics: Any, test: pd.DataFrame | None = None, title: str = "night", folder: str = "outputs/night") -> str:
+def html_of(
+    metrics: Any,
+    test: pd.DataFrame | None = None,
+    title: str = "night",
+    folder: str = "outputs/night",
+    pictures: dict[str, bytes] | None = None,
+) -> str:
     created = "2026-11-22T21:00:00+01:00"
     figures = report_figures(metrics, predictions() if test is None else test)
-    return render_report(metrics, figures, title, folder, created)
+    return render_report(metrics, figures, title, folder, created, pictures or {})
 
 
 def page_of(test: pd.DataFrame | None = None, **changed: Any) -> Page:
@@ -153,6 +163,14 @@ def test_the_verdict_of_a_good_run() -> None:
         "With the background only it still scores 0.610 [0.580, 0.640], more than chance: the surroundings tell the "
         "label in part.": "warn",
         "Under corruption 0.531 [0.501, 0.561] at worst (low light with noise, severity 5), 0.720 on average.": "fine",
+        "Saliency and Grad-CAM: taking away first what the map marks lowers the probability faster than taking away at "
+        "random (0.49 [0.46, 0.52] and 0.41 [0.38, 0.44] against 0.58 [0.55, 0.61]), and putting it back first raises "
+        "it sooner (0.64 [0.61, 0.67] and 0.71 [0.68, 0.74]): the map marks what the model uses.": "fine",
+        "Saliency puts 31 % [28, 34] of its mass on the head, 20 % of the area, and 35 % [32, 38] outside the person's "
+        "box, 52 % of the area: less than an even map would. Grad-CAM: 24 % [21, 27] and 46 % [43, 49]: less than an "
+        "even map would.": "fine",
+        "With all weights random, maps of saliency and Grad-CAM change (rank correlation 0.18 and 0.06): they depend "
+        "on what the model has learnt.": "fine",
     }
 
 
@@ -239,7 +257,12 @@ def test_without_anything_against_it_the_heading_says_so() -> None:
 
 
 def test_what_was_not_measured_says_how_to_measure_it() -> None:
-    page = page_of(stress=False, shortcuts=False)
+    page = page_of(stress=False, shortcuts=False, explanations=False)
+    assert (
+        "Not made. python -m gender_cls.evaluate run=outputs/night explained_images=100 draws what the model looks at"
+        in page.text
+    )
+    assert not any("maps of" in sentence for sentence in sentences(example_metrics(explanations=False)))
     assert "Not tested. python -m gender_cls.evaluate run=outputs/night stress=true does it" in page.text
     assert "Not tested. python -m gender_cls.evaluate run=outputs/night shortcuts=true does it." in page.text
     assert len(page.all("svg")) == 5
@@ -263,7 +286,7 @@ def test_nulls_are_dashes_with_their_reason() -> None:
     html = html_of(example_metrics(nulls=True))
     page = Page(html)
     assert rows_of(html, "scores")[1:4] == ["balanced accuracy – –", "accuracy – –", "mA – –"]
-    assert page.text.count("– There is only one label.") == 6
+    assert page.text.count("– There is only one label.") == 7
     assert "No band of abstention: There is only one label." in page.text
     assert "None could be scored: There is only one label." in page.text
     assert "peak memory of training –" in page.text
@@ -272,7 +295,7 @@ def test_nulls_are_dashes_with_their_reason() -> None:
 
 
 def test_no_word_of_the_machine_is_seen(html: str) -> None:
-    metrics = example_metrics(nulls=True, stress=False, shortcuts=False)
+    metrics = example_metrics(nulls=True, stress=False, shortcuts=False, explanations=False)
     metrics["baselines"], metrics["slices"]["cells"], metrics["shift"]["columns"] = [], [], []
     metrics["abstention"]["curve"], metrics["validation"]["by_identity"], metrics["test"]["by_identity"] = (
         [],
@@ -287,6 +310,139 @@ def test_no_word_of_the_machine_is_seen(html: str) -> None:
             assert not re.search(
                 r"\b(nan|inf|Undefined|null|True|False)\b|\bNone\b(?! could| found)|_FEMALE|_MALE", words
             )
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures")
+def test_maps_are_shown_by_their_numbers() -> None:
+    html = html_of(example_metrics())
+    rows = rows_of(html, "explanations")
+    assert rows[:3] == [
+        "−0.2 0 0.2 gain map chance",
+        "Saliency",
+        "deletion blurred 0.096 [0.071, 0.121] 0.487 [0.457, 0.517] 0.583 [0.553, 0.613]",
+    ]
+    assert rows[10] == "insertion mean colour 0.113 [0.088, 0.138] 0.674 [0.644, 0.704] 0.561 [0.531, 0.591]"
+    assert rows[11:15] == [
+        "head upper body lower body outside the person",
+        "Saliency 31 % [28, 34] 37 % [34, 40] 32 % [29, 35] 35 % [32, 38]",
+        "Grad-CAM 24 % [21, 27] 41 % [38, 44] 35 % [32, 38] 46 % [43, 49]",
+        "area 20 % 35 % 45 % 52 %",
+    ]
+    assert rows[15:17] == ["Grad-CAM", "saliency 0.32 0.27 to 0.36"]
+    assert rows[17:] == [
+        "saliency Grad-CAM",
+        "the head random from classifier on 0.71 0.65 to 0.77 0.38 0.32 to 0.44",
+        "18 % random from conv_head on 0.44 0.38 to 0.50 0.17 0.11 to 0.23",
+        "63 % random from blocks.5 on 0.29 0.23 to 0.35 0.09 0.03 to 0.15",
+        "all weights random from conv_stem on 0.18 0.12 to 0.24 0.06 0.00 to 0.12",
+    ]
+    # The gain 0.096 [0.071, 0.121] on the axis from -0.2 to 0.2: it begins at 0.271 / 0.4, and the middle is nought.
+    bar = '<u style="left:50.0%"></u><i style="left:67.75%;width:12.5%"></i><b style="left:74.0%"></b>'
+    assert html.count(bar) == 1
+    # On that from 0 to 0.6, 0.31 [0.28, 0.34] and the area 0.2.
+    assert '<u style="left:33.33%"></u><i style="left:46.67%;width:10.0%"></i><b style="left:51.67%"></b>' in html
+    assert "100 test images of 83 people: where does the model look for the label that it answers?" in Page(html).text
+    assert "the maps of 16 images are made again" in Page(html).text
+
+
+def with_method(change: Any) -> Any:
+    """The example, one method's numbers changed."""
+    metrics: Any = example_metrics()
+    change(metrics["explanations"]["methods"])
+    return metrics
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_method_that_shows_the_picture_is_flagged() -> None:
+    def flag(methods: Any) -> None:
+        methods[0]["randomisation"]["flagged"] = True
+        methods[0]["randomisation"]["stages"][-1]["similarity"] = example_estimate(0.71)
+
+    metrics = with_method(flag)
+    warning = "With all weights random, maps of saliency hardly change (rank correlation 0.71): they show the picture, "
+    assert sentences(metrics)[warning + "not the model."] == "warn"
+    assert rows_of(html_of(metrics), "explanations")[-1] == "hardly changes"
+    assert "hardly changes" not in html_of(example_metrics())
+
+
+def test_a_method_that_is_not_better_than_chance_is_named() -> None:
+    def weaken(methods: Any) -> None:
+        methods[0]["games"][1]["insertion_gain"] = example_estimate(0.02, least=-1)
+
+    judged = sentences(with_method(weaken))
+    said = next(sentence for sentence in judged if sentence.startswith("Grad-CAM: taking away"))
+    assert said.endswith("uses. Saliency is not shown to beat an order by chance in insertion (mean colour).")
+    assert judged[said] == "warn"
+
+    def lose(methods: Any) -> None:
+        for method in methods:
+            for game in method["games"]:
+                for name in ("deletion_gain", "insertion_gain"):
+                    game[name] = example_estimate(-0.1, least=-1)
+
+    assert [sentence for sentence in sentences(with_method(lose)) if "nothing says" in sentence] == [
+        "Saliency is not shown to beat an order by chance: nothing says that it marks what the model uses. Grad-CAM is "
+        "not shown to beat an order by chance: nothing says that it marks what the model uses."
+    ]
+
+
+def test_of_many_methods_the_sentence_leaves_intervals_to_the_table() -> None:
+    three = with_method(lambda methods: methods.append(methods[0]))
+    assert any("at random (0.49, 0.41 and 0.49 against 0.58 [0.55, 0.61])" in sentence for sentence in sentences(three))
+
+
+@pytest.mark.parametrize(
+    ("share", "level", "end"),
+    [
+        (example_estimate(0.6), "warn", "outside the person's box, 52 % of the area: more than an even map would."),
+        (example_estimate(0.53), "fine", "box, 52 % of the area: about what an even map would."),
+        (example_estimate(0.4), "fine", "box, 52 % of the area: less than an even map would."),
+        ({**NOTHING, "value": 0.6}, "fine", "and 60 % outside the person's box, 52 % of the area."),
+    ],
+)
+def test_mass_outside_the_person_is_compared_with_its_area(share: Any, level: str, end: str) -> None:
+    def move(methods: Any) -> None:
+        del methods[1]
+        methods[0]["places"][3]["share"] = share
+
+    said, judged = next(item for item in sentences(with_method(move)).items() if item[0].startswith("Saliency puts"))
+    assert said.endswith(end)
+    assert judged == level
+
+
+def pictures(content: bytes) -> dict[str, bytes]:
+    names = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
+    return dict.fromkeys(names, content)
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_pictures_of_maps_are_within_the_page(kind: str) -> None:
+    file = BytesIO()
+    Image.new("RGB", (8, 4), "red").save(file, kind)
+    page = Page(html_of(example_metrics(), pictures=pictures(file.getvalue())))
+    assert page.pictures[:2] == [
+        "Wrong answers that the model was surest of, one of each person",
+        "Answers that it was least sure of, one of each person",
+    ]
+    assert len(page.pictures) == 4
+    for image in page.all("img"):
+        begin, _, content = image["src"].partition(",")
+        assert begin == f"data:image/{kind};base64"
+        assert base64.b64decode(content) == file.getvalue()
+    assert not Page(html_of(example_metrics())).pictures
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_what_some_maps_lack_is_said_below() -> None:
+    def lack(methods: Any) -> None:
+        methods[0]["randomisation"] = methods[1]["randomisation"] = None
+        methods[0]["places"][0]["share"]["remark"] = "3 of 100 images have no such score and are left out."
+
+    text = Page(html_of(with_method(lack))).text
+    assert "Not tested with this run's maps." in text
+    assert text.count("– 3 of 100 images have no such score and are left out.") == 1
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -312,7 +468,9 @@ def with_evil(value: Any, key: str = "") -> Any:
         return {name: with_evil(item, name) for name, item in value.items()}
     if isinstance(value, list):
         return [with_evil(item, key) for item in value]
-    kept = key in ("rule", "statistic") or (key == "name" and value in (*CORRUPTIONS, *SHORTCUTS))
+    kept = key in ("rule", "statistic", "baseline", "explained_class") or (
+        key == "name" and value in (*CORRUPTIONS, *SHORTCUTS, *PLACES)
+    )
     return EVIL if isinstance(value, str) and not kept else value
 
 
@@ -323,7 +481,7 @@ def test_names_stay_text_everywhere(nulls: bool) -> None:
         metrics = with_evil(example_metrics(nulls=True))
     metrics["environment"] = {EVIL: EVIL}
     metrics["data"]["corrected_labels"] = {EVIL: 3}
-    page = Page(html_of(metrics, title=EVIL, folder=EVIL))
+    page = Page(html_of(metrics, title=EVIL, folder=EVIL, pictures=pictures(EVIL.encode())))
     assert "script" not in {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if "alert" in name or name.startswith("on")]
     assert page.text.count(EVIL) > 30

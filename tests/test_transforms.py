@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from gender_cls.config import CONFIG_FOLDER, AugmentConfig
-from gender_cls.data.transforms import MID_GREY, build_augmentation, decode, resize
+from gender_cls.data.transforms import MID_GREY, build_augmentation, decode, place_in_input, resize
 from gender_cls.data_config import ResizeMode
 from gender_cls.errors import GenderClsError
 
@@ -261,6 +261,25 @@ def test_stretch_agrees_with_pillow(tmp_path, shape):
 @pytest.mark.parametrize("mode", ResizeMode)
 def test_the_right_size_is_left_alone(mode):
     assert torch.equal(resize(noise(32, 16), (32, 16), mode), noise(32, 16))
+
+
+@pytest.mark.parametrize(
+    ("native", "mode", "box"),
+    [
+        ((50, 10), ResizeMode.stretch, (0, 0, 20, 40)),
+        ((50, 10), ResizeMode.letterbox, (6, 0, 14, 40)),  # 40 x 8 in the middle of 40 x 20
+        ((20, 20), ResizeMode.letterbox, (0, 10, 20, 30)),
+        ((50, 10), ResizeMode.crop, (0, -30, 20, 70)),  # at twice its size, of 100 rows the middle 40 are seen
+        ((20, 20), ResizeMode.crop, (-10, 0, 30, 40)),
+    ],
+)
+def test_a_picture_is_where_it_is_said_to_be(native, mode, box):
+    assert place_in_input(native, (40, 20), mode) == pytest.approx(box)
+    image = torch.zeros(3, *native, dtype=torch.uint8)
+    image[:, : native[0] // 2, : native[1] // 2] = 250  # light in the upper left quarter of the picture
+    shown = resize(image, (40, 20), mode)
+    middle, centre = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+    assert (shown[0, round(middle) - 3, round(centre) - 3], shown[0, round(middle) + 3, round(centre) + 3]) == (250, 0)
 
 
 def test_pixels_do_not_depend_on_the_number_of_threads(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gender_cls.config import AugmentConfig
+from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.transforms import build_augmentation, decode, resize
 from gender_cls.data_config import CLASSES, SPLITS, Balance, DataConfig
@@ -143,24 +144,13 @@ class CropDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def probe_set(self, images: int) -> tuple[Tensor, pd.DataFrame]:
-        """A fixed set of validation crops to explain: labels in equal numbers, different people first.
+    def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:
+        """A fixed set of validation crops to explain, and their rows of the manifest; fewer when val is smaller.
 
         Reads the files directly: iterating a loader would draw from the global random numbers.
-
-        Returns:
-            The crops (N, 3, H, W) uint8 and their rows of the manifest; N is smaller than asked when val is.
         """
-        table = self.tables["val"]
-        shuffled = table.iloc[np.random.default_rng(self.data.split_seed).permutation(len(table))]
-        repeats = shuffled.groupby("group", sort=False).cumcount()
-        ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
-        chosen: list[int] = []
-        queues = [list(ranked.index[ranked["label"] == label]) for label in CLASSES]
-        while len(chosen) < images and any(queues):
-            chosen.extend(queue.pop(0) for queue in queues if queue)
-        chosen = chosen[:images]
-        return torch.stack([self.datasets["val"][row][0] for row in chosen]), table.iloc[chosen]
+        rows = balanced_sample(self.tables["val"], images, self.data.split_seed)
+        return read_crops([self.manifest.root / path for path in rows["path"]], self.data), rows
 
 
 def derived_seed(*parts: int) -> int:

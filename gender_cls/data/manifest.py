@@ -93,7 +93,7 @@ def _demo_hint(data: DataConfig) -> str:
 
 def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
     """`root/<label>/**` or `root/<split>/<label>/**`."""
-    labels = _label_names(data)
+    labels = label_names(data)
     by_split = {
         folder: SPLIT_ALIASES[folder.name.lower()]
         for folder in _subfolders(root)
@@ -108,7 +108,7 @@ def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
         }
         _refuse_strays(parent, by_label, f"a label ({', '.join(CLASSES)} or an alias under data.aliases)")
         for folder, label in by_label.items():
-            rows.extend((path.relative_to(root).as_posix(), label, split) for path in _images_below(folder))
+            rows.extend((path.relative_to(root).as_posix(), label, split) for path in images_below(folder))
     if not rows:
         raise GenderClsError(
             f"There are no images under {root}: expected the folders {' and '.join(CLASSES)} (or an alias under "
@@ -121,7 +121,8 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images_below(folder: Path) -> Iterable[Path]:
+def images_below(folder: Path) -> Iterable[Path]:
+    """At any depth, hidden files and folders left out, in no order."""
     for directory, subdirectories, files in os.walk(folder, followlinks=True):
         subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
         for name in files:
@@ -147,12 +148,12 @@ def passed_over(root: Path) -> dict[str, list[str]]:
 def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
     """Images in a folder that means nothing would be left out silently."""
     for folder in set(_subfolders(parent)) - set(known):
-        if any(True for _ in _images_below(folder)):
+        if any(True for _ in images_below(folder)):
             raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
 
 
-def _label_names(data: DataConfig) -> dict[str, str]:
-    """Lower-case alias -> label."""
+def label_names(data: DataConfig) -> dict[str, str]:
+    """Lower-case alias -> label, each label being its own alias."""
     aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
     return {**aliases, UNKNOWN: UNKNOWN}
 
@@ -167,7 +168,7 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
     for column in ("path", "label"):
         if column not in table:
             raise GenderClsError(f"data.csv has no column '{column}': {csv} has {', '.join(table.columns)}.")
-    names = _label_names(data)
+    names = label_names(data)
     unknown = sorted(set(table["label"].str.lower()) - set(names))
     if unknown:
         raise GenderClsError(

@@ -5,6 +5,7 @@ Everything here is uint8, (3, height, width), RGB, one picture at a time; the ba
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,23 +35,48 @@ def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
     `stretch` changes the aspect ratio. `letterbox` keeps it and pads both sides alike with mid-grey, an odd pixel going
     to the right or the bottom. `crop` keeps it and cuts off both sides alike, to the nearest pixel of the source.
     """
-    height, width = image.shape[-2:]
-    target_height, target_width = size
-    padding = [0, 0, 0, 0]  # left, top, right, bottom
+    fit = _fit((image.shape[1], image.shape[2]), size, mode)
+    # Cutting before resizing: a picture 1 pixel wide must not grow to 128 times its height first.
+    image = image[:, fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+    image = F.resize(image, list(fit.size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return F.pad(image, list(fit.padding), fill=MID_GREY).contiguous()
+
+
+def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeMode) -> tuple[float, ...]:
+    """Where `resize` puts the whole of a picture of `native` (height, width): left, top, right, bottom in pixels.
+
+    Inside the input for `letterbox`, beyond it for `crop`, the input itself for `stretch`.
+    """
+    fit = _fit(native, size, mode)
+    across, down = fit.size[1] / fit.width, fit.size[0] / fit.height
+    left, top = fit.padding[0] - fit.left * across, fit.padding[1] - fit.top * down
+    return left, top, left + native[1] * across, top + native[0] * down
+
+
+class _Fit(NamedTuple):
+    """Which part of a picture is kept, at which (height, width), and what is padded: left, top, right, bottom."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+
+def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> _Fit:
+    height, width = native
     if mode is ResizeMode.letterbox:
-        scale = min(target_height / height, target_width / width)
+        scale = min(target[0] / height, target[1] / width)
         # Never 1: torch's uint8 kernel returns wrong pixels when its output is 1 wide (seen in torch 2.15).
         size = max(2, round(height * scale)), max(2, round(width * scale))
-        below, beside = target_height - size[0], target_width - size[1]
-        padding = [beside // 2, below // 2, beside - beside // 2, below - below // 2]
-    elif mode is ResizeMode.crop:
-        # Cutting before resizing: a picture 1 pixel wide must not grow to 128 times its height first.
-        scale = max(target_height / height, target_width / width)
-        kept_height, kept_width = max(1, round(target_height / scale)), max(1, round(target_width / scale))
-        top, left = (height - kept_height) // 2, (width - kept_width) // 2
-        image = image[:, top : top + kept_height, left : left + kept_width]
-    image = F.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
-    return F.pad(image, padding, fill=MID_GREY).contiguous()
+        below, beside = target[0] - size[0], target[1] - size[1]
+        return _Fit(0, 0, height, width, size, (beside // 2, below // 2, beside - beside // 2, below - below // 2))
+    if mode is ResizeMode.crop:
+        scale = max(target[0] / height, target[1] / width)
+        kept = max(1, round(target[0] / scale)), max(1, round(target[1] / scale))
+        return _Fit((height - kept[0]) // 2, (width - kept[1]) // 2, *kept, target, (0, 0, 0, 0))
+    return _Fit(0, 0, height, width, target, (0, 0, 0, 0))
 
 
 def build_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor] | None:

@@ -24,6 +24,7 @@ from gender_cls.evaluation.comparison_schema import (
 from gender_cls.evaluation.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
 from gender_cls.evaluation.costs import cost_of_all, mark_pareto, mean_cost, mean_or_none
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_comparison import mean_explanations
 from gender_cls.evaluation.metrics import decision_scores, probability_scores
 from gender_cls.evaluation.significance import Means, compare_pairs, resample_means
 from gender_cls.evaluation.verdict import verdict
@@ -129,6 +130,7 @@ def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estim
         baseline=_best_baseline(runs),
         cost=mean_cost(runs),
         pareto=None,
+        explanations=mean_explanations(runs),
     )
 
 

@@ -59,6 +59,54 @@ class BestBaseline(TypedDict):
     balanced_accuracy: float
 
 
+class MeanPlace(TypedDict):
+    """The share of a method's mass in a place, and that of a map that is the same everywhere (`explanation_schema.py`).
+
+    Attributes:
+        name: of PLACES.
+    """
+
+    name: str
+    share: float | None
+    area: float | None
+
+
+class MeanMethod(TypedDict):
+    """Scores of one method's maps (see `explanation_schema.MethodScores`), the mean over the runs that have them.
+
+    Attributes:
+        name: as in the configuration.
+        title: for people.
+        runs: how many have them.
+        insertion_gain: of pixels that come instead of the blurred picture's; above 0 the map is better than chance.
+        deletion_gain: likewise, pixels going.
+        places: for each of PLACES.
+        flagged: whether in any run the map hardly changes once all weights are random; null where this is not known.
+    """
+
+    name: str
+    title: str
+    runs: int
+    insertion_gain: float | None
+    deletion_gain: float | None
+    places: list[MeanPlace]
+    flagged: bool | None
+
+
+class CandidateExplanations(TypedDict):
+    """What a candidate's maps of test images say.
+
+    Attributes:
+        folder: of the first run that was explained, by seed; its maps are those that the page shows.
+        explained_class: predicted or true; null where runs differ.
+        methods: in the order of the configuration.
+    """
+
+    folder: str
+    explained_class: str | None
+    methods: list[MeanMethod]
+
+
 class CandidateRow(TypedDict):
     """Runs that differ only in seed and fold. Scores are null until one seed has finished.
 
@@ -77,6 +125,7 @@ class CandidateRow(TypedDict):
         log_loss: with each run's temperature, mean over runs, as is ece.
         pareto: whether no other compared candidate has at least its balanced accuracy for at most its milliseconds
             (batch 32), and is strictly better in one; null without these, or when devices differ.
+        explanations: null where no run was explained.
     """
 
     title: str
@@ -96,6 +145,7 @@ class CandidateRow(TypedDict):
     baseline: BestBaseline | None
     cost: MeanCost
     pareto: bool | None
+    explanations: CandidateExplanations | None
 
 
 class Ensemble(TypedDict):

@@ -7,9 +7,10 @@ over people (`bootstrap.py`). What cannot be computed is null, and a `remark` be
 from typing import Any, TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.robustness_schema import Shift, Shortcut, Slices, Stress
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCORES = (
     "balanced_accuracy",
@@ -206,6 +207,7 @@ class Metrics(TypedDict):
         best_epoch: in which; epochs count from 1.
         shortcuts: null when evaluation.shortcuts was false.
         stress: null when evaluation.stress was false.
+        explanations: null while no test image has been explained (explain.enabled, evaluation.explained_images).
         data: where the data are, their fingerprint, leaks, corrected labels, licence, and images, people and labels of
             each split (`experiment.py`).
         environment: versions and machine.
@@ -226,6 +228,7 @@ class Metrics(TypedDict):
     shift: Shift
     shortcuts: list[Shortcut] | None
     stress: Stress | None
+    explanations: Explanations | None
     cost: Cost
     data: dict[str, Any]
     environment: dict[str, str]

@@ -1,103 +1,127 @@
-"""Pictures while the network learns: maps of the same validation images after every epoch, and the confusion matrix."""
+"""While the network learns: maps of the same validation images after every epoch with their scores, and the confusion
+matrix."""
 
 import time
 from collections.abc import Sequence
-from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from gender_cls.data.crops import Crops
 from gender_cls.data_config import CLASSES
-from gender_cls.explain.attribution import grad_cam, predict, saliency, scaled
-from gender_cls.explain.figures import Caption, Picture, confusion_matrix_figure, map_grid
+from gender_cls.explain.attribution import Attribution
+from gender_cls.explain.grids import explain_classes, explanation_grid
+from gender_cls.explain.mass import mass_shares
+from gender_cls.explain.regions import rank_correlation
+from gender_cls.explain_config import ExplainConfig
 from gender_cls.models.feature_map import FeatureMap
+from gender_cls.pages.confusion_matrix import confusion_matrix_figure
+from gender_cls.pages.drawing import png_bytes
 from gender_cls.run import write_atomically
 
 if TYPE_CHECKING:
     from gender_cls.models.classifier import GenderClassifier
 
+Measures = dict[str, NDArray[np.float64]]
+"""By tag, a value an image; NaN where it is not defined."""
+
 
 class ExplainCallback(Callback):
-    """Draws saliency and Grad-CAM of the predicted class for a fixed probe set.
+    """Draws and measures maps of a fixed probe set.
 
     At `on_validation_epoch_end` the weights are still those that the metrics were computed with, provided that this
     callback stands before one that averages weights. Training is the same with and without it, to the last bit; the
-    probe set comes as a tensor, since drawing it from a data loader would use up random numbers.
+    probe set comes as tensors, since drawing it from a data loader would use up random numbers. Nothing of it is kept
+    in checkpoints either: a resumed run counts its time afresh, and its first grid has no earlier one to be compared
+    with.
+
+    TensorBoard gets the grid, how many seconds all of this took, and means over the images: the share of a map's mass
+    in each place (`mass.py`), its rank correlation with the map of the grid before (drift; 1 means unchanged) and with
+    those of the other methods (agreement).
 
     Args:
-        images: (N, 3, H, W), uint8.
+        crops: the probe set, N images.
         labels: N true labels.
         names: N file names, for the captions.
         feature_map: where Grad-CAM looks.
         folder: where `epoch_001.png`, ... are written; epochs count from 1, as in the grid's title.
-        every_n_epochs: distance between two grids; the last planned epoch gets one in any case.
+        settings: which maps, and how often.
     """
 
     def __init__(
         self,
-        images: Tensor,
+        crops: Crops,
         labels: Sequence[str],
         names: Sequence[str],
         feature_map: FeatureMap,
         folder: Path,
-        every_n_epochs: int = 1,
+        settings: ExplainConfig,
     ) -> None:
-        self.images = images
+        self.crops = crops
         self.labels = labels
         self.names = names
         self.feature_map = feature_map
         self.folder = folder
-        self.every_n_epochs = every_n_epochs
+        self.settings = settings
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count the time; nothing has been drawn yet."""
+        self._began = time.perf_counter()
+        self._spent = 0.0
+        self._last_cost: float | None = None
+        self._previous: dict[str, Attribution] = {}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, if this is a validation during training and the epoch is due."""
-        if not _validates_an_epoch(trainer):
-            return
-        epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs != 0 and epoch != trainer.max_epochs:
-            return
+        """Draw and measure, if this is a validation during training, and the epoch is due and within the budget."""
         began = time.perf_counter()
-        step = trainer.global_step
+        if not (_validates_an_epoch(trainer) and self._is_due(trainer, began)):
+            return
+        classifier = cast("GenderClassifier", pl_module)
+        inputs = classifier.normalise(self.crops.images.to(classifier.device))
+        explained = explain_classes(classifier.network, inputs, self.labels, self.settings, self.feature_map)
+        measures = _measure(explained, self.crops.boxes, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
-        whose = "averaged weights" if averaged else "weights"
-        grid = self._grid(cast("GenderClassifier", pl_module), f"Epoch {epoch}, step {step:,}", whose)
-        png = BytesIO()
-        Image.fromarray(grid).save(png, format="PNG")
-        write_atomically(self.folder / f"epoch_{epoch:03d}.png", png.getvalue())
-        for writer in _tensorboards(trainer):
-            writer.add_image("explanations/probe_set", grid, step, dataformats="HWC")
-            writer.add_scalar("explanations/seconds", time.perf_counter() - began, step)
-
-    def _grid(self, classifier: "GenderClassifier", moment: str, whose: str) -> Picture:
-        network = classifier.network
-        inputs = classifier.normalise(self.images.to(classifier.device))
-        confidence, predicted = predict(network, inputs).max(dim=1)
-        maps = {
-            "saliency": scaled(saliency(network, inputs, predicted)),
-            "Grad-CAM": scaled(grad_cam(network, inputs, predicted, self.feature_map)),
-        }
-        captions = [
-            Caption(label, CLASSES[index], probability, name)
-            for label, index, probability, name in zip(
-                self.labels, predicted.tolist(), confidence.tolist(), self.names, strict=True
-            )
-        ]
-        right = sum(caption.label == caption.predicted for caption in captions)
-        return map_grid(
-            self.images,
-            maps,
-            captions,
-            title=f"{moment}: {right} of {len(captions)} right",
-            note=f"Maps of the predicted label with this epoch's {whose}, each scaled to its own maximum.",
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        grid = explanation_grid(
+            self.crops,
+            self.labels,
+            self.names,
+            explained,
+            title=f"Epoch {epoch}, step {step:,}",
+            weights="this epoch's averaged weights" if averaged else "this epoch's weights",
         )
+        self._previous = explained
+        write_atomically(self.folder / f"epoch_{epoch:03d}.png", png_bytes(grid))
+        writers = _tensorboards(trainer)
+        for writer in writers:
+            writer.add_image("explanations/probe_set", grid, step, dataformats="HWC")
+            for name, values in measures.items():
+                if len(defined := values[np.isfinite(values)]):
+                    writer.add_scalar(f"explanations/{name}", defined.mean(), step)
+        self._last_cost = time.perf_counter() - began
+        self._spent += self._last_cost
+        for writer in writers:
+            writer.add_scalar("explanations/seconds", self._last_cost, step)
+
+    def _is_due(self, trainer: Trainer, now: float) -> bool:
+        """The last planned epoch is in any case; the first due one tells what the others will cost."""
+        epoch = trainer.current_epoch + 1
+        if epoch == trainer.max_epochs:
+            return True
+        if epoch % self.settings.every_n_epochs != 0:
+            return False
+        if self.settings.budget is None or self._last_cost is None:
+            return True
+        return self._spent + self._last_cost <= self.settings.budget * (now - self._began)
 
 
 class ConfusionMatrixCallback(Callback):
@@ -111,6 +135,23 @@ class ConfusionMatrixCallback(Callback):
         for writer in _tensorboards(trainer):
             picture = confusion_matrix_figure(matrix, CLASSES)
             writer.add_image("confusion_matrix/val", picture, trainer.global_step, dataformats="HWC")
+
+
+def _measure(explained: dict[str, Attribution], boxes: NDArray[np.float64], before: dict[str, Attribution]) -> Measures:
+    """Names end in `_true` for the true class where it stands beside the predicted one."""
+    measures: Measures = {}
+    for role, now in explained.items():
+        ending = "_true" if role == "true" and len(explained) > 1 else ""
+        for method, maps in now.maps.items():
+            for place, shares in mass_shares(maps, boxes).items():
+                measures[f"{method.value}{ending}/{place}"] = shares
+            if role in before:
+                drift = rank_correlation(maps, before[role].maps[method])
+                drift[now.targets != before[role].targets] = np.nan  # another class has another map
+                measures[f"{method.value}{ending}/drift"] = drift
+        for a, b in combinations(now.maps, 2):
+            measures[f"agreement{ending}/{a.value}_{b.value}"] = rank_correlation(now.maps[a], now.maps[b])
+    return measures
 
 
 def _validates_an_epoch(trainer: Trainer) -> bool:

@@ -16,8 +16,8 @@ from gender_cls.evaluation.comparison_schema import CandidateRow, Ensemble, RocC
 from gender_cls.pages.svg import PALETTE, chart, figure_svg, house_style
 
 COLOURS = ("#005f9e", "#d55e00", "#3795d0", "#3b3f45", "#c2448c", "#bf8600", "#5c3a21", "#4b7f5f")
-"""Of the best candidates by validation; `--model-1` and so on in page.css. After Okabe & Ito (2008). The first four are
-drawn solid and the others dashed: among four of a kind, no two look alike without red, green or blue vision."""
+"""Of the best candidates by validation; `--model-1` and so on in compare.css. After Okabe & Ito (2008). The first four
+are drawn solid and the others dashed: among four of a kind, no two look alike without red, green or blue vision."""
 
 DASHES = ("-", "-", "-", "-", (0, (4, 1.6)), (0, (4, 1.6)), (0, (4, 1.6)), (0, (4, 1.6)))
 

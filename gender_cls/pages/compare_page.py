@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from gender_cls.evaluation.comparison_schema import Comparison, Pair, WrongImage
 from gender_cls.pages.compare_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.pages.compare_maps import MOST_MODELS, ModelMaps, what_they_look_at
 from gender_cls.pages.page import minutes, page_environment, plural
 from gender_cls.pages.thumbnails import Gallery, Thumbnail
 
@@ -28,15 +29,25 @@ MOST_PATHS = 50
 WIDE, NARROW = (9.2, 3.9), (3.6, 3.0)  # inches of a chart for a page and for a phone
 
 
-def render_comparison(comparison: Comparison, title: str, created: str, root: Path | None, thumbnails: int) -> str:
+def render_comparison(
+    comparison: Comparison,
+    title: str,
+    created: str,
+    root: Path | None,
+    thumbnails: int,
+    models: Sequence[ModelMaps] = (),
+    without_maps: Sequence[str] = (),
+) -> str:
     """The page, as HTML.
 
     Args:
-        comparison: what was found; the page repeats it and computes nothing.
+        comparison: what was found; the page repeats it and computes pictures alone.
         title: of the page, such as the name of the sweep.
         created: when, in ISO 8601.
         root: the folder that the images' paths are relative to; None where it is not known.
-        thumbnails: most pictures shown.
+        thumbnails: most pictures shown; a third as many images have their maps shown side by side.
+        models: the compared candidates that have kept maps, best first, at most MOST_MODELS.
+        without_maps: sentences about those that have not.
     """
     environment = page_environment()
     environment.filters.update(
@@ -75,6 +86,9 @@ def render_comparison(comparison: Comparison, title: str, created: str, root: Pa
         pairs=named_pairs,
         other_pairs=other_pairs,
         agreement=_agreement(comparison),
+        looks=what_they_look_at(comparison, models, root, thumbnails // 3),
+        most_mapped=MOST_MODELS,
+        without_maps=without_maps,
         wrong=_wrong(comparison["all_wrong"], root, thumbnails),
     )
 

@@ -9,6 +9,8 @@ import pandas as pd
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import Metrics
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
@@ -35,6 +37,8 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
     estimates |= {f"test/{name}": estimate for name, estimate in by_image["scores"].items()}
     if by_identity is not None:
         estimates |= {f"test_by_identity/{name}": estimate for name, estimate in by_identity["scores"].items()}
+    if metrics["explanations"] is not None:
+        estimates |= _of_maps(metrics["explanations"])
     with SummaryWriter(folder, filename_suffix=SUFFIX) as writer:
         for tag, estimate in estimates.items():
             if estimate["value"] is not None:
@@ -45,3 +49,17 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
         for name, png in figures.items():
             picture = np.asarray(Image.open(BytesIO(png)).convert("RGB"))
             writer.add_image(f"test/{name}", picture, step, dataformats="HWC")
+
+
+def _of_maps(explanations: Explanations) -> dict[str, Estimate]:
+    """Tag -> areas by game and baseline, shares by place, and `randomisation`: what all weights random leave."""
+    estimates: dict[str, Estimate] = {}
+    for method in explanations["methods"]:
+        tag = f"test_explanations/{method['name']}"
+        for game in method["games"]:
+            areas = (("deletion", game["deletion"]), ("insertion", game["insertion"]), ("random", game["random"]))
+            estimates |= {f"{tag}/{name}_{game['baseline']}": area for name, area in areas}
+        estimates |= {f"{tag}/{place['name']}": place["share"] for place in method["places"]}
+        if method["randomisation"] is not None:
+            estimates[f"{tag}/randomisation"] = method["randomisation"]["stages"][-1]["similarity"]
+    return estimates

@@ -14,8 +14,10 @@ import jinja2
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES
 from gender_cls.data_config import CLASSES, SPLITS
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
+from gender_cls.evaluation.explanation_schema import MethodScores
 from gender_cls.evaluation.robustness_schema import Slice, StressedBy
 from gender_cls.evaluation.schema import SCORES, Metrics, Scored
+from gender_cls.pages.explanation_words import capitalised, explanation_sentences
 from gender_cls.pages.markdown import markdown_table
 from gender_cls.pages.page import count, minutes, percent, plural, score_title, words
 
@@ -52,6 +54,7 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
     environment.filters.update(code=_code, count=count, estimate=_estimate, minutes=minutes)
     environment.filters.update(number=_number, percent=percent, reason=_reason, text=_text, words=words)
     environment.globals.update(plural=plural, settings=_settings, table=markdown_table)
+    explanations = metrics["explanations"]
     columns = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
     card = environment.get_template("model_card.md.jinja").render(
         metrics=metrics,
@@ -59,6 +62,7 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
         data=metrics["data"],
         test=metrics["test"],
         verdict=_verdict(metrics),
+        sentences=[sentence for _, sentence in explanation_sentences(explanations)] if explanations else [],
         severities=list(SEVERITIES),
         titles=CORRUPTIONS,
         unmeasured=[condition for condition, word in CONDITIONS.items() if word not in columns],
@@ -190,6 +194,7 @@ def _rows(metrics: Metrics) -> dict[str, list[list[str]]]:
             *([_text(row["title"]), _estimate(row["balanced_accuracy"])] for row in metrics["shortcuts"] or []),
         ],
         "stress": [] if metrics["stress"] is None else [_stress_row(row) for row in metrics["stress"]["corruptions"]],
+        "maps": [] if metrics["explanations"] is None else list(map(_map_row, metrics["explanations"]["methods"])),
     }
 
 
@@ -214,3 +219,12 @@ def _stress_row(stressed: StressedBy) -> list[str]:
     """Its balanced accuracy by severity, and the mean."""
     severities = (severity["balanced_accuracy"]["value"] for severity in stressed["severities"])
     return [_text(stressed["title"]), *map(_number, severities), _number(stressed["mean"])]
+
+
+def _map_row(method: MethodScores) -> list[str]:
+    """Its gains with the first baseline, two of the places, and what is left of its maps without training."""
+    game, shares = method["games"][0], {place["name"]: place["share"] for place in method["places"]}
+    check = method["randomisation"]
+    left = NOT_MEASURED if check is None else _estimate(check["stages"][-1]["similarity"])
+    estimates = (game["deletion_gain"], game["insertion_gain"], shares["head"], shares["border"])
+    return [_text(capitalised(method["title"])), *map(_estimate, estimates), left]

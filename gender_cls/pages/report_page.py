@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
 from gender_cls.evaluation.robustness_schema import Slice
 from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.pages.explanation_words import GONE, capitalised, explanation_sentences, listed
 from gender_cls.pages.page import page_environment, percent, plural, score_title, words
+from gender_cls.pages.report_explanations import data_uri, explained, placed
 from gender_cls.pages.svg import figure_svg
 
 LARGE_ECE = 0.05
@@ -35,7 +37,12 @@ class Line:
 
 
 def render_report(
-    metrics: Mapping[str, Any], figures: Mapping[str, Figure], title: str, folder: str, created: str
+    metrics: Mapping[str, Any],
+    figures: Mapping[str, Figure],
+    title: str,
+    folder: str,
+    created: str,
+    pictures: Mapping[str, bytes],
 ) -> str:
     """The page, as HTML.
 
@@ -45,9 +52,12 @@ def render_report(
         title: the name of the run.
         folder: the run's folder, as a command would name it.
         created: an ISO 8601 date and time.
+        pictures: of maps, PNG or WebP, by name: most_confident_mistakes, least_certain, mean_maps_by_answer and
+            mean_maps_by_camera, as far as they were made.
     """
     environment = page_environment()
     environment.filters.update(stated=stated, signed=_signed, column=_column, lost=_remarks)
+    environment.filters.update(capitalised=capitalised, placed=placed)
     content = cast(Metrics, metrics)
     lines = verdict(content)
     cells = content["slices"]["cells"]
@@ -64,6 +74,9 @@ def render_report(
         slices={name: _largest(cells, name) for name in dict.fromkeys(cell["column"] for cell in cells)},
         slices_from=_axis_from([cell["balanced_accuracy"] for cell in cells]),
         shortcuts_from=_axis_from(tests),
+        explained=content["explanations"] and explained(content["explanations"]),
+        gone=GONE,
+        pictures={name: data_uri(picture) for name, picture in pictures.items()},
     )
 
 
@@ -79,6 +92,7 @@ def verdict(metrics: Metrics) -> list[Line]:
         _abstention(metrics),
         *_shortcuts(metrics),
         _stress(metrics),
+        *_explanations(metrics),
     ]
     return sorted((line for line in lines if line is not None), key=lambda line: line.level != "stop")
 
@@ -166,7 +180,7 @@ def _worst_slice(metrics: Metrics) -> Line | None:
 def _shift(metrics: Metrics) -> Line | None:
     shift = metrics["shift"]
     if shift["shifted"]:
-        names = _listed([_column(name) for name in shift["shifted"]])
+        names = listed([_column(name) for name in shift["shifted"]])
         return Line(
             "warn",
             f"Test differs from validation in {names}: temperature, threshold and band, chosen on validation, may not "
@@ -232,6 +246,11 @@ def _stress(metrics: Metrics) -> Line | None:
     )
 
 
+def _explanations(metrics: Metrics) -> list[Line]:
+    explanations = metrics["explanations"]
+    return [Line(*sentence) for sentence in explanation_sentences(explanations)] if explanations else []
+
+
 def _largest(cells: Sequence[Slice], column: str) -> dict[str, Any]:
     """Of one column, the slices with the most images in the order of the table, and how many there are."""
     every = [cell for cell in cells if cell["column"] == column]
@@ -256,7 +275,3 @@ def _signed(value: float) -> str:
 
 def _column(name: str) -> str:
     return "probability of FEMALE" if name == "probability" else words(name)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,57 @@
+"""A few crops at once, chosen and read for whoever explains them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gender_cls.data.transforms import decode, place_in_input, resize
+from gender_cls.data_config import CLASSES, DataConfig
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops as the network sees them.
+
+    Attributes:
+        images: (N, 3, H, W), uint8.
+        boxes: (N, 4), where the whole native crop lies: left, top, right, bottom in pixels of `images`, which may lie
+            outside of them where the crop was cut.
+    """
+
+    images: Tensor
+    boxes: NDArray[np.float64]
+
+
+def read_crops(paths: list[Path], data: DataConfig) -> Crops:
+    """Decoded and resized, not augmented, in the order of the paths.
+
+    Raises:
+        GenderClsError: one of them is missing or no picture.
+    """
+    size = (data.image_size[0], data.image_size[1])
+    natives = [decode(path) for path in paths]
+    boxes = [place_in_input((native.shape[1], native.shape[2]), size, data.resize_mode) for native in natives]
+    images = [resize(native, size, data.resize_mode) for native in natives]
+    return Crops(torch.stack(images), np.array(boxes, dtype=np.float64))
+
+
+def balanced_sample(table: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
+    """Some rows of a table: labels in equal numbers, different people first, the same for the same seed.
+
+    Args:
+        table: with `label` and `group`.
+        images: how many; fewer when the table is smaller.
+    """
+    shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
+    repeats = shuffled.groupby("group", sort=False).cumcount()
+    ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
+    chosen: list[int] = []
+    queues = [list(ranked.index[ranked["label"] == label]) for label in CLASSES]
+    while len(chosen) < images and any(queues):
+        chosen.extend(queue.pop(0) for queue in queues if queue)
+    return table.loc[chosen[:images]]

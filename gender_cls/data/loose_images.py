@@ -1,0 +1,53 @@
+"""Images from anywhere as rows: what is known of them, and what their folders and names tell."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from gender_cls.data.manifest import images_below, label_names
+from gender_cls.data_config import UNKNOWN, DataConfig
+from gender_cls.errors import GenderClsError
+
+COLUMNS = ("path", "label", "identity", "camera", "source", "group")
+
+
+def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """A row an image, sorted by path, with COLUMNS; "" where something is not known.
+
+    An image of the manifest has its row there. Another one's label is the nearest folder around it that is called like
+    a label, up to the folder that was named, else `unknown`; identity and camera are what `data.pattern` finds in its
+    path.
+
+    Args:
+        paths: absolute, of files and folders.
+        manifest: of the run.
+        root: the folder that the manifest's paths are relative to.
+
+    Raises:
+        GenderClsError: a folder holds no images.
+    """
+    known = {root / path: row for path, row in zip(manifest["path"], manifest.to_dict("records"), strict=True)}
+    rows = {file: _row(file, path, known.get(file), data) for path in paths for file in _files(path)}
+    return pd.DataFrame([rows[file] for file in sorted(rows)], columns=list(COLUMNS))
+
+
+def _files(path: Path) -> list[Path]:
+    files = list(images_below(path)) if path.is_dir() else [path]
+    if not files:
+        raise GenderClsError(f"There are no images under {path}: expected files such as .jpg, .png or .bmp.")
+    return files
+
+
+def _row(file: Path, named: Path, known: dict | None, data: DataConfig) -> dict[str, str]:
+    if known is not None:
+        row = {column: known.get(column, "") for column in COLUMNS}
+    else:
+        labels = label_names(data)
+        above = file.parents[: max(1, len(file.parts) - len(named.parts))]
+        folders = [labels[folder.name.lower()] for folder in above if folder.name.lower() in labels]
+        found = re.search(data.pattern, file.as_posix()) if data.pattern is not None else None
+        groups = {name: value or "" for name, value in found.groupdict().items()} if found else {}
+        row = {column: groups.get(column, "") for column in COLUMNS} | {"label": folders[0] if folders else UNKNOWN}
+    return row | {"path": str(file)}

@@ -1,0 +1,86 @@
+"""Where a map's mass lies: at the head, the upper or the lower body, or beside the person.
+
+Numpy alone; a tensor on the CPU is as good as an array. A map's mass is its positive part: the evidence for the class.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gender_cls.data.shortcuts import PERSON
+from gender_cls.evaluation.explanation_schema import BANDS
+
+
+def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Share of each map's mass in each place.
+
+    A band is a part of the crop's own height and as wide as the crop, so a letterbox's padding belongs to no band. The
+    border is all that lies outside the person's box, the centre of the crop, and so is the padding.
+
+    Args:
+        maps: (N, H, W), signed.
+        boxes: (N, 4), where the whole crop lies: left, top, right, bottom in pixels of the maps, perhaps beyond them.
+
+    Returns:
+        For each of PLACES (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
+    """
+    mass = _mass(maps)
+    crops = np.asarray(boxes, dtype=np.float64)
+    shares = {band: _inside(mass, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
+    height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON)
+    return shares | {"border": (1 - _inside(mass, _part(crops, width, height))).clip(0, 1)}
+
+
+def area_shares(image_size: tuple[int, int], boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """The same for a map that is 1 everywhere.
+
+    Args:
+        image_size: (height, width) in pixels.
+        boxes: (N, 4), as there.
+    """
+    return mass_shares(np.ones((1, *image_size)), boxes)
+
+
+def mass_inside(maps: ArrayLike, boxes: ArrayLike) -> NDArray[np.float64]:
+    """Share of each map's mass inside its box; a pixel that an edge cuts counts in proportion.
+
+    The energy-based pointing game of Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional
+    Neural Networks", CVPR Workshops 2020, arXiv:1910.01279.
+
+    Args:
+        maps: (N, H, W), signed; or (1, H, W), the same for all boxes.
+        boxes: (N, 4): left, top, right, bottom in pixels of the maps, perhaps beyond them.
+
+    Returns:
+        (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
+    """
+    return _inside(_mass(maps), np.asarray(boxes, dtype=np.float64))
+
+
+def _mass(maps: ArrayLike) -> NDArray[np.float64]:
+    """The positive part of each map, with sum 1; NaN throughout where there is none or a value is not finite."""
+    mass = np.asarray(maps).astype(np.float64)  # a copy
+    finite = np.isfinite(mass).all(axis=(1, 2), keepdims=True)
+    np.maximum(mass, 0, out=mass)
+    total = mass.sum(axis=(1, 2), keepdims=True)
+    mass /= np.where(finite & (total > 0), total, np.nan)
+    return mass
+
+
+def _inside(mass: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    left, top, right, bottom = boxes.T
+    rows, columns = _covered(mass.shape[1], top, bottom), _covered(mass.shape[2], left, right)
+    return np.asarray((rows[:, None] @ mass @ columns[:, :, None])[:, 0, 0].clip(0, 1))
+
+
+def _covered(pixels: int, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, pixels): how much of each pixel, from 0 to 1, lies between `start` and `end`, (N,) each."""
+    edges = np.arange(pixels + 1).clip(start[:, None], end[:, None])
+    return np.diff(edges, axis=1)
+
+
+def _part(boxes: NDArray[np.float64], across: tuple[float, float], down: tuple[float, float]) -> NDArray[np.float64]:
+    """The part of each box between two shares of its width and two of its height."""
+    left, top, right, bottom = boxes.T
+    columns = [left + share * (right - left) for share in across]
+    rows = [top + share * (bottom - top) for share in down]
+    return np.stack([columns[0], rows[0], columns[1], rows[1]], axis=1)

@@ -1,0 +1,233 @@
+"""Images explained and measured: `explanations.csv`, a row a picture, class and method, and a strip of its maps."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from gender_cls.data.crops import Crops, read_crops
+from gender_cls.data_config import CLASSES
+from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
+from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.predictions import predictions_table
+from gender_cls.explain.attribution import Attribution, scaled
+from gender_cls.explain.faithfulness import play
+from gender_cls.explain.mass import area_shares, mass_shares
+from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.regions import rank_correlation
+from gender_cls.explain.untouched import CHUNK
+from gender_cls.explain_config import Method
+from gender_cls.pages.map_overviews import map_strip
+from gender_cls.run import write_atomically
+
+ABOUT = ("path", "label", "identity", "camera", "source", "group")
+ANSWER = ("prediction", "p_FEMALE", "method", "role", "explained", "probability")
+PICTURES = "explanations/pictures"
+STRIP_HEIGHT = 192  # pixels
+SECONDS_BETWEEN_SAVES = 20
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each image.
+
+    Attributes:
+        methods: whose maps.
+        roles: whose logit: of the `predicted` class, of the `true` one, or of both.
+        faithfulness: whether deletion and insertion are played.
+    """
+
+    methods: tuple[Method, ...]
+    roles: tuple[str, ...]
+    faithfulness: bool = True
+
+
+def explain_images(
+    rows: pd.DataFrame,
+    root: Path,
+    network: ExplainedNetwork,
+    question: Question,
+    folder: Path,
+    progress_bar: bool = True,
+) -> pd.DataFrame:
+    """Answer the question for those rows that the folder's `explanations.csv` does not answer yet.
+
+    Interrupted work goes on where it was saved last.
+
+    Args:
+        rows: with ABOUT, and `prediction` and `p_FEMALE` where they are known.
+        root: the folder that their paths are relative to.
+        folder: of `explanations.csv`; the strips lie in PICTURES inside.
+
+    Returns:
+        The whole table, other rows than these included.
+
+    Raises:
+        GenderClsError: an image is missing or no picture.
+    """
+    file = folder / "explanations.csv"
+    table = read_explanations(file) if file.exists() else pd.DataFrame(columns=[*ABOUT, *ANSWER, *SCORE_COLUMNS])
+    missing = rows[~_answered(rows, table, question)]
+    saved = time.monotonic()
+    with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing.iloc[start : start + CHUNK].reset_index(drop=True)
+            stale = table["path"].isin(chunk["path"])
+            answers = _explain(chunk, root, network, _extended(question, table[stale]), folder)
+            parts = [part for part in (table[~stale], answers) if len(part)]
+            table = pd.concat(parts, ignore_index=True)
+            bar.update(len(chunk))
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + CHUNK >= len(missing):
+                write_atomically(file, _ordered(table, rows).to_csv(index=False))
+                saved = time.monotonic()
+    return read_explanations(file) if file.exists() else table
+
+
+def _answered(rows: pd.DataFrame, table: pd.DataFrame, question: Question) -> NDArray[np.bool_]:
+    """(rows,) whether the table holds all that is asked."""
+    if question.faithfulness:
+        table = table[table["random_blurred"].notna()]
+    known = set(zip(table["path"], table["role"], table["method"], strict=True))
+    answered = [
+        all((path, role, method.value) in known for role in _roles(question, label) for method in question.methods)
+        for path, label in zip(rows["path"], rows["label"], strict=True)
+    ]
+    return np.array(answered, dtype=bool)
+
+
+def _roles(question: Question, label: str) -> list[str]:
+    """Of an image that has no label, the true class cannot be explained."""
+    return [role for role in question.roles if role == "predicted" or label in CLASSES]
+
+
+def _extended(question: Question, stale: pd.DataFrame) -> Question:
+    """What is asked now and what was answered before, so that nothing is lost."""
+    methods = [method for method in Method if method in question.methods or method.value in set(stale["method"])]
+    roles = [role for role in ("predicted", "true") if role in question.roles or role in set(stale["role"])]
+    faithfulness = question.faithfulness or bool(stale["random_blurred"].notna().any())
+    return Question(tuple(methods), tuple(roles), faithfulness)
+
+
+def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Pictures in the order of the rows, others after them; columns in one order, whatever was asked first."""
+    agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
+    place = {path: place for place, path in enumerate(rows["path"])}
+    order = table["path"].map(lambda path: place.get(path, len(place)))
+    columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]
+    return table.loc[order.sort_values(kind="stable").index, columns]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A few images.
+
+    Attributes:
+        rows: with ABOUT, `prediction` and `p_FEMALE`.
+        crops: as read.
+        inputs: (N, 3, H, W), normalised, on the network's device.
+        labels: (N,), position in CLASSES, -1 where it is not known.
+        predicted: (N,), likewise.
+    """
+
+    rows: pd.DataFrame
+    crops: Crops
+    inputs: Tensor
+    labels: Tensor
+    predicted: Tensor
+
+    def take(self, which: Tensor) -> "_Chunk":
+        """Those where `which` (N,) is true."""
+        crops = Crops(self.crops.images[which], self.crops.boxes[which.numpy()])
+        inputs = self.inputs[which.to(self.inputs.device)]
+        return _Chunk(self.rows[which.numpy()], crops, inputs, self.labels[which], self.predicted[which])
+
+
+def _explain(
+    rows: pd.DataFrame, root: Path, network: ExplainedNetwork, question: Question, folder: Path
+) -> pd.DataFrame:
+    """The answers for a few images, picture by picture."""
+    crops = read_crops([root / path for path in rows["path"]], network.classifier.settings.data)
+    inputs = network.inputs(crops.images)
+    if "prediction" not in rows:
+        rows = predictions_table(rows, network.predict(inputs).double().numpy())
+    chunk = _Chunk(rows, crops, inputs, codes(rows["label"]), codes(rows["prediction"]))
+    answers = []
+    left = chunk.labels >= 0
+    if "predicted" in question.roles:
+        answers.append(_measured(chunk, chunk.predicted, "predicted", network, question, folder))
+        if "true" in question.roles:  # the maps of a right answer are those of the true class
+            right = answers[0]["label"] == answers[0]["prediction"]
+            answers.append(answers[0][right].assign(role="true"))
+            left &= chunk.labels != chunk.predicted
+    if "true" in question.roles and left.any():
+        others = chunk.take(left)
+        answers.append(_measured(others, others.labels, "true", network, question, folder))
+    place = {path: place for place, path in enumerate(rows["path"])}
+    return pd.concat(answers).sort_values("path", key=lambda paths: paths.map(place), kind="stable")
+
+
+def _measured(
+    chunk: _Chunk, targets: Tensor, role: str, network: ExplainedNetwork, question: Question, folder: Path
+) -> pd.DataFrame:
+    """A row a picture and method for one class of each picture; its strip is written on the way."""
+    attribution = network.attribute(chunk.inputs, question.methods, targets)
+    scores = _scores(chunk, attribution, network, question.faithfulness)
+    p_female = chunk.rows["p_FEMALE"].to_numpy()
+    answers = chunk.rows[[*ABOUT, "prediction", "p_FEMALE"]].assign(
+        role=role,
+        explained=[CLASSES[target] for target in targets],
+        probability=np.where(targets.numpy() == 0, p_female, 1 - p_female),
+        picture=_strips(chunk, attribution, folder),
+    )
+    return pd.concat([answers.assign(method=method.value, **scores[method]) for method in question.methods])
+
+
+def _scores(
+    chunk: _Chunk, attribution: Attribution, network: ExplainedNetwork, faithfulness: bool
+) -> dict[Method, dict[str, NDArray[np.float64]]]:
+    """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""
+    maps, boxes = attribution.maps, chunk.crops.boxes
+    size = (chunk.inputs.shape[2], chunk.inputs.shape[3])
+    areas = {f"{place}_area": shares for place, shares in area_shares(size, boxes).items()}
+    unknown = dict.fromkeys(SCORE_COLUMNS, np.full(len(boxes), np.nan))
+    scores: dict[Method, dict[str, NDArray[np.float64]]] = {
+        method: {**unknown, **mass_shares(values, boxes), **areas} for method, values in maps.items()
+    }
+    if faithfulness:
+        names = chunk.rows["path"].tolist()
+        played, control = play(network.classifier.network, chunk.inputs, attribution.targets, maps, names)
+        for method, games in played.items():
+            scores[method] |= games | control
+    for a, b in permutations(maps, 2):
+        scores[a][f"agreement_{b.value}"] = rank_correlation(maps[a], maps[b])
+    return scores
+
+
+def _strips(chunk: _Chunk, attribution: Attribution, folder: Path) -> list[str]:
+    """Write input and maps of each picture side by side; name the files relative to the folder."""
+    shown = [(scaled(values), method.signed) for method, values in attribution.maps.items()]
+    files = []
+    for index, path in enumerate(chunk.rows["path"]):
+        name = f"{hashlib.sha256(path.encode()).hexdigest()[:16]}_{CLASSES[int(attribution.targets[index])]}.webp"
+        columns = [(values[index].numpy(), signed) for values, signed in shown]
+        strip = BytesIO()
+        image = map_strip(chunk.crops.images[index].numpy(), columns, STRIP_HEIGHT)
+        Image.fromarray(image).save(strip, "WEBP", quality=80)
+        write_atomically(folder / PICTURES / name, strip.getvalue())
+        files.append(f"{PICTURES}/{name}")
+    return files
+
+
+def codes(names: pd.Series) -> Tensor:
+    """(N,) position in CLASSES, -1 for none of them."""
+    return torch.tensor([CLASSES.index(name) if name in CLASSES else -1 for name in names])

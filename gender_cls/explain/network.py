@@ -1,0 +1,43 @@
+"""A finished network, ready to be explained."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from torch import Tensor
+
+from gender_cls.explain.attribution import Attribution, attribute, predict
+from gender_cls.explain_config import Method
+from gender_cls.models.classifier import GenderClassifier
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
+from gender_cls.models.inference import Predictor
+
+
+class ExplainedNetwork:
+    """The network of a predictor, read when it is first asked, with the layer that Grad-CAM looks at."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    @cached_property
+    def classifier(self) -> GenderClassifier:
+        """On its device, in eval mode."""
+        return self._predictor.resident()
+
+    @cached_property
+    def feature_map(self) -> FeatureMap:
+        """Where Grad-CAM looks."""
+        classifier = self.classifier
+        layer = classifier.settings.model.cam_layer
+        return find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> what the network was trained on, on its device."""
+        return self.classifier.normalise(images.to(self.classifier.device))
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Class probabilities (N, classes) on the CPU."""
+        return predict(self.classifier.network, inputs)
+
+    def attribute(self, inputs: Tensor, methods: Sequence[Method], targets: Tensor | None = None) -> Attribution:
+        """Maps of the target class, or of the predicted one; see `attribution.attribute`."""
+        return attribute(self.classifier.network, inputs, methods, self.feature_map, targets)

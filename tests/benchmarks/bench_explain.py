@@ -1,0 +1,148 @@
+"""What explaining costs on the CPU, in float32 and with random weights; `make bench` runs it. Prints two tables.
+
+The first sets the callback's seconds an epoch (8 images, saliency and Grad-CAM, scores, drawing, PNG and TensorBoard)
+against an epoch of 2,000 images: forward and backward passes and AdamW's steps, measured on some batches; reading
+images and validation are left out, so that the share is rather too high. Both are measured in turn, and medians taken.
+The second tells the seconds an image of each method alone. All are CPU seconds of a process with one thread, which
+other work on the machine disturbs less than the time on the clock.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+MODELS = {
+    "custom_cnn": ("custom", (256, 128)),
+    "mobilenetv2_100": ("timm", (256, 128)),
+    "resnet50": ("timm", (256, 128)),
+    "vit_small_patch16_224": ("timm", (224, 224)),
+    "swin_tiny_patch4_window7_224": ("timm", (224, 224)),
+}
+EPOCH, BATCH, PROBE = 2_000, 16, 8  # images
+REPEATS = 3
+ALL_METHODS = ("custom_cnn", "mobilenetv2_100", "resnet50")  # the others would take minutes
+
+
+def measure(name: str) -> None:
+    """One model's row of each table, on stdout."""
+    import numpy as np
+    import torch
+    from pytorch_lightning.loggers import TensorBoardLogger
+    from pytorch_lightning.trainer.states import TrainerFn
+
+    from gender_cls.config import Config
+    from gender_cls.data.crops import Crops
+    from gender_cls.explain.attribution import attribute
+    from gender_cls.explain.callback import ExplainCallback
+    from gender_cls.explain_config import ExplainConfig, Method
+    from gender_cls.models.classifier import GenderClassifier
+    from gender_cls.models.feature_map import find_feature_map
+    from gender_cls.parsing import parse_config, to_plain
+
+    library, size = MODELS[name]
+    model = {"library": library, "name": name, "pretrained": False}
+    config = {"data": {"root": "x", "image_size": list(size)}, "model": model}
+    torch.manual_seed(0)
+    classifier = GenderClassifier(to_plain(parse_config(config, Config)))
+    network = classifier.network
+    optimizer = torch.optim.AdamW(network.parameters())
+    images = torch.randint(0, 256, (BATCH, 3, *size), dtype=torch.uint8)
+    inputs = classifier.normalise(images[:PROBE])
+    feature_map = find_feature_map(network, size, classifier.heads)
+    settings = ExplainConfig()
+
+    def step() -> None:
+        network.train()
+        torch.nn.functional.cross_entropy(classifier(images), torch.arange(BATCH) % 2).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def maps(methods: list[Method], count: int = PROBE) -> Any:
+        return attribute(network, inputs[:count], methods, feature_map)
+
+    with tempfile.TemporaryDirectory() as folder:
+        callback = ExplainCallback(
+            crops=Crops(images[:PROBE], np.array([[0.0, 0.0, size[1], size[0]]] * PROBE)),
+            labels=["FEMALE", "MALE"] * (PROBE // 2),
+            names=[f"crops/MALE/{index:06d}.jpg" for index in range(PROBE)],
+            feature_map=feature_map,
+            folder=Path(folder),
+            settings=settings,
+        )
+        trainer: Any = SimpleNamespace(
+            state=SimpleNamespace(fn=TrainerFn.FITTING),
+            sanity_checking=False,
+            is_global_zero=True,
+            current_epoch=0,
+            max_epochs=20,
+            global_step=0,
+            callbacks=[],
+            loggers=[TensorBoardLogger(folder)],
+        )
+        callback.on_train_start(trainer, classifier)
+
+        def explain() -> None:
+            callback.on_validation_epoch_end(trainer, classifier)
+            trainer.current_epoch += 1
+            trainer.global_step += EPOCH // BATCH
+
+        works = (step, explain, partial(maps, settings.methods))
+        timed = [[seconds(work) for work in works] for _ in range(1 + REPEATS)]
+    of_step, of_callback, of_maps = (median(values) for values in zip(*timed[1:], strict=True))  # the first warms up
+    epoch = of_step * EPOCH / BATCH
+    share = 100 * of_callback / epoch
+    cells = [f"{epoch:.1f}", f"{of_callback:.2f}", f"{of_maps:.2f}", f"{share:.2f} %"]
+    row(1, name, "x".join(map(str, size)), *cells)
+    of_methods = ["-"] * len(Method)
+    for place, method in enumerate(Method):
+        one_pass = method in settings.methods
+        if one_pass or name in ALL_METHODS:
+            count = PROBE if one_pass else 1
+            of_methods[place] = f"{seconds(partial(maps, [method], count)) / count:.3f}"
+    row(2, name, *of_methods)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """CPU seconds."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def row(table: int, *cells: str) -> None:
+    print(table, f"| {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """All models, each in a process of its own."""
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    lines = [
+        line.split(" ", 1)
+        for name in MODELS
+        for line in subprocess.run(
+            [sys.executable, __file__, "measure", name], check=True, env=one_thread, stdout=subprocess.PIPE, text=True
+        ).stdout.splitlines()
+    ]
+    headings = {
+        "1": ("model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch"),
+        "2": ("seconds an image", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"),
+    }
+    for table, heading in headings.items():
+        print(f"| {' | '.join(heading)} |\n|{' --- |' * len(heading)}")
+        print("\n".join(line for number, line in lines if number == table), end="\n\n")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["measure", name]:
+            measure(name)
+        case _:
+            main()

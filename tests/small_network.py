@@ -1,0 +1,20 @@
+"""A network small enough for every method of explanation in a second."""
+
+import torch
+from torch import Tensor, nn
+
+from gender_cls.models.feature_map import FeatureMap
+
+
+def little() -> nn.Sequential:
+    """A small network without symmetries or dead units."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(6, 6, 3, padding=1), nn.Softplus()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)).eval()
+
+
+LITTLE_MAP = FeatureMap("2", "NCHW", (8, 8))
+
+
+def little_batch(count: int = 4) -> Tensor:
+    return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,268 @@
+"""A run's decisions explained: at the end of training, and again whenever somebody asks."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PATTERN, draw_folders, write_crop
+from example_metrics import assert_matches
+from html_page import Page
+from PIL import Image
+from test_evaluate import command
+
+from gender_cls.data.crops import read_crops
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
+from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation_config import EvaluationConfig
+from gender_cls.explain import measured_images
+from gender_cls.explain.faithfulness import play
+from gender_cls.explain.mass import mass_shares
+from gender_cls.explain.measured_images import ABOUT, Question, explain_images
+from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.on_request import explain_on_request
+from gender_cls.explain.regions import rank_correlation
+from gender_cls.explain_config import ExplainedClass, ExplainRunConfig, Method
+from gender_cls.final_test import evaluate_run
+from gender_cls.models.inference import Predictor
+from gender_cls.pages.kept_maps import load_kept_maps
+from gender_cls.run import Run
+
+EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
+"""As the README has it."""
+
+UNUSED = (Predictor(Path("gone.ckpt"), "cpu", "32-true", 0), Path("gone"))
+
+DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that explained 4 of its 12 test images, by one of two methods; the crops lie beside it."""
+    cwd = tmp_path_factory.mktemp("explained")
+    crops = draw_folders(cwd / "crops")
+    result = command(
+        "train", f"data.root={crops}", "name=NAME", "model=custom_cnn", f"data.pattern={PATTERN}",
+        "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0", "data.test_fraction=0.25",
+        "trainer.max_epochs=1", "trainer.progress_bar=false", "trainer.accelerator=cpu", "explain.images=2",
+        "evaluation.shortcuts=false", "evaluation.resamples=200", "evaluation.explained_images=4",
+        cwd=cwd,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return cwd / "outputs" / "runs" / "NAME"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Run:
+    """A copy to work on, where the README has it."""
+    return Run(Path(shutil.copytree(trained, tmp_path / "outputs" / "runs" / "NAME")))
+
+
+def network_of(run: Run) -> ExplainedNetwork:
+    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+
+
+def rows_of(run: Run) -> pd.DataFrame:
+    predictions = read_predictions(run.predictions)
+    return predictions[predictions["split"] == "test"].reset_index(drop=True)
+
+
+def test_training_ends_with_measured_explanations(run: Run) -> None:
+    metrics = run.metrics
+    assert_matches(metrics, Metrics)
+    found = metrics["explanations"]
+    assert (found["images"], found["identities"], found["explained_class"]) == (4, 4, "predicted")
+    assert [method["name"] for method in found["methods"]] == ["saliency", "grad_cam"]
+    for method in found["methods"]:
+        assert [game["baseline"] for game in method["games"]] == list(BASELINES)
+        assert [place["name"] for place in method["places"]] == list(PLACES)
+        assert method["randomisation"]["stages"][-1]["share"] == 1
+    assert {path.name for path in run.explanations.iterdir()} >= {"epoch_001.png", "maps.npz", "randomisation.csv"}
+    assert run.explanation_picture("least_certain").exists()
+    page = Page(run.report.read_text())
+    assert "4 test images of 4 people: where does the model look" in page.text
+    assert "What the decisions rest on" in run.model_card.read_text()
+    assert run.gallery.read_text().count("<article") == 4
+
+
+def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
+    table = read_explanations(run.explained)
+    assert list(table.columns) == [
+        *ABOUT, "prediction", "p_FEMALE", "method", "role", "explained", "probability", *SCORE_COLUMNS,
+        "agreement_saliency", "agreement_grad_cam", "picture",
+    ]  # fmt: skip
+    assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
+    predictions = rows_of(run).set_index("path")
+    network, root = network_of(run), Path(run.data["root"])
+    for path, rows in table.groupby("path"):
+        answer = predictions.loc[path]
+        assert set(rows["explained"]) == {answer["prediction"]}
+        assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
+        crops = read_crops([root / str(path)], network.classifier.settings.data)
+        attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
+        played, control = play(
+            network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
+        )
+        likeness = rank_correlation(*attribution.maps.values())[0]
+        for method, other in zip(DEFAULT.methods, DEFAULT.methods[::-1], strict=True):
+            row = rows[rows["method"] == method.value].iloc[0]
+            expected = mass_shares(attribution.maps[method], crops.boxes) | played[method] | control
+            for name, value in expected.items():
+                assert row[name] == pytest.approx(value[0], abs=1e-3, nan_ok=True), name
+            assert row["border_area"] == pytest.approx(0.52)
+            assert row[f"agreement_{other.value}"] == pytest.approx(likeness, abs=0.02, nan_ok=True)  # near ties
+            assert np.isnan(row[f"agreement_{method.value}"])
+        with Image.open(run.folder / rows["picture"].iloc[0]) as strip:
+            assert (strip.format, strip.height) == ("WEBP", 192)
+
+
+def test_maps_are_kept_in_units_of_an_even_map(run: Run) -> None:
+    kept = load_kept_maps(run.maps)
+    assert kept is not None
+    assert sorted(kept.paths) == sorted(set(read_explanations(run.explained)["path"]))
+    assert kept.signed == {"saliency": False, "grad_cam": True}
+    for maps in kept.maps.values():
+        assert maps.shape == (4, 32, 16)
+        assert np.abs(maps).mean(axis=(1, 2)) == pytest.approx(1, abs=1e-2)
+    assert kept.boxes.tolist() == [[0, 0, 16, 32]] * 4
+
+
+def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run, tmp_path: Path) -> None:
+    before = read_explanations(run.explained)
+    result = command("explain", *EXPLAINING.split()[3:], "progress_bar=false", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"Open {run.gallery}.\n"
+    after = read_explanations(run.explained)
+    assert after["path"].nunique() == len(rows_of(run)) == 12
+    assert len(after) == 24
+    old = after.set_index(["path", "method"]).loc[list(zip(before["path"], before["method"], strict=True))]
+    pd.testing.assert_frame_equal(old.reset_index()[before.columns], before)
+    assert run.gallery.read_text().count("<article") == 12
+
+    run.best_checkpoint.unlink()  # nothing is left to ask the network
+    config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
+    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), *UNUSED)
+    assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
+
+
+class OutOfOrder(Exception):
+    pass
+
+
+def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.explained.unlink()
+    rows, root = rows_of(run), Path(run.data["root"])
+    monkeypatch.setattr(measured_images, "CHUNK", 5)
+    monkeypatch.setattr(measured_images, "SECONDS_BETWEEN_SAVES", 0)
+    chunks: list[int] = []
+
+    class Counting(ExplainedNetwork):
+        def attribute(self, inputs, methods, targets=None):  # type: ignore[no-untyped-def]
+            chunks.append(len(inputs))
+            if len(chunks) == 2:
+                raise OutOfOrder
+            return super().attribute(inputs, methods, targets)
+
+    network = Counting(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+    with pytest.raises(OutOfOrder):
+        explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+    assert read_explanations(run.explained)["path"].nunique() == 5
+    table = explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+    assert chunks == [5, 5, 5, 2]
+    assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
+
+
+def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
+    rows = rows_of(run).head(3)
+    root, network = Path(run.data["root"]), network_of(run)
+    both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
+    table = explain_images(rows, root, network, both, run.folder, progress_bar=False)
+    for path, label in zip(rows["path"], rows["label"], strict=True):
+        answers = table[table["path"] == path]
+        known = path in set(read_explanations(run.explained)["path"])
+        assert known
+        assert set(answers["role"]) == {"predicted", "true"}
+        assert set(answers["method"]) >= {"occlusion"}
+        assert set(answers["explained"][answers["role"] == "true"]) == {label}
+        predicted, true = (answers[answers["role"] == role].set_index("method") for role in ("predicted", "true"))
+        if answers["prediction"].iloc[0] == label:
+            pd.testing.assert_frame_equal(predicted.drop(columns="role"), true.drop(columns="role"))
+        else:
+            assert predicted["probability"].iloc[0] == pytest.approx(1 - true["probability"].iloc[0])
+            assert predicted["picture"].iloc[0] != true["picture"].iloc[0]
+    sampled = table[table["random_blurred"].notna()]
+    assert set(sampled["method"]) >= {"saliency", "grad_cam"}, "the games that had been played are not lost"
+
+
+def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Path) -> None:
+    for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png"):
+        write_crop(tmp_path / name, 5)
+    config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
+    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    assert gallery == run.explanations / "new" / "gallery.html"
+    table = read_explanations(gallery.parent / "explanations.csv")
+    assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
+    assert table["identity"].tolist() == [""] * 2 + ["person70"] * 2
+    assert all((gallery.parent / picture).is_file() for picture in table["picture"])
+    assert len(read_explanations(run.explained)) == 8, "the table of the test split is left alone"
+
+    only_true = ExplainRunConfig(
+        run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
+        faithfulness=False, methods=[Method.saliency], progress_bar=False,
+    )  # fmt: skip
+    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    table = read_explanations(gallery.parent / "explanations.csv")
+    assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
+    assert table["random_blurred"].isna().all()
+    assert table["border"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "error: No run is named: give run=FOLDER, a run's folder or a sweep's."),
+        (["run=nowhere"], "error: run names no folder: nowhere"),
+        (["run=.", "images=gone.png"], "error: images names no file or folder: "),
+        (["run=.", "name=mine"], "error: name=mine is for images=...; the maps of the test split lie in the run's own"),
+        (["run=.", "limit=0"], "error: limit must be at least 1 image, not 0."),
+        (["run=.", "methods=[]"], "error: methods is empty: name at least one of saliency, smoothgrad, grad_cam,"),
+        (["run=.", "methods=[guided_backprop]"], "error: methods"),
+        (["run=.", "methods=[saliency,saliency]"], "error: methods names a method twice."),
+        (["run=."], "error: There is no run in .: name a run, a sweep, or a folder with runs inside."),
+        (["-m", "run=."], "error: Name a sweep's folder to explain all its runs: leave out -m."),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    result = command("explain", *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(sentence)
+    assert result.stderr.count("\n") == 1
+
+
+def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:
+    config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
+    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", 0)
+    root = Path(run.data["root"])
+    root.rename(root.with_name("moved"))
+    try:
+        with pytest.raises(GenderClsError, match=r"Cannot read .*: No such file or directory\..*data_root"):
+            explain_on_request(run, config, predictor)
+        config.data_root = str(root.with_name("moved"))
+        config.limit = 5
+        explain_on_request(run, config, predictor)
+    finally:
+        root.with_name("moved").rename(root)
+    run.predictions.unlink()
+    with pytest.raises(GenderClsError, match=r"predictions\.csv is missing: python -m gender_cls\.evaluate run="):
+        explain_on_request(run, config, predictor)
+    status = json.loads(run.status_file.read_text())
+    run.status_file.write_text(json.dumps({**status, "fitted": False}))
+    with pytest.raises(GenderClsError, match="has not been trained to its end: there is nothing to explain yet"):
+        explain_on_request(run, config, predictor)
