@@ -114,6 +114,8 @@ def test_whoever_reads_the_output_may_stop(tmp_path: Path) -> None:
         ("evaluate", ["run=nowhere"]),
         ("compare", ["--help"]),
         ("compare", ["runs=[nowhere]"]),
+        ("explain", ["--help"]),
+        ("explain", ["run=nowhere"]),
     ],
 )
 def test_neither_help_nor_errors_import_torch(tmp_path: Path, command: str, arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ from hydra import compose, initialize_config_dir
 from gender_cls.config import CONFIG_FOLDER, AuditConfig, Config, DemoConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation_config import CompareConfig, EvaluateConfig, EvaluationConfig
+from gender_cls.explain_config import ExplainConfig, ExplainRunConfig
 from gender_cls.parsing import parse_config, to_plain
 
 LEAST = {"data": {"root": "x"}, "model": {"name": "resnet18"}}
@@ -65,9 +66,12 @@ def test_the_other_yamls_show_the_defaults_of_their_schemas() -> None:
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         evaluate = parse_config(compose("evaluate", ["run=."]), EvaluateConfig)
         compare = parse_config(compose("compare", ["runs=."]), CompareConfig)
+        explain = parse_config(compose("explain", ["run=."]), ExplainRunConfig)
         train = parse_config(compose("train", ["data.root=x"]), Config)
     assert evaluate == EvaluateConfig(run=".")
     assert compare == CompareConfig(runs=".")
+    assert explain == ExplainRunConfig(run=".")
+    assert train.explain == ExplainConfig()
     assert train.evaluation == EvaluationConfig()
     assert compare.folders == [Path()]
     assert parse_config({"runs": [".", ".."]}, CompareConfig).folders == [Path(), Path("..")]
@@ -210,6 +214,15 @@ def test_plain_values_make_the_same_configuration_again() -> None:
         ("trainer.accelerator", "abacus", "trainer.accelerator must be one of auto, cpu"),
         ("explain.images", 0, "explain.images must lie between 1 and 64, not 0."),
         ("explain.every_n_epochs", 0, "explain.every_n_epochs must be at least 1, not 0."),
+        ("explain.budget", 0, "explain.budget is a share of the time of training, above 0 and at most 1, not 0.0."),
+        ("explain.methods", [], "explain.methods is empty: name at least one of saliency, smoothgrad, grad_cam, "),
+        ("explain.methods", ["saliency", "saliency"], "explain.methods names a method twice."),
+        (
+            "explain.methods",
+            ["guided_backprop"],
+            "Invalid value 'guided_backprop', expected one of [saliency, smoothgrad, grad_cam, integrated_gradients, ",
+        ),
+        ("evaluation.explained_images", -1, "explained_images must be at least 0, not -1."),
         (
             "evaluation.operating_point",
             "best",

@@ -13,21 +13,21 @@ from html_page import Page
 from PIL import Image
 from test_evaluate import command
 
-from gender_cls.data.crops import read_crops
+from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation_config import EvaluationConfig
-from gender_cls.explain import measured_images
+from gender_cls.explain import final_model, measured_images
 from gender_cls.explain.faithfulness import play
 from gender_cls.explain.mass import mass_shares
 from gender_cls.explain.measured_images import ABOUT, Question, explain_images
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.explain.on_request import explain_on_request
 from gender_cls.explain.regions import rank_correlation
-from gender_cls.explain_config import ExplainedClass, ExplainRunConfig, Method
+from gender_cls.explain_config import ExplainConfig, ExplainedClass, ExplainRunConfig, Method
 from gender_cls.final_test import evaluate_run
 from gender_cls.models.inference import Predictor
 from gender_cls.pages.kept_maps import load_kept_maps
@@ -150,6 +150,50 @@ def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run
     explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
     evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), *UNUSED)
     assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
+
+
+def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, means = [], []
+
+    def grid(crops, labels, names, explained, title, weights):  # type: ignore[no-untyped-def]
+        shown.append((title, names))
+        return np.zeros((2, 2, 3), np.uint8)
+
+    def mean_grid(groups, title, note):  # type: ignore[no-untyped-def]
+        means.extend(groups)
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(final_model, "explanation_grid", grid)
+    monkeypatch.setattr(final_model, "mean_map_grid", mean_grid)
+    monkeypatch.setattr(final_model, "FEWEST", 1)
+    shutil.rmtree(run.explanations)
+    table = rows_of(run)
+    p_wrong = np.linspace(0.51, 0.99, len(table))  # the later, the more confidently wrong; the last two are right
+    female = (table["label"] == "FEMALE").to_numpy()
+    table["p_FEMALE"] = np.where(female, 1 - p_wrong, p_wrong)
+    table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
+    table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
+    config = ExplainConfig(methods=[Method.saliency])
+    final_model.explain_test(run, table, Path(run.data["root"]), network_of(run), config, 4, progress_bar=False)
+
+    [(_, mistakes), (_, doubts)] = shown
+    groups = table.set_index("path")["group"]
+    assert mistakes[0] == table["path"][9]
+    assert doubts[0] == table["path"][0]
+    assert list(groups[mistakes]) == list(dict.fromkeys(table["group"][9::-1])), "one of each, the worst"
+    assert groups[doubts].is_unique
+    assert groups[doubts].nunique() == table["group"].nunique()
+    sample = balanced_sample(table, 4, final_model.SEED)
+    assert {one.name: one.images for one in means} == {
+        **sample["prediction"].value_counts(), **sample["camera"].value_counts()
+    }  # fmt: skip
+    kept, female_rows = load_kept_maps(run.maps), (sample["prediction"] == "FEMALE").to_numpy()
+    assert kept is not None
+    first = next(one for one in means if one.name == "FEMALE")
+    expected = kept.maps["saliency"][female_rows].mean(axis=0)
+    assert np.asarray(first.columns[0].maps)[0] == pytest.approx(expected, rel=2e-3)  # half precision
 
 
 class OutOfOrder(Exception):

@@ -97,7 +97,7 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
     for event, path in zip(images, sorted(folder.iterdir()), strict=True):
         shown = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
         assert np.array_equal(shown, np.asarray(Image.open(path)))
-    names = {f"{method}/{score}" for method in ("saliency", "grad_cam") for score in (*PLACES, "drift")}
+    names = {f"{method}/{score}" for method in ("saliency", "grad_cam") for score in (*PLACES, "stability")}
     assert scalars(logger).keys() == names | {"agreement/saliency_grad_cam", "seconds"}
 
 
@@ -195,8 +195,8 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(
         mass = first.maps[method].clamp(min=0).sum(dim=2).double()
         rows = torch.tensor([0, 0, 0, 0.8, 1, 1, 1, 1, 0.8, 0, 0, 0, 0, 0, 0, 0])
         assert found[f"{method.value}/upper_body"][2] == pytest.approx(((mass * rows).sum(1) / mass.sum(1)).mean())
-        drift = correlations(first.maps[method], second.maps[method])[[0, 2]].mean()
-        assert found[f"{method.value}/drift"] == pytest.approx({4: drift})
+        stability = correlations(first.maps[method], second.maps[method])[[0, 2]].mean()
+        assert found[f"{method.value}/stability"] == pytest.approx({4: stability})
     agreement = {epoch: correlations(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
     assert found["agreement/saliency_grad_cam"] == pytest.approx(agreement)
     assert found["seconds"].keys() == {2, 4}
@@ -219,7 +219,7 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     )
     assert found["grad_cam/border"].keys() == {2}
     assert found["agreement/saliency_grad_cam"].keys() == {2}
-    assert "saliency/drift" not in found  # 0 and 1 have no map at one end, 2 changed its class
+    assert "saliency/stability" not in found  # 0 and 1 have no map at one end, 2 changed its class
     notes = drawn[0].columns["saliency"].notes
     assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
 

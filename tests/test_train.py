@@ -152,7 +152,7 @@ def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]
         "explanations/agreement/saliency_grad_cam",
         "explanations/seconds",
     } <= scalars
-    assert len(events.Scalars("explanations/saliency/drift")) == 2  # from the second epoch on
+    assert len(events.Scalars("explanations/saliency/stability")) == 2  # from the second epoch on
     assert "test_explanations/grad_cam/deletion_blurred" in scalars
     assert {"roc", "precision_recall", "reliability"} <= {plot.stem for plot in run.plots.iterdir()}
     assert "test/precision_recall_FEMALE" in events.Tags()["tensors"]

@@ -44,8 +44,8 @@ class ExplainCallback(Callback):
     with.
 
     TensorBoard gets the grid, how many seconds all of this took, and means over the images: the share of a map's mass
-    in each place (`mass.py`), its rank correlation with the map of the grid before (drift; 1 means unchanged) and with
-    those of the other methods (agreement).
+    in each place (`mass.py`), its rank correlation with the map of the grid before (stability: 1 is no drift at all)
+    and with those of the other methods (agreement).
 
     Args:
         crops: the probe set, N images.
@@ -146,9 +146,9 @@ def _measure(explained: dict[str, Attribution], boxes: NDArray[np.float64], befo
             for place, shares in mass_shares(maps, boxes).items():
                 measures[f"{method.value}{ending}/{place}"] = shares
             if role in before:
-                drift = rank_correlation(maps, before[role].maps[method])
-                drift[now.targets != before[role].targets] = np.nan  # another class has another map
-                measures[f"{method.value}{ending}/drift"] = drift
+                stability = rank_correlation(maps, before[role].maps[method])
+                stability[now.targets != before[role].targets] = np.nan  # another class has another map
+                measures[f"{method.value}{ending}/stability"] = stability
         for a, b in combinations(now.maps, 2):
             measures[f"agreement{ending}/{a.value}_{b.value}"] = rank_correlation(now.maps[a], now.maps[b])
     return measures

@@ -65,8 +65,9 @@ def explain_test(
         _check_sanity(run, sample.head(CHECKED), root, network, settings.methods)
     kept = load_kept_maps(run.maps)
     if kept is None or not set(sample["path"]) <= set(kept.paths):
-        kept = _keep_maps(run, sample, root, network, settings)
+        kept = _kept_maps(sample, root, network, settings)
         _draw_means(run, sample, root, kept, network.classifier.settings.data)
+        save_kept_maps(run.maps, kept)  # last: with it, all this is done
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
     for name, title, ranked in (
@@ -102,10 +103,8 @@ def _check_sanity(
     write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
 
 
-def _keep_maps(
-    run: Run, rows: pd.DataFrame, root: Path, network: ExplainedNetwork, settings: ExplainConfig
-) -> KeptMaps:
-    """Leave `maps.npz`, with the maps of the first class that is shown."""
+def _kept_maps(rows: pd.DataFrame, root: Path, network: ExplainedNetwork, settings: ExplainConfig) -> KeptMaps:
+    """Of the first class that is shown, small."""
     targets = codes(rows["prediction" if "predicted" in settings.explained_class.roles else "label"])
     parts, boxes, probabilities = [], [], []
     for at in torch.arange(len(rows)).split(CHUNK):
@@ -117,7 +116,7 @@ def _keep_maps(
         boxes.append(crops.boxes * np.tile([small.shape[3] / maps.shape[3], small.shape[2] / maps.shape[2]], 2))
         probabilities += attribution.probabilities.gather(1, targets[at, None]).squeeze(1).tolist()
     stacked = torch.cat(parts, dim=1).numpy()
-    kept = KeptMaps(
+    return KeptMaps(
         paths=rows["path"].tolist(),
         explained=[CLASSES[target] for target in targets],
         probabilities=probabilities,
@@ -125,8 +124,6 @@ def _keep_maps(
         maps={method.value: maps for method, maps in zip(settings.methods, stacked, strict=True)},
         boxes=np.concatenate(boxes),
     )
-    save_kept_maps(run.maps, kept)
-    return kept
 
 
 def _kept_size(height: int, width: int) -> tuple[int, int]:
@@ -154,7 +151,8 @@ def _draw_means(run: Run, rows: pd.DataFrame, root: Path, kept: KeptMaps, data: 
         Method(method): interpolate(torch.from_numpy(stack).unsqueeze(1), size, mode="bilinear").squeeze(1)
         for method, stack in kept.maps.items()
     }
-    for kind, names in (("answer", np.array(kept.explained)), ("camera", rows["camera"].to_numpy(str))):
+    for kind, column in (("answer", "prediction"), ("camera", "camera")):
+        names = rows[column].to_numpy(str)
         known, counts = np.unique(names[names != ""], return_counts=True)
         largest = [(known[at], counts[at]) for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]]
         groups = [

@@ -51,6 +51,8 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     try:
         table = explain_images(asked, root, ExplainedNetwork(predictor), question, folder, config.progress_bar)
     except UnreadableError as error:
+        if config.image_paths:
+            raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"

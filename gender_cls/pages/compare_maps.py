@@ -19,7 +19,10 @@ from gender_cls.pages.map_overviews import density_tile
 MOST_MODELS = 8
 """Columns of maps: the best candidates by validation."""
 
-TILE = (228, 294)  # most (width, height) of a tile in pixels: half as many again as on the page, where there are few
+FEW = 4
+"""Models whose tiles are large."""
+
+LARGE, SMALL = (228, 294), (144, 168)  # most (width, height) of a tile in pixels, half as many again as on the page
 UNKNOWN_SHAPE = (72, 144)  # (width, height) of a crop whose picture is gone
 LEGEND = (220, 12)
 SCALE_END = 0.99  # quantile; a single bright pixel shall not darken all the others
@@ -81,6 +84,7 @@ class MapTable:
 
     Attributes:
         models: titles of the columns.
+        few: whether there is room for large pictures.
         rows: images on which the models' answers differ first.
         differing: how many these are.
         common: images that all models have kept a map of.
@@ -90,6 +94,7 @@ class MapTable:
     """
 
     models: list[str]
+    few: bool
     rows: list[MapRow]
     differing: int
     common: int
@@ -153,12 +158,10 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
     differing = [path for path in common if len({one.answers[path].predicted for one in models}) > 1]
     paths = [*differing, *(path for path in common if path not in differing)][:images]
     pictures = [_picture(root, path) for path in paths]
+    sizes = [_tile_size(picture, LARGE if len(models) <= FEW else SMALL) for picture in pictures]
     densities = [
-        [
-            on_crop(one.kept.maps[method][one.places[path]], one.kept.boxes[one.places[path]], _tile_size(picture))
-            for one in models
-        ]
-        for path, picture in zip(paths, pictures, strict=True)
+        [on_crop(one.kept.maps[method][one.places[path]], one.kept.boxes[one.places[path]], size) for one in models]
+        for path, size in zip(paths, sizes, strict=True)
     ]
     signed, most = models[0].kept.signed[method], scale_end(densities)
     rows = [
@@ -166,7 +169,7 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
             path=path,
             name=Path(path).name,
             label=models[0].answers[path].label,
-            uri="" if picture is None else _uri(picture.resize(_tile_size(picture), Image.Resampling.LANCZOS)),
+            uri="" if picture is None else _uri(picture.resize(size, Image.Resampling.LANCZOS)),
             tiles=[
                 MapTile(
                     uri=_uri(_tile(picture, density, most, signed)),
@@ -177,10 +180,11 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
                 for one, density in zip(models, row, strict=True)
             ],
         )
-        for path, picture, row in zip(paths, pictures, densities, strict=True)
+        for path, picture, size, row in zip(paths, pictures, sizes, densities, strict=True)
     ]
     return MapTable(
         models=[one.title for one in models],
+        few=len(models) <= FEW,
         rows=rows,
         differing=min(len(differing), len(rows)),
         common=len(common),
@@ -240,10 +244,10 @@ def _picture(root: Path | None, path: str) -> Image.Image | None:
         return None
 
 
-def _tile_size(picture: Image.Image | None) -> tuple[int, int]:
+def _tile_size(picture: Image.Image | None, most: tuple[int, int]) -> tuple[int, int]:
     """(width, height), in the shape of the native crop."""
     width, height = UNKNOWN_SHAPE if picture is None else picture.size
-    scale = min(TILE[0] / width, TILE[1] / height)
+    scale = min(most[0] / width, most[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
