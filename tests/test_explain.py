@@ -169,6 +169,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     monkeypatch.setattr(final_model, "mean_map_grid", mean_grid)
     monkeypatch.setattr(final_model, "FEWEST", 1)
     shutil.rmtree(run.explanations)
+    run.explained.unlink()
     table = rows_of(run)
     p_wrong = np.linspace(0.51, 0.99, len(table))  # the later, the more confidently wrong; the last two are right
     female = (table["label"] == "FEMALE").to_numpy()
@@ -288,6 +289,18 @@ def test_wrong_requests_are_refused_in_one_sentence(tmp_path: Path, arguments: l
     assert result.returncode == 1
     assert result.stderr.startswith(sentence)
     assert result.stderr.count("\n") == 1
+
+
+def test_maps_that_are_gone_are_named(run: Run) -> None:
+    picture = read_explanations(run.explained)["picture"][0]
+    file = (run.folder / picture).with_suffix(".npz")
+    for spoil in (lambda: file.write_bytes(b"PK no more"), file.unlink):
+        spoil()
+        run.maps.unlink(missing_ok=True)
+        with pytest.raises(
+            GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
+        ):
+            final_model.explain_test(run, rows_of(run), Path(run.data["root"]), network_of(run), ExplainConfig(), 4)
 
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:

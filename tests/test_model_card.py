@@ -182,7 +182,7 @@ def test_what_the_decisions_rest_on_is_said_in_words_and_numbers() -> None:
         "Maps of 100 test images of 83 people, for the label that is answered. Saliency and Grad-CAM: taking away first"
     )
     assert "(0.49 [0.46, 0.52] and 0.41 [0.38, 0.44] against 0.58 [0.55, 0.61])" in text
-    assert "Saliency puts 31 % [28, 34] of its mass on the head, 20 % of the area" in text
+    assert "Saliency has 31, 37 and 32 % of its mass on head, upper and lower body" in text
     assert "not why, and nothing about a person. |" in text
     assert table(rests) == [
         ["Method", "Deletion gain", "Insertion gain", "Head", "Outside the person", "Random weights"],

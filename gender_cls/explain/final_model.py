@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from gender_cls.data.crops import balanced_sample, read_crops
-from gender_cls.data_config import CLASSES, DataConfig
+from gender_cls.data_config import DataConfig
+from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.explain.grids import explain_classes, explanation_grid
+from gender_cls.explain.map_files import read_maps
 from gender_cls.explain.measured_images import Question, codes, explain_images
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.explain.randomisation import randomisation_check
-from gender_cls.explain.untouched import CHUNK
 from gender_cls.explain_config import ExplainConfig, Method
 from gender_cls.pages.drawing import Picture, png_bytes
 from gender_cls.pages.kept_maps import KeptMaps, load_kept_maps, save_kept_maps
@@ -31,9 +32,6 @@ SHOWN = 12
 
 CHECKED = 16
 """Images of the sanity check, which explains each five times."""
-
-KEPT_HEIGHT = 64
-"""Pixels; more than any page shows of a map that is compared with others."""
 
 FEWEST, MOST_GROUPS = 5, 8
 """Images that make a mean map, and groups that have one."""
@@ -65,8 +63,9 @@ def explain_test(
         _check_sanity(run, sample.head(CHECKED), root, network, settings.methods)
     kept = load_kept_maps(run.maps)
     if kept is None or not set(sample["path"]) <= set(kept.paths):
-        kept = _kept_maps(sample, root, network, settings)
-        _draw_means(run, sample, root, kept, network.classifier.settings.data)
+        data = network.classifier.settings.data
+        kept = _kept_maps(run, sample, root, settings, data)
+        _draw_means(run, sample, root, kept, data)
         save_kept_maps(run.maps, kept)  # last: with it, all this is done
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
@@ -103,32 +102,23 @@ def _check_sanity(
     write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
 
 
-def _kept_maps(rows: pd.DataFrame, root: Path, network: ExplainedNetwork, settings: ExplainConfig) -> KeptMaps:
-    """Of the first class that is shown, small."""
-    targets = codes(rows["prediction" if "predicted" in settings.explained_class.roles else "label"])
-    parts, boxes, probabilities = [], [], []
-    for at in torch.arange(len(rows)).split(CHUNK):
-        crops = read_crops([root / path for path in rows["path"].iloc[at.tolist()]], network.classifier.settings.data)
-        attribution = network.attribute(network.inputs(crops.images), settings.methods, targets[at])
-        maps = torch.stack([attribution.maps[method] for method in settings.methods])
-        small = adaptive_avg_pool2d(maps, _kept_size(maps.shape[2], maps.shape[3]))
-        parts.append(small / small.abs().mean(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny))
-        boxes.append(crops.boxes * np.tile([small.shape[3] / maps.shape[3], small.shape[2] / maps.shape[2]], 2))
-        probabilities += attribution.probabilities.gather(1, targets[at, None]).squeeze(1).tolist()
-    stacked = torch.cat(parts, dim=1).numpy()
+def _kept_maps(run: Run, rows: pd.DataFrame, root: Path, settings: ExplainConfig, data: DataConfig) -> KeptMaps:
+    """Of the first class that is shown, from the maps that each picture has left."""
+    table = read_explanations(run.explained)
+    table = table[table["role"] == settings.explained_class.roles[0]].drop_duplicates("path").set_index("path")
+    answers = table.loc[rows["path"]]
+    each = [read_maps(run.folder, picture) for picture in answers["picture"]]
+    crops = read_crops([root / path for path in rows["path"]], data)
+    maps = {method.value: np.stack([one[method.value] for one in each]) for method in settings.methods}
+    (height, width), (small_height, small_width) = crops.images.shape[2:], next(iter(maps.values())).shape[1:]
     return KeptMaps(
         paths=rows["path"].tolist(),
-        explained=[CLASSES[target] for target in targets],
-        probabilities=probabilities,
+        explained=answers["explained"].tolist(),
+        probabilities=answers["probability"].tolist(),
         signed={method.value: method.signed for method in settings.methods},
-        maps={method.value: maps for method, maps in zip(settings.methods, stacked, strict=True)},
-        boxes=np.concatenate(boxes),
+        maps=maps,
+        boxes=crops.boxes * np.tile([small_width / width, small_height / height], 2),
     )
-
-
-def _kept_size(height: int, width: int) -> tuple[int, int]:
-    shrink = max(1.0, height / KEPT_HEIGHT)
-    return round(height / shrink), max(1, round(width / shrink))
 
 
 def _draw_images(

@@ -1,9 +1,7 @@
-"""Images explained and measured: `explanations.csv`, a row a picture, class and method, and a strip of its maps."""
+"""Images explained and measured: `explanations.csv`, a row a picture, class and method, and the maps themselves."""
 
-import hashlib
 import time
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import permutations
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -20,20 +17,18 @@ from gender_cls.data_config import CLASSES
 from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
-from gender_cls.explain.attribution import Attribution, scaled
+from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.faithfulness import play
+from gender_cls.explain.map_files import write_maps
 from gender_cls.explain.mass import area_shares, mass_shares
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.explain.regions import rank_correlation
 from gender_cls.explain.untouched import CHUNK
 from gender_cls.explain_config import Method
-from gender_cls.pages.map_overviews import map_strip
 from gender_cls.run import write_atomically
 
 ABOUT = ("path", "label", "identity", "camera", "source", "group")
 ANSWER = ("prediction", "p_FEMALE", "method", "role", "explained", "probability")
-PICTURES = "explanations/pictures"
-STRIP_HEIGHT = 192  # pixels
 SECONDS_BETWEEN_SAVES = 20
 
 
@@ -67,7 +62,7 @@ def explain_images(
     Args:
         rows: with ABOUT, and `prediction` and `p_FEMALE` where they are known.
         root: the folder that their paths are relative to.
-        folder: of `explanations.csv`; the strips lie in PICTURES inside.
+        folder: of `explanations.csv`, and of the maps themselves (`map_files.py`).
 
     Returns:
         The whole table, other rows than these included.
@@ -179,7 +174,7 @@ def _explain(
 def _measured(
     chunk: _Chunk, targets: Tensor, role: str, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
-    """A row a picture and method for one class of each picture; its strip is written on the way."""
+    """A row a picture and method for one class of each picture, whose maps are written on the way."""
     attribution = network.attribute(chunk.inputs, question.methods, targets)
     scores = _scores(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()
@@ -187,7 +182,7 @@ def _measured(
         role=role,
         explained=[CLASSES[target] for target in targets],
         probability=np.where(targets.numpy() == 0, p_female, 1 - p_female),
-        picture=_strips(chunk, attribution, folder),
+        picture=write_maps(folder, chunk.rows["path"].tolist(), chunk.crops.images, attribution),
     )
     return pd.concat([answers.assign(method=method.value, **scores[method]) for method in question.methods])
 
@@ -211,21 +206,6 @@ def _scores(
     for a, b in permutations(maps, 2):
         scores[a][f"agreement_{b.value}"] = rank_correlation(maps[a], maps[b])
     return scores
-
-
-def _strips(chunk: _Chunk, attribution: Attribution, folder: Path) -> list[str]:
-    """Write input and maps of each picture side by side; name the files relative to the folder."""
-    shown = [(scaled(values), method.signed) for method, values in attribution.maps.items()]
-    files = []
-    for index, path in enumerate(chunk.rows["path"]):
-        name = f"{hashlib.sha256(path.encode()).hexdigest()[:16]}_{CLASSES[int(attribution.targets[index])]}.webp"
-        columns = [(values[index].numpy(), signed) for values, signed in shown]
-        strip = BytesIO()
-        image = map_strip(chunk.crops.images[index].numpy(), columns, STRIP_HEIGHT)
-        Image.fromarray(image).save(strip, "WEBP", quality=80)
-        write_atomically(folder / PICTURES / name, strip.getvalue())
-        files.append(f"{PICTURES}/{name}")
-    return files
 
 
 def codes(names: pd.Series) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gender_cls.evaluation.estimate import Estimate, stated
-from gender_cls.evaluation.explanation_schema import GAMES, Explanations, MethodScores
+from gender_cls.evaluation.explanation_schema import BANDS, GAMES, Explanations, MethodScores
 from gender_cls.pages.page import percent
 
 GONE = {"blurred": "blurred", "mean": "mean colour"}
@@ -92,28 +92,37 @@ def _mass(methods: Sequence[MethodScores]) -> Sentence | None:
     more = False
     for method in methods:
         places = {place["name"]: place for place in method["places"]}
-        head, border = places["head"], places["border"]
-        if head["area"] is None or border["area"] is None:
+        bands, border = [places[name] for name in BANDS], places["border"]
+        if border["area"] is None:
             continue
         more |= border["share"]["low"] is not None and border["share"]["low"] > border["area"]
-        shares = _in_percent(head["share"]), _in_percent(border["share"])
+        on_body = _percents([band["share"]["value"] for band in bands])
+        outside = _in_percent(border["share"])
         compared = _against_even(border["share"], border["area"])
-        sentences.append(
-            f"{capitalised(method['title'])}: {shares[0]} and {shares[1]}{compared}."
-            if sentences
-            else f"{capitalised(method['title'])} puts {shares[0]} of its mass on the head, {percent(head['area'])} of "
-            f"the area, and {shares[1]} outside the person's box, {percent(border['area'])} of the area{compared}."
-        )
+        if sentences:
+            sentences.append(f"{capitalised(method['title'])}: {on_body}, and {outside}{compared}.")
+        else:
+            even = _percents([band["area"] for band in bands])
+            sentences.append(
+                f"{capitalised(method['title'])} has {on_body} of its mass on head, upper and lower body (an even map "
+                f"{even}), and {outside} outside the person's box{compared}."
+            )
     return ("warn" if more else "fine", " ".join(sentences)) if sentences else None
 
 
+def _percents(shares: Sequence[float | None]) -> str:
+    """`27, 47 and 26 %`."""
+    return listed(["–" if share is None else f"{100 * share:.0f}" for share in shares]) + "\u202f%"
+
+
 def _against_even(share: Estimate, area: float) -> str:
-    """Whether a place has more of the mass than a map that is the same everywhere gives it; "" without an interval."""
+    """Beside the share of a map that is the same everywhere."""
+    even = f"the {percent(area)} of an even map"
     if share["low"] is None or share["high"] is None:
-        return ""
-    if share["low"] > area:
-        return ": more than an even map would"
-    return ": less than an even map would" if share["high"] < area else ": about what an even map would"
+        return f", against {even}"
+    return (
+        f", more than {even}" if share["low"] > area else f", {'less than' if share['high'] < area else 'about'} {even}"
+    )
 
 
 def _random_weights(methods: Sequence[MethodScores]) -> Sentence | None:
