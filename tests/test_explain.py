@@ -14,6 +14,7 @@ from PIL import Image
 from test_evaluate import command
 
 from gender_cls.data.crops import balanced_sample, read_crops
+from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
@@ -157,8 +158,13 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
 ) -> None:
     shown, means = [], []
 
-    def grid(crops, labels, names, explained, title, weights):  # type: ignore[no-untyped-def]
-        shown.append((title, names))
+    def grid(crops, captions, explained, title, weights):  # type: ignore[no-untyped-def]
+        shown.append((title, [caption.name for caption in captions]))
+        answers = table.set_index("path").loc[shown[-1][1]]
+        assert [caption.predicted for caption in captions] == answers["prediction"].tolist()
+        assert [CLASSES[target] for target in explained["predicted"].targets] == answers["prediction"].tolist()
+        p_answer = np.maximum(answers["p_FEMALE"], 1 - answers["p_FEMALE"])
+        assert [caption.probability for caption in captions] == p_answer.tolist()
         return np.zeros((2, 2, 3), np.uint8)
 
     def mean_grid(groups, title, note):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gender_cls.data.crops import Crops
 from gender_cls.data_config import CLASSES
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.grids import explain_classes, explanation_grid
+from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
 from gender_cls.explain.mass import mass_shares
 from gender_cls.explain.regions import rank_correlation
 from gender_cls.explain_config import ExplainConfig
@@ -91,10 +91,10 @@ class ExplainCallback(Callback):
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
+        p_female = next(iter(explained.values())).probabilities[:, 0].tolist()
         grid = explanation_grid(
             self.crops,
-            self.labels,
-            self.names,
+            captions_of(self.labels, self.names, p_female),
             explained,
             title=f"Epoch {epoch}, step {step:,}",
             weights="this epoch's averaged weights" if averaged else "this epoch's weights",

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.data_config import DataConfig
 from gender_cls.evaluation.explanations import read_explanations
-from gender_cls.explain.grids import explain_classes, explanation_grid
+from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
 from gender_cls.explain.map_files import read_maps
 from gender_cls.explain.measured_images import Question, codes, explain_images
 from gender_cls.explain.network import ExplainedNetwork
@@ -127,10 +127,10 @@ def _draw_images(
     """A grid of some test images with their maps."""
     classifier = network.classifier
     crops = read_crops([root / path for path in rows["path"]], classifier.settings.data)
-    inputs, labels = network.inputs(crops.images), rows["label"].tolist()
-    explained = explain_classes(classifier.network, inputs, labels, settings, network.feature_map)
-    names = rows["path"].tolist()
-    _save(run, name, explanation_grid(crops, labels, names, explained, title, "the weights that were tested"))
+    inputs, labels, predicted = network.inputs(crops.images), rows["label"].tolist(), codes(rows["prediction"])
+    explained = explain_classes(classifier.network, inputs, labels, settings, network.feature_map, predicted)
+    captions = captions_of(labels, rows["path"].tolist(), rows["p_FEMALE"].tolist())
+    _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
 def _draw_means(run: Run, rows: pd.DataFrame, root: Path, kept: KeptMaps, data: DataConfig) -> None:

@@ -24,7 +24,12 @@ SHOWN = {
 
 
 def explain_classes(
-    network: nn.Module, inputs: Tensor, labels: Sequence[str], settings: ExplainConfig, feature_map: FeatureMap
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Sequence[str],
+    settings: ExplainConfig,
+    feature_map: FeatureMap,
+    predicted: Tensor | None = None,
 ) -> dict[str, Attribution]:
     """Maps of the class or classes that the settings name, by role: `predicted`, `true`.
 
@@ -33,35 +38,38 @@ def explain_classes(
     Args:
         inputs: (N, 3, H, W), normalised, on the network's device.
         labels: N true labels.
+        predicted: (N,), class index of the answers where they are known.
     """
     methods, shown = settings.methods, settings.explained_class
     true = torch.tensor([CLASSES.index(label) for label in labels])
     if shown is ExplainedClass.true:
         return {"true": attribute(network, inputs, methods, feature_map, true)}
-    predicted = attribute(network, inputs, methods, feature_map)
+    answered = attribute(network, inputs, methods, feature_map, predicted)
     if shown is ExplainedClass.predicted:
-        return {"predicted": predicted}
-    maps, wrong = predicted.maps, (predicted.targets != true).nonzero().squeeze(1)
+        return {"predicted": answered}
+    maps, wrong = answered.maps, (answered.targets != true).nonzero().squeeze(1)
     if len(wrong):
         others = attribute(network, inputs[wrong.to(inputs.device)], methods, feature_map, true[wrong])
         maps = {method: stack.index_copy(0, wrong, others.maps[method]) for method, stack in maps.items()}
-    return {"predicted": predicted, "true": replace(predicted, targets=true, maps=maps)}
+    return {"predicted": answered, "true": replace(answered, targets=true, maps=maps)}
+
+
+def captions_of(labels: Sequence[str], names: Sequence[str], p_female: Sequence[float]) -> list[Caption]:
+    """One an image, from its label, its file name and the probability of FEMALE that was answered."""
+    return [
+        Caption(label, CLASSES[p < 0.5], max(p, 1 - p), name)
+        for label, name, p in zip(labels, names, p_female, strict=True)
+    ]
 
 
 def explanation_grid(
-    crops: Crops,
-    labels: Sequence[str],
-    names: Sequence[str],
-    explained: dict[str, Attribution],
-    title: str,
-    weights: str,
+    crops: Crops, captions: Sequence[Caption], explained: dict[str, Attribution], title: str, weights: str
 ) -> Picture:
     """A panel an image: the input, each map with its border share, and a caption.
 
     Args:
         crops: N images.
-        labels: N true labels.
-        names: N file names, for the captions.
+        captions: N.
         explained: by role, as `explain_classes` gives it.
         title: heading; how many are right is added.
         weights: whose maps these are, such as "this epoch's weights".
@@ -73,18 +81,10 @@ def explanation_grid(
             title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
             maps=scaled(attribution.maps[method]),
             signed=method.signed,
-            notes=[
-                f"border {_percent(share)}" if isfinite(share) else ""
-                for share in mass_shares(attribution.maps[method], crops.boxes)["border"]
-            ],
+            notes=_border_notes(attribution.maps[method], crops),
         )
         for method in attributions[0].maps
         for role, attribution in explained.items()
-    ]
-    confidence, predicted = attributions[0].probabilities.max(dim=1)
-    captions = [
-        Caption(label, CLASSES[index], probability, name)
-        for label, index, probability, name in zip(labels, predicted.tolist(), confidence.tolist(), names, strict=True)
     ]
     right = sum(caption.label == caption.predicted for caption in captions)
     even = area_shares((crops.images.shape[2], crops.images.shape[3]), crops.boxes)["border"].mean()
