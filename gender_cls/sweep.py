@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import multiprocessing
-import os
 import re
 import signal
 import sys
@@ -63,10 +62,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     try:
         process.join()
     except BaseException:  # Ctrl-C reaches the child too: let it write down what it has
-        process.join(timeout=20)
-        if process.pid is not None and process.is_alive():  # Python drops an interrupt that comes inside a destructor
-            os.kill(process.pid, signal.SIGINT)
-            process.join(timeout=40)
+        process.join(timeout=60)
         process.kill()
         raise
     if process.exitcode != 0 and run.status.get("state") != "failed":

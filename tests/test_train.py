@@ -338,7 +338,7 @@ def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
     while not list(folder.glob("0_*/checkpoints/last.ckpt")) and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=90)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Interrupted. The same command with trainer.resume=true goes on from here." in errors
     assert "interrupted" in output

@@ -23,11 +23,10 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
     Returns:
         For each of PLACES (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
     """
-    mass = _mass(maps)
     crops = np.asarray(boxes, dtype=np.float64)
-    shares = {band: _inside(mass, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
+    shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
     height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON)
-    return shares | {"border": (1 - _inside(mass, _part(crops, width, height))).clip(0, 1)}
+    return shares | {"border": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
 
 
 def area_shares(image_size: tuple[int, int], boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -53,7 +52,10 @@ def mass_inside(maps: ArrayLike, boxes: ArrayLike) -> NDArray[np.float64]:
     Returns:
         (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
     """
-    return _inside(_mass(maps), np.asarray(boxes, dtype=np.float64))
+    mass = _mass(maps)
+    left, top, right, bottom = np.asarray(boxes, dtype=np.float64).T
+    rows, columns = _covered(mass.shape[1], top, bottom), _covered(mass.shape[2], left, right)
+    return np.asarray((rows[:, None] @ mass @ columns[:, :, None])[:, 0, 0].clip(0, 1))
 
 
 def _mass(maps: ArrayLike) -> NDArray[np.float64]:
@@ -64,12 +66,6 @@ def _mass(maps: ArrayLike) -> NDArray[np.float64]:
     total = mass.sum(axis=(1, 2), keepdims=True)
     mass /= np.where(finite & (total > 0), total, np.nan)
     return mass
-
-
-def _inside(mass: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    left, top, right, bottom = boxes.T
-    rows, columns = _covered(mass.shape[1], top, bottom), _covered(mass.shape[2], left, right)
-    return np.asarray((rows[:, None] @ mass @ columns[:, :, None])[:, 0, 0].clip(0, 1))
 
 
 def _covered(pixels: int, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
