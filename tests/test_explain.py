@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from example_metrics import assert_matches
 from html_page import Page
 from PIL import Image
 from test_evaluate import command
+from torch import Tensor
 
-from gender_cls.data.crops import balanced_sample, read_crops
+from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
@@ -22,6 +24,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation_config import EvaluationConfig
 from gender_cls.explain import final_model, measured_images
+from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.faithfulness import play
 from gender_cls.explain.mass import mass_shares
 from gender_cls.explain.measured_images import ABOUT, Question, explain_images
@@ -32,6 +35,8 @@ from gender_cls.explain_config import ExplainConfig, ExplainedClass, ExplainRunC
 from gender_cls.final_test import evaluate_run
 from gender_cls.models.inference import Predictor
 from gender_cls.pages.kept_maps import load_kept_maps
+from gender_cls.pages.map_grid import Caption
+from gender_cls.pages.map_overviews import MeanMaps
 from gender_cls.run import Run
 
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
@@ -158,7 +163,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
 ) -> None:
     shown, means = [], []
 
-    def grid(crops, captions, explained, title, weights):  # type: ignore[no-untyped-def]
+    def grid(crops: Crops, captions: list[Caption], explained: dict[str, Attribution], title: str, weights: str) -> Any:
         shown.append((title, [caption.name for caption in captions]))
         answers = table.set_index("path").loc[shown[-1][1]]
         assert [caption.predicted for caption in captions] == answers["prediction"].tolist()
@@ -167,7 +172,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
         assert [caption.probability for caption in captions] == p_answer.tolist()
         return np.zeros((2, 2, 3), np.uint8)
 
-    def mean_grid(groups, title, note):  # type: ignore[no-untyped-def]
+    def mean_grid(groups: list[MeanMaps], title: str, note: str) -> Any:
         means.extend(groups)
         return np.zeros((2, 2, 3), np.uint8)
 
@@ -215,11 +220,11 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
     chunks: list[int] = []
 
     class Counting(ExplainedNetwork):
-        def attribute(self, inputs, methods, targets=None):  # type: ignore[no-untyped-def]
+        def attribute(self, inputs: Tensor, *others: Any) -> Attribution:
             chunks.append(len(inputs))
             if len(chunks) == 2:
                 raise OutOfOrder
-            return super().attribute(inputs, methods, targets)
+            return super().attribute(inputs, *others)
 
     network = Counting(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
     with pytest.raises(OutOfOrder):
@@ -273,6 +278,10 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
     assert table["border"].notna().all()
+
+    only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
+    with pytest.raises(GenderClsError, match=r"None of the images has a label .*: explained_class=predicted\."):
+        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
 
 
 @pytest.mark.parametrize(

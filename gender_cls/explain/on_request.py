@@ -27,7 +27,8 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         The gallery.
 
     Raises:
-        GenderClsError: the run has not been trained or evaluated, or an image is missing or no picture.
+        GenderClsError: the run has not been trained or evaluated, an image is missing or no picture, or the true class
+            is asked for and no image has one.
     """
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
@@ -54,6 +55,10 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         if config.image_paths:
             raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
+    if table.empty:
+        raise GenderClsError(
+            "None of the images has a label whose class could be explained: explained_class=predicted."
+        )
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery = folder / "gallery.html"
