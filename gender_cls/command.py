@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.config import CONFIG_FOLDER
 from gender_cls.errors import GenderClsError
 from gender_cls.parsing import Schema, config_sentence, parse_config
-from gender_cls.run import error_sentence
+from gender_cls.run import Run, error_sentence, held
 
 HYDRA_VERSION_BASE = "1.3"
 SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -126,6 +126,26 @@ def run_hydra(task: Callable[[DictConfig], object], config_name: str, arguments:
     main(config_path=str(CONFIG_FOLDER), config_name=config_name, version_base=HYDRA_VERSION_BASE)(job)()
     if failures:
         raise failures[0]
+
+
+def fitted_runs(folder: str) -> Iterator[Run]:
+    """The runs in a run's or a sweep's folder, one after the other, each held for this process meanwhile.
+
+    A sweep's runs that have not been trained to their end are passed over, and said so; of a single run the work itself
+    must tell.
+
+    Raises:
+        GenderClsError: there is no run, or another process holds one.
+    """
+    from gender_cls.evaluation.candidates import find_runs  # pandas and more, which --help can do without
+
+    runs = find_runs([Path(folder)])
+    for run in runs:
+        if len(runs) > 1 and not run.status.get("fitted"):
+            print(f"\n{run.folder.name} has not been trained to its end and is passed over.")
+            continue
+        with held(run.folder):
+            yield run
 
 
 RESUMES = "The same command with trainer.resume=true goes on from here."

@@ -32,6 +32,12 @@ def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
 
 
+def check_run(run: str | None) -> None:
+    """Raise unless a folder is named."""
+    require(run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
+    require(Path(str(run)).is_dir(), f"run names no folder: {run}")
+
+
 def check_data_root(data_root: str | None) -> None:
     """Raise unless it is a folder, where it is given."""
     require(data_root is None or Path(data_root).is_dir(), f"data_root names no folder: {data_root}")

@@ -5,26 +5,19 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.command import check_jobs, exit_with_sentence, fitted_runs, read_command_line, run_hydra
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation_config import EvaluateConfig
 from gender_cls.folders import image_cache
 from gender_cls.parsing import parse_config
-from gender_cls.run import Run, held
+from gender_cls.run import Run
 
 
 def evaluate(composed: DictConfig) -> None:
     """Each run that `run` names, one after the other."""
     config = parse_config(composed, EvaluateConfig)
-    from gender_cls.evaluation.candidates import find_runs
-
-    runs = find_runs([Path(str(config.run))])
-    for run in runs:
-        if len(runs) > 1 and not run.status.get("fitted"):
-            print(f"\n{run.folder.name} has not been trained to its end and is passed over.")
-            continue
-        with held(run.folder):
-            _evaluate(run, config)
+    for run in fitted_runs(str(config.run)):
+        _evaluate(run, config)
         print(run.summary())
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_data_root, check_name, require_choice
+from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_data_root, check_name, check_run, require_choice
 from gender_cls.errors import require
 
 
@@ -49,8 +49,7 @@ class EvaluateConfig(EvaluationConfig):
 
     def check(self) -> None:
         super().check()
-        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
-        require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
+        check_run(self.run)
         check_data_root(self.data_root)
         require_choice("accelerator", self.accelerator, ACCELERATORS)
         if self.precision is not None:

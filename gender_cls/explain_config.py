@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, check_data_root, check_name, require_choice
+from gender_cls.config_checks import ACCELERATORS, check_data_root, check_name, check_run, require_choice
 from gender_cls.errors import require
 
 
@@ -87,8 +87,7 @@ class ExplainRunConfig:
         return [Path(str(path)).resolve() for path in several if path is not None]
 
     def check(self) -> None:
-        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
-        require(Path(str(self.run)).is_dir(), f"run names no folder: {self.run}")
+        check_run(self.run)
         for path in self.image_paths:
             require(path.exists(), f"images names no file or folder: {path}")
         check_name(self.name)

@@ -30,6 +30,7 @@ from gender_cls.explain.final_model import PICTURES, explain_test
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.models.cost import measure_cost
 from gender_cls.models.inference import Predictor
+from gender_cls.pages.drawing import webp_bytes
 from gender_cls.pages.events import write_events
 from gender_cls.pages.figures import report_figures
 from gender_cls.pages.gallery_page import render_gallery
@@ -194,7 +195,7 @@ def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
         write_atomically(run.plots / f"{name}.png", png)
     maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
     write_events(run.folder, metrics, test, plots | maps, run.status["best_step"])
-    small = {name: _webp(png) for name, png in maps.items()}
+    small = {name: webp_bytes(Image.open(BytesIO(png))) for name, png in maps.items()}
     title, folder = run.folder.name, str(run.folder)
     write_atomically(run.report, render_report(metrics, figures, title, folder, created, small))
     config = recorded_config(run.config_file)
@@ -202,10 +203,3 @@ def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
         table, size = read_explanations(run.explained), config.data.image_size
         write_atomically(run.gallery, render_gallery(table, title, folder, created, len(test), size))
     write_atomically(run.model_card, render_model_card(metrics, to_plain(config)))
-
-
-def _webp(png: bytes) -> bytes:
-    """The same picture, small enough to be carried inside a page."""
-    content = BytesIO()
-    Image.open(BytesIO(png)).save(content, "WEBP", quality=80)
-    return content.getvalue()

@@ -50,8 +50,6 @@ def kept(
     return KeptMaps(
         paths=paths,
         explained=[answer] * len(paths),
-        probabilities=[0.9] * len(paths),
-        signed={method: method == "grad_cam" for method in methods},
         maps={method: np.repeat(maps[np.newaxis], len(paths), axis=0) for method in methods},
         boxes=np.repeat(box[np.newaxis], len(paths), axis=0),
     )

@@ -12,8 +12,6 @@ def kept(maps: np.ndarray) -> KeptMaps:
     return KeptMaps(
         paths=["FEMALE/один два.png", "MALE/0002.png"],
         explained=["FEMALE", "MALE"],
-        probabilities=[0.75, 1 / 3],
-        signed={"saliency": False, "grad_cam": True},
         maps={"saliency": np.abs(maps), "grad_cam": maps},
         boxes=np.array([[0, 0, 32, 64], [-3.25, 0, 35.25, 64]]),
     )
@@ -25,7 +23,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save_kept_maps(tmp_path / "explanations" / "maps.npz", saved)
     loaded = load_kept_maps(tmp_path / "explanations" / "maps.npz")
     assert loaded is not None
-    for name in ("paths", "explained", "probabilities", "signed"):
+    for name in ("paths", "explained"):
         assert getattr(loaded, name) == getattr(saved, name), name
     assert np.array_equal(loaded.boxes, saved.boxes)
     assert list(loaded.maps) == ["saliency", "grad_cam"]
@@ -49,9 +47,7 @@ def test_a_run_may_have_kept_none(tmp_path: Path) -> None:
 
 
 def test_a_run_may_have_kept_maps_of_no_image(tmp_path: Path) -> None:
-    nothing = KeptMaps(
-        [], [], [], {"saliency": False}, {"saliency": np.zeros((0, 64, 32), np.float32)}, np.zeros((0, 4))
-    )
+    nothing = KeptMaps([], [], {"saliency": np.zeros((0, 64, 32), np.float32)}, np.zeros((0, 4)))
     save_kept_maps(tmp_path / "maps.npz", nothing)
     loaded = load_kept_maps(tmp_path / "maps.npz")
     assert loaded is not None

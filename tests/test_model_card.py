@@ -263,7 +263,7 @@ def test_a_value_without_an_interval_says_why() -> None:
 def test_what_was_switched_off_is_not_measured() -> None:
     text = card(example_metrics(stress=False, shortcuts=False, explanations=False))
     maps = section(text, "What the decisions rest on").strip()
-    assert maps == "Not measured: explain with `python -m gender_cls.explain`."
+    assert maps == "Not measured: evaluate with `explained_images=100`."
     assert section(text, "Stress").strip() == "Not measured: evaluate with `stress=true`."
     assert section(text, "Shortcut tests").strip() == "Not measured: evaluate with `shortcuts=true`."
     for sentence in ("What blur, noise", "How far the answers rest on the background", "Where in the picture"):

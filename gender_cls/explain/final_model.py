@@ -114,8 +114,6 @@ def _kept_maps(run: Run, rows: pd.DataFrame, root: Path, settings: ExplainConfig
     return KeptMaps(
         paths=rows["path"].tolist(),
         explained=answers["explained"].tolist(),
-        probabilities=answers["probability"].tolist(),
-        signed={method.value: method.signed for method in settings.methods},
         maps=maps,
         boxes=crops.boxes * np.tile([small_width / width, small_height / height], 2),
     )

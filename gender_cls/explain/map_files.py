@@ -15,7 +15,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.attribution import Attribution, scaled
-from gender_cls.pages.kept_maps import DAMAGED, LARGEST
+from gender_cls.pages.drawing import webp_bytes
+from gender_cls.pages.kept_maps import DAMAGED, half_precision
 from gender_cls.pages.map_overviews import map_strip
 from gender_cls.run import write_atomically
 
@@ -36,16 +37,16 @@ def write_maps(folder: Path, paths: Sequence[str], images: Tensor, attribution: 
         The strips' names relative to the folder.
     """
     shown = [(scaled(values), method.signed) for method, values in attribution.maps.items()]
-    kept = {method.value: densities(values) for method, values in attribution.maps.items()}
+    kept = {method.value: half_precision(densities(values)) for method, values in attribution.maps.items()}
     files = []
     for index, path in enumerate(paths):
         columns = [(values[index].numpy(), signed) for values, signed in shown]
-        strip, numbers = BytesIO(), BytesIO()
-        Image.fromarray(map_strip(images[index].numpy(), columns, STRIP_HEIGHT)).save(strip, "WEBP", quality=80)
-        np.savez_compressed(numbers, **{method: maps[index].astype(np.float16) for method, maps in kept.items()})
+        strip = webp_bytes(Image.fromarray(map_strip(images[index].numpy(), columns, STRIP_HEIGHT)))
+        numbers = BytesIO()
+        np.savez_compressed(numbers, **{method: maps[index] for method, maps in kept.items()})
         name = f"{hashlib.sha256(path.encode()).hexdigest()[:16]}_{CLASSES[int(attribution.targets[index])]}"
         write_atomically(folder / PICTURES / f"{name}.npz", numbers.getvalue())
-        write_atomically(folder / PICTURES / f"{name}.webp", strip.getvalue())
+        write_atomically(folder / PICTURES / f"{name}.webp", strip)
         files.append(f"{PICTURES}/{name}.webp")
     return files
 
@@ -77,4 +78,4 @@ def densities(maps: Tensor) -> NDArray[np.float32]:
     shrink = max(1.0, maps.shape[1] / KEPT_HEIGHT)
     small = adaptive_avg_pool2d(maps, (round(maps.shape[1] / shrink), max(1, round(maps.shape[2] / shrink))))
     even = small.abs().mean(dim=(1, 2), keepdim=True)
-    return (small / torch.where(even > 0, even, 1)).clamp(-LARGEST, LARGEST).numpy()
+    return (small / torch.where(even > 0, even, 1)).numpy()

@@ -1,10 +1,8 @@
 """What the candidates look at: their maps' scores, and their maps of the same images in the same colours."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,11 @@ from PIL import Image
 
 from gender_cls.data.pictures import UnreadableError, read_picture
 from gender_cls.evaluation.comparison_schema import Comparison, MeanMethod
+from gender_cls.explain_config import Method
+from gender_cls.pages.drawing import webp_bytes
 from gender_cls.pages.kept_maps import KeptMaps
 from gender_cls.pages.map_overviews import density_tile
+from gender_cls.pages.thumbnails import embedded
 
 MOST_MODELS = 8
 """Columns of maps: the best candidates by validation."""
@@ -163,7 +164,7 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
         [on_crop(one.kept.maps[method][one.places[path]], one.kept.boxes[one.places[path]], size) for one in models]
         for path, size in zip(paths, sizes, strict=True)
     ]
-    signed, most = models[0].kept.signed[method], scale_end(densities)
+    signed, most = Method(method).signed, scale_end(densities)
     rows = [
         MapRow(
             path=path,
@@ -277,6 +278,4 @@ def _remark(density: NDArray[np.float32]) -> str:
 
 
 def _uri(picture: Image.Image) -> str:
-    buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return embedded(webp_bytes(picture))

@@ -71,6 +71,13 @@ def png_bytes(picture: Picture) -> bytes:
     return file.getvalue()
 
 
+def webp_bytes(image: Image.Image) -> bytes:
+    """The picture as a WebP file, small enough to be carried inside a page."""
+    file = BytesIO()
+    image.save(file, "WEBP", quality=80)
+    return file.getvalue()
+
+
 @cache
 def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_file(bold), size)

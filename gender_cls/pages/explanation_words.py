@@ -5,7 +5,7 @@ from typing import Literal
 
 from gender_cls.evaluation.estimate import Estimate, stated
 from gender_cls.evaluation.explanation_schema import BANDS, GAMES, Explanations, MethodScores
-from gender_cls.pages.page import percent
+from gender_cls.pages.page import capitalised, listed, percent
 
 GONE = {"blurred": "blurred", "mean": "mean colour"}
 """What deleted pixels become -> how a row of a table says it."""
@@ -25,16 +25,6 @@ def explanation_sentences(explanations: Explanations) -> list[Sentence]:
     methods = explanations["methods"]
     found = (_faithfulness(methods), _mass(methods), _random_weights(methods))
     return [sentence for sentence in found if sentence is not None]
-
-
-def capitalised(words: str) -> str:
-    """Its first letter a capital, the others as they are."""
-    return words[:1].upper() + words[1:]
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _faithfulness(methods: Sequence[MethodScores]) -> Sentence | None:

@@ -26,8 +26,6 @@ class KeptMaps:
     Attributes:
         paths: of the images, as in predictions.csv.
         explained: the class whose logit each map explains.
-        probabilities: of that class, 0 to 1.
-        signed: by method, whether below 0 is evidence against the class.
         maps: by method, (K, H, W), float32, in units of an even map: divided by the mean of its magnitude, so that 1 is
             what an even map has everywhere. All zero where there is no evidence, NaN where the network diverged.
         boxes: (K, 4), where the crop lies in the map: left, top, right, bottom in pixels.
@@ -35,24 +33,24 @@ class KeptMaps:
 
     paths: list[str]
     explained: list[str]
-    probabilities: list[float]
-    signed: dict[str, bool]
     maps: dict[str, NDArray[np.float32]]
     boxes: NDArray[np.float64]
 
 
+def half_precision(maps: NDArray[np.float32]) -> NDArray[np.float16]:
+    """As they lie in files: three significant digits, and what is too large cut to the largest number there is."""
+    return np.clip(maps, -LARGEST, LARGEST).astype(np.float16)
+
+
 def save_kept_maps(file: Path, kept: KeptMaps) -> None:
-    """Write them, compressed and in half precision: three significant digits."""
+    """Write them, compressed and in half precision."""
     arrays: dict[str, Any] = {
         "paths": np.array(kept.paths, dtype=np.str_),
         "explained": np.array(kept.explained, dtype=np.str_),
-        "probabilities": np.array(kept.probabilities, dtype=np.float64),
         "boxes": np.asarray(kept.boxes, dtype=np.float64),
         "methods": np.array(list(kept.maps), dtype=np.str_),
-        "signed": np.array([kept.signed[method] for method in kept.maps], dtype=np.bool_),
+        **{f"map_{method}": half_precision(maps) for method, maps in kept.maps.items()},
     }
-    for method, maps in kept.maps.items():
-        arrays[f"map_{method}"] = np.clip(maps, -LARGEST, LARGEST).astype(np.float16)
     content = BytesIO()
     np.savez_compressed(content, **arrays)
     write_atomically(file, content.getvalue())
@@ -74,8 +72,6 @@ def load_kept_maps(file: Path) -> KeptMaps | None:
             return KeptMaps(
                 paths=content["paths"].tolist(),
                 explained=content["explained"].tolist(),
-                probabilities=content["probabilities"].tolist(),
-                signed=dict(zip(methods, content["signed"].tolist(), strict=True)),
                 maps={method: content[f"map_{method}"].astype(np.float32) for method in methods},
                 boxes=content["boxes"],
             )

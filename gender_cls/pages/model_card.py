@@ -17,9 +17,9 @@ from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
 from gender_cls.evaluation.explanation_schema import MethodScores
 from gender_cls.evaluation.robustness_schema import Slice, StressedBy
 from gender_cls.evaluation.schema import SCORES, Metrics, Scored
-from gender_cls.pages.explanation_words import capitalised, explanation_sentences
+from gender_cls.pages.explanation_words import explanation_sentences
 from gender_cls.pages.markdown import markdown_table
-from gender_cls.pages.page import count, minutes, percent, plural, score_title, words
+from gender_cls.pages.page import capitalised, count, minutes, percent, plural, score_title, words
 
 WIDTH = 120
 

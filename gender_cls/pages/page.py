@@ -1,5 +1,6 @@
 """The environment that every page is rendered in: its templates, filters and safeguards."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -15,6 +16,7 @@ def page_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(count=count, percent=percent, words=words, minutes=minutes)
+    environment.filters.update(capitalised=capitalised, listed=listed)
     environment.filters.update(short=short, digits=digits, bytes=in_bytes)
     environment.globals.update(plural=plural)
     return environment
@@ -38,6 +40,16 @@ def plural(number: int, one: str, many: str = "") -> str:
 def words(key: str) -> str:
     """A key as words."""
     return key.replace("_", " ")
+
+
+def capitalised(sentence: str) -> str:
+    """Its first letter a capital, the others as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def minutes(seconds: float) -> str:

@@ -1,6 +1,5 @@
-"""What `report_explanations.html.jinja` needs besides the numbers: axes, areas, remarks, and pictures as text."""
+"""What `report_explanations.html.jinja` needs besides the numbers: axes, areas and remarks."""
 
-import base64
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -41,12 +40,6 @@ def placed(estimate: Estimate, begin: float, end: float) -> Estimate:
         for number in (estimate["value"], estimate["low"], estimate["high"])
     )
     return {"value": value, "low": low, "high": high, "remark": estimate["remark"]}
-
-
-def data_uri(picture: bytes) -> str:
-    """A PNG or WebP as text that a page can hold."""
-    kind = "png" if picture.startswith(b"\x89PNG") else "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _axis_to(estimates: Sequence[Estimate], marks: Iterable[float] = ()) -> float:

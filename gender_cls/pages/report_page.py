@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
 from gender_cls.evaluation.robustness_schema import Slice
 from gender_cls.evaluation.schema import SCORES, Metrics
-from gender_cls.pages.explanation_words import GONE, capitalised, explanation_sentences, listed
-from gender_cls.pages.page import page_environment, percent, plural, score_title, words
-from gender_cls.pages.report_explanations import data_uri, explained, placed
+from gender_cls.pages.explanation_words import GONE, explanation_sentences
+from gender_cls.pages.page import listed, page_environment, percent, plural, score_title, words
+from gender_cls.pages.report_explanations import explained, placed
 from gender_cls.pages.svg import figure_svg
+from gender_cls.pages.thumbnails import embedded
 
 LARGE_ECE = 0.05
 """From here on, probabilities are off by more than a reader would expect of a percentage."""
@@ -57,7 +58,7 @@ def render_report(
     """
     environment = page_environment()
     environment.filters.update(stated=stated, signed=_signed, column=_column, lost=_remarks)
-    environment.filters.update(capitalised=capitalised, placed=placed)
+    environment.filters.update(placed=placed)
     content = cast(Metrics, metrics)
     lines = verdict(content)
     cells = content["slices"]["cells"]
@@ -76,7 +77,7 @@ def render_report(
         shortcuts_from=_axis_from(tests),
         explained=content["explanations"] and explained(content["explanations"]),
         gone=GONE,
-        pictures={name: data_uri(picture) for name, picture in pictures.items()},
+        pictures={name: embedded(picture) for name, picture in pictures.items()},
     )
 
 

@@ -71,4 +71,10 @@ def data_uri(path: Path) -> str:
     image.thumbnail(SIZE, Image.Resampling.LANCZOS)
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=78, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return embedded(buffer.getvalue())
+
+
+def embedded(picture: bytes) -> str:
+    """A JPEG, PNG or WebP as an address that holds it."""
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png" if picture.startswith(b"\x89PNG") else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
