@@ -5,7 +5,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_name, check_seed, require_choice, require_share
+from gender_cls.config_checks import (
+    ACCELERATORS,
+    AUTO,
+    PRECISIONS,
+    check_name,
+    check_seed,
+    require_choice,
+    require_count,
+    require_share,
+)
 from gender_cls.data_config import DataConfig
 from gender_cls.errors import require
 from gender_cls.evaluation_config import EvaluationConfig
@@ -101,11 +110,13 @@ class RecipeConfig:
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     frozen_epochs: int | None = 0
+    views: int = 1
     backbone_lr_factor: float = 1.0
     layer_decay: float = 1.0
     label_smoothing: float = 0.0
     gradient_clip: float | None = 1.0
     ema_decay: float | None = None
+    grad_checkpointing: bool = False
     monitor: str = "balanced_accuracy"
     patience: int | None = None
 
@@ -115,6 +126,7 @@ class RecipeConfig:
         require(self.warmup_epochs >= 0, f"recipe.warmup_epochs must be at least 0, not {self.warmup_epochs}.")
         if self.frozen_epochs is not None:
             require(self.frozen_epochs >= 0, f"recipe.frozen_epochs must be at least 0, not {self.frozen_epochs}.")
+        require(self.views >= 0, f"recipe.views must be at least 0, not {self.views}.")
         for key in ("backbone_lr_factor", "layer_decay"):
             value = getattr(self, key)
             require(0 < value <= 1, f"recipe.{key} must be above 0 and at most 1, not {value}.")
@@ -138,15 +150,20 @@ class TrainerConfig:
     """How long, on what, and how precisely to compute."""
 
     max_epochs: int = 20
-    precision: str = "32-true"
-    accelerator: str = "auto"
+    accumulate: int = 1
+    accelerator: str = AUTO
+    precision: str = AUTO
+    threads: int | str = AUTO
+    channels_last: bool = True
     compile: bool = False
     resume: bool = False
     progress_bar: bool = True
 
     def check(self) -> None:
         require(self.max_epochs >= 1, f"trainer.max_epochs must be at least 1, not {self.max_epochs}.")
+        require(self.accumulate >= 1, f"trainer.accumulate must be at least 1, not {self.accumulate}.")
         require_choice("trainer.precision", self.precision, PRECISIONS)
+        require_count("trainer.threads", self.threads, 1)
         require_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
 
 

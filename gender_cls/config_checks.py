@@ -5,7 +5,8 @@ from pathlib import Path
 
 from gender_cls.errors import require
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+AUTO = "auto"
+PRECISIONS = (AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
@@ -30,6 +31,12 @@ def require_share(key: str, value: float) -> None:
 def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise unless a value is one of the choices."""
     require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
+
+
+def require_count(key: str, value: int | str, least: int) -> None:
+    """Raise unless a value is a whole number of at least `least`, or `auto`."""
+    fits = value == AUTO if isinstance(value, str) else value >= least
+    require(fits, f"{key} must be at least {least}, or auto, not {value}.")
 
 
 def check_run(run: str | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from gender_cls.config_checks import check_seed
+from gender_cls.config_checks import AUTO, check_seed, require_count
 from gender_cls.errors import GenderClsError, require
 
 CLASSES = ("FEMALE", "MALE")
@@ -44,6 +44,12 @@ class Importer(Enum):
     mivia_par = "mivia_par"
 
 
+class PixelCache(Enum):
+    none = "none"
+    ram = "ram"
+    disk = "disk"
+
+
 class SplitBy(Enum):
     identity = "identity"
     camera = "camera"
@@ -74,8 +80,11 @@ class DataConfig:
     fold: int = 0
     image_size: list[int] = field(default_factory=lambda: [256, 128])
     resize_mode: ResizeMode = ResizeMode.stretch
-    batch_size: int = 32
-    num_workers: int = 2
+    batch_size: int | str = 32
+    num_workers: int | str = AUTO
+    cache: PixelCache = PixelCache.disk
+    cache_gigabytes: float = 20.0
+    cache_days: int = 30
     limit: int | None = None
     balance: Balance = Balance.none
     on_corrupt: OnCorrupt = OnCorrupt.stop
@@ -139,7 +148,9 @@ class DataConfig:
             len(self.image_size) == 2 and all(16 <= side <= 4096 for side in self.image_size),
             f"data.image_size must be [height,width] in pixels, each from 16 to 4096, not {list(self.image_size)}.",
         )
-        require(self.batch_size >= 1, f"data.batch_size must be at least 1, not {self.batch_size}.")
-        require(self.num_workers >= 0, f"data.num_workers must be at least 0, not {self.num_workers}.")
+        require_count("data.batch_size", self.batch_size, 1)
+        require_count("data.num_workers", self.num_workers, 0)
+        require(self.cache_gigabytes > 0, f"data.cache_gigabytes must be above 0, not {self.cache_gigabytes}.")
+        require(self.cache_days >= 1, f"data.cache_days must be at least 1, not {self.cache_days}.")
         if self.limit is not None:
             require(self.limit >= 6, f"data.limit must be at least 6 images (3 splits, 2 labels), not {self.limit}.")

@@ -22,14 +22,21 @@ def evaluate(composed: DictConfig) -> None:
 
 
 def _evaluate(run: Run, config: EvaluateConfig) -> None:
+    from gender_cls.data_config import PixelCache
     from gender_cls.final_test import evaluate_run
+    from gender_cls.machine import choose_resources
     from gender_cls.models.inference import Predictor
     from gender_cls.models.quiet import quieten_lightning
     from gender_cls.parsing import recorded_config
 
     quieten_lightning()
-    precision = config.precision or recorded_config(run.config_file).trainer.precision
-    predictor = Predictor(run.best_checkpoint, config.accelerator, precision, config.num_workers)
+    recorded = recorded_config(run.config_file)
+    precision = config.precision or run.status.get("precision") or recorded.trainer.precision
+    at_hand = recorded.data.cache is not PixelCache.none
+    resources = choose_resources(
+        config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=at_hand
+    )
+    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.take())
     moved = Path(config.data_root).resolve() if config.data_root is not None else None
     evaluate_run(run, config, predictor, image_cache(config.output_dir), moved, config.progress_bar)
 

@@ -5,7 +5,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, PRECISIONS, check_data_root, check_name, check_run, require_choice
+from gender_cls.config_checks import (
+    ACCELERATORS,
+    AUTO,
+    PRECISIONS,
+    check_data_root,
+    check_name,
+    check_run,
+    require_choice,
+    require_count,
+)
 from gender_cls.errors import require
 
 
@@ -42,9 +51,10 @@ class EvaluateConfig(EvaluationConfig):
     run: str | None = None
     data_root: str | None = None
     output_dir: str = "outputs"
-    accelerator: str = "auto"
+    accelerator: str = AUTO
     precision: str | None = None
-    num_workers: int = 2
+    threads: int | str = AUTO
+    num_workers: int | str = AUTO
     progress_bar: bool = True
 
     def check(self) -> None:
@@ -54,7 +64,8 @@ class EvaluateConfig(EvaluationConfig):
         require_choice("accelerator", self.accelerator, ACCELERATORS)
         if self.precision is not None:
             require_choice("precision", self.precision, PRECISIONS)
-        require(self.num_workers >= 0, f"num_workers must be at least 0, not {self.num_workers}.")
+        require_count("threads", self.threads, 1)
+        require_count("num_workers", self.num_workers, 0)
 
 
 @dataclass

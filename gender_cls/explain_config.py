@@ -5,7 +5,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config_checks import ACCELERATORS, check_data_root, check_name, check_run, require_choice
+from gender_cls.config_checks import (
+    ACCELERATORS,
+    AUTO,
+    check_data_root,
+    check_name,
+    check_run,
+    require_choice,
+    require_count,
+)
 from gender_cls.errors import require
 
 
@@ -77,7 +85,8 @@ class ExplainRunConfig:
     explained_class: ExplainedClass | None = None
     faithfulness: bool = True
     data_root: str | None = None
-    accelerator: str = "auto"
+    accelerator: str = AUTO
+    threads: int | str = AUTO
     progress_bar: bool = True
 
     @property
@@ -100,6 +109,7 @@ class ExplainRunConfig:
             check_methods("methods", self.methods)
         check_data_root(self.data_root)
         require_choice("accelerator", self.accelerator, ACCELERATORS)
+        require_count("threads", self.threads, 1)
 
 
 def check_methods(key: str, methods: list[Method]) -> None:

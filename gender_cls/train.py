@@ -41,18 +41,25 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         cache = image_cache(config.output_dir)
         prepared = prepare_data(config.data, cache)
+        from gender_cls.data_config import PixelCache
         from gender_cls.experiment import fit
         from gender_cls.final_test import evaluate_run
+        from gender_cls.machine import choose_resources
         from gender_cls.models.inference import Predictor
         from gender_cls.models.quiet import quieten_lightning
 
         quieten_lightning()
-        fit(config, run, prepared)
-        gc.collect()  # trainer, classifier and optimizer hold each other until then
         trainer, evaluation = config.trainer, config.evaluation
+        at_hand = config.data.cache is not PixelCache.none
+        resources = choose_resources(
+            trainer.accelerator, trainer.precision, trainer.threads, config.data.num_workers, pixels_at_hand=at_hand
+        )
+        log.info(resources)
+        fit(config, run, prepared, resources.take())
+        gc.collect()  # trainer, classifier and optimizer hold each other until then
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
-        predictor = Predictor(run.best_checkpoint, trainer.accelerator, trainer.precision, config.data.num_workers)
+        predictor = Predictor(run.best_checkpoint, trainer.accelerator, resources)
         evaluate_run(run, evaluation, predictor, cache, progress_bar=trainer.progress_bar)
 
 

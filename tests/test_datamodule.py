@@ -20,7 +20,9 @@ def settings(root: Path, **changes: object) -> DataConfig:
 def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
     data = settings(root, **changes)
     manifest = prepare_data(data, cache=root.parent / "cache").manifest
-    return CropDataModule(manifest, data, augment or AugmentConfig(), seed=0)
+    return CropDataModule(
+        manifest, data, augment or AugmentConfig(), seed=0, batch_size=4, num_workers=data.num_workers
+    )
 
 
 def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
@@ -92,7 +94,7 @@ def test_class_weights_are_inverse_frequencies(folders: Path) -> None:
 def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
     module = module_of(folders)
     train = len(module.datasets["train"])
-    module.data.batch_size = train - 1
+    module.batch_size = train - 1
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 1]
     module.data.batch_size = train - 2
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 2, 2]

@@ -97,8 +97,11 @@ class CropDataModule(LightningDataModule):
     Batches are `(images (B, 3, H, W) uint8, labels (B,) int64)`; the model normalises on its own device.
     """
 
-    def __init__(self, manifest: Manifest, data: DataConfig, augment: AugmentConfig, seed: int) -> None:
+    def __init__(
+        self, manifest: Manifest, data: DataConfig, augment: AugmentConfig, seed: int, batch_size: int, num_workers: int
+    ) -> None:
         super().__init__()
+        self.batch_size, self.num_workers = batch_size, num_workers
         self.manifest = manifest
         self.data = data
         self.seed = seed
@@ -122,7 +125,7 @@ class CropDataModule(LightningDataModule):
         dataset = self.datasets["train"]
         sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
         # A last batch of one picture would stop BatchNorm.
-        drop_last = len(dataset) > 1 and len(dataset) % self.data.batch_size == 1
+        drop_last = len(dataset) > 1 and len(dataset) % self.batch_size == 1
         return self._loader("train", sampler=sampler, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader:
@@ -136,11 +139,11 @@ class CropDataModule(LightningDataModule):
     def _loader(self, split: str, sampler: Sampler | None = None, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             self.datasets[split],
-            batch_size=self.data.batch_size,
+            batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self.data.num_workers,
-            persistent_workers=split == "train" and self.data.num_workers > 0,
+            num_workers=self.num_workers,
+            persistent_workers=split == "train" and self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

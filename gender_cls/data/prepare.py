@@ -13,6 +13,7 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import DataConfig, OnCorrupt
 from gender_cls.errors import GenderClsError
+from gender_cls.machine import reading_processes
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
             or pictures stand in several splits and `data.allow_leaks` is false.
     """
     manifest = read_manifest(data)
-    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, data.num_workers)
+    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, reading_processes(data.num_workers))
     broken = facts["fault"] != ""
     if broken.any() and data.on_corrupt is OnCorrupt.stop:
         raise GenderClsError(

@@ -25,7 +25,11 @@ NOT_COMPARED = (
     "output_dir",
     "data.fold",
     "data.num_workers",
+    "data.cache",
+    "data.cache_gigabytes",
+    "data.cache_days",
     "data.licence",
+    "trainer.threads",
     "trainer.resume",
     "trainer.progress_bar",
 )

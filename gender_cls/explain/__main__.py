@@ -21,11 +21,13 @@ def explain(composed: DictConfig) -> None:
 
 def _explain(run: Run, config: ExplainRunConfig) -> Path:
     from gender_cls.explain.on_request import explain_on_request
+    from gender_cls.machine import choose_resources
     from gender_cls.models.inference import Predictor
     from gender_cls.models.quiet import quieten_lightning
 
     quieten_lightning()
-    predictor = Predictor(run.best_checkpoint, config.accelerator, "32-true", num_workers=0)
+    resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True)
+    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.take())
     return explain_on_request(run, config, predictor)
 
 

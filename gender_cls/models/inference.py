@@ -13,9 +13,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from gender_cls.config_checks import AUTO
 from gender_cls.data.datamodule import CropDataset
 from gender_cls.errors import GenderClsError
+from gender_cls.machine import Resources
 from gender_cls.models.classifier import GenderClassifier, load_classifier
+
+BATCH_SIZE = 32
+"""Where training chose one itself; answers do not hang on it."""
 
 
 class Predictor:
@@ -23,15 +28,15 @@ class Predictor:
 
     Args:
         checkpoint: such as a run's `best.ckpt`.
-        accelerator: as in `conf/train.yaml`, like `precision`.
-        num_workers: processes that read images.
+        accelerator: as in `conf/train.yaml`.
+        resources: chosen for it.
     """
 
-    def __init__(self, checkpoint: Path, accelerator: str, precision: str, num_workers: int) -> None:
+    def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
         self.checkpoint = checkpoint
         self.accelerator = accelerator
-        self.precision = precision
-        self.num_workers = num_workers
+        self.precision = resources.precision
+        self.num_workers = resources.num_workers
 
     @cached_property
     def classifier(self) -> GenderClassifier:
@@ -73,9 +78,10 @@ class Predictor:
             distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
+        batch_size = BATCH_SIZE if data.batch_size == AUTO else int(data.batch_size)
         loader = DataLoader(
             CropDataset(rows, root, data, distort=distort),
-            batch_size=data.batch_size,
+            batch_size=batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )

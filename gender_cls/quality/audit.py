@@ -22,6 +22,7 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
+from gender_cls.machine import reading_processes
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.balance import balance
 from gender_cls.quality.baselines import trivial_baselines
@@ -97,7 +98,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
 def _examine(config: AuditConfig, cache: Path) -> Examined:
     data = config.data
     manifest = read_manifest(data)
-    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, data.num_workers)
+    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, reading_processes(data.num_workers))
     faults = picture_faults(manifest.table, facts, config.audit)
     readable = ~faults["unreadable"]
     if not readable.any():

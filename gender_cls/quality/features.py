@@ -21,9 +21,12 @@ from gender_cls.config import ModelConfig
 from gender_cls.data.transforms import decode, resize
 from gender_cls.data_config import DataConfig
 from gender_cls.errors import GenderClsError, require
+from gender_cls.machine import choose_resources
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.run import write_atomically
+
+BATCH = 32
 
 CHUNK = 4096
 """Images whose features share a file; what a killed run loses at most."""
@@ -44,7 +47,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
 
     Args:
         paths: of readable pictures.
-        data: its `image_size`, `resize_mode`, `batch_size` and `num_workers` count.
+        data: its `image_size`, `resize_mode` and `num_workers` count.
         cache: a folder, made if need be.
 
     Returns:
@@ -63,6 +66,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
             backbone = build_backbone(model, size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
+        workers = choose_resources(device.type, "32-true", 1, data.num_workers, pixels_at_hand=False).num_workers
         total = sum(len(chunk) for chunk, _ in missing)
         with (
             _listening(backbone, size) as heard,
@@ -70,7 +74,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
         ):
             for chunk, file in missing:
                 heard.clear()
-                for batch in DataLoader(_Crops(chunk, data), data.batch_size, num_workers=data.num_workers):
+                for batch in DataLoader(_Crops(chunk, data), BATCH, num_workers=workers):
                     _show(batch.to(device), backbone)
                     progress.update(len(batch))
                 require(

@@ -1,0 +1,58 @@
+"""Whether a run can go on from its last checkpoint: the same settings, but for those that change no result."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from gender_cls.config import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.parsing import to_plain
+from gender_cls.run import Run
+
+MAY_CHANGE_ON_RESUME = (
+    "name",
+    "output_dir",
+    "trainer",
+    "explain",
+    "evaluation",
+    "data.num_workers",
+    "data.cache",
+    "model.weights",
+)
+
+
+def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
+    """The run's last checkpoint; None where it has none yet.
+
+    Raises:
+        GenderClsError: it is damaged, or was written with other settings.
+    """
+    if not run.last_checkpoint.exists():
+        return None
+    try:
+        content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
+    began, now = (flat(settings) for settings in (content["hyper_parameters"]["config"], to_plain(config)))
+    changed = [
+        key
+        for key in sorted(began.keys() | now.keys())
+        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME)
+    ]
+    if changed:
+        first = changed[0]
+        raise GenderClsError(
+            f"{run.folder} was begun with {first}={began.get(first)}, not {now.get(first)}: resume it with the same "
+            f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
+        )
+    return run.last_checkpoint
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted keys."""
+    dotted: dict[str, Any] = {}
+    for key, value in settings.items():
+        dotted.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return dotted
