@@ -1,0 +1,249 @@
+"""Training MobileNetV2 from random weights here, and with what others offer; `make bench` runs it.
+
+    python tests/benchmarks/bench_alternatives.py [--images 480] [--epochs 2] [--rounds 3]
+
+The others are the scripts in `alternatives/`. Each run is a process of its own with the same pictures, split, network,
+input size, batch and number of threads. They run in turn, once a round, after one run each that counts for nothing.
+ultralytics goes into an environment of its own, `outputs/bench/venv`, that sees the packages of this one; where it
+cannot be installed, the table says so.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from measuring import RESULTS, Table, ratio, report
+from PIL import Image
+
+from gender_cls.machine import usable_cores
+
+SCRIPTS = Path(__file__).parent / "alternatives"
+LIGHTNING, TIMM, ULTRALYTICS = "torchvision + Lightning", "timm, bare loop", "ultralytics"
+BATCH = 32  # as in the scripts
+THREADS = os.environ.get("OMP_NUM_THREADS", str(usable_cores()))
+FIRST_STEP = re.compile(rb"Epoch 0:[^\r\n]*\| 1/\d+")  # of the progress bar
+OURS = (
+    "recipe=scratch", "model.pretrained=false", "augment=none", "augment.flip=0.5",
+    "data.image_size=[224,224]", f"data.batch_size={BATCH}", "name=run", "output_dir=outputs",
+)  # fmt: skip
+
+
+@dataclass
+class Measured:
+    """One run.
+
+    Attributes:
+        rate: images a second in the second epoch's steps.
+        first_step: seconds from the start of the process to the end of the first step.
+        trained: seconds to the end of training, validation and checkpoints with it.
+        whole: seconds to the end of the process.
+    """
+
+    rate: float
+    first_step: float
+    trained: float
+    whole: float
+
+
+def draw(folder: Path, train: int) -> None:
+    """JPEG crops, 100 to 200 pixels high and half as wide, in `<split>/<label>/`: coarse random colours and noise."""
+    rng = np.random.default_rng(0)
+    for split, images in (("train", train), ("val", max(train // 5, 16)), ("test", max(train // 15, 8))):
+        for index in range(images):
+            file = folder / split / ("FEMALE", "MALE")[index % 2] / f"{index:06d}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            width = int(rng.integers(50, 101))
+            coarse = Image.fromarray(rng.integers(0, 256, (10, 5, 3), dtype=np.uint8))
+            smooth = np.asarray(coarse.resize((width, 2 * width), Image.Resampling.BICUBIC), dtype=np.int16)
+            pixels = (smooth + rng.integers(-12, 13, smooth.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(file, quality=90)
+
+
+def theirs(python: Path, script: str, folder: Path, epochs: int) -> Measured:
+    """One of the scripts."""
+    with tempfile.TemporaryDirectory() as here:
+        command = [python, SCRIPTS / script, folder, epochs]
+        began, ended, output, _ = run(command, Path(here))
+    told: dict[str, Any] = json.loads(output.splitlines()[-1])
+    second = told["epochs"][1]
+    rate = second["images"] / (second["ended"] - second["began"])
+    return Measured(rate, told["first_step"] - began, told["trained"] - began, ended - began)
+
+
+def ours(folder: Path, epochs: int) -> Measured:
+    """The command as a user types it, in an empty folder: nothing is known of the pictures yet."""
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        command = [
+            sys.executable,
+            "-m",
+            "gender_cls.train",
+            f"data.root={folder}",
+            f"trainer.max_epochs={epochs}",
+            *OURS,
+        ]
+        began, ended, _, first_step = run(command, here, FIRST_STEP)
+        assert first_step is not None, "the progress bar did not tell when the first step ended"
+        folder_of_run = here / "outputs" / "runs" / "run"
+        rate = _rates(folder_of_run)[1]
+        trained = (folder_of_run / "checkpoints" / "last.ckpt").stat().st_mtime
+    return Measured(rate, first_step - began, trained - began, ended - began)
+
+
+def _rates(folder: Path) -> list[float]:
+    """Training images a second, by epoch, of what a run wrote for TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [event.value for event in events.Scalars("speed/train_images_per_second")]
+
+
+def run(
+    command: list[Any], here: Path, sign: re.Pattern[bytes] | None = None
+) -> tuple[float, float, str, float | None]:
+    """Run a command in a folder: when it began, when it ended, its stdout, and when the sign stood there first.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    settings = {
+        "OMP_NUM_THREADS": THREADS,
+        "CUDA_VISIBLE_DEVICES": "",
+        "YOLO_CONFIG_DIR": str(RESULTS / "ultralytics"),
+        "YOLO_OFFLINE": "true",  # looks for no newer version, downloads nothing, tells nobody
+        "YOLO_AUTOINSTALL": "false",
+    }
+    output, seen = b"", None
+    with tempfile.TemporaryFile() as errors:
+        began = time.time()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=here,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        assert process.stdout is not None
+        while piece := os.read(process.stdout.fileno(), 1 << 16):
+            output += piece
+            if sign is not None and seen is None and sign.search(output):
+                seen = time.time()
+        failed = process.wait()
+        ended = time.time()
+        if failed:
+            errors.seek(0)
+            told = (output + errors.read()).decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{told}")
+    return began, ended, output.decode(errors="replace"), seen
+
+
+def ultralytics_python() -> tuple[Path | None, str]:
+    """The interpreter that can import ultralytics, or None; and its version, or why there is none."""
+    environment = RESULTS / "venv"
+    python = environment / "bin" / "python"
+    asked = [str(python), "-c", "import importlib.metadata, cv2; print(importlib.metadata.version('ultralytics'))"]
+    try:
+        if not python.exists() or subprocess.run(asked, capture_output=True, check=False).returncode:
+            _install_ultralytics(environment, python)
+        return python, subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout or "").strip().splitlines()
+        return None, said[-1] if said else str(error)
+
+
+def _install_ultralytics(environment: Path, python: Path) -> None:
+    """Raises `CalledProcessError` where that cannot be done."""
+    quiet = partial(subprocess.run, check=True, capture_output=True, text=True)
+    quiet([sys.executable, "-m", "venv", "--clear", str(environment)])
+    paths = {"base": str(environment), "platbase": str(environment)}
+    packages = Path(sysconfig.get_path("purelib", "venv", paths))
+    (packages / "of_the_project.pth").write_text(sysconfig.get_path("purelib") + "\n")  # torch is large
+    quiet([str(python), "-m", "pip", "install", "--quiet", "ultralytics"])
+    if subprocess.run([str(python), "-c", "import cv2"], capture_output=True, check=False).returncode:
+        headless = ["--force-reinstall", "--no-deps", "opencv-python-headless"]  # the other one wants libGL
+        quiet([str(python), "-m", "pip", "install", "--quiet", *headless])
+
+
+def measure(images: int, epochs: int, rounds: int) -> tuple[dict[str, list[Measured]], str]:
+    """Every work's runs, and ultralytics' version or why it is not there."""
+    python, version = ultralytics_python()
+    this = Path(sys.executable)
+    works: dict[str, Callable[[Path, int], Measured]] = {
+        "ours": ours,
+        LIGHTNING: partial(theirs, this, "torchvision_lightning.py"),
+        TIMM: partial(theirs, this, "timm_loop.py"),
+    }
+    if python is not None:
+        works[ULTRALYTICS] = partial(theirs, python, "ultralytics_classify.py")
+    with tempfile.TemporaryDirectory() as name:
+        few, all_ = Path(name).resolve() / "few", Path(name).resolve() / "all"
+        draw(few, BATCH)
+        draw(all_, images)
+        for work in works.values():
+            work(few, 2)  # reads the packages from disk
+        runs: dict[str, list[Measured]] = {name: [] for name in works}
+        for number in range(rounds):
+            for name, work in works.items():
+                runs[name].append(work(all_, epochs))
+                print(f"round {number + 1}, {name}: {runs[name][-1]}", file=sys.stderr, flush=True)
+    return runs, version
+
+
+def tabulate(runs: dict[str, list[Measured]], version: str, images: int, epochs: int) -> Table:
+    """Medians, and ours against each of the others."""
+
+    def all_of(name: str, field: str) -> list[float]:
+        return [getattr(one, field) for one in runs[name]]
+
+    rows: list[list[Any]] = []
+    for name in runs:
+        cells: list[Any] = [f"{name} {version}" if name == ULTRALYTICS else name]
+        for field in ("rate", "first_step", "trained", "whole"):
+            own, its = all_of("ours", field), all_of(name, field)
+            cells += [median(its), ratio(own, its) if field == "rate" else ratio(its, own)]
+        rows.append(cells)
+    if ULTRALYTICS not in runs:
+        rows.append([f"{ULTRALYTICS}: not installed ({version})", *["-"] * 8])
+    work = f"224x224, batch {BATCH}, {epochs} epochs of {images} crops, {THREADS} thread(s)"
+    note = f"""\
+Medians of {len(runs["ours"])} rounds in turn; ratios within a round, above 1 where ours is ahead. Each with its own
+defaults, and of augmentation the random flip alone: ours and torchvision + Lightning stretch the whole picture to the
+input, timm and ultralytics take the largest crop of at most 4 to 3. Seconds from the start of the process,
+imports and the reading of pictures never seen before with them. Images a second: from the beginning of the second
+epoch to the end of its last step, validation left out. The others end with training, where ours goes on to test, to
+explain, to measure the maps and to write its report. ultralytics got back the CPU that it leaves free, and draws no
+figures."""
+    columns = ["images/s (epoch 2)", "first step after (s)", "trained after (s)", "ended after (s)"]
+    headings = ["", *(heading for column in columns for heading in (column, "ours ahead"))]
+    return Table(f"MobileNetV2 from random weights: {work}", headings, rows, note)
+
+
+def main() -> None:
+    """All of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=480, help=f"to train with, a multiple of {BATCH}")
+    parser.add_argument("--epochs", type=int, default=2, help="at least 2")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    if asked.images % BATCH or asked.epochs < 2:
+        parser.error(f"--images must be a multiple of {BATCH} and --epochs at least 2")
+    runs, version = measure(asked.images, asked.epochs, asked.rounds)
+    report("alternatives", [tabulate(runs, version, asked.images, asked.epochs)])
+
+
+if __name__ == "__main__":
+    main()
