@@ -87,14 +87,8 @@ def ours(folder: Path, epochs: int) -> Measured:
     """The command as a user types it, in an empty folder: nothing is known of the pictures yet."""
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
-        command = [
-            sys.executable,
-            "-m",
-            "gender_cls.train",
-            f"data.root={folder}",
-            f"trainer.max_epochs={epochs}",
-            *OURS,
-        ]
+        asked = (f"data.root={folder}", f"trainer.max_epochs={epochs}", *OURS)
+        command = [sys.executable, "-m", "gender_cls.train", *asked]
         began, ended, _, first_step = run(command, here, FIRST_STEP)
         assert first_step is not None, "the progress bar did not tell when the first step ended"
         folder_of_run = here / "outputs" / "runs" / "run"
@@ -130,13 +124,9 @@ def run(
     output, seen = b"", None
     with tempfile.TemporaryFile() as errors:
         began = time.time()
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=here,
-            env={**os.environ, **settings},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
+        words = [str(word) for word in command]
+        environment = {**os.environ, **settings}
+        process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         while piece := os.read(process.stdout.fileno(), 1 << 16):
             output += piece
@@ -147,7 +137,7 @@ def run(
         if failed:
             errors.seek(0)
             told = (output + errors.read()).decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{told}")
+            raise RuntimeError(f"{' '.join(words)} failed:\n{told}")
     return began, ended, output.decode(errors="replace"), seen
 
 
