@@ -130,8 +130,11 @@ class GenderClassifier(LightningModule):
             self._refuse_non_finite(loss)
         self.train_loss.update(loss.detach(), weight=len(labels))
         self.train_metrics.update(logits.detach().float(), labels)
-        self.log("train/loss_step", loss.detach(), prog_bar=True)
-        self.log_dict(self._rates())
+        # Noting what nobody reads before the next point of the curve takes a third as long as a step of the head.
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        if not self._on_features or (self.global_step + 1) % every == 0:
+            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log_dict(self._rates())
         self._images += len(labels)
         return loss
 

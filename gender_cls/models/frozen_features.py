@@ -123,8 +123,7 @@ class StagedLoader:
 
     def __init__(self, loader: DataLoader, instead: Callable[[], Iterator[FeatureBatch] | None]) -> None:
         self.loader = loader
-        self.sampler = loader.sampler  # Lightning tells it the epoch
-        self.batch_size = loader.batch_size
+        self.sampler, self.batch_sampler = loader.sampler, loader.batch_sampler  # Lightning tells them the epoch
         self._instead = instead
 
     def __len__(self) -> int:
