@@ -131,8 +131,7 @@ class GenderClassifier(LightningModule):
         self.train_loss.update(loss.detach(), weight=len(labels))
         self.train_metrics.update(logits.detach().float(), labels)
         # Noting what nobody reads before the next point of the curve takes a third as long as a step of the head.
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
-        if not self._on_features or (self.global_step + 1) % every == 0:
+        if not self._on_features or self._point_is_due():
             self.log("train/loss_step", loss.detach(), prog_bar=True)
             self.log_dict(self._rates())
         self._images += len(labels)
@@ -196,6 +195,11 @@ class GenderClassifier(LightningModule):
             optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _point_is_due(self) -> bool:
+        """Whether this step's metrics reach the logger."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        return (self.global_step + 1) % every == 0
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
