@@ -26,6 +26,7 @@ from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.machine import Resources
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.models.frozen_features import frozen_features
 from gender_cls.pages.events import HPARAMS_SCORES
 from gender_cls.parsing import to_plain
 from gender_cls.resuming import checkpoint_to_resume, flat
@@ -90,7 +91,8 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     """In this order: explanations look at the averaged weights before EMA takes them back."""
     recipe = config.recipe
     monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"
-    callbacks: list[Callback] = [ConfusionMatrixCallback()]
+    features = frozen_features(classifier, datamodule)
+    callbacks: list[Callback] = [*([] if features is None else [features]), ConfusionMatrixCallback()]
     if config.trainer.progress_bar:
         callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
     if config.explain.enabled:

@@ -1,7 +1,8 @@
 """The LightningDataModule: labelled image folders as batches of uint8 pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,9 @@ class CropDataModule(LightningDataModule):
     """Training, validation and test crops of one manifest.
 
     Batches are `(images (B, 3, H, W) uint8, labels (B,) int64)`; the model normalises on its own device.
+
+    Attributes:
+        staged: given a split's name and its loader, what training or validation gets instead of it.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class CropDataModule(LightningDataModule):
         self.manifest = manifest
         self.data = data
         self.seed = seed
+        self.staged: Callable[[str, DataLoader], Any] = lambda _, loader: loader
         table = manifest.table
         self.tables = {split: table[table["split"] == split].reset_index(drop=True) for split in SPLITS}
         self.datasets = {
@@ -126,17 +131,21 @@ class CropDataModule(LightningDataModule):
         sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
         # A last batch of one picture would stop BatchNorm.
         drop_last = len(dataset) > 1 and len(dataset) % self.batch_size == 1
-        return self._loader("train", sampler=sampler, drop_last=drop_last)
+        return self.staged("train", self._loader("train", sampler=sampler, drop_last=drop_last))
 
     def val_dataloader(self) -> DataLoader:
         """In the order of the manifest."""
-        return self._loader("val")
+        return self.staged("val", self._loader("val"))
 
     def test_dataloader(self) -> DataLoader:
         """In the order of the manifest."""
         return self._loader("test")
 
-    def _loader(self, split: str, sampler: Sampler | None = None, drop_last: bool = False) -> DataLoader:
+    def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int]]) -> DataLoader:
+        """These rows of a split in this order, or `(epoch, row)` as that epoch augments it."""
+        return self._loader(split, sampler=keys)
+
+    def _loader(self, split: str, sampler: Sampler | Iterable | None = None, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             self.datasets[split],
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -28,6 +28,19 @@ from gender_cls.parsing import parse_config
 
 Batch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64."""
+
+
+class FeatureBatch(NamedTuple):
+    """What a frozen backbone made of a batch's images.
+
+    Attributes:
+        features: (B, ...), floats, the input of the head.
+        labels: (B,) int64.
+    """
+
+    features: Tensor
+    labels: Tensor
+
 
 CHECK_EVERY_N_STEPS = 50  # a look at the loss waits for the device
 
@@ -72,6 +85,11 @@ class GenderClassifier(LightningModule):
         height, width = self.settings.data.image_size
         return height, width
 
+    @property
+    def head(self) -> nn.Module:
+        """The module that makes the logits; the first, where a distilled model has two."""
+        return self.network.get_submodule(self.heads[0])
+
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> what the backbone was trained on, in its own dtype."""
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
@@ -84,23 +102,27 @@ class GenderClassifier(LightningModule):
         """Freeze what this epoch freezes."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
-        self._epoch_began, self._images = time.perf_counter(), 0
+        self._epoch_began, self._images, self._on_features = time.perf_counter(), 0, False
 
-    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+    def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
         """Give each step's dropout and mixing a seed of its own.
 
         Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
         """
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch | FeatureBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""
-        images, labels = batch
-        inputs = self.normalise(images)
+        inputs, labels = batch
         targets = labels
-        if self.mix is not None:
-            inputs, targets = self.mix(inputs, labels)
-        logits = self.network(inputs)
+        self._on_features = isinstance(batch, FeatureBatch)
+        if self._on_features:
+            logits = self.head(inputs)
+        else:
+            inputs = self.normalise(inputs)
+            if self.mix is not None:
+                inputs, targets = self.mix(inputs, labels)
+            logits = self.network(inputs)
         loss = cross_entropy(
             logits, targets, weight=self.class_weights, label_smoothing=self.settings.recipe.label_smoothing
         )
@@ -108,8 +130,10 @@ class GenderClassifier(LightningModule):
             self._refuse_non_finite(loss)
         self.train_loss.update(loss.detach(), weight=len(labels))
         self.train_metrics.update(logits.detach().float(), labels)
-        self.log("train/loss_step", loss.detach(), prog_bar=True)
-        self.log_dict(self._rates())
+        # Noting what nobody reads before the next point of the curve takes a third as long as a step of the head.
+        if not self._on_features or self._point_is_due():
+            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log_dict(self._rates())
         self._images += len(labels)
         return loss
 
@@ -125,12 +149,13 @@ class GenderClassifier(LightningModule):
         self.log_dict(self.train_metrics.compute())
         self.train_loss.reset()
         self.train_metrics.reset()
-        self.log("speed/train_images_per_second", self._images / (self._last_batch_ended - self._epoch_began))
+        speed = "head" if self._on_features else "train"  # no pass of the network is part of the former
+        self.log(f"speed/{speed}_images_per_second", self._images / (self._last_batch_ended - self._epoch_began))
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
         """Count one batch."""
-        images, labels = batch
-        logits = self(images).float()
+        inputs, labels = batch
+        logits = (self.head if isinstance(batch, FeatureBatch) else self)(inputs).float()
         self.validation_loss.update(cross_entropy(logits, labels), weight=len(labels))
         self.validation_metrics.update(logits, labels)
         self.confusion.update(logits, labels)
@@ -170,6 +195,11 @@ class GenderClassifier(LightningModule):
             optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _point_is_due(self) -> bool:
+        """Whether this step's metrics reach the logger."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        return (self.global_step + 1) % every == 0
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
