@@ -161,7 +161,11 @@ def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
 def keep_freed_memory() -> None:
     """Let glibc's malloc keep what is freed, large tensors too, instead of handing them back to the kernel.
 
-    Otherwise each training step on a CPU faults the pages of its activations in anew. GAIN
+    Otherwise each training step on a CPU faults the pages of its activations in anew. Measured with one thread and
+    batches of 32, a step is 1.2 times as fast in bf16 with channels last and 1.4 to 1.9 times in contiguous float32
+    (custom CNN, MobileNetV2), for 0-9 % and at most 22 % more memory at the peak. Neither a larger top pad nor torch's
+    own huge pages (THP_MEM_ALLOC_ENABLE) gains more, and the latter takes 30 % more memory.
+
     Of no effect where the C library is another one, or where the environment tunes malloc already.
     """
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in _MALLOC_TUNED)
