@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config import CONFIG_FOLDER
 from gender_cls.errors import GenderClsError
+from gender_cls.machine import keep_freed_memory
 from gender_cls.parsing import Schema, config_sentence, parse_config
 from gender_cls.run import Run, error_sentence, held
 
@@ -156,6 +157,7 @@ def exit_with_sentence(command: Callable[[], None], *, when_interrupted: str = R
 
     `HYDRA_FULL_ERROR=1` shows the traceback, which `status.json` in the run's folder has as well.
     """
+    keep_freed_memory()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         command()

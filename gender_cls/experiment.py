@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources) 
         config.seed, verbose=False
     )  # here, so that a head's first weights do not hang on how data were read
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+    run.note(resources=asdict(resources))
     _fit(_trainer(config, run, datamodule, classifier, resources), classifier, datamodule, run, checkpoint)
 
 

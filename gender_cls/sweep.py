@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation_config import CompareConfig
+from gender_cls.machine import keep_freed_memory
 from gender_cls.processes import end_with_parent
 from gender_cls.run import TENSORBOARD, Run, held
 
@@ -83,6 +84,7 @@ def _ending(exit_code: int) -> str:
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
     end_with_parent()
+    keep_freed_memory()  # where it was not forked from a process that does
     try:
         work(config, run)
     except KeyboardInterrupt:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gender_cls.machine import Resources
+
 
 def write_crop(path: Path, seed: int, size: tuple[int, int] = (24, 48), bright: bool = False) -> None:
     """A noisy picture (width, height); `bright` ones are told apart at a glance."""
@@ -28,5 +30,7 @@ def draw_folders(root: Path) -> Path:
 def folders(tmp_path: Path) -> Path:
     return draw_folders(tmp_path / "crops")
 
+
+ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)
 
 PATTERN = r"(?P<identity>person\d+)_(?P<camera>camera\d)"

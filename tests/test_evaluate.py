@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import PATTERN, draw_folders
+from conftest import ON_CPU, PATTERN, draw_folders
 from example_metrics import assert_matches
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -124,7 +124,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
 def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> None:
     """Evaluate within this process."""
     settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
     evaluate_run(run, settings, predictor, run.folder.parent / "cache", data_root, progress_bar=False)
 
 
@@ -203,7 +203,7 @@ def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
 
 def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path) -> None:
     run = first_run(sweep)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
     table = read_predictions(run.predictions)
     seen: list[tuple[tuple[int, ...], str]] = []
 

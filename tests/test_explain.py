@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PATTERN, draw_folders, write_crop
+from conftest import ON_CPU, PATTERN, draw_folders, write_crop
 from example_metrics import assert_matches
 from html_page import Page
 from PIL import Image
@@ -42,7 +42,7 @@ from gender_cls.run import Run
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
 """As the README has it."""
 
-UNUSED = (Predictor(Path("gone.ckpt"), "cpu", "32-true", 0), Path("gone"))
+UNUSED = (Predictor(Path("gone.ckpt"), "cpu", ON_CPU), Path("gone"))
 
 DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
 
@@ -71,7 +71,7 @@ def run(trained: Path, tmp_path: Path) -> Run:
 
 
 def network_of(run: Run) -> ExplainedNetwork:
-    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", ON_CPU))
 
 
 def rows_of(run: Run) -> pd.DataFrame:
@@ -153,7 +153,7 @@ def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run
 
     run.best_checkpoint.unlink()  # nothing is left to ask the network
     config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
-    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", ON_CPU))
     evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), *UNUSED)
     assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
 
@@ -226,7 +226,7 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
                 raise OutOfOrder
             return super().attribute(inputs, *others)
 
-    network = Counting(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+    network = Counting(Predictor(run.best_checkpoint, "cpu", ON_CPU))
     with pytest.raises(OutOfOrder):
         explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
@@ -261,7 +261,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png"):
         write_crop(tmp_path / name, 5)
     config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
-    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", ON_CPU))
     assert gallery == run.explanations / "new" / "gallery.html"
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
@@ -273,7 +273,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
         faithfulness=False, methods=[Method.saliency], progress_bar=False,
     )  # fmt: skip
-    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
@@ -281,7 +281,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
 
     only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
     with pytest.raises(GenderClsError, match=r"None of the images has a label .*: explained_class=predicted\."):
-        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:
     config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", 0)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
     root = Path(run.data["root"])
     root.rename(root.with_name("moved"))
     try:

@@ -354,10 +354,10 @@ def test_no_slices_no_table() -> None:
         ({"recipe": RecipeConfig(frozen_epochs=2)}, "at first the head alone (2 epochs), then the whole network."),
         ({"recipe": RecipeConfig(frozen_epochs=None)}, "the head alone was trained."),
         (
-            {"recipe": RecipeConfig(frozen_epochs=3), "trainer": TrainerConfig(max_epochs=3)},
-            "at most 3 epochs, precision 32-true, seed 0; the head alone was trained.",
+            {"recipe": RecipeConfig(frozen_epochs=3), "trainer": TrainerConfig(max_epochs=3, precision="bf16-mixed")},
+            "at most 3 epochs, precision bf16-mixed, seed 0; the head alone was trained.",
         ),
-        ({"seed": 7}, "precision 32-true, seed 7;"),
+        ({"seed": 7, "trainer": TrainerConfig(precision="32-true")}, "precision 32-true, seed 7;"),
         ({}, "Augmentation: none."),
         ({"augment": AugmentConfig(flip=0.5, grey=0.1)}, "Augmentation: `flip=0.5, grey=0.1`."),
         ({"recipe": RecipeConfig(lr=0.5, patience=4)}, "Recipe: `lr=0.5, weight_decay=0.05,"),

@@ -16,6 +16,7 @@ from gender_cls.config import Library, ModelConfig
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.custom_cnn import CustomCNN
+from gender_cls.models.layout import show
 from gender_cls.models.pretrained import one_line, require_weights, unavailable
 from gender_cls.models.weights import fit_weights, load_weights
 
@@ -31,20 +32,25 @@ class Backbone:
         heads: names of the modules that make the logits; distilled models have two.
         mean: of red, green and blue in [0, 1] in the pictures that the weights were trained on.
         std: likewise.
+        layout: of the convolutions' weights, and the one to give it images in.
     """
 
     network: nn.Module
     heads: tuple[str, ...]
     mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN
     std: Triple = timm.data.IMAGENET_DEFAULT_STD
+    layout: torch.memory_format = torch.contiguous_format
 
 
-def build_backbone(config: ModelConfig, image_size: tuple[int, int], *, load: bool = True) -> Backbone:
+def build_backbone(
+    config: ModelConfig, image_size: tuple[int, int], *, load: bool = True, channels_last: bool = False
+) -> Backbone:
     """The network that `config` names, with its weights.
 
     Args:
         image_size: (height, width) in pixels.
         load: False builds the architecture alone, for a checkpoint that follows: nothing is read or downloaded.
+        channels_last: lay the convolutions out for images whose channels come last, where the network runs so.
 
     Raises:
         GenderClsError: an unknown name, options or an image size that the model does not take, weights that cannot be
@@ -53,7 +59,7 @@ def build_backbone(config: ModelConfig, image_size: tuple[int, int], *, load: bo
     build = {Library.custom: _custom, Library.timm: _timm, Library.torchvision: _torchvision}[config.library]
     backbone = build(config, image_size, load and config.pretrained and config.weights is None)
     _initialise(backbone)
-    _check(backbone.network, image_size, config)
+    backbone.layout = _check(backbone.network, image_size, config, channels_last)
     if load and config.weights is not None:
         load_weights(backbone.network, Path(config.weights), backbone.heads, config.title)
     return backbone
@@ -215,8 +221,8 @@ def _construct(
         raise _unsuitable(image_size, config, error) from error
 
 
-def _check(network: Any, image_size: tuple[int, int], config: ModelConfig) -> None:
-    """Whether the network takes images of this size, whole, and gives two logits; shows it one."""
+def _check(network: Any, image_size: tuple[int, int], config: ModelConfig, channels_last: bool) -> torch.memory_format:
+    """Whether the network takes images of this size, whole, and gives two logits; shows it one. Returns the layout."""
     embedding: Any = getattr(network, "patch_embed", None)
     if isinstance(embedding, timm.layers.PatchEmbed) and not embedding.dynamic_img_pad:
         rows, columns = embedding.patch_size
@@ -230,7 +236,8 @@ def _check(network: Any, image_size: tuple[int, int], config: ModelConfig) -> No
     network.eval()
     try:
         with torch.no_grad():
-            logits = network(torch.zeros(1, 3, *image_size, device=device))
+            blank = torch.zeros(1, 3, *image_size, device=device)
+            logits, layout = show(network, blank, config.title, channels_last=channels_last)
     except Exception as error:  # a foreign network may fail in any way; the size is what users can change
         raise _unsuitable(image_size, config, error) from error
     network.train()
@@ -240,6 +247,7 @@ def _check(network: Any, image_size: tuple[int, int], config: ModelConfig) -> No
             f"{config.title} gives {shape} for one image instead of (1, {len(CLASSES)}) logits: choose a classifier, "
             "and check model.options."
         )
+    return layout
 
 
 def _unsuitable(image_size: tuple[int, int], config: ModelConfig, error: Exception) -> GenderClsError:

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -23,6 +24,8 @@ from gender_cls.data.datamodule import derived_seed
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
+from gender_cls.models.layout import normalise
+from gender_cls.models.optimizer import adamw
 from gender_cls.models.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
 from gender_cls.parsing import parse_config
 
@@ -61,9 +64,11 @@ class GenderClassifier(LightningModule):
         )
         settings = parse_config(config, Config)
         self.settings = settings
-        backbone = build_backbone(settings.model, self.image_size, load=load)
+        channels_last = settings.trainer.channels_last
+        backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
         self.network: nn.Module = backbone.network
         self.heads = backbone.heads
+        self.layout = backbone.layout
         self.trainable = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
         self.mean: Tensor
         self.std: Tensor
@@ -91,8 +96,8 @@ class GenderClassifier(LightningModule):
         return self.network.get_submodule(self.heads[0])
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) -> what the backbone was trained on, in its own dtype."""
-        return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        """uint8 (B, 3, H, W) -> what the backbone was trained on, in its own dtype and layout."""
+        return normalise(images, self.mean, self.std, self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) uint8 -> logits (B, 2)."""
@@ -122,6 +127,7 @@ class GenderClassifier(LightningModule):
             inputs = self.normalise(inputs)
             if self.mix is not None:
                 inputs, targets = self.mix(inputs, labels)
+                inputs = inputs.contiguous(memory_format=self.layout)
             logits = self.network(inputs)
         loss = cross_entropy(
             logits, targets, weight=self.class_weights, label_smoothing=self.settings.recipe.label_smoothing
@@ -190,7 +196,7 @@ class GenderClassifier(LightningModule):
         def schedule(first_step: int) -> Any:
             return lambda step: lr_factor(step, first_step, warmup, total)
 
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = adamw(groups, scaled_gradients=self.trainer.scaler is not None)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
         )
@@ -200,6 +206,17 @@ class GenderClassifier(LightningModule):
         """Whether this step's metrics reach the logger."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
         return (self.global_step + 1) % every == 0
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By the norm of all gradients. Lightning refuses it to a fused optimizer even where no gradient is scaled."""
+        if gradient_clip_val:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""

@@ -92,6 +92,7 @@ def _milliseconds(classifier: GenderClassifier, batch: int, precision: str) -> f
     mixed = precision.endswith("-mixed")
     try:
         images = torch.randint(0, 256, (batch, 3, *classifier.image_size), dtype=torch.uint8, device=device)
+        images = images.contiguous(memory_format=classifier.layout)
         seconds: list[float] = []
         while len(seconds) < 2 or (len(seconds) < CALLS and sum(seconds) < SECONDS):
             _wait(device)

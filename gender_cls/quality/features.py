@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from gender_cls.config import ModelConfig
+from gender_cls.config_checks import AUTO
 from gender_cls.data.transforms import decode, resize
 from gender_cls.data_config import DataConfig
 from gender_cls.errors import GenderClsError, require
@@ -66,7 +67,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
             backbone = build_backbone(model, size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
-        workers = choose_resources(device.type, "32-true", 1, data.num_workers, pixels_at_hand=False).num_workers
+        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=False).take()
         total = sum(len(chunk) for chunk, _ in missing)
         with (
             _listening(backbone, size) as heard,
@@ -74,7 +75,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
         ):
             for chunk, file in missing:
                 heard.clear()
-                for batch in DataLoader(_Crops(chunk, data), BATCH, num_workers=workers):
+                for batch in DataLoader(_Crops(chunk, data), BATCH, num_workers=resources.num_workers):
                     _show(batch.to(device), backbone)
                     progress.update(len(batch))
                 require(
