@@ -23,8 +23,8 @@ from measuring import Table, apart, exponent, report
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 DISTANCE = 6  # of near duplicates
 BATCH = 32
-RESAMPLES = {1_000: 10_000, 10_000: 10_000, 100_000: 1_000, 1_000_000: 100}
-MEASURED_RESAMPLES = 100  # of everything else that has intervals
+RESAMPLES = 1_000  # of all scores; a tenth of the default
+FEW_RESAMPLES = 100  # of everything else that has intervals
 
 
 class Stages:
@@ -33,14 +33,14 @@ class Stages:
     def __init__(self) -> None:
         self.measured: dict[str, tuple[float, float]] = {}
 
-    def __call__(self, name: str, work: Callable[[], Any], share: float = 1.0) -> Any:
-        """Its result. The seconds are multiplied by `share`."""
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        """Its result."""
         gc.collect()
         before = _restarted_peak()
         began = time.process_time()
         result = work()
         seconds = time.process_time() - began
-        self.measured[name] = seconds * share, _peak() - before
+        self.measured[name] = seconds, _peak() - before
         return result
 
     def print(self) -> None:
@@ -93,7 +93,9 @@ def images(rows: int) -> None:
         apart(__file__, "simulate", folder, rows)
         pretend()
         asked = {"csv": str(folder / "crops.csv"), "num_workers": 0, "near_duplicate_distance": DISTANCE}
-        config: Any = parse_config({"data": asked, "model": {"library": "custom", "name": "custom_cnn", "pretrained": False}}, Config)
+        config: Any = parse_config(
+            {"data": asked, "model": {"library": "custom", "name": "custom_cnn", "pretrained": False}}, Config
+        )
         data = config.data
         table = stage("manifest from CSV", lambda: read_manifest(data)).table
         facts = stage(
@@ -128,8 +130,10 @@ def images(rows: int) -> None:
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (64, 160)).save(file)
         stage("first batch", lambda: next(iter(loader)))
-        del module, loader
-        stage("audit: faults and people", lambda: (picture_faults(table, facts, AuditSettings()), identity_findings(table)))
+        stage(
+            "audit: faults and people",
+            lambda: (picture_faults(table, facts, AuditSettings()), identity_findings(table)),
+        )
         stage("audit: duplicates", lambda: duplicate_findings(table, facts["pixels"], near))
         stage("audit: balance", lambda: balance(table))
     stage.print()
@@ -144,7 +148,7 @@ def answers(rows: int) -> None:
     from simulated import simulate_predictions
 
     from gender_cls.evaluation.calibration import calibrate
-    from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+    from gender_cls.evaluation.conclusions import with_answers
     from gender_cls.evaluation.decisions import choose_abstention, choose_operating_point
     from gender_cls.evaluation.metrics import score_split
     from gender_cls.evaluation.predictions import predictions_table, read_predictions
@@ -152,7 +156,6 @@ def answers(rows: int) -> None:
     from gender_cls.evaluation.slices import slice_scores
     from gender_cls.evaluation_config import EvaluationConfig
 
-    _ = draw_conclusions
     stage = Stages()
     manifest, probabilities = simulate_predictions(rows)
     with tempfile.TemporaryDirectory() as name:
@@ -161,14 +164,12 @@ def answers(rows: int) -> None:
         stage("predictions.csv written", lambda: table.to_csv(file, index=False))
         table = stage("predictions.csv read", lambda: read_predictions(file))
     validation, test = (table[table["split"] == split].reset_index(drop=True) for split in ("val", "test"))
-    bootstrap = (MEASURED_RESAMPLES, 0)
+    bootstrap = (FEW_RESAMPLES, 0)
     stage("scores of a split", lambda: score_split(test, *bootstrap))
     calibration = stage("calibration", lambda: calibrate(validation, test, *bootstrap))
     temperature = calibration["temperature"]
     rule = EvaluationConfig().operating_point.value
-    point = stage(
-        "threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap)
-    )
+    point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap))
     abstention = stage(
         "abstention",
         lambda: choose_abstention(validation, test, temperature, point["threshold"], 0.1, *bootstrap),
@@ -181,7 +182,7 @@ def answers(rows: int) -> None:
 
 
 def bootstrap(rows: int) -> None:
-    """All scores with their intervals; seconds of 1,000 resamples."""
+    """All scores with their intervals."""
     from simulated import simulate_predictions
 
     from gender_cls.evaluation.metrics import score_rows
@@ -190,8 +191,7 @@ def bootstrap(rows: int) -> None:
     stage = Stages()
     table = predictions_table(*simulate_predictions(rows))
     score_rows(table[:100], 10)  # imports and first calls
-    resamples = RESAMPLES.get(rows, MEASURED_RESAMPLES)
-    stage("all scores, 1,000 resamples", lambda: score_rows(table, resamples), 1_000 / resamples)
+    stage(f"all scores, {RESAMPLES:,} resamples", lambda: score_rows(table, RESAMPLES))
     stage.print()
 
 
@@ -212,7 +212,7 @@ def compare(rows: int) -> None:
             write_run(folder / model, predictions_table(*simulate_predictions(rows, seed)), model)
             for seed, model in enumerate(("one", "other"))
         ]
-        arguments = {"name": "compare", "resamples": MEASURED_RESAMPLES, "thumbnails": 0}
+        arguments = {"name": "compare", "resamples": FEW_RESAMPLES, "thumbnails": 0}
         stage("two runs compared", lambda: write_comparison(folder, runs, **arguments))
     stage.print()
 
@@ -234,8 +234,8 @@ def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
             an_image = 2**20 * (mib[-1] - mib[-2]) / (sizes[-1] - sizes[-2])
             memory.rows.append([f"{part} {name}" if times[0] is None else name, *mib, an_image])
     seconds.note = (
-        f"The exponent is that of the two largest sizes. Whatever has intervals was measured with {MEASURED_RESAMPLES} "
-        f"resamples; all scores with {', '.join(f'{count:,}' for count in RESAMPLES.values())}, and divided."
+        "The exponent is that of the two largest sizes. Unless the stage says so, intervals are of "
+        f"{FEW_RESAMPLES} resamples."
     )
     memory.note = "Beyond what was in use before the stage; the bytes an image are those between the two largest sizes."
     return [seconds, memory]
@@ -254,7 +254,7 @@ if __name__ == "__main__":
             simulate_images(Path(folder), int(rows))
             print("null")
         case [part, rows]:
-            os.nice(int(os.environ.get("N", 10)))
+            os.nice(10)
             PARTS[part](int(rows))
         case _:
             main()

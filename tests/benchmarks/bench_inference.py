@@ -1,4 +1,4 @@
-"""What asking a trained network costs beside the network: `Predictor.probabilities`, and `gender_cls.evaluate` as a whole.
+"""What asking a trained network costs beside the network: `Predictor.probabilities`, and all of `gender_cls.evaluate`.
 
 The first table sets images/s of the predictor against a bare loop over the same `CropDataset`, with the same network,
 batch, precision and layout, in turn, for the custom CNN and MobileNetV2 at 256x128. The second tells where the seconds
@@ -100,22 +100,22 @@ STAGES = {
 
 
 def stages(folder: str) -> None:
-    """Seconds of each stage of an evaluation, imports first, in a process of its own."""
-    began = time.perf_counter()
+    """CPU seconds of each stage of an evaluation, imports first, in a process of its own."""
+    began = time.process_time()
     from gender_cls import evaluate, final_test
     from gender_cls.models import inference
     from gender_cls.run import Run
 
     assert inference
-    spent: dict[str, float] = {"imports": time.perf_counter() - began}
+    spent: dict[str, float] = {"imports": time.process_time() - began}
 
     def timed(name: str, work: Any) -> Any:
         def wrapped(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 return work(*arguments, **named)
             finally:
-                spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+                spent[name] = spent.get(name, 0.0) + time.process_time() - start
 
         return wrapped
 
@@ -124,9 +124,9 @@ def stages(folder: str) -> None:
     from gender_cls.evaluation_config import EvaluateConfig
 
     settings = EvaluateConfig(run=folder, output_dir=str(Path(folder).parents[1]), progress_bar=False)
-    start = time.perf_counter()
+    start = time.process_time()
     evaluate._evaluate(Run(Path(folder)), settings)
-    whole = time.perf_counter() - start
+    whole = time.process_time() - start
     spent["all else"] = whole - sum(seconds for name, seconds in spent.items() if name != "imports")
     print(json.dumps(spent))
 
@@ -142,9 +142,9 @@ def evaluations() -> Table:
         began = time.perf_counter()
         _python("-m", "gender_cls.evaluate", f"run={run}", f"output_dir={folder / 'out'}")
         command = time.perf_counter() - began
-    table = Table("Seconds of python -m gender_cls.evaluate", ["stage", "first time", "once more"])
+    table = Table("CPU seconds of python -m gender_cls.evaluate", ["stage", "first time", "once more"])
     table.rows = [[name, first.get(name, 0.0), again.get(name, 0.0)] for name in dict.fromkeys([*first, *again])]
-    table.rows += [["together", sum(first.values()), sum(again.values())], ["the command", "", command]]
+    table.rows += [["together", sum(first.values()), sum(again.values())], ["the command, by the clock", "", command]]
     table.note = f"Custom CNN at 256x128 after one epoch on {CROPS} demo crops; defaults, one thread."
     return table
 
@@ -178,7 +178,9 @@ def main() -> None:
             found = apart(__file__, "speed", name, precision)
             share = ratio(found["predictor"], found["bare"])
             table.rows.append([name, precision, median(found["predictor"]), median(found["bare"]), share])
-    table.note = f"{IMAGES} JPEG files of 64x160, input {SIZE[0]}x{SIZE[1]}, batch {BATCH}, one thread, {ROUNDS} rounds."
+    table.note = (
+        f"{IMAGES} JPEG files of 64x160, input {SIZE[0]}x{SIZE[1]}, batch {BATCH}, one thread, {ROUNDS} rounds."
+    )
     report("inference", [table, evaluations()])
 
 
