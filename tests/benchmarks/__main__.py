@@ -1,6 +1,7 @@
-"""Benchmarks one after the other, each in a process of its own: `make bench`, or `make bench BENCH="bench_start bench_pixels"`.
+"""Benchmarks one after the other, each in a process of its own: `make bench`.
 
-One that fails costs itself only. `outputs/bench/bench.md` and `bench.json` gather the tables of all that came through.
+Some of them: `make bench BENCH="bench_start bench_pixels"`. One that fails costs itself only. The tables of all that
+came through are gathered in `outputs/bench/bench.md` and `bench.json`.
 """
 
 import argparse
