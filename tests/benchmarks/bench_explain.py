@@ -6,7 +6,7 @@ images and validation are left out, so that the share is rather too high. Both a
 The second tells the seconds an image of each method alone. All are CPU seconds of a process with one thread, which
 other work on the machine disturbs less than the time on the clock.
 
-To be reached: the callback below a hundredth of an epoch. Takes about five minutes.
+To be kept: the callback at about a hundredth of an epoch. Takes about five minutes.
 """
 
 import json
