@@ -35,7 +35,5 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## how time and memory grow with the number of images, and what explanations cost
-	$(BIN)/python tests/benchmarks/bench_tables.py
-	$(BIN)/python tests/benchmarks/bench_bootstrap.py
-	$(BIN)/python tests/benchmarks/bench_explain.py
+bench: $(VENV)/installed ## all benchmarks into outputs/bench, or some: make bench BENCH="bench_start bench_pixels"
+	$(BIN)/python tests/benchmarks $(BENCH)

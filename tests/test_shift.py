@@ -184,3 +184,35 @@ def test_constant_answers_are_no_shift() -> None:
     rng = np.random.default_rng(0)
     result = compared(split_of(rng, 20).assign(p_FEMALE=0.5), split_of(rng, 20).assign(p_FEMALE=0.5))
     assert (column(result, "probability")["value"], column(result, "probability")["p_value"]) == (0, 1)
+
+
+@pytest.mark.parametrize("cells", [1, 2_000, 2**30])
+def test_chunks_of_permutations_change_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1: a permutation at a time; 2,000: 7 at a time, which do not divide 100; 2^30: all at once."""
+    rng = np.random.default_rng(1)
+    validation, test = split_of(rng, 12), split_of(rng, 14, mean=0.3)
+    monkeypatch.setattr(shift, "PERMUTATIONS", 100)
+    expected = split_shift(validation, test)
+    monkeypatch.setattr(shift, "CELLS", cells)
+    assert split_shift(validation, test) == expected
+
+
+def test_distances_are_those_of_two_running_sums() -> None:
+    rng = np.random.default_rng(2)
+    people = np.array([[1] * 30 + [0] * 20], dtype=np.int8)
+    exchanged = rng.permuted(np.repeat(people, 50, axis=0), axis=1)
+    owners = rng.integers(0, 50, 4_000)
+    for measured, values in (
+        (True, rng.random(4_000)),
+        (True, rng.integers(0, 9, 4_000)),
+        (False, rng.integers(0, 5, 4_000)),
+    ):
+        found = shift._distance(shift._by_value(pd.Series(values), owners, measured), exchanged)
+        for inside, distance in zip(exchanged.astype(bool), found, strict=True):
+            shares = [
+                pd.Series(values[rows]).value_counts(normalize=True).reindex(np.unique(values), fill_value=0)
+                for rows in (inside[owners], ~inside[owners])
+            ]
+            difference = (shares[0] - shares[1]).to_numpy()
+            expected = np.abs(difference.cumsum()).max() if measured else np.abs(difference).sum() / 2
+            assert distance == pytest.approx(expected, abs=1e-13)

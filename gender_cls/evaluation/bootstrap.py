@@ -21,8 +21,8 @@ from gender_cls.evaluation.estimate import Estimate
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-CELLS = 2**21
-"""Weights in memory at once, resamples times rows: 16 MiB; a statistic makes a few arrays of that size."""
+CELLS = 2**19
+"""Weights in memory at once, resamples times rows: 4 MiB; a statistic makes a few arrays of that size."""
 
 MOST_UNDEFINED = 0.05
 """Share of the resamples in which a statistic with an interval may be undefined."""

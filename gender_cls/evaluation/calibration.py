@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import FEMALE, MALE, RELIABILITY_EDGES, calibration_scores, reliability_bins
+from gender_cls.evaluation.metrics import FEMALE, MALE, RELIABILITY_EDGES, calibration_statistics, reliability_bins
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
 TEMPERATURES = (0.05, 20.0)
@@ -111,14 +111,16 @@ def reliability(
     inside = (bins[:, None] == np.arange(count)).astype(np.float64)
     names = [f"bin {index}" for index in range(count)]
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        shares = ratio(weights @ (inside * female[:, None]), weights @ inside)
-        return {**calibration_scores(female, p_female, weights), **dict(zip(names, shares.T, strict=True))}
-
     if problem := problem_of(p_female):
         nothing = Estimate(value=None, low=None, high=None, remark=problem)
         found = {name: nothing.copy() for name in ("brier", "log_loss", "ece", *names)}
     else:
+        of_probabilities, inside_female = calibration_statistics(female, p_female), inside * female[:, None]
+
+        def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            shares = ratio(weights @ inside_female, weights @ inside)
+            return {**of_probabilities(weights), **dict(zip(names, shares.T, strict=True))}
+
         found = estimates(units, statistics, resamples, seed, dict.fromkeys(names, "There are no images in this bin."))
     return Reliability(
         brier=found["brier"],

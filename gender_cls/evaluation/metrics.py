@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.data_config import CLASSES
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import RESAMPLES, Statistics, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Scored, SplitScores
 
@@ -66,52 +66,66 @@ def probability_scores(
     Returns:
         name -> (resamples,).
     """
-    return {**_ranking_scores(female, p_female, weights), **calibration_scores(female, p_female, weights)}
+    return dict(probability_statistics(female, p_female)(weights))
 
 
-def calibration_scores(
-    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def probability_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
+    """`probability_scores` of weights that come in parts: what does not depend on them is computed once."""
+    ranking, calibration = _ranking_statistics(female, p_female), calibration_statistics(female, p_female)
+    return lambda weights: {**ranking(weights), **calibration(weights)}
+
+
+def calibration_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
     """Brier score, log loss and expected calibration error: of `probability_scores` those that are not of the ranking.
 
-    Args and returns as there.
+    Args as there; weights follow.
     """
     eps = np.finfo(np.float64).eps
     clipped = np.clip(p_female, eps, 1 - eps)
     brier = (p_female - female) ** 2
     log_loss = -np.where(female, np.log(clipped), np.log1p(-clipped))
-    linear = weights @ np.stack([np.ones(len(female)), brier, log_loss], axis=1)
-    return {
-        "brier": ratio(linear[:, 1], linear[:, 0]),
-        "log_loss": ratio(linear[:, 2], linear[:, 0]),
-        "ece": calibration_error(female, p_female, weights),
-    }
+    columns = np.column_stack([np.ones(len(female)), brier, log_loss, _excess(female, p_female)])
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        sums = weights @ columns
+        return {
+            "brier": ratio(sums[:, 1], sums[:, 0]),
+            "log_loss": ratio(sums[:, 2], sums[:, 0]),
+            "ece": ratio(np.abs(sums[:, 3:]).sum(axis=1), sums[:, 0]),
+        }
+
+    return statistics
 
 
-def _ranking_scores(
-    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def _ranking_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
     """AUROC and average precisions from running sums of each class's weights by rising probability."""
     order = np.argsort(p_female, kind="stable")
     rows_f, rows_m = order[female[order]], order[~female[order]]
     p_f, p_m = p_female[rows_f], p_female[rows_m]
-    weights_f, weights_m = weights[:, rows_f], weights[:, rows_m]
-    below_f, below_m = _running_sum(weights_f), _running_sum(weights_m)  # [:, k]: of the k least probable
-    total_f, total_m = below_f[:, -1:], below_m[:, -1:]
+    m_less_f, m_upto_f = np.searchsorted(p_m, p_f, "left"), np.searchsorted(p_m, p_f, "right")
+    f_less_f, f_upto_m = np.searchsorted(p_f, p_f, "left"), np.searchsorted(p_f, p_m, "right")
+    m_upto_m = np.searchsorted(p_m, p_m, "right")
 
-    less_m, upto_m = (below_m[:, np.searchsorted(p_m, p_f, side)] for side in ("left", "right"))
-    in_order = np.einsum("ij,ij->i", weights_f, less_m + upto_m) / 2
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        weights_f, weights_m = weights[:, rows_f], weights[:, rows_m]
+        below_f, below_m = _running_sum(weights_f), _running_sum(weights_m)  # [:, k]: of the k least probable
+        total_f, total_m = below_f[:, -1:], below_m[:, -1:]
 
-    true = total_f - below_f[:, np.searchsorted(p_f, p_f, "left")]
-    average_f = np.einsum("ij,ij->i", weights_f, _or_zero(true, true + total_m - less_m))
+        less_m, upto_m = below_m[:, m_less_f], below_m[:, m_upto_f]
+        in_order = np.einsum("ij,ij->i", weights_f, less_m + upto_m) / 2
 
-    true, false = below_m[:, np.searchsorted(p_m, p_m, "right")], below_f[:, np.searchsorted(p_f, p_m, "right")]
-    average_m = np.einsum("ij,ij->i", weights_m, _or_zero(true, true + false))
-    return {
-        "auroc": ratio(in_order, total_f[:, 0] * total_m[:, 0]),
-        f"average_precision_{FEMALE}": ratio(average_f, total_f[:, 0]),
-        f"average_precision_{MALE}": ratio(average_m, total_m[:, 0]),
-    }
+        true = total_f - below_f[:, f_less_f]
+        average_f = np.einsum("ij,ij->i", weights_f, _or_zero(true, true + total_m - less_m))
+
+        true, false = below_m[:, m_upto_m], below_f[:, f_upto_m]
+        average_m = np.einsum("ij,ij->i", weights_m, _or_zero(true, true + false))
+        return {
+            "auroc": ratio(in_order, total_f[:, 0] * total_m[:, 0]),
+            f"average_precision_{FEMALE}": ratio(average_f, total_f[:, 0]),
+            f"average_precision_{MALE}": ratio(average_m, total_m[:, 0]),
+        }
+
+    return statistics
 
 
 def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -145,9 +159,14 @@ def calibration_error(
     Returns:
         (resamples,), NaN where nothing counts.
     """
+    return ratio(np.abs(weights @ _excess(female, p_female)).sum(axis=1), weights.sum(axis=1))
+
+
+def _excess(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(rows, bins): in the place of its bin, by how much a probability exceeds its label."""
     excess = np.zeros((len(female), len(RELIABILITY_EDGES) - 1))
     excess[np.arange(len(female)), reliability_bins(p_female)] = p_female - female
-    return ratio(np.abs(weights @ excess).sum(axis=1), weights.sum(axis=1))
+    return excess
 
 
 def by_identity(table: pd.DataFrame) -> pd.DataFrame:
@@ -185,10 +204,12 @@ def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -
     p_female, units = table[f"p_{FEMALE}"].to_numpy(np.float64), bootstrap_units(table)
     finite = np.isfinite(p_female)
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return decision_scores(female, says_female, weights) | probability_scores(female, p_female, weights)
-
     if len(table) and finite.all():
+        of_probabilities = probability_statistics(female, p_female)
+
+        def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            return {**decision_scores(female, says_female, weights), **of_probabilities(weights)}
+
         scores = estimates(units, statistics, resamples, seed, _remarks(female, says_female))
     else:
         broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."

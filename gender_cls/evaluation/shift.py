@@ -13,8 +13,9 @@ from gender_cls.evaluation.robustness_schema import Shift, ShiftedColumn
 from gender_cls.evaluation.slices import DECIMALS, slice_columns
 
 PERMUTATIONS = 2000
-AT_ONCE = 20
-"""Permutations in memory: few, so that they stay in the processor's cache."""
+CELLS = 2**17
+"""Permutations times images in memory at once (at least one permutation): few, so that they stay in the processor's
+cache."""
 
 SIGNIFICANT = 0.05
 
@@ -93,19 +94,24 @@ def _exchange(
     Returns:
         (columns,) distances and (columns,) p-values; the splits as they are count as one of the exchanges.
     """
-    as_is = np.repeat(np.array([[1, 0]], dtype=np.int32), [validation, test], axis=1)
+    as_is = np.repeat(np.array([[1, 0]], dtype=np.int8), [validation, test], axis=1)
     distances = np.concatenate([_distance(column, as_is) for column in columns])
     rng = np.random.default_rng(seed)
     reached = np.ones(len(columns))
-    for _ in range(PERMUTATIONS // AT_ONCE):
-        dealt = rng.permuted(np.repeat(as_is, AT_ONCE, axis=0), axis=1)
+    images = max(len(column.owners) for column in columns)
+    at_once = min(PERMUTATIONS, max(1, CELLS // images))
+    for start in range(0, PERMUTATIONS, at_once):  # one after the other, so that each is dealt the same in any chunk
+        dealt = rng.permuted(np.repeat(as_is, min(at_once, PERMUTATIONS - start), axis=0), axis=1)
         for index, column in enumerate(columns):
             reached[index] += (_distance(column, dealt) > distances[index] - 1e-9).sum()  # equal but for rounding
     return distances, reached / (PERMUTATIONS + 1)
 
 
-def _distance(column: _ByValue, in_validation: NDArray[np.int32]) -> NDArray[np.float64]:
+def _distance(column: _ByValue, in_validation: NDArray[np.int8]) -> NDArray[np.float64]:
     """How far the images of the two splits are apart.
+
+    Whole numbers until the end: with V of all N images in validation, T in test, and v of the u up to a value, the
+    distribution functions differ there by v / V - (u - v) / T = (v N - u V) / (V T).
 
     Args:
         in_validation: (permutations, people) 1 or 0.
@@ -114,9 +120,13 @@ def _distance(column: _ByValue, in_validation: NDArray[np.int32]) -> NDArray[np.
         (permutations,) from 0 to 1.
     """
     images = in_validation.take(column.owners, axis=1)
-    validation = images.cumsum(axis=1, dtype=np.int32).take(column.upto - 1, axis=1)
-    test = column.upto - validation
-    difference = validation / validation[:, -1:] - test / test[:, -1:]  # of the two distribution functions
+    if len(column.upto) < len(column.owners):
+        images = np.add.reduceat(images, np.append(0, column.upto[:-1]), axis=1, dtype=np.int64)
+    difference = images.cumsum(axis=1, dtype=np.int64)
+    validation = difference[:, -1:].copy()
+    difference *= len(column.owners)
+    difference -= column.upto * validation
+    scale = (validation * (len(column.owners) - validation))[:, 0]
     if column.statistic == "tv":
-        return np.abs(np.diff(difference, axis=1, prepend=0)).sum(axis=1) / 2
-    return np.abs(difference).max(axis=1)
+        return np.abs(np.diff(difference, axis=1, prepend=0)).sum(axis=1) / scale / 2
+    return np.maximum(difference.max(axis=1), -difference.min(axis=1)) / scale

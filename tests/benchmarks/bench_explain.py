@@ -1,14 +1,15 @@
-"""What explaining costs on the CPU, in float32 and with random weights; `make bench` runs it. Prints two tables.
+"""What explaining costs on the CPU, in float32 and with random weights.
 
 The first sets the callback's seconds an epoch (8 images, saliency and Grad-CAM, scores, drawing, PNG and TensorBoard)
 against an epoch of 2,000 images: forward and backward passes and AdamW's steps, measured on some batches; reading
 images and validation are left out, so that the share is rather too high. Both are measured in turn, and medians taken.
 The second tells the seconds an image of each method alone. All are CPU seconds of a process with one thread, which
 other work on the machine disturbs less than the time on the clock.
+
+To be kept: the callback at about a hundredth of an epoch. Takes about five minutes.
 """
 
-import os
-import subprocess
+import json
 import sys
 import tempfile
 import time
@@ -18,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
+
+from measuring import Table, apart, in_turn, report
 
 MODELS = {
     "custom_cnn": ("custom", (256, 128)),
@@ -32,7 +35,7 @@ ALL_METHODS = ("custom_cnn", "mobilenetv2_100", "resnet50")  # the others would 
 
 
 def measure(name: str) -> None:
-    """One model's row of each table, on stdout."""
+    """One model's row of each table."""
     import numpy as np
     import torch
     from pytorch_lightning.loggers import TensorBoardLogger
@@ -94,20 +97,19 @@ def measure(name: str) -> None:
             trainer.current_epoch += 1
             trainer.global_step += EPOCH // BATCH
 
-        works = (step, explain, partial(maps, settings.methods))
-        timed = [[seconds(work) for work in works] for _ in range(1 + REPEATS)]
-    of_step, of_callback, of_maps = (median(values) for values in zip(*timed[1:], strict=True))  # the first warms up
+        works = {"step": step, "callback": explain, "maps": partial(maps, settings.methods)}
+        timed = in_turn({work: partial(seconds, function) for work, function in works.items()}, REPEATS)
+    of_step, of_callback, of_maps = (median(timed[work]) for work in works)
     epoch = of_step * EPOCH / BATCH
     share = 100 * of_callback / epoch
-    cells = [f"{epoch:.1f}", f"{of_callback:.2f}", f"{of_maps:.2f}", f"{share:.2f} %"]
-    row(1, name, "x".join(map(str, size)), *cells)
-    of_methods = ["-"] * len(Method)
+    callback_row = [name, "x".join(map(str, size)), epoch, of_callback, of_maps, share]
+    of_methods: list[float | str] = ["-"] * len(Method)
     for place, method in enumerate(Method):
         one_pass = method in settings.methods
         if one_pass or name in ALL_METHODS:
             count = PROBE if one_pass else 1
-            of_methods[place] = f"{seconds(partial(maps, [method], count)) / count:.3f}"
-    row(2, name, *of_methods)
+            of_methods[place] = seconds(partial(maps, [method], count)) / count
+    print(json.dumps([callback_row, [name, *of_methods]]))
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -117,27 +119,16 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def row(table: int, *cells: str) -> None:
-    print(table, f"| {' | '.join(cells)} |", flush=True)
-
-
 def main() -> None:
     """All models, each in a process of its own."""
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    lines = [
-        line.split(" ", 1)
-        for name in MODELS
-        for line in subprocess.run(
-            [sys.executable, __file__, "measure", name], check=True, env=one_thread, stdout=subprocess.PIPE, text=True
-        ).stdout.splitlines()
+    rows = [apart(__file__, "measure", name) for name in MODELS]
+    callback = ["model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch (%)"]
+    methods = ["model", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"]
+    tables = [
+        Table("Explaining in an epoch", callback, [row[0] for row in rows], "CPU seconds, medians."),
+        Table("Seconds an image, each method alone", methods, [row[1] for row in rows], "CPU seconds."),
     ]
-    headings = {
-        "1": ("model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch"),
-        "2": ("seconds an image", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"),
-    }
-    for table, heading in headings.items():
-        print(f"| {' | '.join(heading)} |\n|{' --- |' * len(heading)}")
-        print("\n".join(line for number, line in lines if number == table), end="\n\n")
+    report("explain", tables)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,260 @@
+"""How time and memory grow from 10^3 to 10^6 images: all but pixels and networks.
+
+Pictures and answers are simulated (`simulated.py`); only those of the first batch exist. Every size of every part runs
+in a process of its own, on one thread.
+
+To be reached: exponents of about 1 (1.15 allows for sorting), and memory that a laptop has. Takes some ten minutes,
+nearly all of it at 10^6.
+"""
+
+import gc
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measuring import Table, apart, exponent, report
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+DISTANCE = 6  # of near duplicates
+BATCH = 32
+RESAMPLES = 1_000  # of all scores; a tenth of the default
+FEW_RESAMPLES = 100  # of everything else that has intervals
+
+
+class Stages:
+    """CPU seconds and extra MiB of one piece of work after the other."""
+
+    def __init__(self) -> None:
+        self.measured: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        """Its result."""
+        gc.collect()
+        before = _restarted_peak()
+        began = time.process_time()
+        result = work()
+        seconds = time.process_time() - began
+        self.measured[name] = seconds, _peak() - before
+        return result
+
+    def print(self) -> None:
+        """For `apart`. The peak of the process is a stage too."""
+        whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**self.measured, "(all, with the imports)": (None, whole)}))
+
+
+def _restarted_peak() -> float:
+    """MiB that are in use; from here on `_peak` tells the most."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> float:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def images(rows: int) -> None:
+    """From a table of names to the first batch."""
+    from PIL import Image
+    from simulated import pretend
+
+    from gender_cls.config import AuditSettings, Config
+    from gender_cls.data import scan as scanning
+    from gender_cls.data.crops import balanced_sample
+    from gender_cls.data.datamodule import CropDataModule, EpochSampler
+    from gender_cls.data.groups import group_images
+    from gender_cls.data.leaks import find_leaks
+    from gender_cls.data.manifest import Manifest, read_manifest
+    from gender_cls.data.near_duplicates import find_near_duplicates
+    from gender_cls.data.prepare import PreparedData
+    from gender_cls.data.split import assign_splits
+    from gender_cls.data_config import Balance
+    from gender_cls.data_record import record_data
+    from gender_cls.parsing import parse_config
+    from gender_cls.quality.balance import balance
+    from gender_cls.quality.faults import picture_faults
+    from gender_cls.quality.findings import duplicate_findings, identity_findings
+    from gender_cls.run import Run
+
+    stage = Stages()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        apart(__file__, "simulate", folder, rows)
+        pretend()
+        asked = {"csv": str(folder / "crops.csv"), "num_workers": 0, "near_duplicate_distance": DISTANCE}
+        config: Any = parse_config(
+            {"data": asked, "model": {"library": "custom", "name": "custom_cnn", "pretrained": False}}, Config
+        )
+        data = config.data
+        table = stage("manifest from CSV", lambda: read_manifest(data)).table
+        facts = stage(
+            "facts from the database", lambda: scanning.scan(table["path"].tolist(), folder, folder / "cache", 0)
+        )
+        near = stage(
+            f"near duplicates (distance {DISTANCE})",
+            lambda: find_near_duplicates(facts["perceptual_hash"].to_numpy(), DISTANCE),
+        )
+        groups = stage("groups", lambda: group_images(table, facts["pixels"], near, data.frame_gap))
+        table = table.assign(
+            group=groups.astype(str), width=facts["width"].astype(str), height=facts["height"].astype(str)
+        )
+        table = stage("split", lambda: assign_splits(table, data))
+        leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"]))
+        manifest = Manifest(table, folder)
+        prepared = PreparedData(manifest, facts, near, facts[:0], leaks, "dealt")
+        stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
+        arguments = (manifest, data, config.augment, 0, BATCH, 0)
+        module = stage("data module", lambda: CropDataModule(*arguments))
+        stage("probe set, without its pixels", lambda: balanced_sample(module.tables["val"], config.explain.images, 0))
+        data.balance = Balance.loss
+        stage("class weights", lambda: module.class_weights)
+        data.balance = Balance.none
+        loader = stage("loader", module.train_dataloader)
+        rows_of_epoch = stage("order of an epoch", lambda: _drained(iter(loader.sampler)))
+        labels = module.datasets["train"].labels
+        drawn = stage("order of an epoch, balanced", lambda: _drained(iter(EpochSampler(labels, 0, balanced=True))))
+        assert rows_of_epoch == drawn == len(labels)
+        for (_, row), _ in zip(loader.sampler, range(BATCH), strict=False):
+            file = folder / module.datasets["train"].paths[row]
+            file.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (64, 160)).save(file)
+        stage("first batch", lambda: next(iter(loader)))
+        stage(
+            "audit: faults and people",
+            lambda: (picture_faults(table, facts, AuditSettings()), identity_findings(table)),
+        )
+        stage("audit: duplicates", lambda: duplicate_findings(table, facts["pixels"], near))
+        stage("audit: balance", lambda: balance(table))
+    stage.print()
+
+
+def _drained(rows: Any) -> int:
+    return sum(1 for _ in rows)
+
+
+def answers(rows: int) -> None:
+    """From probabilities to conclusions, and two runs compared."""
+    from simulated import simulate_predictions
+
+    from gender_cls.evaluation.calibration import calibrate
+    from gender_cls.evaluation.conclusions import with_answers
+    from gender_cls.evaluation.decisions import choose_abstention, choose_operating_point
+    from gender_cls.evaluation.metrics import score_split
+    from gender_cls.evaluation.predictions import predictions_table, read_predictions
+    from gender_cls.evaluation.shift import split_shift
+    from gender_cls.evaluation.slices import slice_scores
+    from gender_cls.evaluation_config import EvaluationConfig
+
+    stage = Stages()
+    manifest, probabilities = simulate_predictions(rows)
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "predictions.csv"
+        table = stage("predictions as a table", lambda: predictions_table(manifest, probabilities))
+        stage("predictions.csv written", lambda: table.to_csv(file, index=False))
+        table = stage("predictions.csv read", lambda: read_predictions(file))
+    validation, test = (table[table["split"] == split].reset_index(drop=True) for split in ("val", "test"))
+    bootstrap = (FEW_RESAMPLES, 0)
+    stage("scores of a split", lambda: score_split(test, *bootstrap))
+    calibration = stage("calibration", lambda: calibrate(validation, test, *bootstrap))
+    temperature = calibration["temperature"]
+    rule = EvaluationConfig().operating_point.value
+    point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap))
+    abstention = stage(
+        "abstention",
+        lambda: choose_abstention(validation, test, temperature, point["threshold"], 0.1, *bootstrap),
+    )
+    stage("slices", lambda: slice_scores(test, *bootstrap))
+    stage("shift", lambda: split_shift(validation, test, 0))
+    found = {"calibration": calibration, "operating_point": point, "abstention": abstention}
+    stage("answers", lambda: with_answers(table, found))
+    stage.print()
+
+
+def bootstrap(rows: int) -> None:
+    """All scores with their intervals."""
+    from simulated import simulate_predictions
+
+    from gender_cls.evaluation.metrics import score_rows
+    from gender_cls.evaluation.predictions import predictions_table
+
+    stage = Stages()
+    table = predictions_table(*simulate_predictions(rows))
+    score_rows(table[:100], 10)  # imports and first calls
+    stage(f"all scores, {RESAMPLES:,} resamples", lambda: score_rows(table, RESAMPLES))
+    stage.print()
+
+
+def compare(rows: int) -> None:
+    """Two runs of one test set."""
+    from simulated import simulate_predictions
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from comparing import write_run
+
+    from gender_cls.comparison_files import write_comparison
+    from gender_cls.evaluation.predictions import predictions_table
+
+    stage = Stages()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        runs = [
+            write_run(folder / model, predictions_table(*simulate_predictions(rows, seed)), model)
+            for seed, model in enumerate(("one", "other"))
+        ]
+        arguments = {"name": "compare", "resamples": FEW_RESAMPLES, "thumbnails": 0}
+        stage("two runs compared", lambda: write_comparison(folder, runs, **arguments))
+    stage.print()
+
+
+PARTS = {"images": images, "answers": answers, "bootstrap": bootstrap, "compare": compare}
+
+
+def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
+    """Seconds and memory, a row a stage."""
+    headings = [f"10^{len(str(size)) - 1}" for size in sizes]
+    seconds = Table("CPU seconds against images", ["stage", *headings, "exponent"])
+    memory = Table("Extra memory in MiB against images", ["stage", *headings, "bytes an image"])
+    for part in PARTS:
+        measured = [apart(__file__, part, size) for size in sizes]
+        for name in measured[0]:
+            times, mib = zip(*(one[name] for one in measured), strict=True)
+            if times[0] is not None:
+                seconds.rows.append([name, *times, exponent(sizes, times)])
+            an_image = 2**20 * (mib[-1] - mib[-2]) / (sizes[-1] - sizes[-2])
+            memory.rows.append([f"{part} {name}" if times[0] is None else name, *mib, an_image])
+    seconds.note = (
+        "The exponent is that of the two largest sizes. Unless the stage says so, intervals are of "
+        f"{FEW_RESAMPLES} resamples."
+    )
+    memory.note = "Beyond what was in use before the stage; the bytes an image are those between the two largest sizes."
+    return [seconds, memory]
+
+
+def main() -> None:
+    """All parts and sizes."""
+    report("growth", tables())
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["simulate", folder, rows]:
+            from simulated import simulate_images
+
+            simulate_images(Path(folder), int(rows))
+            print("null")
+        case [part, rows]:
+            os.nice(10)
+            PARTS[part](int(rows))
+        case _:
+            main()

@@ -1,0 +1,194 @@
+"""What asking a trained network costs beside the network: `Predictor.probabilities`, and all of `gender_cls.evaluate`.
+
+The first table sets images/s of the predictor against a bare loop over the same `CropDataset`, with the same network,
+batch, precision and layout, in turn, for the custom CNN and MobileNetV2 at 256x128. The second tells where the seconds
+of `python -m gender_cls.evaluate` go, after a training on the demo crops that was not evaluated.
+
+To be reached: the predictor at 0.9 of the bare loop or more. Takes about three minutes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from measuring import Table, apart, in_turn, ratio, report
+
+MODELS = {"custom_cnn": "custom", "mobilenetv2_100": "timm"}
+SIZE, BATCH, IMAGES, ROUNDS = (256, 128), 32, 256, 5
+CROPS = 400  # drawn for the evaluation
+
+
+def speed(name: str, precision: str) -> None:
+    """Images/s of the predictor and of the bare loop, a number a round."""
+    import numpy as np
+    import pandas as pd
+    import torch
+    from PIL import Image
+    from torch.utils.data import DataLoader
+
+    from gender_cls.config import Config
+    from gender_cls.data.datamodule import CropDataset
+    from gender_cls.machine import choose_resources, keep_freed_memory
+    from gender_cls.models.classifier import GenderClassifier
+    from gender_cls.models.inference import Predictor
+    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.parsing import parse_config, to_plain
+
+    quieten_lightning()
+    keep_freed_memory()
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        rng = np.random.default_rng(0)
+        for number in range(IMAGES):
+            pixels = rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 160)).save(root / f"{number:04d}.jpg", quality=90)
+        rows = pd.DataFrame({"path": [f"{number:04d}.jpg" for number in range(IMAGES)], "label": "MALE"})
+        model = {"library": MODELS[name], "name": name, "pretrained": False}
+        data = {"root": folder, "image_size": list(SIZE), "batch_size": BATCH, "cache": "none"}
+        classifier = GenderClassifier(to_plain(parse_config({"data": data, "model": model}, Config)))
+        content = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
+        torch.save(content, root / "best.ckpt")
+        resources = choose_resources("cpu", precision, "auto", 0, pixels_at_hand=False)
+        predictor = Predictor(root / "best.ckpt", "cpu", resources.take())
+        settings = predictor.classifier.settings.data
+
+        def predicted() -> float:
+            began = time.perf_counter()
+            predictor.probabilities(rows, root)
+            return IMAGES / (time.perf_counter() - began)
+
+        def bare() -> float:
+            trained = predictor.classifier
+            weight = next(parameter for parameter in trained.network.parameters() if parameter.dim() == 4)
+            last = weight.is_contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if last else torch.contiguous_format
+            began = time.perf_counter()
+            answers = []
+            mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+            with torch.inference_mode(), mixed:
+                for images, _ in DataLoader(CropDataset(rows, root, settings), batch_size=BATCH):
+                    inputs = (images.contiguous(memory_format=layout).float() / 255 - trained.mean) / trained.std
+                    answers.append(trained.network(inputs).double().softmax(dim=1))
+            torch.cat(answers).numpy()
+            return IMAGES / (time.perf_counter() - began)
+
+        print(json.dumps(in_turn({"predictor": predicted, "bare": bare}, ROUNDS)))
+
+
+STAGES = {
+    "_predictions": "validation and test answered",
+    "_variant_logits": "test answered again, changed (shortcuts)",
+    "_cost": "cost measured",
+    "_explain": "100 images explained and measured",
+    "draw_conclusions": "scores, calibration, slices, shift",
+    "_measured_explanations": "scores of the explanations",
+    "report_figures": "figures",
+    "figure_png": "figures as PNG",
+    "write_events": "TensorBoard",
+    "render_report": "report",
+    "render_gallery": "gallery",
+    "render_model_card": "model card",
+}
+"""Functions of `final_test.py`, and what they do."""
+
+
+def stages(folder: str) -> None:
+    """CPU seconds of each stage of an evaluation, imports first, in a process of its own."""
+    began = time.process_time()
+    from gender_cls import evaluate, final_test
+    from gender_cls.models import inference
+    from gender_cls.run import Run
+
+    assert inference
+    spent: dict[str, float] = {"imports": time.process_time() - began}
+
+    def timed(name: str, work: Any) -> Any:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return work(*arguments, **named)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.process_time() - start
+
+        return wrapped
+
+    for function, name in STAGES.items():
+        setattr(final_test, function, timed(name, getattr(final_test, function)))
+    from gender_cls.evaluation_config import EvaluateConfig
+
+    settings = EvaluateConfig(run=folder, output_dir=str(Path(folder).parents[1]), progress_bar=False)
+    start = time.process_time()
+    evaluate._evaluate(Run(Path(folder)), settings)
+    whole = time.process_time() - start
+    spent["all else"] = whole - sum(seconds for name, seconds in spent.items() if name != "imports")
+    print(json.dumps(spent))
+
+
+def evaluations() -> Table:
+    """Seconds of an evaluation where nothing, and where all answers, are known."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        _python("-m", "gender_cls.demo", f"folder={folder / 'demo'}", f"images={CROPS}")
+        run = _train(folder)
+        first = apart(__file__, "stages", run)
+        again = apart(__file__, "stages", run)
+        began = time.perf_counter()
+        _python("-m", "gender_cls.evaluate", f"run={run}", f"output_dir={folder / 'out'}")
+        command = time.perf_counter() - began
+    table = Table("CPU seconds of python -m gender_cls.evaluate", ["stage", "first time", "once more"])
+    table.rows = [[name, first.get(name, 0.0), again.get(name, 0.0)] for name in dict.fromkeys([*first, *again])]
+    table.rows += [["together", sum(first.values()), sum(again.values())], ["the command, by the clock", "", command]]
+    table.note = f"Custom CNN at 256x128 after one epoch on {CROPS} demo crops; defaults, one thread."
+    return table
+
+
+def _train(folder: Path) -> Path:
+    """A run that is trained, and knows nothing yet of test."""
+    asked = [
+        f"data.root={folder / 'demo'}", f"data.csv={folder / 'demo' / 'manifest.csv'}", "model=custom_cnn",
+        "recipe=scratch", "trainer.max_epochs=1", "trainer.progress_bar=false", "explain=off",
+        "evaluation.shortcuts=false", "evaluation.resamples=100", "name=run", f"output_dir={folder / 'out'}",
+    ]  # fmt: skip
+    _python("-m", "gender_cls.train", *asked)
+    run = folder / "out" / "runs" / "run"
+    for file in ("predictions.csv", "metrics.json"):
+        (run / file).unlink()
+    return run
+
+
+def _python(*arguments: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Both tables."""
+    from gender_cls.machine import multiplies_bf16
+
+    table = Table("Images/s of a trained network", ["model", "precision", "predictor", "bare loop", "ratio"])
+    for name in MODELS:
+        for precision in ("32-true", "bf16-mixed") if multiplies_bf16() else ("32-true",):
+            found = apart(__file__, "speed", name, precision)
+            share = ratio(found["predictor"], found["bare"])
+            table.rows.append([name, precision, median(found["predictor"]), median(found["bare"]), share])
+    table.note = (
+        f"{IMAGES} JPEG files of 64x160, input {SIZE[0]}x{SIZE[1]}, batch {BATCH}, one thread, {ROUNDS} rounds."
+    )
+    report("inference", [table, evaluations()])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["speed", name, precision]:
+            speed(name, precision)
+        case ["stages", folder]:
+            stages(folder)
+        case _:
+            main()
