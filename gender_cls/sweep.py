@@ -75,7 +75,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
 
 
 def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
-    """How the process ended: what it returned, less than 0 for a signal, _KILLED_FOR_MEMORY where the kernel said so."""
+    """How the process ended: its exit code, less than 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = killed_for_memory()
     process = Process(target=_child, args=(work, config, run))
     process.start()

@@ -96,7 +96,7 @@ def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
     train = len(module.datasets["train"])
     module.batch_size = train - 1
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 1]
-    module.data.batch_size = train - 2
+    module.batch_size = train - 2
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 2, 2]
 
 

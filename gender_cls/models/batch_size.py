@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from gender_cls.batch import MOST_IMAGES, Batch, images_a_step, recorded_batch
+from gender_cls.batch import MOST_IMAGES, Batch, images_a_step, record_batch, recorded_batch
 from gender_cls.config import Config
 from gender_cls.config_checks import AUTO
 from gender_cls.errors import GenderClsError
