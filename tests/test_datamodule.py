@@ -44,7 +44,7 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
     def epoch(number: int, **changes: int) -> torch.Tensor:
         module = module_of(folders, augment, **changes)
         loader = module.train_dataloader()
-        loader.sampler.set_epoch(number)
+        loader.batch_sampler.sampler.set_epoch(number)
         torch.rand(number + 1)  # what happened before does not matter
         return torch.cat([images for images, _ in loader])
 
