@@ -5,7 +5,7 @@ of one image goes first, which allocates AdamW's moments. The peak is what train
 everything: weights, gradients, moments, activations.
 
 Name models to measure only those: `python tests/benchmarks/bench_memory.py resnet152`. ConvNeXt-XLarge needs up to 13
-GiB, and ten minutes or more.
+GiB, and ten minutes or more; where less is free, it is left out, lest the kernel end somebody else's process.
 """
 
 import os
@@ -15,6 +15,9 @@ import time
 
 from measuring import Table, report
 
+from gender_cls.memory import GIBIBYTE, available_memory
+
+NEEDED = {"convnext_xlarge": 15 * GIBIBYTE}  # free at the start of each variant
 VARIANTS = {  # precision, grad_checkpointing, batch, accumulate, fused AdamW
     "mobilenetv2_100": [
         ("32-true", False, 32, 1, False),
@@ -81,12 +84,15 @@ def main(names: list[str]) -> None:
     for name in names:
         for variant in VARIANTS[name]:
             precision, checkpointing, batch, accumulate, fused = variant
+            if (available_memory() or 0) < NEEDED.get(name, 0):
+                print(f"{name} {variant}: left out, too little memory is free.", flush=True)
+                continue
             arguments = [sys.executable, __file__, "measure", name, *map(str, variant)]
             done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, env=os.environ)
             cells: list[str | float] = [f"failed ({done.returncode})", "-"]
             if done.returncode == 0:
                 peak, seconds = map(float, done.stdout.split())
-                cells = [peak / 2**30, seconds]
+                cells = [peak / GIBIBYTE, seconds]
             adamw = "fused" if fused else "plain"
             table.rows.append([name, precision, checkpointing, batch, accumulate, adamw, *cells])
             print(table.rows[-1], flush=True)
