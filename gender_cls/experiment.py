@@ -1,8 +1,9 @@
 """Training in a run folder: fit, and keep the checkpoint that is best on validation."""
 
 import logging
-import sys
+import math
 import time
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from gender_cls.batch import Batch
 from gender_cls.config import Config
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
@@ -25,13 +27,16 @@ from gender_cls.data_record import record_data
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.machine import Resources
+from gender_cls.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
+from gender_cls.models.batch_size import choose_batch, smaller_batch
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.models.frozen_features import frozen_features
+from gender_cls.models.gradient_checkpointing import GradientCheckpointing
 from gender_cls.pages.events import HPARAMS_SCORES
 from gender_cls.parsing import to_plain
 from gender_cls.resuming import checkpoint_to_resume, flat
-from gender_cls.run import Run, environment
+from gender_cls.run import Run, environment, error_sentence
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +45,40 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources) 
     """Leave `data.json`, checkpoints, TensorBoard events and maps in the run's folder; test is not looked at."""
     _warn_of_frozen_backbone(config)
     record_data(config, run, prepared)
-    checkpoint = checkpoint_to_resume(config, run)
+    checkpoint_to_resume(config, run)  # or say why not, before anything is measured
     if run.status.get("fitted"):
         return
-    datamodule = CropDataModule(
-        prepared.manifest, config.data, config.augment, config.seed, int(config.data.batch_size), resources.num_workers
-    )
-    seed_everything(
-        config.seed, verbose=False
-    )  # here, so that a head's first weights do not hang on how data were read
-    classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    run.note(resources=asdict(resources))
-    _fit(_trainer(config, run, datamodule, classifier, resources), classifier, datamodule, run, checkpoint)
+    batch = choose_batch(config, run, resources)
+    while (failure := _attempt(config, run, prepared, resources, batch)) is not None:
+        release_memory()  # here, where nothing holds the attempt's trainer and classifier any longer
+        batch = smaller_batch(config, run, batch, failure)
+
+
+def _attempt(config: Config, run: Run, prepared: PreparedData, resources: Resources, batch: Batch) -> str | None:
+    """Go on from the last checkpoint; None when done, or what was said when memory ran out."""
+    try:
+        checkpoint = checkpoint_to_resume(config, run)
+        datamodule = CropDataModule(
+            prepared.manifest,
+            config.data,
+            config.augment,
+            config.seed,
+            batch.size,
+            resources.num_workers,
+            batch.accumulate,
+        )
+        # Here, so that a head's first weights do not hang on how data were read.
+        seed_everything(config.seed, verbose=False)
+        classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+        trainer = _trainer(config, run, datamodule, classifier, resources)
+        run.note(resources=asdict(resources))
+        _fit(trainer, classifier, datamodule, run, checkpoint)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        return error_sentence(error)
+    return None
 
 
 def _warn_of_frozen_backbone(config: Config) -> None:
@@ -71,12 +98,12 @@ def _trainer(
             logger=logger,
             callbacks=_callbacks(config, run, datamodule, classifier),
             max_epochs=config.trainer.max_epochs,
-            accumulate_grad_batches=config.trainer.accumulate,
+            accumulate_grad_batches=datamodule.accumulate,
             precision=resources.precision,  # type: ignore[arg-type]  # a str that the schema has checked
             accelerator=config.trainer.accelerator,
             devices=1,
             gradient_clip_val=config.recipe.gradient_clip,
-            log_every_n_steps=min(10, len(datamodule.train_dataloader())),
+            log_every_n_steps=min(10, math.ceil(len(datamodule.train_dataloader()) / datamodule.accumulate)),
             num_sanity_val_steps=0,  # it would count as validation for whoever keeps the best
             enable_progress_bar=config.trainer.progress_bar,
             enable_model_summary=False,
@@ -97,6 +124,8 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     callbacks: list[Callback] = [*([] if features is None else [features]), ConfusionMatrixCallback()]
     if config.trainer.progress_bar:
         callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
+    if recipe.grad_checkpointing:
+        callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     if config.explain.enabled:
         crops, rows = datamodule.probe_set(config.explain.images)
         layer = config.model.cam_layer
@@ -120,7 +149,9 @@ def _fit(
     trainer.logger.log_hyperparams(_hparams(classifier.settings, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
     if classifier.settings.trainer.compile:
         classifier.network.compile()
+    device = trainer.strategy.root_device.type
     began = time.monotonic()
+    restart_peak(device)
     trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
     keeper = trainer.checkpoint_callback
     assert isinstance(keeper, ModelCheckpoint)
@@ -132,22 +163,10 @@ def _fit(
         best_epoch=best["epoch"] + 1,  # as in the pictures, counted from 1
         best_step=best["global_step"],
         fit_seconds=round(time.monotonic() - began, 1),
-        peak_memory_bytes=_peak_memory(trainer.strategy.root_device),  # the classifier itself is back on the CPU
+        peak_memory_bytes=peak_memory(device),
         precision=str(trainer.precision),
         environment=environment(),
     )
-
-
-def _peak_memory(device: torch.device) -> int | None:
-    """Bytes: of the tensors on a GPU, else of the whole process; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes elsewhere
 
 
 def _hparams(config: Config, run: Run) -> dict[str, Any]:

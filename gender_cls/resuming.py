@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gender_cls.batch import images_a_step
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.parsing import to_plain
@@ -17,14 +18,18 @@ MAY_CHANGE_ON_RESUME = (
     "trainer",
     "explain",
     "evaluation",
+    "data.batch_size",
     "data.num_workers",
     "data.cache",
     "model.weights",
+    "recipe.grad_checkpointing",
 )
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
     """The run's last checkpoint; None where it has none yet.
+
+    `data.batch_size` and `trainer.accumulate` may change as long as their product stays.
 
     Raises:
         GenderClsError: it is damaged, or was written with other settings.
@@ -46,6 +51,12 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
         raise GenderClsError(
             f"{run.folder} was begun with {first}={began.get(first)}, not {now.get(first)}: resume it with the same "
             f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
+        )
+    then, wanted = (images_a_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
+    if then != wanted:
+        raise GenderClsError(
+            f"{run.folder} was begun with {then} images a step, not {wanted}: resume it with the same product of "
+            "data.batch_size and trainer.accumulate, or start a new run."
         )
     return run.last_checkpoint
 

@@ -11,16 +11,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from gender_cls.batch import halve_recorded_batch
 from gender_cls.config import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation_config import CompareConfig
 from gender_cls.machine import keep_freed_memory
+from gender_cls.memory import killed_for_memory
 from gender_cls.processes import end_with_parent
 from gender_cls.run import TENSORBOARD, Run, held
 
 log = logging.getLogger(__name__)
 
 RESAMPLES, THUMBNAILS = CompareConfig.resamples, CompareConfig.thumbnails
+
+_KILLED_FOR_MEMORY = -1000  # no signal's number
 
 # A forked job has torch and the rest imported already; elsewhere than on Linux forking a threaded process is not safe.
 Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
@@ -50,7 +54,8 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
     """Do a job's work in a child process, so that its memory is freed and its death costs nobody else.
 
-    The leaderboard is brought up to date after each job.
+    Where the kernel ends the process because memory ran out, it goes on with half the batch, and so forth. The
+    leaderboard is brought up to date after each job.
 
     Raises:
         GenderClsError: the work failed, with the sentence that stands in `status.json`.
@@ -58,6 +63,21 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     import gender_cls.experiment
     import gender_cls.final_test  # noqa: F401 (both once, for all the jobs that are forked from here)
 
+    exit_code = _in_child(work, config, run)
+    while exit_code == _KILLED_FOR_MEMORY and halve_recorded_batch(run):
+        exit_code = _in_child(work, config, run)
+    if exit_code != 0 and run.status.get("state") != "failed":
+        run.note(state="failed", error=f"The process {_ending(exit_code)}.")
+    _write_leaderboard(run.folder.parent)
+    if exit_code != 0:
+        error = f"{run.folder.name} failed: {run.status['error']}"
+        log.error(error)
+        raise GenderClsError(error)
+
+
+def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
+    """How the process ended: its exit code, less than 0 for a signal, or _KILLED_FOR_MEMORY."""
+    before = killed_for_memory()
     process = Process(target=_child, args=(work, config, run))
     process.start()
     try:
@@ -66,18 +86,15 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
         process.join(timeout=60)
         process.kill()
         raise
-    if process.exitcode != 0 and run.status.get("state") != "failed":
-        run.note(state="failed", error=f"The process {_ending(process.exitcode or 0)}.")
-    _write_leaderboard(run.folder.parent)
-    if process.exitcode != 0:
-        error = f"{run.folder.name} failed: {run.status['error']}"
-        log.error(error)
-        raise GenderClsError(error)
+    exit_code = process.exitcode or 0
+    return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and killed_for_memory() > before else exit_code
 
 
 def _ending(exit_code: int) -> str:
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
+    if exit_code == _KILLED_FOR_MEMORY:
+        return "was ended by the kernel for want of memory: set recipe.grad_checkpointing=true, or take smaller images"
     hint = ", probably for want of memory: lower data.batch_size" if exit_code == -signal.SIGKILL else ""
     return f"was killed by {signal.Signals(-exit_code).name}{hint}"
 

@@ -44,7 +44,7 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
     def epoch(number: int, **changes: int) -> torch.Tensor:
         module = module_of(folders, augment, **changes)
         loader = module.train_dataloader()
-        loader.sampler.set_epoch(number)
+        loader.batch_sampler.sampler.set_epoch(number)
         torch.rand(number + 1)  # what happened before does not matter
         return torch.cat([images for images, _ in loader])
 
@@ -96,7 +96,7 @@ def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
     train = len(module.datasets["train"])
     module.batch_size = train - 1
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 1]
-    module.data.batch_size = train - 2
+    module.batch_size = train - 2
     assert [len(labels) for _, labels in module.train_dataloader()] == [train - 2, 2]
 
 

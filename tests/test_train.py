@@ -23,7 +23,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from gender_cls.config import CONFIG_FOLDER, Config
 from gender_cls.data.transforms import decode, resize
 from gender_cls.evaluation.schema import Metrics
-from gender_cls.experiment import _peak_memory, _warn_of_frozen_backbone
+from gender_cls.experiment import _warn_of_frozen_backbone
 from gender_cls.machine import multiplies_bf16
 from gender_cls.models.classifier import load_classifier
 from gender_cls.parsing import parse_config
@@ -353,16 +353,6 @@ def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
     assert "interrupted" in output
     assert not list(folder.glob("1_*"))
     assert json.loads(next(folder.glob("0_*/status.json")).read_text())["state"] == "interrupted"
-
-
-def test_peak_memory_is_of_the_device_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 if device.type == "cuda" else -1)
-    assert _peak_memory(torch.device("cuda")) == 7
-    peak = _peak_memory(torch.device("cpu"))
-    assert peak is not None
-    assert 50e6 < peak < 50e9, "bytes of a process that holds torch"
-    monkeypatch.setitem(sys.modules, "resource", None)
-    assert _peak_memory(torch.device("cpu")) is None
 
 
 def test_a_backbone_that_never_learns_is_remarked_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,6 @@
 """The LightningDataModule: labelled image folders as batches of uint8 pixels."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gender_cls.config import AugmentConfig
+from gender_cls.data.batches import StepBatches
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.transforms import build_augmentation, decode, resize
@@ -102,10 +103,17 @@ class CropDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, manifest: Manifest, data: DataConfig, augment: AugmentConfig, seed: int, batch_size: int, num_workers: int
+        self,
+        manifest: Manifest,
+        data: DataConfig,
+        augment: AugmentConfig,
+        seed: int,
+        batch_size: int,
+        num_workers: int,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
         self.manifest = manifest
         self.data = data
         self.seed = seed
@@ -129,28 +137,25 @@ class CropDataModule(LightningDataModule):
         """Shuffled and augmented."""
         dataset = self.datasets["train"]
         sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
-        # A last batch of one picture would stop BatchNorm.
-        drop_last = len(dataset) > 1 and len(dataset) % self.batch_size == 1
-        return self.staged("train", self._loader("train", sampler=sampler, drop_last=drop_last))
+        batches = StepBatches(sampler, self.batch_size, self.accumulate)
+        return self.staged("train", self._loader("train", batch_sampler=batches))
 
     def val_dataloader(self) -> DataLoader:
         """In the order of the manifest."""
-        return self.staged("val", self._loader("val"))
+        return self.staged("val", self._loader("val", batch_size=self.batch_size))
 
     def test_dataloader(self) -> DataLoader:
         """In the order of the manifest."""
-        return self._loader("test")
+        return self._loader("test", batch_size=self.batch_size)
 
     def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int]]) -> DataLoader:
         """These rows of a split in this order, or `(epoch, row)` as that epoch augments it."""
-        return self._loader(split, sampler=keys)
+        return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
-    def _loader(self, split: str, sampler: Sampler | Iterable | None = None, drop_last: bool = False) -> DataLoader:
+    def _loader(self, split: str, **batches: Any) -> DataLoader:
         return DataLoader(
             self.datasets[split],
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
+            **batches,
             num_workers=self.num_workers,
             persistent_workers=split == "train" and self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -184,7 +184,8 @@ class Cost(TypedDict):
         milliseconds_batch_1: per image, forward, median, images one by one.
         milliseconds_batch_32: per image, in batches of 32; null where they do not fit into memory.
         device: where that was measured, such as `cpu, 2 threads`, with the precision.
-        peak_memory_bytes: of training: of the process on a CPU, of the device's tensors on a GPU; null if not recorded.
+        peak_memory_bytes: of training: of the process on a CPU, without the files that it has mapped, of the device's
+            tensors on a GPU; null if not recorded.
         fit_seconds: of training and validation.
     """
 

@@ -23,6 +23,7 @@ from gender_cls.config import Config
 from gender_cls.data.datamodule import derived_seed
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
+from gender_cls.models.accumulation import Accumulation
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.layout import normalise
 from gender_cls.models.optimizer import adamw
@@ -78,6 +79,7 @@ class GenderClassifier(LightningModule):
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.register_buffer("class_weights", weights, persistent=False)
         self.mix = _mixing(settings)
+        self.accumulation = Accumulation()
         self.train_metrics = _metrics("train/", ("accuracy", "balanced_accuracy"))
         self.validation_metrics = _metrics("val/")
         self.train_loss, self.validation_loss = MeanMetric(), MeanMetric()
@@ -102,6 +104,10 @@ class GenderClassifier(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) uint8 -> logits (B, 2)."""
         return self.network(self.normalise(images))
+
+    def on_train_start(self) -> None:
+        """Note how many batches make a step; that may differ from the configuration, for want of memory."""
+        self.accumulation = Accumulation(self.trainer.accumulate_grad_batches)
 
     def on_train_epoch_start(self) -> None:
         """Freeze what this epoch freezes."""
@@ -141,7 +147,11 @@ class GenderClassifier(LightningModule):
             self.log("train/loss_step", loss.detach(), prog_bar=True)
             self.log_dict(self._rates())
         self._images += len(labels)
-        return loss
+        return self.accumulation.weigh(loss, self._weight(labels), batch_index)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make the gradients those of one batch; clipping follows."""
+        self.accumulation.finish(optimizer)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note when the last batch ended; validation follows before the epoch does."""
@@ -217,6 +227,12 @@ class GenderClassifier(LightningModule):
         if gradient_clip_val:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
+    def _weight(self, labels: Tensor) -> float | Tensor:
+        """What the mean in the loss was divided by."""
+        if self.class_weights is None or self.mix is not None:  # with shares of classes as targets, it is the number
+            return float(len(labels))
+        return self.class_weights[labels].float().sum()
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""

@@ -1,0 +1,107 @@
+"""Peak memory and CPU seconds of a training step; `make bench` runs it. Every variant runs in a process of its own.
+
+A step is `accumulate` forward and backward passes of a batch and one of AdamW, at 256x128, from random weights. A step
+of one image goes first, which allocates AdamW's moments. The peak is what training adds to a process that has imported
+everything: weights, gradients, moments, activations.
+
+Name models to measure only those: `python tests/benchmarks/bench_memory.py resnet152`. ConvNeXt-XLarge needs up to 13
+GiB, and ten minutes or more; where less is free, it is left out, lest the kernel end somebody else's process.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+from measuring import Table, report
+
+from gender_cls.memory import GIBIBYTE, available_memory
+
+NEEDED = {"convnext_xlarge": 15 * GIBIBYTE}  # free at the start of each variant
+VARIANTS = {  # precision, grad_checkpointing, batch, accumulate, fused AdamW
+    "mobilenetv2_100": [
+        ("32-true", False, 32, 1, False),
+        ("32-true", True, 32, 1, False),
+        ("32-true", False, 8, 4, False),
+        ("bf16-mixed", False, 32, 1, False),
+        ("bf16-mixed", True, 32, 1, False),
+    ],
+    "resnet152": [
+        ("32-true", False, 16, 1, False),
+        ("32-true", True, 16, 1, False),
+        ("32-true", False, 4, 4, False),
+        ("bf16-mixed", False, 16, 1, False),
+        ("bf16-mixed", True, 16, 1, False),
+    ],
+    "convnext_xlarge": [
+        ("32-true", False, 16, 1, False),
+        ("32-true", False, 4, 4, False),
+        ("32-true", True, 16, 1, False),
+        ("32-true", True, 16, 1, True),
+        ("bf16-mixed", False, 16, 1, False),
+        ("bf16-mixed", True, 16, 1, False),
+        ("bf16-mixed", False, 4, 4, False),
+        ("bf16-true", True, 16, 1, False),
+    ],
+}
+
+
+def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int, fused: bool) -> None:
+    """Bytes and seconds of one variant, on stdout."""
+    from gender_cls.config import Config
+    from gender_cls.machine import keep_freed_memory
+    from gender_cls.memory import peak_memory, resident_memory, restart_peak
+    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.models.trial import TrialTraining
+    from gender_cls.parsing import parse_config
+
+    quieten_lightning()
+    keep_freed_memory()
+    config = parse_config(
+        {
+            "data": {"root": "x"},
+            "model": {"name": name, "pretrained": False},
+            "recipe": {"grad_checkpointing": checkpointing},
+        },
+        Config,
+    )
+    before = resident_memory() or 0
+    restart_peak("cpu")
+    training = TrialTraining(config, precision, "cpu", fused)
+    training.step(1)
+    began = time.process_time()
+    training.step(batch, accumulate)
+    print((peak_memory("cpu") or 0) - before, time.process_time() - began, flush=True)
+
+
+def main(names: list[str]) -> None:
+    """All variants of these models, one after the other."""
+    table = Table(
+        "Memory and time of a training step, 256x128, random weights",
+        ["model", "precision", "grad_checkpointing", "batch", "accumulate", "AdamW", "peak (GiB)", "CPU s a step"],
+        note="Peak: what the process takes beyond its imports. One process a variant, one after the other.",
+    )
+    for name in names:
+        for variant in VARIANTS[name]:
+            precision, checkpointing, batch, accumulate, fused = variant
+            if (available_memory() or 0) < NEEDED.get(name, 0):
+                print(f"{name} {variant}: left out, too little memory is free.", flush=True)
+                continue
+            arguments = [sys.executable, __file__, "measure", name, *map(str, variant)]
+            done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, env=os.environ)
+            cells: list[str | float] = [f"failed ({done.returncode})", "-"]
+            if done.returncode == 0:
+                peak, seconds = map(float, done.stdout.split())
+                cells = [peak / GIBIBYTE, seconds]
+            adamw = "fused" if fused else "plain"
+            table.rows.append([name, precision, checkpointing, batch, accumulate, adamw, *cells])
+            print(table.rows[-1], flush=True)
+    report("memory", [table])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["measure", name, precision, checkpointing, batch, accumulate, fused]:
+            measure(name, precision, checkpointing == "True", int(batch), int(accumulate), fused == "True")
+        case names:
+            main(names or list(VARIANTS))
