@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
-    TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -26,6 +25,7 @@ from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.machine import Resources
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.models.progress import PacedProgressBar
 from gender_cls.pages.events import HPARAMS_SCORES
 from gender_cls.parsing import to_plain
 from gender_cls.resuming import checkpoint_to_resume, flat
@@ -92,7 +92,7 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"
     callbacks: list[Callback] = [ConfusionMatrixCallback()]
     if config.trainer.progress_bar:
-        callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
+        callbacks.append(PacedProgressBar())  # the same whether or not `rich` happens to be installed
     if config.explain.enabled:
         crops, rows = datamodule.probe_set(config.explain.images)
         layer = config.model.cam_layer
@@ -104,7 +104,11 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(monitor, patience=recipe.patience, mode=mode))
     # Two, because `save_last=True` writes only when the best one improves. The first is Lightning's "best".
-    callbacks.append(ModelCheckpoint(run.checkpoints, "best", monitor, mode=mode, enable_version_counter=False))
+    # It is for answering alone: what an optimizer knows is twice as large as the weights, and only "last" is resumed.
+    best = ModelCheckpoint(
+        run.checkpoints, "best", monitor, mode=mode, enable_version_counter=False, save_weights_only=True
+    )
+    callbacks.append(best)
     callbacks.append(ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False))
     return callbacks
 

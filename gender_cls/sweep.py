@@ -54,9 +54,8 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     Raises:
         GenderClsError: the work failed, with the sentence that stands in `status.json`.
     """
-    import gender_cls.experiment
-    import gender_cls.final_test  # noqa: F401 (both once, for all the jobs that are forked from here)
-
+    if sys.platform == "linux":
+        _get_ready(config)
     process = Process(target=_child, args=(work, config, run))
     process.start()
     try:
@@ -72,6 +71,16 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
         error = f"{run.folder.name} failed: {run.status['error']}"
         log.error(error)
         raise GenderClsError(error)
+
+
+def _get_ready(config: Config) -> None:
+    """Do once, for all the jobs that are forked from here, what each would have to do before its first step."""
+    from gender_cls.folders import image_cache
+    from gender_cls.preparation import keep_prepared
+
+    keep_prepared(config.data, image_cache(config.output_dir))
+    import gender_cls.experiment
+    import gender_cls.final_test  # noqa: F401
 
 
 def _ending(exit_code: int) -> str:
