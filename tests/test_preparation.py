@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATTERN
+from conftest import PATTERN, draw_folders
 
 from gender_cls import preparation, sweep
 from gender_cls.config import Config, ModelConfig
 from gender_cls.data import prepare
+from gender_cls.data.near_duplicates import find_near_duplicates
+from gender_cls.data.scan import scan
 from gender_cls.data_config import Balance, DataConfig
 from gender_cls.data_record import record_data
 from gender_cls.errors import GenderClsError
 from gender_cls.folders import image_cache
 from gender_cls.preparation import baselines_of, keep_prepared, prepared_data
+from gender_cls.quality.baselines import trivial_baselines
 from gender_cls.run import Run
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
 
 
 def work(config: Config, run: Run) -> None:
@@ -40,9 +45,9 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
         return call
 
     parent = os.getpid()
-    prepare.scan = noted(prepare.scan)
-    prepare.find_near_duplicates = noted(prepare.find_near_duplicates)
-    preparation.trivial_baselines = noted(preparation.trivial_baselines)
+    prepare.scan = noted(scan)
+    prepare.find_near_duplicates = noted(find_near_duplicates)
+    preparation.trivial_baselines = noted(trivial_baselines)
     sweep._write_leaderboard = lambda _: ""
     for number, split_seed in enumerate(split_seeds):
         data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
@@ -53,36 +58,40 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
             print(error)
 
 
-def calls(folder: Path, root: Path, *split_seeds: int) -> list[str]:
-    """In a process of its own, for this one may have threads, which do not outlive a fork."""
-    command = [sys.executable, __file__, str(folder), str(root), *map(str, split_seeds)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    file = folder / "calls.txt"
-    return sorted(file.read_text().splitlines()) if file.exists() else []
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sweeps, in a process of their own, for this one may have threads, which do not outlive a fork."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    draw_folders(folder / "crops")
+    subprocess.run([sys.executable, __file__, str(folder)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return folder
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
-def test_jobs_with_the_same_data_prepare_them_once(folders: Path, tmp_path: Path) -> None:
+def calls(folder: Path) -> list[str]:
+    return sorted((folder / "calls.txt").read_text().splitlines())
+
+
+@linux
+def test_jobs_with_the_same_data_prepare_them_once(swept: Path) -> None:
     steps = ["find_near_duplicates True", "scan True", "trivial_baselines True"]
-    assert calls(tmp_path / "same", folders, 0, 0, 0) == steps
-    same = [Run(tmp_path / "same" / f"{number}_job") for number in range(3)]
+    assert calls(swept / "same") == steps
+    same = [Run(swept / "same" / f"{number}_job") for number in range(3)]
     assert [run.status["state"] for run in same] == ["finished"] * 3
     assert same[0].data == same[1].data == same[2].data
     assert {baseline["name"] for baseline in same[2].data["baselines"]} >= {"majority", "colour"}
-    assert calls(tmp_path / "two", folders, 0, 1, 0) == sorted(2 * steps)
-    two = [Run(tmp_path / "two" / f"{number}_job").manifest.read_text() for number in range(3)]
+    assert calls(swept / "two") == sorted(2 * steps)
+    two = [Run(swept / "two" / f"{number}_job").manifest.read_text() for number in range(3)]
     assert two[0] == two[2] != two[1]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
-def test_each_job_writes_down_what_is_wrong_with_its_data(tmp_path: Path) -> None:
-    assert calls(tmp_path, tmp_path / "nowhere", 0, 0) == []
+@linux
+def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
     for number in range(2):
-        status = Run(tmp_path / f"{number}_job").status
+        status = Run(swept / "wrong" / f"{number}_job").status
         assert status["state"] == "failed"
-        assert status["error"].startswith(f"data.root is no folder: {tmp_path / 'nowhere'}")
+        assert status["error"].startswith(f"data.root is no folder: {swept / 'nowhere'}")
         assert "find_source" in status["traceback"]
+    assert not (swept / "wrong" / "calls.txt").exists()
 
 
 def test_what_training_alone_reads_makes_no_difference(
@@ -122,5 +131,11 @@ def test_the_data_used_longest_ago_make_room(folders: Path, tmp_path: Path, monk
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).mkdir(exist_ok=True)
-    run_jobs(Path(sys.argv[1]), sys.argv[2], [int(seed) for seed in sys.argv[3:]])
+    sweeps = Path(sys.argv[1])
+    for name, root, split_seeds in (
+        ("same", "crops", [0, 0, 0]),
+        ("two", "crops", [0, 1, 0]),
+        ("wrong", "nowhere", [0, 0]),
+    ):
+        (sweeps / name).mkdir()
+        run_jobs(sweeps / name, str(sweeps / root), split_seeds)
