@@ -39,3 +39,5 @@ bench: $(VENV)/installed ## how time and memory grow with the number of images, 
 	$(BIN)/python tests/benchmarks/bench_tables.py
 	$(BIN)/python tests/benchmarks/bench_bootstrap.py
 	$(BIN)/python tests/benchmarks/bench_explain.py
+	$(BIN)/python tests/benchmarks/bench_start.py
+	$(BIN)/python tests/benchmarks/bench_loop.py
