@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
 from gender_cls.config import AuditConfig
+from gender_cls.data.source import find_source
 from gender_cls.errors import GenderClsError
 from gender_cls.folders import claim_folder, image_cache
 from gender_cls.parsing import parse_config
@@ -19,6 +20,7 @@ def audit(composed: DictConfig) -> None:
     config = parse_config(composed, AuditConfig)
     run = Run(Path(HydraConfig.get().runtime.output_dir))
     with run.recording():
+        find_source(config.data)  # before pandas and torch are imported
         from gender_cls.quality.audit import audit_data
 
         print(audit_data(config, run.folder, image_cache(config.output_dir)))

@@ -11,7 +11,7 @@ from gender_cls.data.corrections import count_corrections
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
-from gender_cls.quality.baselines import trivial_baselines
+from gender_cls.preparation import baselines_of
 from gender_cls.run import Run, write_atomically
 
 log = logging.getLogger(__name__)
@@ -61,5 +61,5 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
             }
             for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
         },
-        "baselines": trivial_baselines(manifest.table, prepared.facts, prepared.near),
+        "baselines": baselines_of(prepared),
     }

@@ -14,7 +14,6 @@ from pytorch_lightning.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
-    TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -33,6 +32,7 @@ from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.models.frozen_features import frozen_features
 from gender_cls.models.gradient_checkpointing import GradientCheckpointing
+from gender_cls.models.progress import PacedProgressBar
 from gender_cls.pages.events import HPARAMS_SCORES
 from gender_cls.parsing import to_plain
 from gender_cls.resuming import checkpoint_to_resume, flat
@@ -123,7 +123,7 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     features = frozen_features(classifier, datamodule)
     callbacks: list[Callback] = [*([] if features is None else [features]), ConfusionMatrixCallback()]
     if config.trainer.progress_bar:
-        callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
+        callbacks.append(PacedProgressBar())  # the same whether or not `rich` happens to be installed
     if recipe.grad_checkpointing:
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     if config.explain.enabled:
@@ -137,7 +137,11 @@ def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier:
     if recipe.patience is not None:
         callbacks.append(EarlyStopping(monitor, patience=recipe.patience, mode=mode))
     # Two, because `save_last=True` writes only when the best one improves. The first is Lightning's "best".
-    callbacks.append(ModelCheckpoint(run.checkpoints, "best", monitor, mode=mode, enable_version_counter=False))
+    # It is for answering alone: what an optimizer knows is twice as large as the weights, and only "last" is resumed.
+    best = ModelCheckpoint(
+        run.checkpoints, "best", monitor, mode=mode, enable_version_counter=False, save_weights_only=True
+    )
+    callbacks.append(best)
     callbacks.append(ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False))
     return callbacks
 

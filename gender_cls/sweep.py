@@ -60,9 +60,8 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     Raises:
         GenderClsError: the work failed, with the sentence that stands in `status.json`.
     """
-    import gender_cls.experiment
-    import gender_cls.final_test  # noqa: F401 (both once, for all the jobs that are forked from here)
-
+    if sys.platform == "linux":
+        _get_ready(config)
     exit_code = _in_child(work, config, run)
     while exit_code == _KILLED_FOR_MEMORY and halve_recorded_batch(run):
         exit_code = _in_child(work, config, run)
@@ -88,6 +87,16 @@ def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
         raise
     exit_code = process.exitcode or 0
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and killed_for_memory() > before else exit_code
+
+
+def _get_ready(config: Config) -> None:
+    """Do once, for all the jobs that are forked from here, what each would have to do before its first step."""
+    from gender_cls.folders import image_cache
+    from gender_cls.preparation import keep_prepared
+
+    keep_prepared(config.data, image_cache(config.output_dir))
+    import gender_cls.experiment
+    import gender_cls.final_test  # noqa: F401
 
 
 def _ending(exit_code: int) -> str:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from gender_cls.command import CommandLine, check_jobs, exit_with_sentence, read_command_line, run_hydra
 from gender_cls.config import Config
+from gender_cls.data.source import find_source
 from gender_cls.folders import claim_folder, folder_to_resume, image_cache
 from gender_cls.parsing import parse_config
 from gender_cls.run import Run
@@ -37,15 +38,14 @@ def train(composed: DictConfig) -> float:
 def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
     with run.recording(model=config.model.title):
-        from gender_cls.data.prepare import prepare_data
+        find_source(config.data)  # before pandas is imported
+        from gender_cls.preparation import prepared_data
 
         cache = image_cache(config.output_dir)
-        prepared = prepare_data(config.data, cache)
+        prepared = prepared_data(config.data, cache)
         from gender_cls.data_config import PixelCache
         from gender_cls.experiment import fit
-        from gender_cls.final_test import evaluate_run
         from gender_cls.machine import choose_resources
-        from gender_cls.models.inference import Predictor
         from gender_cls.models.quiet import quieten_lightning
 
         quieten_lightning()
@@ -57,6 +57,9 @@ def fit_and_test(config: Config, run: Run) -> None:
         log.info(resources)
         fit(config, run, prepared, resources.take())
         gc.collect()  # trainer, classifier and optimizer hold each other until then
+        from gender_cls.final_test import evaluate_run  # only now, so that the first step need not wait for it
+        from gender_cls.models.inference import Predictor
+
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor(run.best_checkpoint, trainer.accelerator, resources)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: one sentence, exit code 1, quickly, and no torch."""
 
+import json
 import os
 import re
 import signal
@@ -108,26 +109,47 @@ def test_whoever_reads_the_output_may_stop(tmp_path: Path) -> None:
     ("command", "arguments"),
     [
         ("train", ["--help"]),
-        ("train", ["data.root=nowhere"]),
         ("train", ["data.root=x", "recipe.lrr=1"]),
+        ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"]),
+        ("train", ["data.root=x", "trainer.resume=true"]),
         ("evaluate", ["--help"]),
         ("evaluate", ["run=nowhere"]),
         ("compare", ["--help"]),
         ("compare", ["runs=[nowhere]"]),
         ("explain", ["--help"]),
         ("explain", ["run=nowhere"]),
+        ("audit", ["--help"]),
+        ("audit", ["audit.folds=1", "data.root=x"]),
+        ("demo", ["--help"]),
+        ("demo", ["images=3"]),
     ],
 )
 def test_neither_help_nor_errors_import_torch(tmp_path: Path, command: str, arguments: list[str]) -> None:
+    assert imported(tmp_path, command, arguments, ["torch"]) == []
+
+
+@pytest.mark.parametrize("command", ["train", "audit"])
+@pytest.mark.parametrize("source", ["data.root=nowhere", "data.csv=nowhere.csv"])
+def test_data_that_are_not_there_need_not_wait_for_pandas(tmp_path: Path, command: str, source: str) -> None:
+    assert imported(tmp_path, command, [source], ["pandas", "scipy", "sklearn", "torch"]) == []
+    status = json.loads(next(tmp_path.rglob("status.json")).read_text())
+    assert status["state"] == "failed"
+    assert status["error"].startswith(f"{source.split('=')[0]} is no ")
+
+
+def imported(folder: Path, command: str, arguments: list[str], names: list[str]) -> list[str]:
+    """Which of these modules a command has imported by its end."""
     script = (
         "import runpy, sys\n"
         f"sys.argv = ['{command}', *{arguments!r}]\n"
         f"try: runpy.run_module('gender_cls.{command}', run_name='__main__', alter_sys=True)\n"
         "except SystemExit: pass\n"
-        "sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+        f"sys.stderr.write(' '.join(['imported', *(name for name in {names!r} if name in sys.modules)]))"
     )
-    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    first, *others = result.stderr.splitlines()[-1].split()
+    assert first == "imported", result.stderr
+    return others
 
 
 @pytest.mark.parametrize("value", [PATTERN, r"(?P<camera>it's c\d{1,3})_[a,b]", r"(?P<camera>a\'b)\\"])

@@ -12,6 +12,7 @@ import pandas as pd
 
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data.source import find_source
 from gender_cls.data_config import CLASSES, UNKNOWN, DataConfig, SplitBy
 from gender_cls.errors import GenderClsError, some
 
@@ -57,20 +58,14 @@ def read_manifest(data: DataConfig) -> Manifest:
         GenderClsError: nothing is there, a label is unknown or missing, a file does not exist, the pattern does not
             fit.
     """
-    root = Path(data.root).expanduser().resolve() if data.root is not None else None
-    if root is not None and not root.is_dir():
-        raise GenderClsError(f"data.root is no folder: {data.root} (looked for {root}).{_demo_hint(data)}")
+    root, csv = find_source(data)
     if data.importer is not None:
         from gender_cls.data.importers import read_dataset  # scipy, which folders and tables do not need
 
-        assert root is not None, "DataConfig.check asks for it"
         table = read_dataset(data)
-    elif data.csv is not None:
-        csv = Path(data.csv).expanduser().resolve()
-        root = root or csv.parent
+    elif csv is not None:
         table = _from_csv(csv, data, root)
     else:
-        assert root is not None, "DataConfig.check asks for one of the two"
         table = _from_folders(root, data)
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
@@ -85,10 +80,6 @@ def read_manifest(data: DataConfig) -> Manifest:
     if data.limit is not None:
         table = _limited(table, data.limit, data.split_seed)
     return Manifest(table, root)
-
-
-def _demo_hint(data: DataConfig) -> str:
-    return " Draw the demo data first: python -m gender_cls.demo." if "demo_data" in str(data.root) else ""
 
 
 def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
@@ -159,8 +150,6 @@ def label_names(data: DataConfig) -> dict[str, str]:
 
 
 def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
-    if not csv.is_file():
-        raise GenderClsError(f"data.csv is no file: {data.csv} (looked for {csv}).{_demo_hint(data)}")
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors

@@ -27,7 +27,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from captum.attr import IntegratedGradients, LayerGradientXActivation, NoiseTunnel, Occlusion, Saliency
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -191,6 +190,8 @@ def _one_pass(
     Returns:
         Logits (B, classes) and targets (B,); of the methods asked for, saliency (B, H, W) and Grad-CAM (B, h, w).
     """
+    from captum.attr import LayerGradientXActivation  # here and below: training begins before it is needed
+
     # Captum reads dimension 1 of a layer's output as channels and is silent when it is not. It therefore looks at an
     # identity, which sees every layout as (B, C, h, w). Another identity sees the pixels.
     seen_by = {Method.saliency: nn.Identity(), Method.grad_cam: nn.Identity()}
@@ -236,6 +237,8 @@ def _one_pass(
 
 
 def _smoothgrad(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
+    from captum.attr import NoiseTunnel, Saliency
+
     method = NoiseTunnel(Saliency(forward))
     maps = []
     for image, target in zip(images.detach().split(1), targets.split(1), strict=True):
@@ -261,6 +264,8 @@ def _seed(device: torch.device) -> None:
 
 
 def _integrated_gradients(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
+    from captum.attr import IntegratedGradients
+
     maps = IntegratedGradients(forward).attribute(
         images.detach(), baselines=0, target=targets, n_steps=STEPS, internal_batch_size=max(CHUNK, len(images))
     )
@@ -268,6 +273,8 @@ def _integrated_gradients(forward: Forward, images: Tensor, targets: Tensor) -> 
 
 
 def _occlusion(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
+    from captum.attr import Occlusion
+
     height, width = images.shape[2:]
     rows, columns = region_grid((height, width))
     row = torch.arange(height, device=images.device) * rows // height  # as `region_means` divides the image

@@ -25,6 +25,7 @@ from gender_cls.explain_config import ExplainConfig
 from gender_cls.models.feature_map import FeatureMap
 from gender_cls.pages.confusion_matrix import confusion_matrix_figure
 from gender_cls.pages.drawing import png_bytes
+from gender_cls.pages.event_pictures import add_png
 from gender_cls.run import write_atomically
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ class ExplainCallback(Callback):
             weights="this epoch's averaged weights" if averaged else "this epoch's weights",
         )
         self._previous = explained
-        write_atomically(self.folder / f"epoch_{epoch:03d}.png", png_bytes(grid))
+        png = png_bytes(grid)
+        write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         for writer in writers:
-            writer.add_image("explanations/probe_set", grid, step, dataformats="HWC")
+            add_png(writer, "explanations/probe_set", png, grid.shape[:2], step)
             for name, values in measures.items():
                 if len(defined := values[np.isfinite(values)]):
                     writer.add_scalar(f"explanations/{name}", defined.mean(), step)
@@ -134,7 +136,7 @@ class ConfusionMatrixCallback(Callback):
             return
         for writer in _tensorboards(trainer):
             picture = confusion_matrix_figure(matrix, CLASSES)
-            writer.add_image("confusion_matrix/val", picture, trainer.global_step, dataformats="HWC")
+            add_png(writer, "confusion_matrix/val", png_bytes(picture), picture.shape[:2], trainer.global_step)
 
 
 def _measure(explained: dict[str, Attribution], boxes: NDArray[np.float64], before: dict[str, Attribution]) -> Measures:

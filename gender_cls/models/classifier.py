@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -83,7 +84,7 @@ class GenderClassifier(LightningModule):
         self.train_metrics = _metrics("train/", ("accuracy", "balanced_accuracy"))
         self.validation_metrics = _metrics("val/")
         self.train_loss, self.validation_loss = MeanMetric(), MeanMetric()
-        self.confusion = MulticlassConfusionMatrix(len(CLASSES))
+        self.confusion = MulticlassConfusionMatrix(len(CLASSES), validate_args=False)
         self.confusion_matrix: Tensor | None = None
 
     @property
@@ -234,6 +235,18 @@ class GenderClassifier(LightningModule):
             return float(len(labels))
         return self.class_weights[labels].float().sum()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save averaged weights, where there are any, also without an optimizer: Lightning does not ask for them then.
+
+        The raw ones beside them are of use to a resumed training alone.
+        """
+        if "optimizer_states" in checkpoint:
+            return
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
+            if isinstance(callback, WeightAveraging):
+                callback.on_save_checkpoint(self.trainer, self, checkpoint)
+                checkpoint.pop("current_model_state", None)
+
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
         rates: dict[str, float] = {}
@@ -263,12 +276,13 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
 
 
 def _metrics(prefix: str, names: tuple[str, ...] | None = None) -> MetricCollection:
+    """They need not look through each batch for labels and scores that cannot be."""
     classes = len(CLASSES)
     metrics = {
-        "accuracy": MulticlassAccuracy(classes, average="micro"),
-        "balanced_accuracy": MulticlassAccuracy(classes, average="macro"),
-        "auroc": MulticlassAUROC(classes),
-        "f1": MulticlassF1Score(classes, average="none"),
+        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+        "balanced_accuracy": MulticlassAccuracy(classes, average="macro", validate_args=False),
+        "auroc": MulticlassAUROC(classes, validate_args=False),
+        "f1": MulticlassF1Score(classes, average="none", validate_args=False),
     }
     return MetricCollection({name: metrics[name] for name in names or metrics}, prefix=prefix)
 

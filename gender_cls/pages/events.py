@@ -12,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import Metrics
+from gender_cls.pages.event_pictures import add_png
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
@@ -47,8 +48,8 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
         if np.isfinite(test["p_FEMALE"]).all() and female.any():
             writer.add_pr_curve("test/precision_recall_FEMALE", female, test["p_FEMALE"].to_numpy(), step)
         for name, png in figures.items():
-            picture = np.asarray(Image.open(BytesIO(png)).convert("RGB"))
-            writer.add_image(f"test/{name}", picture, step, dataformats="HWC")
+            width, height = Image.open(BytesIO(png)).size
+            add_png(writer, f"test/{name}", png, (height, width), step)
 
 
 def _of_maps(explanations: Explanations) -> dict[str, Estimate]:

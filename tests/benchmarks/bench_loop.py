@@ -1,0 +1,196 @@
+"""What a training costs beyond the network: `experiment.fit` against a bare PyTorch loop; `make bench` runs it.
+
+Ours trains in a real run folder with metrics, logging, progress bar, both checkpoints, the confusion matrix and
+explanations at their defaults. The bare loop takes the same batches (the same `CropDataset` and sampler), normalises
+them, computes the same loss of the same network with the same precision and layout, clips gradients, steps AdamW, and
+validates by forward pass and loss. Epochs of both are run in turn in one process; the first of each warms up.
+
+    python tests/benchmarks/bench_loop.py [MODEL ...]
+"""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from measuring import Table, ratio, report
+
+MODELS = {"custom_cnn": 2_000, "mobilenetv2": 2_000, "resnet152": 256}
+"""Training images of an epoch; validation has as many for each as a split of 70 : 15 : 15 gives."""
+
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+PRECISION = "bf16-mixed"
+
+
+def draw(root: Path, images: int) -> None:
+    """Crops of 60-90 x 150-210 pixels, a person for each four."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        label = ("FEMALE", "MALE")[number // 4 % 2]
+        file = root / label / f"p{number // 4:05d}_{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        blocks = rng.integers(0, 256, (20, 10, 3), dtype=np.uint8)
+        size = int(rng.integers(60, 90)), int(rng.integers(150, 210))
+        Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC).save(file, quality=90)
+
+
+def measure(model: str, images: int) -> None:
+    """Seconds an epoch, on the clock and of the CPU, of both; JSON on stdout."""
+    from gender_cls.config import CONFIG_FOLDER, Config
+    from gender_cls.machine import choose_resources, keep_freed_memory
+
+    keep_freed_memory()
+    import torch
+    from hydra import compose, initialize_config_dir
+    from pytorch_lightning import Callback
+
+    from gender_cls import experiment
+    from gender_cls.data.prepare import prepare_data
+    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.parsing import parse_config
+    from gender_cls.run import Run
+
+    quieten_lightning()
+    seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
+
+    def now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    class InTurn(Callback):
+        """A bare epoch before each of ours, from the same first weights."""
+
+        began: tuple[float, float] | None = None
+
+        def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            self.bare = Bare(pl_module, trainer.datamodule)
+
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            self._end()
+            began = now()
+            self.bare.epoch(trainer.current_epoch)
+            seconds["bare"].append(_since(began, now()))
+            self.began = now()
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            self._end()
+
+        def _end(self) -> None:
+            if self.began is not None:
+                seconds["ours"].append(_since(self.began, now()))
+
+    class Bare:
+        def __init__(self, classifier: Any, datamodule: Any) -> None:
+            from gender_cls.models.recipe import parameter_groups
+
+            self.settings = classifier.settings
+            self.network = copy.deepcopy(classifier.network)
+            self.normalise = classifier.normalise
+            groups = parameter_groups(self.network, classifier.heads, self.settings.recipe)
+            self.optimizer = torch.optim.AdamW(groups, **_optimizer_options(classifier))
+            self.train, self.validation = datamodule.train_dataloader(), datamodule.val_dataloader()
+
+        def loss(self, images: Any, labels: Any, smoothing: float) -> Any:
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = self.network(self.normalise(images))
+                return torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+        def epoch(self, number: int) -> None:
+            recipe = self.settings.recipe
+            self.train.sampler.set_epoch(number)
+            self.network.train()
+            for images, labels in self.train:
+                self.optimizer.zero_grad()
+                self.loss(images, labels, recipe.label_smoothing).backward()
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_clip)
+                self.optimizer.step()
+            self.network.eval()
+            with torch.no_grad():
+                sum(float(self.loss(images, labels, 0.0)) for images, labels in self.validation)
+
+    make_callbacks = experiment._callbacks
+    experiment._callbacks = lambda *arguments: [InTurn(), *make_callbacks(*arguments)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw(folder / "crops", round(images / 0.7))
+        overrides = [
+            f"data.root={folder / 'crops'}",
+            f"output_dir={folder}",
+            f"model={model}",
+            "recipe=scratch",
+            "model.pretrained=false",
+            f"trainer.precision={PRECISION}",
+            "trainer.accelerator=cpu",
+            f"trainer.max_epochs={1 + ROUNDS}",
+            r"data.pattern='(?P<identity>p\d+)_'",
+        ]
+        with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+            config = parse_config(compose("train", overrides), Config)
+        prepared = prepare_data(config.data, folder / "cache")
+        resources = choose_resources("cpu", PRECISION, 1, 0, pixels_at_hand=True)
+        experiment.fit(config, Run(folder / "run"), prepared, resources.take())
+        trained = int((prepared.manifest.table["split"] == "train").sum())
+    print(json.dumps({"images": trained, **seconds}))
+
+
+def _optimizer_options(classifier: Any) -> dict[str, Any]:
+    """The kind of AdamW that ours is."""
+    options = classifier.trainer.optimizers[0].defaults
+    return {key: options[key] for key in ("fused", "foreach") if options.get(key) is not None}
+
+
+def _since(began: tuple[float, float], ended: tuple[float, float]) -> tuple[float, float]:
+    return ended[0] - began[0], ended[1] - began[1]
+
+
+def main(models: list[str]) -> None:
+    """A row a model, each in a process of its own with one thread."""
+    columns = [
+        "model",
+        "images an epoch",
+        "ours (img/s)",
+        "bare (img/s)",
+        "ratio",
+        "ratio of CPU time",
+        "more (s/epoch)",
+    ]
+    table = Table(
+        f"Loop: training epochs against a bare PyTorch loop, {PRECISION}, one thread",
+        columns,
+        note=f"Epochs in turn, medians of {ROUNDS}; validation of a fifth as many images in both.",
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for model in models:
+        command = [sys.executable, __file__, "measure", model]
+        output = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+        found = json.loads(output.splitlines()[-1])
+        (ours, ours_cpu), (bare, bare_cpu) = (list(zip(*found[who][1:], strict=True)) for who in ("ours", "bare"))
+        speeds = [found["images"] / median(values) for values in (ours, bare)]
+        more = median(a - b for a, b in zip(ours_cpu, bare_cpu, strict=True))
+        table.rows.append(
+            [
+                model,
+                found["images"],
+                *speeds,
+                ratio(list(bare), list(ours)),
+                ratio(list(bare_cpu), list(ours_cpu)),
+                more,
+            ]
+        )
+    report("loop", [table])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["measure", model]:
+            measure(model, MODELS[model])
+        case models:
+            main(models or list(MODELS))
