@@ -24,6 +24,7 @@ from gender_cls.data_record import record_data
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.machine import Resources
+from gender_cls.models.accelerated import augment_on_device, said_of_cuda
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.pages.events import HPARAMS_SCORES
@@ -48,6 +49,11 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources) 
         config.seed, verbose=False
     )  # here, so that a head's first weights do not hang on how data were read
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+    if resources.device != "cpu":
+        datamodule.pin_memory = resources.device == "cuda"
+        augment_on_device(classifier, datamodule)
+    if resources.device == "cuda":
+        log.info(said_of_cuda(config, resources))
     _fit(_trainer(config, run, datamodule, classifier, resources), classifier, datamodule, run, checkpoint)
 
 
@@ -66,12 +72,13 @@ def _trainer(
     try:
         return Trainer(
             logger=logger,
-            callbacks=_callbacks(config, run, datamodule, classifier),
+            callbacks=_callbacks(config, run, datamodule, classifier, resources),
             max_epochs=config.trainer.max_epochs,
             accumulate_grad_batches=config.trainer.accumulate,
             precision=resources.precision,  # type: ignore[arg-type]  # a str that the schema has checked
             accelerator=config.trainer.accelerator,
             devices=1,
+            benchmark=True if resources.device == "cuda" else None,  # images have one size, so trying kernels pays
             gradient_clip_val=config.recipe.gradient_clip,
             log_every_n_steps=min(10, len(datamodule.train_dataloader())),
             num_sanity_val_steps=0,  # it would count as validation for whoever keeps the best
@@ -86,13 +93,16 @@ def _trainer(
         ) from error
 
 
-def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier: GenderClassifier) -> list[Callback]:
+def _callbacks(
+    config: Config, run: Run, datamodule: CropDataModule, classifier: GenderClassifier, resources: Resources
+) -> list[Callback]:
     """In this order: explanations look at the averaged weights before EMA takes them back."""
     recipe = config.recipe
     monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"
     callbacks: list[Callback] = [ConfusionMatrixCallback()]
     if config.trainer.progress_bar:
-        callbacks.append(TQDMProgressBar())  # the same whether or not `rich` happens to be installed
+        # The same whether or not `rich` happens to be installed. To show the loss it waits for a GPU.
+        callbacks.append(TQDMProgressBar(refresh_rate=1 if resources.device == "cpu" else 10))
     if config.explain.enabled:
         crops, rows = datamodule.probe_set(config.explain.images)
         layer = config.model.cam_layer

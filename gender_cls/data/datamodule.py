@@ -95,6 +95,9 @@ class CropDataModule(LightningDataModule):
     """Training, validation and test crops of one manifest.
 
     Batches are `(images (B, 3, H, W) uint8, labels (B,) int64)`; the model normalises on its own device.
+
+    Attributes:
+        pin_memory: keep batches where a GPU copies them from without stopping the program; False until set.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class CropDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.pin_memory = False
         self.manifest = manifest
         self.data = data
         self.seed = seed
@@ -144,7 +148,7 @@ class CropDataModule(LightningDataModule):
             drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=split == "train" and self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pin_memory,
         )
 
     def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:

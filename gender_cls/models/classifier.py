@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -20,10 +20,12 @@ from torchvision.transforms import v2
 
 from gender_cls.config import Config
 from gender_cls.data.datamodule import derived_seed
+from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
+from gender_cls.models.totals import TrainingTotals
 from gender_cls.parsing import parse_config
 
 Batch = tuple[Tensor, Tensor]
@@ -39,6 +41,9 @@ class GenderClassifier(LightningModule):
         config: the whole configuration as plain values (`parsing.to_plain`); it travels in the checkpoint.
         class_weights: of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
+
+    Attributes:
+        augmentation: of training batches on their device; None where the data loader has done all of it.
     """
 
     def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
@@ -59,11 +64,12 @@ class GenderClassifier(LightningModule):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.register_buffer("class_weights", weights, persistent=False)
+        self.augmentation: DeviceAugmentation | None = None
         self.mix = _mixing(settings)
-        self.train_metrics = _metrics("train/", ("accuracy", "balanced_accuracy"))
+        self.totals = TrainingTotals()
         self.validation_metrics = _metrics("val/")
-        self.train_loss, self.validation_loss = MeanMetric(), MeanMetric()
         self.confusion = MulticlassConfusionMatrix(len(CLASSES))
+        self._validated: list[tuple[Tensor, Tensor]] = []
         self.confusion_matrix: Tensor | None = None
 
     @property
@@ -84,10 +90,10 @@ class GenderClassifier(LightningModule):
         """Freeze what this epoch freezes."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
-        self._epoch_began, self._images = time.perf_counter(), 0
+        self._epoch_began, self.totals = time.perf_counter(), TrainingTotals()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Give each step's dropout and mixing a seed of its own.
+        """Give each step's dropout, mixing and augmentation on the device a seed of its own.
 
         Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
         """
@@ -96,6 +102,8 @@ class GenderClassifier(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch."""
         images, labels = batch
+        if self.augmentation is not None:
+            images = self.augmentation(images)
         inputs = self.normalise(images)
         targets = labels
         if self.mix is not None:
@@ -106,45 +114,46 @@ class GenderClassifier(LightningModule):
         )
         if batch_index % CHECK_EVERY_N_STEPS == 0:
             self._refuse_non_finite(loss)
-        self.train_loss.update(loss.detach(), weight=len(labels))
-        self.train_metrics.update(logits.detach().float(), labels)
-        self.log("train/loss_step", loss.detach(), prog_bar=True)
-        self.log_dict(self._rates())
-        self._images += len(labels)
+        self.totals.add(loss, logits, labels)
+        if self._is_logged(batch_index):
+            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log_dict(self._rates())
         return loss
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note when the last batch ended; validation follows before the epoch does."""
+        if self.trainer.is_last_batch and self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
         self._last_batch_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means."""
-        loss = self.train_loss.compute()
-        self._refuse_non_finite(loss)
-        self.log("train/loss", loss)
-        self.log_dict(self.train_metrics.compute())
-        self.train_loss.reset()
-        self.train_metrics.reset()
-        self.log("speed/train_images_per_second", self._images / (self._last_batch_ended - self._epoch_began))
+        self._refuse_non_finite(self.totals.loss)
+        accuracy, balanced_accuracy = self.totals.accuracies()
+        self.log("train/loss", self.totals.loss)
+        self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
+        self.log("speed/train_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew, after an interrupted one too."""
+        self._validated = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Count one batch."""
+        """Keep the answers to one batch; counting them would wait for the device each time."""
         images, labels = batch
-        logits = self(images).float()
-        self.validation_loss.update(cross_entropy(logits, labels), weight=len(labels))
-        self.validation_metrics.update(logits, labels)
-        self.confusion.update(logits, labels)
+        self._validated.append((self(images).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
         """Log validation metrics: what early stopping and the choice of the checkpoint look at."""
-        metrics = self.validation_metrics.compute()
+        logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated = []
+        metrics = self.validation_metrics(logits, labels)
         f1 = metrics.pop("val/f1")
-        self.log("val/loss", self.validation_loss.compute())
+        self.log("val/loss", cross_entropy(logits, labels))
         self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
         self.log_dict(metrics)
         self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
-        self.confusion_matrix = self.confusion.compute().cpu()
-        self.validation_loss.reset()
+        self.confusion_matrix = self.confusion(logits, labels).cpu()
         self.validation_metrics.reset()
         self.confusion.reset()
 
@@ -170,6 +179,10 @@ class GenderClassifier(LightningModule):
             optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _is_logged(self, batch_index: int) -> bool:
+        """Whether Lightning writes this step down; a number that it would drop costs time, and a wait on a GPU."""
+        return batch_index == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
@@ -199,15 +212,15 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
     return classifier.eval()
 
 
-def _metrics(prefix: str, names: tuple[str, ...] | None = None) -> MetricCollection:
+def _metrics(prefix: str) -> MetricCollection:
     classes = len(CLASSES)
-    metrics = {
+    metrics: dict[str, Any] = {
         "accuracy": MulticlassAccuracy(classes, average="micro"),
         "balanced_accuracy": MulticlassAccuracy(classes, average="macro"),
         "auroc": MulticlassAUROC(classes),
         "f1": MulticlassF1Score(classes, average="none"),
     }
-    return MetricCollection({name: metrics[name] for name in names or metrics}, prefix=prefix)
+    return MetricCollection(metrics, prefix=prefix)
 
 
 def _mixing(settings: Config) -> v2.Transform | None:
