@@ -45,7 +45,7 @@ class Resources:
 
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
-            # torch lets cuDNN round float32 to TF32's 10 bits. Here float32 means float32: maps are explained in it, and
+            # torch lets cuDNN round float32 to TF32's 10 bits. Here float32 means float32: maps are computed in it, and
             # whoever wants speed has bf16-mixed, which is quicker still.
             torch.backends.cudnn.allow_tf32 = False
         return self

@@ -59,12 +59,6 @@ class DeviceAugmentation:
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
 
-    @property
-    def draws_anything(self) -> bool:
-        """Whether any change is on."""
-        changes = ("flip", "affine", "brightness", "contrast", "saturation", "low_resolution", "blur", "grey", "erase")
-        return any(getattr(self.config, name) for name in changes)
-
     def __call__(self, images: Tensor) -> Tensor:
         """A new batch in the layout of the old one."""
         changes = self.draw(len(images), (images.shape[2], images.shape[3]))

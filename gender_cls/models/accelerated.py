@@ -16,8 +16,7 @@ def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) 
     """
     in_loader, on_device = divide(classifier.settings.augment)
     datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
-    if DeviceAugmentation(on_device).draws_anything:
-        classifier.augmentation = DeviceAugmentation(on_device)
+    classifier.augmentation = DeviceAugmentation(on_device)
 
 
 def said_of_cuda(config: Config, resources: Resources) -> str:

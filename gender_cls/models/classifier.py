@@ -182,7 +182,8 @@ class GenderClassifier(LightningModule):
 
     def _is_logged(self, batch_index: int) -> bool:
         """Whether Lightning writes this step down; a number that it would drop costs time, and a wait on a GPU."""
-        return batch_index == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        return batch_index == 0 or (self.global_step + 1) % every == 0
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
