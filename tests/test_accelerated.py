@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from conftest import PATTERN
 from pytorch_lightning import Trainer, seed_everything
@@ -40,7 +41,7 @@ def module_of(folders: Path) -> CropDataModule:
 def fit(classifier: GenderClassifier, data: Any, folder: Path, resume: Path | None = None, epochs: int = 2) -> None:
     """Leaves a checkpoint of each epoch; a loader is for training and validation alike."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    keep = ModelCheckpoint(folder, "{epoch}", save_top_k=-1, enable_version_counter=False)
+    keep = ModelCheckpoint(folder, "{epoch}", save_top_k=-1)
     trainer = Trainer(max_epochs=epochs, accelerator="cpu", num_sanity_val_steps=0, callbacks=[keep], **quiet)
     loaders = (
         {"datamodule": data}
@@ -55,15 +56,16 @@ def same(one: GenderClassifier, other: GenderClassifier) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_training_with_changes_on_the_device_is_repeated_and_resumed_to_the_last_bit(
     folders: Path, tmp_path: Path
 ) -> None:
     results = []
-    for checkpoint in (None, None, tmp_path / "epoch=0.ckpt"):
+    for name, checkpoint in (("once", None), ("again", None), ("resumed", tmp_path / "once" / "epoch=0.ckpt")):
         classifier, data = classifier_of(AUGMENT), module_of(folders)
         augment_on_device(classifier, data)
         torch.rand(len(results))  # what happened before does not matter
-        fit(classifier, data, tmp_path, checkpoint)
+        fit(classifier, data, tmp_path / name, checkpoint)
         results.append(classifier)
     assert same(results[0], results[1])
     assert same(results[0], results[2])
