@@ -27,6 +27,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.explain.callback import ConfusionMatrixCallback, ExplainCallback
 from gender_cls.machine import Resources
 from gender_cls.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
+from gender_cls.models.accelerated import augment_on_device, said_of_cuda
 from gender_cls.models.batch_size import choose_batch, smaller_batch
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import find_feature_map
@@ -70,6 +71,11 @@ def _attempt(config: Config, run: Run, prepared: PreparedData, resources: Resour
         # Here, so that a head's first weights do not hang on how data were read.
         seed_everything(config.seed, verbose=False)
         classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+        if resources.device != "cpu":
+            datamodule.pin_memory = resources.device == "cuda"
+            augment_on_device(classifier, datamodule)
+        if resources.device == "cuda":
+            log.info(said_of_cuda(config, resources))
         trainer = _trainer(config, run, datamodule, classifier, resources)
         run.note(resources=asdict(resources))
         _fit(trainer, classifier, datamodule, run, checkpoint)
@@ -96,12 +102,13 @@ def _trainer(
     try:
         return Trainer(
             logger=logger,
-            callbacks=_callbacks(config, run, datamodule, classifier),
+            callbacks=_callbacks(config, run, datamodule, classifier, resources),
             max_epochs=config.trainer.max_epochs,
             accumulate_grad_batches=datamodule.accumulate,
             precision=resources.precision,  # type: ignore[arg-type]  # a str that the schema has checked
             accelerator=config.trainer.accelerator,
             devices=1,
+            benchmark=True if resources.device == "cuda" else None,  # images have one size, so trying kernels pays
             gradient_clip_val=config.recipe.gradient_clip,
             log_every_n_steps=min(10, math.ceil(len(datamodule.train_dataloader()) / datamodule.accumulate)),
             num_sanity_val_steps=0,  # it would count as validation for whoever keeps the best
@@ -116,7 +123,9 @@ def _trainer(
         ) from error
 
 
-def _callbacks(config: Config, run: Run, datamodule: CropDataModule, classifier: GenderClassifier) -> list[Callback]:
+def _callbacks(
+    config: Config, run: Run, datamodule: CropDataModule, classifier: GenderClassifier, resources: Resources
+) -> list[Callback]:
     """In this order: explanations look at the averaged weights before EMA takes them back."""
     recipe = config.recipe
     monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"

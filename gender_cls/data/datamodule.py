@@ -100,6 +100,7 @@ class CropDataModule(LightningDataModule):
 
     Attributes:
         staged: given a split's name and its loader, what training or validation gets instead of it.
+        pin_memory: keep batches where a GPU copies them from without stopping the program; False until set.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class CropDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
+        self.pin_memory = False
         self.manifest = manifest
         self.data = data
         self.seed = seed
@@ -158,7 +160,7 @@ class CropDataModule(LightningDataModule):
             **batches,
             num_workers=self.num_workers,
             persistent_workers=split == "train" and self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pin_memory,
         )
 
     def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:

@@ -19,6 +19,15 @@ from gender_cls.data_config import ResizeMode
 MID_GREY = 114
 """Fills what no pixel covers: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
 
+FARTHER = 1.5, 4.0
+"""How many times farther away than the real one a camera of low resolution sees the person, from and to."""
+
+BLUR_TAPS, BLUR_SIGMA = 7, (0.3, 1.5)
+"""Pixels that a blurred one is made of, along each axis, and the sigma of their weights in pixels, from and to."""
+
+ERASED_SHARE, ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
+"""Share of the picture's area that is erased, and height by width of the rectangle, from and to."""
+
 
 def decode(path: Path) -> Tensor:
     """A picture as uint8 (3, H, W), as `read_picture` gives it; torchvision's own decoders are deprecated.
@@ -84,6 +93,7 @@ def build_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor] | No
 
     In the order of a camera: geometry, colour, then what a far or cheap camera loses, then what stands in front of the
     person. All chance comes from torch's global CPU generator. `mixup` and `cutmix` act on batches, not here.
+    `device_augmentation` has the same changes for a batch on a GPU.
     """
     steps: list[v2.Transform] = []
     if config.flip:
@@ -106,17 +116,17 @@ def build_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor] | No
     if config.low_resolution:
         steps.append(v2.RandomApply([v2.Lambda(_lower_resolution)], config.low_resolution))
     if config.blur:
-        steps.append(v2.RandomApply([v2.GaussianBlur(7, sigma=(0.3, 1.5))], config.blur))
+        steps.append(v2.RandomApply([v2.GaussianBlur(BLUR_TAPS, sigma=BLUR_SIGMA)], config.blur))
     if config.jpeg:  # through Pillow: on tensors v2.JPEG uses the deprecated codecs, which warn
         steps.append(v2.RandomApply([v2.ToPILImage(), v2.JPEG((30, 90)), v2.PILToTensor()], config.jpeg))
     if config.erase:
-        steps.append(v2.RandomErasing(config.erase, scale=(0.02, 0.2), value=MID_GREY))
+        steps.append(v2.RandomErasing(config.erase, scale=ERASED_SHARE, ratio=ERASED_ASPECT, value=MID_GREY))
     return v2.Compose(steps) if steps else None
 
 
 def _lower_resolution(image: Tensor) -> Tensor:
     """As a camera 1.5 to 4 times farther away sees the person."""
-    factor = torch.empty(()).uniform_(1.5, 4).item()
+    factor = torch.empty(()).uniform_(*FARTHER).item()
     height, width = image.shape[-2:]
     small = F.resize(image, [round(height / factor), round(width / factor)], antialias=True)
     return F.resize(small, [height, width], antialias=True)

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -22,6 +22,7 @@ from torchvision.transforms import v2
 
 from gender_cls.config import Config
 from gender_cls.data.datamodule import derived_seed
+from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.accumulation import Accumulation
@@ -29,6 +30,7 @@ from gender_cls.models.backbones import build_backbone
 from gender_cls.models.layout import normalise
 from gender_cls.models.optimizer import adamw
 from gender_cls.models.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
+from gender_cls.models.totals import TrainingTotals
 from gender_cls.parsing import parse_config
 
 Batch = tuple[Tensor, Tensor]
@@ -57,6 +59,9 @@ class GenderClassifier(LightningModule):
         config: the whole configuration as plain values (`parsing.to_plain`); it travels in the checkpoint.
         class_weights: of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
+
+    Attributes:
+        augmentation: of training batches on their device; None where the data loader has done all of it.
     """
 
     def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
@@ -79,12 +84,13 @@ class GenderClassifier(LightningModule):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.register_buffer("class_weights", weights, persistent=False)
+        self.augmentation: DeviceAugmentation | None = None
         self.mix = _mixing(settings)
         self.accumulation = Accumulation()
-        self.train_metrics = _metrics("train/", ("accuracy", "balanced_accuracy"))
+        self.totals = TrainingTotals()
         self.validation_metrics = _metrics("val/")
-        self.train_loss, self.validation_loss = MeanMetric(), MeanMetric()
         self.confusion = MulticlassConfusionMatrix(len(CLASSES), validate_args=False)
+        self._validated: list[tuple[Tensor, Tensor]] = []
         self.confusion_matrix: Tensor | None = None
 
     @property
@@ -114,10 +120,10 @@ class GenderClassifier(LightningModule):
         """Freeze what this epoch freezes."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
-        self._epoch_began, self._images, self._on_features = time.perf_counter(), 0, False
+        self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
-        """Give each step's dropout and mixing a seed of its own.
+        """Give each step's dropout, mixing and augmentation on the device a seed of its own.
 
         Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
         """
@@ -131,7 +137,7 @@ class GenderClassifier(LightningModule):
         if self._on_features:
             logits = self.head(inputs)
         else:
-            inputs = self.normalise(inputs)
+            inputs = self.normalise(inputs if self.augmentation is None else self.augmentation(inputs))
             if self.mix is not None:
                 inputs, targets = self.mix(inputs, labels)
                 inputs = inputs.contiguous(memory_format=self.layout)
@@ -141,13 +147,10 @@ class GenderClassifier(LightningModule):
         )
         if batch_index % CHECK_EVERY_N_STEPS == 0:
             self._refuse_non_finite(loss)
-        self.train_loss.update(loss.detach(), weight=len(labels))
-        self.train_metrics.update(logits.detach().float(), labels)
-        # Noting what nobody reads before the next point of the curve takes a third as long as a step of the head.
-        if not self._on_features or self._point_is_due():
+        self.totals.add(loss, logits, labels)
+        if self._is_logged(batch_index):
             self.log("train/loss_step", loss.detach(), prog_bar=True)
             self.log_dict(self._rates())
-        self._images += len(labels)
         return self.accumulation.weigh(loss, self._weight(labels), batch_index)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -156,37 +159,40 @@ class GenderClassifier(LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note when the last batch ended; validation follows before the epoch does."""
+        if self.trainer.is_last_batch and self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
         self._last_batch_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means."""
-        loss = self.train_loss.compute()
-        self._refuse_non_finite(loss)
-        self.log("train/loss", loss)
-        self.log_dict(self.train_metrics.compute())
-        self.train_loss.reset()
-        self.train_metrics.reset()
+        self._refuse_non_finite(self.totals.loss)
+        accuracy, balanced_accuracy = self.totals.accuracies()
+        self.log("train/loss", self.totals.loss)
+        self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
         speed = "head" if self._on_features else "train"  # no pass of the network is part of the former
-        self.log(f"speed/{speed}_images_per_second", self._images / (self._last_batch_ended - self._epoch_began))
+        self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew, after an interrupted one too."""
+        self._validated = []
 
     def validation_step(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
-        """Count one batch."""
+        """Keep the answers to one batch; counting them would wait for the device each time."""
         inputs, labels = batch
-        logits = (self.head if isinstance(batch, FeatureBatch) else self)(inputs).float()
-        self.validation_loss.update(cross_entropy(logits, labels), weight=len(labels))
-        self.validation_metrics.update(logits, labels)
-        self.confusion.update(logits, labels)
+        answer = self.head if isinstance(batch, FeatureBatch) else self
+        self._validated.append((answer(inputs).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
         """Log validation metrics: what early stopping and the choice of the checkpoint look at."""
-        metrics = self.validation_metrics.compute()
+        logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated = []
+        metrics = self.validation_metrics(logits, labels)
         f1 = metrics.pop("val/f1")
-        self.log("val/loss", self.validation_loss.compute())
+        self.log("val/loss", cross_entropy(logits, labels))
         self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
         self.log_dict(metrics)
         self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
-        self.confusion_matrix = self.confusion.compute().cpu()
-        self.validation_loss.reset()
+        self.confusion_matrix = self.confusion(logits, labels).cpu()
         self.validation_metrics.reset()
         self.confusion.reset()
 
@@ -212,11 +218,6 @@ class GenderClassifier(LightningModule):
             optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _point_is_due(self) -> bool:
-        """Whether this step's metrics reach the logger."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
-        return (self.global_step + 1) % every == 0
 
     def configure_gradient_clipping(
         self,
@@ -247,6 +248,11 @@ class GenderClassifier(LightningModule):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)
 
+    def _is_logged(self, batch_index: int) -> bool:
+        """Whether Lightning writes this step down; a number that it would drop costs time, and a wait on a GPU."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        return batch_index == 0 or (self.global_step + 1) % every == 0
+
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
         rates: dict[str, float] = {}
@@ -275,16 +281,16 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
     return classifier.eval()
 
 
-def _metrics(prefix: str, names: tuple[str, ...] | None = None) -> MetricCollection:
+def _metrics(prefix: str) -> MetricCollection:
     """They need not look through each batch for labels and scores that cannot be."""
     classes = len(CLASSES)
-    metrics = {
+    metrics: dict[str, Any] = {
         "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
         "balanced_accuracy": MulticlassAccuracy(classes, average="macro", validate_args=False),
         "auroc": MulticlassAUROC(classes, validate_args=False),
         "f1": MulticlassF1Score(classes, average="none", validate_args=False),
     }
-    return MetricCollection({name: metrics[name] for name in names or metrics}, prefix=prefix)
+    return MetricCollection(metrics, prefix=prefix)
 
 
 def _mixing(settings: Config) -> v2.Transform | None:

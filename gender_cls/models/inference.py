@@ -37,6 +37,7 @@ class Predictor:
         self.accelerator = accelerator
         self.precision = resources.precision
         self.num_workers = resources.num_workers
+        self.pin_memory = resources.device == "cuda"
 
     @cached_property
     def classifier(self) -> GenderClassifier:
@@ -83,7 +84,7 @@ class Predictor:
             CropDataset(rows, root, data, distort=distort),
             batch_size=batch_size,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.pin_memory,
         )
         try:
             batches = self._trainer.predict(self.classifier, loader)

@@ -1,0 +1,309 @@
+"""Training steps against a bare PyTorch loop and against the device's peak, on pictures made up in memory.
+
+    python tests/benchmarks/bench_device.py                  on a GPU all four models, on a CPU the two small ones
+    python tests/benchmarks/bench_device.py resnet152 ...    these models alone
+
+`ours` is Lightning with the classifier, its metrics, TensorBoard and the progress bar; `bare` is the same network in a
+loop of a dozen lines, with the same precision, layout, batch, augmentation (on a GPU), optimizer and clipping. Both run
+in turn in one process, medians are taken, and the ratio within a round. FLOPs are three times those of a forward pass
+(`models/cost.py`). MFU is their share of the device's peak: the maker's for dense bf16, and what a large matrix product
+reaches where that is not known or another precision is used.
+
+A session on a GPU, 30 minutes of the device's time in all, in this order:
+
+1. (2 min) `pytest tests/test_device_augmentation.py tests/test_accelerated.py tests/test_totals.py`: the code runs.
+2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches
+   and no more than 0.6 waits a step (a handful where a step is logged, the tenth). With 32 images a step takes 2-4 ms,
+   most of it spent by the CPU on starting kernels; there Lightning's own 0.5-1 ms shows, and the ratio may fall to
+   0.7-0.8. If the waits are more, find them with `torch.cuda.set_sync_debug_mode("error")` first: all other numbers
+   suffer from them. It decides whether `data.batch_size` should be larger by default on a GPU (likely 128 or more).
+3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU rising
+   from some 5 % (MobileNetV2: depthwise convolutions wait for memory) over 20-30 % (ResNet152) to 35-50 % (ConvNeXt).
+   An MFU far below says that bf16, channels-last or the fused optimizer is not in use. The `compile` rows decide the
+   default of `trainer.compile`: on, where (seconds of the first step) < 10 % of a training of 20 epochs of 10,000
+   images and the gain is above 10 %. Kept off where the ratio to the bare compiled loop is below 0.95.
+4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.cache=ram
+   data.num_workers=1,4,8,15` after `python -m gender_cls.demo images=4000`: speed/train_images_per_second against
+   step 3. The fewest workers that reach 95 % of it become the rule in `machine.py`; if not even 8 do, JPEG in the
+   loader is what costs (augment.jpeg=0 tells) and belongs on the device or is switched off there.
+5. (3 min) The same run with explain=off: the difference in wall time is what explanations cost. Above 5 %, the budget
+   needs drawing outside the training process.
+6. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 4: losses within what seeds differ by.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from measuring import Table, in_turn, ratio, report
+
+MODELS = {
+    "custom_cnn": ("custom", "custom_cnn", 512),
+    "mobilenetv2": ("timm", "mobilenetv2_100", 256),
+    "resnet152": ("timm", "resnet152", 128),
+    "convnext_xlarge": ("timm", "convnext_xlarge", 64),
+}
+"""Library, name, and a batch that fills a large GPU without filling its memory."""
+
+SIZES = ((256, 128), (224, 224))
+DEFAULT_BATCH = 32
+GPU_STEPS, GPU_ROUNDS = 60, 3
+CPU_MODELS, CPU_BATCH, CPU_STEPS, CPU_ROUNDS = ("custom_cnn", "mobilenetv2"), 8, 3, 2
+WARM_UP = 3  # steps of each run before the clock starts
+
+PEAKS = {
+    "B200": 2250,
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100 NVL": 835,
+    "H100": 989,
+    "A100": 312,
+    "A10G": 70,
+    "A40": 150,
+    "L40S": 362,
+    "L4": 121,
+    "RTX 4090": 165,
+    "RTX 3090": 71,
+}
+"""10^12 dense bf16 operations a second, of the makers' data sheets; the first name that is part of the device's."""
+FP16_PEAKS = {"V100": 125, "T4": 65}  # these do not multiply bf16
+
+AUGMENT = {"flip": 0.5, "affine": 0.5, "rotate_degrees": 7.0, "translate": 0.05, "zoom": 0.1, "brightness": 0.3}
+AUGMENT |= {"contrast": 0.3, "saturation": 0.3, "low_resolution": 0.3, "blur": 0.2, "grey": 0.1}
+
+
+def measure(model: str, height: int, width: int, batch: int, compiled: bool, steps: int, rounds: int) -> dict[str, Any]:
+    """Medians of one setting, in a process of its own."""
+    import torch
+
+    from gender_cls.config import Config
+    from gender_cls.data.device_augmentation import DeviceAugmentation
+    from gender_cls.machine import choose_resources
+    from gender_cls.models.classifier import GenderClassifier
+    from gender_cls.models.cost import count_flops
+    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.parsing import parse_config, to_plain
+
+    quieten_lightning()
+    resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).take()
+    device = torch.device(resources.device)
+    library, name, _ = MODELS[model]
+    composed = {
+        "data": {"root": "x", "image_size": [height, width]},
+        "model": {"library": library, "name": name, "pretrained": False},
+        "augment": AUGMENT,
+    }
+    torch.manual_seed(0)
+    classifier = GenderClassifier(to_plain(parse_config(composed, Config))).to(device)
+    if device.type != "cpu":
+        classifier.augmentation = DeviceAugmentation(classifier.settings.augment)
+    if compiled:
+        classifier.network.compile()
+    images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+    labels = torch.arange(batch) % 2
+    if device.type == "cuda":
+        images, labels = images.pin_memory(), labels.pin_memory()
+        torch.backends.cudnn.benchmark = True
+    data = _Repeated((images, labels), WARM_UP + steps)
+
+    def wait() -> None:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+
+    began = time.perf_counter()
+    _bare(classifier, _Repeated((images, labels), 1), device, resources.precision, wait)
+    first_step = time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        works: dict[str, Callable[[], float]] = {
+            "ours": lambda: batch * steps / _ours(classifier, data, resources.precision, folder, wait),
+            "bare": lambda: batch * steps / _bare(classifier, data, device, resources.precision, wait),
+        }
+        speeds = in_turn(works, rounds)
+        waits = _waits(lambda watch: _ours(classifier, data, resources.precision, folder, wait, watch)) / steps
+    flops = 3 * (count_flops(classifier) or 0)
+    peak = _peak(device, resources.precision)
+    return {
+        "precision": resources.precision,
+        "ours": median(speeds["ours"]),
+        "bare": median(speeds["bare"]),
+        "ratio": ratio(speeds["ours"], speeds["bare"]),
+        "waits": waits if device.type == "cuda" else "-",
+        "teraflops": median(speeds["ours"]) * flops / 1e12,
+        "mfu": 100 * median(speeds["ours"]) * flops / 1e12 / peak,
+        "peak": peak,
+        "first_step": first_step,
+        "memory": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else "-",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+    }
+
+
+class _Repeated:
+    """One batch, again and again; a loader that costs nothing."""
+
+    def __init__(self, batch: Any, times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.batch for _ in range(self.times))
+
+
+def _ours(
+    classifier: Any,
+    data: _Repeated,
+    precision: str,
+    folder: str,
+    wait: Callable[[], None],
+    watch: Callable[[str], None] = lambda _: None,
+) -> float:
+    """Seconds of an epoch without its first steps; `watch` hears `warn` when these begin and `default` at the end."""
+    from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning.callbacks import TQDMProgressBar
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    class Clock(Callback):
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
+            if index == WARM_UP:
+                wait()
+                self.began = time.perf_counter()
+                watch("warn")
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
+            if index == len(data) - 1:
+                watch("default")
+                wait()
+                self.seconds = time.perf_counter() - self.began
+
+    clock = Clock()
+    on_gpu = classifier.device.type != "cpu"
+    trainer = Trainer(
+        logger=TensorBoardLogger(folder, name="", version=""),
+        callbacks=[clock, TQDMProgressBar(refresh_rate=10 if on_gpu else 1)],
+        max_epochs=1,
+        precision=precision,  # type: ignore[arg-type]
+        devices=1,
+        benchmark=True if classifier.device.type == "cuda" else None,
+        gradient_clip_val=1.0,
+        log_every_n_steps=min(10, len(data)),
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    device = classifier.device
+    trainer.fit(classifier, data)
+    classifier.to(device)  # Lightning takes it back to the CPU
+    return clock.seconds
+
+
+def _bare(classifier: Any, data: _Repeated, device: Any, precision: str, wait: Callable[[], None]) -> float:
+    """Likewise, without Lightning."""
+    import torch
+
+    network = classifier.network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=device.type == "cuda")
+    mixed = precision.endswith("-mixed")
+    began = time.perf_counter()
+    for index, (images, labels) in enumerate(data):
+        if index == WARM_UP:
+            wait()
+            began = time.perf_counter()
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16 if mixed else None, enabled=mixed):
+            if classifier.augmentation is not None:
+                images = classifier.augmentation(images)
+            loss = torch.nn.functional.cross_entropy(network(classifier.normalise(images)), labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    wait()
+    return time.perf_counter() - began
+
+
+def _waits(work: Callable[[Callable[[str], None]], float]) -> int:
+    """How often the program stops for the GPU, while work tells `warn`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work(torch.cuda.set_sync_debug_mode)
+    return sum("synchronizing" in str(warning.message) for warning in caught)
+
+
+def _peak(device: Any, precision: str) -> float:
+    """10^12 operations a second."""
+    import torch
+
+    mixed = precision.startswith("bf16")
+    if device.type == "cuda" and (mixed or precision.startswith("16")):
+        name = torch.cuda.get_device_name(device)
+        for part, peak in (PEAKS if mixed else {**PEAKS, **FP16_PEAKS}).items():
+            if part in name:
+                return float(peak)
+    side = 8192 if device.type == "cuda" else 1024
+    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16 if mixed else torch.float32)
+    seconds = []
+    for _ in range(6):
+        began = time.perf_counter()
+        matrix @ matrix
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds) / 1e12
+
+
+def main(models: list[str]) -> None:
+    """All settings, each in a process of its own; one that fails costs its own row."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    models = models or list(MODELS if on_gpu else CPU_MODELS)
+    steps, rounds = (GPU_STEPS, GPU_ROUNDS) if on_gpu else (CPU_STEPS, CPU_ROUNDS)
+    columns = ["model", "input", "batch", "compile", "ours (img/s)", "bare (img/s)", "ours / bare", "waits a step"]
+    table = Table("Training steps", [*columns, "TFLOP/s", "MFU (%)", "first step (s)", "memory (GiB)"])
+    for model in models:
+        for size in SIZES:
+            for batch in (DEFAULT_BATCH, MODELS[model][2]) if on_gpu else (CPU_BATCH,):
+                for compiled in (False, True) if on_gpu else (False,):
+                    row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
+                    arguments = [model, *size, batch, int(compiled), steps, rounds]
+                    command = [sys.executable, __file__, "--measure", *map(str, arguments)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=False)
+                    if done.returncode != 0:
+                        print(done.stderr[-2000:], file=sys.stderr)
+                        table.rows.append([*row, *["failed"] * 8])
+                        continue
+                    result = json.loads(done.stdout.splitlines()[-1])
+                    keys = ("ours", "bare", "ratio", "waits", "teraflops", "mfu", "first_step", "memory")
+                    table.rows.append([*row, *(result[key] for key in keys)])
+                    table.note = (
+                        f"On {result['device']} in {result['precision']}, {steps} steps a round, {rounds} rounds; "
+                        f"peak {result['peak']:.3g} TFLOP/s."
+                    )
+                    report("device", [table])  # what is measured stays, whatever happens to the rest
+    print(f"kept in {Path('outputs/bench/device.md')}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--measure", nargs=7, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        which, *numbers = options.measure
+        rows, columns_, images_, compile_, steps_, rounds_ = map(int, numbers)
+        print(json.dumps(measure(which, rows, columns_, images_, bool(compile_), steps_, rounds_)))
+    else:
+        main(options.models)
