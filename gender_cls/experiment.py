@@ -42,7 +42,13 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources) 
     if run.status.get("fitted"):
         return
     datamodule = CropDataModule(
-        prepared.manifest, config.data, config.augment, config.seed, int(config.data.batch_size), resources.num_workers
+        prepared.manifest,
+        prepared.images,
+        config.data,
+        config.augment,
+        config.seed,
+        int(config.data.batch_size),
+        resources.num_workers,
     )
     seed_everything(
         config.seed, verbose=False

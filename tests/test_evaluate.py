@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from gender_cls.data.corruptions import corrupt
+from gender_cls.data.images import Images
 from gender_cls.data.shortcuts import take_away
 from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
@@ -28,8 +29,11 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation_config import EvaluationConfig
 from gender_cls.final_test import Distortion, evaluate_run
+from gender_cls.machine import Resources
 from gender_cls.models.inference import Predictor
 from gender_cls.run import Run, held
+
+CPU = Resources("cpu", "32-true", threads=1, num_workers=0)
 
 TINY = [
     "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
@@ -124,7 +128,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
 def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> None:
     """Evaluate within this process."""
     settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0)
+    predictor = Predictor(run.best_checkpoint, "cpu", CPU)
     evaluate_run(run, settings, predictor, run.folder.parent / "cache", data_root, progress_bar=False)
 
 
@@ -203,7 +207,7 @@ def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
 
 def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path) -> None:
     run = first_run(sweep)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0)
+    predictor = Predictor(run.best_checkpoint, "cpu", CPU)
     table = read_predictions(run.predictions)
     seen: list[tuple[tuple[int, ...], str]] = []
 
@@ -211,12 +215,12 @@ def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path
         seen.append((tuple(image.shape), path))
         return torch.zeros_like(image)
 
-    black = predictor.probabilities(table, Path(run.data["root"]), blacken)
+    black = predictor.probabilities(table, Images(Path(run.data["root"])), blacken)
     assert seen == [((3, 48, 24), path) for path in table["path"]], "the native crop comes first"
     with torch.no_grad():
         expected = predictor.classifier(torch.zeros(1, 3, 32, 16, dtype=torch.uint8)).double().softmax(dim=1)
     assert black == pytest.approx(expected.numpy().repeat(len(table), axis=0), abs=1e-6)
-    plain = predictor.probabilities(table, Path(run.data["root"]))
+    plain = predictor.probabilities(table, Images(Path(run.data["root"])))
     assert plain == pytest.approx(table[["p_FEMALE", "p_MALE"]].to_numpy(), abs=1e-6)
 
 

@@ -16,6 +16,7 @@ from test_evaluate import command
 from torch import Tensor
 
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.images import Images
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
@@ -33,16 +34,19 @@ from gender_cls.explain.on_request import explain_on_request
 from gender_cls.explain.regions import rank_correlation
 from gender_cls.explain_config import ExplainConfig, ExplainedClass, ExplainRunConfig, Method
 from gender_cls.final_test import evaluate_run
+from gender_cls.machine import Resources
 from gender_cls.models.inference import Predictor
 from gender_cls.pages.kept_maps import load_kept_maps
 from gender_cls.pages.map_grid import Caption
 from gender_cls.pages.map_overviews import MeanMaps
 from gender_cls.run import Run
 
+CPU = Resources("cpu", "32-true", threads=1, num_workers=0)
+
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
 """As the README has it."""
 
-UNUSED = (Predictor(Path("gone.ckpt"), "cpu", "32-true", 0), Path("gone"))
+UNUSED = (Predictor(Path("gone.ckpt"), "cpu", CPU), Path("gone"))
 
 DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
 
@@ -71,7 +75,7 @@ def run(trained: Path, tmp_path: Path) -> Run:
 
 
 def network_of(run: Run) -> ExplainedNetwork:
-    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", CPU))
 
 
 def rows_of(run: Run) -> pd.DataFrame:
@@ -105,12 +109,12 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, root = network_of(run), Path(run.data["root"])
+    network, images = network_of(run), Images(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
         assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
-        crops = read_crops([root / str(path)], network.classifier.settings.data)
+        crops = read_crops(images.at([str(path)]), network.classifier.settings.data)
         attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
         played, control = play(
             network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
@@ -153,7 +157,7 @@ def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run
 
     run.best_checkpoint.unlink()  # nothing is left to ask the network
     config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
-    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", CPU))
     evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), *UNUSED)
     assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
 
@@ -188,7 +192,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    final_model.explain_test(run, table, Path(run.data["root"]), network_of(run), config, 4, progress_bar=False)
+    final_model.explain_test(run, table, Images(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False)
 
     [(_, mistakes), (_, doubts)] = shown
     groups = table.set_index("path")["group"]
@@ -214,7 +218,7 @@ class OutOfOrder(Exception):
 
 def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.explained.unlink()
-    rows, root = rows_of(run), Path(run.data["root"])
+    rows, images = rows_of(run), Images(Path(run.data["root"]))
     monkeypatch.setattr(measured_images, "CHUNK", 5)
     monkeypatch.setattr(measured_images, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
@@ -226,20 +230,20 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
                 raise OutOfOrder
             return super().attribute(inputs, *others)
 
-    network = Counting(Predictor(run.best_checkpoint, "cpu", "32-true", num_workers=0))
+    network = Counting(Predictor(run.best_checkpoint, "cpu", CPU))
     with pytest.raises(OutOfOrder):
-        explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+        explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
-    table = explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+    table = explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
     assert chunks == [5, 5, 5, 2]
     assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
 
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
-    root, network = Path(run.data["root"]), network_of(run)
+    images, network = Images(Path(run.data["root"])), network_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
-    table = explain_images(rows, root, network, both, run.folder, progress_bar=False)
+    table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
         answers = table[table["path"] == path]
         known = path in set(read_explanations(run.explained)["path"])
@@ -261,7 +265,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png"):
         write_crop(tmp_path / name, 5)
     config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
-    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", CPU))
     assert gallery == run.explanations / "new" / "gallery.html"
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
@@ -273,7 +277,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
         faithfulness=False, methods=[Method.saliency], progress_bar=False,
     )  # fmt: skip
-    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", CPU))
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
@@ -281,7 +285,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
 
     only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
     with pytest.raises(GenderClsError, match=r"None of the images has a label .*: explained_class=predicted\."):
-        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", "32-true", 0))
+        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", CPU))
 
 
 @pytest.mark.parametrize(
@@ -315,12 +319,14 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
         with pytest.raises(
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
-            final_model.explain_test(run, rows_of(run), Path(run.data["root"]), network_of(run), ExplainConfig(), 4)
+            final_model.explain_test(
+                run, rows_of(run), Images(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
+            )
 
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:
     config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
-    predictor = Predictor(run.best_checkpoint, "cpu", "32-true", 0)
+    predictor = Predictor(run.best_checkpoint, "cpu", CPU)
     root = Path(run.data["root"])
     root.rename(root.with_name("moved"))
     try:

@@ -24,7 +24,7 @@ def simulate(folder: Path, rows: int) -> None:
     import numpy as np
     import pandas as pd
 
-    from gender_cls.data import scan as scanning
+    from gender_cls.data.facts_database import open_database
 
     rng = np.random.default_rng(0)
     person = rng.integers(0, max(rows // 4, 10), rows)
@@ -42,13 +42,12 @@ def simulate(folder: Path, rows: int) -> None:
     flips = sum(np.int64(1) << rng.integers(0, 62, len(near)) for _ in range(3))
     hashes[near] = hashes[rng.integers(0, rows, len(near))] ^ flips
     pixels = [f"{number:032x}" for number in np.where(rng.random(rows) < 0.01, 0, np.arange(rows))]
-    with scanning._database(folder, folder / "cache") as database:
+    with open_database(folder, folder / "cache") as database:
         for start in range(0, rows, 50_000):
             batch = range(start, min(start + 50_000, rows))
-            scanning._store(
-                database,
+            database.store(
                 [(table["path"][row], 1, 1, "JPEG", 1, 64, 160, pixels[row], int(hashes[row]), 100.0, 1.0,
-                  90.0, 95.0, 100.0, "", "") for row in batch],
+                  90.0, 95.0, 100.0, "", "", -1) for row in batch],
             )  # fmt: skip
 
 
@@ -61,7 +60,7 @@ def measure(rows: int) -> None:
     from gender_cls.data.manifest import Manifest, read_manifest
     from gender_cls.data.near_duplicates import find_near_duplicates
     from gender_cls.data.split import assign_splits
-    from gender_cls.data_config import DataConfig
+    from gender_cls.data_config import DataConfig, PixelCache
     from gender_cls.quality.balance import balance
     from gender_cls.quality.baselines import trivial_baselines
     from gender_cls.quality.faults import picture_faults
@@ -78,11 +77,13 @@ def measure(rows: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         subprocess.run([sys.executable, __file__, "simulate", str(folder), str(rows)], check=True)
-        data = DataConfig(csv=str(folder / "crops.csv"), num_workers=0, near_duplicate_distance=DISTANCE)
+        data = DataConfig(
+            csv=str(folder / "crops.csv"), num_workers=0, cache=PixelCache.none, near_duplicate_distance=DISTANCE
+        )
         os.path.isfile = lambda _: True
-        scanning._stamp = lambda _: (1, 1)
+        scanning.stamp = lambda _: (1, 1)
         table = timed(lambda: read_manifest(data)).table
-        facts = timed(lambda: scanning.scan(table["path"].tolist(), folder, folder / "cache", 0))
+        facts = timed(lambda: scanning.scan(table["path"].tolist(), folder, folder / "cache", data).facts)
         near = timed(lambda: find_near_duplicates(facts["perceptual_hash"].to_numpy(), DISTANCE))
         groups = timed(lambda: group_images(table, facts["pixels"], near, 1))
         table["group"] = groups.astype(str)
