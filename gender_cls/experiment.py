@@ -61,6 +61,7 @@ def _attempt(config: Config, run: Run, prepared: PreparedData, resources: Resour
         checkpoint = checkpoint_to_resume(config, run)
         datamodule = CropDataModule(
             prepared.manifest,
+            prepared.images,
             config.data,
             config.augment,
             config.seed,

@@ -13,10 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gender_cls.data.corruptions import corrupt
+from gender_cls.data.images import Images
 from gender_cls.data.pictures import UnreadableError
-from gender_cls.data.scan import scan
+from gender_cls.data.scan import decoded_when_needed, scan_for_answers
 from gender_cls.data.shortcuts import take_away
 from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data_config import DataConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
@@ -56,7 +58,7 @@ def evaluate_run(
     What the network has answered once is read from there: `predictions.csv` and `variants.csv`.
 
     Args:
-        cache: folder for what is known of images read before.
+        cache: folder for what is known of images read before, and for their pixels.
         data_root: where the images lie now; where they lay in training when None.
 
     Raises:
@@ -67,12 +69,14 @@ def evaluate_run(
     if not run.data:
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     root = data_root or Path(run.data["root"])
-    predictions = _predictions(run, predictor, root, cache)
+    data = recorded_config(run.config_file).data
+    predictions = _predictions(run, predictor, root, cache, data)
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    images = decoded_when_needed(test["path"].tolist(), root, cache, data)
     wanted = variants(settings.stress, settings.shortcuts)
-    logits = _variant_logits(run, predictor, test, root, wanted, progress_bar)
+    logits = _variant_logits(run, predictor, test, images, wanted, progress_bar)
     cost = run.metrics.get("cost") or _cost(run, predictor)
-    _explain(run, predictor, test, root, settings.explained_images, progress_bar)
+    _explain(run, predictor, test, images, settings.explained_images, progress_bar)
     conclusions = draw_conclusions(predictions, logits, settings)
     explanations = _measured_explanations(run, settings.resamples)
     metrics = _metrics(run, {**conclusions, "explanations": explanations}, cost)
@@ -81,12 +85,13 @@ def evaluate_run(
     _write_pages(run, metrics, test)
 
 
-def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path) -> pd.DataFrame:
+def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: DataConfig) -> pd.DataFrame:
     """Of validation and test, made once."""
     if not run.predictions.exists():
         manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
         rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
-        facts = scan(rows["path"].tolist(), root, cache, predictor.num_workers)
+        scanned = scan_for_answers(rows["path"].tolist(), root, cache, data)
+        facts = scanned.facts
         if (facts["fault"] != "").any():
             first = facts["reason"][facts["fault"] != ""].iloc[0]
             raise GenderClsError(
@@ -98,13 +103,13 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path) -> pd.
             brightness=facts["brightness"].round(1),
             sharpness=facts["sharpness"].round(3),
         )
-        table = predictions_table(rows, predictor.probabilities(rows, root))
+        table = predictions_table(rows, predictor.probabilities(rows, scanned.images))
         write_atomically(run.predictions, table.to_csv(index=False))
     return read_predictions(run.predictions)
 
 
 def _variant_logits(
-    run: Run, predictor: Predictor, test: pd.DataFrame, root: Path, wanted: list[str], progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, wanted: list[str], progress_bar: bool
 ) -> pd.DataFrame:
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
@@ -117,7 +122,7 @@ def _variant_logits(
             raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):
-        answers = pd.DataFrame(predictor.probabilities(test, root, Distortion(name)), columns=["p_FEMALE", "p_MALE"])
+        answers = pd.DataFrame(predictor.probabilities(test, images, Distortion(name)), columns=["p_FEMALE", "p_MALE"])
         logits[name] = logit(answers).round(DECIMALS)
         write_atomically(run.variants, logits.to_csv(index=False))
     return logits
@@ -137,13 +142,15 @@ class Distortion:
         return corrupt(image, name, int(severity), path)
 
 
-def _explain(run: Run, predictor: Predictor, test: pd.DataFrame, root: Path, images: int, progress_bar: bool) -> None:
+def _explain(
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, number: int, progress_bar: bool
+) -> None:
     """Maps of test images, as the run's own configuration has them; what is there is not made again."""
-    if not images:
+    if not number:
         return
     settings = recorded_config(run.config_file).explain
     try:
-        explain_test(run, test, root, ExplainedNetwork(predictor), settings, images, progress_bar)
+        explain_test(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."

@@ -104,7 +104,8 @@ def test_copies_that_were_changed_are_found_at_the_default_distance(audited: tup
     injected, folder, data = audited
     images, _ = findings(folder)
     readable = images[~images["unreadable"]]
-    hashes = scan(readable.index.tolist(), injected.root, folder / "cache", 0)["perceptual_hash"].to_numpy()
+    facts = scan(readable.index.tolist(), injected.root, folder / "cache", DataConfig()).facts
+    hashes = facts["perceptual_hash"].to_numpy()
     row_of = {path: row for row, path in enumerate(readable.index)}
     own = np.array([path.split("/")[-1].split("_")[0] for path in readable.index])
     for copies in injected.originals.values():

@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import pickle
+import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -6,9 +11,13 @@ import torch
 from conftest import PATTERN, write_crop
 
 from gender_cls.config import AugmentConfig
-from gender_cls.data.datamodule import CropDataModule, EpochSampler
+from gender_cls.data.augmentation import build_augmentation
+from gender_cls.data.datamodule import CropDataModule, EpochSampler, derived_seed
+from gender_cls.data.keeping import KeptInMemory
 from gender_cls.data.prepare import prepare_data
-from gender_cls.data_config import Balance, DataConfig
+from gender_cls.data.transforms import decode, resize
+from gender_cls.data_config import Balance, DataConfig, PixelCache
+from gender_cls.processes import forking
 
 
 def settings(root: Path, **changes: object) -> DataConfig:
@@ -19,9 +28,15 @@ def settings(root: Path, **changes: object) -> DataConfig:
 
 def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
     data = settings(root, **changes)
-    manifest = prepare_data(data, cache=root.parent / "cache").manifest
+    prepared = prepare_data(data, cache=root.parent / "cache")
     return CropDataModule(
-        manifest, data, augment or AugmentConfig(), seed=0, batch_size=4, num_workers=data.num_workers
+        prepared.manifest,
+        prepared.images,
+        data,
+        augment or AugmentConfig(),
+        seed=0,
+        batch_size=4,
+        num_workers=data.num_workers,
     )
 
 
@@ -51,6 +66,63 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
     first = epoch(3)
     assert torch.equal(epoch(3, num_workers=workers), first)
     assert not torch.equal(epoch(4), first)
+
+
+@pytest.mark.parametrize("kind", PixelCache)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
+    folders: Path, kind: PixelCache, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeptInMemory, "_of_folder", {})
+    augment = AugmentConfig(flip=0.5, affine=0.5, rotate_degrees=5, brightness=0.5, jpeg=0.5)
+    module = module_of(folders, augment, cache=kind, num_workers=workers)
+    for split, loader in (("train", module.train_dataloader()), ("test", module.test_dataloader())):
+        dataset = module.datasets[split]
+        keys = list(loader.sampler)
+        for start, (images, labels) in zip(range(0, len(keys), 4), loader, strict=True):
+            assert images.is_contiguous(memory_format=torch.channels_last)
+            assert labels.dtype == torch.int64
+            for key, image, label in zip(keys[start : start + 4], images, labels, strict=True):
+                row = key[1] if isinstance(key, tuple) else key
+                expected = resize(decode(folders / dataset.pictures.paths[row]), (32, 16), module.data.resize_mode)
+                if isinstance(key, tuple):
+                    with torch.random.fork_rng(devices=[]):
+                        torch.manual_seed(derived_seed(module.seed, *key))
+                        expected = build_augmentation(augment)(expected)
+                assert torch.equal(image, expected)
+                assert label == dataset.labels[row]
+
+
+def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
+    for kind in (PixelCache.disk, PixelCache.ram):
+        dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
+        expected = module_of(folders, cache=PixelCache.none).datasets["val"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
+            images = dataset.__getitems__(range(len(dataset)))[0]
+        assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere forking is not safe")
+def test_workers_are_forked_without_a_word(folders: Path) -> None:
+    loader = module_of(folders, num_workers=2).val_dataloader()
+    assert loader.multiprocessing_context.get_start_method() == "fork"
+    assert module_of(folders).val_dataloader().multiprocessing_context is None
+
+    fork = os.fork
+
+    def talkative() -> int:  # as Python 3.12 and later are
+        warnings.warn("This process (pid=1) is multi-threaded, use of fork() may ...", DeprecationWarning, stacklevel=2)
+        return fork()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", talkative)
+        with pytest.raises(DeprecationWarning, match="multi-threaded"):
+            multiprocessing.get_context("fork").Process(target=int).start()
+        process = forking().Process(target=int)
+        process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_reading_a_crop_leaves_the_random_numbers_alone(folders: Path) -> None:

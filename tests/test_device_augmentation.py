@@ -13,8 +13,9 @@ from torchvision.transforms.v2 import functional as F
 
 from gender_cls.config import AugmentConfig
 from gender_cls.data import device_augmentation as on_device
+from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.device_augmentation import DeviceAugmentation, divide
-from gender_cls.data.transforms import MID_GREY, build_augmentation
+from gender_cls.data.transforms import MID_GREY
 
 EVERYTHING = AugmentConfig(
     flip=0.5,

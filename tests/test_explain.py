@@ -16,6 +16,7 @@ from test_evaluate import command
 from torch import Tensor
 
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.images import Images
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
@@ -105,12 +106,12 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, root = network_of(run), Path(run.data["root"])
+    network, images = network_of(run), Images(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
         assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
-        crops = read_crops([root / str(path)], network.classifier.settings.data)
+        crops = read_crops(images.at([str(path)]), network.classifier.settings.data)
         attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
         played, control = play(
             network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
@@ -188,7 +189,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    final_model.explain_test(run, table, Path(run.data["root"]), network_of(run), config, 4, progress_bar=False)
+    final_model.explain_test(run, table, Images(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False)
 
     [(_, mistakes), (_, doubts)] = shown
     groups = table.set_index("path")["group"]
@@ -214,7 +215,7 @@ class OutOfOrder(Exception):
 
 def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.explained.unlink()
-    rows, root = rows_of(run), Path(run.data["root"])
+    rows, images = rows_of(run), Images(Path(run.data["root"]))
     monkeypatch.setattr(measured_images, "CHUNK", 5)
     monkeypatch.setattr(measured_images, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
@@ -228,18 +229,18 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
 
     network = Counting(Predictor(run.best_checkpoint, "cpu", ON_CPU))
     with pytest.raises(OutOfOrder):
-        explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+        explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
-    table = explain_images(rows, root, network, DEFAULT, run.folder, progress_bar=False)
+    table = explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
     assert chunks == [5, 5, 5, 2]
     assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
 
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
-    root, network = Path(run.data["root"]), network_of(run)
+    images, network = Images(Path(run.data["root"])), network_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
-    table = explain_images(rows, root, network, both, run.folder, progress_bar=False)
+    table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
         answers = table[table["path"] == path]
         known = path in set(read_explanations(run.explained)["path"])
@@ -315,7 +316,9 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
         with pytest.raises(
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
-            final_model.explain_test(run, rows_of(run), Path(run.data["root"]), network_of(run), ExplainConfig(), 4)
+            final_model.explain_test(
+                run, rows_of(run), Images(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
+            )
 
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:

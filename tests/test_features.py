@@ -9,6 +9,7 @@ import torch
 from conftest import write_crop
 
 from gender_cls.config import Library, ModelConfig
+from gender_cls.data.images import Images, Pictures
 from gender_cls.data.transforms import decode, resize
 from gender_cls.data_config import DataConfig, ResizeMode
 from gender_cls.errors import GenderClsError
@@ -18,6 +19,10 @@ from gender_cls.quality import features
 from gender_cls.quality.features import frozen_features
 
 SIZE = (32, 16)
+
+
+def of(paths: list[Path]) -> Pictures:
+    return Images(Path("/")).at([str(path) for path in paths])
 
 
 def settings(**changes) -> DataConfig:
@@ -51,7 +56,7 @@ def normalised(paths: list[Path], backbone: Backbone, size: tuple[int, int] = SI
 def test_features_are_means_of_four_strips_of_the_last_map(
     crops: list[Path], model: ModelConfig, tmp_path: Path
 ) -> None:
-    found = frozen_features(crops, settings(), model, tmp_path / "cache")
+    found = frozen_features(of(crops), settings(), model, tmp_path / "cache")
     backbone = build_backbone(model, SIZE)
     with torch.no_grad():
         maps = backbone.network.eval().forward_features(normalised(crops, backbone))
@@ -76,7 +81,7 @@ def test_features_are_means_of_four_strips_of_the_last_map(
 )
 def test_any_backbone_gives_features(crops: list[Path], tmp_path: Path, library: str, name: str, width: int) -> None:
     config = ModelConfig(library=Library[library], name=name, pretrained=False)
-    found = frozen_features(crops[:3], settings(image_size=[64, 32]), config, tmp_path)
+    found = frozen_features(of(crops[:3]), settings(image_size=[64, 32]), config, tmp_path)
     assert found.shape == (3, width)
     assert np.isfinite(found).all()
     assert found.std(axis=0).max() > 0
@@ -91,7 +96,7 @@ def test_features_of_a_transformer_are_what_its_head_is_given(crops: list[Path],
         expected = network.forward_head(
             network.forward_features(normalised(crops, backbone, (64, 32))), pre_logits=True
         )
-    found = frozen_features(crops, settings(image_size=[64, 32]), config, tmp_path)
+    found = frozen_features(of(crops), settings(image_size=[64, 32]), config, tmp_path)
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
 
 
@@ -101,9 +106,9 @@ def test_without_a_feature_map_the_input_of_the_head_does(
     def nothing(*_):
         raise GenderClsError("Grad-CAM finds no last feature map.")
 
-    strips = frozen_features(crops, settings(), model, tmp_path / "strips")
+    strips = frozen_features(of(crops), settings(), model, tmp_path / "strips")
     monkeypatch.setattr(features, "find_feature_map", nothing)
-    found = frozen_features(crops, settings(), model, tmp_path / "head")
+    found = frozen_features(of(crops), settings(), model, tmp_path / "head")
     np.testing.assert_allclose(found, strips.reshape(7, 6, 4).astype(float).mean(axis=2), rtol=2e-3, atol=1e-4)
 
 
@@ -112,7 +117,7 @@ def test_random_weights_are_those_of_the_features_that_were_kept(crops: list[Pat
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found.append(frozen_features(crops, settings(), config, tmp_path / f"cache{seed}"))
+        found.append(frozen_features(of(crops), settings(), config, tmp_path / f"cache{seed}"))
     assert (found[0] == found[1]).all()
 
 
@@ -129,7 +134,7 @@ def test_numbers_too_large_for_two_bytes_stay_finite(
     backbone = build_backbone(model, SIZE)
     torch.nn.init.constant_(backbone.network.stages[1][1][1].weight, 1e7)  # the last BatchNorm
     monkeypatch.setattr(features, "build_backbone", lambda *_: backbone)
-    found = frozen_features(crops, settings(), model, tmp_path / "cache")
+    found = frozen_features(of(crops), settings(), model, tmp_path / "cache")
     assert found.max() == np.finfo(np.float16).max
 
 
@@ -141,14 +146,14 @@ def test_chunks_are_kept_and_only_changed_ones_computed_again(
     asked = []
     keep = features._keep
     monkeypatch.setattr(features, "_keep", lambda file, found: asked.append(len(found)) or keep(file, found))
-    first = frozen_features(crops, settings(), model, cache)
+    first = frozen_features(of(crops), settings(), model, cache)
     assert asked == [3, 3, 1]
     assert sorted(path.suffix for path in cache.iterdir()) == [".npy"] * 3  # no temporary file is left
     monkeypatch.setattr(features, "build_backbone", lambda *_: pytest.fail("nothing is missing"))
-    np.testing.assert_array_equal(frozen_features(crops, settings(), model, cache), first)
+    np.testing.assert_array_equal(frozen_features(of(crops), settings(), model, cache), first)
     monkeypatch.setattr(features, "build_backbone", backbones.build_backbone)
     write_crop(crops[4], seed=99)
-    second = frozen_features(crops, settings(), model, cache)
+    second = frozen_features(of(crops), settings(), model, cache)
     assert asked == [3, 3, 1, 3]
     assert [bool((row != old).any()) for row, old in zip(second, first, strict=True)] == [
         index == 4 for index in range(7)
@@ -156,18 +161,18 @@ def test_chunks_are_kept_and_only_changed_ones_computed_again(
 
 
 def test_whatever_changes_the_features_changes_their_name(crops: list[Path], model: ModelConfig) -> None:
-    name = features._key(crops, settings(), model)
-    assert features._key(crops, settings(batch_size=2, num_workers=3), model) == name
+    name = features._key(of(crops), settings(), model)
+    assert features._key(of(crops), settings(batch_size=2, num_workers=3), model) == name
     others = [
-        features._key(crops[:-1], settings(), model),
-        features._key(crops[::-1], settings(), model),
-        features._key(crops, settings(image_size=[16, 32]), model),
-        features._key(crops, settings(resize_mode=ResizeMode.letterbox), model),
-        features._key(crops, settings(), ModelConfig(**{**vars(model), "options": {"widths": [4, 8]}})),
+        features._key(of(crops[:-1]), settings(), model),
+        features._key(of(crops[::-1]), settings(), model),
+        features._key(of(crops), settings(image_size=[16, 32]), model),
+        features._key(of(crops), settings(resize_mode=ResizeMode.letterbox), model),
+        features._key(of(crops), settings(), ModelConfig(**{**vars(model), "options": {"widths": [4, 8]}})),
     ]
     state = os.stat(str(model.weights))
     os.utime(str(model.weights), ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-    others.append(features._key(crops, settings(), model))
+    others.append(features._key(of(crops), settings(), model))
     assert len({name, *others}) == 1 + len(others) == 7
 
 
@@ -177,14 +182,14 @@ def test_a_crash_keeps_the_chunks_before_it(
     monkeypatch.setattr(features, "CHUNK", 3)
     crops[5].write_bytes(b"no picture")
     with pytest.raises(GenderClsError, match=r"Cannot read .*5\.png"):
-        frozen_features(crops, settings(), model, tmp_path / "cache")
+        frozen_features(of(crops), settings(), model, tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_network_is_left_without_hooks(crops: list[Path], model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
     built: list[Backbone] = []
     monkeypatch.setattr(features, "build_backbone", lambda *a: built.append(build_backbone(*a)) or built[0])
-    frozen_features(crops, settings(), model, tmp_path / "cache")
+    frozen_features(of(crops), settings(), model, tmp_path / "cache")
     modules = list(built[0].network.modules())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
 
@@ -197,7 +202,7 @@ def test_a_head_that_is_not_called_is_an_error(
     backbone.heads = ("unused",)
     monkeypatch.setattr(features, "build_backbone", lambda *_: backbone)
     with pytest.raises(GenderClsError, match="custom/custom_cnn gives no features: its head unused is not called once"):
-        frozen_features(crops, settings(), model, tmp_path / "cache")
+        frozen_features(of(crops), settings(), model, tmp_path / "cache")
 
 
 def test_a_full_disk_is_told(crops: list[Path], model: ModelConfig, tmp_path: Path) -> None:
@@ -205,4 +210,4 @@ def test_a_full_disk_is_told(crops: list[Path], model: ModelConfig, tmp_path: Pa
     with pytest.raises(
         GenderClsError, match=r"cache cannot keep features \(.*\): make room, or set audit\.suspects=false"
     ):
-        frozen_features(crops, settings(), model, tmp_path / "cache")
+        frozen_features(of(crops), settings(), model, tmp_path / "cache")

@@ -13,10 +13,16 @@ import pytest
 from conftest import write_crop
 from PIL import Image
 
+from gender_cls.data import facts_database
 from gender_cls.data import scan as scanning
 from gender_cls.data.perceptual_hash import perceptual_hash
-from gender_cls.data.scan import scan
+from gender_cls.data_config import DataConfig, PixelCache
 from gender_cls.errors import GenderClsError
+
+
+def scan(paths: list[str], root: Path, cache: Path, workers: int) -> pd.DataFrame:
+    """The facts alone."""
+    return scanning.scan(paths, root, cache, DataConfig(num_workers=workers, cache=PixelCache.none)).facts
 
 
 def draw(root: Path, number: int) -> list[str]:
@@ -92,7 +98,7 @@ def test_other_folders_and_versions_do_not_share_facts(tmp_path: Path, monkeypat
         write_crop(tmp_path / folder / "x.png", 0, size=size)
     widths = [scan(["x.png"], tmp_path / folder, tmp_path / "cache", 0)["width"][0] for folder in ("a", "b", "a")]
     assert widths == [10, 11, 10]
-    monkeypatch.setattr(scanning, "VERSION", scanning.VERSION + 1)
+    monkeypatch.setattr(facts_database, "VERSION", facts_database.VERSION + 1)
     read = read_again(monkeypatch)
     scan(["x.png"], tmp_path / "a", tmp_path / "cache", 0)
     assert read == ["x.png"]
@@ -125,14 +131,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
+from gender_cls.data import facts_database
 from gender_cls.data import scan as scanning
+from gender_cls.data_config import DataConfig, PixelCache
 original = scanning.read_picture
 def slow(path):
     time.sleep(0.01)
     return original(path)
 scanning.read_picture = slow
 root = Path(sys.argv[1])
-scanning.scan(sorted(p.name for p in root.iterdir()), root, Path(sys.argv[2]), 0)
+data = DataConfig(num_workers=0, cache=PixelCache.disk)
+scanning.scan(sorted(p.name for p in root.iterdir()), root, Path(sys.argv[2]), data)
 """
 
 

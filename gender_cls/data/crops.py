@@ -1,7 +1,6 @@
 """A few crops at once, chosen and read for whoever explains them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gender_cls.data.transforms import decode, place_in_input, resize
+from gender_cls.data.images import Pictures
+from gender_cls.data.transforms import place_in_input, resize_into
 from gender_cls.data_config import CLASSES, DataConfig
 
 
@@ -27,17 +27,19 @@ class Crops:
     boxes: NDArray[np.float64]
 
 
-def read_crops(paths: list[Path], data: DataConfig) -> Crops:
-    """Decoded and resized, not augmented, in the order of the paths.
+def read_crops(pictures: Pictures, data: DataConfig) -> Crops:
+    """Resized, not augmented, in their order.
 
     Raises:
-        GenderClsError: one of them is missing or no picture.
+        GenderClsError: one of them has to be read, and is missing or no picture.
     """
     size = (data.image_size[0], data.image_size[1])
-    natives = [decode(path) for path in paths]
-    boxes = [place_in_input((native.shape[1], native.shape[2]), size, data.resize_mode) for native in natives]
-    images = [resize(native, size, data.resize_mode) for native in natives]
-    return Crops(torch.stack(images), np.array(boxes, dtype=np.float64))
+    pixels, boxes = torch.empty((len(pictures), *size, 3), dtype=torch.uint8), np.empty((len(pictures), 4))
+    for row, into in enumerate(pixels):
+        native = pictures[row]
+        resize_into(into, native, data.resize_mode)
+        boxes[row] = place_in_input((native.shape[1], native.shape[2]), size, data.resize_mode)
+    return Crops(pixels.permute(0, 3, 1, 2).contiguous(), boxes)
 
 
 def balanced_sample(table: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:

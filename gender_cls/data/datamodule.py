@@ -1,7 +1,6 @@
 """The LightningDataModule: labelled image folders as batches of uint8 pixels."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gender_cls.config import AugmentConfig
+from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.batches import StepBatches
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.images import Images
 from gender_cls.data.manifest import Manifest
-from gender_cls.data.transforms import build_augmentation, decode, resize
+from gender_cls.data.transforms import resize_into
 from gender_cls.data_config import CLASSES, SPLITS, Balance, DataConfig
+from gender_cls.processes import forking
+
+Key = int | tuple[int, int]
+"""A row of a table, or `(epoch, row)`."""
 
 
-class CropDataset(Dataset[tuple[Tensor, int]]):
+class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     """Crops in the order of a table.
 
-    An item is asked for by its row, or by `(epoch, row)` to have it augmented: the random numbers are a function of
+    They are asked for by their rows, or by `(epoch, row)` to have them augmented: the random numbers are a function of
     seed, epoch and row, so they depend neither on the number of workers nor on where a run was interrupted.
 
     Args:
@@ -32,14 +37,13 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
     def __init__(
         self,
         table: pd.DataFrame,
-        root: Path,
+        images: Images,
         data: DataConfig,
         augment: AugmentConfig | None = None,
         seed: int = 0,
         distort: Callable[[Tensor, str], Tensor] | None = None,
     ) -> None:
-        self.root = root
-        self.paths = table["path"].tolist()
+        self.pictures = images.at(table["path"].tolist())
         self.labels = [CLASSES.index(label) for label in table["label"]]
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode
@@ -48,20 +52,45 @@ class CropDataset(Dataset[tuple[Tensor, int]]):
         self.distort = distort
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.labels)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) uint8 and index of the label."""
-        epoch, row = key if isinstance(key, tuple) else (None, key)
-        image = decode(self.root / self.paths[row])
-        if self.distort is not None:
-            image = self.distort(image, self.paths[row])
-        image = resize(image, self.size, self.mode)
-        if epoch is not None and self.augmentation is not None:
+        images, labels = self.__getitems__([key])
+        return images[0], labels[0]
+
+    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
+        """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64."""
+        asked = [key if isinstance(key, tuple) else (None, key) for key in keys]
+        pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
+        for (_, row), into in zip(asked, pixels, strict=True):
+            image = self.pictures[row]
+            if self.distort is not None:
+                image = self.distort(image, self.pictures.paths[row])
+            resize_into(into, image, self.mode)
+        images = pixels.permute(0, 3, 1, 2)
+        if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derived_seed(self.seed, epoch, row))
-                image = self.augmentation(image)
-        return image, self.labels[row]
+                for (epoch, row), image in zip(asked, images, strict=True):
+                    if epoch is not None:
+                        # The CPU's generator alone: torch.manual_seed notes the seed for every other device too.
+                        torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row))
+                        image.copy_(self.augmentation(image))
+        return images, torch.tensor([self.labels[row] for _, row in asked], dtype=torch.int64)
+
+
+def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
+    """A DataLoader, with these of its options, whose batches are those of `CropDataset.__getitems__`."""
+    return DataLoader(
+        dataset,
+        collate_fn=_as_it_is,
+        multiprocessing_context=forking() if options.get("num_workers") else None,
+        **options,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -96,7 +125,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 class CropDataModule(LightningDataModule):
     """Training, validation and test crops of one manifest.
 
-    Batches are `(images (B, 3, H, W) uint8, labels (B,) int64)`; the model normalises on its own device.
+    Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises on its
+    own device.
 
     Attributes:
         staged: given a split's name and its loader, what training or validation gets instead of it.
@@ -106,6 +136,7 @@ class CropDataModule(LightningDataModule):
     def __init__(
         self,
         manifest: Manifest,
+        images: Images,
         data: DataConfig,
         augment: AugmentConfig,
         seed: int,
@@ -116,14 +147,14 @@ class CropDataModule(LightningDataModule):
         super().__init__()
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
         self.pin_memory = False
-        self.manifest = manifest
+        self.manifest, self.images = manifest, images
         self.data = data
         self.seed = seed
         self.staged: Callable[[str, DataLoader], Any] = lambda _, loader: loader
         table = manifest.table
         self.tables = {split: table[table["split"] == split].reset_index(drop=True) for split in SPLITS}
         self.datasets = {
-            split: CropDataset(rows, manifest.root, data, augment if split == "train" else None, seed)
+            split: CropDataset(rows, images, data, augment if split == "train" else None, seed)
             for split, rows in self.tables.items()
         }
 
@@ -155,7 +186,7 @@ class CropDataModule(LightningDataModule):
         return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
     def _loader(self, split: str, **batches: Any) -> DataLoader:
-        return DataLoader(
+        return crop_loader(
             self.datasets[split],
             **batches,
             num_workers=self.num_workers,
@@ -166,10 +197,10 @@ class CropDataModule(LightningDataModule):
     def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:
         """A fixed set of validation crops to explain, and their rows of the manifest; fewer when val is smaller.
 
-        Reads the files directly: iterating a loader would draw from the global random numbers.
+        Reads the pictures directly: iterating a loader would draw from the global random numbers.
         """
         rows = balanced_sample(self.tables["val"], images, self.data.split_seed)
-        return read_crops([self.manifest.root / path for path in rows["path"]], self.data), rows
+        return read_crops(self.images.at(rows["path"].tolist()), self.data), rows
 
 
 def derived_seed(*parts: int) -> int:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from gender_cls.config import AugmentConfig
-from gender_cls.data.transforms import BLUR_SIGMA, BLUR_TAPS, ERASED_ASPECT, ERASED_SHARE, FARTHER, MID_GREY
+from gender_cls.data.augmentation import BLUR_RADIUS, BLUR_SIGMA, ERASED_ASPECT, ERASED_SHARE, FARTHER
+from gender_cls.data.transforms import MID_GREY
 
 GREY_WEIGHTS = 0.2989, 0.587, 0.114  # torchvision's, of ITU-R 601
 ATTEMPTS = 10  # torchvision's, at a rectangle that fits into the picture
@@ -206,7 +207,7 @@ def blur(images: Tensor, parameters: Tensor) -> Tensor:
     Args:
         parameters: (k, 1): sigma of the Gaussian weights in pixels.
     """
-    reach = BLUR_TAPS // 2
+    reach = BLUR_RADIUS
     distances = torch.arange(-reach, reach + 1, device=images.device)
     weights = (-((distances / parameters) ** 2) / 2).softmax(dim=1)
     along, across = (_mirrored_band(weights, side) for side in images.shape[2:])

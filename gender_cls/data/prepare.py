@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.data.groups import group_images
+from gender_cls.data.images import Images
 from gender_cls.data.leaks import Leaks, find_leaks, stop_on_leak
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
@@ -13,7 +14,6 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import DataConfig, OnCorrupt
 from gender_cls.errors import GenderClsError
-from gender_cls.machine import reading_processes
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class PreparedData:
 
     Attributes:
         manifest: with the columns `group` (what a split must not tear apart), `width` and `height` (pixels).
+        images: whence their pixels come.
         facts: of the same images (`scan`).
         near: near duplicates among them.
         unreadable: path and reason of those that were left out.
@@ -30,6 +31,7 @@ class PreparedData:
     """
 
     manifest: Manifest
+    images: Images
     facts: pd.DataFrame
     near: NearDuplicates
     unreadable: pd.DataFrame
@@ -41,14 +43,15 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     """Find the images, read what is new, group, split and check them.
 
     Args:
-        cache: folder for what is known of images read before.
+        cache: folder for what is known of images read before, and for their pixels.
 
     Raises:
         GenderClsError: an image cannot be read and `data.on_corrupt` is stop; the data cannot be found or split; people
             or pictures stand in several splits and `data.allow_leaks` is false.
     """
     manifest = read_manifest(data)
-    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, reading_processes(data.num_workers))
+    scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
+    facts = scanned.facts
     broken = facts["fault"] != ""
     if broken.any() and data.on_corrupt is OnCorrupt.stop:
         raise GenderClsError(
@@ -63,7 +66,7 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     table = assign_splits(table, data)
     leaks = find_leaks(table, facts["pixels"])
     stop_on_leak(leaks, data.allow_leaks)
-    return PreparedData(replace(manifest, table=table), facts, near, unreadable, leaks, origin)
+    return PreparedData(replace(manifest, table=table), scanned.images, facts, near, unreadable, leaks, origin)
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:

@@ -1,32 +1,21 @@
-"""From a file to the pixels that the network sees: decode, resize, augment (training only).
+"""From a file to the pixels that the network sees: decode and resize; augmentation.py changes them in training.
 
 Everything here is uint8, (3, height, width), RGB, one picture at a time; the batch is normalised later, on the device.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.config import AugmentConfig
 from gender_cls.data.pictures import read_picture
 from gender_cls.data_config import ResizeMode
 
 MID_GREY = 114
 """Fills what no pixel covers: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
-
-FARTHER = 1.5, 4.0
-"""How many times farther away than the real one a camera of low resolution sees the person, from and to."""
-
-BLUR_TAPS, BLUR_SIGMA = 7, (0.3, 1.5)
-"""Pixels that a blurred one is made of, along each axis, and the sigma of their weights in pixels, from and to."""
-
-ERASED_SHARE, ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
-"""Share of the picture's area that is erased, and height by width of the rectangle, from and to."""
 
 
 def decode(path: Path) -> Tensor:
@@ -44,11 +33,34 @@ def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
     `stretch` changes the aspect ratio. `letterbox` keeps it and pads both sides alike with mid-grey, an odd pixel going
     to the right or the bottom. `crop` keeps it and cuts off both sides alike, to the nearest pixel of the source.
     """
-    fit = _fit((image.shape[1], image.shape[2]), size, mode)
+    pixels = torch.empty((*size, 3), dtype=torch.uint8)
+    resize_into(pixels, image, mode)
+    return pixels.permute(2, 0, 1).contiguous()
+
+
+def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:
+    """Write what `resize` gives into `pixels`, (H, W, 3) uint8 and contiguous: a picture's place in a batch."""
+    fit = _fit((image.shape[1], image.shape[2]), (pixels.shape[0], pixels.shape[1]), mode)
     # Cutting before resizing: a picture 1 pixel wide must not grow to 128 times its height first.
-    image = image[:, fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
-    image = F.resize(image, list(fit.size), interpolation=InterpolationMode.BILINEAR, antialias=True)
-    return F.pad(image, list(fit.padding), fill=MID_GREY).contiguous()
+    kept = image.permute(1, 2, 0)[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+    left, top, _, _ = fit.padding
+    if any(fit.padding):
+        pixels.fill_(MID_GREY)
+        pixels = pixels[top : top + fit.size[0], left : left + fit.size[1]]
+    if fit.size == (fit.height, fit.width):
+        pixels.copy_(kept)
+    elif _RESIZES_BYTES and pixels.is_contiguous():
+        # The kernel behind torchvision's `resize`, without a second copy of what it gives. With the batch dimension
+        # first, its stride says beyond doubt that channels come last.
+        source, target = (tensor.unsqueeze(0).permute(0, 3, 1, 2) for tensor in (kept.contiguous(), pixels))
+        torch.ops.aten._upsample_bilinear2d_aa.out(source, fit.size, False, None, None, out=target)
+    else:
+        picture = F.resize(kept.permute(2, 0, 1), list(fit.size), InterpolationMode.BILINEAR, antialias=True)
+        pixels.copy_(picture.permute(1, 2, 0))
+
+
+_RESIZES_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+"""Elsewhere torchvision resizes in float32, in some versions, and gives other pixels."""
 
 
 def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeMode) -> tuple[float, ...]:
@@ -86,47 +98,3 @@ def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> 
         kept = max(1, round(target[0] / scale)), max(1, round(target[1] / scale))
         return _Fit((height - kept[0]) // 2, (width - kept[1]) // 2, *kept, target, (0, 0, 0, 0))
     return _Fit(0, 0, height, width, target, (0, 0, 0, 0))
-
-
-def build_augmentation(config: AugmentConfig) -> Callable[[Tensor], Tensor] | None:
-    """The random changes of one training picture, uint8 (3, H, W) to the same shape; None when all are off.
-
-    In the order of a camera: geometry, colour, then what a far or cheap camera loses, then what stands in front of the
-    person. All chance comes from torch's global CPU generator. `mixup` and `cutmix` act on batches, not here.
-    `device_augmentation` has the same changes for a batch on a GPU.
-    """
-    steps: list[v2.Transform] = []
-    if config.flip:
-        steps.append(v2.RandomHorizontalFlip(config.flip))
-    if config.affine and (config.rotate_degrees or config.translate or config.zoom):
-        affine = v2.RandomAffine(
-            config.rotate_degrees,
-            translate=(config.translate, config.translate),
-            scale=(1 - config.zoom, 1 + config.zoom),
-            interpolation=InterpolationMode.BILINEAR,
-            fill=MID_GREY,
-        )
-        steps.append(v2.RandomApply([affine], config.affine))
-    if config.rand_augment:
-        steps.append(v2.RandAugment(config.rand_augment, magnitude=7, fill=MID_GREY))
-    if config.brightness or config.contrast or config.saturation:  # no hue: it costs more than all the rest
-        steps.append(v2.ColorJitter(config.brightness, config.contrast, config.saturation))
-    if config.grey:
-        steps.append(v2.RandomGrayscale(config.grey))
-    if config.low_resolution:
-        steps.append(v2.RandomApply([v2.Lambda(_lower_resolution)], config.low_resolution))
-    if config.blur:
-        steps.append(v2.RandomApply([v2.GaussianBlur(BLUR_TAPS, sigma=BLUR_SIGMA)], config.blur))
-    if config.jpeg:  # through Pillow: on tensors v2.JPEG uses the deprecated codecs, which warn
-        steps.append(v2.RandomApply([v2.ToPILImage(), v2.JPEG((30, 90)), v2.PILToTensor()], config.jpeg))
-    if config.erase:
-        steps.append(v2.RandomErasing(config.erase, scale=ERASED_SHARE, ratio=ERASED_ASPECT, value=MID_GREY))
-    return v2.Compose(steps) if steps else None
-
-
-def _lower_resolution(image: Tensor) -> Tensor:
-    """As a camera 1.5 to 4 times farther away sees the person."""
-    factor = torch.empty(()).uniform_(*FARTHER).item()
-    height, width = image.shape[-2:]
-    small = F.resize(image, [round(height / factor), round(width / factor)], antialias=True)
-    return F.resize(small, [height, width], antialias=True)

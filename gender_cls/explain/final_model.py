@@ -1,7 +1,6 @@
 """The chosen checkpoint explained on test images, once training is over: measured, checked, and in pictures."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gender_cls.data.crops import balanced_sample, read_crops
+from gender_cls.data.images import Images
 from gender_cls.data_config import DataConfig
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
@@ -43,29 +43,29 @@ SEED = 0
 def explain_test(
     run: Run,
     test: pd.DataFrame,
-    root: Path,
+    images: Images,
     network: ExplainedNetwork,
     settings: ExplainConfig,
-    images: int,
+    number: int,
     progress_bar: bool = True,
 ) -> None:
     """Leave `explanations.csv` and what belongs to it in the run's folder; what is there is not made again.
 
     Args:
         test: the predictions on test.
-        root: the folder that their paths are relative to.
-        images: how many to measure.
+        images: whence they come.
+        number: how many to measure.
     """
-    sample = balanced_sample(test, images, SEED)
+    sample = balanced_sample(test, number, SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, root, network, question, run.folder, progress_bar)
+    explain_images(sample, images, network, question, run.folder, progress_bar)
     if not run.randomisation.exists():
-        _check_sanity(run, sample.head(CHECKED), root, network, settings.methods)
+        _check_sanity(run, sample.head(CHECKED), images, network, settings.methods)
     kept = load_kept_maps(run.maps)
     if kept is None or not set(sample["path"]) <= set(kept.paths):
         data = network.classifier.settings.data
-        kept = _kept_maps(run, sample, root, settings, data)
-        _draw_means(run, sample, root, kept, data)
+        kept = _kept_maps(run, sample, images, settings, data)
+        _draw_means(run, sample, images, kept, data)
         save_kept_maps(run.maps, kept)  # last: with it, all this is done
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
@@ -75,15 +75,15 @@ def explain_test(
     ):
         shown = ranked.drop_duplicates("group").head(SHOWN)  # else the frames of one person fill the page
         if len(shown) and not run.explanation_picture(name).exists():
-            _draw_images(run, name, title, shown, root, network, settings)
+            _draw_images(run, name, title, shown, images, network, settings)
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, root: Path, network: ExplainedNetwork, methods: Sequence[Method]
+    run: Run, rows: pd.DataFrame, images: Images, network: ExplainedNetwork, methods: Sequence[Method]
 ) -> None:
     """Leave `randomisation.csv`: a row a picture, method and stage."""
     classifier = network.classifier
-    crops = read_crops([root / path for path in rows["path"]], classifier.settings.data)
+    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
     stages = randomisation_check(
         classifier.network,
         network.inputs(crops.images),
@@ -102,13 +102,13 @@ def _check_sanity(
     write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
 
 
-def _kept_maps(run: Run, rows: pd.DataFrame, root: Path, settings: ExplainConfig, data: DataConfig) -> KeptMaps:
+def _kept_maps(run: Run, rows: pd.DataFrame, images: Images, settings: ExplainConfig, data: DataConfig) -> KeptMaps:
     """Of the first class that is shown, from the maps that each picture has left."""
     table = read_explanations(run.explained)
     table = table[table["role"] == settings.explained_class.roles[0]].drop_duplicates("path").set_index("path")
     answers = table.loc[rows["path"]]
     each = [read_maps(run.folder, picture) for picture in answers["picture"]]
-    crops = read_crops([root / path for path in rows["path"]], data)
+    crops = read_crops(images.at(rows["path"].tolist()), data)
     maps = {method.value: np.stack([one[method.value] for one in each]) for method in settings.methods}
     (height, width), (small_height, small_width) = crops.images.shape[2:], next(iter(maps.values())).shape[1:]
     return KeptMaps(
@@ -120,21 +120,27 @@ def _kept_maps(run: Run, rows: pd.DataFrame, root: Path, settings: ExplainConfig
 
 
 def _draw_images(
-    run: Run, name: str, title: str, rows: pd.DataFrame, root: Path, network: ExplainedNetwork, settings: ExplainConfig
+    run: Run,
+    name: str,
+    title: str,
+    rows: pd.DataFrame,
+    images: Images,
+    network: ExplainedNetwork,
+    settings: ExplainConfig,
 ) -> None:
     """A grid of some test images with their maps."""
     classifier = network.classifier
-    crops = read_crops([root / path for path in rows["path"]], classifier.settings.data)
+    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
     inputs, labels, predicted = network.inputs(crops.images), rows["label"].tolist(), codes(rows["prediction"])
     explained = explain_classes(classifier.network, inputs, labels, settings, network.feature_map, predicted)
     captions = captions_of(labels, rows["path"].tolist(), rows["p_FEMALE"].tolist())
     _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
-def _draw_means(run: Run, rows: pd.DataFrame, root: Path, kept: KeptMaps, data: DataConfig) -> None:
+def _draw_means(run: Run, rows: pd.DataFrame, images: Images, kept: KeptMaps, data: DataConfig) -> None:
     """Mean pictures and maps of what was answered, and of the cameras with the most images."""
-    images = read_crops([root / path for path in rows["path"]], data).images
-    size = (images.shape[2], images.shape[3])
+    crops = read_crops(images.at(rows["path"].tolist()), data).images
+    size = (crops.shape[2], crops.shape[3])
     maps = {
         Method(method): interpolate(torch.from_numpy(stack).unsqueeze(1), size, mode="bilinear").squeeze(1)
         for method, stack in kept.maps.items()
@@ -144,7 +150,7 @@ def _draw_means(run: Run, rows: pd.DataFrame, root: Path, kept: KeptMaps, data: 
         known, counts = np.unique(names[names != ""], return_counts=True)
         largest = [(known[at], counts[at]) for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]]
         groups = [
-            _means(str(name), images[chosen], {method: stack[chosen] for method, stack in maps.items()})
+            _means(str(name), crops[chosen], {method: stack[chosen] for method, stack in maps.items()})
             for name, chosen in ((name, torch.tensor(names == name)) for name, count in largest if count >= FEWEST)
         ]
         if groups:

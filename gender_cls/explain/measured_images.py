@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gender_cls.data.crops import Crops, read_crops
+from gender_cls.data.images import Images
 from gender_cls.data_config import CLASSES
 from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
@@ -49,7 +50,7 @@ class Question:
 
 def explain_images(
     rows: pd.DataFrame,
-    root: Path,
+    images: Images,
     network: ExplainedNetwork,
     question: Question,
     folder: Path,
@@ -61,7 +62,7 @@ def explain_images(
 
     Args:
         rows: with ABOUT, and `prediction` and `p_FEMALE` where they are known.
-        root: the folder that their paths are relative to.
+        images: whence they come.
         folder: of `explanations.csv`, and of the maps themselves (`map_files.py`).
 
     Returns:
@@ -78,7 +79,7 @@ def explain_images(
         for start in range(0, len(missing), CHUNK):
             chunk = missing.iloc[start : start + CHUNK].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
-            answers = _explain(chunk, root, network, _extended(question, table[stale]), folder)
+            answers = _explain(chunk, images, network, _extended(question, table[stale]), folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
@@ -148,10 +149,10 @@ class _Chunk:
 
 
 def _explain(
-    rows: pd.DataFrame, root: Path, network: ExplainedNetwork, question: Question, folder: Path
+    rows: pd.DataFrame, images: Images, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, picture by picture."""
-    crops = read_crops([root / path for path in rows["path"]], network.classifier.settings.data)
+    crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
     inputs = network.inputs(crops.images)
     if "prediction" not in rows:
         rows = predictions_table(rows, network.predict(inputs).double().numpy())

@@ -1,9 +1,9 @@
 """What training does differently on a GPU."""
 
 from gender_cls.config import AugmentConfig, Config
+from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.device_augmentation import DeviceAugmentation, divide
-from gender_cls.data.transforms import build_augmentation
 from gender_cls.machine import Resources
 from gender_cls.models.classifier import GenderClassifier
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.transforms import build_augmentation
 from gender_cls.machine import available_memory
 from gender_cls.models.classifier import FeatureBatch, GenderClassifier
 from gender_cls.models.recipe import trains_backbone

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from gender_cls.config_checks import AUTO
-from gender_cls.data.datamodule import CropDataset
+from gender_cls.data.datamodule import CropDataset, crop_loader
+from gender_cls.data.images import Images
 from gender_cls.errors import GenderClsError
 from gender_cls.machine import Resources
 from gender_cls.models.classifier import GenderClassifier, load_classifier
@@ -69,23 +69,19 @@ class Predictor:
         return self.classifier.to(self._trainer.strategy.root_device)
 
     def probabilities(
-        self, rows: pd.DataFrame, root: Path, distort: Callable[[Tensor, str], Tensor] | None = None
+        self, rows: pd.DataFrame, images: Images, distort: Callable[[Tensor, str], Tensor] | None = None
     ) -> NDArray[np.float64]:
         """Softmax probabilities (rows, 2) in the order of CLASSES.
 
         Args:
             rows: of the manifest.
-            root: the folder that their paths are relative to.
+            images: whence they come.
             distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
         batch_size = BATCH_SIZE if data.batch_size == AUTO else int(data.batch_size)
-        loader = DataLoader(
-            CropDataset(rows, root, data, distort=distort),
-            batch_size=batch_size,
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-        )
+        dataset = CropDataset(rows, images, data, distort=distort)
+        loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
         try:
             batches = self._trainer.predict(self.classifier, loader)
         except SystemExit:  # what Lightning makes of Ctrl-C

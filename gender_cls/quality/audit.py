@@ -14,6 +14,7 @@ import pandas as pd
 
 from gender_cls.config import AuditConfig
 from gender_cls.data.corrections import count_corrections
+from gender_cls.data.images import Images
 from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, passed_over, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
@@ -22,7 +23,6 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.data_config import SPLITS
 from gender_cls.errors import GenderClsError
-from gender_cls.machine import reading_processes
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.balance import balance
 from gender_cls.quality.baselines import trivial_baselines
@@ -39,6 +39,7 @@ class Examined:
 
     Attributes:
         manifest: the readable images, each with its group and its split.
+        pixels: whence theirs come.
         facts: of the same rows.
         near: near duplicates among them.
         leaks: between the splits.
@@ -48,6 +49,7 @@ class Examined:
     """
 
     manifest: Manifest
+    pixels: Images
     facts: pd.DataFrame
     near: NearDuplicates
     leaks: Leaks
@@ -69,7 +71,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     examined = _examine(config, cache)
     table, root = examined.manifest.table, examined.manifest.root
     write_atomically(folder / "manifest.csv", examined.manifest.to_csv())
-    suspects = find_suspect_labels(table, root, config, cache)
+    suspects = find_suspect_labels(table, examined.pixels, config, cache)
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
@@ -98,7 +100,8 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
 def _examine(config: AuditConfig, cache: Path) -> Examined:
     data = config.data
     manifest = read_manifest(data)
-    facts = scan(manifest.table["path"].tolist(), manifest.root, cache, reading_processes(data.num_workers))
+    scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
+    facts = scanned.facts
     faults = picture_faults(manifest.table, facts, config.audit)
     readable = ~faults["unreadable"]
     if not readable.any():
@@ -127,7 +130,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         column = np.full(len(images), -1 if name == "duplicate_cluster" else 0)
         column[rows] = values
         images[name] = column.astype(values.to_numpy().dtype)
-    return Examined(replace(manifest, table=table), known, near, leaks, images, problem, origin)
+    return Examined(replace(manifest, table=table), scanned.images, known, near, leaks, images, problem, origin)
 
 
 def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFrame:

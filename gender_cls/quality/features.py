@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from io import BytesIO
@@ -19,12 +19,14 @@ from tqdm import tqdm
 
 from gender_cls.config import ModelConfig
 from gender_cls.config_checks import AUTO
-from gender_cls.data.transforms import decode, resize
-from gender_cls.data_config import DataConfig
+from gender_cls.data.images import Pictures
+from gender_cls.data.transforms import resize
+from gender_cls.data_config import DataConfig, PixelCache
 from gender_cls.errors import GenderClsError, require
 from gender_cls.machine import choose_resources
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.processes import forking
 from gender_cls.run import write_atomically
 
 BATCH = 32
@@ -36,7 +38,7 @@ STRIPS = 4
 """Head, chest, hips and legs say different things of a standing person, and one mean over all of them says less."""
 
 
-def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig, cache: Path) -> NDArray[np.float16]:
+def frozen_features(pictures: Pictures, data: DataConfig, model: ModelConfig, cache: Path) -> NDArray[np.float16]:
     """The backbone's last feature map for each crop, averaged over horizontal strips.
 
     Of a transformer with tokens, or where no map can be found, what the head is given instead. Strips as in Sun et al.,
@@ -47,8 +49,8 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
     the files with their sizes and times: a second call, or one after a crash, computes only what is missing or changed.
 
     Args:
-        paths: of readable pictures.
-        data: its `image_size`, `resize_mode` and `num_workers` count.
+        pictures: readable ones.
+        data: its `image_size`, `resize_mode`, `num_workers` and `cache` count.
         cache: a folder, made if need be.
 
     Returns:
@@ -57,7 +59,7 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
     Raises:
         GenderClsError: the backbone or its weights cannot be had, a file cannot be read, or `cache` not be written.
     """
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    chunks = [pictures.part(start, start + CHUNK) for start in range(0, len(pictures), CHUNK)]
     files = [cache / f"{_key(chunk, data, model)}.npy" for chunk in chunks]
     missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
     if missing:
@@ -67,7 +69,10 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
             backbone = build_backbone(model, size)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
-        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=False).take()
+        at_hand = data.cache is not PixelCache.none
+        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=at_hand).take()
+        workers = resources.num_workers
+        context = forking() if workers else None
         total = sum(len(chunk) for chunk, _ in missing)
         with (
             _listening(backbone, size) as heard,
@@ -75,7 +80,9 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
         ):
             for chunk, file in missing:
                 heard.clear()
-                for batch in DataLoader(_Crops(chunk, data), BATCH, num_workers=resources.num_workers):
+                for batch in DataLoader(
+                    _Crops(chunk, data), BATCH, num_workers=workers, multiprocessing_context=context
+                ):
                     _show(batch.to(device), backbone)
                     progress.update(len(batch))
                 require(
@@ -87,9 +94,9 @@ def frozen_features(paths: Sequence[Path], data: DataConfig, model: ModelConfig,
     return np.concatenate([np.load(file) for file in files])
 
 
-def _key(chunk: Sequence[Path], data: DataConfig, model: ModelConfig) -> str:
+def _key(chunk: Pictures, data: DataConfig, model: ModelConfig) -> str:
     """Whatever changes the features of this chunk changes its name."""
-    read = [*chunk, Path(model.weights)] if model.weights is not None else chunk
+    read = [chunk.root / path for path in chunk.paths] + ([Path(model.weights)] if model.weights is not None else [])
     states = [(os.path.abspath(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in read]
     settings = {**asdict(model), "library": model.library.value, "strips": STRIPS}
     what = json.dumps([settings, list(data.image_size), data.resize_mode.value, states], sort_keys=True)
@@ -99,16 +106,16 @@ def _key(chunk: Sequence[Path], data: DataConfig, model: ModelConfig) -> str:
 class _Crops(Dataset[Tensor]):
     """Crops (3, H, W) uint8."""
 
-    def __init__(self, paths: Sequence[Path], data: DataConfig) -> None:
-        self.paths = paths
+    def __init__(self, pictures: Pictures, data: DataConfig) -> None:
+        self.pictures = pictures
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.pictures)
 
     def __getitem__(self, row: int) -> Tensor:
-        return resize(decode(self.paths[row]), self.size, self.mode)
+        return resize(self.pictures[row], self.size, self.mode)
 
 
 @torch.inference_mode()

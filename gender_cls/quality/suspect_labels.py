@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config import AuditConfig
+from gender_cls.data.images import Images
 from gender_cls.data_config import CLASSES, UNKNOWN
 from gender_cls.errors import GenderClsError
 from gender_cls.quality.shared_faults import labels_that_follow
@@ -40,17 +41,18 @@ class SuspectLabels:
     totals: dict[str, Any]
 
 
-def find_suspect_labels(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> SuspectLabels:
+def find_suspect_labels(table: pd.DataFrame, images: Images, config: AuditConfig, cache: Path) -> SuspectLabels:
     """Rank the labels of readable images. What a model cannot do is said, and costs nothing else of the audit.
 
     Args:
         table: the manifest's rows, with the column `group`.
+        images: whence their pixels come.
         cache: folder for features.
     """
     if not config.audit.suspects:
         return _not_looked_for("audit.suspects=false.")
     try:
-        return _look(table, root, config, cache)
+        return _look(table, images, config, cache)
     except GenderClsError as error:
         log.warning(f"Suspect labels were not looked for: {error}")
         return _not_looked_for(str(error))
@@ -60,11 +62,11 @@ def _not_looked_for(why: str) -> SuspectLabels:
     return SuspectLabels(None, {"problem": why, "images": 0, "identities": 0, "groups": [], "review": None})
 
 
-def _look(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> SuspectLabels:
+def _look(table: pd.DataFrame, images: Images, config: AuditConfig, cache: Path) -> SuspectLabels:
     from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
 
     labelled = np.flatnonzero(table["label"] != UNKNOWN)
-    paths = [root / path for path in table["path"]]  # all of them: whoever corrects a label finds the features kept
+    pictures = images.at(table["path"].tolist())  # all of them: whoever corrects a label finds the features kept
     table = table.iloc[labelled].reset_index(drop=True)
     runs = [Path(run) for run in config.audit.runs]
     method, probabilities = "test predictions of the runs in audit.runs", None
@@ -72,7 +74,7 @@ def _look(table: pd.DataFrame, root: Path, config: AuditConfig, cache: Path) -> 
         probabilities = probabilities_of_runs(runs, table)
     features: NDArray[np.floating] | None = None
     try:
-        features = frozen_features(paths, config.data, config.model, cache / "features")[labelled]
+        features = frozen_features(pictures, config.data, config.model, cache / "features")[labelled]
     except GenderClsError as error:
         if probabilities is None:
             raise
