@@ -13,8 +13,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from gender_cls.config import AugmentConfig, Config
 from gender_cls.data.batches import StepBatches
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.manifest import Manifest
-from gender_cls.data.prepare import prepare_data
+from gender_cls.data.prepare import PreparedData, prepare_data
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.parsing import parse_config, to_plain
 
@@ -44,10 +43,10 @@ def test_batches_of_one_image_leave_none_out() -> None:
 
 
 @pytest.fixture
-def manifest(folders: Path, tmp_path: Path) -> Manifest:
+def prepared(folders: Path, tmp_path: Path) -> PreparedData:
     for crop in range(3, 9):  # more FEMALE ones, so that class weights weigh
         (folders / "FEMALE" / f"person00_camera0_{crop}.png").hardlink_to(folders / "FEMALE" / "person00_camera0_0.png")
-    return prepare_data(config(folders).data, tmp_path / "cache").manifest
+    return prepare_data(config(folders).data, tmp_path / "cache")
 
 
 def config(root: Path, **sections: dict[str, Any]) -> Config:
@@ -74,8 +73,8 @@ class Recording(GenderClassifier):
         self.steps.append((gradient.clone(), [group["lr"] for group in optimizer.param_groups]))
 
 
-def trained(settings: Config, manifest: Manifest, size: int, accumulate: int) -> Recording:
-    data = CropDataModule(manifest, settings.data, AugmentConfig(), 0, size, 0, accumulate)
+def trained(settings: Config, prepared: PreparedData, size: int, accumulate: int) -> Recording:
+    data = CropDataModule(prepared.manifest, prepared.images, settings.data, AugmentConfig(), 0, size, 0, accumulate)
     assert len(data.datasets["train"]) % 8 not in (0, 1), "the last step is to be a smaller one"
     seed_everything(0, verbose=False)
     classifier = Recording(to_plain(settings), data.class_weights)
@@ -97,11 +96,11 @@ def trained(settings: Config, manifest: Manifest, size: int, accumulate: int) ->
 
 
 @pytest.mark.parametrize("balance", ["none", "loss"])
-def test_batches_of_a_step_give_the_weights_of_one(folders: Path, manifest: Manifest, balance: str) -> None:
+def test_batches_of_a_step_give_the_weights_of_one(folders: Path, prepared: PreparedData, balance: str) -> None:
     settings = config(folders, data={"balance": balance})
-    one = trained(settings, manifest, 8, 1)
+    one = trained(settings, prepared, 8, 1)
     for size, accumulate in ((4, 2), (1, 8)):
-        several = trained(settings, manifest, size, accumulate)
+        several = trained(settings, prepared, size, accumulate)
         assert (several.class_weights is None) == (balance == "none")
         for (expected, rates), (found, found_rates) in zip(one.steps, several.steps, strict=True):
             assert found_rates == rates, "warm-up and cosine go by steps"
@@ -111,12 +110,12 @@ def test_batches_of_a_step_give_the_weights_of_one(folders: Path, manifest: Mani
 
 
 def test_the_mean_over_batches_would_be_another_gradient(
-    folders: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    folders: Path, prepared: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning's own way, for comparison: the weights above are no coincidence."""
     settings = config(folders, data={"balance": "loss"})
-    one = trained(settings, manifest, 8, 1)
+    one = trained(settings, prepared, 8, 1)
     monkeypatch.setattr("gender_cls.models.accumulation.Accumulation.weigh", lambda self, loss, *_: loss)
     monkeypatch.setattr("gender_cls.models.accumulation.Accumulation.finish", lambda *_: None)
-    naive = trained(settings, manifest, 4, 2)
+    naive = trained(settings, prepared, 4, 2)
     assert (naive.steps[0][0] - one.steps[0][0]).abs().max() > 1e-3 * one.steps[0][0].abs().max()

@@ -93,7 +93,7 @@ def config_of(root: Path | str, **sections: dict[str, Any]) -> Config:
 def datamodule_of(prepared: PreparedData, config: Config) -> CropDataModule:
     data = config.data
     batch_size, workers = int(data.batch_size), int(data.num_workers)
-    return CropDataModule(prepared.manifest, data, config.augment, config.seed, batch_size, workers)
+    return CropDataModule(prepared.manifest, prepared.images, data, config.augment, config.seed, batch_size, workers)
 
 
 def train(

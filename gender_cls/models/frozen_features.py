@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.datamodule import CropDataModule
+from gender_cls.data.datamodule import CropDataModule, derived_seed
 from gender_cls.machine import available_memory
 from gender_cls.models.classifier import FeatureBatch, GenderClassifier
 from gender_cls.models.recipe import trains_backbone
@@ -38,9 +38,10 @@ class FrozenFeatures(Callback):
     """Computes the features when training begins, and has the data module hand them out while the backbone is frozen.
 
     Features are what the head's module is given: the run's own forward pass on its device, in its precision and layout,
-    without gradients. View v of a training picture is the one that epoch v would show, and epoch e learns from view
-    e % `recipe.views`. So without augmentation, or with as many views as frozen epochs, the head learns what it would
-    learn from pixels, up to the rounding of passes with another last batch; with fewer views, pictures come again.
+    without gradients. View v of a training picture is the one that epoch v would show (on a GPU, where pictures are
+    augmented batch by batch, another one by the same chance), and epoch e learns from view e % `recipe.views`. So
+    without augmentation, or with as many views as frozen epochs, the head learns what it would learn from pixels, up to
+    the rounding of passes with another last batch; with fewer views, pictures come again.
     Order, batches, steps, random numbers and metrics are the plain way's. Nothing is kept on disk: a resumed run
     computes what it still needs anew.
 
@@ -81,12 +82,14 @@ class FrozenFeatures(Callback):
         total = len(views) * images["train"] + images["val"]
         with tqdm(total=total, desc="Features", unit="img", disable=not self._progress_bar) as progress:
 
-            def compute(split: str, keys: Sequence[Any]) -> Tensor:
+            def compute(split: str, keys: Sequence[Any], augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
                 loader = self._datamodule.loader_of(split, keys)
-                return _compute(trainer, classifier, loader, len(keys), progress.update)
+                return _compute(trainer, classifier, loader, len(keys), progress.update, augment)
 
             for view in views:
-                self._features["train", view] = compute("train", [(view, row) for row in range(images["train"])])
+                torch.manual_seed(derived_seed(classifier.settings.seed, view))
+                keys = [(view, row) for row in range(images["train"])]
+                self._features["train", view] = compute("train", keys, classifier.augmentation)
             trainer.validating = True  # whatever else acts on batches must not take these for training
             self._features["val", 0] = compute("val", range(images["val"]))
             trainer.training = True
@@ -185,7 +188,12 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
 
 
 def _compute(
-    trainer: Trainer, classifier: GenderClassifier, loader: DataLoader, images: int, count: Callable[[int], Any]
+    trainer: Trainer,
+    classifier: GenderClassifier,
+    loader: DataLoader,
+    images: int,
+    count: Callable[[int], Any],
+    augment: Callable[[Tensor], Tensor] | None,
 ) -> Tensor:
     """What the head is given for each picture of the loader: (images, ...) on the CPU, of the type that it comes in."""
     features: Tensor | None = None
@@ -200,7 +208,7 @@ def _compute(
             batch = classifier._on_before_batch_transfer(batch, dataloader_idx=0)
             pixels, _ = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
             with trainer.precision_plugin.forward_context():
-                classifier(pixels)
+                classifier(pixels if augment is None else augment(pixels))
             given = inputs.pop()
             assert given is not None
             if features is None:

@@ -68,7 +68,13 @@ def train(config: Config, prepared: PreparedData) -> float:
     """CPU seconds of a run's training, without building the network and reading the manifest."""
     torch.manual_seed(0)
     datamodule = CropDataModule(
-        prepared.manifest, config.data, config.augment, config.seed, int(config.data.batch_size), RESOURCES.num_workers
+        prepared.manifest,
+        prepared.images,
+        config.data,
+        config.augment,
+        config.seed,
+        int(config.data.batch_size),
+        RESOURCES.num_workers,
     )
     classifier = GenderClassifier(to_plain(config))
     with tempfile.TemporaryDirectory() as folder:

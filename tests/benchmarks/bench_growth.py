@@ -70,7 +70,6 @@ def images(rows: int) -> None:
     from simulated import pretend
 
     from gender_cls.config import AuditSettings, Config
-    from gender_cls.data import scan as scanning
     from gender_cls.data.crops import balanced_sample
     from gender_cls.data.datamodule import CropDataModule, EpochSampler
     from gender_cls.data.groups import group_images
@@ -78,6 +77,7 @@ def images(rows: int) -> None:
     from gender_cls.data.manifest import Manifest, read_manifest
     from gender_cls.data.near_duplicates import find_near_duplicates
     from gender_cls.data.prepare import PreparedData
+    from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
     from gender_cls.data_config import Balance
     from gender_cls.data_record import record_data
@@ -92,15 +92,19 @@ def images(rows: int) -> None:
         folder = Path(name).resolve()
         apart(__file__, "simulate", folder, rows)
         pretend()
-        asked = {"csv": str(folder / "crops.csv"), "num_workers": 0, "near_duplicate_distance": DISTANCE}
+        asked = {
+            "csv": str(folder / "crops.csv"),
+            "num_workers": 0,
+            "cache": "none",
+            "near_duplicate_distance": DISTANCE,
+        }
         config: Any = parse_config(
             {"data": asked, "model": {"library": "custom", "name": "custom_cnn", "pretrained": False}}, Config
         )
         data = config.data
         table = stage("manifest from CSV", lambda: read_manifest(data)).table
-        facts = stage(
-            "facts from the database", lambda: scanning.scan(table["path"].tolist(), folder, folder / "cache", 0)
-        )
+        found = stage("facts from the database", lambda: scan(table["path"].tolist(), folder, folder / "cache", data))
+        facts, images = found.facts, found.images
         near = stage(
             f"near duplicates (distance {DISTANCE})",
             lambda: find_near_duplicates(facts["perceptual_hash"].to_numpy(), DISTANCE),
@@ -112,21 +116,21 @@ def images(rows: int) -> None:
         table = stage("split", lambda: assign_splits(table, data))
         leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"]))
         manifest = Manifest(table, folder)
-        prepared = PreparedData(manifest, facts, near, facts[:0], leaks, "dealt")
+        prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt")
         stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
-        arguments = (manifest, data, config.augment, 0, BATCH, 0)
+        arguments = (manifest, images, data, config.augment, 0, BATCH, 0)
         module = stage("data module", lambda: CropDataModule(*arguments))
         stage("probe set, without its pixels", lambda: balanced_sample(module.tables["val"], config.explain.images, 0))
         data.balance = Balance.loss
         stage("class weights", lambda: module.class_weights)
         data.balance = Balance.none
         loader = stage("loader", module.train_dataloader)
-        rows_of_epoch = stage("order of an epoch", lambda: _drained(iter(loader.sampler)))
+        rows_of_epoch = stage("order of an epoch", lambda: _drained(iter(loader.batch_sampler.sampler)))
         labels = module.datasets["train"].labels
         drawn = stage("order of an epoch, balanced", lambda: _drained(iter(EpochSampler(labels, 0, balanced=True))))
         assert rows_of_epoch == drawn == len(labels)
-        for (_, row), _ in zip(loader.sampler, range(BATCH), strict=False):
-            file = folder / module.datasets["train"].paths[row]
+        for (_, row), _ in zip(loader.batch_sampler.sampler, range(BATCH), strict=False):
+            file = folder / module.datasets["train"].pictures.paths[row]
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (64, 160)).save(file)
         stage("first batch", lambda: next(iter(loader)))

@@ -30,7 +30,6 @@ def speed(name: str, precision: str) -> None:
     import pandas as pd
     import torch
     from PIL import Image
-    from torch.utils.data import DataLoader
 
     from gender_cls.config import Config
     from gender_cls.data.datamodule import CropDataset
@@ -51,17 +50,18 @@ def speed(name: str, precision: str) -> None:
             Image.fromarray(pixels).resize((64, 160)).save(root / f"{number:04d}.jpg", quality=90)
         rows = pd.DataFrame({"path": [f"{number:04d}.jpg" for number in range(IMAGES)], "label": "MALE"})
         model = {"library": MODELS[name], "name": name, "pretrained": False}
-        data = {"root": folder, "image_size": list(SIZE), "batch_size": BATCH, "cache": "none"}
+        data = {"root": folder, "image_size": list(SIZE), "batch_size": BATCH, "num_workers": 0}
         classifier = GenderClassifier(to_plain(parse_config({"data": data, "model": model}, Config)))
         content = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
         torch.save(content, root / "best.ckpt")
         resources = choose_resources("cpu", precision, "auto", 0, pixels_at_hand=False)
         predictor = Predictor(root / "best.ckpt", "cpu", resources.take())
         settings = predictor.classifier.settings.data
+        images = scan(rows["path"].tolist(), root, root / "cache", settings).images
 
         def predicted() -> float:
             began = time.perf_counter()
-            predictor.probabilities(rows, root)
+            predictor.probabilities(rows, images)
             return IMAGES / (time.perf_counter() - began)
 
         def bare() -> float:
@@ -73,8 +73,8 @@ def speed(name: str, precision: str) -> None:
             answers = []
             mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
             with torch.inference_mode(), mixed:
-                for images, _ in DataLoader(CropDataset(rows, root, settings), batch_size=BATCH):
-                    inputs = (images.contiguous(memory_format=layout).float() / 255 - trained.mean) / trained.std
+                for pixels, _ in crop_loader(CropDataset(rows, images, settings), batch_size=BATCH):
+                    inputs = (pixels.contiguous(memory_format=layout).float() / 255 - trained.mean) / trained.std
                     answers.append(trained.network(inputs).double().softmax(dim=1))
             torch.cat(answers).numpy()
             return IMAGES / (time.perf_counter() - began)

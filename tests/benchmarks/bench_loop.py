@@ -105,7 +105,7 @@ def measure(model: str, images: int) -> None:
 
         def epoch(self, number: int) -> None:
             recipe = self.settings.recipe
-            self.train.sampler.set_epoch(number)
+            self.train.batch_sampler.sampler.set_epoch(number)
             self.network.train()
             for images, labels in self.train:
                 self.optimizer.zero_grad()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 FACT = {
     "bytes": 1, "modified": 1, "format": "JPEG", "frames": 1, "width": 64, "height": 160, "brightness": 100.0,
-    "sharpness": 1.0, "red": 90.0, "green": 95.0, "blue": 100.0, "fault": "", "reason": "",
+    "sharpness": 1.0, "red": 90.0, "green": 95.0, "blue": 100.0, "fault": "", "reason": "", "place": -1,
 }  # fmt: skip
 ROWS_AT_ONCE = 50_000
 
@@ -36,15 +36,15 @@ def simulate_images(folder: Path, rows: int) -> None:
 
 def _keep_facts(folder: Path, paths: list[str], pixels: list[str], hashes: list[int]) -> None:
     """The only place that knows how `scan` keeps its facts; and `pretend` how it asks for them."""
-    from gender_cls.data import scan as scanning
+    from gender_cls.data.facts_database import FACTS, PLACE, STAMP, open_database
 
-    columns = scanning.STAMP | scanning.FACTS
-    with scanning._database(folder, folder / "cache") as database:
+    columns = STAMP | FACTS | PLACE
+    with open_database(folder, folder / "cache") as database:
         for start in range(0, len(paths), ROWS_AT_ONCE):
             rows = range(start, min(start + ROWS_AT_ONCE, len(paths)))
             facts = ({**FACT, "pixels": pixels[row], "perceptual_hash": hashes[row]} for row in rows)
             records = [(paths[row], *map(fact.__getitem__, columns)) for row, fact in zip(rows, facts, strict=True)]
-            scanning._store(database, records)
+            database.store(records)
 
 
 def pretend() -> None:
@@ -54,7 +54,7 @@ def pretend() -> None:
     from gender_cls.data import scan as scanning
 
     os.path.isfile = lambda _: True
-    scanning._stamp = lambda _: (1, 1)
+    scanning.stamp = lambda _: (1, 1)
 
 
 def simulate_predictions(rows: int, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.float64]]:
