@@ -101,18 +101,6 @@ def _quota() -> int:
     return 1 << 16
 
 
-def available_memory() -> int | None:
-    """Bytes that can still be taken, within the limit of the container; None where the system does not tell."""
-    kibibytes = _field("/proc/meminfo", "MemAvailable:")
-    if kibibytes is None:
-        return None
-    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
-    if not (limit.isdigit() and used.isdigit()):
-        return kibibytes * 1024
-    files = _field("/sys/fs/cgroup/memory.stat", "file") or 0  # cached, and given up when memory is wanted
-    return max(0, min(kibibytes * 1024, int(limit) - int(used) + files))
-
-
 def multiplies_bf16() -> bool:
     """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); else they are slow.
 
@@ -191,12 +179,6 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a threshold would not do: glibc takes none above 32 MiB
     libc.mallopt(_MALLOC_TRIM_THRESHOLD, _NEVER)
-
-
-def _field(file: str, name: str) -> int | None:
-    """The number behind a name in one of the kernel's tables."""
-    rows = (line.split() for line in _read(file).splitlines())
-    return next((int(row[1]) for row in rows if row and row[0] == name), None)
 
 
 def _read(file: str) -> str:

@@ -4,6 +4,7 @@ import pickle
 import sys
 import warnings
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
     module = module_of(folders, augment, cache=kind, num_workers=workers)
     for split, loader in (("train", module.train_dataloader()), ("test", module.test_dataloader())):
         dataset = module.datasets[split]
-        keys = list(loader.sampler)
+        keys = list(chain.from_iterable(loader.batch_sampler))
         for start, (images, labels) in zip(range(0, len(keys), 4), loader, strict=True):
             assert images.is_contiguous(memory_format=torch.channels_last)
             assert labels.dtype == torch.int64

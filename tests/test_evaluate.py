@@ -35,7 +35,7 @@ from gender_cls.run import Run, held
 TINY = [
     "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
     "explain=off", "trainer.max_epochs=1", "trainer.progress_bar=false", "trainer.accelerator=cpu",
-    "evaluation.shortcuts=false", "evaluation.resamples=200",
+    "trainer.precision=32-true", "evaluation.shortcuts=false", "evaluation.resamples=200",
 ]  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def test_errors_of_evaluate_name_the_way_out(tmp_path: Path) -> None:
     assert "There is no run in empty: name a run, a sweep, or a folder with runs inside." in error("run=empty")
     assert "target_error must lie between 0 and 1, not 1.5." in error("run=empty", "target_error=1.5")
     assert "resamples must lie between 100 and 1,000,000, not 5." in error("run=empty", "resamples=5")
-    assert "stres is no key of the configuration; did you mean stress?" in error("run=empty", "+stres=true")
+    assert "stres is no key of the configuration; did you mean stress or threads?" in error("run=empty", "+stres=true")
     assert "leave out -m." in error("-m", "run=empty,other")
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 import gender_cls.models.frozen_features as frozen
 from gender_cls.config import Config
+from gender_cls.data.batches import FeatureBatch
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
-from gender_cls.models.classifier import FeatureBatch, GenderClassifier
+from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.frozen_features import frozen_features
 from gender_cls.parsing import parse_config, to_plain
 
@@ -144,7 +145,7 @@ def assert_same(one: tuple[Any, Records, Any], other: tuple[Any, Records, Any], 
     [
         {"recipe": {"frozen_epochs": None}},
         {},
-        {"model": TIMM | {"dropout": 0.3}, "trainer": {"max_epochs": 3}},
+        {"model": TIMM | {"dropout": 0.3}, "recipe": {"lr": 1e-3}, "trainer": {"max_epochs": 3}},
         {"model": {"library": "torchvision", "name": "resnet18", "pretrained": False, "dropout": 0.5, "options": {}},
          "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 2}},
         {"data": {"balance": "sampler"}, "trainer": {"accumulate": 3}},

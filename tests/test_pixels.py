@@ -304,7 +304,7 @@ def test_a_disk_that_fills_up_on_the_way_gives_the_same_sentence(
 
 
 def test_memory_without_room_is_refused(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_room, "_available_memory", lambda: 2000)
+    monkeypatch.setattr(pixel_room, "available_memory", lambda: 2000)
     with pytest.raises(NoRoomError, match=r"^data\.cache=ram needs 1\.95e-05 GB for decoded pixels and 2e-06 GB of "):
         scanned(crops, settings(PixelCache.ram))
 

@@ -39,6 +39,7 @@ SMALL = [
     "explain.images=2",
     "trainer.progress_bar=false",
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
     "evaluation.shortcuts=false",
     "evaluation.resamples=200",
 ]

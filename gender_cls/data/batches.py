@@ -1,10 +1,26 @@
-"""Which images make a step of the optimizer, and in how many batches they come."""
+"""What a batch is, which images make a step of the optimizer, and in how many batches they come."""
 
 from collections.abc import Iterator, Sized
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from torch import Tensor
 from torch.utils.data import Sampler
+
+Batch = tuple[Tensor, Tensor]
+"""Images (B, 3, H, W) uint8 and labels (B,) int64."""
+
+
+class FeatureBatch(NamedTuple):
+    """What a frozen backbone made of a batch's images.
+
+    Attributes:
+        features: (B, ...), floats, the input of the head.
+        labels: (B,) int64.
+    """
+
+    features: Tensor
+    labels: Tensor
 
 
 class StepBatches(Sampler[list[Any]]):

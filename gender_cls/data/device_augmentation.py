@@ -15,9 +15,9 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from gender_cls.config import AugmentConfig
 from gender_cls.data.augmentation import BLUR_RADIUS, BLUR_SIGMA, ERASED_ASPECT, ERASED_SHARE, FARTHER
+from gender_cls.data.measure import LUMA
 from gender_cls.data.transforms import MID_GREY
 
-GREY_WEIGHTS = 0.2989, 0.587, 0.114  # torchvision's, of ITU-R 601
 ATTEMPTS = 10  # torchvision's, at a rectangle that fits into the picture
 
 Operation = Callable[[Tensor, Tensor], Tensor]
@@ -145,10 +145,8 @@ def affine(images: Tensor, parameters: Tensor) -> Tensor:
     across = torch.stack([cosine, sine * (height / width), -(cosine * right + sine * down) * (2 / width)], dim=1)
     along = torch.stack([-sine * (width / height), cosine, (sine * right - cosine * down) * (2 / height)], dim=1)
     grid = affine_grid(torch.stack([across, along], dim=1), list(images.shape), align_corners=False)
-    covered = torch.ones_like(images[:, :1])
-    sampled = grid_sample(torch.cat([images, covered], dim=1), grid, align_corners=False)
-    pixels, covered = sampled[:, :3], sampled[:, 3:]
-    return ((pixels - MID_GREY) * covered + MID_GREY).round()  # as torchvision, which weighs a border twice
+    moved = grid_sample(images - MID_GREY, grid, align_corners=False)  # so that the zeros of beyond are mid-grey
+    return (moved + MID_GREY).round()
 
 
 def jitter(images: Tensor, parameters: Tensor) -> Tensor:
@@ -167,13 +165,13 @@ def jitter(images: Tensor, parameters: Tensor) -> Tensor:
         own_grey = _grey(images)
         other = torch.where(kind == 1, own_grey.mean(dim=(1, 2, 3), keepdim=True), own_grey)
         other = torch.where(kind == 0, 0.0, other)
-        images = (images * factor + other * (1 - factor)).clamp(0, 255).floor()
-    return images
+        images = (images * factor + other * (1 - factor)).clamp(0, 255)
+    return images.round()
 
 
 def grey(images: Tensor, _: Tensor) -> Tensor:
     """The brightness in all three channels."""
-    return _grey(images).repeat(1, 3, 1, 1)
+    return _grey(images).round().repeat(1, 3, 1, 1)
 
 
 def lower_resolution(images: Tensor, parameters: Tensor) -> Tensor:
@@ -230,9 +228,8 @@ def erase(images: Tensor, parameters: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """(k, 1, H, W), cut off to whole grey levels."""
-    red, green, blue = GREY_WEIGHTS
-    return (images[:, :1] * red + images[:, 1:2] * green + images[:, 2:] * blue).floor()
+    """(k, 1, H, W)."""
+    return images[:, :1] * LUMA[0] + images[:, 1:2] * LUMA[1] + images[:, 2:] * LUMA[2]
 
 
 def _interpolation(before: Tensor, after: Tensor, most_before: int, most_after: int) -> Tensor:

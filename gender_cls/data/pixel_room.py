@@ -13,6 +13,7 @@ from PIL import Image
 from gender_cls.data.pictures import FORMATS
 from gender_cls.data_config import DataConfig
 from gender_cls.errors import GenderClsError
+from gender_cls.memory import available_memory
 
 GB = 1_000_000_000
 SAMPLE = 200
@@ -63,21 +64,12 @@ def no_room(folder: Path, needed: int, free: int) -> NoRoomError:
 
 def require_memory(needed: int) -> None:
     """Refuse pixels that would take the memory that is left; where the system does not tell, they may."""
-    available = _available_memory()
+    available = available_memory()
     if available is not None and needed > available:
         raise NoRoomError(
             f"data.cache=ram needs {_gb(needed)} GB for decoded pixels and {_gb(available)} GB of memory are free: "
             "set data.cache=disk or data.cache=none."
         )
-
-
-def _available_memory() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kibibytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(kibibytes) * 1024 if kibibytes is not None else None
 
 
 def lock_of(file: Path) -> FileLock:

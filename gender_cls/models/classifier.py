@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -21,6 +21,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config import Config
+from gender_cls.data.batches import Batch, FeatureBatch
 from gender_cls.data.datamodule import derived_seed
 from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data_config import CLASSES
@@ -32,22 +33,6 @@ from gender_cls.models.optimizer import adamw
 from gender_cls.models.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
 from gender_cls.models.totals import TrainingTotals
 from gender_cls.parsing import parse_config
-
-Batch = tuple[Tensor, Tensor]
-"""Images (B, 3, H, W) uint8 and labels (B,) int64."""
-
-
-class FeatureBatch(NamedTuple):
-    """What a frozen backbone made of a batch's images.
-
-    Attributes:
-        features: (B, ...), floats, the input of the head.
-        labels: (B,) int64.
-    """
-
-    features: Tensor
-    labels: Tensor
-
 
 CHECK_EVERY_N_STEPS = 50  # a look at the loss waits for the device
 
@@ -153,7 +138,7 @@ class GenderClassifier(LightningModule):
             self.log_dict(self._rates())
         return self.accumulation.weigh(loss, self._weight(labels), batch_index)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradients those of one batch; clipping follows."""
         self.accumulation.finish(optimizer)
 

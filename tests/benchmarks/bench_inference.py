@@ -32,7 +32,8 @@ def speed(name: str, precision: str) -> None:
     from PIL import Image
 
     from gender_cls.config import Config
-    from gender_cls.data.datamodule import CropDataset
+    from gender_cls.data.datamodule import CropDataset, crop_loader
+    from gender_cls.data.scan import scan
     from gender_cls.machine import choose_resources, keep_freed_memory
     from gender_cls.models.classifier import GenderClassifier
     from gender_cls.models.inference import Predictor
