@@ -145,7 +145,7 @@ def assert_same(one: tuple[Any, Records, Any], other: tuple[Any, Records, Any], 
     [
         {"recipe": {"frozen_epochs": None}},
         {},
-        {"model": TIMM | {"dropout": 0.3}, "recipe": {"lr": 1e-3}, "trainer": {"max_epochs": 3}},
+        {"model": TIMM | {"dropout": 0.3}, "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 3}},
         {"model": {"library": "torchvision", "name": "resnet18", "pretrained": False, "dropout": 0.5, "options": {}},
          "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 2}},
         {"data": {"balance": "sampler"}, "trainer": {"accumulate": 3}},
