@@ -16,6 +16,7 @@ from gender_cls.config import Library, ModelConfig
 from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError
 from gender_cls.models.custom_cnn import CustomCNN
+from gender_cls.models.depthwise import widen_depthwise
 from gender_cls.models.layout import show
 from gender_cls.models.pretrained import one_line, require_weights, unavailable
 from gender_cls.models.weights import fit_weights, load_weights
@@ -59,6 +60,7 @@ def build_backbone(
     build = {Library.custom: _custom, Library.timm: _timm, Library.torchvision: _torchvision}[config.library]
     backbone = build(config, image_size, load and config.pretrained and config.weights is None)
     _initialise(backbone)
+    widen_depthwise(backbone.network)
     backbone.layout = _check(backbone.network, image_size, config, channels_last)
     if load and config.weights is not None:
         load_weights(backbone.network, Path(config.weights), backbone.heads, config.title)
