@@ -3,8 +3,6 @@
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from gender_cls.pages.checksum import quicken_event_files
-
 
 def add_png(writer: SummaryWriter, tag: str, png: bytes, size: tuple[int, ...], step: int) -> None:
     """Write the bytes as they are, where `add_image` would compress the picture again, four times as long.
@@ -12,7 +10,6 @@ def add_png(writer: SummaryWriter, tag: str, png: bytes, size: tuple[int, ...], 
     Args:
         size: (height, width) in pixels.
     """
-    quicken_event_files()
     height, width = size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
