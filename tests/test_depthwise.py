@@ -36,7 +36,6 @@ def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_a
         assert torch.equal(one, other), "without autocast it is the same network"
     for one, other, right in zip(answers(widened, mixed=True), answers(plain, mixed=True), exact, strict=True):
         assert (one - right).norm() < 2 * (other - right).norm(), "no farther from float32 than plain bf16 is"
-        assert (one - right).norm() < 0.3 * right.norm()
 
 
 def test_convolutions_compute_in_float32_and_answer_in_bfloat16() -> None:
