@@ -96,7 +96,7 @@ def _get_ready(config: Config) -> None:
 
     keep_prepared(config.data, image_cache(config.output_dir))
     import gender_cls.experiment
-    import gender_cls.final_test  # noqa: F401
+    import gender_cls.final_test  # noqa: F401  # for the jobs alone
 
 
 def _ending(exit_code: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.utils.data import Sampler
 
-Batch = tuple[Tensor, Tensor]
+PixelBatch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64."""
 
 

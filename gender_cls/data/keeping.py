@@ -83,7 +83,7 @@ class KeptInMemory(NotKept):
     """As long as the process and those forked from it run; its later scans find what earlier ones decoded."""
 
     wanted = True
-    _of_folder: dict[Path, PixelMemory] = {}  # noqa: RUF012
+    _of_folder: dict[Path, PixelMemory] = {}  # noqa: RUF012  # shared by all scans of this process on purpose
 
     def __init__(self, database: FactsDatabase, root: Path) -> None:
         super().__init__(database)

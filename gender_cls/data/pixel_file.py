@@ -38,7 +38,7 @@ class PixelFile:
         return self.path, self.identity  # another process maps it anew
 
     def __setstate__(self, state: tuple[Path, str]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        self.__init__(*state)  # type: ignore[misc]  # unpickled, it is as if made anew
 
     @property
     def size(self) -> int:
@@ -118,7 +118,7 @@ class PixelMemory:
         return self.kept, self.content.tobytes()
 
     def __setstate__(self, state: tuple[dict, bytes]) -> None:
-        self.__init__()  # type: ignore[misc]
+        self.__init__()  # type: ignore[misc]  # unpickled, it is as if made anew
         self.kept = state[0]
         _written(self._file, [state[1]])
 

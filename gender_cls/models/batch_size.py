@@ -100,7 +100,7 @@ def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
         size //= 2
         training = None  # type: ignore[assignment]  # before memory is released
         release_memory()
-    training = None  # type: ignore[assignment]
+    training = None  # type: ignore[assignment]  # before memory is released
     release_memory()
     if resources.device == "cuda" and torch.cuda.is_available():
         restart_peak("cuda")

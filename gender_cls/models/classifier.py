@@ -21,7 +21,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config import Config
-from gender_cls.data.batches import Batch, FeatureBatch
+from gender_cls.data.batches import FeatureBatch, PixelBatch
 from gender_cls.data.datamodule import derived_seed
 from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data_config import CLASSES
@@ -107,14 +107,14 @@ class GenderClassifier(LightningModule):
         set_trainable(self.network, self.heads, self.trainable, backbone)
         self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 
-    def on_train_batch_start(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
+    def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Give each step's dropout, mixing and augmentation on the device a seed of its own.
 
         Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
         """
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
 
-    def training_step(self, batch: Batch | FeatureBatch, batch_index: int) -> Tensor:
+    def training_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> Tensor:
         """Loss of one batch."""
         inputs, labels = batch
         targets = labels
@@ -161,7 +161,7 @@ class GenderClassifier(LightningModule):
         """Begin anew, after an interrupted one too."""
         self._validated = []
 
-    def validation_step(self, batch: Batch | FeatureBatch, batch_index: int) -> None:
+    def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Keep the answers to one batch; counting them would wait for the device each time."""
         inputs, labels = batch
         answer = self.head if isinstance(batch, FeatureBatch) else self
@@ -181,7 +181,7 @@ class GenderClassifier(LightningModule):
         self.validation_metrics.reset()
         self.confusion.reset()
 
-    def predict_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
+    def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Probabilities (B, 2), float64."""
         images, _ = batch
         return self(images).double().softmax(dim=1)

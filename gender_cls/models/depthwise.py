@@ -30,7 +30,7 @@ class _Widened:
 def _widened(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
     """A subclass of a kind of convolution (timm has several); a class, since a copy of the network must have it too."""
 
-    class Widened(_Widened, kind):  # type: ignore[misc, valid-type]
+    class Widened(_Widened, kind):  # type: ignore[misc, valid-type]  # a base that is a variable
         def forward(self, features: Tensor) -> Tensor:
             half = torch.get_autocast_dtype("cpu")
             if not (features.device.type == "cpu" and torch.is_autocast_enabled("cpu") and half is torch.bfloat16):
