@@ -166,10 +166,10 @@ def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
 def keep_freed_memory() -> None:
     """Let glibc's malloc keep what is freed, large tensors too, instead of handing them back to the kernel.
 
-    Otherwise each training step on a CPU faults the pages of its activations in anew. Measured with one thread and
-    batches of 32, a step is 1.2 times as fast in bf16 with channels last and 1.4 to 1.9 times in contiguous float32
-    (custom CNN, MobileNetV2), for 0-9 % and at most 22 % more memory at the peak. Neither a larger top pad nor torch's
-    own huge pages (THP_MEM_ALLOC_ENABLE) gains more, and the latter takes up to a quarter more memory.
+    Otherwise each training step on a CPU faults the pages of its activations in anew. With one thread, channels last
+    and float32, a step of 32 images is 1.3 to 2.1 times as fast (bench_defaults.py: custom CNN, ResNet50, MobileNetV2),
+    for up to 22 % more memory at the peak. Neither a larger top pad nor torch's own huge pages (THP_MEM_ALLOC_ENABLE)
+    gains more, and the latter takes up to a quarter more memory.
 
     Of no effect where the C library is another one, or where the environment tunes malloc already.
     """

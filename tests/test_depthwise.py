@@ -53,6 +53,21 @@ def test_convolutions_compute_in_float32_and_answer_in_bfloat16() -> None:
         assert convolution(features).dtype is torch.float16
 
 
+def test_gradients_are_those_of_float32_for_what_comes_back_in_bfloat16() -> None:
+    convolution = nn.Conv2d(8, 8, 3, groups=8)
+    features = torch.randn(2, 8, 9, 9, requires_grad=True)
+    back = torch.randn(2, 8, 7, 7).to(torch.bfloat16)
+    convolution(features).backward(back.float())
+    exact = [features.grad, convolution.weight.grad]
+    features.grad = convolution.weight.grad = None
+    widen_depthwise(convolution)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = convolution(features)
+    answer.backward(back)
+    for gradient, right in zip((features.grad, convolution.weight.grad), exact, strict=True):
+        assert torch.equal(gradient, right)
+
+
 def test_a_copy_and_the_weights_of_a_widened_network_are_whole() -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
     widen_depthwise(network)

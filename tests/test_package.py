@@ -1,5 +1,6 @@
 """The README's commands and the built wheel work as they stand."""
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from test_evaluate import COMPARING, EVALUATING
 from test_explain import EXPLAINING
 
 from gender_cls.config import CONFIG_FOLDER
+from gender_cls.machine import multiplies_bf16
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -58,6 +60,10 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
     result = run(*arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))
+    for file in (tmp_path / "outputs").rglob("status.json"):
+        status = json.loads(file.read_text())
+        assert status["precision"] == ("bf16-mixed" if multiplies_bf16() else "32-true"), "what auto is here"
+        assert status["resources"]["precision"] == status["precision"]
 
 
 def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gender_cls.batch import MOST_IMAGES, Batch, images_a_step, record_batch, re
 from gender_cls.config import Config
 from gender_cls.config_checks import AUTO
 from gender_cls.errors import GenderClsError
-from gender_cls.machine import Resources
+from gender_cls.machine import Resources, keep_freed_memory
 from gender_cls.memory import (
     GIBIBYTE,
     available_memory,
@@ -129,6 +129,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
     """In a child: bytes of a step with one image, beyond the imports, and of each image more."""
     quieten_lightning()
+    keep_freed_memory()  # as the process that will train
     resources.take()
     before = resident_memory() or 0
     training = TrialTraining(config, resources.precision, "cpu")

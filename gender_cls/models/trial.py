@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from gender_cls.config import Config
 from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.gradient_checkpointing import still_statistics, switch_checkpointing
+from gender_cls.models.optimizer import adamw
 from gender_cls.models.recipe import parameter_groups, set_trainable
 from gender_cls.parsing import to_plain
 
@@ -22,10 +23,9 @@ class TrialTraining:
     Args:
         precision: one of Lightning's.
         device: cpu, cuda or mps.
-        fused: of AdamW; None leaves the choice to torch.
     """
 
-    def __init__(self, config: Config, precision: str, device: str, fused: bool | None = None) -> None:
+    def __init__(self, config: Config, precision: str, device: str) -> None:
         trainer = Trainer(
             accelerator=device,
             devices=1,
@@ -48,7 +48,8 @@ class TrialTraining:
             switch_checkpointing(network, True, config.model.title)
         if recipe.ema_decay is not None:
             self._average = [parameter.detach().clone() for parameter in network.parameters()]
-        self._optimizer = torch.optim.AdamW(parameter_groups(network, classifier.heads, recipe), fused=fused)
+        groups = parameter_groups(network, classifier.heads, recipe)
+        self._optimizer = adamw(groups, scaled_gradients=trainer.scaler is not None)
 
     def step(self, images: int, accumulate: int = 1) -> None:
         """Forward and backward passes of so many random images, so many times, and one step of the optimizer."""

@@ -18,35 +18,34 @@ from measuring import Table, report
 from gender_cls.memory import GIBIBYTE, available_memory
 
 NEEDED = {"convnext_xlarge": 15 * GIBIBYTE}  # free at the start of each variant
-VARIANTS = {  # precision, grad_checkpointing, batch, accumulate, fused AdamW
+VARIANTS = {  # precision, grad_checkpointing, batch, accumulate
     "mobilenetv2_100": [
-        ("32-true", False, 32, 1, False),
-        ("32-true", True, 32, 1, False),
-        ("32-true", False, 8, 4, False),
-        ("bf16-mixed", False, 32, 1, False),
-        ("bf16-mixed", True, 32, 1, False),
+        ("32-true", False, 32, 1),
+        ("32-true", True, 32, 1),
+        ("32-true", False, 8, 4),
+        ("bf16-mixed", False, 32, 1),
+        ("bf16-mixed", True, 32, 1),
     ],
     "resnet152": [
-        ("32-true", False, 16, 1, False),
-        ("32-true", True, 16, 1, False),
-        ("32-true", False, 4, 4, False),
-        ("bf16-mixed", False, 16, 1, False),
-        ("bf16-mixed", True, 16, 1, False),
+        ("32-true", False, 16, 1),
+        ("32-true", True, 16, 1),
+        ("32-true", False, 4, 4),
+        ("bf16-mixed", False, 16, 1),
+        ("bf16-mixed", True, 16, 1),
     ],
     "convnext_xlarge": [
-        ("32-true", False, 16, 1, False),
-        ("32-true", False, 4, 4, False),
-        ("32-true", True, 16, 1, False),
-        ("32-true", True, 16, 1, True),
-        ("bf16-mixed", False, 16, 1, False),
-        ("bf16-mixed", True, 16, 1, False),
-        ("bf16-mixed", False, 4, 4, False),
-        ("bf16-true", True, 16, 1, False),
+        ("32-true", False, 16, 1),
+        ("32-true", False, 4, 4),
+        ("32-true", True, 16, 1),
+        ("bf16-mixed", False, 16, 1),
+        ("bf16-mixed", True, 16, 1),
+        ("bf16-mixed", False, 4, 4),
+        ("bf16-true", True, 16, 1),
     ],
 }
 
 
-def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int, fused: bool) -> None:
+def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int) -> None:
     """Bytes and seconds of one variant, on stdout."""
     from gender_cls.config import Config
     from gender_cls.machine import keep_freed_memory
@@ -67,7 +66,7 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     )
     before = resident_memory() or 0
     restart_peak("cpu")
-    training = TrialTraining(config, precision, "cpu", fused)
+    training = TrialTraining(config, precision, "cpu")
     training.step(1)
     began = time.process_time()
     training.step(batch, accumulate)
@@ -78,12 +77,12 @@ def main(names: list[str]) -> None:
     """All variants of these models, one after the other."""
     table = Table(
         "Memory and time of a training step, 256x128, random weights",
-        ["model", "precision", "grad_checkpointing", "batch", "accumulate", "AdamW", "peak (GiB)", "CPU s a step"],
+        ["model", "precision", "grad_checkpointing", "batch", "accumulate", "peak (GiB)", "CPU s a step"],
         note="Peak: what the process takes beyond its imports. One process a variant, one after the other.",
     )
     for name in names:
         for variant in VARIANTS[name]:
-            precision, checkpointing, batch, accumulate, fused = variant
+            precision, checkpointing, batch, accumulate = variant
             if (available_memory() or 0) < NEEDED.get(name, 0):
                 print(f"{name} {variant}: left out, too little memory is free.", flush=True)
                 continue
@@ -93,15 +92,14 @@ def main(names: list[str]) -> None:
             if done.returncode == 0:
                 peak, seconds = map(float, done.stdout.split())
                 cells = [peak / GIBIBYTE, seconds]
-            adamw = "fused" if fused else "plain"
-            table.rows.append([name, precision, checkpointing, batch, accumulate, adamw, *cells])
+            table.rows.append([name, precision, checkpointing, batch, accumulate, *cells])
             print(table.rows[-1], flush=True)
     report("memory", [table])
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["measure", name, precision, checkpointing, batch, accumulate, fused]:
-            measure(name, precision, checkpointing == "True", int(batch), int(accumulate), fused == "True")
+        case ["measure", name, precision, checkpointing, batch, accumulate]:
+            measure(name, precision, checkpointing == "True", int(batch), int(accumulate))
         case names:
             main(names or list(VARIANTS))
