@@ -6,13 +6,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
-from gender_cls.config import AuditConfig
+from gender_cls.cli.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.folders import claim_folder
+from gender_cls.config.audit import AuditConfig
+from gender_cls.config.parsing import parse_config
 from gender_cls.data.source import find_source
 from gender_cls.errors import GenderClsError
-from gender_cls.folders import claim_folder, image_cache
-from gender_cls.parsing import parse_config
-from gender_cls.run import Run
+from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import Run
 
 
 def audit(composed: DictConfig) -> None:
@@ -21,7 +22,7 @@ def audit(composed: DictConfig) -> None:
     run = Run(Path(HydraConfig.get().runtime.output_dir))
     with run.recording():
         find_source(config.data)  # before pandas and torch are imported
-        from gender_cls.quality.audit import audit_data
+        from gender_cls.reports.audit import audit_data
 
         print(audit_data(config, run.folder, image_cache(config.output_dir)))
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.folders import claim_folder
+from gender_cls.config.evaluation import CompareConfig
+from gender_cls.config.parsing import parse_config
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation_config import CompareConfig
-from gender_cls.folders import claim_folder
-from gender_cls.parsing import parse_config
 
 
 def compare(composed: DictConfig) -> None:
     """One comparison, in its folder."""
     config = parse_config(composed, CompareConfig)
-    from gender_cls.comparison_files import write_comparison
-    from gender_cls.evaluation.candidates import find_runs
+    from gender_cls.reports.comparison import write_comparison
+    from gender_cls.runs.outputs import find_runs
 
     assert config.name is not None, "main claims a folder and passes its name on"
     folder = Path(config.output_dir).expanduser().resolve() / "comparisons" / config.name
@@ -40,7 +40,7 @@ def main() -> None:
     if command.multirun:
         raise GenderClsError("A comparison takes all runs at once: leave out -m.")
     [(config, _)] = check_jobs(command, "compare", CompareConfig)
-    from gender_cls.evaluation.candidates import find_runs
+    from gender_cls.runs.outputs import find_runs
 
     find_runs(config.folders)  # before a folder is made for nothing
     folder = claim_folder(command, config.output_dir, "comparisons", config.name)

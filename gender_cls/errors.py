@@ -20,3 +20,9 @@ def some(values: Iterable[object], most: int = 3) -> str:
     """The first few of many, for a sentence."""
     values = list(values)
     return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+def error_sentence(error: BaseException) -> str:
+    """Our own errors as they are; others on one line, with their type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, GenderClsError) else f"{type(error).__name__}: {text}"

@@ -5,29 +5,31 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, fitted_runs, read_command_line, run_hydra
+from gender_cls.cli.command import check_jobs, exit_with_sentence, fitted_runs, read_command_line, run_hydra
+from gender_cls.config.evaluation import EvaluateConfig
+from gender_cls.config.parsing import parse_config
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation_config import EvaluateConfig
-from gender_cls.folders import image_cache
-from gender_cls.parsing import parse_config
-from gender_cls.run import Run
+from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import Run
 
 
 def evaluate(composed: DictConfig) -> None:
     """Each run that `run` names, one after the other."""
     config = parse_config(composed, EvaluateConfig)
+    from gender_cls.reports.summary import run_summary
+
     for run in fitted_runs(str(config.run)):
         _evaluate(run, config)
-        print(run.summary())
+        print(run_summary(run))
 
 
 def _evaluate(run: Run, config: EvaluateConfig) -> None:
-    from gender_cls.data_config import PixelCache
-    from gender_cls.final_test import evaluate_run
-    from gender_cls.machine import choose_resources
-    from gender_cls.models.inference import Predictor
-    from gender_cls.models.quiet import quieten_lightning
-    from gender_cls.parsing import recorded_config
+    from gender_cls.config.data import PixelCache
+    from gender_cls.config.parsing import recorded_config
+    from gender_cls.reports.final_test import evaluate_run
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.inference import Predictor
 
     quieten_lightning()
     recorded = recorded_config(run.config_file)

@@ -10,13 +10,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gender_cls.command import CommandLine, check_jobs, exit_with_sentence, read_command_line, run_hydra
-from gender_cls.config import Config
+from gender_cls.cli.command import CommandLine, check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.folders import claim_folder, folder_to_resume
+from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
+from gender_cls.config.parsing import parse_config
+from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
-from gender_cls.folders import claim_folder, folder_to_resume, image_cache
-from gender_cls.parsing import parse_config
-from gender_cls.run import Run
-from gender_cls.sweep import ending_in_leaderboard, folder_override, run_job
+from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,15 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
     with run.recording(model=config.model.title):
         find_source(config.data)  # before pandas is imported
-        from gender_cls.preparation import prepared_data
+        from gender_cls.data.shared import prepared_data
 
         cache = image_cache(config.output_dir)
         prepared = prepared_data(config.data, cache)
-        from gender_cls.data_config import PixelCache
-        from gender_cls.experiment import fit
-        from gender_cls.machine import choose_resources
-        from gender_cls.models.quiet import quieten_lightning
+        from gender_cls.config.data import PixelCache
+        from gender_cls.explain.callback import explain_callbacks
+        from gender_cls.system.quiet import quieten_lightning
+        from gender_cls.system.resources import choose_resources
+        from gender_cls.training.fit import fit
 
         quieten_lightning()
         trainer, evaluation = config.trainer, config.evaluation
@@ -55,10 +57,10 @@ def fit_and_test(config: Config, run: Run) -> None:
             trainer.accelerator, trainer.precision, trainer.threads, config.data.num_workers, pixels_at_hand=at_hand
         )
         log.info(resources)
-        fit(config, run, prepared, resources.take())
+        fit(config, run, prepared, resources.take(), explain_callbacks)
         gc.collect()  # trainer, classifier and optimizer hold each other until then
-        from gender_cls.final_test import evaluate_run  # only now, so that the first step need not wait for it
-        from gender_cls.models.inference import Predictor
+        from gender_cls.reports.final_test import evaluate_run  # only now, so that the first step need not wait for it
+        from gender_cls.training.inference import Predictor
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
@@ -88,7 +90,9 @@ def main() -> None:
             run_hydra(train, "train", [*arguments, folder_override(command.swept)])
     else:
         run_hydra(train, "train", arguments)
-        print(Run(folder).summary())
+        from gender_cls.reports.summary import run_summary
+
+        print(run_summary(Run(folder)))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 from torchvision.transforms import v2
 
-from gender_cls.config import AugmentConfig
+from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.data import ResizeMode
 from gender_cls.data.measure import LUMA
 from gender_cls.data.transforms import MID_GREY, resize_into
-from gender_cls.data_config import ResizeMode
 
 FARTHER = 1.5, 4.0
 """How many times farther away than the real one a camera of low resolution sees the person, from and to."""

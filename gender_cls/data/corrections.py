@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.data_config import CLASSES, UNKNOWN
+from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.errors import GenderClsError
 
 NEEDED = ("path", "label", "corrected_label")

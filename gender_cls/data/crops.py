@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.data.images import Pictures
 from gender_cls.data.transforms import place_in_input, resize_into
-from gender_cls.data_config import CLASSES, DataConfig
 
 
 @dataclass(frozen=True)

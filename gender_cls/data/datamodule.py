@@ -10,15 +10,15 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gender_cls.config import AugmentConfig
+from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.batches import StepBatches
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.images import Images
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.transforms import resize_into
-from gender_cls.data_config import CLASSES, SPLITS, Balance, DataConfig
-from gender_cls.processes import forking
+from gender_cls.system.processes import forking
 
 Key = int | tuple[int, int]
 """A row of a table, or `(epoch, row)`."""

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data.pictures import read_picture
-from gender_cls.data.pixel_file import PixelFile, PixelMemory
+from gender_cls.data.cache.pixel_file import PixelFile, PixelMemory
+from gender_cls.data.image_files import read_picture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from gender_cls.data_config import SPLITS
+from gender_cls.config.data import SPLITS
 from gender_cls.errors import GenderClsError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.manifest import images_below, label_names
-from gender_cls.data_config import UNKNOWN, DataConfig
 from gender_cls.errors import GenderClsError
 
 COLUMNS = ("path", "label", "identity", "camera", "source", "group")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
 from gender_cls.data.corrections import apply_corrections
-from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.source import find_source
-from gender_cls.data_config import CLASSES, UNKNOWN, DataConfig, SplitBy
 from gender_cls.errors import GenderClsError, some
 
 SPLIT_ALIASES = {

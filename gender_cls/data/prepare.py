@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gender_cls.config.data import DataConfig, OnCorrupt
 from gender_cls.data.groups import group_images
 from gender_cls.data.images import Images
 from gender_cls.data.leaks import Leaks, find_leaks, stop_on_leak
@@ -12,7 +13,6 @@ from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
-from gender_cls.data_config import DataConfig, OnCorrupt
 from gender_cls.errors import GenderClsError
 
 

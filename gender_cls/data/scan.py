@@ -22,17 +22,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gender_cls.data.facts_database import STAMP, open_database, stamp
+from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.data.cache.facts_database import STAMP, open_database, stamp
+from gender_cls.data.cache.keeping import Decoded, KeptOnDisk, NotKept, keeper
+from gender_cls.data.cache.pixel_room import NoRoomError, expected_bytes
+from gender_cls.data.image_files import UnreadableError, read_picture
 from gender_cls.data.images import Images, KeptPixels
-from gender_cls.data.keeping import Decoded, KeptOnDisk, NotKept, keeper
 from gender_cls.data.measure import measure
 from gender_cls.data.perceptual_hash import perceptual_hash
-from gender_cls.data.pictures import UnreadableError, read_picture
-from gender_cls.data.pixel_room import NoRoomError, expected_bytes
-from gender_cls.data_config import DataConfig, PixelCache
 from gender_cls.errors import GenderClsError
-from gender_cls.machine import reading_processes
-from gender_cls.processes import end_with_parent
+from gender_cls.system.processes import end_with_parent
+from gender_cls.system.resources import reading_processes
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gender_cls.data_config import DataConfig
+from gender_cls.config.data import DataConfig
 from gender_cls.errors import GenderClsError
 
 

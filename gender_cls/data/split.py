@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data_config import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
+from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
 from gender_cls.errors import GenderClsError
 
 

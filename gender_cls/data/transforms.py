@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.data.pictures import read_picture
-from gender_cls.data_config import ResizeMode
+from gender_cls.config.data import ResizeMode
+from gender_cls.data.image_files import read_picture
 
 MID_GREY = 114
 """Fills what no pixel covers: the padding of a letterbox, the corners of a rotation, an erased rectangle."""

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.evaluation.calibration import calibrate, calibrated
 from gender_cls.evaluation.decisions import DecisionRule, choose_abstention, choose_operating_point
 from gender_cls.evaluation.metrics import score_split
 from gender_cls.evaluation.shift import split_shift
 from gender_cls.evaluation.slices import slice_scores
 from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
-from gender_cls.evaluation_config import EvaluationConfig
 
 SEED = 0
 """Of every bootstrap: the same predictions give the same intervals."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, estimate, ratio
 from gender_cls.evaluation.estimate import Estimate
@@ -24,7 +25,6 @@ from gender_cls.evaluation.explanation_schema import (
     Randomisation,
     RandomisationStage,
 )
-from gender_cls.explain_config import Method
 
 LARGEST_SIMILARITY = 0.8
 """From this rank correlation on, a map that is left when all weights are random shows the picture rather than the

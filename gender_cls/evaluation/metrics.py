@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import RESAMPLES, Statistics, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Scored, SplitScores

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError
 
 NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")

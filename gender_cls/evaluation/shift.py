@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import bootstrap_units
 from gender_cls.evaluation.multiple_testing import holm
 from gender_cls.evaluation.robustness_schema import Shift, ShiftedColumn

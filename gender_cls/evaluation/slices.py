@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data_config import CLASSES, UNKNOWN
+from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimate
 from gender_cls.evaluation.metrics import decision_scores
 from gender_cls.evaluation.robustness_schema import Slice, Slices, WorstSlice

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gender_cls.command import check_jobs, exit_with_sentence, fitted_runs, read_command_line, run_hydra
+from gender_cls.cli.command import check_jobs, exit_with_sentence, fitted_runs, read_command_line, run_hydra
+from gender_cls.config.explain import ExplainRunConfig
+from gender_cls.config.parsing import parse_config
 from gender_cls.errors import GenderClsError
-from gender_cls.explain_config import ExplainRunConfig
-from gender_cls.parsing import parse_config
-from gender_cls.run import Run
+from gender_cls.runs.run import Run
 
 
 def explain(composed: DictConfig) -> None:
@@ -20,10 +20,10 @@ def explain(composed: DictConfig) -> None:
 
 
 def _explain(run: Run, config: ExplainRunConfig) -> Path:
-    from gender_cls.explain.on_request import explain_on_request
-    from gender_cls.machine import choose_resources
-    from gender_cls.models.inference import Predictor
-    from gender_cls.models.quiet import quieten_lightning
+    from gender_cls.reports.explanations import explain_on_request
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.inference import Predictor
 
     quieten_lightning()
     resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True)

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.regions import region_grid
 from gender_cls.explain.untouched import CHUNK, chunks, in_chunks, untouched
-from gender_cls.explain_config import Method
 from gender_cls.models.feature_map import FeatureMap
 
 SAMPLES = 16

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,22 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.tensorboard import SummaryWriter
 
+from gender_cls.config.data import CLASSES
+from gender_cls.config.explain import ExplainConfig
+from gender_cls.config.train import Config
 from gender_cls.data.crops import Crops
-from gender_cls.data_config import CLASSES
+from gender_cls.data.datamodule import CropDataModule
+from gender_cls.drawing.canvas import png_bytes
+from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.drawing.event_pictures import add_png
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
 from gender_cls.explain.mass import mass_shares
 from gender_cls.explain.regions import rank_correlation
-from gender_cls.explain_config import ExplainConfig
-from gender_cls.models.feature_map import FeatureMap
-from gender_cls.pages.confusion_matrix import confusion_matrix_figure
-from gender_cls.pages.drawing import png_bytes
-from gender_cls.pages.event_pictures import add_png
-from gender_cls.run import write_atomically
-
-if TYPE_CHECKING:
-    from gender_cls.models.classifier import GenderClassifier
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
+from gender_cls.runs.files import write_atomically
+from gender_cls.runs.run import Run
+from gender_cls.training.classifier import GenderClassifier
 
 Measures = dict[str, NDArray[np.float64]]
 """By tag, a value an image; NaN where it is not defined."""
@@ -163,3 +164,17 @@ def _validates_an_epoch(trainer: Trainer) -> bool:
 
 def _tensorboards(trainer: Trainer) -> list[SummaryWriter]:
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def explain_callbacks(
+    config: Config, run: Run, classifier: GenderClassifier, datamodule: CropDataModule
+) -> list[Callback]:
+    """What `training.fit` runs after each validation: the confusion matrix, and maps of the probe set."""
+    callbacks: list[Callback] = [ConfusionMatrixCallback()]
+    if config.explain.enabled:
+        crops, rows = datamodule.probe_set(config.explain.images)
+        layer = config.model.cam_layer
+        feature_map = find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
+        labels, names = list(rows["label"]), list(rows["path"])
+        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
+    return callbacks

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gender_cls.config.explain import Method
 from gender_cls.evaluation.explanation_schema import BASELINES, GAMES
 from gender_cls.explain.regions import region_grid, region_means
 from gender_cls.explain.untouched import untouched
-from gender_cls.explain_config import Method
 
 STEPS = 8
 """Equal steps from nothing to everything."""

@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gender_cls.config.data import DataConfig
+from gender_cls.config.explain import ExplainConfig, Method
 from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.data.images import Images
-from gender_cls.data_config import DataConfig
+from gender_cls.drawing.canvas import Picture, png_bytes
+from gender_cls.drawing.map_grid import MapColumn
+from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
+from gender_cls.explain.kept_maps import KeptMaps, load_kept_maps, save_kept_maps
 from gender_cls.explain.map_files import read_maps
 from gender_cls.explain.measured_images import Question, codes, explain_images
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.explain.randomisation import randomisation_check
-from gender_cls.explain_config import ExplainConfig, Method
-from gender_cls.pages.drawing import Picture, png_bytes
-from gender_cls.pages.kept_maps import KeptMaps, load_kept_maps, save_kept_maps
-from gender_cls.pages.map_grid import MapColumn
-from gender_cls.pages.map_overviews import MeanMaps, mean_map_grid
-from gender_cls.run import Run, write_atomically
+from gender_cls.runs.files import write_atomically
+from gender_cls.runs.run import Run
 
 PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
 """Names of the grids; one is missing where there is nothing to show."""

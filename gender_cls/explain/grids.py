@@ -7,14 +7,14 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
+from gender_cls.config.data import CLASSES
+from gender_cls.config.explain import ExplainConfig, ExplainedClass
 from gender_cls.data.crops import Crops
-from gender_cls.data_config import CLASSES
+from gender_cls.drawing.canvas import Picture
+from gender_cls.drawing.map_grid import Caption, MapColumn, map_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.mass import area_shares, mass_shares
-from gender_cls.explain_config import ExplainConfig, ExplainedClass
 from gender_cls.models.feature_map import FeatureMap
-from gender_cls.pages.drawing import Picture
-from gender_cls.pages.map_grid import Caption, MapColumn, map_grid
 
 SHOWN = {
     ExplainedClass.predicted: "the predicted label",

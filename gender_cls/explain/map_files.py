@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
+from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.map_overviews import map_strip
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.attribution import Attribution, scaled
-from gender_cls.pages.drawing import webp_bytes
-from gender_cls.pages.kept_maps import DAMAGED, half_precision
-from gender_cls.pages.map_overviews import map_strip
-from gender_cls.run import write_atomically
+from gender_cls.explain.kept_maps import DAMAGED, half_precision
+from gender_cls.runs.files import write_atomically
 
 PICTURES = "explanations/pictures"
 STRIP_HEIGHT = 192  # pixels

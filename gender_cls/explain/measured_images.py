@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from gender_cls.config.data import CLASSES
+from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.images import Images
-from gender_cls.data_config import CLASSES
 from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
@@ -25,8 +26,7 @@ from gender_cls.explain.mass import area_shares, mass_shares
 from gender_cls.explain.network import ExplainedNetwork
 from gender_cls.explain.regions import rank_correlation
 from gender_cls.explain.untouched import CHUNK
-from gender_cls.explain_config import Method
-from gender_cls.run import write_atomically
+from gender_cls.runs.files import write_atomically
 
 ABOUT = ("path", "label", "identity", "camera", "source", "group")
 ANSWER = ("prediction", "p_FEMALE", "method", "role", "explained", "probability")

@@ -5,11 +5,11 @@ from functools import cached_property
 
 from torch import Tensor
 
+from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import Attribution, attribute, predict
-from gender_cls.explain_config import Method
-from gender_cls.models.classifier import GenderClassifier
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
-from gender_cls.models.inference import Predictor
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.inference import Predictor
 
 
 class ExplainedNetwork:

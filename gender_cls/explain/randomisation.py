@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import attribute
 from gender_cls.explain.regions import rank_correlation
 from gender_cls.explain.untouched import untouched
-from gender_cls.explain_config import Method
 from gender_cls.models.feature_map import FeatureMap
 
 STAGES = 4

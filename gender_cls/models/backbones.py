@@ -12,8 +12,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gender_cls.config import Library, ModelConfig
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
+from gender_cls.config.model import Library, ModelConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.models.custom_cnn import CustomCNN
 from gender_cls.models.depthwise import widen_depthwise

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from gender_cls.data.pictures import Fault
+from gender_cls.data.image_files import Fault
+from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.pages.page import count, page_environment, words
-from gender_cls.pages.thumbnails import Gallery, Thumbnail
 
 MOST_IN_GROUP = 4
 """Pictures shown of one person or one set of duplicates."""

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from gender_cls.data.pictures import UnreadableError, read_picture
-from gender_cls.evaluation.comparison_schema import Comparison, MeanMethod
-from gender_cls.explain_config import Method
-from gender_cls.pages.drawing import webp_bytes
-from gender_cls.pages.kept_maps import KeptMaps
-from gender_cls.pages.map_overviews import density_tile
-from gender_cls.pages.thumbnails import embedded
+from gender_cls.config.explain import Method
+from gender_cls.data.image_files import UnreadableError, read_picture
+from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.map_overviews import density_tile
+from gender_cls.drawing.thumbnails import embedded
+from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
+from gender_cls.explain.kept_maps import KeptMaps
 
 MOST_MODELS = 8
 """Columns of maps: the best candidates by validation."""

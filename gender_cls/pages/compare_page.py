@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.evaluation.comparison_schema import Comparison, Pair, WrongImage
-from gender_cls.pages.compare_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.drawing.comparison_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.drawing.thumbnails import Gallery, Thumbnail
+from gender_cls.evaluation.comparison.schema import Comparison, Pair, WrongImage
 from gender_cls.pages.compare_maps import MOST_MODELS, ModelMaps, what_they_look_at
 from gender_cls.pages.page import minutes, page_environment, plural
-from gender_cls.pages.thumbnails import Gallery, Thumbnail
 
 MOST_SENTENCES = 4
 """Pairs that the verdict at the top speaks of; all of them stand below."""

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
+from gender_cls.config.explain import Method
+from gender_cls.drawing.map_colours import coloured
 from gender_cls.evaluation.explanation_schema import GAMES, PLACES
-from gender_cls.explain_config import Method
-from gender_cls.pages.map_colours import coloured
 from gender_cls.pages.page import page_environment, percent, words
 
 TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", "explained", "picture")

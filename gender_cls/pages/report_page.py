@@ -7,14 +7,14 @@ from typing import Any, Literal, cast
 
 from matplotlib.figure import Figure
 
+from gender_cls.drawing.svg import figure_svg
+from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
 from gender_cls.evaluation.robustness_schema import Slice
 from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.pages.explanation_words import GONE, explanation_sentences
 from gender_cls.pages.page import listed, page_environment, percent, plural, score_title, words
 from gender_cls.pages.report_explanations import explained, placed
-from gender_cls.pages.svg import figure_svg
-from gender_cls.pages.thumbnails import embedded
 
 LARGE_ECE = 0.05
 """From here on, probabilities are off by more than a reader would expect of a percentage."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gender_cls.data_config import CLASSES, SPLITS, UNKNOWN
+from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN
 
 LABELS = (*CLASSES, UNKNOWN)
 

@@ -5,8 +5,8 @@ from typing import get_args
 import pandas as pd
 from PIL import Image
 
-from gender_cls.config import AuditSettings
-from gender_cls.data.pictures import Fault
+from gender_cls.config.audit import AuditSettings
+from gender_cls.data.image_files import Fault
 
 FAULTS = {
     "unreadable": "cannot be read: missing, empty, no picture or damaged",

@@ -17,17 +17,17 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from gender_cls.config import ModelConfig
-from gender_cls.config_checks import AUTO
+from gender_cls.config.checks import AUTO
+from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.config.model import ModelConfig
 from gender_cls.data.images import Pictures
 from gender_cls.data.transforms import resize
-from gender_cls.data_config import DataConfig, PixelCache
 from gender_cls.errors import GenderClsError, require
-from gender_cls.machine import choose_resources
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
-from gender_cls.processes import forking
-from gender_cls.run import write_atomically
+from gender_cls.runs.files import write_atomically
+from gender_cls.system.processes import forking
+from gender_cls.system.resources import choose_resources
 
 BATCH = 32
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import UNKNOWN
 from gender_cls.data.leaks import Leaks, in_several
 from gender_cls.data.near_duplicates import NearDuplicates
-from gender_cls.data_config import UNKNOWN
 
 
 def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> pd.DataFrame:

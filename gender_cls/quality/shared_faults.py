@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from gender_cls.data_config import CLASSES
+from gender_cls.config.data import CLASSES
 from gender_cls.quality.suspects import learnt_probabilities
 
 FALSE_ALARMS = 0.01

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.config import AuditConfig
+from gender_cls.config.audit import AuditConfig
+from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.data.images import Images
-from gender_cls.data_config import CLASSES, UNKNOWN
 from gender_cls.errors import GenderClsError
 from gender_cls.quality.shared_faults import labels_that_follow
 from gender_cls.quality.suspects import (

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from gender_cls.config.data import CLASSES
 from gender_cls.data.split import group_partition
-from gender_cls.data_config import CLASSES
 from gender_cls.errors import GenderClsError, require
 
 CORRELATION = 0.5

@@ -28,7 +28,7 @@ import numpy as np
 from measuring import RESULTS, Table, ratio, report
 from PIL import Image
 
-from gender_cls.machine import usable_cores
+from gender_cls.system.resources import usable_cores
 
 SCRIPTS = Path(__file__).parent / "alternatives"
 LIGHTNING, TIMM, ULTRALYTICS = "torchvision + Lightning", "timm, bare loop", "ultralytics"

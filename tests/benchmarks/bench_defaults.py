@@ -30,19 +30,19 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
     """CPU seconds of a step, and the peak of the process in MiB."""
     level = VARIANTS.index(variant)
     if level >= 2:
-        from gender_cls.machine import keep_freed_memory
+        from gender_cls.system.memory import keep_freed_memory
 
         keep_freed_memory()
     import resource
 
     import torch
 
-    from gender_cls.config import Config
-    from gender_cls.machine import choose_resources
-    from gender_cls.models.classifier import GenderClassifier
-    from gender_cls.models.optimizer import adamw
-    from gender_cls.models.recipe import parameter_groups
-    from gender_cls.parsing import parse_config, to_plain
+    from gender_cls.config.parsing import parse_config, to_plain
+    from gender_cls.config.train import Config
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.classifier import GenderClassifier
+    from gender_cls.training.optimizer import adamw
+    from gender_cls.training.recipe import parameter_groups
 
     library, steps = MODELS[name]
     settings = {
@@ -73,7 +73,7 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
 
 def main() -> None:
     """All models, sizes and variants."""
-    from gender_cls.machine import multiplies_bf16
+    from gender_cls.system.resources import multiplies_bf16
 
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     chosen = sys.argv[1:] or list(MODELS)

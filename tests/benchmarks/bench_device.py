@@ -84,13 +84,13 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
     """Medians of one setting, in a process of its own."""
     import torch
 
-    from gender_cls.config import Config
+    from gender_cls.config.parsing import parse_config, to_plain
+    from gender_cls.config.train import Config
     from gender_cls.data.device_augmentation import DeviceAugmentation
-    from gender_cls.machine import choose_resources
-    from gender_cls.models.classifier import GenderClassifier
-    from gender_cls.models.cost import count_flops
-    from gender_cls.models.quiet import quieten_lightning
-    from gender_cls.parsing import parse_config, to_plain
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.classifier import GenderClassifier
+    from gender_cls.training.cost import count_flops
 
     quieten_lightning()
     resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).take()

@@ -41,14 +41,14 @@ def measure(name: str) -> None:
     from pytorch_lightning.loggers import TensorBoardLogger
     from pytorch_lightning.trainer.states import TrainerFn
 
-    from gender_cls.config import Config
+    from gender_cls.config.explain import ExplainConfig, Method
+    from gender_cls.config.parsing import parse_config, to_plain
+    from gender_cls.config.train import Config
     from gender_cls.data.crops import Crops
     from gender_cls.explain.attribution import attribute
     from gender_cls.explain.callback import ExplainCallback
-    from gender_cls.explain_config import ExplainConfig, Method
-    from gender_cls.models.classifier import GenderClassifier
     from gender_cls.models.feature_map import find_feature_map
-    from gender_cls.parsing import parse_config, to_plain
+    from gender_cls.training.classifier import GenderClassifier
 
     library, size = MODELS[name]
     model = {"library": library, "name": name, "pretrained": False}

@@ -24,15 +24,16 @@ import torch
 from measuring import Table, in_turn, ratio, report
 from PIL import Image
 
-from gender_cls.config import Config
+from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.train import Config
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
-from gender_cls.experiment import _fit, _trainer
-from gender_cls.machine import choose_resources, keep_freed_memory
-from gender_cls.models.classifier import GenderClassifier
-from gender_cls.models.quiet import quieten_lightning
-from gender_cls.parsing import parse_config, to_plain
-from gender_cls.run import Run
+from gender_cls.runs.run import Run
+from gender_cls.system.memory import keep_freed_memory
+from gender_cls.system.quiet import quieten_lightning
+from gender_cls.system.resources import choose_resources
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.fit import _fit, _trainer
 
 MODELS = ("mobilenetv2_100", "resnet50")
 SIZE = [256, 128]

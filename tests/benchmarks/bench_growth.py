@@ -69,7 +69,10 @@ def images(rows: int) -> None:
     from PIL import Image
     from simulated import pretend
 
-    from gender_cls.config import AuditSettings, Config
+    from gender_cls.config.audit import AuditSettings
+    from gender_cls.config.data import Balance
+    from gender_cls.config.parsing import parse_config
+    from gender_cls.config.train import Config
     from gender_cls.data.crops import balanced_sample
     from gender_cls.data.datamodule import CropDataModule, EpochSampler
     from gender_cls.data.groups import group_images
@@ -77,15 +80,13 @@ def images(rows: int) -> None:
     from gender_cls.data.manifest import Manifest, read_manifest
     from gender_cls.data.near_duplicates import find_near_duplicates
     from gender_cls.data.prepare import PreparedData
+    from gender_cls.data.record import record_data
     from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
-    from gender_cls.data_config import Balance
-    from gender_cls.data_record import record_data
-    from gender_cls.parsing import parse_config
     from gender_cls.quality.balance import balance
     from gender_cls.quality.faults import picture_faults
     from gender_cls.quality.findings import duplicate_findings, identity_findings
-    from gender_cls.run import Run
+    from gender_cls.runs.run import Run
 
     stage = Stages()
     with tempfile.TemporaryDirectory() as name:
@@ -151,6 +152,7 @@ def answers(rows: int) -> None:
     """From probabilities to conclusions, and two runs compared."""
     from simulated import simulate_predictions
 
+    from gender_cls.config.evaluation import EvaluationConfig
     from gender_cls.evaluation.calibration import calibrate
     from gender_cls.evaluation.conclusions import with_answers
     from gender_cls.evaluation.decisions import choose_abstention, choose_operating_point
@@ -158,7 +160,6 @@ def answers(rows: int) -> None:
     from gender_cls.evaluation.predictions import predictions_table, read_predictions
     from gender_cls.evaluation.shift import split_shift
     from gender_cls.evaluation.slices import slice_scores
-    from gender_cls.evaluation_config import EvaluationConfig
 
     stage = Stages()
     manifest, probabilities = simulate_predictions(rows)
@@ -206,8 +207,8 @@ def compare(rows: int) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from comparing import write_run
 
-    from gender_cls.comparison_files import write_comparison
     from gender_cls.evaluation.predictions import predictions_table
+    from gender_cls.reports.comparison import write_comparison
 
     stage = Stages()
     with tempfile.TemporaryDirectory() as name:

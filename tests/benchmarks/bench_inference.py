@@ -31,14 +31,15 @@ def speed(name: str, precision: str) -> None:
     import torch
     from PIL import Image
 
-    from gender_cls.config import Config
+    from gender_cls.config.parsing import parse_config, to_plain
+    from gender_cls.config.train import Config
     from gender_cls.data.datamodule import CropDataset, crop_loader
     from gender_cls.data.scan import scan
-    from gender_cls.machine import choose_resources, keep_freed_memory
-    from gender_cls.models.classifier import GenderClassifier
-    from gender_cls.models.inference import Predictor
-    from gender_cls.models.quiet import quieten_lightning
-    from gender_cls.parsing import parse_config, to_plain
+    from gender_cls.system.memory import keep_freed_memory
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.classifier import GenderClassifier
+    from gender_cls.training.inference import Predictor
 
     quieten_lightning()
     keep_freed_memory()
@@ -103,9 +104,10 @@ STAGES = {
 def stages(folder: str) -> None:
     """CPU seconds of each stage of an evaluation, imports first, in a process of its own."""
     began = time.process_time()
-    from gender_cls import evaluate, final_test
-    from gender_cls.models import inference
-    from gender_cls.run import Run
+    from gender_cls import evaluate
+    from gender_cls.reports import final_test
+    from gender_cls.runs.run import Run
+    from gender_cls.training import inference
 
     assert inference
     spent: dict[str, float] = {"imports": time.process_time() - began}
@@ -122,7 +124,7 @@ def stages(folder: str) -> None:
 
     for function, name in STAGES.items():
         setattr(final_test, function, timed(name, getattr(final_test, function)))
-    from gender_cls.evaluation_config import EvaluateConfig
+    from gender_cls.config.evaluation import EvaluateConfig
 
     settings = EvaluateConfig(run=folder, output_dir=str(Path(folder).parents[1]), progress_bar=False)
     start = time.process_time()
@@ -136,7 +138,7 @@ def evaluations() -> Table:
     """Seconds of an evaluation where nothing, and where all answers, are known."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        _python("-m", "gender_cls.demo", f"folder={folder / 'demo'}", f"images={CROPS}")
+        _python("-m", "gender_cls.demo.__main__", f"folder={folder / 'demo'}", f"images={CROPS}")
         run = _train(folder)
         first = apart(__file__, "stages", run)
         again = apart(__file__, "stages", run)
@@ -171,7 +173,7 @@ def _python(*arguments: str) -> None:
 
 def main() -> None:
     """Both tables."""
-    from gender_cls.machine import multiplies_bf16
+    from gender_cls.system.resources import multiplies_bf16
 
     table = Table("Images/s of a trained network", ["model", "precision", "predictor", "bare loop", "ratio"])
     for name in MODELS:

@@ -45,19 +45,21 @@ def draw(root: Path, images: int) -> None:
 
 def measure(model: str, images: int) -> None:
     """Seconds an epoch, on the clock and of the CPU, of both; JSON on stdout."""
-    from gender_cls.config import CONFIG_FOLDER, Config
-    from gender_cls.machine import choose_resources, keep_freed_memory
+    from gender_cls.config.parsing import CONFIG_FOLDER
+    from gender_cls.config.train import Config
+    from gender_cls.system.memory import keep_freed_memory
+    from gender_cls.system.resources import choose_resources
 
     keep_freed_memory()
     import torch
     from hydra import compose, initialize_config_dir
     from pytorch_lightning import Callback
 
-    from gender_cls import experiment
+    from gender_cls.config.parsing import parse_config
     from gender_cls.data.prepare import prepare_data
-    from gender_cls.models.quiet import quieten_lightning
-    from gender_cls.parsing import parse_config
-    from gender_cls.run import Run
+    from gender_cls.runs.run import Run
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.training import fit as experiment
 
     quieten_lightning()
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
@@ -89,7 +91,7 @@ def measure(model: str, images: int) -> None:
 
     class Bare:
         def __init__(self, classifier: Any, datamodule: Any) -> None:
-            from gender_cls.models.recipe import parameter_groups
+            from gender_cls.training.recipe import parameter_groups
 
             self.settings = classifier.settings
             self.network = copy.deepcopy(classifier.network)

@@ -15,7 +15,7 @@ import time
 
 from measuring import Table, report
 
-from gender_cls.memory import GIBIBYTE, available_memory
+from gender_cls.system.memory import GIBIBYTE, available_memory
 
 NEEDED = {"convnext_xlarge": 15 * GIBIBYTE}  # free at the start of each variant
 VARIANTS = {  # precision, grad_checkpointing, batch, accumulate
@@ -47,12 +47,11 @@ VARIANTS = {  # precision, grad_checkpointing, batch, accumulate
 
 def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int) -> None:
     """Bytes and seconds of one variant, on stdout."""
-    from gender_cls.config import Config
-    from gender_cls.machine import keep_freed_memory
-    from gender_cls.memory import peak_memory, resident_memory, restart_peak
-    from gender_cls.models.quiet import quieten_lightning
-    from gender_cls.models.trial import TrialTraining
-    from gender_cls.parsing import parse_config
+    from gender_cls.config.parsing import parse_config
+    from gender_cls.config.train import Config
+    from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
+    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.training.trial import TrialTraining
 
     quieten_lightning()
     keep_freed_memory()

@@ -17,11 +17,12 @@ from measuring import Table, in_turn, ratio, report
 from omegaconf import OmegaConf
 from PIL import Image
 
-from gender_cls.config import CONFIG_FOLDER, AugmentConfig
+from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.scan import scan
-from gender_cls.data_config import DataConfig, PixelCache
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cctv"
 SUFFIXES = {".bmp", ".jpg", ".png"}

@@ -34,8 +34,8 @@ TRAINING = ["data.root=crops", "model=custom_cnn", "trainer.progress_bar=false",
 
 def first_step() -> None:
     """Train until the first step is done."""
-    from gender_cls.models.classifier import GenderClassifier
     from gender_cls.train import main as train
+    from gender_cls.training.classifier import GenderClassifier
 
     GenderClassifier.on_train_batch_end = lambda *_: os._exit(0)  # type: ignore[method-assign, assignment]
     sys.argv[1:] = TRAINING

@@ -36,7 +36,7 @@ def simulate_images(folder: Path, rows: int) -> None:
 
 def _keep_facts(folder: Path, paths: list[str], pixels: list[str], hashes: list[int]) -> None:
     """The only place that knows how `scan` keeps its facts; and `pretend` how it asks for them."""
-    from gender_cls.data.facts_database import FACTS, PLACE, STAMP, open_database
+    from gender_cls.data.cache.facts_database import FACTS, PLACE, STAMP, open_database
 
     columns = STAMP | FACTS | PLACE
     with open_database(folder, folder / "cache") as database:

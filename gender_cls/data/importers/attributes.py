@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gender_cls.data_config import DataConfig
+from gender_cls.config.data import DataConfig
 from gender_cls.errors import GenderClsError, require, some
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gender_cls.data.pictures import IMAGE_SUFFIXES
+from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.errors import GenderClsError, require, some
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
 from gender_cls.data.importers.files import image_names, needed_file, needed_folder
 from gender_cls.data.importers.matlab import field, read_mat, texts, variable
-from gender_cls.data_config import UNKNOWN, DataConfig
 from gender_cls.errors import require, some
 
 TERMS = (

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.importers.attributes import check_published_split, meanings
 from gender_cls.data.importers.files import check_images, needed_file, needed_folder
-from gender_cls.data_config import UNKNOWN, DataConfig
 from gender_cls.errors import GenderClsError, require
 
 TERMS = (

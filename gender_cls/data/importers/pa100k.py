@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.importers.attributes import check_published_split, column, flagged, meanings
 from gender_cls.data.importers.files import check_images, needed_file, needed_folder
 from gender_cls.data.importers.matlab import matrix, read_mat, texts, variable
-from gender_cls.data_config import SPLITS, DataConfig
 
 TERMS = (
     "get PA-100K from https://github.com/xh-liu/HydraPlus-Net (CC BY 4.0: name the authors, Liu et al., ICCV 2017) and "

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.config.data import UNKNOWN, DataConfig
+from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import check_published_split, column, flagged, meanings
 from gender_cls.data.importers.files import check_images, image_names, needed_file
 from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
-from gender_cls.data.pictures import IMAGE_SUFFIXES
 from gender_cls.data.split import group_partition
-from gender_cls.data_config import UNKNOWN, DataConfig
 from gender_cls.errors import GenderClsError, require, some
 
 log = logging.getLogger(__name__)

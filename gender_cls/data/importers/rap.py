@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.config.data import UNKNOWN, DataConfig, Importer
 from gender_cls.data.importers.attributes import check_published_split, check_shape, column, flagged, meanings
 from gender_cls.data.importers.files import check_images, needed_file, needed_folder
 from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
-from gender_cls.data_config import UNKNOWN, DataConfig, Importer
 
 TERMS = (
     "ask for RAP at https://www.rapdataset.com (an agreement to sign, academic research only, citation of Li et al.) "

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gender_cls.config.data import SPLITS, DataConfig
+from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
 from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import name_parts
-from gender_cls.data.pictures import IMAGE_SUFFIXES
-from gender_cls.data_config import SPLITS, DataConfig
 from gender_cls.errors import GenderClsError, require, some
 
 TERMS = (

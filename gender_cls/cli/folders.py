@@ -1,0 +1,95 @@
+"""Which folder a command works in: a new one, or the unfinished one that it continues."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from gender_cls.cli.command import CommandLine
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.files import read_json
+from gender_cls.runs.run import Run
+
+COMMAND_FILE = "command.json"
+RESUME = "trainer.resume="
+
+
+def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | None, suffix: str = "") -> Path:
+    """Make the folder that a command works in; two commands never share one.
+
+    Args:
+        command: the command line.
+        kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
+        name: of the new folder; when None, date and time, so that names sort, and `suffix`.
+
+    Raises:
+        GenderClsError: the name is taken, or nothing can be written there.
+    """
+    parent = _parent(output_dir, kind)
+    claim = json.dumps(
+        {
+            "overrides": _without_resume(command.overrides),
+            "multirun": command.multirun,
+            "directory": str(Path.cwd()),
+        },
+        indent=2,
+    )
+    if name is not None:
+        if not _claimed(parent / name, claim):
+            resumes = kind in ("runs", "sweeps")
+            way_out = f"continue what is there with {RESUME}true" if resumes else "remove it"
+            raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
+        return parent / name
+    base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
+    count = 1
+    while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), claim):
+        count += 1
+    return folder
+
+
+def _parent(output_dir: str, kind: str) -> Path:
+    parent = Path(output_dir).expanduser().resolve() / kind
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenderClsError(f"output_dir={output_dir} cannot be used: {error}.") from None
+    return parent
+
+
+def _claimed(folder: Path, claim: str) -> bool:
+    """Whether the folder was new or empty and is ours now; of two commands only one can create the file."""
+    folder.mkdir(exist_ok=True)
+    if any(folder.iterdir()):
+        return False
+    try:
+        with (folder / COMMAND_FILE).open("x") as file:
+            file.write(claim + "\n")
+    except FileExistsError:
+        return False
+    return True
+
+
+def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path:
+    """The folder called `name`, or the newest unfinished one that the same command made.
+
+    Raises:
+        GenderClsError: there is none.
+    """
+    parent = _parent(output_dir, kind)
+    if name is not None:
+        folder = parent / name
+        if not (folder / COMMAND_FILE).is_file():
+            raise GenderClsError(f"There is nothing to resume in {folder}: leave out trainer.resume=true to start.")
+        return folder
+    wanted = _without_resume(command.overrides)
+    for folder in sorted(parent.glob("*/"), reverse=True):
+        finished = not command.multirun and Run(folder).finished  # of a sweep, the jobs say
+        if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
+            return folder
+    raise GenderClsError(
+        f"There is nothing to resume under {parent}: none of its unfinished folders was made by this same command. "
+        "Name one with name=..., or leave out trainer.resume=true to start."
+    )
+
+
+def _without_resume(overrides: list[str]) -> list[str]:
+    return [override for override in overrides if not override.startswith(RESUME)]

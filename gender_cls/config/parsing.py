@@ -1,0 +1,95 @@
+"""What Hydra composed -> checked dataclasses, and back to plain values.
+
+A misspelt key, a wrong type or a value out of range fails here, whichever door it came through (override, YAML file,
+sweep), before any work is done.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gender_cls.config.audit import AuditConfig
+from gender_cls.config.demo import DemoConfig
+from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
+from gender_cls.config.explain import ExplainRunConfig
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
+
+_package = Path(__file__).resolve().parents[1]
+CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
+"""Inside the package when installed from a wheel, next to it in a clone."""
+
+SCHEMAS = {
+    "train_schema": Config,
+    "audit_schema": AuditConfig,
+    "evaluate_schema": EvaluateConfig,
+    "compare_schema": CompareConfig,
+    "explain_schema": ExplainRunConfig,
+    "demo_schema": DemoConfig,
+}
+for _name, _node in SCHEMAS.items():
+    ConfigStore.instance().store(name=_name, node=_node)
+
+Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
+
+
+def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
+    """The composed configuration as checked dataclasses.
+
+    Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema once more refuses it.
+
+    Raises:
+        GenderClsError: an unknown key, a wrong type, or a value out of range.
+    """
+    config = _typed(composed, schema)
+    config.check()
+    return config
+
+
+def recorded_config(file: Path) -> Config:
+    """The configuration that a run was started with; the files that it names need not be there any more.
+
+    Raises:
+        GenderClsError: there is none, or another version wrote it.
+    """
+    if not file.is_file():
+        raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
+    composed = OmegaConf.load(file)
+    assert isinstance(composed, DictConfig)
+    return _typed(composed, Config)
+
+
+def _typed(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except OmegaConfBaseException as error:
+        raise GenderClsError(config_sentence(error)) from None
+    assert isinstance(config, schema)
+    return config
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """The same as nested dicts of plain values: what checkpoints and JSON files hold."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def config_sentence(error: OmegaConfBaseException) -> str:
+    """OmegaConf's complaint in one sentence that names the whole key and, for a misspelt one, its neighbours."""
+    key = error.full_key or "configuration"
+    reason = str(error).splitlines()[0].strip().rstrip(".")
+    if error.key is not None and isinstance(error.ref_type or error.object_type, type) and "not in" in reason:
+        known = list(getattr(error.object_type, "__dataclass_fields__", {}))
+        return f"{key} is no key of the configuration; {_suggestion(str(error.key), known)}"
+    return f"{key}: {reason}."
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."

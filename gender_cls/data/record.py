@@ -1,0 +1,66 @@
+"""What a run's folder says of its data before training begins: `manifest.csv`, `data.json`, `unreadable.csv`."""
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from gender_cls.config.data import SPLITS
+from gender_cls.config.train import Config
+from gender_cls.data.corrections import count_corrections
+from gender_cls.data.prepare import PreparedData
+from gender_cls.data.shared import baselines_of
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.files import write_atomically
+from gender_cls.runs.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
+    """Save the manifest, or refuse to resume on other data; say what a reader of the scores must know."""
+    manifest, unreadable = prepared.manifest, prepared.unreadable
+    if len(unreadable):
+        write_atomically(run.unreadable, unreadable.to_csv(index=False))
+        log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
+    if not (manifest.table["identity"] != "").any():
+        log.warning(
+            "No identities are known: near duplicates and consecutive frames stay on one side of the split, but other "
+            "pictures of one person may not, and the scores may be too good. data.pattern or an identity column "
+            "prevents that."
+        )
+    if prepared.leaks:
+        log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
+    text = manifest.to_csv()
+    if run.manifest.exists() and run.manifest.read_text() != text:
+        raise GenderClsError(
+            f"The data have changed since {run.folder} was begun (see its manifest.csv): start a new run."
+        )
+    write_atomically(run.manifest, text)
+    write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
+
+
+def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
+    """What a reader of the scores may ask about the data; all of it is known before training."""
+    manifest = prepared.manifest
+    return {
+        "root": str(manifest.root),
+        "manifest_sha256": manifest.fingerprint,
+        "licence": config.data.licence,
+        "sources": sorted(set(manifest.table["source"]) - {""}),
+        "cameras": sorted(set(manifest.table["camera"]) - {""}),
+        "split_origin": prepared.split_origin,
+        "leaky": bool(prepared.leaks),
+        "leaks": prepared.leaks.record(),
+        "corrected_labels": count_corrections(manifest.table),
+        **{
+            split: {
+                "images": len(table),
+                "identities": int(table["identity"].replace("", np.nan).nunique()),
+                **table["label"].value_counts().sort_index().to_dict(),
+            }
+            for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
+        },
+        "baselines": baselines_of(prepared),
+    }

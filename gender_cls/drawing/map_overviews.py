@@ -1,0 +1,116 @@
+"""Maps at a glance: strips for a gallery, mean maps of groups, tiles that compare models on one colour scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw
+
+from gender_cls.drawing.canvas import GREY, PAPER, Picture, write
+from gender_cls.drawing.map_colours import coloured, own_scale, paint
+from gender_cls.drawing.map_grid import MapColumn, panel_grid
+
+
+@dataclass(frozen=True)
+class MeanMaps:
+    """The averages over a group of images.
+
+    Attributes:
+        name: of the group.
+        images: how many.
+        picture: (3, H, W), their mean, 0 to 255.
+        columns: the mean of each kind of map, N = 1; of any scale, the same kinds in every group.
+    """
+
+    name: str
+    images: int
+    picture: ArrayLike
+    columns: Sequence[MapColumn]
+
+
+def map_strip(image: ArrayLike, columns: Sequence[tuple[ArrayLike, bool]], height: int) -> Picture:
+    """The input and its maps side by side, without words.
+
+    Args:
+        image: (3, H, W), uint8.
+        columns: each a map (H, W) of any scale, and whether it is signed. A map that is not finite is crossed out.
+        height: of the strip in pixels.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0)))
+    size = (height, max(1, round(height * picture.width / picture.height)))
+    small = np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))
+    tiles = [small, *(_strip_tile(np.asarray(values, np.float32), small, signed) for values, signed in columns)]
+    gap = max(2, height // 64)
+    strip = Image.new("RGB", ((size[1] + gap) * len(tiles) - gap, height), PAPER)
+    for place, tile in enumerate(tiles):
+        strip.paste(Image.fromarray(tile), (place * (size[1] + gap), 0))
+    return np.asarray(strip)
+
+
+def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
+    """One panel a group: its mean picture and its mean maps side by side, its name below.
+
+    Each map is scaled to its own largest magnitude, which a sentence after `note` says: the place is what groups are
+    compared by, and a group of few images, whose mean is the most peaked, would leave nothing for the others to see.
+    """
+
+    def caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
+        group, left, top = groups[index], corner[0], corner[1] + size[1]
+        plural = "" if group.images == 1 else "s"
+        write(draw, (left, top + 22), group.name, size=14, bold=True, width=size[0])
+        write(draw, (left, top + 42), f"mean of {group.images:,} image{plural}", size=12, colour=GREY)
+
+    columns = [
+        replace(
+            column,
+            maps=own_scale(np.concatenate([np.asarray(group.columns[place].maps, np.float32) for group in groups])),
+            notes=[note for group in groups for note in group.columns[place].notes],
+        )
+        for place, column in enumerate(groups[0].columns)
+    ]
+    pictures = np.rint(np.stack([np.asarray(group.picture) for group in groups])).astype(np.uint8)
+    scaling = "Each mean map is scaled to its own largest magnitude."
+    return panel_grid(pictures, columns, caption, "mean picture", title, f"{note} {scaling}".strip())
+
+
+def density_tile(
+    picture: Image.Image | Picture, density: ArrayLike, most: float, signed: bool, size: tuple[int, int]
+) -> Picture:
+    """A map on a colour scale that many tiles share.
+
+    Args:
+        picture: what the map explains, of any size; a signed map lies on it.
+        density: (H, W), in units of an even map: 1 is what a map that is the same everywhere has. Kept maps are coarse
+            enough to be read as they are. What is not finite counts as 0.
+        most: the value at the end of the colour scale, which runs from 0, or if signed from -most; above 0.
+        signed: whether below 0 is evidence against the class.
+        size: (height, width) of the tile in pixels.
+    """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    below = np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS))
+    values = _resized_map(np.asarray(density, np.float32) / most, size)
+    return paint(values[np.newaxis], below[np.newaxis], signed)[0]
+
+
+def _strip_tile(values: NDArray[np.float32], below: Picture, signed: bool) -> Picture:
+    """Scaled only once it is small: single pixels would set the scale, and vanish when shrunk."""
+    size = (below.shape[0], below.shape[1])
+    if not np.isfinite(values).all():
+        return _crossed_out(size)
+    small = own_scale(_resized_map(values, size)[np.newaxis])
+    return coloured(small, below[np.newaxis], signed)[0]
+
+
+def _resized_map(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def _crossed_out(size: tuple[int, int]) -> Picture:
+    height, width = size
+    tile = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(tile)
+    draw.line((0, 0, width - 1, height - 1), fill=GREY)
+    draw.line((0, height - 1, width - 1, 0), fill=GREY)
+    draw.rectangle((0, 0, width - 1, height - 1), outline=GREY)
+    return np.asarray(tile)

@@ -1,0 +1,260 @@
+"""The figures of one run's report: the numbers of `metrics.json` and the probabilities of test, drawn."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from gender_cls.config.data import CLASSES
+from gender_cls.drawing.svg import PALETTE, chart, charts, house_style, spaced
+from gender_cls.evaluation.estimate import Estimate, stated
+from gender_cls.evaluation.robustness_schema import StressedBy
+from gender_cls.evaluation.schema import Metrics
+
+MOST_CELLS = 12
+"""Values drawn of a column of the slices: those with the most images."""
+
+LONGEST_NAME = 34
+"""Letters of a name that a figure has room for."""
+
+COLOURS = {label: PALETTE[label.lower()] for label in CLASSES}
+
+
+def report_figures(metrics: Metrics, test: pd.DataFrame) -> dict[str, Figure]:
+    """What can be drawn of a run, by name; where numbers are missing, the figure is left out.
+
+    Args:
+        test: the predictions of the test split (`label`, `p_FEMALE` of the raw softmax).
+    """
+    test = test[np.isfinite(test["p_FEMALE"])]
+    female, probability = (test["label"] == "FEMALE").to_numpy(), test["p_FEMALE"].to_numpy(np.float64)
+    calibrated = expit(logit(probability) / metrics["calibration"]["temperature"])
+    both = female.any() and not female.all()
+    with house_style():
+        figures = {
+            "roc": _roc(metrics, female, calibrated) if both else None,
+            "precision_recall": _precision_recall(metrics, female, calibrated) if both else None,
+            "probabilities": _probabilities(metrics, female, calibrated) if len(test) else None,
+            "reliability": _reliability(metrics),
+            "risk_coverage": _risk_coverage(metrics),
+            "slices": _slices(metrics),
+            "shortcuts": _shortcuts(metrics),
+            "stress": _stress(metrics),
+        }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
+    figure, axes = _square(f"ROC: AUROC {stated(metrics['test']['scores']['auroc'])}")
+    false, true, _ = roc_curve(female, probability, drop_intermediate=True)
+    axes.plot([0, 1], [0, 1], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+    axes.plot(false, true, color=PALETTE["mark"], linewidth=1.6)
+    says_female = probability >= metrics["operating_point"]["threshold"]
+    chosen = says_female[~female].mean(), says_female[female].mean()
+    axes.plot(*chosen, "o", color=PALETTE["ink"], markersize=4.5)
+    axes.annotate("chosen threshold", chosen, (7, -8), textcoords="offset points", color=PALETTE["ink"])
+    axes.set(xlabel="MALE answered FEMALE", ylabel="FEMALE answered FEMALE (recall)")
+    return figure
+
+
+def _precision_recall(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
+    scores = metrics["test"]["scores"]
+    figure, axes = _square("Precision and recall, one class against the other")
+    for label, positive, score in (("FEMALE", female, probability), ("MALE", ~female, 1 - probability)):
+        precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
+        area = f"{label}, average precision {stated(scores[f'average_precision_{label}'])}"
+        axes.plot(recall, precision, color=COLOURS[label], linewidth=1.6, label=area)
+        axes.axhline(positive.mean(), color=COLOURS[label], linewidth=0.8, linestyle=(0, (3, 3)))
+    axes.set(xlabel="recall", ylabel="precision")
+    axes.legend(loc="lower left", frameon=False, fontsize=8, handlelength=1.4, borderaxespad=0.1)
+    return figure
+
+
+def _square(title: str) -> tuple[Figure, Axes]:
+    """From 0 to 100 % both ways."""
+    figure, axes = chart(4.2, 3.6)
+    axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _percent(axes, "xy")
+    return figure, axes
+
+
+def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
+    figure, axes = chart(4.2, 3.0)
+    band, threshold = metrics["abstention"]["band"], metrics["operating_point"]["threshold"]
+    if band is not None:
+        axes.axvspan(*band, color=PALETTE["well"], zorder=0)
+    edges = np.linspace(0, 1, 21)
+    for label, rows, sign in (("FEMALE", female, 1), ("MALE", ~female, -1)):
+        counts = np.histogram(probability[rows], edges)[0]
+        axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=COLOURS[label], label=label)
+    axes.axhline(0, color=PALETTE["soft"], linewidth=0.8)
+    axes.axvline(threshold, color=PALETTE["ink"], linewidth=1)
+    axes.set(title="Images by calibrated probability of FEMALE", xlim=(0, 1), ylabel="images")
+    axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):,.0f}")
+    axes.margins(y=0.18)
+    abstained = "; shaded: abstained" if band is not None else ""
+    axes.set_xlabel(f"probability of FEMALE; line: threshold {threshold:.2f}{abstained}")
+    for label, height, at in (("FEMALE", 0.98, "top"), ("MALE", 0.02, "bottom")):
+        axes.text(0.02, height, f"labelled {label}", va=at, transform=axes.transAxes)
+    _percent(axes, "x")
+    return figure
+
+
+def _reliability(metrics: Metrics) -> Figure | None:
+    calibration = metrics["calibration"]
+    before, after = calibration["before"], calibration["after"]
+    if all(each["share"]["value"] is None for each in after["bins"]):
+        return None
+    figure, ((upper,), (lower,)) = charts(4.2, 4.0, 2, 1, sharey=False, height_ratios=(5, 1))
+    upper.plot([0, 1], [0, 1], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+    for name, kind, colour, face, width in (
+        ("before", before, PALETTE["faint"], PALETTE["paper"], 0.8),
+        ("after", after, PALETTE["mark"], PALETTE["mark"], 1.4),
+    ):
+        filled = [each for each in kind["bins"] if each["share"]["value"] is not None]
+        places, shares = _numbers(each["probability"] for each in filled), [each["share"] for each in filled]
+        if kind is after:
+            upper.vlines(places, *_interval(shares), color=colour, linewidth=1.1, alpha=0.7)
+        style = {"color": colour, "markerfacecolor": face, "markersize": 3.5, "linewidth": width}
+        upper.plot(places, _values(shares), "o-", **style, label=f"{name}, ECE {stated(kind['ece'])}")
+    upper.set(title=f"Reliability before and after temperature {calibration['temperature']:.2f}")
+    upper.set(ylabel="labelled FEMALE", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    upper.legend(loc="upper left", frameon=False, fontsize=8, handlelength=1.4, borderaxespad=0.1)
+    middles = [(each["low"] + each["high"]) / 2 for each in after["bins"]]
+    widths = [0.88 * (each["high"] - each["low"]) for each in after["bins"]]
+    lower.bar(middles, [each["images"] for each in after["bins"]], widths, color=PALETTE["mark"], alpha=0.35)
+    lower.set(xlabel="probability of FEMALE", ylabel="images")
+    lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    _percent(upper, "xy")
+    _percent(lower, "x")
+    return figure
+
+
+def _risk_coverage(metrics: Metrics) -> Figure | None:
+    abstention = metrics["abstention"]
+    curve, target, chosen = abstention["curve"], abstention["target_error"], abstention["test"]
+    if not curve:
+        return None
+    figure, axes = chart(4.2, 3.2)
+    coverage, low, high = (_numbers(point[key] for point in curve) for key in ("coverage", "low", "high"))
+    axes.fill_between(coverage, low, high, color=PALETTE["mark"], alpha=0.18, linewidth=0)
+    axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
+    axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.annotate(f"target {100 * target:g} %", (0.0, target), (2, 3), textcoords="offset points")
+    if chosen is not None and chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
+        point = chosen["coverage"]["value"], chosen["error"]["value"]
+        axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
+        axes.plot(*point, "o", color=PALETTE["ink"], markersize=4.5)
+        axes.annotate("chosen band", point, (6, -11), textcoords="offset points")
+    axes.set(title=f"Error by coverage: area (AURC) {stated(abstention['aurc'])}", xlim=(-0.02, 1.02))
+    axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them")
+    axes.set_ylim(bottom=0)
+    _percent(axes, "xy")
+    return figure
+
+
+def _stress(metrics: Metrics) -> Figure | None:
+    corruptions = metrics["stress"]["corruptions"] if metrics["stress"] else []
+    levels = [level for corruption in corruptions for level in corruption["severities"]]
+    if all(level["balanced_accuracy"]["value"] is None for level in levels):
+        return None
+    clean = metrics["test"]["scores"]["balanced_accuracy"]
+    rows = math.ceil(len(corruptions) / 3)
+    figure, grid = charts(4.2, 0.45 + 1.25 * rows, rows, 3)
+    for axes, corruption in zip(grid.flat, corruptions, strict=False):
+        _stressed(axes, corruption, clean)
+    for axes in grid.flat[len(corruptions) :]:
+        axes.set_axis_off()
+    lows = [low for low in (level["balanced_accuracy"]["low"] for level in levels) if low is not None]
+    grid[0, 0].set(xlim=(-0.3, 5.3), xticks=(0, 5), ylim=(min([0.48, *lows]) - 0.03, 1.0))
+    grid[0, 0].set_yticks((0.5, 0.75, 1.0))
+    figure.supxlabel("severity; 0 is as recorded, the dotted line is chance", fontsize=8, color=PALETTE["soft"])
+    figure.set_label("Balanced accuracy by corruption and severity")
+    return figure
+
+
+def _stressed(axes: Axes, corruption: StressedBy, clean: Estimate) -> None:
+    axes.axhline(0.5, color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (1, 2)))
+    if clean["value"] is not None:
+        axes.axhline(clean["value"], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+    severities = [0, *(level["severity"] for level in corruption["severities"])]
+    estimates = [clean, *(level["balanced_accuracy"] for level in corruption["severities"])]
+    axes.fill_between(severities, *_interval(estimates), color=PALETTE["mark"], alpha=0.18, linewidth=0)
+    axes.plot(severities, _values(estimates), "o-", color=PALETTE["mark"], markersize=2.5, linewidth=1.3)
+    axes.set_title(_short(corruption["title"]), fontsize=8, pad=4)
+
+
+def _shortcuts(metrics: Metrics) -> Figure | None:
+    rows = [(_short(test["title"]), test["balanced_accuracy"], False) for test in metrics["shortcuts"] or []]
+    clean = metrics["test"]["scores"]["balanced_accuracy"]
+    if all(estimate["value"] is None for _, estimate, _ in rows):
+        return None
+    return _dots("What remains without part of the picture", [("as recorded", clean, False), *rows], clean)
+
+
+def _slices(metrics: Metrics) -> Figure | None:
+    cells = metrics["slices"]["cells"]
+    rows: list[tuple[str, Estimate | None, bool]] = []
+    for column in dict.fromkeys(cell["column"] for cell in cells):
+        every = [cell for cell in cells if cell["column"] == column]
+        shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_CELLS]
+        left_out = f", the {MOST_CELLS} largest of {len(every)}" if len(every) > MOST_CELLS else ""
+        rows.append((f"{spaced(_short(column))}{left_out}", None, False))
+        rows += [(_short(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
+    if all(estimate is None or estimate["value"] is None for _, estimate, _ in rows):
+        return None
+    return _dots("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
+
+
+def _dots(title: str, rows: Sequence[tuple[str, Estimate | None, bool]], clean: Estimate) -> Figure:
+    """A row a name: a dot with its interval, hollow if it is to be read with care; a row without one is a heading."""
+    figure, axes = chart(4.2, 0.75 + 0.19 * len(rows))
+    axes.axvline(0.5, color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (1, 2)))
+    if clean["value"] is not None:
+        axes.axvline(clean["value"], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+    for place, (_, estimate, hollow) in enumerate(rows):
+        if estimate is not None and estimate["value"] is not None:
+            axes.hlines(place, *_interval([estimate]), color=PALETTE["mark"], linewidth=1.1, alpha=0.7)
+            face = PALETTE["paper" if hollow else "mark"]
+            axes.plot(estimate["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
+    axes.set(title=title, xlabel="balanced accuracy; dashed: of all test")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    for label, (_, estimate, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(PALETTE["ink" if estimate is None else "soft"])
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def _values(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    return _numbers(estimate["value"] for estimate in estimates)
+
+
+def _interval(estimates: Sequence[Estimate]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Their low and high ends."""
+    return _numbers(each["low"] for each in estimates), _numbers(each["high"] for each in estimates)
+
+
+def _numbers(numbers: Iterable[float | None]) -> NDArray[np.float64]:
+    """With NaN, which is not drawn, for null."""
+    return np.array(list(numbers), np.float64)
+
+
+def _percent(axes: Axes, which: str) -> None:
+    for axis in which:
+        getattr(axes, f"{axis}axis").set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
+
+
+def _short(name: str) -> str:
+    """Printable, and shortened in the middle."""
+    name = "".join(letter if letter.isprintable() else " " for letter in name)
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

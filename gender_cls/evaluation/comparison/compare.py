@@ -1,0 +1,183 @@
+"""Runs -> which model is better, how sure that is, and what it costs."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gender_cls.config.data import CLASSES
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units
+from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
+from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
+from gender_cls.evaluation.comparison.costs import cost_of_all, mark_pareto, mean_cost, mean_or_none
+from gender_cls.evaluation.comparison.explanations import mean_explanations
+from gender_cls.evaluation.comparison.schema import (
+    OTHER_ROWS,
+    SAME_ROWS,
+    BestBaseline,
+    CandidateRow,
+    Comparison,
+    MeanEstimate,
+    MeanScore,
+    Pair,
+    RunState,
+)
+from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
+from gender_cls.evaluation.comparison.verdict import verdict
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.metrics import decision_scores, probability_scores
+from gender_cls.runs.run import Run
+
+FEMALE = CLASSES[0]
+
+
+def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+    """Compare candidates, which are runs that differ only in seed and fold, on the test images that they share.
+
+    Candidates with other test images take no part, nor do leaky ones while there are others.
+
+    Args:
+        runs: in any state.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    candidates = find_candidates(runs)
+    sound = [one for one in candidates if not one.problem]
+    eligible = [one for one in sound if not one.leaky] or sound
+    shared = _most_shared(eligible)
+    compared = [one for one in eligible if one.test_rows is not None and one.test_rows == shared]
+    compared.sort(key=lambda one: _falling(_validation(one)))
+    estimates: dict[str, Estimate] = {}
+    pairs: list[Pair] = []
+    if compared:
+        means = _means(compared, resamples, seed)
+        estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
+        pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
+    for one in sound:
+        if one not in compared and one.test_rows is not None:
+            estimates[one.title] = _means([one], resamples, seed).of(0)
+    rows = [_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
+    rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
+    best = [row for row in rows if row["compared"]]
+    mark_pareto(best)
+    several = len(compared) > 1
+    baselines = [row["baseline"] for row in best if row["baseline"]]
+    baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
+    test = compared[0].test if compared else pd.DataFrame({"identity": []}, dtype=str)
+    return Comparison(
+        resamples=resamples,
+        images=len(test),
+        identities=test["identity"][test["identity"] != ""].nunique(),
+        units=len(np.unique(bootstrap_units(test))),
+        candidates=rows,
+        baseline=baseline,
+        ensemble=ensemble_of(compared, cost_of_all(compared), resamples, seed) if several else None,
+        pairs=pairs,
+        verdict=verdict(rows, pairs, baseline),
+        agreement=agreement(compared) if several else None,
+        roc=roc_curves(compared),
+        all_wrong=wrong_for_all(compared) if compared else [],
+    )
+
+
+def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
+    """The test rows of the most runs, of equals the first; None where there are none."""
+    counts: Counter[Hashable] = Counter()
+    for one in candidates:
+        if one.test_rows is not None:
+            counts[one.test_rows] += len(one.trained)
+    return max(counts, key=lambda rows: counts[rows], default=None)
+
+
+def _means(candidates: Sequence[Candidate], resamples: int, seed: int) -> Means:
+    """Of candidates with the same test rows."""
+    test = candidates[0].test
+    correct = [np.stack([one.correct for one in candidate.trained]) for candidate in candidates]
+    return resample_means(correct, _is_female(test), bootstrap_units(test), resamples, seed)
+
+
+def _is_female(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return (table["label"] == FEMALE).to_numpy()
+
+
+def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
+    trained = [] if candidate.problem else candidate.trained
+    runs = [run for one in trained for run in one.runs]
+    calibrated = [run.metrics["calibration"]["after"] for run in runs]
+    decisions = [_decisions(one.test) for one in trained]
+    same = shared is not None and candidate.test_rows == shared
+    rows = (SAME_ROWS if same else OTHER_ROWS) if trained else None
+    remark = candidate.problem
+    if remark is None and not compared:
+        remark = "It was tested on other images than most runs." if rows == OTHER_ROWS else "It is leaky."
+    return CandidateRow(
+        title=candidate.title,
+        runs=[_state(run) for run in candidate.runs],
+        repeated=[str(run.folder) for run in candidate.repeated],
+        seeds=[one.seed for one in candidate.trained],
+        compared=compared,
+        remark=remark,
+        rows=rows,
+        leaky=candidate.leaky if candidate.trained else None,
+        validation=_validation(candidate),
+        test=_test([one["balanced_accuracy"] for one in decisions], estimate),
+        auroc=mean_or_none(_auroc(one.test) for one in trained),
+        accuracy=mean_or_none(one["accuracy"] for one in decisions),
+        log_loss=mean_or_none(after["log_loss"]["value"] for after in calibrated),
+        ece=mean_or_none(after["ece"]["value"] for after in calibrated),
+        baseline=_best_baseline(runs),
+        cost=mean_cost(runs),
+        pareto=None,
+        explanations=mean_explanations(runs),
+    )
+
+
+def _state(run: Run) -> RunState:
+    status = run.status
+    return RunState(folder=str(run.folder), state=status.get("state") or "unknown", error=status.get("error"))
+
+
+def _decisions(table: pd.DataFrame) -> dict[str, float]:
+    says_female = (table["prediction"] == FEMALE).to_numpy()
+    scores = decision_scores(_is_female(table), says_female, np.ones((1, len(table))))
+    return {name: float(values[0]) for name, values in scores.items()}
+
+
+def _auroc(table: pd.DataFrame) -> float:
+    ones = np.ones((1, len(table)))
+    return float(probability_scores(_is_female(table), table["p_FEMALE"].to_numpy(), ones)["auroc"][0])
+
+
+def _validation(candidate: Candidate) -> MeanScore:
+    trained = [] if candidate.problem else candidate.trained
+    return _over_seeds([_decisions(one.validation)["balanced_accuracy"] for one in trained])
+
+
+def _test(values: Sequence[float], estimate: Estimate | None) -> MeanEstimate:
+    score = _over_seeds(values)
+    if estimate is None:
+        remark = "Its seeds were tested on different images." if values else None
+        return MeanEstimate(**score, low=None, high=None, remark=remark)
+    return MeanEstimate(**score, low=estimate["low"], high=estimate["high"], remark=estimate["remark"])
+
+
+def _over_seeds(values: Sequence[float]) -> MeanScore:
+    mean = mean_or_none(values)
+    return MeanScore(mean=mean, spread=None if mean is None or len(values) < 2 else float(np.std(values, ddof=1)))
+
+
+def _falling(score: MeanScore) -> float:
+    """Sorts the best first, those without a score last."""
+    return np.inf if score["mean"] is None else -score["mean"]
+
+
+def _best_baseline(runs: Sequence[Run]) -> BestBaseline | None:
+    scores: dict[str, list[float | None]] = {}
+    for run in runs:
+        for one in run.metrics["baselines"]:
+            scores.setdefault(one["title"], []).append(one["balanced_accuracy"])
+    means = ((title, mean_or_none(values)) for title, values in scores.items())
+    known = [BestBaseline(title=title, balanced_accuracy=mean) for title, mean in means if mean is not None]
+    return max(known, key=lambda one: one["balanced_accuracy"], default=None)

@@ -1,0 +1,95 @@
+"""What several candidates say of the same images: their mean, where they agree, and what none of them gets right."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from gender_cls.config.data import CLASSES
+from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
+from gender_cls.evaluation.comparison.candidates import Candidate
+from gender_cls.evaluation.comparison.schema import Agreement, Ensemble, MeanCost, RocCurve, WrongImage
+from gender_cls.evaluation.metrics import decision_scores
+
+FEMALE = CLASSES[0]
+CURVE_POINTS = 200
+
+
+def mean_p_female(candidate: Candidate) -> NDArray[np.float64]:
+    """(test rows,) probability of FEMALE, the mean over seeds."""
+    return np.mean([one.test["p_FEMALE"].to_numpy() for one in candidate.trained], axis=0)
+
+
+def _is_female(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return (table["label"] == FEMALE).to_numpy()
+
+
+def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int, seed: int) -> Ensemble:
+    """Scores of the soft vote; at 0.5 the answer is FEMALE.
+
+    Args:
+        candidates: with the same test rows.
+        cost: of all its networks.
+    """
+    table = candidates[0].test
+    female, p_female = _is_female(table), np.mean([mean_p_female(one) for one in candidates], axis=0)
+
+    def balanced_accuracy(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {"balanced_accuracy": decision_scores(female, p_female >= 0.5, weights)["balanced_accuracy"]}
+
+    found = estimates(bootstrap_units(table), balanced_accuracy, resamples, seed)
+    return Ensemble(
+        networks=sum(len(one.trained) for one in candidates),
+        balanced_accuracy=found["balanced_accuracy"],
+        accuracy=float(((p_female >= 0.5) == female).mean()),
+        auroc=float(roc_auc_score(female, p_female)) if len(set(female)) == 2 else None,
+        cost=cost,
+    )
+
+
+def agreement(candidates: Sequence[Candidate]) -> Agreement:
+    """How often two give the same answer.
+
+    Args:
+        candidates: with the same test rows.
+    """
+    answers = [[one.test["prediction"].to_numpy() for one in candidate.trained] for candidate in candidates]
+    shares = [
+        [float(np.mean([(x == y).mean() for x, y in zip(a, b, strict=False)])) for b in answers]  # the shorter decides
+        for a in answers
+    ]
+    return Agreement(candidates=[one.title for one in candidates], shares=shares)
+
+
+def roc_curves(candidates: Sequence[Candidate]) -> list[RocCurve]:
+    """A curve each; none where test has one label only."""
+    curves = []
+    for candidate in candidates:
+        female, p_female = _is_female(candidate.test), mean_p_female(candidate)
+        if len(set(female)) < 2:
+            continue
+        curve = np.stack(roc_curve(female, p_female)[:2], axis=1)
+        kept = np.unique(np.linspace(0, len(curve) - 1, min(CURVE_POINTS, len(curve))).round().astype(int))
+        area = float(roc_auc_score(female, p_female))
+        curves.append(RocCurve(candidate=candidate.title, auroc=area, points=curve[kept].tolist()))
+    return curves
+
+
+def wrong_for_all(candidates: Sequence[Candidate]) -> list[WrongImage]:
+    """The images that nobody gets right, the most confidently wrong first.
+
+    Args:
+        candidates: with the same test rows.
+    """
+    table = candidates[0].test
+    p_female = np.mean([mean_p_female(one) for one in candidates], axis=0)
+    p_label = np.where(_is_female(table), p_female, 1 - p_female)
+    wrong = [np.mean([~one.correct for one in candidate.trained], axis=0) > 0.5 for candidate in candidates]
+    rows = np.flatnonzero(np.all(wrong, axis=0))
+    rows = rows[np.argsort(p_label[rows], kind="stable")]
+    return [
+        WrongImage(path=str(row.path), label=str(row.label), identity=str(row.identity), p_label=p)
+        for row, p in zip(table.iloc[rows].itertuples(), p_label[rows].tolist(), strict=True)
+    ]

@@ -1,0 +1,211 @@
+"""Which of two candidates is better, and whether that is more than luck: of the people drawn, and of training."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap, estimate, ratio
+from gender_cls.evaluation.comparison.schema import McNemar, Pair
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.multiple_testing import holm
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Means:
+    """Balanced accuracies of candidates on the same rows.
+
+    Attributes:
+        correct: of each candidate (seeds, rows), whether its answers are right.
+        units: (rows,) codes of people.
+        by_seed: (seeds,) of each candidate; NaN where a label is absent.
+        draws: (candidates, resamples) of the mean over seeds: the luck of the people.
+        luck: (candidates, resamples) by how much other seeds would have moved it; 0 with one seed.
+        remark: why they are undefined, or None.
+    """
+
+    correct: Sequence[NDArray[np.bool_]]
+    units: NDArray[np.intp]
+    by_seed: list[NDArray[np.float64]]
+    draws: NDArray[np.float64]
+    luck: NDArray[np.float64]
+    remark: str | None
+
+    @property
+    def people(self) -> int:
+        """How many were drawn from."""
+        return int(self.units.max(initial=-1)) + 1
+
+    def of(self, candidate: int) -> Estimate:
+        """The mean over its seeds."""
+        seeds = self.by_seed[candidate]
+        draws = self.draws[candidate] + _widening(len(seeds) - 1) * self.luck[candidate]
+        return estimate(float(seeds.mean()), draws, self.people, self.remark)
+
+    def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
+        """Of two means, paired: both are drawn together. With it, its p-value; None without an interval."""
+        value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
+        freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
+        draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
+        found = estimate(value, draws, self.people, self.remark, share=False)
+        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], self.people)
+
+
+def resample_means(
+    correct: Sequence[NDArray[np.bool_]],
+    female: NDArray[np.bool_],
+    units: NDArray[np.intp],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Means:
+    """Draw people, the same for all candidates, and for each candidate seeds.
+
+    A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
+    independently. So the draws hold the luck of the sample and of training. Few seeds say little of the latter: their
+    deviations are stretched by sqrt(n / (n - 1)), without which n draws from n seeds vary too little, and by Student's
+    quantile over the normal one, 2.2 for a mean of three seeds. In simulations of two equal candidates with two, three
+    or five seeds, 95 % intervals of their difference cover 95 to 98 % where the luck of training prevails, and 97 to
+    99 % where there is little of it. With one seed the draws hold the luck of the sample alone: whether another
+    training run would have done as well they cannot tell.
+
+    Args:
+        correct: of each candidate (seeds, rows), whether its answers are right.
+        female: (rows,) whether the label is FEMALE.
+        units: (rows,) codes of people.
+    """
+    count = int(units.max(initial=-1)) + 1
+    labels = np.stack([female, ~female])
+    # A balanced accuracy needs no more of a person than these sums, so the resamples weigh people, not rows.
+    totals = np.stack([np.bincount(units, rows, count) for rows in labels])
+    right = [np.bincount(units, one & rows, count) for runs in correct for one in runs for rows in labels]
+    sums = np.stack([*totals, *right]).astype(np.float64).T
+
+    def balanced_accuracies(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        summed = (weights @ sums).reshape(len(weights), -1, len(labels))
+        recalls = ratio(summed[:, 1:], summed[:, :1])
+        return {str(run): values for run, values in enumerate(recalls.mean(axis=2).T)}
+
+    people = np.arange(count)
+    values = np.array([value[0] for value in balanced_accuracies(np.ones((1, count))).values()])
+    drawn = np.array(list(bootstrap(people, balanced_accuracies, resamples, seed).values()))
+    ends = np.cumsum([len(runs) for runs in correct])[:-1]
+    rng = np.random.default_rng([seed, 1])  # another stream than that of the people
+    absent = [name for name, total in zip(("FEMALE", "MALE"), totals.sum(axis=1), strict=True) if not total]
+    runs = [_draw_seeds(one, rng) for one in np.split(drawn, ends)]
+    return Means(
+        correct=correct,
+        units=units,
+        by_seed=np.split(values, ends),
+        draws=np.stack([mean for mean, _ in runs]),
+        luck=np.stack([luck for _, luck in runs]),
+        remark=f"There is no {' and no '.join(absent)} image in test." if absent else None,
+    )
+
+
+def _draw_seeds(
+    draws: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(seeds, resamples) -> (resamples,) means over all seeds, and how far those over as many drawn ones are off."""
+    mean, (seeds, resamples) = draws.mean(axis=0), draws.shape
+    if seeds == 1:
+        return mean, np.zeros(resamples)
+    picked = np.take_along_axis(draws, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
+    return mean, np.sqrt(seeds / (seeds - 1)) * (picked - mean)
+
+
+def _widening(freedom: int) -> float:
+    """Student's 97.5 % quantile over the normal one."""
+    return float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)) if freedom else 1.0
+
+
+def _p_value(value: float, draws: NDArray[np.float64], units: int) -> float:
+    """Two-sided: at which level the interval of `estimate` would begin to leave out 0.
+
+    Args:
+        value: of the difference.
+        draws: (resamples,) finite.
+        units: at least 2.
+    """
+    if abs(value) < 1e-12:
+        return 1.0  # of equals, whichever way the draws fall
+    beyond = int(min((draws <= 0).sum(), (draws >= 0).sum()))
+    shrink = np.sqrt((units - 1) / units)  # the interval is widened for few people; so is the tail
+    tail = stats.t.cdf(shrink * stats.norm.ppf((beyond + 1) / (len(draws) + 1)), units - 1)
+    if not beyond and (spread := draws.std()) > 0:  # so far out that a count of draws says too little for many pairs
+        tail = min(tail, stats.t.cdf(-shrink * abs(value) / spread, units - 1))
+    return float(min(1.0, 2 * tail))
+
+
+def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> list[Pair]:
+    """Every candidate with every later one.
+
+    Args:
+        titles: of the candidates.
+        means: of the same.
+        paths: (rows,) of the images.
+    """
+    trials = _trials(means.units, paths)
+    indices = list(combinations(range(len(titles)), 2))
+    differences = [means.difference(a, b) for a, b in indices]
+    corrected = iter(holm([p_value for _, p_value in differences if p_value is not None]).tolist())
+    pairs = []
+    for (a, b), (found, p_value) in zip(indices, differences, strict=True):
+        p_holm = None if p_value is None else next(corrected)
+        pairs.append(
+            Pair(
+                a=titles[a],
+                b=titles[b],
+                difference=found["value"],
+                low=found["low"],
+                high=found["high"],
+                remark=found["remark"],
+                p_value=p_value,
+                p_holm=p_holm,
+                significant=p_holm is not None and p_holm < SIGNIFICANT,
+                verdict=_verdict(titles[a], titles[b], found, p_holm),
+                mcnemar=_mcnemar(means.correct[a], means.correct[b], trials),
+            )
+        )
+    return pairs
+
+
+def _verdict(a: str, b: str, found: Estimate, p_holm: float | None) -> str:
+    value, low, high = found["value"], found["low"], found["high"]
+    if value is None or low is None or high is None or p_holm is None:
+        return f"{a} and {b} cannot be compared: {found['remark']}"
+    if p_holm >= SIGNIFICANT:
+        numbers = f"{value:.3f} [{low:.3f}, {high:.3f}], {p_text(p_holm)} (Holm)"
+        return f"No significant difference between {a} and {b}: {numbers}."
+    if value < 0:
+        a, b, value, low, high = b, a, -value, -high, -low
+    return f"{a} is better than {b} by {value:.3f} [{low:.3f}, {high:.3f}], {p_text(p_holm)} (Holm)."
+
+
+def p_text(p_value: float) -> str:
+    """For sentences and tables."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _trials(units: NDArray[np.intp], paths: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+    """One row a person, chosen by its path, the same in every comparison; and a number to choose a seed by."""
+    digests = (hashlib.blake2b(path.encode(), digest_size=8).digest() for path in paths)
+    numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.uint64)
+    order = np.lexsort((numbers, units))
+    rows = order[np.unique(units[order], return_index=True)[1]]
+    return rows, numbers[rows]
+
+
+def _mcnemar(
+    a: NDArray[np.bool_], b: NDArray[np.bool_], trials: tuple[NDArray[np.intp], NDArray[np.uint64]]
+) -> McNemar:
+    rows, numbers = trials
+    right_a, right_b = (right[numbers % np.uint64(len(right)), rows] for right in (a, b))
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    p_value = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return McNemar(people=len(rows), only_a=only_a, only_b=only_b, p_value=float(p_value))

@@ -1,0 +1,177 @@
+"""One audit, from the images to `audit.html`, `audit.csv`, `audit.json`, `manifest.csv` and `suspects.csv`."""
+
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.config.audit import AuditConfig
+from gender_cls.config.data import SPLITS
+from gender_cls.data.baselines import trivial_baselines
+from gender_cls.data.corrections import count_corrections
+from gender_cls.data.images import Images
+from gender_cls.data.leaks import Leaks, find_leaks
+from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data.near_duplicates import NearDuplicates
+from gender_cls.data.prepare import with_groups
+from gender_cls.data.scan import scan
+from gender_cls.data.split import assign_splits, split_origin
+from gender_cls.errors import GenderClsError
+from gender_cls.pages.audit_page import render_audit
+from gender_cls.quality.balance import balance
+from gender_cls.quality.faults import describe_faults, picture_faults
+from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
+from gender_cls.quality.suspect_labels import SuspectLabels, find_suspect_labels
+from gender_cls.quality.verdict import short_table, verdict
+from gender_cls.runs.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A dataset that has been read.
+
+    Attributes:
+        manifest: the readable images, each with its group and its split.
+        pixels: whence theirs come.
+        facts: of the same rows.
+        near: near duplicates among them.
+        leaks: between the splits.
+        images: a row for each image found, readable or not, a column a finding.
+        split_problem: why there is no split, in a sentence.
+        split_origin: given, published or dealt.
+    """
+
+    manifest: Manifest
+    pixels: Images
+    facts: pd.DataFrame
+    near: NearDuplicates
+    leaks: Leaks
+    images: pd.DataFrame
+    split_problem: str | None
+    split_origin: str
+
+
+def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
+    """Write the audit's files into `folder` and return a short table of its findings.
+
+    Args:
+        cache: folder for what is known of images read before.
+
+    Raises:
+        GenderClsError: there are no images, or the configuration does not fit them.
+    """
+    began = time.monotonic()
+    examined = _examine(config, cache)
+    table, root = examined.manifest.table, examined.manifest.root
+    write_atomically(folder / "manifest.csv", examined.manifest.to_csv())
+    suspects = find_suspect_labels(table, examined.pixels, config, cache)
+    images = _with_suspects(examined.images, suspects)
+    totals: dict[str, Any] = {
+        "title": folder.name,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
+        "data": _data_totals(config, examined),
+        "faults": _fault_totals(config, images),
+        "passed_over": _passed_over(config, root),
+        "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
+        "identities": identity_totals(images, examined.leaks),
+        "balance": balance(table),
+        "baselines": trivial_baselines(table, examined.facts, examined.near),
+        "suspects": suspects.totals,
+    }
+    totals["verdict"] = verdict(totals)
+    totals["seconds"] = round(time.monotonic() - began, 1)
+    if suspects.ranked is not None:
+        write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
+    write_atomically(folder / "audit.csv", images.to_csv(index=False))
+    write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
+    page = render_audit(totals, images, suspects.ranked, root, config.audit.thumbnails)
+    write_atomically(folder / "audit.html", page)
+    return f"{short_table(totals)}\nOpen {folder / 'audit.html'}."
+
+
+def _examine(config: AuditConfig, cache: Path) -> Examined:
+    data = config.data
+    manifest = read_manifest(data)
+    scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
+    facts = scanned.facts
+    faults = picture_faults(manifest.table, facts, config.audit)
+    readable = ~faults["unreadable"]
+    if not readable.any():
+        raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
+    known = facts[readable].reset_index(drop=True)
+    table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
+    problem, origin = None, split_origin(table, data)
+    try:
+        table = assign_splits(table, data)
+    except GenderClsError as error:
+        problem = str(error)
+    leaks = find_leaks(table, known["pixels"])
+    findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
+    images = pd.concat(
+        [
+            manifest.table.drop(columns=["width", "height"], errors="ignore"),
+            facts[["width", "height", "brightness", "sharpness"]].round(3),
+            faults,
+            facts["reason"],
+        ],
+        axis=1,
+    )
+    rows = np.flatnonzero(readable)
+    images.loc[rows, "split"] = table["split"].to_numpy()
+    for name, values in findings.items():
+        column = np.full(len(images), -1 if name == "duplicate_cluster" else 0)
+        column[rows] = values
+        images[name] = column.astype(values.to_numpy().dtype)
+    return Examined(replace(manifest, table=table), scanned.images, known, near, leaks, images, problem, origin)
+
+
+def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFrame:
+    if suspects.ranked is None:
+        return images.assign(suspect=False, suggested_label="", suspect_score=np.nan)
+    ranked = suspects.ranked.set_index("path").reindex(images["path"])
+    return images.assign(
+        suspect=ranked["flagged"].eq(True).to_numpy(),  # where missing, it is not
+        suggested_label=ranked["suggested_label"].fillna("").to_numpy(),
+        suspect_score=ranked["score"].to_numpy(),
+    )
+
+
+def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
+    manifest, images = examined.manifest, examined.images
+    corrections = count_corrections(images)
+    return {
+        "root": str(manifest.root),
+        "images": len(images),
+        **{plural: int(images[column].replace("", np.nan).nunique())
+           for column, plural in (("identity", "identities"), ("camera", "cameras"), ("source", "sources"))},
+        "labels": images["label"].value_counts().to_dict(),
+        "splits": {name or "none": int((images["split"] == name).sum()) for name in (*SPLITS, "")},
+        "split_origin": examined.split_origin,
+        "split_by": config.data.split_by.value,
+        "split_problem": examined.split_problem,
+        "groups": int(manifest.table["group"].nunique()),
+        "manifest_sha256": manifest.fingerprint,
+        "corrections": {"file": config.data.corrections, "changed": corrections} if corrections else None,
+    }  # fmt: skip
+
+
+def _fault_totals(config: AuditConfig, images: pd.DataFrame) -> dict[str, Any]:
+    return {
+        name: {"images": int(images[name].sum()), "description": description}
+        for name, description in describe_faults(config.audit).items()
+    }
+
+
+def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:
+    """Of folders only: a table says itself which files count."""
+    if config.data.csv is not None or config.data.importer is not None:
+        return {}
+    return {kind: {"files": len(files), "examples": files[:5]} for kind, files in passed_over(root).items()}

@@ -1,0 +1,71 @@
+"""A comparison of runs -> the files that people and programs read it in."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.comparison.compare import compare_runs
+from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.explain.kept_maps import load_kept_maps
+from gender_cls.pages.compare_maps import MOST_MODELS, Answer, ModelMaps
+from gender_cls.pages.compare_page import render_comparison
+from gender_cls.pages.comparison_table import to_csv, to_markdown
+from gender_cls.runs.files import write_atomically
+from gender_cls.runs.run import Run
+
+
+def write_comparison(
+    folder: Path, runs: Sequence[Run], *, name: str, resamples: int, thumbnails: int, data_root: Path | None = None
+) -> str:
+    """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return the Markdown.
+
+    Args:
+        folder: where they go; its own name is the page's title.
+        runs: in any state.
+        data_root: where the images lie now; where they lay in training when None.
+    """
+    comparison = compare_runs(runs, resamples)
+    root = data_root or next((Path(run.data["root"]) for run in runs if run.data), None)
+    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    text = to_markdown(comparison)
+    write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
+    write_atomically(folder / f"{name}.csv", to_csv(comparison))
+    write_atomically(folder / f"{name}.md", text)
+    page = render_comparison(comparison, folder.name, created, root, thumbnails, *_maps_of_the_best(comparison))
+    write_atomically(folder / f"{name}.html", page)
+    return text
+
+
+def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str]]:
+    """Of the first MOST_MODELS compared candidates that have kept maps, and sentences about those that have not."""
+    models: list[ModelMaps] = []
+    without, damaged = [], []
+    for row in comparison["candidates"]:
+        if not row["compared"] or len(models) == MOST_MODELS:
+            continue
+        try:
+            maps = _maps_of(row)
+        except GenderClsError as error:  # it costs its pictures only; the page says why
+            damaged.append(str(error))
+            continue
+        if maps is None:
+            without.append(row["title"])
+        else:
+            models.append(maps)
+    return models, [f"No maps were kept of {', '.join(without)}."] * bool(without) + damaged
+
+
+def _maps_of(row: CandidateRow) -> ModelMaps | None:
+    if row["explanations"] is None:
+        return None
+    run = Run(Path(row["explanations"]["folder"]))
+    kept = load_kept_maps(run.maps)
+    if kept is None:
+        return None
+    table = read_predictions(run.predictions)
+    asked = table[(table["split"] == "test") & table["path"].isin(kept.paths)].to_dict("records")
+    answers = {one["path"]: Answer(one["label"], one["prediction"], one[f"p_{one['prediction']}"]) for one in asked}
+    return ModelMaps(row["title"], kept, answers)

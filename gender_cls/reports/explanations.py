@@ -1,0 +1,72 @@
+"""Images explained after training, because somebody asked: a table and a gallery."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from gender_cls.config.explain import ExplainRunConfig
+from gender_cls.config.parsing import recorded_config
+from gender_cls.data.crops import balanced_sample
+from gender_cls.data.image_files import UnreadableError
+from gender_cls.data.images import Images
+from gender_cls.data.loose_images import loose_images
+from gender_cls.data.scan import decoded_when_needed
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.explain.final_model import SEED
+from gender_cls.explain.measured_images import Question, explain_images
+from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.pages.gallery_page import render_gallery
+from gender_cls.runs.files import write_atomically
+from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import Run
+from gender_cls.training.inference import Predictor
+
+
+def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor) -> Path:
+    """Leave `explanations.csv` and `gallery.html`: of the test split in the run's folder, else in a folder inside.
+
+    Returns:
+        The gallery.
+
+    Raises:
+        GenderClsError: the run has not been trained or evaluated, an image is missing or no picture, or the true class
+            is asked for and no image has one.
+    """
+    if not run.status.get("fitted"):
+        raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
+    recorded = recorded_config(run.config_file)
+    root = Path(config.data_root).resolve() if config.data_root is not None else Path(run.data["root"])
+    images = Images(root)
+    if config.image_paths:
+        folder = run.explanations / (config.name or config.image_paths[0].stem)
+        manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+        rows = loose_images(config.image_paths, recorded.data, manifest, root)
+        asked, whole = rows.head(config.limit or len(rows)), None
+    else:
+        folder = run.folder
+        predictions = read_predictions(run.predictions)
+        rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
+        asked, whole = balanced_sample(rows, config.limit or len(rows), SEED), len(rows)
+        images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
+    question = Question(
+        methods=tuple(config.methods or recorded.explain.methods),
+        roles=(config.explained_class or recorded.explain.explained_class).roles,
+        faithfulness=config.faithfulness,
+    )
+    try:
+        table = explain_images(asked, images, ExplainedNetwork(predictor), question, folder, config.progress_bar)
+    except UnreadableError as error:
+        if config.image_paths:
+            raise
+        raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
+    if table.empty:
+        raise GenderClsError(
+            "None of the images has a label whose class could be explained: explained_class=predicted."
+        )
+    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
+    gallery = folder / "gallery.html"
+    write_atomically(gallery, render_gallery(table, title, str(folder), created, whole, recorded.data.image_size))
+    return gallery

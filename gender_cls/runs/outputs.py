@@ -1,0 +1,49 @@
+"""Where outputs lie, and which runs are there."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
+
+TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
+
+
+HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+"""What TensorBoard's HParams tab compares runs by."""
+
+
+def image_cache(output_dir: str) -> Path:
+    """Where what is known of images read before is kept; whoever removes it loses time only."""
+    return Path(output_dir).expanduser().resolve() / "cache"
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs in these folders, sorted by path with numbers counted as numbers, each once.
+
+    Args:
+        folders: of runs, of sweeps, or with such folders at any depth.
+
+    Raises:
+        GenderClsError: there is no run in one of them.
+    """
+    found: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise GenderClsError(f"{folder} is no folder: name a run, a sweep, or a folder with runs inside.")
+        runs = [run for file in folder.rglob("status.json") if _is_training(run := Run(file.parent))]
+        if not runs:
+            raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
+        found.update((run.folder, run) for run in runs)
+    return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
+
+
+def _is_training(run: Run) -> bool:
+    """Rather than an audit, which keeps a status too."""
+    return "model" in run.status or "trainer" in run.settings
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sorts 2_x before 10_x."""
+    return [(int(digits or 0), other) for digits, other in re.findall(r"(\d*)(\D*)", text)]

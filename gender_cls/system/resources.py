@@ -1,0 +1,165 @@
+"""What this machine is, and what to compute with on it: chosen by rule, said in a sentence, overridden by a key.
+
+Imports torch only where a GPU is asked for.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gender_cls.config.checks import AUTO
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a command computes with, once every `auto` is chosen.
+
+    Attributes:
+        device: cpu, cuda or mps.
+        precision: one of Lightning's.
+        threads: of the CPU, for one operation.
+        num_workers: processes that prepare batches.
+        reasons: why, in a few words, for each of the last three that was chosen here.
+    """
+
+    device: str
+    precision: str
+    threads: int
+    num_workers: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """A line for the terminal."""
+        chosen = {
+            "precision": f"precision {self.precision}",
+            "threads": f"{self.threads} thread{'s' * (self.threads > 1)}",
+            "num_workers": f"{self.num_workers or 'no'} loader process{'es' * (self.num_workers != 1)}",
+        }
+        told = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
+        return f"Computes on {self.device}: {'; '.join(told)}."
+
+    def take(self) -> "Resources":
+        """Let torch use these threads in this process."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        if self.device == "cuda":
+            # torch lets cuDNN round float32 to TF32's 10 bits. Here float32 means float32: maps are computed in it, and
+            # whoever wants speed has bf16-mixed, which is quicker still.
+            torch.backends.cudnn.allow_tf32 = False
+        return self
+
+
+def choose_resources(
+    accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
+) -> Resources:
+    """What stands for `auto` on this machine.
+
+    Args:
+        accelerator: as in `conf/train.yaml`, like the others.
+        pixels_at_hand: whether decoded pixels are kept, so that a batch costs little to prepare.
+    """
+    device = _device(accelerator)
+    reasons: dict[str, str] = {}
+    if precision == AUTO:
+        precision, reasons["precision"] = _precision(device)
+    if threads == AUTO:
+        threads, reasons["threads"] = _threads()
+    if num_workers == AUTO:
+        num_workers, reasons["num_workers"] = _workers(device, pixels_at_hand)
+    return Resources(device, precision, int(threads), int(num_workers), reasons)
+
+
+def reading_processes(num_workers: int | str) -> int:
+    """Processes that decode images for the first time, before anything else is computed."""
+    return min(usable_cores(), 16) if num_workers == AUTO else int(num_workers)
+
+
+def usable_cores() -> int:
+    """Cores, not hyperthreads, that this process may use: of its affinity, within the quota of its container."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    siblings = {_read(topology.format(cpu)) or str(cpu) for cpu in allowed}
+    return max(1, min(len(siblings), _quota()))
+
+
+def _quota() -> int:
+    """CPUs that the container's share of time amounts to."""
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    if not period:
+        quota, period = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    with contextlib.suppress(ValueError):
+        if int(quota) > 0:
+            return max(1, round(int(quota) / int(period)))
+    return 1 << 16
+
+
+def multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); else they are slow.
+
+    ARM's are not looked for: training with them has not been measured.
+    """
+    flags = next((line for line in _read("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
+
+
+def _device(accelerator: str) -> str:
+    if accelerator == "cpu":
+        return "cpu"
+    import torch
+
+    if accelerator in (AUTO, "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    return {"cuda": "cuda", "mps": "mps"}.get(accelerator, "cpu")  # Lightning says that it is not there
+
+
+def _precision(device: str) -> tuple[str, str]:
+    if device == "cuda":
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16-mixed", "the GPU multiplies bf16 itself"
+        return "32-true", "the GPU does not multiply bf16; 16-mixed may be faster"
+    if device != "cpu":
+        return "32-true", "the safe choice there"
+    if not multiplies_bf16():
+        return "32-true", "the processor does not multiply bf16 itself"
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return "32-true", "this torch lacks oneDNN, which would multiply bf16"
+    return "bf16-mixed", "the processor multiplies bf16 itself"
+
+
+def _threads() -> tuple[int, str]:
+    with contextlib.suppress(KeyError, ValueError):
+        outermost = os.environ["OMP_NUM_THREADS"].partition(",")[0]  # the others are of nested parallel regions
+        return max(1, int(outermost)), "OMP_NUM_THREADS"
+    return usable_cores(), "one a core"
+
+
+def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
+    """Processes that prepare batches while the others are computed with.
+
+    On a GPU the cores have nothing else to do. On a CPU an image costs a thread 0.5-1 ms to augment, 1-2 ms more to
+    decode, and 5-60 ms to train on: more workers than that share of the cores would take them from training, and with
+    few cores handing over the batches costs what one worker gains. With many, all of them would wait for one.
+    """
+    cores = usable_cores()
+    if device != "cpu":
+        return max(1, min(cores - 1, 8)), "the cores have nothing else to do"
+    if cores < 4:
+        return 0, "the cores are busy with training"
+    share, most = (8, 4) if pixels_at_hand else (4, 8)
+    return max(1, min(cores // share, most)), f"one for every {share} cores" if cores >= share else "beside training"
+
+
+def _read(file: str) -> str:
+    """The text of one of the kernel's files, empty where there is none."""
+    try:
+        return Path(file).read_text().strip()
+    except OSError:
+        return ""

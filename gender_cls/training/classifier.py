@@ -1,0 +1,289 @@
+"""The one LightningModule: any backbone, two logits, cross-entropy."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
+from torchvision.transforms import v2
+
+from gender_cls.config.data import CLASSES
+from gender_cls.config.parsing import parse_config
+from gender_cls.config.train import Config
+from gender_cls.data.batches import FeatureBatch, PixelBatch
+from gender_cls.data.datamodule import derived_seed
+from gender_cls.data.device_augmentation import DeviceAugmentation
+from gender_cls.errors import GenderClsError
+from gender_cls.models.backbones import build_backbone
+from gender_cls.models.layout import normalise
+from gender_cls.training.accumulation import Accumulation
+from gender_cls.training.optimizer import adamw
+from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
+from gender_cls.training.totals import TrainingTotals
+
+CHECK_EVERY_N_STEPS = 50  # a look at the loss waits for the device
+
+
+class GenderClassifier(LightningModule):
+    """A backbone that gives the logits of CLASSES for uint8 crops.
+
+    Args:
+        config: the whole configuration as plain values (`parsing.to_plain`); it travels in the checkpoint.
+        class_weights: of the loss, one per class.
+        load: whether to load pretrained or local weights; False when a checkpoint follows.
+
+    Attributes:
+        augmentation: of training batches on their device; None where the data loader has done all of it.
+    """
+
+    def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
+        super().__init__()
+        self.save_hyperparameters(
+            {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}, logger=False
+        )
+        settings = parse_config(config, Config)
+        self.settings = settings
+        channels_last = settings.trainer.channels_last
+        backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
+        self.network: nn.Module = backbone.network
+        self.heads = backbone.heads
+        self.layout = backbone.layout
+        self.trainable = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
+        self.mean: Tensor
+        self.std: Tensor
+        self.class_weights: Tensor | None
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
+        weights = torch.tensor(class_weights) if class_weights is not None else None
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.augmentation: DeviceAugmentation | None = None
+        self.mix = _mixing(settings)
+        self.accumulation = Accumulation()
+        self.totals = TrainingTotals()
+        self.validation_metrics = _metrics("val/")
+        self.confusion = MulticlassConfusionMatrix(len(CLASSES), validate_args=False)
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        self.confusion_matrix: Tensor | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        height, width = self.settings.data.image_size
+        return height, width
+
+    @property
+    def head(self) -> nn.Module:
+        """The module that makes the logits; the first, where a distilled model has two."""
+        return self.network.get_submodule(self.heads[0])
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> what the backbone was trained on, in its own dtype and layout."""
+        return normalise(images, self.mean, self.std, self.layout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) uint8 -> logits (B, 2)."""
+        return self.network(self.normalise(images))
+
+    def on_train_start(self) -> None:
+        """Note how many batches make a step; that may differ from the configuration, for want of memory."""
+        self.accumulation = Accumulation(self.trainer.accumulate_grad_batches)
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what this epoch freezes."""
+        backbone = trains_backbone(self.settings.recipe, self.current_epoch)
+        set_trainable(self.network, self.heads, self.trainable, backbone)
+        self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
+
+    def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
+        """Give each step's dropout, mixing and augmentation on the device a seed of its own.
+
+        Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
+        """
+        torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
+
+    def training_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> Tensor:
+        """Loss of one batch."""
+        inputs, labels = batch
+        targets = labels
+        self._on_features = isinstance(batch, FeatureBatch)
+        if self._on_features:
+            logits = self.head(inputs)
+        else:
+            inputs = self.normalise(inputs if self.augmentation is None else self.augmentation(inputs))
+            if self.mix is not None:
+                inputs, targets = self.mix(inputs, labels)
+                inputs = inputs.contiguous(memory_format=self.layout)
+            logits = self.network(inputs)
+        loss = cross_entropy(
+            logits, targets, weight=self.class_weights, label_smoothing=self.settings.recipe.label_smoothing
+        )
+        if batch_index % CHECK_EVERY_N_STEPS == 0:
+            self._refuse_non_finite(loss)
+        self.totals.add(loss, logits, labels)
+        if self._is_logged(batch_index):
+            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log_dict(self._rates())
+        return self.accumulation.weigh(loss, self._weight(labels), batch_index)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Make the gradients those of one batch; clipping follows."""
+        self.accumulation.finish(optimizer)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note when the last batch ended; validation follows before the epoch does."""
+        if self.trainer.is_last_batch and self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        self._last_batch_ended = time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self._refuse_non_finite(self.totals.loss)
+        accuracy, balanced_accuracy = self.totals.accuracies()
+        self.log("train/loss", self.totals.loss)
+        self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
+        speed = "head" if self._on_features else "train"  # no pass of the network is part of the former
+        self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew, after an interrupted one too."""
+        self._validated = []
+
+    def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
+        """Keep the answers to one batch; counting them would wait for the device each time."""
+        inputs, labels = batch
+        answer = self.head if isinstance(batch, FeatureBatch) else self
+        self._validated.append((answer(inputs).float(), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation metrics: what early stopping and the choice of the checkpoint look at."""
+        logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated = []
+        metrics = self.validation_metrics(logits, labels)
+        f1 = metrics.pop("val/f1")
+        self.log("val/loss", cross_entropy(logits, labels))
+        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
+        self.log_dict(metrics)
+        self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
+        self.confusion_matrix = self.confusion(logits, labels).cpu()
+        self.validation_metrics.reset()
+        self.confusion.reset()
+
+    def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
+        """Probabilities (B, 2), float64."""
+        images, _ = batch
+        return self(images).double().softmax(dim=1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW; warm-up and cosine by step, for the backbone from the step at which it wakes."""
+        recipe = self.settings.recipe
+        groups = parameter_groups(self.network, self.heads, recipe)
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(total // self.settings.trainer.max_epochs, 1)
+        warmup = round(recipe.warmup_epochs * per_epoch)
+        frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
+
+        def schedule(first_step: int) -> Any:
+            return lambda step: lr_factor(step, first_step, warmup, total)
+
+        optimizer = adamw(groups, scaled_gradients=self.trainer.scaler is not None)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By the norm of all gradients. Lightning refuses it to a fused optimizer even where no gradient is scaled."""
+        if gradient_clip_val:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
+    def _weight(self, labels: Tensor) -> float | Tensor:
+        """What the mean in the loss was divided by."""
+        if self.class_weights is None or self.mix is not None:  # with shares of classes as targets, it is the number
+            return float(len(labels))
+        return self.class_weights[labels].float().sum()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save averaged weights, where there are any, also without an optimizer: Lightning does not ask for them then.
+
+        The raw ones beside them are of use to a resumed training alone.
+        """
+        if "optimizer_states" in checkpoint:
+            return
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
+            if isinstance(callback, WeightAveraging):
+                callback.on_save_checkpoint(self.trainer, self, checkpoint)
+                checkpoint.pop("current_model_state", None)
+
+    def _is_logged(self, batch_index: int) -> bool:
+        """Whether Lightning writes this step down; a number that it would drop costs time, and a wait on a GPU."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
+        return batch_index == 0 or (self.global_step + 1) % every == 0
+
+    def _rates(self) -> dict[str, float]:
+        """The highest learning rate of the head and of the backbone."""
+        rates: dict[str, float] = {}
+        for group in self.trainer.optimizers[0].param_groups:
+            name = f"lr/{group['part']}"
+            rates[name] = max(rates.get(name, 0.0), group["lr"])
+        return rates
+
+    def _refuse_non_finite(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise GenderClsError(
+                f"The training loss became {loss.item()} in epoch {self.current_epoch + 1}, by step "
+                f"{self.global_step}: lower recipe.lr or recipe.gradient_clip, or use trainer.precision=32-true."
+            )
+
+
+def load_classifier(checkpoint: Path) -> GenderClassifier:
+    """A trained classifier from its checkpoint, on the CPU and in eval mode; needs no other file and no network."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = content["hyper_parameters"]
+    if saved["classes"] != list(CLASSES):
+        raise GenderClsError(f"{checkpoint} was trained for the classes {', '.join(saved['classes'])}.")
+    config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may be elsewhere
+    classifier = GenderClassifier(config, saved["class_weights"], load=False)
+    classifier.load_state_dict(content["state_dict"])
+    return classifier.eval()
+
+
+def _metrics(prefix: str) -> MetricCollection:
+    """They need not look through each batch for labels and scores that cannot be."""
+    classes = len(CLASSES)
+    metrics: dict[str, Any] = {
+        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+        "balanced_accuracy": MulticlassAccuracy(classes, average="macro", validate_args=False),
+        "auroc": MulticlassAUROC(classes, validate_args=False),
+        "f1": MulticlassF1Score(classes, average="none", validate_args=False),
+    }
+    return MetricCollection(metrics, prefix=prefix)
+
+
+def _mixing(settings: Config) -> v2.Transform | None:
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a normalised batch, one of the two by chance if both."""
+    augment = settings.augment
+    choices = [
+        kind(alpha=alpha, num_classes=len(CLASSES))
+        for kind, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
+        if alpha > 0
+    ]
+    return v2.RandomChoice(choices) if choices else None

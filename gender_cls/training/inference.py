@@ -1,0 +1,90 @@
+"""What a trained network answers, on any rows and through any distortion."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from gender_cls.config.checks import AUTO
+from gender_cls.data.datamodule import CropDataset, crop_loader
+from gender_cls.data.images import Images
+from gender_cls.errors import GenderClsError
+from gender_cls.system.resources import Resources
+from gender_cls.training.classifier import GenderClassifier, load_classifier
+
+BATCH_SIZE = 32
+"""Where training chose one itself; answers do not hang on it."""
+
+
+class Predictor:
+    """The network of a checkpoint, read when it is first asked.
+
+    Args:
+        checkpoint: such as a run's `best.ckpt`.
+        accelerator: as in `conf/train.yaml`.
+        resources: chosen for it.
+    """
+
+    def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
+        self.checkpoint = checkpoint
+        self.accelerator = accelerator
+        self.precision = resources.precision
+        self.num_workers = resources.num_workers
+        self.pin_memory = resources.device == "cuda"
+
+    @cached_property
+    def classifier(self) -> GenderClassifier:
+        """In eval mode."""
+        return load_classifier(self.checkpoint)
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        try:
+            return Trainer(
+                accelerator=self.accelerator,
+                precision=self.precision,  # type: ignore[arg-type]  # a str that the schema has checked
+                devices=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except MisconfigurationException as error:
+            raise GenderClsError(
+                f"accelerator={self.accelerator} with precision={self.precision} cannot be used on this machine: "
+                f"{error}"
+            ) from error
+
+    def resident(self) -> GenderClassifier:
+        """The classifier on the device and of the type that `probabilities` computes with."""
+        module = self._trainer.precision_plugin.convert_module(self.classifier)
+        assert module is self.classifier
+        return self.classifier.to(self._trainer.strategy.root_device)
+
+    def probabilities(
+        self, rows: pd.DataFrame, images: Images, distort: Callable[[Tensor, str], Tensor] | None = None
+    ) -> NDArray[np.float64]:
+        """Softmax probabilities (rows, 2) in the order of CLASSES.
+
+        Args:
+            rows: of the manifest.
+            images: whence they come.
+            distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
+        """
+        data = self.classifier.settings.data
+        batch_size = BATCH_SIZE if data.batch_size == AUTO else int(data.batch_size)
+        dataset = CropDataset(rows, images, data, distort=distort)
+        loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        try:
+            batches = self._trainer.predict(self.classifier, loader)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        assert batches is not None
+        return torch.cat([batch for batch in batches if isinstance(batch, Tensor)]).numpy()

@@ -1,0 +1,80 @@
+"""What is trained when, and how fast: freeze schedule, parameter groups, learning-rate schedule.
+
+All of it is a pure function of the recipe and of the epoch or step, so a resumed run goes on exactly as an unbroken
+one.
+"""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from timm.optim import param_groups_layer_decay
+from torch import nn
+
+from gender_cls.config.recipe import RecipeConfig
+
+
+def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
+    """Whether the backbone learns in this epoch (counted from 0), or the head alone."""
+    return recipe.frozen_epochs is not None and epoch >= recipe.frozen_epochs
+
+
+def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collection[str], backbone: bool) -> None:
+    """Put the network in training mode for an epoch.
+
+    A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics stand still too.
+
+    Args:
+        network: the model that makes the logits.
+        heads: names of the modules inside that belong to the head.
+        trainable: names of the parameters that may learn at all (some architectures fix a few).
+        backbone: whether the backbone learns.
+    """
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in trainable and (backbone or in_head(name, heads)))
+    network.train(backbone)
+    for head in heads:
+        network.get_submodule(head).train()
+
+
+def in_head(parameter: str, heads: Collection[str]) -> bool:
+    """Whether the parameter of this name belongs to one of the head's modules."""
+    return any(parameter.startswith(f"{head}.") for head in heads)
+
+
+def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig) -> list[dict[str, Any]]:
+    """AdamW groups with their own learning rate and weight decay, each marked `backbone` or `head` by `part`.
+
+    timm decides what gets no weight decay (norms, biases, position embeddings) and, for `recipe.layer_decay`, the depth
+    of each layer. It only notes the scale, which no scheduler reads, so the rates are multiplied here.
+    """
+    no_decay = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
+    if not hasattr(network, "group_matcher"):  # not timm's: it then counts the depth in parameters below the head
+        network.pretrained_cfg = {"classifier": list(heads)}
+    head_parameters = {id(parameter) for name, parameter in network.named_parameters() if in_head(name, heads)}
+    groups: dict[tuple[str, float, float], dict[str, Any]] = {}
+    for layer in param_groups_layer_decay(
+        network, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay, layer_decay=recipe.layer_decay
+    ):
+        for parameter in layer["params"]:
+            is_head = id(parameter) in head_parameters
+            part = "head" if is_head else "backbone"
+            rate = recipe.lr * (1.0 if is_head else layer["lr_scale"] * recipe.backbone_lr_factor)
+            key = (part, rate, layer["weight_decay"])
+            group = groups.setdefault(
+                key, {"params": [], "lr": rate, "weight_decay": layer["weight_decay"], "part": part}
+            )
+            group["params"].append(parameter)
+    return list(groups.values())
+
+
+def lr_factor(step: int, first_step: int, warmup_steps: int, total_steps: int) -> float:
+    """Linear warm-up from `first_step`, then a cosine to zero at `total_steps`; zero before `first_step`."""
+    if step < first_step:
+        return 0.0
+    step, total_steps = step - first_step, total_steps - first_step
+    warmup_steps = min(warmup_steps, total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

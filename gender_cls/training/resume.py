@@ -1,0 +1,69 @@
+"""Whether a run can go on from its last checkpoint: the same settings, but for those that change no result."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from gender_cls.config.parsing import to_plain
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
+from gender_cls.training.batch import images_a_step
+
+MAY_CHANGE_ON_RESUME = (
+    "name",
+    "output_dir",
+    "trainer",
+    "explain",
+    "evaluation",
+    "data.batch_size",
+    "data.num_workers",
+    "data.cache",
+    "model.weights",
+    "recipe.grad_checkpointing",
+)
+
+
+def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
+    """The run's last checkpoint; None where it has none yet.
+
+    `data.batch_size` and `trainer.accumulate` may change as long as their product stays.
+
+    Raises:
+        GenderClsError: it is damaged, or was written with other settings.
+    """
+    if not run.last_checkpoint.exists():
+        return None
+    try:
+        content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
+    began, now = (flat(settings) for settings in (content["hyper_parameters"]["config"], to_plain(config)))
+    changed = [
+        key
+        for key in sorted(began.keys() | now.keys())
+        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME)
+    ]
+    if changed:
+        first = changed[0]
+        raise GenderClsError(
+            f"{run.folder} was begun with {first}={began.get(first)}, not {now.get(first)}: resume it with the same "
+            f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
+        )
+    then, wanted = (images_a_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
+    if then != wanted:
+        raise GenderClsError(
+            f"{run.folder} was begun with {then} images a step, not {wanted}: resume it with the same product of "
+            "data.batch_size and trainer.accumulate, or start a new run."
+        )
+    return run.last_checkpoint
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted keys."""
+    dotted: dict[str, Any] = {}
+    for key, value in settings.items():
+        dotted.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return dotted

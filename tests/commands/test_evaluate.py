@@ -1,0 +1,265 @@
+"""Runs that were trained once, evaluated and compared as often as one likes."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from helpers.commands import COMPARING, EVALUATING, command
+from helpers.crops import ON_CPU, PATTERN, draw_folders
+from helpers.example_metrics import assert_matches
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from gender_cls.config.evaluation import EvaluationConfig
+from gender_cls.data.corruptions import corrupt
+from gender_cls.data.images import Images
+from gender_cls.data.shortcuts import take_away
+from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluate import evaluate
+from gender_cls.evaluation.comparison.schema import Comparison
+from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.stress import variants
+from gender_cls.reports.final_test import Distortion, evaluate_run
+from gender_cls.runs.files import held
+from gender_cls.runs.run import Run
+from gender_cls.training.inference import Predictor
+
+TINY = [
+    "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
+    "explain=off", "trainer.max_epochs=1", "trainer.progress_bar=false", "trainer.accelerator=cpu",
+    "trainer.precision=32-true", "evaluation.shortcuts=false", "evaluation.resamples=200",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep over two seeds, `sweep`, and the crops beside it."""
+    cwd = tmp_path_factory.mktemp("trained")
+    crops = draw_folders(cwd / "crops")
+    result = command("train", "-m", f"data.root={crops}", *TINY, "seed=0,1", "name=sweep", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return cwd / "outputs" / "sweeps" / "sweep"
+
+
+@pytest.fixture
+def sweep(trained: Path, tmp_path: Path) -> Path:
+    """A copy to work on, where the README has it; the crops stay where they were."""
+    return Path(shutil.copytree(trained, tmp_path / "outputs" / "sweeps" / "NAME"))
+
+
+def first_run(sweep: Path) -> Run:
+    return Run(next(sweep.glob("0_*")))
+
+
+def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
+    manifests = {path.read_text() for path in trained.glob("*/manifest.csv")}
+    assert len(manifests) == 1
+    comparison = json.loads((trained / "leaderboard.json").read_text())
+    assert_matches(comparison, Comparison)
+    assert [(row["title"], row["seeds"]) for row in comparison["candidates"]] == [("custom_cnn", [0, 1])]
+    table = pd.read_csv(trained / "leaderboard.csv")
+    assert table["test_balanced_accuracy"][0] == pytest.approx(
+        sum(
+            Run(path.parent).metrics["test"]["scores"]["balanced_accuracy"]["value"]
+            for path in trained.glob("*/metrics.json")
+        )
+        / 2
+    )
+    assert "<title>" in (trained / "leaderboard.html").read_text()
+
+
+def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(sweep: Path, tmp_path: Path) -> None:
+    runs = [Run(path.parent) for path in sorted(sweep.glob("*/status.json"))]
+    before = [read_predictions(run.predictions) for run in runs]
+    assert runs[0].metrics["stress"] is None
+    quickly = ["resamples=200", "num_workers=0", "progress_bar=false"]
+    result = command("evaluate", *EVALUATING.split()[3:], *quickly, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Open ") == 2
+    assert result.stderr == ""
+    for run, table in zip(runs, before, strict=True):
+        assert_matches(run.metrics, Metrics)
+        assert [one["name"] for one in run.metrics["stress"]["corruptions"]] == list(CORRUPTIONS)
+        assert [one["name"] for one in run.metrics["shortcuts"]] == list(SHORTCUTS)
+        pd.testing.assert_frame_equal(read_predictions(run.predictions), table)
+        logits = pd.read_csv(run.variants)
+        assert len(logits.columns) == 1 + len(CORRUPTIONS) * len(SEVERITIES) + len(SHORTCUTS)
+        assert list(logits["path"]) == list(table["path"][table["split"] == "test"])
+        assert {path.stem for path in run.plots.iterdir()} >= {"roc", "reliability", "risk_coverage", "stress"}
+
+    [run, _] = runs
+    run.best_checkpoint.unlink()
+    others = ["target_error=0.45", "operating_point=equal_recall", "data_root=."]
+    result = command("evaluate", f"run={run.folder}", *quickly, *others, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    metrics = run.metrics
+    assert metrics["operating_point"]["rule"] == "equal_recall"
+    assert metrics["abstention"]["target_error"] == 0.45
+    assert metrics["stress"] is not None
+    answers = pd.read_csv(run.predictions)["answer"]
+    assert list(answers) == list(DecisionRule.from_metrics(metrics).answers(read_predictions(run.predictions)))
+    assert len(list(run.folder.glob("events.out.tfevents.*.evaluation"))) == 1
+
+
+def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> None:
+    """Evaluate within this process."""
+    settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    evaluate_run(run, settings, predictor, run.folder.parent / "cache", data_root, progress_bar=False)
+
+
+def test_an_interrupted_evaluation_goes_on(sweep: Path) -> None:
+    run = first_run(sweep)
+    again(run)
+    logits = pd.read_csv(run.variants)
+    whole = run.variants.read_bytes()
+    logits.drop(columns=["grey", "eight_pixels"]).assign(person_only=7.0).to_csv(run.variants, index=False)
+    again(run)
+    resumed = pd.read_csv(run.variants)
+    assert (resumed["person_only"] == 7).all(), "what is there is not made again"
+    pd.testing.assert_frame_equal(resumed[["grey", "eight_pixels"]], logits[["grey", "eight_pixels"]])
+    run.variants.unlink()
+    again(run)
+    assert run.variants.read_bytes() == whole
+
+
+def test_pictures_that_were_moved_are_named(sweep: Path, tmp_path: Path) -> None:
+    run = first_run(sweep)
+    before = run.predictions.read_bytes()
+    run.predictions.unlink()
+    data = run.data
+    moved = Path(shutil.copytree(data["root"], tmp_path / "moved"))
+    run.data_file.write_text(json.dumps({**data, "root": str(tmp_path / "gone")}))
+    with pytest.raises(GenderClsError) as caught:
+        again(run)
+    assert str(caught.value).startswith(f"The images of {run.folder} cannot be read any more. The first: Cannot read ")
+    assert str(caught.value).endswith("If they were moved, name the folder with data_root.")
+    again(run, data_root=moved)
+    assert run.predictions.read_bytes() == before
+
+
+def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
+    run = first_run(sweep)
+    run.variants.write_text("path,grey\nx.png,1\n")
+    with pytest.raises(GenderClsError, match=f"^{run.variants} is not of the images in predictions.csv: remove it.$"):
+        again(run)
+    run.variants.write_text("")
+    with pytest.raises(GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it.$"):
+        again(run)
+    run.data_file.unlink()
+    with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):
+        again(run)
+    run.note(fitted=None)
+    with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
+        again(run)
+
+
+def test_every_variant_is_its_distortion_in_another_process_too() -> None:
+    image = torch.randint(0, 256, (3, 48, 20), dtype=torch.uint8)
+    for name in variants(stress=True, shortcuts=True):
+        distort = pickle.loads(pickle.dumps(Distortion(name)))
+        shortcut = name in SHORTCUTS
+        expected = take_away(image, name) if shortcut else corrupt(image, name[:-2], int(name[-1]), "a.png")
+        assert (distort(image, "a.png") == expected).all()
+
+
+def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [first, second] = sorted(sweep.glob("*/status.json"))
+    Run(first.parent).note(fitted=None, state="failed")
+    Run(second.parent).metrics_file.unlink()
+    settings = {"run": str(sweep), "shortcuts": False, "resamples": 200, "output_dir": str(sweep), "num_workers": 0}
+    evaluate(OmegaConf.create(settings))
+    assert Run(second.parent).metrics["schema_version"] == SCHEMA_VERSION
+    output = capsys.readouterr().out
+    assert f"{first.parent.name} has not been trained to its end and is passed over." in output
+    assert f"Open {Run(second.parent).report}." in output
+
+
+def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
+    run = first_run(sweep)
+    with held(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
+        evaluate(OmegaConf.create({"run": str(run.folder)}))
+
+
+def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path) -> None:
+    run = first_run(sweep)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    table = read_predictions(run.predictions)
+    seen: list[tuple[tuple[int, ...], str]] = []
+
+    def blacken(image: Tensor, path: str) -> Tensor:
+        seen.append((tuple(image.shape), path))
+        return torch.zeros_like(image)
+
+    black = predictor.probabilities(table, Images(Path(run.data["root"])), blacken)
+    assert seen == [((3, 48, 24), path) for path in table["path"]], "the native crop comes first"
+    with torch.no_grad():
+        expected = predictor.classifier(torch.zeros(1, 3, 32, 16, dtype=torch.uint8)).double().softmax(dim=1)
+    assert black == pytest.approx(expected.numpy().repeat(len(table), axis=0), abs=1e-6)
+    plain = predictor.probabilities(table, Images(Path(run.data["root"])))
+    assert plain == pytest.approx(table[["p_FEMALE", "p_MALE"]].to_numpy(), abs=1e-6)
+
+
+def test_errors_of_evaluate_name_the_way_out(tmp_path: Path) -> None:
+    def error(*arguments: str) -> str:
+        result = command("evaluate", *arguments, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        return result.stderr
+
+    assert error() == "error: No run is named: give run=FOLDER, a run's folder or a sweep's.\n"
+    assert error("run=nowhere") == "error: run names no folder: nowhere\n"
+    (tmp_path / "empty").mkdir()
+    assert "There is no run in empty: name a run, a sweep, or a folder with runs inside." in error("run=empty")
+    assert "target_error must lie between 0 and 1, not 1.5." in error("run=empty", "target_error=1.5")
+    assert "resamples must lie between 100 and 1,000,000, not 5." in error("run=empty", "resamples=5")
+    assert "stres is no key of the configuration; did you mean stress or threads?" in error("run=empty", "+stres=true")
+    assert "leave out -m." in error("-m", "run=empty,other")
+
+
+def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
+    names = [path.parent.name for path in sorted(sweep.glob("*/status.json"))]
+    result = command("compare", *COMPARING.split()[3:], "name=one", "resamples=200", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "outputs" / "comparisons" / "one"
+    assert (folder / "compare.md").read_text() in result.stdout
+    assert f"Open {folder / 'compare.html'}." in result.stdout
+    assert_matches(json.loads((folder / "compare.json").read_text()), Comparison)
+    runs = [Run(sweep / name) for name in names]
+    config = runs[1].config_file.read_text()
+    runs[1].config_file.write_text(config.replace("seed: 1", "seed: 0").replace("lr: 0.0005", "lr: 0.005"))
+    listed = f"runs=[{sweep / names[0]},{sweep / names[1]}]"
+    result = command("compare", listed, "name=two", "resamples=200", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "custom_cnn (recipe.lr=0.0005)" in result.stdout
+    assert "custom_cnn (recipe.lr=0.005)" in result.stdout
+    assert "McNemar" in result.stdout
+    assert "soft-vote ensemble" in result.stdout
+
+    again = command("compare", *COMPARING.split()[3:], "name=one", cwd=tmp_path)
+    assert again.returncode == 1
+    assert f"{folder} exists already: choose another name, or remove it." in again.stderr
+    runs[0].metrics_file.write_text("{}")
+    result = command("compare", *COMPARING.split()[3:], "resamples=200", cwd=tmp_path)
+    assert f"was not evaluated: run python -m gender_cls.evaluate run={runs[0].folder}." in result.stdout
+
+
+def test_errors_of_compare_name_the_way_out(tmp_path: Path) -> None:
+    def error(*arguments: str) -> str:
+        result = command("compare", *arguments, cwd=tmp_path)
+        assert result.returncode == 1
+        return result.stderr
+
+    assert error() == "error: No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].\n"
+    assert error("runs=[a,b]") == "error: runs names no folder: a\n"
+    assert "leave out -m." in error("-m", "runs=a,b")
+    assert "thumbnails must lie between 0 and 500, not 501." in error("runs=.", "thumbnails=501")
+    assert "There is no run in ." in error("runs=.")
+    assert not (tmp_path / "outputs").exists()

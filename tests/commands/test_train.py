@@ -1,0 +1,369 @@
+"""The main job, end to end, on tiny crops."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from helpers.crops import PATTERN, draw_folders
+from helpers.example_metrics import assert_matches
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from gender_cls.config.parsing import CONFIG_FOLDER, parse_config
+from gender_cls.config.train import Config
+from gender_cls.data.transforms import decode, resize
+from gender_cls.evaluation.schema import Metrics
+from gender_cls.runs.run import Run
+from gender_cls.train import train as train_task
+from gender_cls.training.classifier import load_classifier
+from gender_cls.training.fit import _warn_of_frozen_backbone
+
+SMALL = [
+    "model=custom_cnn",
+    f"data.pattern={PATTERN}",
+    "data.image_size=[32,16]",
+    "data.batch_size=8",
+    "data.num_workers=0",
+    "explain.images=2",
+    "trainer.progress_bar=false",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "evaluation.shortcuts=false",
+    "evaluation.resamples=200",
+]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gender_cls.train", *arguments]
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
+
+def train(root: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(f"data.root={root}", *SMALL, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folders(tmp_path_factory.mktemp("data") / "crops")
+
+
+@pytest.fixture(scope="module")
+def finished(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
+    cwd = tmp_path_factory.mktemp("finished")
+    result = train(crops, cwd, "name=one", "trainer.max_epochs=3", "recipe.ema_decay=0.5", "augment.mixup=0.2")
+    assert result.returncode == 0, result.stderr
+    return Run(cwd / "outputs" / "runs" / "one"), result.stdout + result.stderr
+
+
+def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, str], crops: Path) -> None:
+    run, output = finished
+    assert run.status["state"] == "finished"
+    assert "Warning" not in output, output
+    assert output.count("Computes on cpu: precision ") == 1
+    precision = run.status["precision"]
+    assert precision == "32-true"
+    resources = run.status["resources"]
+    assert resources.pop("reasons").keys() == {"threads"}, "the others were given"
+    assert resources == {"device": "cpu", "precision": precision, "threads": 1, "num_workers": 0}
+    assert f"precision {precision}, seed 0" in " ".join(run.model_card.read_text().split())
+    assert run.metrics["cost"]["device"] == f"cpu, 1 thread, {precision}"
+    assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
+    manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+    assert list(manifest.columns) == [
+        "path", "label", "identity", "camera", "source", "split", "group", "width", "height",
+    ]  # fmt: skip
+    assert manifest.groupby("identity")["split"].nunique().max() == 1
+    predictions = pd.read_csv(run.predictions)
+    assert list(predictions.columns) == [
+        *manifest.columns, "native_height", "brightness", "sharpness", "p_FEMALE", "p_MALE", "prediction",
+        "calibrated_p_FEMALE", "answer",
+    ]  # fmt: skip
+    assert set(predictions["split"]) == {"val", "test"}
+    expected = manifest[manifest["split"] != "train"]
+    assert sorted(predictions["path"]) == sorted(expected["path"])
+    assert (predictions["p_FEMALE"] + predictions["p_MALE"]).to_numpy() == pytest.approx(1)
+    metrics = run.metrics
+    test = predictions[predictions["split"] == "test"]
+    assert_matches(metrics, Metrics)
+    accuracy = metrics["test"]["scores"]["accuracy"]["value"]
+    assert accuracy == pytest.approx((test["label"] == test["prediction"]).mean())
+    validation = metrics["validation"]["scores"]["balanced_accuracy"]["value"]
+    assert validation == pytest.approx(metrics["best_validation"])
+    assert metrics["data"]["root"] == str(crops)
+    assert metrics["data"]["leaky"] is False
+    scores = {one["name"]: one["balanced_accuracy"] for one in metrics["baselines"]}
+    assert scores["majority"] == 0.5
+    assert scores["colour"] == 1  # the drawn FEMALE crops are the bright ones
+    assert "The best trivial baseline, the mean colour of the image alone, scores 1.000." in output
+    assert (run.folder / ".hydra" / "config.yaml").is_file()
+
+
+def test_checkpoints_load_with_weights_only_and_give_the_same_predictions(finished: tuple[Run, str]) -> None:
+    run, _ = finished
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    for checkpoint in run.checkpoints.iterdir():
+        assert torch.load(checkpoint, weights_only=True)["hyper_parameters"]["classes"] == ["FEMALE", "MALE"]
+    classifier = load_classifier(run.best_checkpoint)
+    predictions = pd.read_csv(run.predictions)
+    row = predictions.iloc[0]
+    image = decode(Path(run.metrics["data"]["root"]) / row["path"])
+    data = classifier.settings.data
+    with torch.no_grad():
+        logits = classifier(resize(image, (32, 16), data.resize_mode)[None])
+    assert logits.softmax(dim=1)[0].numpy() == pytest.approx([row["p_FEMALE"], row["p_MALE"]], abs=1e-6)
+
+
+def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]) -> None:
+    run, _ = finished
+    events = EventAccumulator(str(run.folder), size_guidance={"images": 0})
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {
+        "train/loss", "train/accuracy", "train/balanced_accuracy", "val/loss", "val/accuracy", "val/balanced_accuracy",
+        "val/auroc", "val/f1_FEMALE", "val/f1_MALE", "speed/train_images_per_second", "hp/val_balanced_accuracy",
+        "hp/test_balanced_accuracy", "hp/test_auroc",
+    } <= scalars  # fmt: skip
+    assert {"lr/head", "lr/backbone"} <= scalars
+    rates = [event.value for event in events.Scalars("lr/head")]
+    assert max(rates) == pytest.approx(5e-4, rel=0.2)
+    started = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    shown = {key: value.string_value or value.number_value for key, value in started.session_start_info.hparams.items()}
+    assert sorted(shown)[:5] == ["augment", "lr", "model", "recipe", "seed"]  # what the tab shows unasked
+    assert (shown["model"], shown["recipe"], shown["lr"]) == ("custom_cnn", "scratch", 5e-4)
+    assert shown["settings.recipe.ema_decay"] == 0.5
+    pictures = {path.stem for path in run.explanations.glob("*.png")} - {"epoch_001", "epoch_002", "epoch_003"}
+    assert "least_certain" in pictures
+    assert {tag: len(events.Images(tag)) for tag in events.Tags()["images"]} == {
+        "explanations/probe_set": 3,
+        "confusion_matrix/val": 3,
+        **{f"test/{plot.stem}": 1 for plot in run.plots.iterdir()},
+        **{f"test/{picture}": 1 for picture in pictures},
+    }
+    assert {
+        "explanations/grad_cam/border",
+        "explanations/agreement/saliency_grad_cam",
+        "explanations/seconds",
+    } <= scalars
+    assert len(events.Scalars("explanations/saliency/stability")) == 2  # from the second epoch on
+    assert "test_explanations/grad_cam/deletion_blurred" in scalars
+    assert {"roc", "precision_recall", "reliability"} <= {plot.stem for plot in run.plots.iterdir()}
+    assert "test/precision_recall_FEMALE" in events.Tags()["tensors"]
+    by_person = run.metrics["test"]["by_identity"]["scores"]["auroc"]["value"]
+    assert events.Scalars("test_by_identity/auroc")[0].value == pytest.approx(by_person)
+    assert events.Scalars("hp/test_auroc")[-1].value == pytest.approx(run.metrics["test"]["scores"]["auroc"]["value"])
+    assert len(list(run.explanations.glob("epoch_*.png"))) == 3
+
+
+def test_train_returns_the_best_validation_score_for_sweepers(
+    finished: tuple[Run, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = finished
+    monkeypatch.chdir(run.folder.parents[2])
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        composed = compose("train", ["data.root=x", "model=custom_cnn", "name=one"], return_hydra_config=True)
+    composed.hydra.runtime.output_dir = str(run.folder)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
+    score = train_task(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
+    assert type(score) is float
+    assert score == run.metrics["best_validation"]
+
+
+def test_early_stopping_looks_at_validation(crops: Path, tmp_path: Path) -> None:
+    arguments = ["name=early", "recipe.patience=2", "recipe.monitor=loss", "recipe.lr=1e-12", "trainer.max_epochs=40"]
+    result = train(crops, tmp_path, *arguments, "recipe=linear_probe", "explain=off")
+    assert result.returncode == 0, result.stderr
+    run = Run(tmp_path / "outputs" / "runs" / "early")
+    last = torch.load(run.last_checkpoint, weights_only=True)["epoch"] + 1
+    assert last < 40
+    assert run.metrics["best_epoch"] == last - 2
+    assert run.metrics["monitor"] == "loss"
+
+
+def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_path: Path) -> None:
+    """Freezing, warm-up, averaging, dropout, sampling and augmentation go on where they were."""
+    arguments = ["trainer.max_epochs=4", "recipe.ema_decay=0.9", "data.balance=sampler", "recipe.warmup_epochs=2"]
+    arguments += ["recipe.frozen_epochs=2", "model.dropout=0.2", "augment=strong", "augment.cutmix=1"]
+    runs = tmp_path / "outputs" / "runs"
+    whole = train(crops, tmp_path, "name=whole", *arguments)
+    assert whole.returncode == 0, whole.stderr
+
+    killed = Run(runs / "killed")
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, "name=killed", *arguments, "trainer.progress_bar=true"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    shown = b""
+    while not re.search(rb"Epoch 1: +[1-9]\d%", shown):  # the bar counts from 0: in the middle of the second epoch
+        assert process.poll() is None, shown.decode()
+        shown += process.stdout.read1()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert torch.load(killed.last_checkpoint, weights_only=True)["epoch"] == 0, "the second epoch was not finished"
+    assert killed.status["state"] == "running"
+    assert not killed.predictions.exists()
+    resumed = train(crops, tmp_path, "name=killed", *arguments, "trainer.resume=true")
+    assert resumed.returncode == 0, resumed.stderr
+
+    unexplained = train(crops, tmp_path, "name=unexplained", *arguments, "explain=off", "data.num_workers=2")
+    assert unexplained.returncode == 0, unexplained.stderr
+    assert not Run(runs / "unexplained").explanations.exists()
+    for other in ("killed", "unexplained"):
+        for name in ("predictions.csv", "manifest.csv"):
+            assert (runs / other / name).read_bytes() == (runs / "whole" / name).read_bytes(), other
+
+
+def test_a_leaky_split_is_refused_or_marked_everywhere(crops: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": sorted(path.relative_to(crops).as_posix() for path in crops.glob("*/*"))})
+    table["label"] = table["path"].str.split("/").str[0]
+    table["split"] = ["train", "val", "test"] * 16  # of the three crops of each person
+    table.to_csv(tmp_path / "list.csv", index=False)
+    arguments = [f"data.csv={tmp_path / 'list.csv'}", "trainer.max_epochs=1", "explain=off"]
+    refused = train(crops, tmp_path, *arguments)
+    assert refused.returncode == 1
+    assert (
+        "16 identities and 0 exact copies stand in more than one split (person00 in train and val and test;"
+        in refused.stderr
+    )
+    assert "100% of the test images show someone or something from train." in refused.stderr
+    allowed = train(crops, tmp_path, "-m", *arguments, "data.allow_leaks=true", "name=allowed")
+    assert allowed.returncode == 0, allowed.stderr
+    assert "The results are marked as leaky." in allowed.stderr + allowed.stdout
+    folder = tmp_path / "outputs" / "sweeps" / "allowed"
+    [run] = [Run(path.parent) for path in folder.glob("*/metrics.json")]
+    assert run.metrics["data"]["leaky"] is True
+    assert run.metrics["data"]["leaks"]["identities"] == 16
+    assert pd.read_csv(folder / "leaderboard.csv")["leaky"].tolist() == [True]
+    assert "| LEAKY |" in (folder / "leaderboard.md").read_text()
+
+
+def test_resuming_with_other_settings_is_refused(finished: tuple[Run, str], crops: Path) -> None:
+    run, _ = finished
+    cwd = run.folder.parents[2]
+    run.note(state="interrupted")
+    arguments = ["name=one", "trainer.resume=true", "trainer.max_epochs=3", "augment.mixup=0.2"]
+    result = train(crops, cwd, *arguments, "recipe.lr=0.5")
+    assert result.returncode == 1
+    assert "was begun with recipe.ema_decay=0.5, not None: resume it with the same settings" in result.stderr
+    result = train(crops, cwd, *arguments, "recipe.ema_decay=0.5", "data.limit=40")
+    assert "The data have changed since" in result.stderr
+    run.last_checkpoint.write_bytes(b"junk")
+    result = train(crops, cwd, *arguments, "recipe.ema_decay=0.5")
+    assert "last.ckpt is damaged: remove it to begin this run again." in result.stderr
+
+
+def test_a_loss_that_is_no_number_fails_with_a_sentence(crops: Path, tmp_path: Path) -> None:
+    result = train(crops, tmp_path, "name=nan", "recipe.lr=1e30", "recipe.gradient_clip=null", "recipe.warmup_epochs=0")
+    assert result.returncode == 1
+    assert "error: The training loss became nan in epoch" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert Run(tmp_path / "outputs" / "runs" / "nan").status["state"] == "failed"
+
+
+def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pth"
+    torch.save({"some.weight": torch.zeros(1)}, bad)
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=1", f"model.weights=null,{bad}", "seed=0,1", "explain=off"]
+    result = train(crops, tmp_path, *arguments)
+    assert result.returncode == 1
+    assert "2 jobs of the sweep failed: 2_custom_cnn_weights" in result.stderr
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    table = pd.read_csv(folder / "leaderboard.csv")
+    assert list(table["state"]) == ["finished", "failed"]
+    assert table["folders"][1].count("custom_cnn") == table["errors"][1].count("bad.pth does not fit") == 2
+    assert (folder / "leaderboard.md").read_text() in result.stdout
+    done = Run(next(folder.glob("0_*")))
+    before = done.predictions.stat().st_mtime_ns
+    again = train(crops, tmp_path, *arguments, "trainer.resume=true")
+    assert again.returncode == 1
+    assert done.predictions.stat().st_mtime_ns == before, "a finished job is not done again"
+
+
+def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, tmp_path: Path) -> None:
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"]
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, *arguments), cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+    )
+
+    def wait_for(job: str) -> Run:
+        while process.poll() is None:
+            for found in folder.glob(f"{job}_*/checkpoints/last.ckpt"):
+                return Run(found.parents[1])
+            time.sleep(0.01)
+        raise AssertionError("the sweep ended too early")
+
+    first = wait_for("0")
+    os.kill(first.status["pid"], signal.SIGKILL)
+    second = wait_for("1")
+    assert first.status["state"] == "failed"
+    assert first.status["error"] == (
+        "The process was killed by SIGKILL, probably for want of memory: lower data.batch_size."
+    )
+    rival = train(crops, tmp_path, *arguments, "trainer.resume=true")
+    assert rival.returncode == 1
+    assert f"{folder} is in use by another process" in rival.stderr
+    child = second.status["pid"]
+    assert second.status["state"] == "running"
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("the job outlived its sweep")
+    result = train(crops, tmp_path, *arguments, "trainer.resume=true", "trainer.max_epochs=4")
+    assert result.returncode == 0, result.stderr
+    assert first.finished
+    assert second.finished
+    assert re.search(r"^\| custom_cnn +\| 2 ", result.stdout, re.MULTILINE), result.stdout
+
+
+def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(f"data.root={crops}", *SMALL, "-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    folder = tmp_path / "outputs" / "sweeps" / "sweep"
+    while not list(folder.glob("0_*/checkpoints/last.ckpt")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Interrupted. The same command with trainer.resume=true goes on from here." in errors
+    assert "interrupted" in output
+    assert not list(folder.glob("1_*"))
+    assert json.loads(next(folder.glob("0_*/status.json")).read_text())["state"] == "interrupted"
+
+
+def test_a_backbone_that_never_learns_is_remarked_on(caplog: pytest.LogCaptureFixture) -> None:
+    def remarks(**sections: dict[str, object]) -> str:
+        caplog.clear()
+        base = {"data": {"root": "x"}, "model": {"name": "resnet18"}, "trainer": {"max_epochs": 2}}
+        _warn_of_frozen_backbone(parse_config({**base, **sections}, Config))
+        return caplog.text
+
+    assert remarks(recipe={"frozen_epochs": 1}) == ""
+    assert "frozen_epochs=2 with trainer.max_epochs=2 trains the head alone." in remarks(recipe={"frozen_epochs": 2})
+    random_weights = {"name": "resnet18", "pretrained": False}
+    assert "recipe=scratch trains it at once" in remarks(recipe={"frozen_epochs": None}, model=random_weights)
+    assert remarks(recipe={"frozen_epochs": 0}, model=random_weights) == ""

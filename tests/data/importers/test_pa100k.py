@@ -1,0 +1,108 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.crops import write_crop
+from helpers.importing import cell, read
+from scipy.io import savemat
+
+from gender_cls.errors import GenderClsError
+
+PA100K_NAMES = ["AgeOver60", "Female", "Age18-60", "AgeLess18", "Front", "Side", "Back", "HandBag", "Backpack", "Hat"]
+
+
+def pa100k(root: Path, female: Sequence[int] = (1, 0, 0, 1), names: Sequence[str] = PA100K_NAMES) -> Path:
+    """Two images of train, one of val, one of test."""
+    values = np.zeros((4, len(names)), dtype=np.uint8)
+    for name, flags in {
+        "Female": female,
+        "AgeOver60": [1, 0, 0, 0],
+        "Age18-60": [0, 1, 1, 0],
+        "Front": [1, 0, 0, 0],
+    }.items():
+        if name in names:
+            values[:, names.index(name)] = flags
+    values[:, names.index("Back")] = [0, 1, 0, 0]
+    values[:, names.index("HandBag")] = [1, 0, 0, 0]
+    values[:, names.index("Backpack")] = [1, 0, 1, 0]
+    files = [f"{number:06d}.jpg" for number in (1, 2, 3, 4)]
+    for seed, file in enumerate(files):
+        write_crop(root / "data" / file, seed)
+    rows = {"train": slice(0, 2), "val": slice(2, 3), "test": slice(3, 4)}
+    mat: dict[str, Any] = {"attributes": cell(names)}
+    for split, rows_of_split in rows.items():
+        mat[f"{split}_images_name"] = cell(files[rows_of_split])
+        mat[f"{split}_label"] = values[rows_of_split]
+    savemat(root / "annotation.mat", mat)
+    return root
+
+
+def test_pa100k_finds_the_sex_by_its_name_and_keeps_the_split(tmp_path: Path) -> None:
+    table = read("pa100k", pa100k(tmp_path), "official")
+    assert table["path"].tolist() == [f"data/00000{number}.jpg" for number in (1, 2, 3, 4)]
+    assert table["label"].tolist() == ["FEMALE", "MALE", "MALE", "FEMALE"]
+    assert table["split"].tolist() == ["train", "train", "val", "test"]
+    assert table["view"].tolist() == ["front", "back", "", ""]
+    assert table["age"].tolist() == ["over60", "18-60", "18-60", ""]
+    assert table["carrying"].tolist() == ["handbag;backpack", "nothing", "backpack", "nothing"]
+    assert all(isinstance(value, str) for value in table.to_numpy().ravel())
+
+
+def test_no_published_split_means_none(tmp_path: Path) -> None:
+    assert set(read("pa100k", pa100k(tmp_path))["split"]) == {""}
+    with pytest.raises(
+        GenderClsError, match=r"published_split=2 is no split of pa100k: it must be official or null \("
+    ):
+        read("pa100k", tmp_path, "2")
+
+
+def test_pa100k_refuses_values_and_names_that_are_not_as_published(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=r"annotation\.mat holds Female = '2' in row 3, the first of 1 values"):
+        read("pa100k", pa100k(tmp_path, female=[1, 0, 2, 1]))
+    with pytest.raises(
+        GenderClsError, match=r"has 0 attributes named Female, expected 1 among AgeOver60, Sex, Age18-60"
+    ):
+        read("pa100k", pa100k(tmp_path, names=["AgeOver60", "Sex", *PA100K_NAMES[2:]]))
+
+
+def test_a_missing_file_is_named_with_where_to_get_it_and_its_licence(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenderClsError, match=r"^annotation\.mat is missing: looked for .*HydraPlus-Net \(CC BY 4\.0: .*\.$"
+    ):
+        read("pa100k", tmp_path)
+    (tmp_path / "RAP_annotation").mkdir()
+    with pytest.raises(
+        GenderClsError, match=r"RAP_annotation\.mat; nothing is downloaded, so ask .*an agreement to sign.*\.$"
+    ):
+        read("rap_v2", tmp_path)
+    with pytest.raises(GenderClsError, match=r"market_attribute\.mat and .*attribute/market_attribute\.mat; nothing"):
+        read("market1501", tmp_path)
+    with pytest.raises(GenderClsError, match=r"data\.root is no folder"):
+        read("pa100k", tmp_path / "nowhere")
+
+
+def test_images_that_are_annotated_but_not_there_are_counted(tmp_path: Path) -> None:
+    pa100k(tmp_path)
+    for number in (2, 4):
+        (tmp_path / "data" / f"00000{number}.jpg").unlink()
+    with pytest.raises(
+        GenderClsError, match=r"names 2 images that do not exist under .*: data/000002.jpg, data/000004.jpg;"
+    ):
+        read("pa100k", tmp_path)
+
+
+def test_files_that_are_not_matlab_5_get_one_clear_sentence(tmp_path: Path) -> None:
+    pa100k(tmp_path)
+    annotation = tmp_path / "annotation.mat"
+    whole = annotation.read_bytes()
+    annotation.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(
+        GenderClsError, match=r"annotation\.mat is a MATLAB 7\.3 \(HDF5\) file.*save\('-v7', \.\.\.\)\.$"
+    ):
+        read("pa100k", tmp_path)
+    for broken in (b"", b"<html>not found</html>" * 20, whole[: len(whole) // 2]):
+        annotation.write_bytes(broken)
+        with pytest.raises(GenderClsError, match=r"annotation\.mat (cannot be read as a MATLAB file|has no variable)"):
+            read("pa100k", tmp_path)

@@ -1,0 +1,170 @@
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.crops import write_crop
+from helpers.importing import read as read_any
+from helpers.peta import IMAGES, peta_mat
+
+from gender_cls.errors import GenderClsError
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
+def read(root: Path, split: str | None = None) -> pd.DataFrame:
+    return read_any("peta", root, split)
+
+
+def subset(root: Path, name: str, label: str, images: Sequence[str]) -> Path:
+    for seed, image in enumerate(images):
+        write_crop(root / name / "archive" / image, seed)
+    (root / name / "archive" / "Label.txt").write_text(label)
+    return root
+
+
+def test_folders_match_people_by_the_name_before_the_underscore(tmp_path: Path) -> None:
+    root = tmp_path / "PETA dataset"
+    label = "4 personalLess45 personalFemale carryingBackpack carryingOther\n"
+    label += "31 personalMale personalLarger60 carryingNothing\n99 personalMale\n"
+    subset(root, "TownCentre", label, ["4_138.jpg", "4_147.jpg", "31_598.jpg", "5_7.jpg"])
+    label = "0001.png personalMale carryingUmbrella\n0002.png personalFemale personalLess15\n0003.png hairLong\n"
+    subset(root, "CUHK", label, ["0001.png", "0002.png", "0003.png"])
+    subset(root, "MIT", "00006 personalFemale\n00214 personalMale\n", ["00006_female_back.jpg", "00214_male_fore.jpg"])
+    subset(root, "3DPeS", "166 personalMale\n", ["166_B_1280_FRAME_105_RGB.bmp"])
+    table = read(root).set_index("path")
+    rows = {
+        "TownCentre/archive/4_138.jpg": ["FEMALE", "TownCentre_4", "138", "", "less45", "backpack;other"],
+        "TownCentre/archive/31_598.jpg": ["MALE", "TownCentre_31", "598", "", "larger60", "nothing"],
+        "TownCentre/archive/5_7.jpg": ["unknown", "TownCentre_5", "7", "", "", ""],
+        "CUHK/archive/0001.png": ["MALE", "CUHK_0001", "", "", "", "umbrella"],
+        "CUHK/archive/0002.png": ["FEMALE", "CUHK_0002", "", "", "less15", ""],
+        "CUHK/archive/0003.png": ["unknown", "CUHK_0003", "", "", "", ""],
+        "MIT/archive/00006_female_back.jpg": ["FEMALE", "MIT_00006", "", "back", "", ""],
+        "MIT/archive/00214_male_fore.jpg": ["MALE", "MIT_00214", "", "front", "", ""],
+        "3DPeS/archive/166_B_1280_FRAME_105_RGB.bmp": ["MALE", "3DPeS_166", "105", "", "", ""],
+    }
+    assert len(table) == 10
+    for path, expected in rows.items():
+        assert table.loc[path, ["label", "identity", "frame", "view", "age", "carrying"]].tolist() == expected
+    assert (table["source"] == table.index.str.partition("/").get_level_values(0)).all()
+    assert (table["camera"] == table["source"]).all()
+    assert table.loc["3DPeS/archive/166_B_1280_FRAME_105_RGB.bmp", "sequence"] == "1280"
+    assert set(table["split"]) == {""}
+
+
+def test_both_sexes_at_once_leave_the_label_open_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    label = "1 personalMale personalFemale\n2 personalMale\n3 personalFemale\n"
+    table = read(subset(tmp_path, "GRID", label, ["1_a.png", "2_a.png", "3_a.png"]))
+    assert table["label"].tolist() == ["unknown", "MALE", "FEMALE"]
+    assert "GRID/archive/Label.txt gives both sexes to 1 people or images" in caplog.text
+
+
+def test_folders_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenderClsError, match=r"There is no PETA under .*Label\.txt and .*PETA\.mat; .*research only, .*\.$"
+    ):
+        read(tmp_path)
+    subset(tmp_path / "a", "GRID", "1 personalMale\n1 personalFemale\n", ["1_a.png"])
+    with pytest.raises(GenderClsError, match=r"GRID/archive/Label\.txt describes person 1 twice, each time otherwise"):
+        read(tmp_path / "a")
+    subset(tmp_path / "b", "GRID", "0001 personalMale\n", ["1_a.png"])
+    with pytest.raises(GenderClsError, match=r"describes none of the 1 images beside it, such as 1_a\.png"):
+        read(tmp_path / "b")
+    subset(tmp_path / "c", "GRID", "", ["1_a.png"])
+    (tmp_path / "c" / "GRID" / "archive" / "Label.txt").unlink()
+    with pytest.raises(GenderClsError, match=r"^Label\.txt is missing: looked for .*/GRID/archive/Label\.txt; nothing"):
+        read(tmp_path / "c")
+
+
+def test_peta_mat_gives_labels_people_and_the_published_splits(tmp_path: Path) -> None:
+    table = read(peta_mat(tmp_path, lines={0: [0, 0, 0, 0, 0]}), "2")
+    assert table["path"].tolist() == [f"images/{row:05d}.png" for row in range(1, IMAGES + 1)]
+    assert table["label"].tolist()[:7] == ["unknown", "MALE", "MALE", "FEMALE", "FEMALE", "FEMALE", "MALE"]
+    assert table["identity"].tolist()[27:33] == [*["3DPeS_10"] * 3, *["TownCentre_1"] * 3]
+    assert table.iloc[3][["source", "camera", "age", "carrying"]].tolist() == ["3DPeS", "3DPeS", "less30", "nothing"]
+    assert table["carrying"].tolist()[:2] == ["", "backpack"]
+    order = np.random.default_rng(0).permutation(IMAGES)
+    expected = np.empty(IMAGES, dtype=object)
+    expected[order[:30]], expected[order[30:36]], expected[order[36:]] = "train", "val", "test"
+    expected[0] = ""  # of unknown label
+    assert table["split"].tolist() == expected.tolist()
+    assert Counter(read(tmp_path, "1")["split"]) == {"": 58, "val": 1, "test": 1}
+    assert set(read(tmp_path)["split"]) == {""}
+
+
+def test_zero_shot_shares_nobody_in_the_published_shares_and_always_alike(tmp_path: Path) -> None:
+    table = read(peta_mat(tmp_path), "zero_shot")
+    assert (table.groupby("identity")["split"].nunique() == 1).all()
+    assert Counter(table["split"]) == {"train": 30, "val": 6, "test": 24}
+    assert Counter(table["label"][table["split"] == "test"]) == {"MALE": 12, "FEMALE": 12}
+    assert read(tmp_path, "zero_shot").equals(table)
+
+
+def test_a_peta_mat_that_looks_different_is_refused(tmp_path: Path) -> None:
+    shifted = {row: [1, 0, 1, 0, 1] for row in range(0, IMAGES, 2)}
+    with pytest.raises(
+        GenderClsError, match=r"neither or both of personalMale and personalFemale to 50% of the images"
+    ):
+        read(peta_mat(tmp_path / "a", lines=shifted), "1")
+    with pytest.raises(GenderClsError, match=r"holds personalMale = '2' in row 4, .*it must be 0 or 1\.$"):
+        read(peta_mat(tmp_path / "b", lines={3: [0, 0, 2, 0, 0]}), "1")
+    with pytest.raises(GenderClsError, match=r"first 4 columns of .*PETA\.mat are not image, person, subset"):
+        read(peta_mat(tmp_path / "c", people=[1] * IMAGES), "1")
+    (tmp_path / "b" / "PETA.mat").unlink()
+    with pytest.raises(GenderClsError, match=r"^PETA\.mat is missing: .*Deng et al\., ACM MM 2014"):
+        read(tmp_path / "b", "zero_shot")
+    with pytest.raises(GenderClsError, match="no split of peta: it must be 1, 2, 3, 4, 5, zero_shot or null"):
+        read(tmp_path / "b", "random")
+    peta_mat(tmp_path / "d")
+    (tmp_path / "d" / "images" / "00007.png").unlink()
+    with pytest.raises(GenderClsError, match=r"names 1 images that do not exist under .*: images/00007\.png;"):
+        read(tmp_path / "d", "1")
+
+
+@pytest.mark.skipif(not (SHARED / "peta_part").is_dir(), reason="the real pictures are not there")
+def test_all_labels_of_five_real_subsets() -> None:
+    """Against an independent reading of Label.txt, and the same pictures in the folders MALE and FEMALE."""
+    root = SHARED / "peta_part"
+    expected = {}
+    for label in root.glob("*/archive/Label.txt"):
+        female = {line.split()[0]: " personalFemale" in line for line in label.read_text().splitlines() if line.strip()}
+        for image in set(label.parent.iterdir()) - {label}:
+            path = image.relative_to(root).as_posix()
+            expected[path] = "FEMALE" if female[image.name.split("_")[0]] else "MALE"
+    table = read(root)
+    assert dict(zip(table["path"], table["label"], strict=True)) == expected
+    assert Counter(table["source"]) == {
+        "TownCentre": 6967,
+        "CAVIAR4REID": 1220,
+        "3DPeS": 1012,
+        "MIT": 888,
+        "i-LID": 477,
+    }
+    assert table.groupby("source")["identity"].nunique().to_dict() == {
+        "3DPeS": 193,
+        "CAVIAR4REID": 72,
+        "MIT": 888,
+        "TownCentre": 222,
+        "i-LID": 120,
+    }
+    assert Counter(zip(table["source"], table["label"], strict=True))["3DPeS", "MALE"] == 912
+
+    def common_name(source: str, name: str) -> tuple[str, str]:
+        return source.replace("-", ""), name.replace("-", "_").lower()
+
+    labels = {
+        common_name(source, path.rpartition("/")[2]): label
+        for source, path, label in table[["source", "path", "label"]].itertuples(index=False)
+    }
+    sorted_by_hand = {
+        common_name(image.name.split("_")[0], image.name.split("_", 2)[2]): image.parent.name
+        for image in (SHARED / "cctv").glob("*ALE/*")
+    }
+    assert len(sorted_by_hand) == 5429
+    assert set(sorted_by_hand) <= set(labels)
+    assert [name for name, label in sorted_by_hand.items() if labels[name] != label] == []

@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.crops import write_crop
+from helpers.importing import cell, read
+from scipy.io import savemat
+
+from gender_cls.errors import GenderClsError
+
+RAP1_NAMES = ["AgeLess16", "Age17-30", "Female", "attach-Box", "faceFront", "faceLeft", "occlusionLeft"]
+RAP1_NAMES += ["occlusion-Person"]
+RAP2_NAMES = ["Femal", "AgeLess16", "Age17-30", "attachment-Box", "attachment-HandBag", "viewpoint"]
+RAP2_NAMES += ["OcclusionLeft", "occlustion-TypePerson"]
+RAP_FILES = [
+    "CAM01_2014-02-15_20140215161032-20140215162620_tarid31_frame644_line1.png",
+    "CAM01_2014-02-15_20140215161032-20140215162620_tarid31_frame670_line1.png",
+    "CAM07-2013-12-23-20131223122515-20131223123103-tarid7-frame1602-line2.png",
+    "odd.png",
+]
+
+
+def rap(root: Path, mat: dict[str, Any]) -> Path:
+    for seed, file in enumerate(RAP_FILES):
+        write_crop(root / "RAP_dataset" / file, seed)
+    (root / "RAP_annotation").mkdir(exist_ok=True)
+    savemat(root / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": mat})
+    return root
+
+
+def rap1(root: Path, female: Sequence[int] = (1, 0, 2, 0)) -> Path:
+    values = np.array([[0, 1, 0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0], [0] * 8])
+    values[:, 2] = female
+    partitions = [{"train_index": np.array([[1, 2, 3]]), "test_index": np.array([[4]])} for _ in range(4)]
+    partitions.append({"train_index": np.array([[4, 2]]), "test_index": np.array([[1, 3]])})
+    mat = {
+        "partition": cell(partitions),
+        "label": values.astype(np.uint8),
+        "attribute_chinese": cell(["x"] * 8),
+        "attribute_eng": cell(RAP1_NAMES),
+        "position": np.zeros((4, 16)),
+        "imagesname": cell(RAP_FILES),
+    }
+    return rap(root, mat)
+
+
+def test_rap_1_leaves_the_uncertain_open_and_keeps_tracks_together(tmp_path: Path) -> None:
+    table = read("rap_v1", rap1(tmp_path))
+    assert table["label"].tolist() == ["FEMALE", "MALE", "unknown", "MALE"]
+    first, second, third, odd = table["identity"].tolist()
+    assert first == second == "CAM01_2014-02-15_20140215161032-20140215162620_tarid31"
+    assert third == "CAM07_2013-12-23-20131223122515-20131223123103_tarid7"
+    assert odd == ""
+    assert table["camera"].tolist() == ["CAM01", "CAM01", "CAM07", ""]
+    assert table["frame"].tolist() == ["644", "670", "1602", ""]
+    assert table["view"].tolist() == ["front", "left", "", ""]
+    assert table["occlusion"].tolist() == ["none", "left;person", "none", "none"]
+    assert table["age"].tolist() == ["17-30", "17-30", "less16", ""]
+    assert table["carrying"].tolist() == ["box", "nothing", "nothing", "nothing"]
+    assert set(table["split"]) == {""}
+
+
+def test_rap_1_published_splits_count_from_1_and_leave_unknown_labels_out(tmp_path: Path) -> None:
+    rap1(tmp_path)
+    assert read("rap_v1", tmp_path, "1")["split"].tolist() == ["train", "train", "", "test"]
+    assert read("rap_v1", tmp_path, "5")["split"].tolist() == ["test", "train", "", "train"]
+    with pytest.raises(GenderClsError, match="is no split of rap_v1: it must be 1, 2, 3, 4, 5 or null"):
+        read("rap_v1", tmp_path, "6")
+
+
+def rap2(root: Path, train: Sequence[int] = (1, 2)) -> Path:
+    values = np.array([[1, 0, 1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 4, 1, 0], [0, 1, 0, 0, 0, 9, 0, 0], [2] + [0] * 7])
+    partition = {"train_index": np.array([train]), "val_index": np.array([[3]]), "test_index": np.array([[4]])}
+    mat = {
+        "name": cell(RAP_FILES),
+        "data": values.astype(float),
+        "attribute": cell(RAP2_NAMES),
+        "selected_attribute": np.array([[1, 2]]),
+        "partition_attribute": cell([partition] * 5, row=True),
+        "partition_reid": {"train_identity": np.array([[12]])},
+        "person_identity": np.array([[12.0], [12.0], [-1.0], [-1.0]]),
+    }
+    return rap(root, mat)
+
+
+def test_rap_2_knows_people_and_numbers_its_views(tmp_path: Path) -> None:
+    table = read("rap_v2", rap2(tmp_path), "2")
+    assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "unknown"]
+    assert table["identity"].tolist()[:2] == ["person_12", "person_12"]
+    assert table["identity"].tolist()[2:] == ["CAM07_2013-12-23-20131223122515-20131223123103_tarid7", ""]
+    assert table["split"].tolist() == ["train", "train", "val", ""]
+    assert table["view"].tolist() == ["front", "right", "", ""]
+    assert table["occlusion"].tolist() == ["person", "left", "none", "none"]
+    assert table["carrying"].tolist() == ["box;handbag", "nothing", "nothing", "nothing"]
+
+
+def test_rap_refuses_the_other_version_wrong_values_and_torn_splits(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenderClsError, match=r"has no field 'imagesname', only name, data, .*: is it another version\?$"
+    ):
+        read("rap_v1", rap2(tmp_path / "2"))
+    with pytest.raises(GenderClsError, match=r"Female = '3' in row 2, .*it must be 0 or 1 or 2\.$"):
+        read("rap_v1", rap1(tmp_path / "1", female=[1, 3, 2, 0]))
+    with pytest.raises(GenderClsError, match=r"published split 3 of .* names images twice, some of them in val"):
+        read("rap_v2", rap2(tmp_path / "twice", train=[1, 3]), "3")
+    with pytest.raises(GenderClsError, match="names image 9 in train, but there are 4"):
+        read("rap_v2", rap2(tmp_path / "range", train=[1, 9]), "3")

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+from helpers.crops import write_crop
+from helpers.importing import read
+
+from gender_cls.errors import GenderClsError
+
+UPAR_HEADER = "Age-Young,Age-Adult,Age-Old,Gender-Female,Hair-Length-Short,Accessory-Backpack,Accessory-Bag"
+UPAR_TRAIN = """\
+Market1501/bounding_box_train/0002_c1s1_000801_01.jpg,0,1,0,0,1,0,1
+Market1501/bounding_box_train/0010_c6s4_002502_02.jpg,0,1,0,1,0,1,1
+PA100k/release_data/release_data/000001.jpg,1,0,0,1,0,0,0
+"""
+UPAR_VAL = "PETA/images/00001.png,0,0,1,0,1,0,0\n"
+
+
+def upar(root: Path, first: str = "# Image,", train: str = UPAR_TRAIN, val: str = UPAR_VAL) -> Path:
+    for seed, line in enumerate((UPAR_TRAIN + UPAR_VAL).splitlines()):
+        write_crop(root / line.partition(",")[0], seed)
+    files = {
+        "phase1/train/train.csv": f"{first}{UPAR_HEADER}\n{train}",
+        "annotations/val/val.csv": f"{first}{UPAR_HEADER}\n{val}",
+        "phase1/val_task1/val.csv": "# Image\nPETA/images/00001.png\n",  # images to predict, without labels
+    }
+    for place, text in files.items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("first", ["# Image,", ",# "])
+def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
+    table = read("upar", upar(tmp_path, first), "official")
+    assert table["path"].tolist() == [line.partition(",")[0] for line in (UPAR_TRAIN + UPAR_VAL).splitlines()]
+    assert table["label"].tolist() == ["MALE", "FEMALE", "FEMALE", "MALE"]
+    assert table["split"].tolist() == ["train", "train", "train", "val"]
+    assert table["source"].tolist() == ["Market1501", "Market1501", "PA100k", "PETA"]
+    assert table["identity"].tolist() == ["Market1501_0002", "Market1501_0010", "", ""]
+    assert table["camera"].tolist() == ["Market1501_c1", "Market1501_c6", "", ""]
+    assert table["frame"].tolist() == ["000801", "002502", "", ""]
+    assert table["age"].tolist() == ["adult", "adult", "young", "old"]
+    assert table["carrying"].tolist() == ["bag", "backpack;bag", "nothing", "nothing"]
+    assert set(read("upar", tmp_path)["split"]) == {""}
+
+
+def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=r"train\.csv holds Gender-Female = '-1' in row 3, .*it must be 0 or 1\.$"):
+        read("upar", upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0")))
+    with pytest.raises(
+        GenderClsError, match=r"train\.csv names 1 images that do not exist under .*: PA100k/lost\.jpg;"
+    ):
+        read("upar", upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n"))
+    with pytest.raises(GenderClsError, match=r"name 1 images more than once: PETA/images/00001\.png; keep"):
+        read("upar", upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL))
+
+
+def test_upar_without_annotations_says_where_they_are(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=r"^UPAR's annotations are missing: looked for .*CC BY-NC-SA 3\.0.*\.$"):
+        read("upar", tmp_path)
+
+
+MIVIA_TRAIN = "a.jpg,1,11,0,0,1\nb.jpg,-1,2,1,1,0\nc.jpg, 3, 4, -1, -1, -1\n"
+
+
+def mivia(root: Path, train: str = MIVIA_TRAIN) -> Path:
+    for part, names in {"training_set": "abc", "validation_set": "de"}.items():
+        for seed, name in enumerate(names):
+            write_crop(root / part / f"{name}.jpg", seed)
+    (root / "training_set.txt").write_text(train)
+    (root / "validation_set.txt").write_text("d.jpg,1,1,1,0,0\ne.jpg,1,1,0,0,0\n")
+    return root
+
+
+def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_path: Path) -> None:
+    table = read("mivia_par", mivia(tmp_path), "official")
+    assert table["path"].tolist() == [
+        *(f"training_set/{name}.jpg" for name in "abc"),
+        "validation_set/d.jpg",
+        "validation_set/e.jpg",
+    ]
+    assert table["label"].tolist() == ["MALE", "FEMALE", "unknown", "FEMALE", "MALE"]
+    assert table["split"].tolist() == ["train", "train", "", "val", "val"]
+    assert table["carrying"].tolist() == ["nothing", "bag", "", "nothing", "nothing"]
+    assert set(read("mivia_par", tmp_path)["split"]) == {""}
+
+
+@pytest.mark.parametrize(
+    ("train", "sentence"),
+    [
+        ("a.jpg,1,2,2,0,0\n", r"training_set\.txt holds gender = '2' in row 1, .*it must be -1 or 0 or 1\.$"),
+        ("a.jpg,1,0,1,0,0\n", r"holds lower = '0' in row 1"),
+        (
+            "image,upper,lower,gender,bag,hat\na.jpg,1,1,1,0,0\n",
+            r"holds upper = 'upper' in row 1, the first of 1 values",
+        ),
+        (
+            "a.jpg,1,0,0,0\n",
+            r"has 5 values a line, expected 6 with commas between: image, upper, lower, gender, bag, hat\.$",
+        ),
+        ("a.jpg 1 1 0 0 0\n", r"has 1 values a line"),
+        ("a.jpg,1,1,0,0,0\nb.jpg,1,1,0,0,0,0\n", r"cannot be read as lines of image, upper"),
+        ("", r"training_set\.txt cannot be read as lines of"),
+        ("z.jpg,1,1,0,0,0\n", r"training_set\.txt names 1 images that do not exist under .*: training_set/z\.jpg;"),
+    ],
+)
+def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str) -> None:
+    with pytest.raises(GenderClsError, match=sentence):
+        read("mivia_par", mivia(tmp_path, train))
+
+
+def test_mivia_par_needs_both_files(tmp_path: Path) -> None:
+    (mivia(tmp_path) / "validation_set.txt").unlink()
+    with pytest.raises(
+        GenderClsError, match=r"^validation_set\.txt is missing: looked for .*ask for MIVIA PAR at .*\.$"
+    ):
+        read("mivia_par", tmp_path)

@@ -1,0 +1,144 @@
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.data.baselines import trivial_baselines
+from gender_cls.data.near_duplicates import find_near_duplicates
+
+NAMES = ["majority", "camera", "source", "identity", "size", "colour", "near_duplicate"]
+
+
+def table_of(rows: list[str]) -> pd.DataFrame:
+    """Rows `split label identity camera`, `-` for what is not known; F, M and U for the labels."""
+    names = {"F": "FEMALE", "M": "MALE", "U": "unknown", "-": ""}
+    cells = [[names.get(cell, cell) for cell in row.split()] for row in rows]
+    return pd.DataFrame(cells, columns=["split", "label", "identity", "camera"], dtype="str").assign(source="")
+
+
+def facts_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The same for every image."""
+    same = {"fault": "", "width": 50, "height": 100, "red": 90.0, "green": 90.0, "blue": 90.0}
+    return pd.DataFrame([same] * len(table))
+
+
+def baselines(
+    table: pd.DataFrame, facts: pd.DataFrame | None = None, twins: dict[int, int] | None = None
+) -> dict[str, dict[str, Any]]:
+    """By name. `twins`: row -> another row; their hashes differ in one bit, those of others in about half."""
+    hashes = np.random.default_rng(0).integers(1, 2**64, len(table), dtype=np.uint64)
+    for row, twin in (twins or {}).items():
+        hashes[row] = hashes[twin] ^ np.uint64(1 << row)
+    near = find_near_duplicates(hashes, 4)
+    result = trivial_baselines(table, facts_of(table) if facts is None else facts, near)
+    assert [baseline["name"] for baseline in result] == NAMES
+    assert json.loads(json.dumps(result)) == result
+    return {baseline.pop("name"): baseline for baseline in result}
+
+
+ROWS = [  # train: 2 FEMALE, 6 MALE
+    "train F ann c1",
+    "train M bob c1",
+    "train M bob c1",
+    "train F eve c2",
+    "train M cid c2",
+    "train M cid c2",
+    "train M cid c2",
+    "train M cid c3",
+    "test F ann c1",
+    "test F fay c2",
+    "test F gil -",
+    "test M bob c1",
+    "test M hal c2",
+    "test M ivo c9",
+    "test M jim c3",
+    "val F ann c9",
+]
+
+
+def test_the_commonest_label_scores_one_half() -> None:
+    majority = baselines(table_of(ROWS))["majority"]
+    assert majority == {
+        "title": "always the commonest label",
+        "balanced_accuracy": 0.5,
+        "answered": 1.0,
+        "remark": None,
+    }
+
+
+def test_cameras_answer_with_the_label_that_is_over_represented() -> None:
+    # Of the FEMALE images of train 1 of 2 is on c1 and 1 on c2; of the MALE ones 2 of 6 on c1, 3 on c2 and 1 on c3. So
+    # c1 says FEMALE although most of its images are MALE; c2 is even and says the commonest, MALE, as does c3. Of the
+    # FEMALE test images c1 is right, c2 and the unknown are wrong; of the MALE ones c1 is wrong, c2, c9 (not in train)
+    # and c3 are right.
+    camera = baselines(table_of(ROWS))["camera"]
+    assert camera["balanced_accuracy"] == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert camera["answered"] == pytest.approx(5 / 7)
+    assert camera["remark"] is None
+
+
+def test_people_seen_in_train_are_looked_up() -> None:
+    identity = baselines(table_of(ROWS))["identity"]  # ann and bob right, the others MALE
+    assert identity["balanced_accuracy"] == pytest.approx((1 / 3 + 1) / 2)
+    assert identity["answered"] == pytest.approx(2 / 7)
+
+
+def test_near_duplicates_in_train_give_their_label() -> None:
+    # 8 (F) finds ann in train, 9 (F) is like bob, 12 (M) like eve, 13 (M) like a val image, which does not count
+    near = baselines(table_of(ROWS), twins={8: 0, 9: 1, 12: 3, 13: 15})["near_duplicate"]
+    assert near["balanced_accuracy"] == pytest.approx((1 / 3 + 3 / 4) / 2)
+    assert near["answered"] == pytest.approx(3 / 7)
+
+
+def test_size_and_colour_are_learnt_by_balanced_regression() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array(["FEMALE"] * 30 + ["MALE"] * 300)
+    table = table_of([f"{split} {label[0]} - -" for split in ("train", "test") for label in labels])
+    facts = facts_of(table)
+    female = (table["label"] == "FEMALE").to_numpy()
+    facts["height"] = 100 + rng.integers(0, 11, len(facts)) - 20 * female
+    facts["blue"] = rng.normal(90, 10, len(facts))  # says nothing
+    facts["red"] = rng.normal(90, 10, len(facts)) + 20 * female  # 2 sd apart
+    result = baselines(table, facts)
+    assert result["size"]["balanced_accuracy"] == 1.0
+    # Two normals 2 sd apart, cut in the middle: Phi(1) = 0.841. Unbalanced, FEMALE would hardly ever be answered.
+    assert result["colour"]["balanced_accuracy"] == pytest.approx(0.841, abs=0.06)
+
+
+def test_unreadable_and_unlabelled_images_do_not_count() -> None:
+    table = table_of([*ROWS, "train F - c3", "test F - c3", "train U - c3", "test U - c3", "- F - c3"])
+    facts = facts_of(table)
+    broken = [len(ROWS), len(ROWS) + 1]
+    facts.loc[broken, "fault"] = "damaged"
+    facts.loc[broken, ["width", "height"]] = 0
+    facts.loc[broken, ["red", "green", "blue"]] = np.nan
+    assert baselines(table, facts) == baselines(table_of(ROWS))
+
+
+def test_what_cannot_be_computed_says_why() -> None:
+    result = baselines(table_of(["train F ann -", "train M bob -", "test F cat -", "test M dan -"]))
+    for name in ("camera", "source"):
+        assert result[name] | {"title": ""} == {
+            "title": "",
+            "balanced_accuracy": None,
+            "answered": None,
+            "remark": f"No {name} is known.",
+        }
+    assert result["identity"]["remark"] == "It knows nothing about any test image."
+    assert (result["identity"]["balanced_accuracy"], result["identity"]["answered"]) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "remark"),
+    [
+        (["train M a c", "test F b c", "test M d c"], "There is no readable FEMALE image in train."),
+        (["train F a c", "train M b c", "test F d c"], "There is no readable MALE image in test."),
+        (["train F a c", "train M b c"], "There is no readable FEMALE image in test."),
+    ],
+)
+def test_a_split_without_a_label_leaves_nothing_to_compare(rows: list[str], remark: str) -> None:
+    for baseline in baselines(table_of(rows)).values():
+        assert (baseline["balanced_accuracy"], baseline["answered"]) == (None, None)
+        assert baseline["remark"] == remark

@@ -1,0 +1,194 @@
+import multiprocessing
+import os
+import pickle
+import sys
+import warnings
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.crops import PATTERN, write_crop
+
+from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.data import Balance, DataConfig, PixelCache
+from gender_cls.data.augmentation import build_augmentation
+from gender_cls.data.cache.keeping import KeptInMemory
+from gender_cls.data.datamodule import CropDataModule, EpochSampler, derived_seed
+from gender_cls.data.prepare import prepare_data
+from gender_cls.data.transforms import decode, resize
+from gender_cls.system.processes import forking
+
+
+def settings(root: Path, **changes: object) -> DataConfig:
+    return DataConfig(
+        **{"root": str(root), "pattern": PATTERN, "image_size": [32, 16], "batch_size": 4, "num_workers": 0, **changes}
+    )
+
+
+def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
+    data = settings(root, **changes)
+    prepared = prepare_data(data, cache=root.parent / "cache")
+    return CropDataModule(
+        prepared.manifest,
+        prepared.images,
+        data,
+        augment or AugmentConfig(),
+        seed=0,
+        batch_size=4,
+        num_workers=data.num_workers,
+    )
+
+
+def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
+    module = module_of(folders)
+    images, labels = next(iter(module.test_dataloader()))
+    assert images.dtype == torch.uint8
+    assert images.shape == (4, 3, 32, 16)
+    table = module.tables["test"]
+    assert table["path"].is_monotonic_increasing
+    assert labels.tolist() == [("FEMALE", "MALE").index(label) for label in table["label"][:4]]
+    brightness = images.float().mean(dim=(1, 2, 3))
+    assert ((brightness > 100) == (labels == 0)).all()  # FEMALE crops are the bright ones
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers: int) -> None:
+    augment = AugmentConfig(flip=0.5, brightness=0.5)
+
+    def epoch(number: int, **changes: int) -> torch.Tensor:
+        module = module_of(folders, augment, **changes)
+        loader = module.train_dataloader()
+        loader.batch_sampler.sampler.set_epoch(number)
+        torch.rand(number + 1)  # what happened before does not matter
+        return torch.cat([images for images, _ in loader])
+
+    first = epoch(3)
+    assert torch.equal(epoch(3, num_workers=workers), first)
+    assert not torch.equal(epoch(4), first)
+
+
+@pytest.mark.parametrize("kind", PixelCache)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
+    folders: Path, kind: PixelCache, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeptInMemory, "_of_folder", {})
+    augment = AugmentConfig(flip=0.5, affine=0.5, rotate_degrees=5, brightness=0.5, jpeg=0.5)
+    module = module_of(folders, augment, cache=kind, num_workers=workers)
+    for split, loader in (("train", module.train_dataloader()), ("test", module.test_dataloader())):
+        dataset = module.datasets[split]
+        keys = list(chain.from_iterable(loader.batch_sampler))
+        for start, (images, labels) in zip(range(0, len(keys), 4), loader, strict=True):
+            assert images.is_contiguous(memory_format=torch.channels_last)
+            assert labels.dtype == torch.int64
+            for key, image, label in zip(keys[start : start + 4], images, labels, strict=True):
+                row = key[1] if isinstance(key, tuple) else key
+                expected = resize(decode(folders / dataset.pictures.paths[row]), (32, 16), module.data.resize_mode)
+                if isinstance(key, tuple):
+                    with torch.random.fork_rng(devices=[]):
+                        torch.manual_seed(derived_seed(module.seed, *key))
+                        expected = build_augmentation(augment)(expected)
+                assert torch.equal(image, expected)
+                assert label == dataset.labels[row]
+
+
+def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
+    for kind in (PixelCache.disk, PixelCache.ram):
+        dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
+        expected = module_of(folders, cache=PixelCache.none).datasets["val"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
+            images = dataset.__getitems__(range(len(dataset)))[0]
+        assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere forking is not safe")
+def test_workers_are_forked_without_a_word(folders: Path) -> None:
+    loader = module_of(folders, num_workers=2).val_dataloader()
+    assert loader.multiprocessing_context.get_start_method() == "fork"
+    assert module_of(folders).val_dataloader().multiprocessing_context is None
+
+    fork = os.fork
+
+    def talkative() -> int:  # as Python 3.12 and later are
+        warnings.warn("This process (pid=1) is multi-threaded, use of fork() may ...", DeprecationWarning, stacklevel=2)
+        return fork()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", talkative)
+        with pytest.raises(DeprecationWarning, match="multi-threaded"):
+            multiprocessing.get_context("fork").Process(target=int).start()
+        process = forking().Process(target=int)
+        process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_reading_a_crop_leaves_the_random_numbers_alone(folders: Path) -> None:
+    module = module_of(folders, AugmentConfig(flip=0.5, brightness=0.5))
+    state = torch.random.get_rng_state()
+    module.datasets["train"][(0, 0)]
+    module.probe_set(4)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_validation_is_not_augmented(folders: Path) -> None:
+    plain = module_of(folders)
+    augmented = module_of(folders, AugmentConfig(brightness=0.9, erase=1.0))
+    for (one, _), (two, _) in zip(plain.val_dataloader(), augmented.val_dataloader(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_the_sampler_draws_labels_equally_often() -> None:
+    labels = [0] * 100 + [1] * 900
+    balanced = EpochSampler(labels, seed=0, balanced=True)
+    drawn = Counter(labels[row] for _, row in balanced)
+    assert drawn.total() == 1000
+    assert 450 < drawn[0] < 550
+    plain = EpochSampler(labels, seed=0, balanced=False)
+    assert sorted(row for _, row in plain) == list(range(1000))
+    assert list(plain) == list(plain)
+    order = list(plain)
+    plain.set_epoch(1)
+    assert [row for _, row in plain] != [row for _, row in order]
+
+
+def test_class_weights_are_inverse_frequencies(folders: Path) -> None:
+    for number in range(48):
+        write_crop(folders / "MALE" / f"person{20 + number}_camera0_0.png", number)
+    module = module_of(folders, balance=Balance.loss)
+    female, male = (module.tables["train"]["label"].value_counts()[label] for label in ("FEMALE", "MALE"))
+    assert module.class_weights == pytest.approx([(female + male) / 2 / female, (female + male) / 2 / male])
+    assert module_of(folders).class_weights is None
+
+
+def test_a_last_batch_of_one_picture_is_left_out(folders: Path) -> None:
+    module = module_of(folders)
+    train = len(module.datasets["train"])
+    module.batch_size = train - 1
+    assert [len(labels) for _, labels in module.train_dataloader()] == [train - 1]
+    module.batch_size = train - 2
+    assert [len(labels) for _, labels in module.train_dataloader()] == [train - 2, 2]
+
+
+def test_the_probe_set_is_fixed_balanced_and_of_different_people(folders: Path) -> None:
+    module = module_of(folders, val_fraction=0.4)
+    crops, rows = module.probe_set(6)
+    assert crops.images.shape == (6, 3, 32, 16)
+    assert crops.boxes.tolist() == [[0, 0, 16, 32]] * 6
+    assert rows["label"].value_counts().to_dict() == {"FEMALE": 3, "MALE": 3}
+    assert rows["identity"].is_unique
+    assert set(rows["split"]) == {"val"}
+    assert module_of(folders, val_fraction=0.4).probe_set(6)[1].equals(rows)
+    everything, all_rows = module.probe_set(1000)
+    assert len(everything.images) == len(all_rows) == len(module.tables["val"])
+
+
+def test_images_in_no_split_are_in_no_dataset(folders: Path) -> None:
+    (folders / "unknown").mkdir()
+    (folders / "MALE" / "person08_camera0_0.png").rename(folders / "unknown" / "person08_camera0_0.png")
+    module = module_of(folders)
+    assert (module.manifest.table["label"] == "unknown").sum() == 1
+    assert sum(len(dataset) for dataset in module.datasets.values()) == 47

@@ -1,0 +1,190 @@
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers.crops import PATTERN, write_crop
+
+from gender_cls.config.data import DataConfig, SplitBy
+from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.errors import GenderClsError
+
+ALIASES = {"FEMALE": ["f", "women"], "MALE": ["m"]}
+
+
+def read(root: Path | None = None, **changes: object) -> Manifest:
+    settings = {"root": None if root is None else str(root), "aliases": ALIASES, **changes}
+    return read_manifest(DataConfig(**settings))
+
+
+def test_folders_become_a_sorted_table_with_identity_and_camera(folders: Path) -> None:
+    manifest = read(folders, pattern=PATTERN)
+    assert list(manifest.table.columns) == ["path", "label", "identity", "camera", "source", "split"]
+    assert len(manifest.table) == 48
+    assert manifest.table["path"].is_monotonic_increasing
+    first = manifest.table.iloc[0]
+    assert tuple(first) == ("FEMALE/person00_camera0_0.png", "FEMALE", "person00", "camera0", "", "")
+    assert manifest.table["identity"].nunique() == 16
+
+
+def test_names_match_in_any_case_and_depth_and_hidden_ones_are_ignored(tmp_path: Path) -> None:
+    write_crop(tmp_path / "Women" / "cam1" / "night" / "a.PNG", 0)
+    write_crop(tmp_path / "m" / "b.bmp", 1)
+    write_crop(tmp_path / "m" / ".hidden.png", 2)
+    write_crop(tmp_path / "m" / ".thumbs" / "c.png", 3)
+    write_crop(tmp_path / ".ipynb_checkpoints" / "d.png", 4)
+    (tmp_path / "m" / "Thumbs.db").write_bytes(b"x")
+    table = read(tmp_path).table
+    assert table[["path", "label"]].to_numpy().tolist() == [["Women/cam1/night/a.PNG", "FEMALE"], ["m/b.bmp", "MALE"]]
+
+
+def test_given_splits_are_read_from_folders(tmp_path: Path) -> None:
+    for split in ("Train", "valid", "test"):
+        for label in ("male", "FEMALE"):
+            write_crop(tmp_path / split / label / "x.png", 0)
+    table = read(tmp_path).table
+    assert dict(zip(table["path"], table["split"], strict=True)) == {
+        "Train/FEMALE/x.png": "train",
+        "Train/male/x.png": "train",
+        "test/FEMALE/x.png": "test",
+        "test/male/x.png": "test",
+        "valid/FEMALE/x.png": "val",
+        "valid/male/x.png": "val",
+    }
+
+
+def test_csv_keeps_further_columns_as_they_stand(tmp_path: Path) -> None:
+    for name in "ab":
+        write_crop(tmp_path / "pictures" / f"{name}.png", 0)
+    csv = tmp_path / "list.csv"
+    csv.write_text("path,label,view,identity\npictures/b.png,m,007,NA\npictures/a.png,Female,,p1\n")
+    table = read(csv=str(csv)).table
+    unknown = {"camera": "", "source": "", "split": ""}
+    assert table.to_dict("records") == [
+        {"path": "pictures/a.png", "label": "FEMALE", "identity": "p1", **unknown, "view": ""},
+        {"path": "pictures/b.png", "label": "MALE", "identity": "NA", **unknown, "view": "007"},
+    ]
+
+
+def test_fingerprint_is_the_sha256_of_the_file_and_follows_the_content(folders: Path, tmp_path: Path) -> None:
+    manifest = read(folders)
+    file = tmp_path / "manifest.csv"
+    file.write_text(manifest.to_csv())
+    assert manifest.fingerprint == hashlib.sha256(file.read_bytes()).hexdigest() == read(folders).fingerprint
+    (folders / "MALE" / "person08_camera0_0.png").unlink()
+    assert read(folders).fingerprint != manifest.fingerprint
+    assert pd.read_csv(file, dtype=str, keep_default_na=False).equals(manifest.table)
+
+
+def test_limit_keeps_the_shares_of_the_labels(folders: Path) -> None:
+    for number in range(48):
+        write_crop(folders / "MALE" / f"person99_camera0_{number}.png", number)
+    table = read(folders, limit=16).table  # 24 FEMALE and 72 MALE: one in four
+    assert table["label"].value_counts().to_dict() == {"MALE": 12, "FEMALE": 4}
+    assert read(folders, limit=16).table.equals(table)
+    assert len(read(folders, limit=1000).table) == 96
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"root": "/nowhere"}, "data.root is no folder: /nowhere"),
+        ({"root": "/nowhere/demo_data"}, "Draw the demo data first: python -m gender_cls.demo."),
+        ({"csv": "/nowhere.csv"}, "data.csv is no file: /nowhere.csv"),
+        (
+            {"pattern": r"(?P<identity>nobody)"},
+            "data.pattern does not fit 48 of 48 paths: FEMALE/person00_camera0_0.png",
+        ),
+        ({"pattern": r"(?P<label>person)"}, "data.pattern must not name a group 'label'"),
+    ],
+)
+def test_errors_name_the_key(folders: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        read(**{"root": folders, **changes})
+    assert message in str(caught.value)
+
+
+def test_one_class_only_is_an_error(tmp_path: Path) -> None:
+    write_crop(tmp_path / "MALE" / "a.png", 0)
+    with pytest.raises(GenderClsError, match=r"one class only: none of its 1 images is FEMALE .*: FEMALE, f, women\)"):
+        read(tmp_path)
+
+
+def test_empty_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "MALE").mkdir()
+    with pytest.raises(GenderClsError, match=r"There are no images under .* expected the folders FEMALE and MALE"):
+        read(tmp_path)
+
+
+def test_images_in_a_folder_that_means_nothing_are_an_error(folders: Path) -> None:
+    write_crop(folders / "unsure" / "a.png", 0)
+    with pytest.raises(GenderClsError, match=r"unsure holds images but its name is not a label"):
+        read(folders)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.png,MALE\n", "has no column 'path'"),
+        ("path,label\na.png,child\n", "neither FEMALE nor MALE nor unknown nor under data.aliases: child"),
+        ("path,label\na.png,MALE\nzz.png,FEMALE\n", "names 1 files that do not exist under"),
+        ("path,label\na.png,MALE\na.png,FEMALE\n", "names 1 images more than once: a.png"),
+        ("path,label,split\na.png,MALE,holdout\n", "splits other than train, val and test: holdout"),
+        (
+            "path,label,split\na.png,MALE,train\nb.png,FEMALE,\n",
+            "a split for some images and none for others, such as b.png",
+        ),
+        ("path,label\n", "There are no images in"),
+        ('path,label\n"a.png,MALE\n', "cannot be read as CSV"),
+    ],
+)
+def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    for name in "ab":
+        write_crop(tmp_path / f"{name}.png", 0)
+    csv = tmp_path / "list.csv"
+    csv.write_text(text)
+    with pytest.raises(GenderClsError) as caught:
+        read(csv=str(csv))
+    assert message in str(caught.value)
+
+
+def test_what_the_annotators_left_open_stays_in_the_table(tmp_path: Path) -> None:
+    for name in ("FEMALE/a", "MALE/b", "Unknown/c"):
+        write_crop(tmp_path / "crops" / f"{name}.png", 0)
+    assert read(tmp_path / "crops").table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
+    csv = tmp_path / "crops" / "list.csv"
+    csv.write_text("path,label,split\nFEMALE/a.png,f,train\nMALE/b.png,m,test\nUnknown/c.png,UNKNOWN,\n")
+    assert read(csv=str(csv)).table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
+
+
+def test_corrections_reach_the_table(tmp_path: Path) -> None:
+    for name in ("FEMALE/a", "FEMALE/b", "MALE/c"):
+        write_crop(tmp_path / "crops" / f"{name}.png", 0)
+    file = tmp_path / "suspects.csv"
+    file.write_text("path,label,corrected_label\nFEMALE/b.png,FEMALE,MALE\n")
+    table = read(tmp_path / "crops", corrections=str(file)).table
+    assert table["label"].tolist() == ["FEMALE", "MALE", "MALE"]
+    assert table["original_label"].tolist() == ["", "FEMALE", ""]
+
+
+def test_a_given_split_leaves_no_room_for_another(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("FEMALE", "MALE"):
+            write_crop(tmp_path / split / label / "a.png", 0)
+    for changes, key in (
+        ({"folds": 3}, "data.folds"),
+        ({"split_by": SplitBy.camera}, "data.split_by=camera"),
+        ({"split_by": SplitBy.camera, "leave_out": "c1"}, "data.leave_out"),
+    ):
+        with pytest.raises(GenderClsError, match=f"{key} cannot be used with .*, which comes with its own split"):
+            read(tmp_path, **changes)
+
+
+def test_files_that_are_passed_over_are_told(folders: Path) -> None:
+    write_crop(folders / "MALE" / ".ipynb_checkpoints" / "a.png", 0)
+    write_crop(folders / "MALE" / "._b.png", 0)
+    (folders / "MALE" / "Thumbs.db").write_bytes(b"x")
+    assert passed_over(folders) == {
+        "hidden": ["MALE/._b.png", "MALE/.ipynb_checkpoints/a.png"],
+        "other_suffix": ["MALE/Thumbs.db"],
+    }

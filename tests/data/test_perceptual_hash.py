@@ -1,0 +1,110 @@
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from scipy.fft import dctn
+from scipy.stats import rankdata
+
+from gender_cls.data.perceptual_hash import SIDE, SILENT, perceptual_hash
+
+CCTV = Path(__file__).parents[3] / "shared" / "data" / "cctv"
+
+
+def clouds(seed: int, size: tuple[int, int] = (64, 128)) -> Image.Image:
+    """A colourful picture with structure at many scales."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (2 * cells, cells, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        for cells in (3, 8)
+    ]
+    return Image.blend(*layers, 0.4)
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def apart(first: Image.Image, second: Image.Image) -> int:
+    return (perceptual_hash(first) ^ perceptual_hash(second)).bit_count()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bits_are_signs_of_the_windowed_cosine_transform_of_ranks(seed: int) -> None:
+    picture = clouds(seed)
+    luma = np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    rank = rankdata(luma, method="average").reshape(SIDE, SIDE) / SIDE**2
+    x = np.linspace(-1 + 1 / SIDE, 1 - 1 / SIDE, SIDE)
+    window = np.exp(-(x[:, None] ** 2 + x**2) / 2)
+    window /= window.sum()
+    transform = dctn(window * (rank - (window * rank).sum()), type=2) / 4
+    frequencies = [(v, u) for v in range(10) for u in range(10) if v * v + u * u > 0]
+    frequencies.sort(key=lambda vu: (vu[0] ** 2 + vu[1] ** 2, vu[0]))
+    shares = np.array([transform[frequency] for frequency in frequencies[:64]])
+    assert np.abs(shares - SILENT).min() > 1e-6, "a bit on the edge says nothing: choose another seed"
+    assert f"{perceptual_hash(picture):064b}" == "".join("1" if share > SILENT else "0" for share in shares)
+
+
+def test_bits_of_a_ramp_by_hand() -> None:
+    ramp = Image.linear_gradient("L")  # black on top, white at the bottom
+    waves = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0)]  # (vertical, horizontal)
+
+    def positive(picture: Image.Image) -> list[tuple[int, int]]:
+        return [wave for wave, bit in zip(waves, f"{perceptual_hash(picture):064b}", strict=False) if bit == "1"]
+
+    # The ramp is odd about its middle: of the waves only those with an odd first number respond, and an even second.
+    # (1, 0), cos(pi y), falls where the ramp rises: minus. (1, 2) is that times cos(2 pi x), which is negative in the
+    # middle of x, where the window weighs most: plus. (3, 0) rises in the middle of y: plus.
+    assert positive(ramp) == [(1, 2), (3, 0)]
+    assert positive(ramp.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) == [(1, 0)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_copies_stay_near_and_other_pictures_far(seed: int) -> None:
+    picture = clouds(seed)
+    for quality in (50, 75, 95):
+        assert apart(picture, jpeg(picture, quality)) <= 3
+    assert apart(picture, picture.resize((58, 115))) <= 3
+    assert apart(picture, picture.crop((1, 2, 63, 126))) <= 8
+    assert apart(picture, picture.convert("L").convert("RGB")) == 0
+    assert apart(picture, picture.point([round(255 * (value / 255) ** 1.4) for value in range(256)] * 3)) <= 3
+    assert apart(picture, clouds(seed + 100)) > 16
+
+
+@pytest.mark.parametrize("luma", [0, 20, 128, 255])
+def test_flat_pictures_have_no_hash_even_with_noise(luma: int) -> None:
+    flat = Image.new("RGB", (50, 120), (luma, luma, luma))
+    assert perceptual_hash(flat) == 0
+    noise = np.random.default_rng(luma).normal(luma, 2, (120, 50, 3)).clip(0, 255).astype(np.uint8)
+    assert perceptual_hash(Image.fromarray(noise)) == 0
+
+
+def test_symmetric_pictures_have_no_bits_of_noise() -> None:
+    """The waves that a symmetric picture lacks must not follow the rounding errors of its copies."""
+    bars = Image.new("RGB", (64, 128), "black")
+    ImageDraw.Draw(bars).rectangle((16, 0, 47, 127), fill="white")
+    assert apart(bars, jpeg(bars, 50)) == 0
+    assert apart(bars, bars.resize((128, 256))) <= 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (16, 39), (700, 40)])
+def test_any_size_fits_into_64_bits(size: tuple[int, int]) -> None:
+    assert 0 <= perceptual_hash(clouds(0, size)) < 2**64
+
+
+@pytest.mark.skipif(not CCTV.is_dir(), reason="the CCTV crops are not here")
+def test_real_crops_find_their_copies_and_nobody_else() -> None:
+    paths = sorted(path for path in CCTV.rglob("*") if path.is_file())[::40]
+    crops = [Image.open(path).convert("RGB") for path in paths]
+    hashes = np.array([perceptual_hash(crop) for crop in crops], dtype=np.uint64)
+    copies = np.array([perceptual_hash(jpeg(crop, 70)) for crop in crops], dtype=np.uint64)
+    assert np.bitwise_count(hashes ^ copies).max() <= 6
+    person = np.array([re.sub(r"^([^_]+_[^_]+)_.*", r"\1", path.name) for path in paths])
+    distance = np.bitwise_count(hashes[:, None] ^ hashes)
+    assert distance[person[:, None] != person].min() > 6

@@ -1,0 +1,143 @@
+"""A sweep prepares its data once; every job still says for itself what is wrong with them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.crops import PATTERN, draw_folders
+
+from gender_cls.cli import sweep
+from gender_cls.config.data import Balance, DataConfig
+from gender_cls.config.model import ModelConfig
+from gender_cls.config.train import Config
+from gender_cls.data import prepare
+from gender_cls.data import shared as preparation
+from gender_cls.data.baselines import trivial_baselines
+from gender_cls.data.near_duplicates import find_near_duplicates
+from gender_cls.data.record import record_data
+from gender_cls.data.scan import scan
+from gender_cls.data.shared import baselines_of, keep_prepared, prepared_data
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import Run
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
+
+
+def work(config: Config, run: Run) -> None:
+    """What a job does before it trains."""
+    with run.recording(model=config.model.title):
+        record_data(config, run, prepared_data(config.data, image_cache(config.output_dir)))
+
+
+def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
+    """Each in a child; which functions ran, and in which process, is left in `calls.txt`."""
+
+    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with (folder / "calls.txt").open("a") as file:
+                file.write(f"{function.__name__} {os.getpid() == parent}\n")
+            return function(*arguments)
+
+        return call
+
+    parent = os.getpid()
+    prepare.scan = noted(scan)
+    prepare.find_near_duplicates = noted(find_near_duplicates)
+    preparation.trivial_baselines = noted(trivial_baselines)
+    sweep._write_leaderboard = lambda _: ""
+    for number, split_seed in enumerate(split_seeds):
+        data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
+        config = Config(output_dir=str(folder), data=data, model=ModelConfig(name="resnet18"))
+        try:
+            sweep.run_job(work, config, Run(folder / f"{number}_job"))
+        except GenderClsError as error:
+            print(error)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sweeps, in a process of their own, for this one may have threads, which do not outlive a fork."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    draw_folders(folder / "crops")
+    subprocess.run([sys.executable, __file__, str(folder)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return folder
+
+
+def calls(folder: Path) -> list[str]:
+    return sorted((folder / "calls.txt").read_text().splitlines())
+
+
+@linux
+def test_jobs_with_the_same_data_prepare_them_once(swept: Path) -> None:
+    steps = ["find_near_duplicates True", "scan True", "trivial_baselines True"]
+    assert calls(swept / "same") == steps
+    same = [Run(swept / "same" / f"{number}_job") for number in range(3)]
+    assert [run.status["state"] for run in same] == ["finished"] * 3
+    assert same[0].data == same[1].data == same[2].data
+    assert {baseline["name"] for baseline in same[2].data["baselines"]} >= {"majority", "colour"}
+    assert calls(swept / "two") == sorted(2 * steps)
+    two = [Run(swept / "two" / f"{number}_job").manifest.read_text() for number in range(3)]
+    assert two[0] == two[2] != two[1]
+
+
+@linux
+def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
+    for number in range(2):
+        status = Run(swept / "wrong" / f"{number}_job").status
+        assert status["state"] == "failed"
+        assert status["error"].startswith(f"data.root is no folder: {swept / 'nowhere'}")
+        assert "find_source" in status["traceback"]
+    assert not (swept / "wrong" / "calls.txt").exists()
+
+
+def test_what_training_alone_reads_makes_no_difference(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_kept", {})
+    data = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0)
+    alone = prepared_data(data, tmp_path)
+    assert prepared_data(data, tmp_path) is not alone, "a single run keeps nothing"
+    keep_prepared(data, tmp_path)
+    kept = prepared_data(data, tmp_path)
+    trained_otherwise = DataConfig(
+        root=str(folders), pattern=PATTERN, num_workers=2, batch_size=4, balance=Balance.loss, licence="mine"
+    )
+    assert prepared_data(trained_otherwise, tmp_path) is kept
+    for changes in ({"split_seed": 1}, {"near_duplicate_distance": 2}, {"val_fraction": 0.2}, {"limit": 30}):
+        other = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0, **changes)
+        assert prepared_data(other, tmp_path) is not kept, changes
+    assert prepared_data(data, tmp_path / "elsewhere") is not kept
+    assert kept.manifest.to_csv() == alone.manifest.to_csv()
+    assert baselines_of(kept) is baselines_of(kept)
+    assert json.dumps(baselines_of(kept)) == json.dumps(baselines_of(alone))
+
+
+def test_the_data_used_longest_ago_make_room(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "_kept", {})
+    monkeypatch.setattr(preparation, "MOST_IMAGES", 100)  # of 48 each
+    first, second, third = (
+        DataConfig(root=str(folders), pattern=PATTERN, num_workers=0, split_seed=seed) for seed in range(3)
+    )
+    for data in (first, second, first, third):
+        keep_prepared(data, tmp_path)
+    kept = [one.prepared for one in preparation._kept.values()]
+    assert kept[0] is prepared_data(first, tmp_path)
+    assert kept[1] is prepared_data(third, tmp_path)
+    assert len(kept) == 2
+
+
+if __name__ == "__main__":
+    sweeps = Path(sys.argv[1])
+    for name, root, split_seeds in (
+        ("same", "crops", [0, 0, 0]),
+        ("two", "crops", [0, 1, 0]),
+        ("wrong", "nowhere", [0, 0]),
+    ):
+        (sweeps / name).mkdir()
+        run_jobs(sweeps / name, str(sweeps / root), split_seeds)

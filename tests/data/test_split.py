@@ -1,0 +1,202 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.config.data import DataConfig, SplitBy
+from gender_cls.data.split import assign_splits, group_partition
+from gender_cls.errors import GenderClsError
+
+
+def table_of(identities: Sequence[tuple[str, str, int]], split: str = "", camera: str = "") -> pd.DataFrame:
+    """Rows for (identity, label, number of images); each identity is a group."""
+    rows = [
+        (f"{name}_{n}.png", label, name, name, camera, "", split)
+        for name, label, count in identities
+        for n in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["path", "label", "identity", "group", "camera", "source", "split"])
+
+
+def crowd(seed: int = 0) -> pd.DataFrame:
+    """300 people with 1 to 20 images each, a third of the people FEMALE."""
+    rng = np.random.default_rng(seed)
+    return table_of([(f"p{i}", "FEMALE" if i % 3 == 0 else "MALE", int(rng.integers(1, 21))) for i in range(300)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_splits_are_disjoint_by_identity_and_stratified(seed: int) -> None:
+    table = assign_splits(crowd(seed), DataConfig(val_fraction=0.2, test_fraction=0.1, split_seed=seed))
+    assert table.groupby("identity")["split"].nunique().max() == 1
+    shares = table.groupby("label")["split"].value_counts(normalize=True).unstack()
+    for split, share in {"train": 0.7, "val": 0.2, "test": 0.1}.items():
+        assert shares[split].to_numpy() == pytest.approx([share, share], abs=0.015)
+
+
+def test_people_with_many_images_are_in_every_split_alike() -> None:
+    sizes = [table.groupby("identity").size() for seed in range(5)
+             for _, table in assign_splits(crowd(seed), DataConfig(split_seed=seed)).groupby("split")]  # fmt: skip
+    means = np.array([size.mean() for size in sizes]).reshape(5, 3).mean(axis=0)
+    assert means == pytest.approx([10.5] * 3, rel=0.1)
+
+
+def test_eight_people_a_label_are_dealt_six_one_and_one() -> None:
+    table = table_of([(f"{label}{i}", label, 3) for label in ("FEMALE", "MALE") for i in range(8)])
+    for seed in range(5):
+        people = assign_splits(table, DataConfig(split_seed=seed)).drop_duplicates("identity")
+        assert people.groupby(["label", "split"]).size().unstack()[["train", "val", "test"]].to_numpy().tolist() == [
+            [6, 1, 1], [6, 1, 1],
+        ]  # fmt: skip
+
+
+def test_same_seed_same_split_and_another_seed_another() -> None:
+    table, data = crowd(), DataConfig()
+    assert assign_splits(table, data).equals(assign_splits(table, data))
+    assert not assign_splits(table, data).equals(assign_splits(table, replace(data, split_seed=1)))
+
+
+def test_three_identities_a_label_fill_three_splits() -> None:
+    table = table_of([(f"{label}{i}", label, i + 1) for label in ("FEMALE", "MALE") for i in range(3)])
+    for seed in range(10):
+        split = assign_splits(table, DataConfig(split_seed=seed))
+        assert split.groupby("split")["label"].nunique().to_dict() == {"train": 2, "val": 2, "test": 2}
+
+
+def test_without_identities_images_are_dealt() -> None:
+    table = table_of([("", "FEMALE", 100), ("", "MALE", 100)])
+    table["group"] = [str(i) for i in range(200)]
+    counts = assign_splits(table, DataConfig(val_fraction=0.2, test_fraction=0.3)).groupby(["label", "split"]).size()
+    assert counts["FEMALE"].to_dict() == counts["MALE"].to_dict() == {"train": 50, "val": 20, "test": 30}
+
+
+def test_folds_test_everybody_once() -> None:
+    table = crowd()
+    seen = pd.Series(0, index=table.index)
+    previous_test = None
+    for fold in reversed(range(5)):
+        split = assign_splits(table, DataConfig(folds=5, fold=fold))["split"]
+        assert split.value_counts(normalize=True)["train"] == pytest.approx(0.6, abs=0.02)
+        if previous_test is not None:
+            assert (split == "val").equals(previous_test)  # fold i validates on fold i + 1
+        previous_test = split == "test"
+        seen += previous_test
+    assert (seen == 1).all()
+
+
+def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
+    train = table_of([(f"p{i}", "FEMALE" if i % 2 else "MALE", 4) for i in range(40)], "train")
+    test = table_of([("q1", "FEMALE", 5), ("q2", "MALE", 5)], "test")
+    result = assign_splits(pd.concat([train, test], ignore_index=True), DataConfig(val_fraction=0.2, test_fraction=0.2))
+    assert (result["split"][160:] == "test").all()
+    assert result["split"][:160].value_counts().to_dict() == {"train": 120, "val": 40}  # 0.2 / (0.6 + 0.2) of train
+
+
+def test_too_few_identities_are_an_error() -> None:
+    table = table_of([("a", "FEMALE", 9), ("b", "FEMALE", 9), *((f"m{i}", "MALE", 1) for i in range(9))])
+    with pytest.raises(
+        GenderClsError, match=r"FEMALE has 2 groups of images that belong together \(people\), fewer than the 3 parts"
+    ):
+        assign_splits(table, DataConfig())
+    with pytest.raises(GenderClsError, match="fewer than the 5 parts"):
+        assign_splits(table, DataConfig(folds=5))
+
+
+def test_a_given_split_without_a_label_is_an_error() -> None:
+    train = table_of([("a", "FEMALE", 1), ("b", "MALE", 1)], "train")
+    val = table_of([("c", "FEMALE", 1), ("d", "MALE", 1)], "val")
+    test = table_of([("e", "MALE", 1)], "test")
+    with pytest.raises(GenderClsError, match="The test split has no FEMALE image"):
+        assign_splits(pd.concat([train, val, test], ignore_index=True), DataConfig())
+
+
+def test_an_identity_with_both_labels_stays_whole() -> None:
+    table = table_of([(f"p{i}", label, 2) for i in range(30) for label in ("FEMALE", "MALE")])
+    parts = group_partition(table, table["group"], np.array([0.5, 0.5]), 0)
+    assert pd.Series(parts).groupby(table["identity"]).nunique().max() == 1
+
+
+def test_the_deal_equals_one_worked_out_with_arrays() -> None:
+    table = crowd(3)
+    shares = np.array([0.6, 0.3, 0.1])
+    parts = group_partition(table, table["group"], shares, 5)
+    names = sorted(table["group"].unique())
+    counts = np.array(
+        [
+            [((table["group"] == name) & (table["label"] == label)).sum() for label in ("FEMALE", "MALE")]
+            for name in names
+        ]
+    )
+    targets, filled = shares[:, None] * counts.sum(axis=0), np.zeros((3, 2))
+    half = counts.sum(axis=0) / (counts > 0).sum(axis=0) / 2
+    for unit in np.random.default_rng(5).permutation(len(names)):
+        part = int(np.argmin((filled + half) / targets @ counts[unit]))
+        filled[part] += counts[unit]
+        assert set(parts[table["group"] == names[unit]]) == {part}
+
+
+def test_what_the_annotators_left_open_is_in_no_split() -> None:
+    table = crowd()
+    table.loc[::7, "label"] = "unknown"
+    split = assign_splits(table, DataConfig())["split"]
+    assert (split[::7] == "").all()
+    assert (split != "").sum() == len(table) - len(table[::7])
+    given = table.assign(split=["train", "val", "test"] * (len(table) // 3) + ["train"] * (len(table) % 3))
+    kept = assign_splits(given, DataConfig())["split"]
+    assert (kept[::7] == "").all()
+    assert (kept == given["split"]).sum() == len(table) - len(table[::7])
+
+
+def cameras() -> pd.DataFrame:
+    """Six cameras with 20 people of two images each; person p0 walks through all of them."""
+    tables = []
+    for camera in range(6):
+        people = [(f"c{camera}p{i}", "FEMALE" if i % 2 else "MALE", 2) for i in range(20)]
+        tables.append(table_of([("p0", "MALE", 1 + camera), *people], camera=f"c{camera}"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_whole_cameras_are_dealt_and_a_person_stays_where_most_of_the_images_are() -> None:
+    table = cameras()
+    result = assign_splits(table, DataConfig(split_by=SplitBy.camera, val_fraction=0.3, test_fraction=0.3))
+    dealt = result[result["split"] != ""]
+    assert dealt.groupby("camera")["split"].nunique().max() == 1
+    assert dealt.groupby("group")["split"].nunique().max() == 1
+    assert set(dealt["split"]) == {"train", "val", "test"}
+    left_out = result[result["split"] == ""]
+    assert set(left_out["group"]) == {"p0"}
+    home = dealt[dealt["group"] == "p0"]
+    seen = (
+        result[result["group"] == "p0"].groupby(result["camera"].map(dealt.groupby("camera")["split"].first())).size()
+    )
+    assert len(home) == seen.max()
+
+
+def test_each_camera_can_be_left_out_in_turn() -> None:
+    table = cameras()
+    for camera in ("c0", "c5"):
+        result = assign_splits(table, DataConfig(split_by=SplitBy.camera, leave_out=camera))
+        assert ((result["split"] == "test") == (table["camera"] == camera)).all()
+        assert set(result["group"][result["split"] == ""]) == {"p0"}  # seen by the camera that is left out
+        assert result["split"].value_counts()["val"] == pytest.approx(200 * 0.15 / 0.85, abs=2)
+
+
+def test_folds_of_cameras_test_each_camera_once() -> None:
+    tested = [
+        set(result["camera"][result["split"] == "test"])
+        for result in (
+            assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold)) for fold in range(3)
+        )
+    ]
+    assert sorted(camera for fold in tested for camera in fold) == [f"c{i}" for i in range(6)]
+
+
+def test_cameras_and_sources_that_do_not_serve_are_named() -> None:
+    with pytest.raises(GenderClsError, match=r"data.leave_out=c9 is no camera of the data: there are c0, c1, c2"):
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"))
+    with pytest.raises(GenderClsError, match=r"data.split_by=source needs to know each image's source, and 261 of 261"):
+        assign_splits(cameras(), DataConfig(split_by=SplitBy.source))
+    two = cameras()[lambda table: table["camera"].isin(["c0", "c1"])]
+    with pytest.raises(GenderClsError, match="FEMALE has 2 cameras, fewer than the 3 parts"):
+        assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera))

@@ -1,0 +1,121 @@
+"""On drawn crops with a planted cue it is known what must be learnt, and where the maps must point."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gender_cls.config.explain import Method
+from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.images import Images
+from gender_cls.demo.dataset import draw_demo
+from gender_cls.explain.attribution import attribute
+from gender_cls.explain.mass import mass_inside
+from gender_cls.models.feature_map import find_feature_map
+from gender_cls.runs.run import Run
+from gender_cls.training.classifier import GenderClassifier, load_classifier
+
+
+def trained(folder: Path, *arguments: str) -> Run:
+    command = [
+        sys.executable, "-m", "gender_cls.train", "data=demo", "data.root=crops", "data.csv=crops/manifest.csv",
+        "name=run", "model=custom_cnn", "augment=light", "explain=off", "data.num_workers=0",
+        "trainer.progress_bar=false", "trainer.accelerator=cpu", *arguments,
+    ]  # fmt: skip
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ})
+    assert result.returncode == 0, result.stderr
+    return Run(folder / "outputs" / "runs" / "run")
+
+
+class Bounds(NamedTuple):
+    """What `pointing` must give."""
+
+    trained_above: float
+    untrained_below: float
+
+
+BOUNDS = {
+    Method.saliency: Bounds(1.75, 1.5),
+    Method.smoothgrad: Bounds(1.75, 1.5),
+    Method.grad_cam: Bounds(2, 2),
+    Method.integrated_gradients: Bounds(3, 2),  # it multiplies by the pixels, and the stripes' are strong
+    Method.occlusion: Bounds(4, 2),
+}
+CHEAP = [Method.saliency, Method.grad_cam]
+FEW = 16
+"""Images for the methods that need a hundred passes."""
+
+
+def cues(crops: Crops, rows: pd.DataFrame) -> np.ndarray:
+    """(N, 4): the striped panels in pixels of the network's input."""
+    left, top, right, bottom = crops.boxes.T
+    across, down = (right - left) / rows["width"], (bottom - top) / rows["height"]
+    columns = [left + rows[side] * across for side in ("cue_left", "cue_right")]
+    lines = [top + rows[side] * down for side in ("cue_top", "cue_bottom")]
+    return np.stack([columns[0], lines[0], columns[1], lines[1]], axis=1)
+
+
+def pointing(classifier: GenderClassifier, crops: Crops, boxes: np.ndarray) -> dict[Method, float]:
+    """The energy-based pointing game: mean share of a map's mass in the cue's box, over that of an even map."""
+    network, size = classifier.network, classifier.image_size
+    feature_map = find_feature_map(network, size, classifier.heads)
+    inputs = classifier.normalise(crops.images)
+    dear = [method for method in Method if method not in CHEAP]
+    maps = attribute(network, inputs, CHEAP, feature_map).maps
+    maps |= attribute(network, inputs[:FEW], dear, feature_map).maps
+    areas = mass_inside(np.ones((1, *size)), boxes)
+    ratios = {}
+    for method in Method:
+        images = len(maps[method])
+        shares = np.nan_to_num(mass_inside(maps[method], boxes[:images]))  # a map without mass points nowhere
+        ratios[method] = float(shares.mean() / areas[:images].mean())
+    return ratios
+
+
+def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_demo(tmp_path / "crops")
+    run = trained(tmp_path, "trainer.max_epochs=6", "seed=1")
+    accuracy = run.metrics["test"]["scores"]["balanced_accuracy"]["value"]
+    manifest = pd.read_csv(run.manifest)
+    rows = balanced_sample(manifest[manifest["split"] == "val"], images=96, seed=0)
+    classifier = load_classifier(run.last_checkpoint)
+    crops = read_crops(Images(tmp_path / "crops").at(rows["path"].tolist()), classifier.settings.data)
+    boxes = cues(crops, rows)
+    learnt = pointing(classifier, crops, boxes)
+    content = torch.load(run.last_checkpoint, weights_only=True)["hyper_parameters"]["config"]
+    torch.manual_seed(0)
+    untrained = pointing(GenderClassifier(content), crops, boxes)
+    with capsys.disabled():
+        print(f"\nWith the cue: test balanced accuracy {accuracy:.3f}. Mass in the cue's box, over an even map's:")
+        for method in Method:
+            print(f"  {method.title}: {learnt[method]:.2f}, untrained {untrained[method]:.2f}")
+    assert accuracy > 0.95
+    remaining = {test["name"]: test["balanced_accuracy"]["value"] for test in run.metrics["shortcuts"]}
+    assert remaining["person_only"] > 0.9, "the cue is on the chest"
+    assert remaining["grey"] > 0.9
+    assert remaining["person_masked"] < 0.65
+    assert remaining["background_only"] < 0.65
+    for method, bounds in BOUNDS.items():
+        assert learnt[method] > bounds.trained_above, method
+        assert untrained[method] < bounds.untrained_below, method
+
+
+def test_without_the_cue_there_is_nothing_to_learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_demo(tmp_path / "crops", images=2400, cue=False)  # 240 people in test: chance stays within 0.4 and 0.6
+    run = trained(
+        tmp_path,
+        "trainer.max_epochs=3",
+        "data.test_fraction=0.6",
+        "data.image_size=[64,32]",
+        "evaluation.shortcuts=false",
+    )
+    accuracy = run.metrics["test"]["scores"]["balanced_accuracy"]["value"]
+    with capsys.disabled():
+        print(f"\nWithout the cue: test balanced accuracy {accuracy:.3f}.")
+    assert 0.4 < accuracy < 0.6

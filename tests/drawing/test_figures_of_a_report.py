@@ -1,0 +1,241 @@
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.example_metrics import example_metrics, predictions
+from matplotlib.figure import Figure
+from scipy.special import expit, logit
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from gender_cls.drawing import svg
+from gender_cls.drawing.report_figures import report_figures
+from gender_cls.drawing.svg import PALETTE, chart, charts, figure_png, figure_svg
+from gender_cls.evaluation.estimate import stated
+
+NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_coverage", "slices", "shortcuts", "stress"]
+
+
+def figures_of(test: pd.DataFrame | None = None, **changed: Any) -> dict[str, Figure]:
+    return report_figures(example_metrics(**changed), predictions() if test is None else test)
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Figure]:
+    return figures_of()
+
+
+def words_of(figure: Figure) -> list[str]:
+    return [" ".join(element.text.split()) for element in ET.fromstring(figure_svg(figure)).iter() if element.text]
+
+
+def test_the_roc_curve_goes_through_the_points_of_scikit_learn() -> None:
+    test = predictions()
+    axes = figures_of(test)["roc"].axes[0]
+    false, true, _ = roc_curve(test["label"] == "FEMALE", test["p_FEMALE"])
+    np.testing.assert_allclose(axes.lines[1].get_xydata(), np.column_stack([false, true]))
+    assert axes.get_title(loc="left") == "ROC: AUROC 0.893 [0.863, 0.923]"
+
+
+def test_the_chosen_threshold_is_one_of_the_calibrated_probability() -> None:
+    test, metrics = predictions(), example_metrics()
+    calibrated = expit(logit(test["p_FEMALE"]) / metrics["calibration"]["temperature"])
+    says_female, female = calibrated >= metrics["operating_point"]["threshold"], test["label"] == "FEMALE"
+    (point,) = report_figures(metrics, test)["roc"].axes[0].lines[2].get_xydata()
+    assert point.tolist() == [says_female[~female].mean(), says_female[female].mean()]
+
+
+def test_precision_and_recall_are_drawn_for_both_classes() -> None:
+    test = predictions()
+    axes = figures_of(test)["precision_recall"].axes[0]
+    for line, label in zip((axes.lines[0], axes.lines[2]), ("FEMALE", "MALE"), strict=True):
+        precision, recall, _ = precision_recall_curve(test["label"] == label, test[f"p_{label}"])
+        assert line.get_color() == PALETTE[label.lower()]
+        steps = {tuple(point) for point in np.column_stack([recall, precision]).round(9)}
+        assert {tuple(point) for point in line.get_xydata().round(9)} <= steps
+        assert len(line.get_xydata()) > 20
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "FEMALE, average precision 0.871 [0.841, 0.901]",
+        "MALE, average precision 0.909 [0.879, 0.939]",
+    ]
+
+
+def test_bars_of_probabilities_count_every_image_once_below_its_own_label() -> None:
+    test = predictions()
+    heights = np.array([bar.get_height() for bar in figures_of(test)["probabilities"].axes[0].patches[1:]])
+    assert heights[heights > 0].sum() == (test["label"] == "FEMALE").sum()
+    assert -heights[heights < 0].sum() == (test["label"] == "MALE").sum()
+
+
+def test_reliability_shows_the_bins_with_images_before_and_after() -> None:
+    metrics: Any = example_metrics()
+    empty = metrics["calibration"]["after"]["bins"][3]
+    empty.update(images=0, probability=None, share={"value": None, "low": None, "high": None, "remark": "Empty."})
+    upper, lower = report_figures(metrics, predictions())["reliability"].axes
+    for line, when in zip(upper.lines[1:], ("before", "after"), strict=True):
+        bins = [one for one in metrics["calibration"][when]["bins"] if one["images"]]
+        assert line.get_xydata().tolist() == [[one["probability"], one["share"]["value"]] for one in bins]
+    (ranges,) = upper.collections
+    assert [path.vertices[:, 1].tolist() for path in ranges.get_paths()] == [
+        [one["share"]["low"], one["share"]["high"]] for one in bins
+    ]
+    assert [bar.get_height() for bar in lower.patches] == [
+        one["images"] for one in metrics["calibration"]["after"]["bins"]
+    ]
+
+
+def test_risk_and_coverage_have_their_band_their_target_and_the_chosen_point() -> None:
+    metrics = example_metrics()
+    axes = report_figures(metrics, predictions())["risk_coverage"].axes[0]
+    curve, target, point = axes.lines
+    assert curve.get_xydata().tolist() == [[one["coverage"], one["error"]] for one in metrics["abstention"]["curve"]]
+    assert set(target.get_ydata()) == {0.1}
+    assert point.get_xydata().tolist() == [[0.771, 0.1127]]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {one["low"] for one in metrics["abstention"]["curve"]} <= set(band[:, 1])
+
+
+def test_stress_starts_from_the_clean_score_in_every_panel() -> None:
+    metrics = example_metrics()
+    clean = metrics["test"]["scores"]["balanced_accuracy"]["value"]
+    panels = report_figures(metrics, predictions())["stress"].axes
+    assert metrics["stress"] is not None
+    for axes, corruption in zip(panels, metrics["stress"]["corruptions"], strict=True):
+        values = [level["balanced_accuracy"]["value"] for level in corruption["severities"]]
+        assert axes.get_title(loc="left") == corruption["title"]
+        assert axes.lines[-1].get_xydata().tolist() == [[i, v] for i, v in enumerate([clean, *values])]
+
+
+def test_slices_have_a_row_each_below_their_column_and_few_people_are_hollow(figures: dict[str, Figure]) -> None:
+    metrics = example_metrics()
+    axes = figures["slices"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    cells = metrics["slices"]["cells"]
+    for dot, cell in zip(axes.lines[2:], cells, strict=True):
+        ((value, place),) = dot.get_xydata()
+        assert (value, names[int(place)]) == (cell["balanced_accuracy"]["value"], cell["value"])
+        assert (dot.get_markerfacecolor() == PALETTE["paper"]) == cell["few"]
+    assert set(names) - {cell["value"] for cell in cells} == {"camera", "native height", "brightness", "sharpness"}
+
+
+def test_of_a_column_with_many_values_the_largest_are_drawn() -> None:
+    metrics = example_metrics()
+    cell = metrics["slices"]["cells"][0]
+    metrics["slices"]["cells"] = [{**cell, "value": f"c{i}", "images": i} for i in range(40)]
+    names = [label.get_text() for label in report_figures(metrics, predictions())["slices"].axes[0].get_yticklabels()]
+    assert names == ["camera, the 12 largest of 40", *(f"c{i}" for i in range(28, 40))]
+
+
+def test_shortcuts_are_drawn_below_the_whole_picture(figures: dict[str, Figure]) -> None:
+    axes = figures["shortcuts"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    shortcuts = example_metrics()["shortcuts"] or []
+    assert names == ["as recorded", *(one["title"] for one in shortcuts)]
+    values = [
+        example_metrics()["test"]["scores"]["balanced_accuracy"],
+        *(one["balanced_accuracy"] for one in shortcuts),
+    ]
+    assert [dot.get_xdata()[0] for dot in axes.lines[2:]] == [estimate["value"] for estimate in values]
+
+
+@pytest.mark.parametrize(
+    ("test", "changed", "missing"),
+    [
+        (None, {}, []),
+        (None, {"stress": False, "shortcuts": False}, ["shortcuts", "stress"]),
+        (None, {"nulls": True}, ["reliability", "slices", "shortcuts", "stress"]),
+        (predictions().query("label == 'MALE'"), {}, ["roc", "precision_recall"]),
+        (predictions().iloc[:0], {}, ["roc", "precision_recall", "probabilities"]),
+        (predictions().assign(p_FEMALE=np.nan), {}, ["roc", "precision_recall", "probabilities"]),
+        (predictions().assign(p_FEMALE=0.5), {}, []),
+        (predictions().assign(p_FEMALE=lambda table: table["p_FEMALE"].round()), {}, []),
+    ],
+)
+def test_what_is_not_defined_is_left_out(test: pd.DataFrame | None, changed: Any, missing: list[str]) -> None:
+    figures = figures_of(test, **changed)
+    assert list(figures) == [name for name in NAMES if name not in missing]
+    for name in ("roc", "risk_coverage"):
+        if name in figures:
+            assert "nan" not in figure_svg(figures[name]).lower()
+
+
+def test_nothing_at_all_gives_no_figure() -> None:
+    metrics = example_metrics(nulls=True, stress=False, shortcuts=False)
+    metrics["abstention"]["curve"], metrics["slices"]["cells"] = [], []
+    assert report_figures(metrics, predictions().iloc[:0]) == {}
+
+
+def test_numbers_are_stated_as_far_as_they_are_there() -> None:
+    assert stated({"value": 0.8, "low": 0.75, "high": 0.85, "remark": None}) == "0.800 [0.750, 0.850]"
+    assert stated({"value": 0.8, "low": None, "high": None, "remark": "One."}) == "0.800"
+    assert stated({"value": None, "low": None, "high": None, "remark": "None."}) == "–"
+
+
+def test_every_figure_takes_all_its_colours_from_the_page(figures: dict[str, Figure]) -> None:
+    for name, figure in figures.items():
+        text = figure_svg(figure)
+        assert not re.findall(r"#[0-9a-f]{6}\b", text), name
+        assert set(re.findall(r"var\(--(\w+)\)", text)) <= set(PALETTE)
+        assert "font-family" not in text
+
+
+def test_the_palette_is_the_light_theme_of_the_page() -> None:
+    light = (Path(svg.__file__).parent / "page.css").read_text().split("@media")[0]
+    theme = dict(re.findall(r"--(\w+): (#\w{6});", light))
+    assert theme | PALETTE == theme
+
+
+def test_an_svg_is_well_formed_runs_nothing_and_is_the_same_each_time() -> None:
+    once, again = (figure_svg(figures_of()["roc"]) for _ in range(2))
+    root = ET.fromstring(once)
+    assert once == again
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
+        "svg",
+        "g",
+        "defs",
+        "path",
+        "text",
+        "use",
+        "clipPath",
+        "rect",
+    }
+    assert {"width", "height"}.isdisjoint(root.keys())
+    assert root.get("aria-label") == "ROC: AUROC 0.893 [0.863, 0.923]"
+    assert [value for element in root.iter() for value in (element.get("href"),) if value and value[0] != "#"] == []
+    assert "chosen threshold" in [element.text for element in root.iter()]
+
+
+def test_figures_on_one_page_share_no_id_and_every_reference_is_met(figures: dict[str, Figure]) -> None:
+    seen: set[str] = set()
+    for figure in figures.values():
+        text = figure_svg(figure)
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', text)) == set(ids)
+        assert seen.isdisjoint(ids)
+        seen.update(ids)
+
+
+def test_names_are_written_as_they_are() -> None:
+    metrics = example_metrics()
+    names = ["<script>alert(1)", "$x_1$ & $", "bell\x07", "東の門", "a" * 60]
+    cell = metrics["slices"]["cells"][0]
+    metrics["slices"]["cells"] = [{**cell, "value": name} for name in names]
+    figure = report_figures(metrics, predictions())["slices"]
+    shown = words_of(figure)
+    for name in ("<script>alert(1)", "$x_1$ & $", "bell", "東の門", "a" * 16 + "…" + "a" * 17):
+        assert name in shown
+    assert figure_png(figure).startswith(b"\x89PNG")
+
+
+def test_a_chart_is_in_the_house_style_and_several_share_their_axes() -> None:
+    figure, axes = chart(4.2, 3.0)
+    assert figure.get_size_inches().tolist() == [4.2, 3.0]
+    assert not axes.spines["top"].get_visible()
+    _, grid = charts(4.2, 4.0, 2, 3)
+    grid[0, 0].set_xlim(3, 4)
+    assert grid.shape == (2, 3)
+    assert grid[1, 2].get_xlim() == (3, 4)

@@ -1,0 +1,141 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.comparing import table_of, write_run, write_yaml
+
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.comparison.candidates import find_candidates
+from gender_cls.runs.outputs import find_runs
+from gender_cls.runs.run import Run
+
+TABLE = table_of("""
+    val  F ann 0.9
+    val  M bob 0.4
+    test F cid 0.7
+    test M dan 0.6
+""")
+
+
+def titles(*runs: Run) -> list[str]:
+    return [one.title for one in find_candidates(runs)]
+
+
+def test_runs_are_found_at_any_depth_once_and_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("sweeps/s/10_net", "sweeps/s/2_net", "runs/r"):
+        write_run(tmp_path / name, TABLE)
+    audit = Run(tmp_path / "audits" / "a")
+    audit.note(state="finished")
+    write_yaml(audit.config_file, {"audit": {}, "model": {}})
+    killed = Run(tmp_path / "sweeps" / "s" / "11_net")  # before it could write more
+    killed.note(state="failed", error="The process was killed by SIGKILL.")
+    write_yaml(killed.config_file, {"trainer": {}})
+    found = find_runs([tmp_path, tmp_path / "runs" / "r"])
+    assert [run.folder.name for run in found] == ["r", "2_net", "10_net", "11_net"]
+    assert [run.folder.name for run in find_runs([tmp_path / "sweeps" / "s" / "2_net"])] == ["2_net"]
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=f"^There is no run in {tmp_path}: name a run, a sweep, or a folder with"):
+        find_runs([tmp_path])
+    with pytest.raises(GenderClsError, match=f"^{tmp_path}/gone is no folder: name a run"):
+        find_runs([tmp_path / "gone"])
+
+
+def test_seeds_are_one_candidate_and_what_changes_nothing_does_not_part_them(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", TABLE, seed=1, name="a", explain__images=8, data__num_workers=0)
+    second = write_run(tmp_path / "b", TABLE, seed=0, name="b", explain__images=4, data__num_workers=2)
+    third = write_run(tmp_path / "c", TABLE, seed=2, evaluation__stress=True, trainer__resume=True)
+    (found,) = find_candidates([first, second, third])
+    assert found.title == "net"
+    assert [one.seed for one in found.trained] == [0, 1, 2]
+    assert found.runs == [first, second, third]
+    assert found.repeated == []
+    assert found.problem is None
+    assert found.test["path"].tolist() == ["002.png", "003.png"]
+    assert found.trained[0].correct.tolist() == [True, False]
+
+
+def test_titles_tell_candidates_of_one_model_apart(tmp_path: Path) -> None:
+    slow = write_run(tmp_path / "a", TABLE, recipe__lr=0.001)
+    fast = write_run(tmp_path / "b", TABLE, recipe__lr=0.01)
+    other = write_run(tmp_path / "c", TABLE, model="vit", recipe__lr=0.1)
+    assert titles(slow, fast, other) == ["net (recipe.lr=0.001)", "net (recipe.lr=0.01)", "vit"]
+    assert titles(slow, other) == ["net", "vit"]
+
+
+def test_a_chosen_file_stands_for_the_settings_that_follow_from_it(tmp_path: Path) -> None:
+    def run(name: str, recipe: str, lr: float, frozen: int) -> Run:
+        choices = {"recipe": recipe, "explain": name}
+        return write_run(tmp_path / name, TABLE, choices=choices, recipe__lr=lr, recipe__frozen=frozen)
+
+    runs = [run("a", "scratch", 0.1, 0), run("b", "finetune", 0.1, 2), run("c", "finetune", 0.01, 2)]
+    assert titles(*runs[:2]) == ["net (recipe=scratch)", "net (recipe=finetune)"]
+    assert titles(*runs) == [
+        "net (recipe=scratch, recipe.lr=0.1)",
+        "net (recipe=finetune, recipe.lr=0.1)",
+        "net (recipe=finetune, recipe.lr=0.01)",
+    ]
+
+
+def test_folds_are_pooled_into_one_table_a_seed(tmp_path: Path) -> None:
+    runs = []
+    for fold, (test, val) in enumerate([([3, 0], [1]), ([1], [2]), ([2], [3, 0])]):
+        split = np.full(4, "train", dtype=object)
+        split[test], split[val] = "test", "val"
+        table = TABLE.assign(split=split)
+        runs.append(write_run(tmp_path / str(fold), table[table["split"] != "train"], data__folds=3, data__fold=fold))
+    (found,) = find_candidates(runs)
+    (trained,) = found.trained
+    assert trained.runs == runs
+    assert trained.test["path"].tolist() == trained.validation["path"].tolist() == TABLE["path"].tolist()
+
+    runs[1].note(state="running")
+    (found,) = find_candidates(runs)
+    assert found.trained == []  # a seed counts once all its folds are there
+    assert found.problem == "No seed has finished."
+
+
+def test_of_repeated_runs_the_latest_finished_counts(tmp_path: Path) -> None:
+    old = write_run(tmp_path / "a", TABLE, started="2026-01-01")
+    new = write_run(tmp_path / "b", TABLE, started="2026-02-01")
+    failed = write_run(tmp_path / "c", TABLE, started="2026-03-01", state="failed", error="No.")
+    (found,) = find_candidates([new, old, failed])
+    assert [one.runs for one in found.trained] == [[new]]
+    assert found.repeated == [old]
+    assert found.runs == [new, old, failed]
+
+
+def test_without_configuration_a_run_is_known_by_its_model(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, TABLE, model=None) for name in "ab"]
+    (found,) = find_candidates(runs)
+    assert found.title == "timm/net"
+    assert [one.seed for one in found.trained] == [None, None]
+
+
+def test_another_version_and_no_evaluation_are_said(tmp_path: Path) -> None:
+    old = write_run(tmp_path / "old", TABLE, version=0)
+    way_out = f"run python -m gender_cls.evaluate run={old.folder}."
+    problems = []
+    for change in (
+        lambda: None,
+        lambda: old.metrics_file.write_text(json.dumps({"model": "timm/net"})),  # as before there was a version
+        old.metrics_file.unlink,
+    ):
+        change()
+        (found,) = find_candidates([old])
+        assert found.trained == []
+        problems.append(found.problem)
+    assert problems == [
+        f"{old.folder} was evaluated by another version: {way_out}",
+        f"{old.folder} was evaluated by another version: {way_out}",
+        f"{old.folder} was not evaluated: {way_out}",
+    ]
+
+
+def test_predictions_that_say_nothing_are_a_problem(tmp_path: Path) -> None:
+    diverged = write_run(tmp_path / "a", TABLE.assign(p_FEMALE=[0.1, np.nan, np.inf, 0.2]))
+    assert find_candidates([diverged])[0].problem == "2 predictions of a are not numbers."
+    empty = write_run(tmp_path / "b", TABLE[TABLE["split"] == "val"])
+    assert find_candidates([empty])[0].problem == f"{empty.predictions} lacks validation or test images."

@@ -1,0 +1,331 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.comparing import TABLE, answered, compare, explained, scores_of, simulated, write_run
+from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
+
+from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.runs.run import Run
+
+BETTER = answered(TABLE, np.array([0.9, 0.6, 0.4, 0.3, 0.9, 0.1, 0.7, 0.2, 0.2, 0.4]))  # 1; (2/3 + 1) / 2
+WORSE = answered(TABLE, np.array([0.1, 0.6, 0.4, 0.7, 0.4, 0.3, 0.4, 0.2, 0.6, 0.7]))  # 1/2; (0 + 1/3) / 2
+FEMALE = (TABLE["label"] == "FEMALE")[4:]
+
+
+def row(comparison: Comparison, title: str) -> CandidateRow:
+    return next(one for one in comparison["candidates"] if one["title"] == title)
+
+
+def test_scores_are_means_over_seeds(tmp_path: Path) -> None:
+    found = compare(write_run(tmp_path / "0", TABLE, seed=0), write_run(tmp_path / "1", BETTER, seed=1))
+    (candidate,) = found["candidates"]
+    assert candidate["seeds"] == [0, 1]
+    assert candidate["validation"] == {"mean": pytest.approx(7 / 8), "spread": pytest.approx(np.std([0.75, 1], ddof=1))}
+    assert candidate["test"]["mean"] == pytest.approx((2 / 3 + 5 / 6) / 2)
+    assert candidate["test"]["spread"] == pytest.approx(np.std([2 / 3, 5 / 6], ddof=1))
+    assert candidate["accuracy"] == pytest.approx((4 / 6 + 5 / 6) / 2)
+    areas = [roc_auc_score(FEMALE, table["p_FEMALE"][4:]) for table in (TABLE, BETTER)]
+    assert candidate["auroc"] == pytest.approx(np.mean(areas))
+    assert candidate["log_loss"] == pytest.approx(0.4)
+    assert candidate["ece"] == pytest.approx(0.03)
+    assert candidate["baseline"] == {"title": "the camera alone", "balanced_accuracy": pytest.approx(0.6)}
+    assert (found["images"], found["identities"], found["units"]) == (6, 4, 4)
+    assert found["pairs"] == []
+    assert found["ensemble"] is found["agreement"] is None
+
+
+def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
+    found = compare(write_run(tmp_path / "0", simulated(np.random.default_rng(0), 0.8)))
+    (candidate,) = found["candidates"]
+    test = candidate["test"]
+    assert candidate["validation"]["spread"] is None
+    assert test["spread"] is None
+    assert test["low"] is not None
+    assert test["high"] is not None
+    assert test["mean"] is not None
+    assert test["low"] < test["mean"] < test["high"]
+    assert found["verdict"][1:] == [
+        "There is no other candidate to compare it with.",
+        "net beats the best trivial baseline, the camera alone, which scores 0.600.",
+        "The intervals leave out the luck of training where there is one seed: net.",
+    ]
+
+
+def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Path) -> None:
+    lucky = TABLE.assign(prediction=TABLE["label"].where(TABLE["split"] == "test", TABLE["prediction"]))
+    runs = [write_run(tmp_path / "lucky", lucky, model="lucky"), write_run(tmp_path / "good", BETTER, model="good")]
+    found = compare(*runs)
+    assert [one["title"] for one in found["candidates"]] == ["good", "lucky"]
+    assert row(found, "lucky")["test"]["mean"] == 1
+    assert found["verdict"][0].startswith(
+        "good is best on validation (balanced accuracy 1.000) and has 0.833 on test, with one seed. No interval: "
+    )
+
+
+def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    good, same, poor = simulated(rng, 1.5), simulated(rng, 1.5), simulated(rng, 0.2)
+    runs = [
+        write_run(tmp_path / name, table, model=name)
+        for name, table in (("poor", poor), ("good", good), ("same", same))
+    ]
+    found = compare(*runs)
+    first, second, third = (one["title"] for one in found["candidates"])
+    assert third == "poor"
+    assert found["verdict"][1].startswith(f"No significant difference between {first} and {second}: ")
+    assert found["verdict"][2].startswith(f"{first} is better than poor by 0.")
+    assert found["verdict"][2].endswith("p < 0.001 (Holm).")
+    assert len(found["pairs"]) == 3
+
+    found = compare(*runs[1:])
+    assert not found["pairs"][0]["significant"]
+    many = [write_run(tmp_path / f"{index}", good, model=f"copy {index}") for index in range(3)]
+    assert "There is no significant difference between it and any other candidate." in compare(*many)["verdict"]
+
+
+def test_other_test_rows_are_flagged_and_take_no_part(tmp_path: Path) -> None:
+    fewer = WORSE.drop(index=9)
+    relabelled = BETTER.assign(label=BETTER["label"].where(BETTER.index != 4, "MALE"))
+    runs = [
+        write_run(tmp_path / name, table, model=name)
+        for name, table in (("a", TABLE), ("fewer", fewer), ("b", WORSE), ("relabelled", relabelled))
+    ]
+    runs.append(write_run(tmp_path / "c0", TABLE, model="mixed", seed=0))
+    runs.append(write_run(tmp_path / "c1", fewer, model="mixed", seed=1))
+    found = compare(*runs)
+    assert [one["title"] for one in found["candidates"]] == ["a", "b", "relabelled", "mixed", "fewer"]
+    assert [one["rows"] for one in found["candidates"]] == ["same"] * 2 + ["other test rows"] * 3
+    assert [one["compared"] for one in found["candidates"]] == [True] * 2 + [False] * 3
+    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [("a", "b")]
+    assert "Not compared: fewer. It was tested on other images than most runs." in found["verdict"]
+    assert row(found, "fewer")["test"]["mean"] == pytest.approx(1 / 4)
+    assert row(found, "mixed")["test"]["remark"] == "Its seeds were tested on different images."
+    assert found["agreement"] is not None
+    assert found["agreement"]["candidates"] == ["a", "b"]
+
+
+def test_leaky_runs_are_flagged_and_take_no_part_unless_all_are(tmp_path: Path) -> None:
+    honest = write_run(tmp_path / "a", TABLE, model="honest")
+    leaky = [write_run(tmp_path / name, BETTER, model=name, leaky=True) for name in ("leaky", "leaking")]
+    found = compare(leaky[0], honest, leaky[1])
+    assert [one["title"] for one in found["candidates"]] == ["honest", "leaky", "leaking"]
+    assert [one["leaky"] for one in found["candidates"]] == [False, True, True]
+    assert found["pairs"] == []
+    assert "Not compared: leaky. It is leaky." in found["verdict"]
+    assert row(found, "leaky")["test"]["mean"] == pytest.approx(5 / 6)
+
+    found = compare(*leaky)
+    assert len(found["pairs"]) == 1
+    assert (
+        "All candidates are leaky: their scores are too good, and say little about people never seen."
+        in (found["verdict"])
+    )
+
+
+def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "0_big", TABLE, model="big", state="failed", error="RuntimeError: out of memory"),
+        write_run(tmp_path / "1_net", TABLE, seed=0),
+        write_run(tmp_path / "2_net", TABLE, seed=1, state="running"),
+    ]
+    found = compare(*runs)
+    assert [one["title"] for one in found["candidates"]] == ["net", "big"]
+    assert row(found, "big")["runs"] == [
+        {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
+    ]
+    assert row(found, "big")["validation"] == {"mean": None, "spread": None}
+    assert row(found, "big")["leaky"] is None
+    assert [run["state"] for run in row(found, "net")["runs"]] == ["finished", "running"]
+    assert row(found, "net")["seeds"] == [0]
+    assert "Not compared: big. No seed has finished." in found["verdict"]
+
+
+def test_nothing_finished_and_no_runs_at_all(tmp_path: Path) -> None:
+    found = compare(write_run(tmp_path / "a", TABLE, state="interrupted"))
+    assert found["images"] == 0
+    assert found["verdict"] == [
+        "There is nothing to compare: no candidate has a result that can be used.",
+        "Not compared: net. No seed has finished.",
+    ]
+    assert compare()["verdict"] == ["There are no runs."]
+
+
+def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
+    one_label = TABLE[(TABLE["split"] == "val") | (TABLE["label"] == "MALE")]
+    found = compare(*(write_run(tmp_path / name, one_label, model=name) for name in "ab"))
+    assert found["candidates"][0]["test"]["mean"] is None
+    assert found["candidates"][0]["test"]["remark"] == "There is no FEMALE image in test."
+    assert found["candidates"][0]["auroc"] is None
+    assert found["candidates"][0]["pareto"] is None
+    assert found["roc"] == []
+    assert found["ensemble"] is not None
+    assert found["ensemble"]["auroc"] is None
+    assert found["verdict"][:2] == [
+        "a has no balanced accuracy: There is no FEMALE image in test.",
+        "a and b cannot be compared: There is no FEMALE image in test.",
+    ]
+
+    diverged = write_run(tmp_path / "nan", TABLE.assign(p_FEMALE=np.nan, p_MALE=np.nan), model="nan")
+    found = compare(diverged, write_run(tmp_path / "good", TABLE))
+    assert [one["title"] for one in found["candidates"]] == ["net", "nan"]
+    assert found["candidates"][1]["test"]["mean"] is None
+    assert found["candidates"][1]["remark"] == "10 predictions of nan are not numbers."
+
+
+def test_ensemble_by_hand(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a0", TABLE, model="a", seed=0),
+        write_run(tmp_path / "a1", BETTER, model="a", seed=1),
+        write_run(tmp_path / "b", WORSE, model="b", cost={"peak_memory_bytes": 3e9, "fit_seconds": None}),
+    ]
+    ensemble = compare(*runs)["ensemble"]
+    assert ensemble is not None
+    p_female = ((TABLE["p_FEMALE"] + BETTER["p_FEMALE"]) / 2 + WORSE["p_FEMALE"])[4:] / 2
+    assert ensemble["networks"] == 3
+    assert ensemble["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(FEMALE, p_female >= 0.5))
+    assert ensemble["auroc"] == pytest.approx(roc_auc_score(FEMALE, p_female))
+    assert ensemble["cost"]["parameters"] == pytest.approx(3 * 2_230_000)
+    assert ensemble["cost"]["milliseconds_batch_32"] == pytest.approx(3 * 5.1)
+    assert ensemble["cost"]["peak_memory_bytes"] == 3e9
+    assert ensemble["cost"]["fit_seconds"] is None
+
+
+def test_agreement_by_hand(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a0", TABLE, model="a", seed=0),
+        write_run(tmp_path / "a1", BETTER, model="a", seed=1),
+        write_run(tmp_path / "b0", WORSE, model="b", seed=0),
+        write_run(tmp_path / "b1", BETTER, model="b", seed=1),
+        write_run(tmp_path / "c0", BETTER, model="c", seed=0),
+    ]
+    found = compare(*runs)["agreement"]
+    assert found is not None
+    assert found["candidates"] == ["c", "a", "b"]
+    # TABLE says F M F M M F, BETTER F M F M M M, WORSE M M M M F F
+    c_a, a_b, c_b = 5 / 6, (3 / 6 + 1) / 2, 2 / 6
+    expected = [[1, c_a, c_b], [c_a, 1, a_b], [c_b, a_b, 1]]
+    assert np.array(found["shares"]) == pytest.approx(np.array(expected))
+
+
+def test_roc_as_scikit_learn(tmp_path: Path) -> None:
+    table, large = TABLE, simulated(np.random.default_rng(2), 0.5, people=6000)
+    (small,) = compare(write_run(tmp_path / "a", table))["roc"]
+    low, high, _ = roc_curve(FEMALE, table["p_FEMALE"][4:])
+    assert small["points"] == np.stack([low, high], axis=1).tolist()
+    (curve,) = compare(write_run(tmp_path / "b", large))["roc"]
+    points = np.array(curve["points"])
+    assert len(points) == 200
+    assert points[0].tolist() == [0, 0]
+    assert points[-1].tolist() == [1, 1]
+    test = large[large["split"] == "test"]
+    assert curve["auroc"] == pytest.approx(roc_auc_score(test["label"] == "FEMALE", test["p_FEMALE"]))
+    assert auc(*points.T) == pytest.approx(curve["auroc"], abs=1e-3)
+
+
+def test_pareto_by_hand(tmp_path: Path) -> None:
+    def run(name: str, table: pd.DataFrame, milliseconds: float, device: str = "cpu") -> Run:
+        cost = {"milliseconds_batch_32": milliseconds, "device": device}
+        return write_run(tmp_path / name, table, model=name, cost=cost)
+
+    runs = [
+        run("best", BETTER, 9),
+        run("dearer", BETTER, 10),
+        run("middle", TABLE, 5),
+        run("twin", TABLE, 5),
+        run("slow", TABLE, 6),
+        run("cheap", WORSE, 1),
+        run("dominated", WORSE, 5),
+    ]
+    found = compare(*runs)
+    assert {one["title"] for one in found["candidates"] if one["pareto"]} == {"best", "middle", "twin", "cheap"}
+    assert {one["title"] for one in found["candidates"] if one["pareto"] is False} == {"dearer", "slow", "dominated"}
+    assert compare(*runs, run("elsewhere", TABLE, 1, "cuda"))["candidates"][0]["pareto"] is None
+    found = compare(*runs, run("elsewhere", TABLE, 1, "cuda"))
+    assert "Times were measured on different devices (cpu; cuda) and do not compare." in found["verdict"]
+
+
+def test_what_everybody_gets_wrong(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a", TABLE, model="a"),  # wrong: 5 (0.2) and 9 (0.6)
+        *(write_run(tmp_path / f"b{seed}", WORSE, model="b", seed=seed) for seed in (0, 1)),  # wrong: 4 5 6 8 9
+        write_run(tmp_path / "b2", BETTER, model="b", seed=2),  # wrong: 5; outvoted on 9
+    ]
+    wrong = compare(*runs)["all_wrong"]
+    assert [one["path"] for one in wrong] == ["005.png", "009.png"]
+    assert wrong[0] == {
+        "path": "005.png",
+        "label": "FEMALE",
+        "identity": "cid",
+        "p_label": pytest.approx((0.2 + (0.3 + 0.3 + 0.1) / 3) / 2),
+    }
+    assert wrong[1]["p_label"] == pytest.approx(1 - (0.6 + (0.7 + 0.7 + 0.4) / 3) / 2)
+
+
+def test_a_repeated_run_is_named(tmp_path: Path) -> None:
+    found = compare(
+        write_run(tmp_path / "old", WORSE, started="2026-01-01"),
+        write_run(tmp_path / "new", TABLE, started="2026-01-02"),
+    )
+    assert found["candidates"][0]["repeated"] == [str(tmp_path / "old")]
+    assert found["candidates"][0]["test"]["mean"] == pytest.approx(2 / 3)
+    assert found["verdict"][-1] == "Not counted, because a later run has the same settings and seed: old."
+
+
+def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -> None:
+    first = explained(scores_of("saliency", 0.1, 0.3), scores_of("grad_cam", 0.2, flagged=True))
+    second = explained(scores_of("saliency", 0.4, 0.5))
+    found = compare(
+        write_run(tmp_path / "late", TABLE, seed=1, explanations=first),
+        write_run(tmp_path / "not explained", TABLE, seed=0),
+        write_run(tmp_path / "later", TABLE, seed=2, explanations=second),
+    )
+    about = found["candidates"][0]["explanations"]
+    assert about is not None
+    assert about["folder"] == str(tmp_path / "late")  # of those that were explained, the first seed
+    assert about["explained_class"] == "predicted"
+    saliency, grad_cam = about["methods"]
+    assert (saliency["name"], saliency["title"], saliency["runs"]) == ("saliency", "saliency", 2)
+    assert saliency["insertion_gain"] == pytest.approx(0.25)  # of the blurred baseline
+    assert saliency["deletion_gain"] == pytest.approx(0.125)
+    shares = {place["name"]: place["share"] for place in saliency["places"]}
+    assert shares == {
+        "head": pytest.approx(0.2),
+        "upper_body": pytest.approx(0.2),
+        "lower_body": pytest.approx(0.2),
+        "border": pytest.approx(0.4),
+    }
+    assert saliency["places"][-1]["area"] == pytest.approx(0.52)
+    assert saliency["flagged"] is False
+    assert (grad_cam["title"], grad_cam["runs"], grad_cam["flagged"]) == ("Grad-CAM", 1, True)
+    assert grad_cam["insertion_gain"] == pytest.approx(0.2)
+
+
+def test_scores_of_maps_that_are_not_known_are_null(tmp_path: Path) -> None:
+    def about(*flags: bool | None) -> CandidateRow:
+        runs = [
+            write_run(
+                tmp_path / f"{len(flags)}-{seed}",
+                TABLE,
+                seed=seed,
+                explanations=explained(scores_of("saliency", 0.1 if seed else None, None, flag)),
+            )
+            for seed, flag in enumerate(flags)
+        ]
+        return compare(*runs)["candidates"][0]
+
+    found = about(False, None)["explanations"]
+    assert found is not None
+    assert found["methods"][0]["insertion_gain"] is found["methods"][0]["places"][0]["share"] is None
+    assert found["methods"][0]["flagged"] is None
+    found = about(False, None, True)["explanations"]
+    assert found is not None
+    assert found["methods"][0]["flagged"] is True
+    true = explained(scores_of("saliency"), explained_class="true")
+    predicted = explained(scores_of("saliency"))
+    runs = [write_run(tmp_path / f"x{seed}", TABLE, seed=seed, explanations=(true, predicted)[seed]) for seed in (0, 1)]
+    found = compare(*runs)["candidates"][0]["explanations"]
+    assert found is not None
+    assert found["explained_class"] is None
+    assert compare(write_run(tmp_path / "y", TABLE))["candidates"][0]["explanations"] is None

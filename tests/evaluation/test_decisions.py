@@ -1,0 +1,400 @@
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.special import logit as log_odds_of
+from sklearn.metrics import balanced_accuracy_score
+
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.calibration import calibrated
+from gender_cls.evaluation.decisions import ABSTAIN, DecisionRule, choose_abstention, choose_operating_point
+from gender_cls.evaluation.risk_coverage import area_under_risk_coverage, risk_coverage
+
+
+def table_of(labels: str, p_female: Any, images_each: int = 1) -> pd.DataFrame:
+    """Predictions; labels such as `FFM`, and `images_each` neighbouring rows are one person."""
+    p_female = np.asarray(p_female, dtype=float)
+    return pd.DataFrame(
+        {
+            "label": [{"F": "FEMALE", "M": "MALE"}[label] for label in labels],
+            "identity": [f"person{row // images_each}" for row in range(len(labels))],
+            "p_FEMALE": p_female,
+            "p_MALE": 1 - p_female,
+        },
+        columns=["label", "identity", "p_FEMALE", "p_MALE"],
+    )
+
+
+def drawn(people: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
+    """Three images a person; the logits lie `shift` too high."""
+    rng = np.random.default_rng(seed)
+    female = np.repeat(rng.random(people) < 0.4, 3)
+    logits = np.where(female, 2, -2) + np.repeat(rng.normal(0, 1, people), 3) + rng.normal(0, 1.3, 3 * people) + shift
+    return table_of("".join(np.where(female, "F", "M")), expit(logits), 3)
+
+
+def is_female(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return (table["label"] == "FEMALE").to_numpy()
+
+
+EMPTY = table_of("", [])
+BROKEN = table_of("FMFM", [0.9, np.nan, 0.6, 0.2])
+INFINITE = table_of("FMFM", [0.9, np.inf, 0.6, 0.2])
+CONSTANT = table_of("FMFM", [0.7, 0.7, 0.7, 0.7])
+WOMEN = table_of("FFFF", [0.9, 0.8, 0.6, 0.2])
+
+
+def test_answers_at_the_threshold_and_at_the_ends_of_the_band() -> None:
+    table = table_of("FFFFFFF", [0.1, 0.2, 0.3, 0.4, 0.5, 0.9, np.nan])
+    _, low, _, threshold, high, _, _ = calibrated(table, 1.0)  # to the last bit
+    without = DecisionRule(1.0, threshold, None).answers(table)
+    assert without.tolist() == ["MALE", "MALE", "MALE", "FEMALE", "FEMALE", "FEMALE", ABSTAIN]
+    with_band = DecisionRule(1.0, threshold, (low, high)).answers(table)
+    assert with_band.tolist() == ["MALE", "MALE", ABSTAIN, ABSTAIN, "FEMALE", "FEMALE", ABSTAIN]
+    no_width = DecisionRule(1.0, threshold, (threshold, threshold)).answers(table)
+    assert no_width.tolist() == without.tolist()
+    assert DecisionRule(1.0, 0.4, None).answers(EMPTY).tolist() == []
+
+
+def test_the_threshold_is_of_the_calibrated_probability() -> None:
+    table = table_of("FF", [expit(3.0), expit(1.0)])
+    assert DecisionRule(2.0, float(expit(1.0)), None).answers(table).tolist() == ["FEMALE", "MALE"]
+
+
+def test_the_rule_comes_back_from_metrics_json() -> None:
+    metrics = {
+        "calibration": {"temperature": 1.5, "remark": None},
+        "operating_point": {"threshold": 0.4},
+        "abstention": {"band": [0.3, 0.5]},
+    }
+    assert DecisionRule.from_metrics(json.loads(json.dumps(metrics))) == DecisionRule(1.5, 0.4, (0.3, 0.5))
+    metrics["abstention"] = {"band": None}
+    assert DecisionRule.from_metrics(metrics) == DecisionRule(1.5, 0.4, None)
+
+
+@pytest.mark.parametrize("rule", ["balanced_accuracy", "equal_recall"])
+def test_operating_point_against_every_threshold_there_is(rule: str) -> None:
+    for seed in range(8):
+        table = drawn(25, seed, shift=1.0).round({"p_FEMALE": 2})  # with ties
+        table["p_MALE"] = 1 - table["p_FEMALE"]
+        female, p_female = is_female(table), expit(log_odds_of(table["p_FEMALE"]) / 1.7)
+        point = choose_operating_point(table, table, 1.7, rule, 20)
+        scores = np.unique(p_female)
+        tried = []
+        for low, high in pairwise(scores):
+            middle = (log_odds_of(low) + log_odds_of(high)) / 2
+            recalls = (p_female >= high)[female].mean(), (p_female < high)[~female].mean()
+            difference = round(abs(recalls[0] - recalls[1]), 9) if rule == "equal_recall" else 0
+            tried.append((difference, -round(sum(recalls), 9), abs(middle), middle))
+        assert log_odds_of(point["threshold"]) == pytest.approx(min(tried)[3], abs=1e-9)
+        assert not np.isin(point["threshold"], p_female)
+        found = point["validation"]["balanced_accuracy"]["value"]
+        assert found == pytest.approx(balanced_accuracy_score(female, p_female >= point["threshold"]))
+        assert point["remark"] is None
+
+
+def test_the_middle_of_the_best_gap_nearest_to_a_half_is_taken() -> None:
+    # Between 0.02 and 0.3, as between 0.45 and 0.6, one of six is wrong.
+    table = table_of("MMFMFF", [0.01, 0.02, 0.3, 0.45, 0.6, 0.95])
+    point = choose_operating_point(table, table, 1.0, "balanced_accuracy", 20)
+    assert log_odds_of(point["threshold"]) == pytest.approx((log_odds_of(0.45) + log_odds_of(0.6)) / 2)
+    assert point["validation"]["recall_FEMALE"]["value"] == pytest.approx(2 / 3)
+    assert point["validation"]["recall_MALE"]["value"] == 1
+    assert (point["rule"], point["remark"]) == ("balanced_accuracy", None)
+
+
+def test_equal_recall_costs_some_balanced_accuracy_where_errors_lie_on_one_side() -> None:
+    labels, scores = "M" * 8 + "F" + "F" * 3 + "MM" + "F" * 6, np.linspace(0.05, 0.95, 20)
+    table = table_of(labels, scores)
+    best = choose_operating_point(table, table, 1.0, "balanced_accuracy", 20)["validation"]
+    equal = choose_operating_point(table, table, 1.0, "equal_recall", 20)["validation"]
+    assert (best["recall_FEMALE"]["value"], best["recall_MALE"]["value"]) == (1, 0.8)
+    assert (equal["recall_FEMALE"]["value"], equal["recall_MALE"]["value"]) == (0.8, 0.8)
+
+
+def test_the_threshold_undoes_a_shift_and_is_chosen_without_test() -> None:
+    validation, test = drawn(300, 1, shift=1.5), drawn(300, 2, shift=1.5)
+    point = choose_operating_point(validation, test, 1.0, "balanced_accuracy", 200)
+    assert log_odds_of(point["threshold"]) == pytest.approx(1.5, abs=0.7)
+    female, p_female = is_female(test), test["p_FEMALE"].to_numpy()
+    value = point["test"]["balanced_accuracy"]
+    assert value["value"] == pytest.approx(balanced_accuracy_score(female, p_female >= point["threshold"]))
+    assert value["value"] > balanced_accuracy_score(female, p_female >= 0.5) + 0.03
+    assert value["low"] < value["value"] < value["high"]
+    other = choose_operating_point(validation, WOMEN, 1.0, "balanced_accuracy", 20)
+    assert (other["threshold"], other["validation"]) == (
+        point["threshold"],
+        choose_operating_point(validation, test, 1.0, "balanced_accuracy", 20)["validation"],
+    )
+    assert other["test"]["recall_MALE"]["remark"] == "There is no MALE image."
+    assert other["test"]["balanced_accuracy"]["remark"] == "There is no MALE image."
+
+
+@pytest.mark.parametrize("rule", ["balanced_accuracy", "equal_recall"])
+@pytest.mark.parametrize(
+    ("validation", "remark"),
+    [
+        (EMPTY, "The threshold stays 0.5. On validation: There are no images."),
+        (BROKEN, "The threshold stays 0.5. On validation: 1 of 4 probabilities are not finite."),
+        (INFINITE, "The threshold stays 0.5. On validation: 1 of 4 probabilities are not finite."),
+        (WOMEN, "The threshold stays 0.5: on validation there is no MALE image."),
+        (CONSTANT, "The threshold stays 0.5: on validation none does better than the same answer for every image."),
+    ],
+)
+def test_a_threshold_that_cannot_be_chosen_stays_a_half(validation: pd.DataFrame, remark: str, rule: str) -> None:
+    point = choose_operating_point(validation, validation, 1.0, rule, 20)
+    assert (point["threshold"], point["remark"]) == (0.5, remark)
+    assert json.loads(json.dumps(point, allow_nan=False)) == point
+
+
+@pytest.mark.parametrize("labels", ["FM", "FMFM"])
+def test_no_threshold_is_better_than_one_where_none_beats_chance(labels: str) -> None:
+    table = table_of(labels, np.linspace(0.6, 0.9, len(labels)))
+    point = choose_operating_point(table, table, 1.0, "balanced_accuracy", 20)
+    assert point["threshold"] == 0.5
+    assert point["remark"] == (
+        "The threshold stays 0.5: on validation none does better than the same answer for every image."
+    )
+
+
+def test_probabilities_that_are_not_finite_leave_no_scores() -> None:
+    point = choose_operating_point(drawn(20, 0), BROKEN, 1.0, "balanced_accuracy", 20)
+    nothing = {"value": None, "low": None, "high": None, "remark": "1 of 4 probabilities are not finite."}
+    assert list(point["test"].values()) == [nothing] * 3
+    assert list(point["test"]) == ["balanced_accuracy", "recall_FEMALE", "recall_MALE"]
+
+
+def test_certain_and_saturated_probabilities_keep_the_threshold_between_them() -> None:
+    neighbours = [[score, np.nextafter(score, 1)] for score in np.linspace(0.01, 0.99, 99)]
+    for scores in ([0.0, 1.0], [0.0, 1e-300], [1 - 2.0**-52, 1.0], *neighbours):
+        table = table_of("MF", scores)
+        if len(np.unique(calibrated(table, 1.0))) == 1:
+            continue  # the arithmetic of float64 has made them one
+        point = choose_operating_point(table, table, 1.0, "balanced_accuracy", 20)
+        assert 0 < point["threshold"] < 1
+        assert DecisionRule(1.0, point["threshold"], None).answers(table).tolist() == ["MALE", "FEMALE"]
+
+
+def test_a_rule_that_there_is_not_is_refused() -> None:
+    sentence = r"^'recall' is no rule for the operating point; use balanced_accuracy or equal_recall\.$"
+    with pytest.raises(GenderClsError, match=sentence):
+        choose_operating_point(WOMEN, WOMEN, 1.0, "recall")
+
+
+# Twenty sure and right, then by falling certainty: right, wrong, right, wrong, wrong.
+TAIL = [("F", 0.9), ("M", 0.8), ("M", 0.3), ("F", 0.4), ("M", 0.55)]
+BY_HAND = table_of(
+    "F" * 10 + "M" * 10 + "".join(label for label, _ in TAIL), [0.99] * 10 + [0.01] * 10 + [p for _, p in TAIL]
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "answered", "wrong", "nearest", "next_"),
+    [
+        (0.13, 25, 3, None, None),  # 3/25 = 0.12: no image has to abstain
+        (0.11, 24, 2, 0.55, 0.4),  # 2/24 = 0.083
+        (0.05, 23, 1, 0.4, 0.3),  # 1/23 = 0.043
+        (0.04, 21, 0, 0.8, 0.9),  # 1/22 = 0.045
+        (0.0, 21, 0, 0.8, 0.9),
+    ],
+)
+def test_band_by_hand(target: float, answered: int, wrong: int, nearest: float | None, next_: float | None) -> None:
+    found = choose_abstention(BY_HAND, BY_HAND, 1.0, 0.5, target, 50)
+    assert found["validation"]["coverage"]["value"] == pytest.approx(answered / 25)
+    assert found["validation"]["error"]["value"] == pytest.approx(wrong / answered)
+    assert found["test"] == found["validation"]
+    assert (found["remark"], found["target_error"], found["reached"]) == (None, target, True)
+    if nearest is None or next_ is None:
+        assert found["band"] == [0.5, 0.5]
+    else:
+        margin = (abs(log_odds_of(nearest)) + abs(log_odds_of(next_))) / 2
+        assert found["band"] == pytest.approx([expit(-margin), expit(margin)])
+
+
+def test_a_band_of_no_width_is_the_threshold_itself() -> None:
+    for threshold in np.linspace(0.05, 0.95, 19):
+        assert choose_abstention(BY_HAND, BY_HAND, 1.0, threshold, 0.9, 2)["band"] == [threshold, threshold]
+
+
+def test_fewer_than_twenty_answers_are_no_band() -> None:
+    wrong_among_the_sure = BY_HAND.assign(label=BY_HAND["label"].mask(BY_HAND.index == 0, "MALE"))
+    found = choose_abstention(wrong_among_the_sure, BY_HAND, 1.0, 0.5, 0.04, 50)
+    assert found["remark"] == (
+        "There is no band: none holds the error on validation at or below 4 % with at least 20 images answered."
+    )
+    assert [found[name] for name in ("band", "validation", "test", "reached")] == [None] * 4
+    assert found["aurc"]["value"] is not None
+    assert (
+        choose_abstention(wrong_among_the_sure, BY_HAND, 1.0, 0.5, 0.05, 50)["validation"]["coverage"]["value"] == 0.84
+    )
+
+
+def test_a_lucky_dip_is_not_the_band_and_one_confident_mistake_forbids_none() -> None:
+    def band_for(wrong_at: list[int], target: float) -> int:
+        """Images answered of 200, the most certain first; MALE is answered throughout and wrong at these places."""
+        labels = ["F" if place in wrong_at else "M" for place in range(200)]
+        table = table_of("".join(labels), expit(-np.linspace(6, 0.1, 200)))
+        found = choose_abstention(table, table, 1.0, 0.5, target, 20)
+        return round(200 * found["validation"]["coverage"]["value"]) if found["validation"] else 0
+
+    # 10 of 200 are 5 %, but of 101 to 199 it is more, so that the 200 are luck. 5 of 100 are 5 %, and below it is less.
+    assert band_for([*range(95, 105)], 0.05) == 100
+    assert band_for([*range(190, 200)], 0.05) == 200
+    # The one mistake among the surest is more than 2 % of 20 to 49 answers; 3 of 170 are less, 4 of 171 more.
+    assert band_for([4, 150, 160, 170, 180], 0.02) == 170
+
+
+def test_the_stored_numbers_are_those_of_the_answers() -> None:
+    for seed, target in enumerate((0.2, 0.05, 0.02)):
+        validation, test = drawn(200, seed, shift=0.7), drawn(200, seed + 10, shift=0.7)
+        point = choose_operating_point(validation, test, 1.3, "balanced_accuracy", 20)
+        found = choose_abstention(validation, test, 1.3, point["threshold"], target, 100)
+        metrics = {"calibration": {"temperature": 1.3}, "operating_point": point, "abstention": found}
+        rule = DecisionRule.from_metrics(json.loads(json.dumps(metrics)))
+        for table, accepted in ((validation, found["validation"]), (test, found["test"])):
+            answers = rule.answers(table)
+            answered = answers != ABSTAIN
+            assert accepted["coverage"]["value"] == pytest.approx(answered.mean(), rel=1e-12)
+            assert accepted["error"]["value"] == pytest.approx((answers != table["label"])[answered].mean(), rel=1e-12)
+        low, high = found["band"]
+        assert low <= point["threshold"] <= high
+        distances = log_odds_of([low, point["threshold"], high]) @ np.array([[-1, 0], [1, -1], [0, 1]])
+        assert distances[0] == pytest.approx(distances[1], abs=1e-9)
+        assert found["validation"]["error"]["value"] <= target
+        coverage = found["test"]["coverage"]["value"]
+        on_curve = min(found["curve"], key=lambda one: abs(one["coverage"] - coverage))
+        assert on_curve["error"] == pytest.approx(found["test"]["error"]["value"], abs=0.01)
+
+
+def test_the_target_is_met_on_test_within_a_few_points() -> None:
+    errors, reached, covered = [], [], []
+    for seed in range(30):
+        found = choose_abstention(drawn(250, seed), drawn(250, seed + 1000), 1.0, 0.5, 0.05, 100)
+        errors.append(found["test"]["error"]["value"])
+        covered.append(found["test"]["coverage"]["value"])
+        reached.append(found["reached"])
+    assert np.mean(errors) == pytest.approx(0.05, abs=0.01)
+    assert np.quantile(np.abs(np.array(errors) - 0.05), 0.9) < 0.03
+    assert np.mean(covered) > 0.6
+    assert np.mean(reached) >= 0.8
+
+
+def test_reached_is_false_where_the_whole_interval_lies_above_the_target() -> None:
+    validation = drawn(300, 1)
+    mirrored = validation.assign(label=np.where(is_female(validation), "MALE", "FEMALE"))
+    found = choose_abstention(validation, mirrored, 1.0, 0.5, 0.05, 100)
+    assert found["test"]["error"]["low"] > 0.9
+    assert found["reached"] is False
+
+
+def naive_area(wrong: NDArray[np.bool_], certainty: NDArray[np.float64]) -> float:
+    """The mean over all n of the error of the n surest; of equally sure ones as many mistakes as on average."""
+    errors = []
+    for n in range(1, len(wrong) + 1):
+        cut = sorted(certainty, reverse=True)[n - 1]
+        mistakes = sum(wrong[i] for i in range(len(wrong)) if certainty[i] > cut)
+        surer = sum(certainty > cut)
+        mistakes += (n - surer) * wrong[certainty == cut].mean()
+        errors.append(mistakes / n)
+    return float(np.mean(errors))
+
+
+def area(wrong: NDArray[np.bool_], certainty: NDArray[np.float64]) -> float:
+    order = np.argsort(-certainty)
+    return float(area_under_risk_coverage(wrong[order], certainty[order], np.ones((1, len(wrong))))[0])
+
+
+def test_aurc_agrees_with_a_naive_loop_with_and_without_ties() -> None:
+    rng = np.random.default_rng(0)
+    for steps in (3, 10, 10**9):
+        wrong, certainty = rng.random(60) < 0.3, rng.integers(0, steps, 60).astype(float)
+        assert area(wrong, certainty) == pytest.approx(naive_area(wrong, certainty), rel=1e-12)
+
+
+def test_aurc_by_hand() -> None:
+    wrong, certainty = np.array([False, True, False, True]), np.array([4.0, 3, 2, 1])
+    assert area(wrong, certainty) == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
+    assert area(wrong, np.ones(4)) == pytest.approx(0.5)  # no order at all: the error itself
+    assert area(np.zeros(4, dtype=bool), certainty) == 0
+    assert area(np.ones(4, dtype=bool), certainty) == pytest.approx(1)
+
+
+def test_aurc_of_weights_is_that_of_repeated_rows() -> None:
+    rng = np.random.default_rng(1)
+    certainty = np.sort(rng.integers(0, 12, 40).astype(float))[::-1]
+    wrong, weights = rng.random(40) < 0.3, rng.integers(0, 4, (20, 40))
+    weights[0] = 0
+    found = area_under_risk_coverage(wrong, certainty, weights.astype(float))
+    assert np.isnan(found[0])
+    expected = [naive_area(np.repeat(wrong, counts), np.repeat(certainty, counts)) for counts in weights[1:]]
+    np.testing.assert_allclose(found[1:], expected, rtol=1e-10)
+
+
+def test_risk_coverage_keeps_ties_together() -> None:
+    coverage, error = risk_coverage(np.array([True, False, True, False, False]), np.array([1.0, 3, 2, 2, 5]))
+    assert coverage.tolist() == [1, 0.8, 0.4, 0.2]
+    assert error.tolist() == [0.4, 0.25, 0, 0]
+
+
+def test_the_curve_is_at_most_a_hundred_points_of_the_whole_with_intervals() -> None:
+    test = drawn(200, 3)
+    threshold, temperature = 0.4, 1.6
+    found = choose_abstention(test, test, temperature, threshold, 0.05, 300)
+    logits = log_odds_of(test["p_FEMALE"].to_numpy()) / temperature
+    certainty = np.abs(logits - log_odds_of(threshold))
+    wrong = (logits >= log_odds_of(threshold)) != is_female(test)
+    assert found["aurc"]["value"] == pytest.approx(naive_area(wrong, certainty), rel=1e-10)
+    assert found["aurc"]["low"] < found["aurc"]["value"] < found["aurc"]["high"]
+    assert [one["coverage"] for one in found["curve"]] == pytest.approx(np.arange(100, 0, -1) / 100)
+    for one in found["curve"]:
+        surest = np.argsort(-certainty)[: round(600 * one["coverage"])]
+        assert one["error"] == pytest.approx(wrong[surest].mean())
+        assert one["low"] <= one["error"] <= one["high"]
+    few = choose_abstention(BY_HAND, BY_HAND, 1.0, 0.5, 0.05, 50)["curve"]
+    assert [one["coverage"] for one in few] == [1, 24 / 25, 23 / 25, 22 / 25, 21 / 25, 20 / 25]
+    assert [one["error"] for one in few] == [3 / 25, 2 / 24, 1 / 23, 1 / 22, 0, 0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_seed_gives_the_same_numbers(seed: int) -> None:
+    first, second = (choose_abstention(drawn(50, 1), drawn(50, 2), 1.0, 0.5, 0.1, 50, seed) for _ in range(2))
+    assert first == second
+    assert first["aurc"] != choose_abstention(drawn(50, 1), drawn(50, 2), 1.0, 0.5, 0.1, 50, seed + 1)["aurc"]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1e-300, 1.0])
+def test_degenerate_splits_have_a_band_or_a_remark(threshold: float) -> None:
+    good = drawn(20, 0)
+    one_person = good.assign(identity="ann")
+    for validation in (good, one_person, EMPTY, BROKEN, INFINITE, CONSTANT, WOMEN, pd.concat([CONSTANT] * 9)):
+        for test in (good, one_person, EMPTY, BROKEN, INFINITE, CONSTANT, WOMEN):
+            found = choose_abstention(validation, test, 1.0, threshold, 0.5, 20)
+            assert json.loads(json.dumps(found, allow_nan=False)) == found
+            assert (found["band"] is None) == (found["remark"] is not None)
+
+
+def test_degenerate_splits_say_what_they_lack() -> None:
+    good = drawn(100, 0)
+    for validation, remark in [
+        (EMPTY, "There is no band. On validation: There are no images."),
+        (BROKEN, "There is no band. On validation: 1 of 4 probabilities are not finite."),
+    ]:
+        assert choose_abstention(validation, good, 1.0, 0.5, 0.05, 20)["remark"] == remark
+    for test, remark in [(EMPTY, "There are no images."), (INFINITE, "1 of 4 probabilities are not finite.")]:
+        found = choose_abstention(good, test, 1.0, 0.5, 0.05, 20)
+        nothing = {"value": None, "low": None, "high": None, "remark": remark}
+        assert found["test"] == {"coverage": nothing, "error": nothing}
+        assert (found["aurc"], found["curve"], found["reached"]) == (nothing, [], None)
+    doubtful = table_of("FM", [0.5, 0.5])
+    unanswered = choose_abstention(good, doubtful, 1.0, 0.49, 0.01, 20)
+    assert unanswered["test"]["coverage"]["value"] == 0
+    assert unanswered["test"]["error"]["remark"] == "No image is answered."
+    assert unanswered["reached"] is None
+    one_person = choose_abstention(good, good.assign(identity="ann"), 1.0, 0.5, 0.05, 20)
+    assert one_person["test"]["error"]["low"] is None
+    assert one_person["reached"] is (one_person["test"]["error"]["value"] <= 0.05)

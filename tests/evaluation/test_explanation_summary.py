@@ -1,0 +1,283 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.example_metrics import assert_matches
+
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
+from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS, Explanations
+from gender_cls.evaluation.explanations import (
+    LARGEST_SIMILARITY,
+    read_explanations,
+    read_randomisation,
+    summarise_explanations,
+)
+
+METHODS = ("saliency", "grad_cam")
+NO_CHECK = pd.DataFrame()
+
+
+def scored(path: str, method: str = "saliency", identity: str = "p", role: str = "predicted", **scores: Any) -> Any:
+    """A row of explanations.csv, all scores 0.5 but for those that are named."""
+    return {
+        **{"path": path, "label": "MALE", "identity": identity, "method": method, "role": role, "explained": "MALE"},
+        **{"probability": 0.9, "p_FEMALE": 0.1},
+        **dict.fromkeys((*SCORE_COLUMNS, *(f"agreement_{name}" for name in METHODS)), 0.5),
+        **scores,
+    }
+
+
+def checked(path: str, stage: int, similarity: float, method: str = "saliency", identity: str = "") -> Any:
+    """A row of randomisation.csv."""
+    return {
+        **{"path": path, "identity": identity, "method": method, "stage": stage, "similarity": similarity},
+        **{"layers": ("head", "stem")[stage], "share": (0.1, 1.0)[stage]},
+    }
+
+
+def summary(rows: list[Any], checks: list[Any] | None = None, methods: Any = METHODS, **options: Any) -> Any:
+    """Of rows; it fits the schema, and JSON can hold it."""
+    table = pd.DataFrame(rows, columns=list(scored("a")))
+    found = summarise_explanations(
+        table, pd.DataFrame(checks) if checks else NO_CHECK, methods, **{"resamples": 500, "seed": 3, **options}
+    )
+    assert_matches(found, Explanations)
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def game(found: Any, method: int = 0, baseline: str = "blurred") -> Any:
+    return found["methods"][method]["games"][BASELINES.index(baseline)]
+
+
+def place(found: Any, name: str, method: int = 0) -> Any:
+    return found["methods"][method]["places"][PLACES.index(name)]
+
+
+def a_person_an_image(count: int, **scores: Any) -> list[Any]:
+    """One method's rows; each score is (count,) values."""
+    return [
+        scored(f"{index}.jpg", identity=f"p{index}", **{name: values[index] for name, values in scores.items()})
+        for index in range(count)
+    ]
+
+
+def test_means_and_gains_are_those_worked_out_by_hand() -> None:
+    found = summary(
+        [
+            scored("a.jpg", deletion_blurred=0.2, insertion_blurred=0.9, random_blurred=0.5, head=0.1, head_area=0.2),
+            scored("b.jpg", deletion_blurred=0.4, insertion_blurred=0.7, random_blurred=0.7, head=0.4, head_area=0.3),
+            scored("c.jpg", identity="q", deletion_blurred=0.6, insertion_blurred=0.5, random_blurred=0.9, head=0.4),
+            scored("a.jpg", "grad_cam", deletion_mean=0.1),
+            scored("b.jpg", "grad_cam", deletion_mean=0.2),
+            scored("c.jpg", "grad_cam", identity="q", deletion_mean=0.3),
+        ]
+    )
+    assert (found["images"], found["identities"], found["units"]) == (3, 2, 2)
+    assert found["explained_class"] == "predicted"
+    assert [(method["name"], method["title"]) for method in found["methods"]] == [
+        ("saliency", "saliency"),
+        ("grad_cam", "Grad-CAM"),
+    ]
+    values = {name: score["value"] for name, score in game(found).items() if name != "baseline"}
+    assert values == pytest.approx(
+        {"deletion": 0.4, "insertion": 0.7, "random": 0.7, "deletion_gain": 0.3, "insertion_gain": 0.0}
+    )
+    assert game(found, 1, "mean")["deletion"]["value"] == pytest.approx(0.2)
+    assert game(found, 1, "mean")["deletion_gain"]["value"] == pytest.approx(0.3)
+    assert place(found, "head")["share"]["value"] == pytest.approx(0.3)
+    assert place(found, "head")["area"] == pytest.approx((0.2 + 0.3 + 0.5) / 3)
+    assert [method["randomisation"] for method in found["methods"]] == [None, None]
+
+
+def test_gains_are_paired_image_by_image() -> None:
+    # The control differs much from image to image, the gain not at all.
+    random = np.linspace(0.3, 0.9, 12)
+    found = summary(a_person_an_image(12, random_mean=random, deletion_mean=random - 0.125), methods=["saliency"])
+    scores = game(found, 0, "mean")
+    assert scores["deletion"]["high"] - scores["deletion"]["low"] > 0.1
+    assert scores["deletion_gain"]["low"] == pytest.approx(0.125)
+    assert scores["deletion_gain"]["high"] == pytest.approx(0.125)
+    assert scores["deletion_gain"]["remark"] == "All resamples give the same value: the interval has no width."
+
+
+def test_intervals_are_those_of_a_bootstrap_over_people() -> None:
+    rng = np.random.default_rng(5)
+    people = [f"p{index}" for index in np.repeat(np.arange(30), rng.integers(1, 6, 30))]
+    deletion, random = rng.random((2, len(people))) / 2 + 0.25
+    rows = [
+        scored(f"{index}.jpg", identity=person, deletion_blurred=deletion[index], random_blurred=random[index])
+        for index, person in enumerate(people)
+    ]
+    found = game(summary(rows, methods=["saliency"], resamples=20_000))["deletion_gain"]
+
+    gain, units = random - deletion, bootstrap_units(pd.DataFrame({"identity": people}))
+    same = estimates(units, lambda weights: {"gain": weights @ gain / weights.sum(axis=1)}, 20_000, 3)["gain"]
+    assert found == pytest.approx(same)
+
+    independent = np.random.default_rng(0)
+    sums, counts = np.bincount(units, gain), np.bincount(units)
+    picks = independent.integers(30, size=(20_000, 30))
+    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    # Phi(-sqrt(30 / 29) * 2.045), of Student's quantile with 29 degrees of freedom: the expanded percentile.
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(means, [0.0188, 0.9812]), abs=0.002)
+
+
+def test_all_methods_share_the_samples_of_people() -> None:
+    head = np.random.default_rng(1).random(20)
+    rows = a_person_an_image(20, head=head)
+    found = summary([*rows, *({**row, "method": "grad_cam"} for row in reversed(rows))])
+    assert place(found, "head", 0) == place(found, "head", 1)
+    assert place(found, "head")["share"]["low"] < head.mean() < place(found, "head")["share"]["high"]
+
+
+def test_images_without_a_score_are_left_out_and_counted() -> None:
+    head = [0.2, np.nan, 0.4, 0.6, np.nan]
+    found = summary(a_person_an_image(5, head=head, head_area=[0.1, 0.9, 0.2, 0.3, 0.9]), methods=["saliency"])
+    share = place(found, "head")["share"]
+    assert share["value"] == pytest.approx(0.4)
+    assert share["remark"].endswith("2 of 5 images have no such score and are left out.")
+    assert place(found, "head")["area"] == pytest.approx(0.2), "of the images whose share is known"
+    remark = "All resamples give the same value: the interval has no width."
+    assert place(found, "border")["share"]["remark"] == remark
+
+
+def test_an_interval_counts_only_people_with_a_score() -> None:
+    head = [0.2, *[np.nan] * 9]
+    share = place(summary(a_person_an_image(10, head=head), methods=["saliency"]), "head")["share"]
+    assert share == {
+        "value": 0.2,
+        "low": None,
+        "high": None,
+        "remark": "No interval: there is only one person or image to draw from. 9 of 10 images have no such score and "
+        "are left out.",
+    }
+
+
+def test_maps_of_a_network_that_diverged_have_no_scores() -> None:
+    nothing = dict.fromkeys(SCORE_COLUMNS, [np.nan] * 4)
+    found = summary(a_person_an_image(4, **nothing), [checked("0.jpg", 0, np.nan), checked("0.jpg", 1, np.nan)])
+    for score in (game(found)["deletion"], game(found)["insertion_gain"], place(found, "head")["share"]):
+        assert score == {"value": None, "low": None, "high": None, "remark": "No image has this score."}
+    assert place(found, "head")["area"] is None
+    assert found["methods"][0]["randomisation"]["flagged"] is None
+
+
+def test_one_person_gives_values_without_intervals() -> None:
+    found = summary([scored("a.jpg", head=0.1), scored("b.jpg", head=0.3)], methods=["saliency"])
+    assert (found["images"], found["identities"], found["units"]) == (2, 1, 1)
+    share = place(found, "head")["share"]
+    assert share["value"] == pytest.approx(0.2)
+    assert share["low"] is share["high"] is None
+    assert share["remark"] == "No interval: there is only one person or image to draw from."
+
+
+def test_an_empty_table_has_nothing_but_reasons() -> None:
+    found = summary([])
+    assert (found["images"], found["identities"], found["units"]) == (0, 0, 0)
+    assert game(found, 1)["random"] == {"value": None, "low": None, "high": None, "remark": "No image was explained."}
+    assert found["agreement"][0]["correlation"]["value"] is None
+    assert place(found, "border")["area"] is None
+
+
+def test_where_nobody_is_known_images_are_drawn_and_groups_stay_together() -> None:
+    rows = [{**row, "identity": ""} for row in a_person_an_image(4)]
+    assert summary(rows)["units"] == 4
+    grouped = pd.DataFrame([{**row, "group": "g" if index < 3 else ""} for index, row in enumerate(rows)])
+    found = summarise_explanations(grouped, NO_CHECK, METHODS, 100, 0)
+    assert (found["identities"], found["units"]) == (0, 2)
+
+
+def test_the_true_class_counts_only_where_nothing_else_was_explained() -> None:
+    true = [scored("a.jpg", role="true", head=0.9), scored("b.jpg", role="true", head=0.7)]
+    found = summary(true, methods=["saliency"])
+    assert found["explained_class"] == "true"
+    assert place(found, "head")["share"]["value"] == pytest.approx(0.8)
+    found = summary([*true, scored("a.jpg", head=0.3)], methods=["saliency"])
+    assert (found["explained_class"], found["images"]) == ("predicted", 1)
+    assert place(found, "head")["share"]["value"] == 0.3
+
+
+def test_agreement_is_of_every_pair_once() -> None:
+    rows = [
+        scored(f"{index}.jpg", "saliency", f"p{index}", agreement_grad_cam=value)
+        for index, value in enumerate((-0.2, 0.0, 0.5))
+    ]
+    (pair,) = summary(rows)["agreement"]
+    assert (pair["a"], pair["b"]) == METHODS
+    assert pair["correlation"]["value"] == pytest.approx(0.1)
+    three = summary(rows, methods=["occlusion", "saliency", "grad_cam"])
+    assert [(pair["a"], pair["b"]) for pair in three["agreement"]] == [
+        ("occlusion", "saliency"),
+        ("occlusion", "grad_cam"),
+        ("saliency", "grad_cam"),
+    ]
+    assert three["agreement"][0]["correlation"]["remark"] == "No image has this score."
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: float) -> None:
+    rows = [scored(f"{index}.jpg", identity=f"p{index}", agreement_grad_cam=value) for index in range(8)]
+    correlation = summary(rows)["agreement"][0]["correlation"]
+    assert (correlation["low"], correlation["high"]) == (value, value)
+    assert correlation["remark"] == "All resamples give the same value: the interval has no width."
+
+
+@pytest.mark.parametrize(
+    ("last", "flagged"),
+    [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)],
+)
+def test_a_method_is_flagged_by_what_all_random_weights_leave(last: tuple[float, float], flagged: bool) -> None:
+    assert LARGEST_SIMILARITY == 0.8
+    rows = [
+        *(checked(path, 1, value) for path, value in zip("ab", last, strict=True)),
+        *(checked(path, 0, 0.9) for path in "ab"),
+    ]
+    found = summary([scored("a.jpg")], rows)
+    check = found["methods"][0]["randomisation"]
+    assert check["flagged"] is flagged
+    assert check["images"] == 2
+    assert [(stage["layers"], stage["share"]) for stage in check["stages"]] == [("head", 0.1), ("stem", 1.0)]
+    assert check["stages"][0]["similarity"]["value"] == pytest.approx(0.9)
+    assert check["stages"][1]["similarity"]["value"] == pytest.approx(np.nanmean(last))
+    assert found["methods"][1]["randomisation"] is None, "grad_cam was not checked"
+
+
+def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
+    file = tmp_path / "explanations.csv"
+    written = pd.DataFrame([scored("1", identity="007", head=np.nan, border=1 / 3, agreement_saliency=np.nan)])
+    written.to_csv(file, index=False)
+    table = read_explanations(file)
+    pd.testing.assert_frame_equal(table, written, check_dtype=False)
+    assert table["border"].dtype == np.float64
+    checks = pd.DataFrame([checked("1", 0, 0.25), checked("1", 1, np.nan)])
+    checks.to_csv(file, index=False)
+    pd.testing.assert_frame_equal(read_randomisation(file), checks, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"explanations.csv is missing: python -m gender_cls.explain makes it\.$"),
+        ("", "explanations.csv cannot be read as CSV .No columns to parse from file.: remove it and run python -m "),
+        ("path,method\n", r"explanations.csv has no column 'stage': remove it and run python -m gender_cls.explain ag"),
+        (
+            "path,method,stage,identity,layers,share,similarity\na,b,0,,c,0.1,x\n",
+            "explanations.csv is damaged .could not convert string to float: 'x'.: remove it and run",
+        ),
+        (
+            "path,method,stage,identity,layers,share,similarity\na,b,0,,c,0.1,1\na,b,0,,c,0.1,1\n",
+            "explanations.csv has two rows of a, b, 0: remove it and run python",
+        ),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "explanations.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(GenderClsError, match=message):
+        read_randomisation(file)

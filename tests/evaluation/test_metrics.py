@@ -1,0 +1,295 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn import metrics as sklearn_metrics
+from torchmetrics.classification import BinaryCalibrationError
+
+from gender_cls.config.data import CLASSES
+from gender_cls.evaluation.bootstrap import bootstrap
+from gender_cls.evaluation.metrics import (
+    by_identity,
+    calibration_error,
+    decision_scores,
+    probability_scores,
+    reliability_bins,
+    score_rows,
+    score_split,
+)
+from gender_cls.evaluation.schema import SCORES
+
+Booleans = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
+
+
+def table_of(labels: str, p_female: list[float], identities: list[str] | None = None) -> pd.DataFrame:
+    """`labels`: one of F and M a row."""
+    p = np.array(p_female, dtype=float)
+    return pd.DataFrame(
+        {
+            "label": [{"F": "FEMALE", "M": "MALE"}[label] for label in labels],
+            "identity": identities or [""] * len(labels),
+            "p_FEMALE": p,
+            "p_MALE": 1 - p,
+            "prediction": np.where(p >= 0.5, "FEMALE", "MALE"),
+        }
+    )
+
+
+def all_scores(female: Booleans, p_female: Numbers, weights: Numbers) -> dict[str, Numbers]:
+    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female, weights)
+
+
+def values(table: pd.DataFrame) -> dict[str, float | None]:
+    return {name: found["value"] for name, found in score_rows(table, 20)["scores"].items()}
+
+
+SIX = table_of("FFFFMM", [0.9, 0.8, 0.7, 0.2, 0.6, 0.1], ["a", "a", "b", "", "c", "c"])
+"""4 FEMALE (3 right), 2 MALE (1 right)."""
+
+
+def test_scores_worked_out_by_hand() -> None:
+    result = score_rows(SIX, 50)
+    assert (result["images"], result["identities"], result["units"]) == (6, 3, 4)
+    assert result["confusion_matrix"] == [[3, 1], [1, 1]]
+    found = values(SIX)
+    assert tuple(found) == SCORES
+    assert found == pytest.approx(
+        {
+            "balanced_accuracy": (3 / 4 + 1 / 2) / 2,
+            "accuracy": 4 / 6,
+            "mA": (3 / 4 + 1 / 2) / 2,
+            "recall_FEMALE": 3 / 4,
+            "recall_MALE": 1 / 2,
+            "precision_FEMALE": 3 / 4,
+            "precision_MALE": 1 / 2,
+            "f1_FEMALE": 3 / 4,
+            "f1_MALE": 1 / 2,
+            # pairs (FEMALE, MALE) in the right order: 0.9, 0.8 and 0.7 beat both, 0.2 beats 0.1 only
+            "auroc": 7 / 8,
+            # by falling p_FEMALE: F F F M F M
+            "average_precision_FEMALE": (1 + 1 + 1 + 4 / 5) / 4,
+            # by rising p_FEMALE: M F M F F F
+            "average_precision_MALE": (1 + 2 / 3) / 2,
+            "brier": (0.01 + 0.04 + 0.09 + 0.64 + 0.36 + 0.01) / 6,
+            "log_loss": -np.log([0.9, 0.8, 0.7, 0.2, 0.4, 0.9]).mean(),
+            # each in a bin of its own
+            "ece": (0.1 + 0.2 + 0.3 + 0.8 + 0.6 + 0.1) / 6,
+        }
+    )
+
+
+def test_calibration_error_worked_out_by_hand() -> None:
+    female = np.array([True, False, False, True, True])
+    p_female = np.array([0.01, 0.02, 0.06, 0.95, 1.0])  # bins 0, 0, 0, 14, 14
+    expected = (abs(0.01 + 0.02 + 0.06 - 1) + abs(0.95 + 1 - 2)) / 5
+    assert calibration_error(female, p_female, np.ones((1, 5))) == pytest.approx([expected])
+
+
+def test_bins_hold_their_lower_edge_and_the_last_one_both() -> None:
+    edges = np.linspace(0, 1, 16)
+    assert reliability_bins(edges).tolist() == [*range(15), 14]
+    assert reliability_bins(np.nextafter(edges[1:], 0)).tolist() == list(range(15))
+
+
+def precision(labels: Booleans, answers: Booleans, weights: Numbers) -> float:
+    return float(sklearn_metrics.precision_score(labels, answers, sample_weight=weights, zero_division=np.nan))
+
+
+def recall(labels: Booleans, answers: Booleans, weights: Numbers) -> float:
+    return float(sklearn_metrics.recall_score(labels, answers, sample_weight=weights, zero_division=np.nan))
+
+
+def f1(labels: Booleans, answers: Booleans, weights: Numbers) -> float:
+    return float(sklearn_metrics.f1_score(labels, answers, sample_weight=weights, zero_division=np.nan))
+
+
+REFERENCES: dict[str, Callable[[Booleans, Numbers, Numbers], float]] = {
+    "balanced_accuracy": lambda y, p, w: sklearn_metrics.balanced_accuracy_score(y, p >= 0.5, sample_weight=w),
+    "accuracy": lambda y, p, w: sklearn_metrics.accuracy_score(y, p >= 0.5, sample_weight=w),
+    "mA": lambda y, p, w: sklearn_metrics.balanced_accuracy_score(y, p >= 0.5, sample_weight=w),
+    "recall_FEMALE": lambda y, p, w: recall(y, p >= 0.5, w),
+    "recall_MALE": lambda y, p, w: recall(~y, p < 0.5, w),
+    "precision_FEMALE": lambda y, p, w: precision(y, p >= 0.5, w),
+    "precision_MALE": lambda y, p, w: precision(~y, p < 0.5, w),
+    "f1_FEMALE": lambda y, p, w: f1(y, p >= 0.5, w),
+    "f1_MALE": lambda y, p, w: f1(~y, p < 0.5, w),
+    "auroc": lambda y, p, w: sklearn_metrics.roc_auc_score(y, p, sample_weight=w),
+    "average_precision_FEMALE": lambda y, p, w: sklearn_metrics.average_precision_score(y, p, sample_weight=w),
+    "average_precision_MALE": lambda y, p, w: sklearn_metrics.average_precision_score(~y, -p, sample_weight=w),
+    "brier": lambda y, p, w: sklearn_metrics.brier_score_loss(y, p, sample_weight=w),
+    "log_loss": lambda y, p, w: sklearn_metrics.log_loss(y, p, sample_weight=w),
+}
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 17], ids=["many ties", "some ties", "no ties"])
+def test_weighted_scores_agree_with_scikit_learn(decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    for rows in (12, 60, 300):
+        female = rng.random(rows) < 0.4
+        p_female = np.clip(rng.beta(0.8, 0.8, rows) + 0.2 * (female - 0.5), 0, 1).round(decimals)
+        weights = rng.integers(0, 4, (8, rows)).astype(float)
+        weights[:, :2] += 1
+        female[:2] = True, False  # both labels count in every sample
+        found = all_scores(female, p_female, weights)
+        for name, reference in REFERENCES.items():
+            expected = [reference(female, p_female, row) for row in weights]
+            assert found[name] == pytest.approx(expected, rel=1e-12), name
+
+
+@pytest.mark.parametrize("decimals", [2, 17])
+def test_calibration_error_agrees_with_torchmetrics(decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    p_female = rng.random(500).round(decimals).clip(0, 0.99)  # torchmetrics gives 1 a bin of its own
+    female = rng.random(500) < p_female**2
+    weights = rng.integers(0, 3, (5, 500))
+    found = calibration_error(female, p_female, weights.astype(float))
+    for row, value in zip(weights, found, strict=True):
+        metric = BinaryCalibrationError(n_bins=15, norm="l1")
+        drawn = torch.tensor(p_female.repeat(row)), torch.tensor(female.repeat(row)).long()
+        assert value == pytest.approx(metric(*drawn).item(), abs=1e-6)
+
+
+def test_weights_count_like_repeated_rows() -> None:
+    rng = np.random.default_rng(5)
+    p_female, weights = rng.random(80).round(2), rng.integers(0, 4, 80)
+    female = rng.random(80) < p_female
+    weighted = all_scores(female, p_female, weights[None].astype(float))
+    repeated = all_scores(female.repeat(weights), p_female.repeat(weights), np.ones((1, weights.sum())))
+    for name in SCORES:
+        assert weighted[name] == pytest.approx(repeated[name], rel=1e-12)
+
+
+def test_order_of_the_rows_does_not_matter() -> None:
+    rng = np.random.default_rng(6)
+    p_female = rng.random(50).round(1)
+    female, order = rng.random(50) < p_female, rng.permutation(50)
+    one, other = (all_scores(female[rows], p_female[rows], np.ones((1, 50))) for rows in (np.arange(50), order))
+    for name in SCORES:
+        assert one[name] == pytest.approx(other[name], rel=1e-12)
+
+
+def test_certain_and_wrong_has_a_finite_log_loss() -> None:
+    eps = np.finfo(np.float64).eps
+    found = probability_scores(np.array([True, False]), np.array([0.0, 1.0]), np.eye(2))
+    assert found["log_loss"] == pytest.approx([-np.log(eps), -np.log(eps)])
+    nearly = probability_scores(np.array([False]), np.array([1 - 2**-40]), np.ones((1, 1)))
+    assert nearly["log_loss"] == pytest.approx([40 * np.log(2)], rel=1e-12)
+
+
+def test_constant_probabilities_have_chance_scores() -> None:
+    found = values(table_of("FFFM", [0.7] * 4))
+    assert found["balanced_accuracy"] == found["auroc"] == 0.5
+    assert found["average_precision_FEMALE"] == pytest.approx(3 / 4)
+    assert found["average_precision_MALE"] == pytest.approx(1 / 4)
+    assert found["f1_MALE"] == 0
+    assert found["precision_MALE"] is None
+
+
+def test_one_label_only_leaves_what_is_defined() -> None:
+    scores = score_rows(table_of("MMMM", [0.1, 0.2, 0.6, 0.4]), 50)["scores"]
+    absent = "There is no FEMALE image."
+    for name in ("balanced_accuracy", "mA", "recall_FEMALE", "auroc", "average_precision_FEMALE"):
+        assert scores[name] == {"value": None, "low": None, "high": None, "remark": absent}
+    assert scores["accuracy"]["value"] == scores["recall_MALE"]["value"] == 0.75
+    assert scores["average_precision_MALE"]["value"] == scores["precision_MALE"]["value"] == 1
+    assert scores["precision_FEMALE"]["value"] == scores["f1_FEMALE"]["value"] == 0
+    assert scores["brier"]["value"] == pytest.approx((0.01 + 0.04 + 0.36 + 0.16) / 4)
+
+
+def test_what_is_never_answered_has_no_precision() -> None:
+    scores = score_rows(table_of("FMM", [0.1, 0.2, 0.3]), 50)["scores"]
+    assert scores["precision_FEMALE"]["remark"] == "Nothing was answered FEMALE."
+    assert scores["f1_FEMALE"]["value"] == 0
+    scores = score_rows(table_of("MM", [0.1, 0.2]), 50)["scores"]
+    assert scores["f1_FEMALE"]["remark"] == "There is no FEMALE image, and nothing was answered FEMALE."
+
+
+def test_too_few_of_a_label_leave_no_interval() -> None:
+    scores = score_rows(table_of("FMMMM", [0.9, 0.1, 0.2, 0.3, 0.6]), 1000)["scores"]
+    assert scores["balanced_accuracy"]["value"] == pytest.approx(7 / 8)
+    assert scores["balanced_accuracy"]["low"] is None
+    assert scores["balanced_accuracy"]["remark"].startswith("No interval: it is undefined in 3")  # 0.8^5 = 33 %
+    assert 0 < scores["accuracy"]["low"] < scores["accuracy"]["high"] == 1
+
+
+def test_no_images_have_no_scores() -> None:
+    result = score_split(table_of("", []), 10)
+    assert (result["images"], result["identities"], result["units"]) == (0, 0, 0)
+    assert result["confusion_matrix"] == [[0, 0], [0, 0]]
+    assert result["by_identity"] is None
+    assert tuple(result["scores"]) == SCORES
+    for found in result["scores"].values():
+        assert found == {"value": None, "low": None, "high": None, "remark": "There are no images."}
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_probabilities_that_are_not_finite_leave_no_scores(broken: float) -> None:
+    result = score_split(table_of("FFMM", [0.9, broken, 0.2, 0.1], ["a", "a", "b", "c"]), 10)
+    assert {found["value"] for found in result["scores"].values()} == {None}
+    assert {found["remark"] for found in result["scores"].values()} == {"Probabilities that are not finite: 1 of 4."}
+    assert result["confusion_matrix"] == [[1, 0], [0, 2]]
+    people = result["by_identity"]["scores"]
+    assert {found["remark"] for found in people.values()} == {"Probabilities that are not finite: 1 of 3."}
+
+
+def test_one_person_has_values_and_no_intervals() -> None:
+    result = score_split(table_of("FMF", [0.9, 0.2, 0.4], ["a"] * 3), 10)
+    assert result["units"] == result["by_identity"]["images"] == 1
+    found = result["scores"]["accuracy"]
+    assert found["value"] == pytest.approx(2 / 3)
+    assert (found["low"], found["high"]) == (None, None)
+    assert found["remark"] == "No interval: there is only one person or image to draw from."
+
+
+def test_people_vote_with_their_mean_probability() -> None:
+    people = by_identity(
+        table_of("FMFMMFF", [0.9, 0.1, 0.3, 0.8, 0.4, 0.5, 0.5], ["bob", "ann", "bob", "ann", "", "cid", "cid"])
+    )
+    assert list(people.columns) == ["identity", "label", "p_FEMALE", "p_MALE", "prediction"]
+    assert people["identity"].tolist() == ["bob", "ann", "cid"]
+    assert people["label"].tolist() == ["FEMALE", "MALE", "FEMALE"]
+    assert people["p_FEMALE"].tolist() == pytest.approx([0.6, 0.45, 0.5])
+    assert people["p_MALE"].tolist() == pytest.approx([0.4, 0.55, 0.5])
+    assert people["prediction"].tolist() == ["FEMALE", "MALE", "FEMALE"]  # equal: the first of CLASSES
+
+
+def test_a_person_of_two_labels_has_the_commonest() -> None:
+    people = by_identity(table_of("FMMFM", [0.5] * 5, ["a", "a", "a", "b", "b"]))
+    assert people["label"].tolist() == ["MALE", CLASSES[0]]
+
+
+def test_scores_by_person() -> None:
+    result = score_split(SIX, 50)["by_identity"]
+    assert (result["images"], result["identities"], result["units"]) == (3, 3, 3)
+    assert result["confusion_matrix"] == [[2, 0], [0, 1]]  # a 0.85, b 0.7; c 0.35
+    assert result["scores"]["balanced_accuracy"]["value"] == 1
+    assert score_split(SIX.assign(identity=""), 50)["by_identity"] is None
+
+
+def test_scores_are_reproducible_and_their_draws_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    p_female, units = rng.random(60), rng.permutation(np.arange(60) // 3)
+    female = rng.random(60) < p_female
+    table = table_of("".join(np.where(female, "F", "M")), p_female.tolist(), [f"p{unit}" for unit in units])
+    assert score_split(table, 200, seed=1) == score_split(table, 200, seed=1)
+    assert score_split(table, 200, seed=1) != score_split(table, 200, seed=2)
+    whole = bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200)
+    monkeypatch.setattr("gender_cls.evaluation.bootstrap.CELLS", 60 * 7)
+    for name, draws in bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200).items():
+        assert draws == pytest.approx(whole[name], rel=1e-12, nan_ok=True)
+
+
+def test_images_repeated_within_their_person_have_the_same_intervals() -> None:
+    rng = np.random.default_rng(8)
+    p_female = rng.random(40).round(2)
+    labels = "".join(np.where(rng.random(40) < p_female, "F", "M"))
+    table = table_of(labels, p_female.tolist(), [f"p{row}" for row in range(40)])
+    once, often = score_rows(table, 300), score_rows(table.loc[table.index.repeat(10)].reset_index(drop=True), 300)
+    assert often["images"] == 10 * once["images"]
+    for name in SCORES:
+        for key in ("value", "low", "high"):
+            assert often["scores"][name][key] == pytest.approx(once["scores"][name][key], rel=1e-9)

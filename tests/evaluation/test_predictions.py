@@ -1,0 +1,117 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.config.evaluation import EvaluationConfig
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+from gender_cls.evaluation.predictions import predictions_table, read_predictions
+
+ROWS = pd.DataFrame(
+    {
+        "path": ["a.png", "b.png", "c.png"],
+        "label": ["FEMALE", "MALE", "MALE"],
+        "identity": ["01", "", "NA"],
+        "camera": ["1", "2", ""],
+        "source": "",
+        "split": ["val", "test", "test"],
+        "view": ["", "front", "null"],
+        "native_height": [120, 48, 90],
+        "brightness": [99.5, 100.25, 3.0],
+    }
+)
+PROBABILITIES = np.array([[0.1 + 0.2, 1 - (0.1 + 0.2)], [1e-17, 1.0], [0.5, 0.5]])
+
+
+def test_the_table_keeps_every_column_and_comes_back_to_the_last_bit(tmp_path: Path) -> None:
+    table = predictions_table(ROWS, PROBABILITIES)
+    assert list(table.columns) == [*ROWS.columns, "p_FEMALE", "p_MALE", "prediction"]
+    assert list(table["prediction"]) == ["MALE", "MALE", "FEMALE"], "a tie is the first label"
+    table.assign(calibrated_p_FEMALE=0.5, answer="abstain").to_csv(tmp_path / "p.csv", index=False)
+    again = read_predictions(tmp_path / "p.csv")
+    assert list(again.columns) == list(table.columns)
+    assert (again[["p_FEMALE", "p_MALE"]].to_numpy() == PROBABILITIES).all()
+    names = ["identity", "camera", "source", "view"]
+    assert again[names].to_numpy().tolist() == ROWS[names].to_numpy().tolist(), "names stay text, also NA and 01"
+
+
+def test_what_is_no_table_of_predictions_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.csv"
+    with pytest.raises(GenderClsError, match=f"^{file} is missing: python -m gender_cls.evaluate run={tmp_path} makes"):
+        read_predictions(file)
+    file.write_text("path,label\na,b\n")
+    with pytest.raises(GenderClsError, match=f"^{file} has no column 'identity': remove it and evaluate the run again"):
+        read_predictions(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(GenderClsError, match=f"^{file} cannot be read as CSV"):
+        read_predictions(file)
+    predictions_table(ROWS, PROBABILITIES).assign(p_MALE="much").to_csv(file, index=False)
+    with pytest.raises(GenderClsError, match=f"^{file} is damaged .*'much'.*: remove it and evaluate the run again"):
+        read_predictions(file)
+
+
+def simulated(rows: int, **columns: object) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    female = rng.random(rows) < 0.4
+    logits = np.where(female, 1.0, -1.0) + 1.5 * rng.standard_normal(rows)
+    p_female = 1 / (1 + np.exp(-logits))
+    table = pd.DataFrame(
+        {
+            "path": [f"{row}.png" for row in range(rows)],
+            "label": np.where(female, "FEMALE", "MALE"),
+            "identity": [f"p{row // 3}" for row in range(rows)],
+            "camera": rng.choice(["c1", "c2"], rows),
+            "source": "",
+            "split": np.where(np.arange(rows) // 3 % 2, "val", "test"),
+        }
+    )
+    return predictions_table(table, np.stack([p_female, 1 - p_female], axis=1)).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        simulated(300, label="MALE"),
+        simulated(300, identity="one"),
+        simulated(300, identity=""),
+        simulated(300, p_FEMALE=0.5, p_MALE=0.5, prediction="FEMALE"),
+        simulated(300, p_FEMALE=np.nan, p_MALE=np.nan),
+        simulated(300, p_FEMALE=0.0, p_MALE=1.0, prediction="MALE"),
+        simulated(300, split="val"),
+        simulated(300, split="test"),
+        simulated(300).iloc[:0],
+        simulated(300).iloc[:2],
+    ],
+    ids=["one class", "one person", "nobody", "constant", "nan", "certain", "no test", "no validation", "none", "two"],
+)
+def test_whatever_the_table_there_are_conclusions_without_a_warning(table: pd.DataFrame) -> None:
+    settings = EvaluationConfig(resamples=200)
+    conclusions = draw_conclusions(table.reset_index(drop=True), pd.DataFrame({"path": []}), settings)
+    score = conclusions["test"]["scores"]["balanced_accuracy"]
+    assert score["value"] is not None or score["remark"].endswith(".")
+    assert conclusions["shortcuts"] is conclusions["stress"] is None
+    assert set(with_answers(table, conclusions)["answer"]) <= {"FEMALE", "MALE", "abstain"}
+
+
+def test_what_is_chosen_does_not_look_at_test() -> None:
+    table, settings = simulated(600), EvaluationConfig(resamples=200)
+    before = draw_conclusions(table, pd.DataFrame({"path": []}), settings)
+    test = table["split"] == "test"
+    flipped = table.assign(label=table["label"].where(~test, "MALE"), p_FEMALE=table["p_FEMALE"].where(~test, 0.9))
+    after = draw_conclusions(flipped.assign(p_MALE=1 - flipped["p_FEMALE"]), pd.DataFrame({"path": []}), settings)
+    assert after["calibration"]["temperature"] == before["calibration"]["temperature"]
+    assert after["operating_point"]["threshold"] == before["operating_point"]["threshold"]
+    assert after["abstention"]["band"] == before["abstention"]["band"]
+    assert after["validation"] == before["validation"]
+    assert after["test"] != before["test"]
+
+
+def test_conclusions_and_comparisons_need_no_torch() -> None:
+    modules = "gender_cls.evaluation.conclusions, gender_cls.comparison_files"
+    script = f"import sys, {modules}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,230 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from helpers.small_network import LITTLE_MAP, little, little_batch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from gender_cls.config.explain import Method
+from gender_cls.explain.attribution import NOISE, SAMPLES, SEED, attribute, grad_cam_cells, predict
+from gender_cls.explain.regions import region_grid
+from gender_cls.explain.untouched import CHUNK
+from gender_cls.models.feature_map import FeatureMap
+
+
+class ByHand(nn.Module):
+    """Two feature maps, red and minus green; an in-place ReLU; the mean of each; two logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 1, bias=False)
+        self.head = nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.features.weight.copy_(torch.tensor([[1.0, 0, 0], [0, -1, 0]]).view(2, 3, 1, 1))
+            self.head.weight.copy_(torch.tensor([[1.0, 2], [-1, 4]]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(nn.functional.relu(self.features(images), inplace=True).mean(dim=(2, 3)))
+
+
+BY_HAND_MAP = FeatureMap("features", "NCHW", (2, 2))
+
+
+def by_hand_inputs(count: int = 2) -> Tensor:
+    red, green = [[1.0, 2], [3, 4]], [[0.0, -1], [0, 1]]
+    return torch.tensor([[red, green, [[0.0, 0], [0, 0]]]]).repeat(count, 1, 1, 1)
+
+
+def by_hand(method: Method) -> list[list[list[float]]]:
+    """The maps of logit 0 and logit 1."""
+    result = attribute(ByHand(), by_hand_inputs(), [method], BY_HAND_MAP, torch.tensor([0, 1]))
+    assert list(result.maps) == [method]
+    assert result.maps[method].dtype == torch.float32
+    return result.maps[method].tolist()
+
+
+def test_probabilities_are_the_softmax_of_the_logits() -> None:
+    # The means are 2.5 and 0.25, so the logits are 3 and -1.5.
+    assert predict(ByHand(), by_hand_inputs())[0, 0].item() == pytest.approx(1 / (1 + np.exp(-4.5)))
+
+
+def test_saliency_by_hand() -> None:
+    # d logit / d red = head / 4 everywhere; d logit / d green = head / 4 only where minus green passes the ReLU.
+    assert by_hand(Method.saliency) == [[[0.25, 0.5], [0.25, 0.25]], [[0.25, 1.0], [0.25, 0.25]]]
+
+
+def test_grad_cam_by_hand_with_in_place_relu_behind_the_layer() -> None:
+    # Channel weights for logit 0: 1/4 and (2/4)/4, on the maps [1 2 3 4] and [0 1 0 -1] before the ReLU.
+    # For logit 1 they are -1/4 and 1/4: all below zero, evidence against it.
+    assert by_hand(Method.grad_cam) == [[[0.25, 0.625], [0.75, 0.875]], [[-0.25, -0.25], [-0.75, -1.25]]]
+
+
+def test_integrated_gradients_by_hand() -> None:
+    # On the way from 0 no pixel of ByHand crosses the ReLU's edge: gradient times value. The sums are the logits 3 and
+    # -1.5, for the logits of 0 are 0.
+    expected = torch.tensor([[[0.25, 1.0], [0.75, 1.0]], [[-0.25, 0.5], [-0.75, -1.0]]])
+    torch.testing.assert_close(torch.tensor(by_hand(Method.integrated_gradients)), expected)
+
+
+def test_occlusion_by_hand() -> None:
+    # 3x3 pixels are 3x3 regions and four windows, in which the sum of the pixels is lost: 13 and 9, 9 and 5. A region
+    # has the mean of the windows that cover it.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, bias=False))
+    nn.init.ones_(network[1].weight[0].detach())
+    nn.init.constant_(network[1].weight[1].detach(), -2)
+    inputs = torch.zeros(2, 3, 3, 3)
+    inputs[:, 0, 0, 0], inputs[:, 1, 1, 1], inputs[:, 2, 2, 2] = 4, 9, -4
+    maps = attribute(network, inputs, [Method.occlusion], BY_HAND_MAP, torch.tensor([0, 1])).maps[Method.occlusion]
+    expected = torch.tensor([[13.0, 11, 9], [11, 9, 7], [9, 7, 5]])
+    torch.testing.assert_close(maps, torch.stack([expected, -2 * expected]))
+
+
+def test_smoothgrad_by_hand() -> None:
+    # The values range from -1 to 4. The gradient of a noisy copy has the values of saliency, where the ReLU is open.
+    generator = torch.Generator().manual_seed(SEED)
+    spread = torch.full((CHUNK, 3, 2, 2), NOISE * 5)
+    noise = torch.cat([torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // CHUNK)])
+    red, green, _ = (by_hand_inputs(1) + noise).unbind(dim=1)
+    red_open, green_open = (red > 0).float().mean(dim=0), (green < 0).float().mean(dim=0)
+    expected = torch.stack([torch.maximum(red_open, size * green_open) / 4 for size in (2, 4)])
+    assert 0 < green_open.min() < green_open.max()
+    torch.testing.assert_close(torch.tensor(by_hand(Method.smoothgrad)), expected)
+
+
+class Mountain(nn.Module):
+    """One logit, minus the sum of all magnitudes: the gradient points to 0 from both sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return -self.weight * images.abs().sum(dim=(1, 2, 3)).unsqueeze(1)
+
+
+def test_opposite_gradients_cancel_in_smoothgrad() -> None:
+    inputs = torch.full((1, 3, 8, 8), 1e-6)
+    inputs[:, :, 0] = 2.0  # far above the noise of 0.3
+    maps = attribute(Mountain(), inputs, [Method.saliency, Method.smoothgrad], BY_HAND_MAP).maps
+    assert (maps[Method.saliency] == 1).all()
+    assert (maps[Method.smoothgrad][:, 0] == 1).all()
+    # 16 coins of -1 and 1 have a mean of magnitude 0.2, the largest of three about 0.33; averaged magnitudes were 1.
+    assert 0.2 < maps[Method.smoothgrad][:, 1:].mean() < 0.45
+
+
+def test_smoothgrad_of_an_even_image_has_no_noise() -> None:
+    maps = attribute(little(), torch.ones(1, 3, 8, 8), [Method.saliency, Method.smoothgrad], LITTLE_MAP).maps
+    torch.testing.assert_close(maps[Method.smoothgrad], maps[Method.saliency])
+
+
+def test_occlusion_where_the_regions_do_not_divide_the_image_equals_own_computation() -> None:
+    network, inputs, targets = little(), torch.randn(2, 3, 20, 11), torch.tensor([0, 1])
+    assert region_grid((20, 11)) == (16, 9)
+    lost, covered = torch.zeros(2, 20, 11), torch.zeros(20, 11)
+    row, column = torch.arange(20) * 16 // 20, torch.arange(11) * 9 // 11
+    with torch.no_grad():
+        logits = network(inputs)[range(2), targets]
+        for top in range(15):
+            for left in range(8):
+                window = ((row == top) | (row == top + 1))[:, None] & ((column == left) | (column == left + 1))
+                drop = logits - network(inputs.masked_fill(window, 0))[range(2), targets]
+                lost += drop.view(2, 1, 1) * window
+                covered += window
+    maps = attribute(network, inputs, [Method.occlusion], LITTLE_MAP, targets).maps[Method.occlusion]
+    torch.testing.assert_close(maps, lost / covered)
+
+
+def test_integrated_gradients_are_complete() -> None:
+    """A map sums to the logit less the baseline's: to 1e-4 of the largest for a smooth network, to 1 % with kinks."""
+    torch.manual_seed(0)
+    smooth = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Softplus(), nn.Flatten(), nn.Linear(216, 2), nn.Tanh())
+    real = timm.create_model("mobilenetv3_small_050", num_classes=2).eval()
+    for network, inputs, tolerance in ((smooth, little_batch(), 1e-4), (real, torch.randn(4, 3, 64, 64), 0.01)):
+        result = attribute(network, inputs, [Method.integrated_gradients], LITTLE_MAP)
+        with torch.no_grad():
+            rise = (network(inputs) - network(torch.zeros_like(inputs))).gather(1, result.targets.view(-1, 1))
+        total, most = result.maps[Method.integrated_gradients].sum(dim=(1, 2)), rise.abs().max().item()
+        assert most > 0.01
+        torch.testing.assert_close(total, rise.flatten(), rtol=0, atol=tolerance * most)
+
+
+def test_grad_cam_is_enlarged_bilinearly() -> None:
+    network = nn.Sequential(nn.AvgPool2d(2), ByHand())
+    inputs = torch.zeros(1, 3, 2, 4)
+    inputs[:, 0, :, :2], inputs[:, 0, :, 2:] = 1, 5
+    where, targets = FeatureMap("1.features", "NCHW", (1, 2)), torch.tensor([0])
+    maps = attribute(network, inputs, [Method.grad_cam], where, targets).maps[Method.grad_cam]
+    assert maps.tolist() == [[[0.5, 1.0, 2.0, 2.5]] * 2]  # cells 1/2 and 5/2, their centres a quarter from the edge
+    assert grad_cam_cells(network, inputs, where, targets).tolist() == [[[0.5, 2.5]]]
+
+
+class Tokens(nn.Module):
+    """One attention of a class token over patch tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, stride=4)
+        self.class_token = nn.Parameter(torch.randn(1, 1, 6))
+        self.norm = nn.LayerNorm(6)
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def embed(self, images: Tensor) -> Tensor:
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        return self.norm(torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1))
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        return self.head(self.attention(tokens[:, :1], tokens, tokens)[0][:, 0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classify(self.embed(images))
+
+
+def test_grad_cam_of_tokens_equals_own_computation() -> None:
+    torch.manual_seed(0)
+    network, inputs, targets = Tokens().eval(), torch.randn(3, 3, 8, 12), torch.tensor([0, 1, 1])
+    where = FeatureMap("norm", "tokens", (2, 3), prefix_tokens=1)
+
+    tokens = network.embed(inputs).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(network.classify(tokens)[range(3), targets].sum(), tokens)
+    cells = (tokens[:, 1:] * gradient[:, 1:].mean(dim=1, keepdim=True)).sum(dim=2).view(3, 2, 3).detach()
+    assert cells.min() < 0 < cells.max()
+    torch.testing.assert_close(grad_cam_cells(network, inputs, where, targets), cells)
+    maps = attribute(network, inputs, [Method.grad_cam], where, targets).maps[Method.grad_cam]
+    torch.testing.assert_close(maps, interpolate(cells.unsqueeze(1), size=(8, 12), mode="bilinear").squeeze(1))
+
+
+class Permute(nn.Module):
+    def __init__(self, *order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        return tensor.permute(self.order)
+
+
+def test_channels_last_layer_gives_the_map_of_the_channels_first_layer() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 5, 2, stride=2)
+    head = nn.Sequential(nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2))
+    network = nn.Sequential(convolution, Permute(0, 2, 3, 1), Permute(0, 3, 1, 2), head)
+    inputs, targets = torch.randn(2, 3, 6, 8), torch.tensor([0, 1])
+    last = grad_cam_cells(network, inputs, FeatureMap("1", "NHWC", (3, 4)), targets)
+    assert last.any()
+    torch.testing.assert_close(last, grad_cam_cells(network, inputs, FeatureMap("0", "NCHW", (3, 4)), targets))
+
+
+@pytest.mark.parametrize("method", Method)
+def test_mirrored_input_gives_mirrored_maps(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = little()
+    with torch.no_grad():
+        for convolution in (network[0], network[2]):
+            convolution.weight.add_(convolution.weight.flip(3))
+    inputs, targets = little_batch(), torch.tensor([0, 1, 0, 1])
+    straight = attribute(network, inputs, [method], LITTLE_MAP, targets).maps[method]
+    assert not torch.allclose(straight, straight.flip(2))
+    normal = torch.normal
+    monkeypatch.setattr(torch, "normal", lambda mean, spread: normal(mean, spread).flip(3))  # the noise mirrored too
+    mirrored = attribute(network, inputs.flip(3), [method], LITTLE_MAP, targets).maps[method]
+    torch.testing.assert_close(mirrored.flip(2), straight, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,130 @@
+"""Every method on every shipped model, and on further families of timm and torchvision.
+
+Weights are random and pictures small; SmoothGrad takes fewer samples than otherwise, Integrated Gradients fewer steps
+and Occlusion fewer and larger windows. What is tested is that a map is one of the image, not how good it is.
+"""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from gender_cls.config.explain import Method
+from gender_cls.config.model import Library, ModelConfig
+from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.explain import attribution
+from gender_cls.explain.attribution import attribute, grad_cam_cells
+from gender_cls.models.backbones import Backbone, build_backbone
+from gender_cls.models.feature_map import find_feature_map
+
+OPEN_DOORS = ("timm", "torchvision")
+SHIPPED = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml") if path.stem not in OPEN_DOORS)
+FINER = {"custom_cnn": 16, "vit_small_dinov2": 16}
+"""Pixels a cell of the last feature map, where they are not 32."""
+
+SIZE = (128, 64)
+LARGE = {"convnext_xlarge": (64, 32), "resnet152": (64, 32), "resnet152_tv": (64, 32)}
+"""Smaller pictures for those that cost most."""
+TOO_MANY_WEIGHTS = ("convnext_xlarge.fb_in22k_ft_in1k", "vgg11")
+"""Up to 348 million, which the libraries take longer to draw than all that is tested here."""
+
+FURTHER: list[tuple[str, str, int, dict[str, object]]] = [
+    ("timm", "densenet121", 32, {}),
+    ("timm", "regnety_002", 32, {}),
+    ("timm", "repvgg_a0", 32, {}),
+    ("timm", "mobilevit_xxs", 32, {}),
+    ("timm", "maxvit_rmlp_pico_rw_256", 32, {}),
+    ("timm", "deit_tiny_distilled_patch16_224", 16, {"depth": 4}),
+    ("timm", "vit_tiny_patch16_224", 16, {"depth": 4}),
+    ("timm", "vit_base_patch32_siglip_256", 32, {"depth": 2, "embed_dim": 192, "num_heads": 3}),  # attention pooling
+    ("timm", "swin_tiny_patch4_window7_224", 32, {"depths": (2, 2, 2, 1)}),
+    ("timm", "swinv2_tiny_window8_256", 32, {"depths": (1, 1, 2, 1)}),
+    ("torchvision", "efficientnet_b0", 32, {}),
+    ("torchvision", "convnext_tiny", 32, {}),
+    ("torchvision", "swin_t", 32, {}),
+    ("torchvision", "shufflenet_v2_x0_5", 32, {}),
+    ("torchvision", "vgg11", 32, {}),
+]
+
+
+def shipped(name: str) -> ModelConfig:
+    content = OmegaConf.load(CONFIG_FOLDER / "model" / f"{name}.yaml")
+    content = content.get("model", content)  # custom_cnn chooses its recipe too, and so is a global file
+    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), content))
+    assert isinstance(model, ModelConfig)
+    model.pretrained = False
+    return model
+
+
+def untrained(model: ModelConfig, size: tuple[int, int]) -> Backbone:
+    """With random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    build = build_cheaply if model.name in TOO_MANY_WEIGHTS else build_backbone
+    backbone = build(model, size)
+    backbone.network.eval()
+    return backbone
+
+
+def build_cheaply(model: ModelConfig, size: tuple[int, int]) -> Backbone:
+    """A million numbers are drawn, and used again and again."""
+    with torch.device("meta"):
+        backbone = build_backbone(model, size)
+    network = backbone.network.to_empty(device="cpu")
+    assert not list(network.buffers()), "their values would be lost"
+    drawn = torch.randn(999_983)  # a prime number, so that no two rows are alike
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim > 1:
+                flat = parameter.data.view(-1)
+                for start in range(0, len(flat), len(drawn)):
+                    flat[start : start + len(drawn)] = drawn[: len(flat) - start]
+                flat.mul_((2 / parameter[0].numel()) ** 0.5)
+            else:
+                parameter.data.fill_(0 if name == "bias" else 1)
+    return backbone
+
+
+def pictures(size: tuple[int, int]) -> Tensor:
+    """Two, of smooth random colours."""
+    coarse = torch.randn(2, 3, 8, 4, generator=torch.Generator().manual_seed(0))
+    return nn.functional.interpolate(coarse, size=size, mode="bicubic")
+
+
+@pytest.fixture(autouse=True)
+def fewer_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attribution, "SAMPLES", 2)
+    monkeypatch.setattr(attribution, "STEPS", 3)
+    monkeypatch.setattr(attribution, "region_grid", lambda image_size: (5, 3))
+
+
+def check_maps(backbone: Backbone, size: tuple[int, int], stride: int) -> None:
+    network, inputs, targets = backbone.network, pictures(size), torch.tensor([0, 1])
+    feature_map = find_feature_map(network, size, backbone.heads)
+    assert feature_map.grid == (size[0] // stride, size[1] // stride)
+    cells = grad_cam_cells(network, inputs, feature_map, targets)
+    assert cells.shape == (2, *feature_map.grid)
+    result = attribute(network, inputs, list(Method), feature_map, targets)
+    assert result.probabilities.shape == (2, 2)
+    assert set(result.maps) == set(Method)
+    for method, maps in result.maps.items():
+        assert maps.shape == (2, *size), method
+        assert maps.dtype == torch.float32, method
+        assert maps.isfinite().all(), method
+        assert (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).all(), f"{method} is constant"
+        assert method.signed or maps.min() >= 0, method
+
+    pixels = inputs.clone().requires_grad_()
+    (gradients,) = torch.autograd.grad(network(pixels)[range(2), targets].sum(), pixels)
+    torch.testing.assert_close(result.maps[Method.saliency], gradients.abs().amax(dim=1))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_method_gives_maps_of_the_image_for_every_shipped_model(name: str) -> None:
+    size = LARGE.get(name, SIZE)
+    check_maps(untrained(shipped(name), size), size, FINER.get(name, 32))
+
+
+@pytest.mark.parametrize(("library", "name", "stride", "options"), FURTHER, ids=lambda value: str(value))
+def test_and_for_further_families(library: str, name: str, stride: int, options: dict[str, object]) -> None:
+    model = ModelConfig(Library[library], name, pretrained=False, options=options)
+    check_maps(untrained(model, SIZE), SIZE, stride)

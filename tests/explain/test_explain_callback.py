@@ -1,0 +1,338 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_training import Tiny, explain, fit, pictures
+from PIL import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from scipy.stats import spearmanr
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from gender_cls.config.explain import ExplainedClass, Method
+from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.errors import GenderClsError
+from gender_cls.explain import callback as explain_callback
+from gender_cls.explain import grids
+from gender_cls.explain.attribution import Attribution, attribute, scaled
+from gender_cls.explain.callback import ConfusionMatrixCallback
+from gender_cls.models.feature_map import FeatureMap
+
+FEATURE_MAP = FeatureMap("0", "NCHW", (8, 4))
+BOTH = [Method.saliency, Method.grad_cam]
+PLACES = {"head", "upper_body", "lower_body", "border"}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """What every call of `map_grid` was given."""
+    calls = []
+
+    def spy(images: Tensor, columns: list[Any], captions: list[Any], title: str, note: str) -> np.ndarray:
+        columns = {column.title: column for column in columns}
+        calls.append(SimpleNamespace(images=images, columns=columns, captions=captions, title=title, note=note))
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(grids, "map_grid", spy)
+    return calls
+
+
+@pytest.fixture
+def invented(monkeypatch: pytest.MonkeyPatch, drawn: list[SimpleNamespace]) -> list[Attribution]:
+    """What `attribute` shall answer, call by call."""
+    answers: list[Attribution] = []
+    monkeypatch.setattr(grids, "attribute", lambda *_: answers.pop(0))
+    return answers
+
+
+def invent(seed: int, targets: list[int]) -> Attribution:
+    probabilities = torch.nn.functional.one_hot(torch.tensor(targets), 2) * 0.8 + 0.1
+    generator = torch.Generator().manual_seed(seed)
+    maps = {method: torch.rand(len(targets), 16, 8, generator=generator) - 0.3 for method in BOTH}
+    return Attribution(probabilities, torch.tensor(targets), maps)
+
+
+def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
+    """By tag without `explanations/`, then by epoch; an epoch has 4 steps."""
+    events = EventAccumulator(logger.log_dir).Reload()
+    return {
+        tag.removeprefix("explanations/"): {event.step // 4: event.value for event in events.Scalars(tag)}
+        for tag in events.Tags()["scalars"]
+        if tag.startswith("explanations/")
+    }
+
+
+def border(maps: Tensor) -> np.ndarray:
+    """Outside the centre 80 % of 16 rows and 60 % of 8 columns: rows 1.6 to 14.4, columns 1.6 to 6.4."""
+    rows = np.array([0, 0.4, *[1] * 12, 0.4, 0])
+    columns = np.array([0, 0.4, 1, 1, 1, 1, 0.4, 0])
+    mass = maps.clamp(min=0).numpy().astype(float)
+    return 1 - (mass * np.outer(rows, columns)).sum(axis=(1, 2)) / mass.sum(axis=(1, 2))
+
+
+def correlations(a: Tensor, b: Tensor) -> np.ndarray:
+    """Each of the 16x8 pixels is a region."""
+    return np.array([spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(a, b, strict=True)])
+
+
+def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "maps"
+    logger = TensorBoardLogger(tmp_path, name="events")
+    fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
+
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
+    images, seconds = events.Images("explanations/probe_set"), events.Scalars("explanations/seconds")
+    assert [event.step for event in images] == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
+    assert [event.step for event in seconds] == [4, 8, 12]
+    assert all(0 < event.value < 60 for event in seconds)
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
+    for event, path in zip(images, sorted(folder.iterdir()), strict=True):
+        shown = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
+        assert np.array_equal(shown, np.asarray(Image.open(path)))
+    names = {f"{method}/{score}" for method in ("saliency", "grad_cam") for score in (*PLACES, "stability")}
+    assert scalars(logger).keys() == names | {"agreement/saliency_grad_cam", "seconds"}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_maps_notes_and_captions_are_those_of_the_predicted_class(
+    tmp_path: Path, drawn: list[SimpleNamespace], precision: str
+) -> None:
+    model, _ = fit(tmp_path, [explain(tmp_path)], precision=precision)
+    network, inputs = model.network.eval(), pictures(3).float() / 255
+    probabilities = network(inputs).softmax(dim=1).detach()
+    confidence, predicted = probabilities.max(dim=1)
+    expected = attribute(network, inputs, BOTH, FEATURE_MAP, predicted).maps
+    assert len(drawn) == 2
+    last = drawn[-1]
+    assert torch.equal(last.images, pictures(3))
+    assert list(last.columns) == ["saliency", "Grad-CAM"]
+    for method, column in zip(BOTH, last.columns.values(), strict=True):
+        assert torch.equal(column.maps, scaled(expected[method]))
+        assert column.signed == (method is Method.grad_cam)
+        shares = [f"border {100 * share:.0f} %" for share in border(expected[method])]
+        assert column.notes == ["" if "nan" in share else share for share in shares]
+    assert [caption.label for caption in last.captions] == ["MALE", "FEMALE", "MALE"]
+    assert [caption.predicted for caption in last.captions] == [["FEMALE", "MALE"][index] for index in predicted]
+    assert [caption.probability for caption in last.captions] == pytest.approx(confidence.tolist())
+    assert [caption.name for caption in last.captions] == ["crop_0.png", "crop_1.png", "crop_2.png"]
+    right = int((predicted == torch.tensor([1, 0, 1])).sum())
+    assert last.title == f"Epoch 2, step 8: {right} of 3 right"
+    assert last.note == (
+        "Maps of the predicted label with this epoch's weights, each scaled to its own largest magnitude; border: "
+        "share of the mass outside the person's box, 52 % for an even map."  # 1 - 0.8 * 0.6
+    )
+
+
+def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
+    logger = TensorBoardLogger(tmp_path, name="events")
+    model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
+    expected = attribute(model.network, pictures(3).float() / 255, BOTH, FEATURE_MAP, torch.tensor([1, 0, 1]))
+    assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
+    assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(expected.maps[Method.grad_cam]))
+    assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
+    assert "grad_cam/border" in scalars(logger)
+    assert not any("_true" in tag for tag in scalars(logger))
+
+
+def test_of_both_classes_only_mistakes_are_explained_twice(
+    tmp_path: Path, drawn: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mistaken(Tiny):
+        """Says MALE of everything: wrong of the second picture."""
+
+        def on_validation_start(self) -> None:
+            self.network[6].bias.data = torch.tensor([-9.0, 9.0])
+
+    counts = []
+
+    def spy(network: torch.nn.Module, inputs: Tensor, *rest: Any) -> Attribution:
+        counts.append(len(inputs))
+        return attribute(network, inputs, *rest)
+
+    monkeypatch.setattr(grids, "attribute", spy)
+    logger = TensorBoardLogger(tmp_path, name="events")
+    callback = explain(tmp_path, explained_class=ExplainedClass.both)
+    model, _ = fit(tmp_path, [callback], Mistaken, max_epochs=1, logger=logger)
+    assert counts == [3, 1]
+    inputs = pictures(3).float() / 255
+    said, true = (
+        attribute(model.network, inputs, BOTH, FEATURE_MAP, torch.tensor(targets)).maps
+        for targets in ([1, 1, 1], [1, 0, 1])
+    )
+    [grid] = drawn
+    assert list(grid.columns) == ["saliency", "saliency, true", "Grad-CAM", "Grad-CAM, true"]
+    for method in BOTH:
+        assert torch.equal(grid.columns[method.title].maps, scaled(said[method]))
+        assert torch.allclose(grid.columns[f"{method.title}, true"].maps, scaled(true[method]), atol=1e-5)
+    assert not torch.equal(said[Method.grad_cam][1], true[Method.grad_cam][1])
+    assert grid.title == "Epoch 1, step 4: 2 of 3 right"
+    assert grid.note.startswith("Maps of the predicted label, and of the true one where the heading says so, with this")
+    parts = {f"{method}{of}" for method in ("saliency", "grad_cam") for of in ("", "_true")}
+    agreement = {"agreement/saliency_grad_cam", "agreement_true/saliency_grad_cam"}
+    assert scalars(logger).keys() == {f"{part}/{place}" for part in parts for place in PLACES} | agreement | {"seconds"}
+
+
+def test_scores_are_means_over_images_and_compare_with_the_grid_before(
+    tmp_path: Path, invented: list[Attribution]
+) -> None:
+    first, second = invent(1, [1, 0, 1]), invent(2, [1, 1, 1])  # the second picture's class changes
+    invented += [first, second]
+    logger = TensorBoardLogger(tmp_path, name="events")
+    fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
+    found = scalars(logger)
+    for method in BOTH:
+        expected = {epoch: border(one.maps[method]).mean() for epoch, one in ((2, first), (4, second))}
+        assert found[f"{method.value}/border"] == pytest.approx(expected)
+        # Bands are rows 0 to 3.2, 3.2 to 8.8 and 8.8 to 16 of 16.
+        mass = first.maps[method].clamp(min=0).sum(dim=2).double()
+        rows = torch.tensor([0, 0, 0, 0.8, 1, 1, 1, 1, 0.8, 0, 0, 0, 0, 0, 0, 0])
+        assert found[f"{method.value}/upper_body"][2] == pytest.approx(((mass * rows).sum(1) / mass.sum(1)).mean())
+        stability = correlations(first.maps[method], second.maps[method])[[0, 2]].mean()
+        assert found[f"{method.value}/stability"] == pytest.approx({4: stability})
+    agreement = {epoch: correlations(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
+    assert found["agreement/saliency_grad_cam"] == pytest.approx(agreement)
+    assert found["seconds"].keys() == {2, 4}
+
+
+def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(
+    tmp_path: Path, invented: list[Attribution], drawn: list[SimpleNamespace]
+) -> None:
+    first, second = invent(1, [1, 0, 1]), invent(2, [1, 0, 0])
+    first.maps[Method.saliency][0] = 0
+    first.maps[Method.saliency][1] = torch.nan
+    second.maps[Method.saliency][0] = torch.inf
+    first.maps[Method.grad_cam][:] = -1  # evidence against the class is no mass
+    invented += [first, second]
+    logger = TensorBoardLogger(tmp_path, name="events")
+    fit(tmp_path, [explain(tmp_path)], logger=logger)
+    found = scalars(logger)
+    assert found["saliency/border"] == pytest.approx(
+        {1: border(first.maps[Method.saliency][2:])[0], 2: border(second.maps[Method.saliency][1:]).mean()}
+    )
+    assert found["grad_cam/border"].keys() == {2}
+    assert found["agreement/saliency_grad_cam"].keys() == {2}
+    assert "saliency/stability" not in found  # 0 and 1 have no map at one end, 2 changed its class
+    notes = drawn[0].columns["saliency"].notes
+    assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
+
+
+def test_a_diverged_network_is_drawn_and_not_scored(tmp_path: Path) -> None:
+    class Diverged(Tiny):
+        def on_validation_start(self) -> None:
+            self.network[6].weight.data[:] = torch.nan
+
+    logger = TensorBoardLogger(tmp_path, name="events")
+    callback = explain(tmp_path / "maps", methods=list(Method), explained_class=ExplainedClass.both)
+    fit(tmp_path, [callback], Diverged, logger=logger)
+    assert scalars(logger).keys() == {"seconds"}
+    assert len(list((tmp_path / "maps").iterdir())) == 2
+
+
+def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
+    class Raw(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+            self.network = [value.clone() for value in pl_module.network.state_dict().values()]
+
+    raw = Raw()
+    model, _ = fit(tmp_path, [explain(tmp_path), raw, EMAWeightAveraging(decay=0.9)])
+    assert "with this epoch's averaged weights, " in drawn[-1].note
+    inputs = pictures(3).float() / 255
+    predicted = torch.tensor([["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions])
+
+    def maps() -> Tensor:
+        return scaled(attribute(model.network, inputs, BOTH, FEATURE_MAP, predicted).maps[Method.saliency])
+
+    shown = drawn[-1].columns["saliency"].maps
+    assert torch.equal(shown, maps())  # at the end of fit the model holds the average
+    model.network.load_state_dict(dict(zip(model.network.state_dict(), raw.network, strict=True)))
+    assert not torch.allclose(shown, maps())
+
+
+class Clock:
+    """Goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def after(self, seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        """`work` that takes so many seconds."""
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            self.now += seconds
+            return work(*arguments, **options)
+
+        return timed
+
+
+@pytest.mark.parametrize(
+    ("budget", "every_n_epochs", "expected"),
+    [
+        # An epoch takes 10 s, a grid 3 s. Before epoch 6 (at 63 s) 3 + 3 <= 6.3 s; before epoch 9 (at 96 s) 9 <= 9.6 s.
+        (0.1, 1, [1, 6, 9, 10]),
+        (0.1, 2, [2, 6, 10]),  # before epoch 4 at 43 s, 6 at 63 s (6 <= 6.3), 8 at 86 s (9 > 8.6)
+        (0.01, 3, [3, 10]),
+        (1.0, 1, list(range(1, 11))),
+        (None, 1, list(range(1, 11))),
+    ],
+)
+def test_epochs_are_skipped_to_stay_within_the_budget(
+    tmp_path: Path,
+    drawn: list[SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    budget: float | None,
+    every_n_epochs: int,
+    expected: list[int],
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(explain_callback, "time", clock)
+    monkeypatch.setattr(grids, "map_grid", clock.after(3, grids.map_grid))
+    monkeypatch.setattr(Tiny, "on_train_epoch_start", clock.after(10, lambda _: None), raising=False)
+    logger = TensorBoardLogger(tmp_path, name="events")
+    callback = explain(tmp_path, budget=budget, every_n_epochs=every_n_epochs)
+    for _ in range(2):  # a second training with the same callback begins to count again
+        drawn.clear()
+        fit(tmp_path, [callback], max_epochs=10, logger=logger)
+        assert [int(grid.title.split()[1].rstrip(",")) for grid in drawn] == expected
+    assert scalars(logger)["seconds"] == dict.fromkeys(expected, 3.0)
+
+
+@pytest.mark.parametrize("logger", [False, CSVLogger])
+def test_due_epochs_and_the_last_one_without_tensorboard(tmp_path: Path, logger: Any) -> None:
+    folder = tmp_path / "maps"
+    fit(tmp_path, [explain(folder, every_n_epochs=3)], max_epochs=4, logger=logger and logger(tmp_path))
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch_003.png", "epoch_004.png"]
+
+
+def test_nothing_is_drawn_outside_training(tmp_path: Path) -> None:
+    model, trainer = fit(tmp_path, [], max_epochs=1)
+    trainer.callbacks.append(explain(tmp_path / "maps"))
+    trainer.validate(model, DataLoader(TensorDataset(pictures(4), torch.zeros(4, dtype=torch.long))), verbose=False)
+    assert not (tmp_path / "maps").exists()
+
+
+def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenderClsError, match=r"^Layer 0 gave a map of shape .* name another layer with model.cam_layer"
+    ):
+        fit(tmp_path, [explain(tmp_path, FeatureMap("0", "NCHW", (4, 4)))])
+
+
+def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path, name="events")
+    fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images("confusion_matrix/val")
+    assert [event.step for event in events] == [4, 8]
+    for epoch, event in enumerate(events, start=1):
+        expected = confusion_matrix_figure([[epoch, 0], [1, 3]], ("FEMALE", "MALE"))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), expected)

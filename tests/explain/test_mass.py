@@ -1,0 +1,130 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from gender_cls.config.data import ResizeMode
+from gender_cls.data.shortcuts import take_away
+from gender_cls.data.transforms import MID_GREY, place_in_input
+from gender_cls.evaluation.explanation_schema import PLACES
+from gender_cls.explain.mass import area_shares, mass_inside, mass_shares
+
+NAN, INF = float("nan"), float("inf")
+
+
+def one(shares: dict[str, np.ndarray]) -> dict[str, float]:
+    return {place: float(values[0]) for place, values in shares.items()}
+
+
+def test_mass_of_a_stretched_crop_by_hand() -> None:
+    # 10x10: the head is rows 0 and 1, the upper body rows 2 to 4 and half of row 5. The person's box is rows 1 to 8 and
+    # columns 2 to 7. What is negative has no mass.
+    values = np.zeros((1, 10, 10))
+    values[0, 0, 0] = 3  # head, border
+    values[0, 1, 2] = 1  # head, person
+    values[0, 5, 7] = 4  # half upper, half lower body; person
+    values[0, 9, 5] = 2  # lower body, border
+    values[0, 4, :] = -7
+    expected = {"head": 0.4, "upper_body": 0.2, "lower_body": 0.4, "border": 0.5}
+    assert one(mass_shares(values, [[0, 0, 10, 10]])) == pytest.approx(expected)
+    assert one(mass_shares(torch.tensor(values), torch.tensor([[0, 0, 10, 10]]))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("image_size", [(256, 128), (224, 224), (17, 31)])
+def test_areas_of_a_stretched_crop(image_size: tuple[int, int]) -> None:
+    height, width = image_size
+    areas = area_shares(image_size, [[0, 0, width, height]] * 2)
+    assert tuple(areas) == PLACES
+    for place, area in zip(PLACES, (0.2, 0.35, 0.45, 0.52), strict=True):
+        assert areas[place].tolist() == pytest.approx([area] * 2)
+
+
+def test_an_even_map_has_the_shares_of_the_area() -> None:
+    boxes = np.array([[0, 0, 30, 40], [7, 0, 23, 40], [0, -5.5, 30, 45.5], [2.25, 3.5, 20.75, 31.125]])
+    areas = area_shares((40, 30), boxes)
+    shares = mass_shares(np.full((4, 40, 30), 0.1, dtype=np.float32), boxes)
+    for place in PLACES:
+        np.testing.assert_allclose(shares[place], areas[place], rtol=1e-12)
+
+
+def test_padding_of_a_letterbox_is_border_and_in_no_band() -> None:
+    # A crop of 40x10 in an input of 20x20 is 5 columns wide: 7 columns of padding to its left, 8 to its right.
+    box = place_in_input((40, 10), (20, 20), ResizeMode.letterbox)
+    assert box == (7, 0, 12, 20)
+    values = np.zeros((1, 20, 20))
+    values[0, 0, 0] = 5  # padding
+    values[0, 3, 8] = 1  # head, person
+    values[0, 10, 7] = 2  # upper body, beside the person, whose columns are 8 to 10
+    values[0, 19, 9] = 2  # lower body, below the person, whose rows are 2 to 17
+    assert one(mass_shares(values, [box])) == pytest.approx(
+        {"head": 0.1, "upper_body": 0.2, "lower_body": 0.2, "border": 0.9}
+    )
+    # The person is 16 rows of 3 columns.
+    assert one(area_shares((20, 20), [box])) == pytest.approx(
+        {"head": 0.05, "upper_body": 0.0875, "lower_body": 0.1125, "border": 1 - 48 / 400}
+    )
+
+
+def test_bands_are_parts_of_the_whole_crop_also_where_it_was_cut() -> None:
+    # A crop of 40x10 that fills an input of 20x10: its upper and lower quarter are cut off.
+    box = place_in_input((40, 10), (20, 10), ResizeMode.crop)
+    assert box == (0, -10, 10, 30)
+    # In rows of the input the head is -10 to -2, the upper body -2 to 12, the person -6 to 26 and columns 2 to 7.
+    assert one(area_shares((20, 10), [box])) == pytest.approx(
+        {"head": 0, "upper_body": 0.6, "lower_body": 0.4, "border": 0.4}
+    )
+    values = np.zeros((1, 20, 10))
+    values[0, 11, 2], values[0, 12, 1] = 3, 1
+    assert one(mass_shares(values, [box])) == pytest.approx(
+        {"head": 0, "upper_body": 0.75, "lower_body": 0.25, "border": 0.25}
+    )
+
+
+def test_pixels_at_an_edge_count_in_proportion() -> None:
+    values = np.array([[[1.0, 2, 3], [4, 5, 6]]])
+    # Rows: half of the first, a quarter of the second; columns: three quarters of the first, half of the second.
+    inside = 0.5 * (0.75 * 1 + 0.5 * 2) + 0.25 * (0.75 * 4 + 0.5 * 5)
+    assert mass_inside(values, [[0.25, 0.5, 1.5, 1.25]]).tolist() == pytest.approx([inside / 21])
+    # A box within one pixel, one beside the map, and one around it.
+    boxes = [[1.25, 0.5, 1.75, 0.75], [-4, 0, -1, 2], [-1, -1, 9, 9]]
+    assert mass_inside(values, boxes).tolist() == pytest.approx([2 * 0.5 * 0.25 / 21, 0, 1])
+
+
+def test_the_border_is_what_lies_outside_the_box_that_is_masked() -> None:
+    # The pixels that `person_only` paints grey, and those that the border counts, where no edge cuts a pixel.
+    kept = take_away(torch.zeros(3, 20, 10, dtype=torch.uint8), "person_only")[0] != MID_GREY
+    assert one(mass_shares(kept[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(0)
+    assert one(mass_shares((~kept)[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(1)
+
+
+def test_maps_without_mass_have_no_shares_and_spoil_no_other() -> None:
+    values = np.ones((7, 10, 10), dtype=np.float32)
+    values[0], values[1] = 0, -1
+    values[2, 3, 3], values[3, 3, 3], values[4, 3, 3], values[5] = NAN, INF, -INF, NAN
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shares = mass_shares(values, [[0, 0, 10, 10]] * 7)
+    for place, area in zip(PLACES, (0.2, 0.35, 0.45, 0.52), strict=True):
+        assert np.isnan(shares[place]).tolist() == [True] * 6 + [False]
+        assert shares[place][6] == pytest.approx(area)
+
+
+def test_shares_do_not_depend_on_the_scale_and_maps_are_left_alone() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 16, 16)).astype(np.float32)
+    before = values.copy()
+    boxes = [[0, 0, 16, 16]] * 3
+    expected = mass_shares(values, boxes)
+    for scale in (1e-30, 1e30):
+        for place, shares in mass_shares(values * np.float32(scale), boxes).items():
+            np.testing.assert_allclose(shares, expected[place], rtol=1e-5)
+    assert np.array_equal(values, before)
+    doubles = values.astype(np.float64)  # of the type in which it is computed
+    mass_shares(doubles, boxes)
+    assert np.array_equal(doubles, before)
+
+
+def test_no_maps_give_no_numbers() -> None:
+    nothing = np.zeros((0, 4))
+    for shares in (mass_shares(np.zeros((0, 16, 8)), nothing), area_shares((16, 8), nothing)):
+        assert {place: values.shape for place, values in shares.items()} == dict.fromkeys(PLACES, (0,))

@@ -1,0 +1,208 @@
+"""Training is the same to the last bit with and without maps, however it is done.
+
+Each time all five methods explain both the predicted and the true class after every epoch.
+"""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_training import Tiny, explain, fit
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
+
+from gender_cls.config.explain import ExplainedClass, Method
+from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.train import Config
+from gender_cls.explain.callback import ExplainCallback
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
+from gender_cls.training.classifier import GenderClassifier
+
+
+def explain_all(folder: Path, feature_map: FeatureMap | None = None) -> ExplainCallback:
+    return explain(folder, feature_map, methods=list(Method), explained_class=ExplainedClass.both)
+
+
+def everything(model: LightningModule, trainer: Trainer) -> dict[str, Tensor]:
+    """All that the rest of a training depends on."""
+    state = {f"weight {name}": value for name, value in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        state[f"learns {name}"] = torch.tensor(parameter.requires_grad)
+        if parameter.grad is not None:
+            state[f"gradient {name}"] = parameter.grad
+    for index, moments in trainer.optimizers[0].state_dict()["state"].items():
+        state |= {f"optimizer {index} {name}": torch.as_tensor(value) for name, value in moments.items()}
+    for name, module in model.named_modules():
+        state[f"training {name}"] = torch.tensor(module.training)
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        state[f"hooks {name}"] = torch.tensor([len(kind) for kind in hooks])
+    state["random torch"] = torch.get_rng_state()
+    state["random numpy"] = torch.from_numpy(np.random.get_state()[1].astype(np.int64))  # noqa: NPY002  # the global one
+    state["random Python"] = torch.tensor(random.getstate()[1])
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def differences(found: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
+    assert found.keys() == expected.keys()
+    return [name for name, value in found.items() if not torch.equal(value, expected[name])]
+
+
+def assert_drawn(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch_001.png", "epoch_002.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({}, []),
+        ({"precision": "bf16-mixed"}, []),
+        ({"precision": "bf16-true"}, []),
+        ({"accumulate_grad_batches": 3, "val_check_interval": 2}, []),
+        ({}, [lambda: EMAWeightAveraging(decay=0.9)]),
+    ],
+    ids=["plain", "autocast", "bfloat16", "accumulation", "averaging"],
+)
+def test_a_training_with_maps_is_bit_identical_to_one_without(
+    tmp_path: Path, options: dict[str, Any], others: list[Callable[[], Callback]]
+) -> None:
+    expected = everything(*fit(tmp_path, [make() for make in others], **options))
+    found = everything(*fit(tmp_path, [explain_all(tmp_path / "maps"), *(make() for make in others)], **options))
+    assert_drawn(tmp_path / "maps")
+    assert differences(found, expected) == []
+
+
+def test_the_comparison_sees_a_random_number_and_a_training_flag(tmp_path: Path) -> None:
+    class Draws(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            torch.rand(1)
+
+    class Switches(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            pl_module.network[1].eval()
+
+    expected = everything(*fit(tmp_path, []))
+    drawn = differences(everything(*fit(tmp_path, [Draws()])), expected)
+    assert {"weight network.0.weight", "optimizer 0 momentum_buffer", "random torch"} < set(drawn)
+    switched = differences(everything(*fit(tmp_path, [Switches()])), expected)
+    assert {"weight network.1.running_mean", "training network.1"} < set(switched)
+    assert "random torch" not in switched
+
+
+def test_a_compiled_network_stays_compiled_and_trains_the_same(tmp_path: Path) -> None:
+    def train(callbacks: list[Callback]) -> tuple[dict[str, Tensor], list[str]]:
+        events = []
+
+        def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+            events.append("compiled")
+
+            def run(*arguments: Any) -> Any:
+                events.append("run")
+                return graph(*arguments)
+
+            return run
+
+        def make() -> Tiny:
+            model = Tiny()
+            model.network.compile(backend=backend)
+            return model
+
+        torch.compiler.reset()
+        return everything(*fit(tmp_path, callbacks, make)), events
+
+    expected, without_maps = train([])
+    found, with_maps = train([explain_all(tmp_path / "maps")])
+    assert_drawn(tmp_path / "maps")
+    assert differences(found, expected) == []
+    assert with_maps == without_maps  # maps run none of it, and nothing is compiled again because of them
+    assert without_maps.count("run") == 2 + 2 * (4 + 2)  # the sanity check; per epoch 4 steps and 2 validation batches
+
+
+def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
+    config = {
+        "data": {"root": "x", "image_size": [32, 16]},
+        "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}, "dropout": 0.5},
+        "recipe": {"lr": 0.01, "frozen_epochs": 1, "warmup_epochs": 0},
+        "trainer": {"max_epochs": 2},
+    }
+    settings = to_plain(parse_config(config, Config))
+
+    class Notes(Callback):
+        def __init__(self) -> None:
+            self.backbones: list[dict[str, Tensor]] = []
+
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.backbones.append(
+                {name: value.clone() for name, value in pl_module.network.stages.state_dict().items()}
+            )
+
+        on_fit_start = on_train_epoch_end
+
+    def train(callbacks: list[Callback]) -> dict[str, Tensor]:
+        return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(settings), size=(32, 16)))
+
+    one = GenderClassifier(settings)
+    notes = Notes()
+    found = train([explain_all(tmp_path / "maps", find_feature_map(one.network, (32, 16), one.heads)), notes])
+    assert_drawn(tmp_path / "maps")
+    assert differences(found, train([])) == []
+    begun, frozen, awake = notes.backbones
+    assert differences(frozen, begun) == []  # BatchNorm's statistics among them
+    assert set(differences(awake, begun)) == begun.keys()
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
+def test_a_resumed_training_goes_on_the_same_and_checkpoints_hold_nothing_of_it(tmp_path: Path) -> None:
+    def train(folder: Path, explaining: Callable[[], list[Callback]]) -> dict[str, Tensor]:
+        def callbacks() -> list[Callback]:
+            return [*explaining(), ModelCheckpoint(folder, "last", enable_version_counter=False)]
+
+        fit(folder, callbacks(), max_epochs=1, enable_checkpointing=True)
+        return everything(*fit(folder, callbacks(), resume=folder / "last.ckpt", enable_checkpointing=True))
+
+    expected = train(tmp_path / "without", list)
+    found = train(tmp_path / "with", lambda: [explain_all(tmp_path / "maps")])
+    assert_drawn(tmp_path / "maps")
+    assert differences(found, expected) == []
+    last = torch.load(tmp_path / "with" / "last.ckpt", weights_only=True)
+    assert not any("Explain" in name for name in last["callbacks"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its two processes by fork")
+def test_two_processes_stay_in_step_while_the_first_draws(tmp_path: Path) -> None:
+    command = [sys.executable, __file__, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert_drawn(tmp_path / "maps")
+    expected, *others = (
+        torch.load(tmp_path / f"{name}_{rank}.pt", weights_only=True) for name in ("without", "with") for rank in (0, 1)
+    )
+    assert [differences(found, expected) for found in others] == [[], [], []]
+
+
+class Saves(Callback):
+    """Leaves the state of each process in a file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.save(everything(pl_module, trainer), self.folder / f"{self.name}_{trainer.global_rank}.pt")
+
+
+def train_in_two_processes(folder: Path) -> None:
+    for name, callbacks in (("without", []), ("with", [explain_all(folder / "maps")])):
+        in_step = DDPStrategy(start_method="fork", process_group_backend="gloo", timeout=timedelta(seconds=60))
+        fit(folder, [*callbacks, Saves(folder, name)], strategy=in_step, devices=2)
+
+
+if __name__ == "__main__":
+    train_in_two_processes(Path(sys.argv[1]))

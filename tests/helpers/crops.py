@@ -1,0 +1,30 @@
+"""Synthetic crops for tests: drawn here, tiny, nothing downloaded."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gender_cls.system.resources import Resources
+
+
+def write_crop(path: Path, seed: int, size: tuple[int, int] = (24, 48), bright: bool = False) -> None:
+    """A noisy picture (width, height); `bright` ones are told apart at a glance."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels + np.uint8(140 if bright else 0)).save(path)
+
+
+def draw_folders(root: Path) -> Path:
+    """`root/<LABEL>/person<i>_camera<c>_<k>.png`: 8 people a label, 3 crops a person; FEMALE crops are bright."""
+    for label_index, label in enumerate(("FEMALE", "MALE")):
+        for person in range(8):
+            for crop in range(3):
+                name = f"person{label_index * 8 + person:02d}_camera{crop % 2}_{crop}.png"
+                write_crop(root / label / name, seed=person * 10 + crop, bright=label == "FEMALE")
+    return root
+
+
+ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)
+
+PATTERN = r"(?P<identity>person\d+)_(?P<camera>camera\d)"

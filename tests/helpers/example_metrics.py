@@ -1,0 +1,462 @@
+"""A made-up `metrics.json`, complete and plausible, and a check of any such file against its schema."""
+
+import math
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.explanation_schema import PLACES, Explanations, Game, MethodScores
+from gender_cls.evaluation.robustness_schema import ShiftedColumn, Shortcut, Slice, Stress, StressedBy
+from gender_cls.evaluation.schema import (
+    SCHEMA_VERSION,
+    SCORES,
+    Abstention,
+    Baseline,
+    Calibration,
+    Metrics,
+    OperatingPoint,
+    Reliability,
+    Scored,
+    SplitScores,
+)
+
+CAMERAS = {  # images, people, balanced accuracy and recall gap of test
+    "3DPeS": (90, 26, 0.71, 0.31),
+    "CAVIAR4REID": (96, 10, 0.66, -0.12),
+    "MIT": (92, 92, 0.83, 0.09),
+    "TownCentre": (460, 30, 0.82, 0.07),
+    "iLID": (80, 58, 0.76, 0.18),
+}
+TERCILES = {
+    "native_height": (("39 to 94", 0.73, 0.21), ("95 to 121", 0.81, 0.10), ("122 to 300", 0.86, 0.05)),
+    "brightness": (("22.4 to 83.1", 0.77, 0.15), ("83.2 to 112.6", 0.80, 0.12), ("112.7 to 201.3", 0.83, 0.10)),
+    "sharpness": (("0.61 to 2.24", 0.74, 0.19), ("2.25 to 3.87", 0.82, 0.11), ("3.88 to 9.12", 0.84, 0.08)),
+}
+DROPS = {  # what severity 5 takes off the balanced accuracy
+    "low_resolution": 0.24,
+    "motion_blur": 0.18,
+    "defocus": 0.20,
+    "jpeg": 0.07,
+    "low_light": 0.27,
+    "infrared": 0.11,
+    "fog": 0.16,
+    "occlusion": 0.13,
+    "box_shift": 0.09,
+}
+REMAINS = {"person_masked": 0.56, "background_only": 0.61, "person_only": 0.78, "grey": 0.79, "eight_pixels": 0.64}
+MAPS = {  # areas of deletion and insertion by baseline, shares of mass by place, likeness with random weights by stage
+    "saliency": (
+        "saliency",
+        {"blurred": (0.487, 0.641), "mean": (0.452, 0.618)},
+        (0.31, 0.37, 0.32, 0.353),
+        (0.71, 0.44, 0.29, 0.18),
+    ),
+    "grad_cam": (
+        "Grad-CAM",
+        {"blurred": (0.412, 0.708), "mean": (0.396, 0.674)},
+        (0.24, 0.41, 0.35, 0.462),
+        (0.38, 0.17, 0.09, 0.06),
+    ),
+}
+CHANCE = {"blurred": 0.583, "mean": 0.561}
+AREAS = (0.2, 0.35, 0.45, 0.52)
+STAGES = (("classifier", 0.001), ("conv_head", 0.184), ("blocks.5", 0.627), ("conv_stem", 1.0))
+
+
+def example_metrics(
+    *,
+    model: str = "timm/mobilenetv2_100",
+    stress: bool = True,
+    shortcuts: bool = True,
+    explanations: bool = True,
+    identities: bool = True,
+    leaky: bool = False,
+    nulls: bool = False,
+) -> Metrics:
+    """A fresh copy each time, to be changed at will.
+
+    Args:
+        stress: whether the stress tests were run.
+        shortcuts: whether the shortcut tests were run.
+        explanations: whether maps were made.
+        identities: whether people are known; without, each image counts for itself.
+        leaky: whether people stand in several splits.
+        nulls: whether every number that may be null is, with a remark beside it; lists keep their length.
+    """
+    people = (1066, 213, 216) if identities else (0, 0, 0)
+    counts = ((3794, 1571, 2223), (817, 339, 478), (818, 340, 478))
+    metrics: Metrics = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "monitor": "balanced_accuracy",
+        "best_validation": 0.8172,
+        "best_epoch": 7,
+        "validation": _split_scores([[256, 83], [58, 420]], people[1], [[83, 18], [15, 97]]),
+        "test": _split_scores([[249, 91], [62, 416]], people[2], [[76, 20], [14, 106]]),
+        "baselines": _baselines(identities, leaky),
+        "calibration": _calibration(),
+        "operating_point": _operating_point(),
+        "abstention": _abstention(),
+        "slices": {
+            "cells": _cells(identities),
+            "worst": {"column": "native_height", "value": "39 to 94", "balanced_accuracy": 0.73},
+            "remark": None,
+        },
+        "shift": {"columns": _shifted_columns(), "shifted": ["native_height"], "remark": None},
+        "shortcuts": _shortcuts() if shortcuts else None,
+        "stress": _stress() if stress else None,
+        "explanations": _explanations(identities) if explanations else None,
+        "cost": {
+            "parameters": 2_226_434,
+            "flops": 401_287_680,
+            "milliseconds_batch_1": 14.2,
+            "milliseconds_batch_32": 6.71,
+            "device": "cpu, 2 threads, 32-true",
+            "peak_memory_bytes": 1_503_238_553,
+            "fit_seconds": 851.6,
+        },
+        "data": {
+            "root": "/data/cctv",
+            "manifest_sha256": "a78df64af245d55b0ccfe20e22d8d51efa1e142bc5216a2261393291f6c63685",
+            "leaky": leaky,
+            "leaks": {
+                "identities": 12 if leaky and identities else 0,
+                "duplicates": 30 if leaky else 0,
+                "test_share": 0.12 if leaky else 0.0,
+                "examples": ("MIT_0042, MIT_0108 and 10 more" if identities else "MIT_0042_1.jpg") if leaky else "",
+            },
+            "corrected_labels": {"FEMALE to MALE": 4, "MALE to FEMALE": 9, "MALE to unknown": 2},
+            "licence": None if nulls else "research only, with citation (PETA, Deng et al. 2014)",
+            "sources": sorted(CAMERAS),
+            "cameras": sorted(CAMERAS),
+            "split_origin": "dealt",
+            **{
+                split: {"images": images, "identities": known, "FEMALE": female, "MALE": male}
+                for split, known, (images, female, male) in zip(("train", "val", "test"), people, counts, strict=True)
+            },
+        },
+        "environment": {
+            "python": "3.11.7",
+            "gender_cls": "0.1.0",
+            "torch": "2.15.0",
+            "torchvision": "0.29.2",
+            "pytorch-lightning": "2.6.6",
+            "timm": "1.0.31",
+            "captum": "0.9.0",
+            "machine": "x86_64, 2 CPUs",
+        },
+    }
+    return _nulled(metrics, Metrics) if nulls else metrics
+
+
+def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
+    """Fail, naming the place, unless the value has the keys and types of a TypedDict, all the way down.
+
+    Also takes list[X], dict[str, X], X | None, Any and plain types. A float may be an int, but not NaN or infinite:
+    JSON has neither.
+    """
+    if kind is Any:
+        return
+    if get_origin(kind) is UnionType:
+        fitting = [choice for choice in get_args(kind) if (choice is type(None)) == (value is None)]
+        assert fitting, f"{where} is {value!r}, not {kind}"
+        assert_matches(value, fitting[0], where)
+    elif is_typeddict(kind):
+        hints = get_type_hints(kind)
+        assert isinstance(value, dict), f"{where} is {value!r}, not {kind.__name__}"
+        assert value.keys() == hints.keys(), f"{where} lacks or adds {sorted(value.keys() ^ hints.keys())}"
+        for key, hint in hints.items():
+            assert_matches(value[key], hint, f"{where}.{key}")
+    elif get_origin(kind) is list:
+        assert isinstance(value, list), f"{where} is {value!r}, not a list"
+        for index, item in enumerate(value):
+            assert_matches(item, get_args(kind)[0], f"{where}[{index}]")
+    elif get_origin(kind) is dict:
+        assert isinstance(value, dict), f"{where} is {value!r}, not a dict"
+        for key, item in value.items():
+            assert_matches(key, get_args(kind)[0], f"a key of {where}")
+            assert_matches(item, get_args(kind)[1], f"{where}.{key}")
+    elif kind is float:
+        finite = type(value) in (int, float) and math.isfinite(value)
+        assert finite, f"{where} is {value!r}, not a finite number"
+    else:
+        assert type(value) is kind, f"{where} is {value!r}, not {kind}"
+
+
+def example_estimate(value: float, half: float = 0.03, least: float = 0.0) -> Estimate:
+    """An interval of `half` to each side, as far as `least` and 1 allow."""
+    low, high = max(value - half, least), min(value + half, 1.0)
+    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4), "remark": None}
+
+
+def _split_scores(by_image: list[list[int]], people: int, by_person: list[list[int]]) -> SplitScores:
+    return {**_scored(by_image, people), "by_identity": _scored(by_person, people) if people else None}
+
+
+def _scored(matrix: list[list[int]], people: int) -> Scored:
+    (right_f, missed_f), (missed_m, right_m) = matrix
+    images = right_f + missed_f + missed_m + right_m
+    recall_f, recall_m = right_f / (right_f + missed_f), right_m / (right_m + missed_m)
+    precision_f, precision_m = right_f / (right_f + missed_m), right_m / (right_m + missed_f)
+    values = {
+        "balanced_accuracy": (recall_f + recall_m) / 2,
+        "accuracy": (right_f + right_m) / images,
+        "mA": (recall_f + recall_m) / 2,
+        "recall_FEMALE": recall_f,
+        "recall_MALE": recall_m,
+        "precision_FEMALE": precision_f,
+        "precision_MALE": precision_m,
+        "f1_FEMALE": 2 * precision_f * recall_f / (precision_f + recall_f),
+        "f1_MALE": 2 * precision_m * recall_m / (precision_m + recall_m),
+        "auroc": 0.8934,
+        "average_precision_FEMALE": 0.8712,
+        "average_precision_MALE": 0.9087,
+        "brier": 0.1392,
+        "log_loss": 0.4621,
+        "ece": 0.0713,
+    }
+    assert tuple(values) == SCORES
+    return {
+        "images": images,
+        "identities": people,
+        "units": people or images,
+        "confusion_matrix": matrix,
+        "scores": {name: example_estimate(value) for name, value in values.items()},
+    }
+
+
+def _baselines(identities: bool, leaky: bool) -> list[Baseline]:
+    nothing = "It knows nothing about any test image."
+    same_person = (0.571, 0.12, None) if leaky else (0.5, 0.0, nothing)
+    rows: list[tuple[str, str, float | None, float | None, str | None]] = [
+        ("majority", "always the commonest label", 0.5, 1.0, None),
+        ("camera", "the camera alone", 0.701, 1.0, None),
+        ("source", "the source alone", 0.701, 1.0, None),
+        (
+            "identity",
+            "the same person in train",
+            *(same_person if identities else (None, None, "No identity is known.")),
+        ),
+        ("size", "the size of the image alone", 0.588, 1.0, None),
+        ("colour", "the mean colour of the image alone", 0.612, 1.0, None),
+        ("near_duplicate", "the nearest near duplicate in train", 0.5, 0.0, nothing),
+    ]
+    keys = ("name", "title", "balanced_accuracy", "answered", "remark")
+    return [Baseline(**dict(zip(keys, row, strict=True))) for row in rows]
+
+
+def _calibration() -> Calibration:
+    return {
+        "temperature": 1.63,
+        "remark": None,
+        "before": _reliability(0.1392, 0.4621, 0.0713, slope=0.8),
+        "after": _reliability(0.1341, 0.4189, 0.0294, slope=1.0),
+    }
+
+
+def _reliability(brier: float, log_loss: float, ece: float, slope: float) -> Reliability:
+    images = [148, 71, 49, 38, 30, 27, 25, 24, 26, 28, 33, 41, 55, 78, 145]
+    centres = [(index + 0.5) / 15 for index in range(15)]
+    return {
+        "brier": example_estimate(brier, 0.018),
+        "log_loss": example_estimate(log_loss, 0.051),
+        "ece": example_estimate(ece, 0.021),
+        "bins": [
+            {
+                "low": index / 15,
+                "high": (index + 1) / 15,
+                "images": count,
+                "probability": round(centre, 4),
+                "share": example_estimate(0.5 + slope * (centre - 0.5), 0.9 / count**0.5),
+            }
+            for index, (count, centre) in enumerate(zip(images, centres, strict=True))
+        ],
+    }
+
+
+def _operating_point() -> OperatingPoint:
+    def at(female: float, male: float) -> dict[str, Estimate]:
+        values = {"balanced_accuracy": (female + male) / 2, "recall_FEMALE": female, "recall_MALE": male}
+        return {name: example_estimate(value) for name, value in values.items()}
+
+    return {
+        "rule": "balanced_accuracy",
+        "threshold": 0.4312,
+        "remark": None,
+        "validation": at(0.802, 0.849),
+        "test": at(0.774, 0.841),
+    }
+
+
+def _abstention() -> Abstention:
+    coverages = [1 - index / 100 for index in range(100)]
+    return {
+        "target_error": 0.1,
+        "band": [0.2713, 0.6127],
+        "remark": None,
+        "validation": {"coverage": example_estimate(0.784), "error": example_estimate(0.0998, 0.027)},
+        "test": {"coverage": example_estimate(0.771), "error": example_estimate(0.1127, 0.031)},
+        "reached": True,
+        "aurc": example_estimate(0.0682, 0.019),
+        "curve": [
+            {
+                "coverage": round(coverage, 2),
+                "error": round(0.02 + 0.167 * coverage**2, 4),
+                "low": round(0.01 + 0.142 * coverage**2, 4),
+                "high": round(0.04 + 0.181 * coverage**2, 4),
+            }
+            for coverage in coverages
+        ],
+    }
+
+
+def _cells(identities: bool) -> list[Slice]:
+    rows = [("camera", name, *numbers) for name, numbers in CAMERAS.items()]
+    for column, terciles in TERCILES.items():
+        for (value, balanced_accuracy, gap), images in zip(terciles, (273, 272, 273), strict=True):
+            rows.append((column, value, images, images // 2, balanced_accuracy, gap))
+    return [
+        {
+            "column": column,
+            "value": value,
+            "images": images,
+            "identities": people if identities else 0,
+            "balanced_accuracy": example_estimate(balanced_accuracy, 0.6 / people**0.5),
+            "recall_FEMALE": example_estimate(balanced_accuracy - gap / 2, 0.8 / people**0.5),
+            "recall_MALE": example_estimate(balanced_accuracy + gap / 2, 0.8 / people**0.5),
+            "recall_gap": example_estimate(gap, 1.1 / people**0.5, least=-1.0),
+            "few": (people if identities else images) < 50,
+        }
+        for column, value, images, people, balanced_accuracy, gap in rows
+    ]
+
+
+def _shifted_columns() -> list[ShiftedColumn]:
+    rows = [
+        ("native_height", "ks", 0.142, 0.001, 0.006),
+        ("sharpness", "ks", 0.091, 0.031, 0.155),
+        ("camera", "tv", 0.104, 0.212, 0.848),
+        ("probability", "ks", 0.058, 0.394, 1.0),
+        ("brightness", "ks", 0.049, 0.571, 1.0),
+        ("label", "tv", 0.0007, 0.988, 1.0),
+    ]
+    return [
+        {"column": column, "statistic": statistic, "value": value, "p_value": p_value, "p_holm": p_holm}
+        for column, statistic, value, p_value, p_holm in rows
+    ]
+
+
+def _shortcuts() -> list[Shortcut]:
+    return [
+        {"name": name, "title": title, "balanced_accuracy": example_estimate(REMAINS[name])}
+        for name, title in SHORTCUTS.items()
+    ]
+
+
+def _stress() -> Stress:
+    corruptions: list[StressedBy] = []
+    for name, title in CORRUPTIONS.items():
+        drop = DROPS[name]
+        levels = [(severity, (severity / 5) ** 1.5) for severity in SEVERITIES]
+        values = [round(0.8013 - drop * share, 4) for _, share in levels]
+        corruptions.append(
+            {
+                "name": name,
+                "title": title,
+                "severities": [
+                    {
+                        "severity": severity,
+                        "balanced_accuracy": example_estimate(value),
+                        "ece": example_estimate(0.03 + 0.5 * drop * share, 0.02),
+                        "flip_rate": example_estimate(0.03 + 1.1 * drop * share, 0.02),
+                        "coverage": example_estimate(0.771 - drop * share),
+                    }
+                    for value, (severity, share) in zip(values, levels, strict=True)
+                ],
+                "mean": round(sum(values) / 5, 4),
+                "worst": values[-1],
+            }
+        )
+    means = [corruption["mean"] for corruption in corruptions]
+    return {
+        "corruptions": corruptions,
+        "mean": round(sum(mean for mean in means if mean is not None) / len(means), 4),
+        "worst": {"name": "low_light", "severity": 5, "balanced_accuracy": round(0.8013 - 0.27, 4)},
+    }
+
+
+def _explanations(identities: bool) -> Explanations:
+    return {
+        "images": 100,
+        "identities": 83 if identities else 0,
+        "units": 83 if identities else 100,
+        "explained_class": "predicted",
+        "methods": [_method(name) for name in MAPS],
+        "agreement": [{"a": "saliency", "b": "grad_cam", "correlation": example_estimate(0.317, 0.044)}],
+    }
+
+
+def _method(name: str) -> MethodScores:
+    title, areas, shares, similarity = MAPS[name]
+    return {
+        "name": name,
+        "title": title,
+        "games": [_game(baseline, *areas[baseline]) for baseline in areas],
+        "places": [
+            {"name": place, "share": example_estimate(share), "area": area}
+            for place, share, area in zip(PLACES, shares, AREAS, strict=True)
+        ],
+        "randomisation": {
+            "images": 16,
+            "stages": [
+                {"layers": layers, "share": share, "similarity": example_estimate(value, 0.06)}
+                for (layers, share), value in zip(STAGES, similarity, strict=True)
+            ],
+            "flagged": False,
+        },
+    }
+
+
+def _game(baseline: str, deletion: float, insertion: float) -> Game:
+    random = CHANCE[baseline]
+    return {
+        "baseline": baseline,
+        "deletion": example_estimate(deletion),
+        "insertion": example_estimate(insertion),
+        "random": example_estimate(random),
+        "deletion_gain": example_estimate(random - deletion, 0.025, least=-1.0),
+        "insertion_gain": example_estimate(insertion - random, 0.025, least=-1.0),
+    }
+
+
+def _nulled(value: Any, kind: Any) -> Any:
+    """The same with null wherever the schema allows it, but for whole chapters that an argument switches off."""
+    if is_typeddict(kind):
+        return {key: _nulled_key(key, value[key], hint) for key, hint in get_type_hints(kind).items()}
+    if get_origin(kind) is list:
+        return [_nulled(item, get_args(kind)[0]) for item in value]
+    if get_origin(kind) is dict:
+        return {key: _nulled(item, get_args(kind)[1]) for key, item in value.items()}
+    return value
+
+
+def _nulled_key(key: str, value: Any, kind: Any) -> Any:
+    if key == "remark":
+        return "There is only one label."
+    if get_origin(kind) is not UnionType:
+        return _nulled(value, kind)
+    kept = key in ("by_identity", "shortcuts", "stress", "explanations", "randomisation")
+    return _nulled(value, get_args(kind)[0]) if kept and value else None
+
+
+def predictions(rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    female = draw.random(rows) < 0.42
+    p_female = expit(np.where(female, 1.6, -1.9) + 2.6 * draw.standard_normal(rows))
+    label = np.where(female, "FEMALE", "MALE")
+    return pd.DataFrame({"label": label, "p_FEMALE": p_female, "p_MALE": 1 - p_female})

@@ -1,0 +1,85 @@
+"""A training that takes a moment: a tiny network, tiny random pictures, and a callback that explains three of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from gender_cls.config.explain import ExplainConfig
+from gender_cls.data.crops import Crops
+from gender_cls.explain.callback import ExplainCallback
+from gender_cls.models.feature_map import FeatureMap
+
+LABELS = ["MALE", "FEMALE", "MALE"]
+
+
+class Tiny(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(),
+            nn.Linear(6, 2),
+        )
+        self.confusion_matrix: Tensor | None = None
+
+    def normalise(self, images: Tensor) -> Tensor:
+        return images.to(self.network[0].weight.dtype) / 255
+
+    def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
+        return nn.functional.cross_entropy(self.network(self.normalise(batch[0])), batch[1])
+
+    def validation_step(self, batch: list[Tensor], batch_index: int) -> None:
+        self.log("val_loss", self.training_step(batch, batch_index), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self.confusion_matrix = torch.tensor([[self.current_epoch + 1, 0], [1, 3]])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+
+def pictures(count: int, size: tuple[int, int] = (16, 8)) -> Tensor:
+    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def explain(folder: Path, feature_map: FeatureMap | None = None, **settings: Any) -> ExplainCallback:
+    """Of three pictures of 16x8 pixels, with the grid of Tiny, unless another feature map is named (then 32x16)."""
+    height, width = (16, 8) if feature_map is None else (32, 16)
+    return ExplainCallback(
+        crops=Crops(pictures(3, (height, width)), np.array([[0.0, 0.0, width, height]] * 3)),
+        labels=LABELS,
+        names=[f"crop_{index}.png" for index in range(3)],
+        feature_map=feature_map or FeatureMap("0", "NCHW", (8, 4)),
+        folder=folder,
+        settings=ExplainConfig(**settings),
+    )
+
+
+def fit(
+    folder: Path,
+    callbacks: Sequence[Callback],
+    make: Callable[[], LightningModule] = Tiny,
+    size: tuple[int, int] = (16, 8),
+    resume: Path | None = None,
+    **options: Any,
+) -> tuple[Any, Trainer]:
+    """Two epochs of four steps, from the same seed each time."""
+    seed_everything(3, verbose=False)
+    model = make()
+    dataset = TensorDataset(pictures(16, size), torch.arange(16) % 2)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    defaults = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "log_every_n_steps": 1, **quiet}
+    trainer = Trainer(default_root_dir=folder, callbacks=list(callbacks), **{**defaults, **options})
+    training, validation = DataLoader(dataset, batch_size=4, shuffle=True), DataLoader(dataset, batch_size=8)
+    trainer.fit(model, training, validation, ckpt_path=resume, weights_only=True)
+    return model, trainer

@@ -1,0 +1,252 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gender_cls.config.model import Library, ModelConfig
+from gender_cls.errors import GenderClsError
+from gender_cls.models.backbones import Backbone, build_backbone
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
+
+SIZE = (128, 64)
+
+
+def build(library: str, name: str, size: tuple[int, int] = SIZE, **options) -> Backbone:
+    return build_backbone(ModelConfig(Library[library], name, pretrained=False, options=options), size)
+
+
+def find(library: str, name: str, size: tuple[int, int] = SIZE, layer: str | None = None, **options) -> FeatureMap:
+    backbone = build(library, name, size, **options)
+    return find_feature_map(backbone.network, size, backbone.heads, layer)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
+def test_layouts_are_read_row_by_row_and_written_back(layout):
+    nchw = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+    prefix = torch.full((2, 2, 3), -1.0)
+    activation = {
+        "NCHW": nchw,
+        "NHWC": nchw.permute(0, 2, 3, 1).contiguous(),
+        "tokens": torch.cat([prefix, torch.stack([nchw[:, :, i // 5, i % 5] for i in range(20)], dim=1)], dim=1),
+    }[layout]
+    feature_map = FeatureMap("layer", layout, (4, 5), prefix_tokens=2 if layout == "tokens" else 0)
+    assert torch.equal(feature_map.to_nchw(activation), nchw)
+    assert torch.equal(feature_map.from_nchw(nchw, activation), activation)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
+def test_gradients_pass_and_memory_is_new(layout):
+    shape = {"NCHW": (1, 3, 2, 2), "NHWC": (1, 2, 2, 3), "tokens": (1, 5, 3)}[layout]
+    activation = torch.randn(shape, requires_grad=True)
+    feature_map = FeatureMap("layer", layout, (2, 2), prefix_tokens=1 if layout == "tokens" else 0)
+    seen = feature_map.to_nchw(activation)
+    before = seen.detach().clone()
+    written = feature_map.from_nchw(seen, activation)
+    (gradient,) = torch.autograd.grad(written.sum(), seen, retain_graph=True)
+    assert torch.equal(gradient, torch.ones_like(seen))
+    written.relu_()
+    assert torch.equal(seen, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "layout", "grid", "prefix_tokens"),
+    [
+        ("resnet18", "layer4", "NCHW", (4, 2), 0),
+        ("mobilenetv2_100", "bn2", "NCHW", (4, 2), 0),  # the 1280 channels behind conv_head, not the 320 before
+        ("mobilenetv4_conv_small", "blocks", "NCHW", (4, 2), 0),
+        ("efficientnet_b0", "bn2", "NCHW", (4, 2), 0),
+        ("convnext_atto", "stages", "NCHW", (4, 2), 0),
+        ("densenet121", "features", "NCHW", (4, 2), 0),
+        ("repvgg_a0", "stages", "NCHW", (4, 2), 0),
+        ("regnety_002", "s4", "NCHW", (4, 2), 0),
+        ("mobilevit_xxs", "final_conv", "NCHW", (4, 2), 0),
+        ("test_mambaout", "stages", "NHWC", (4, 2), 0),
+        ("swin_tiny_patch4_window7_224", "norm", "NHWC", (4, 2), 0),
+        ("test_vit", "blocks.5.norm1", "tokens", (8, 4), 1),
+        ("test_vit4", "blocks", "tokens", (8, 4), 1),  # pools its patch tokens
+        ("deit_tiny_distilled_patch16_224", "blocks.11.norm1", "tokens", (8, 4), 2),
+        ("vit_tiny_patch16_dinov3_qkvb", "norm", "tokens", (8, 4), 5),
+        ("pit_ti_distilled_224", "transformers.2.blocks.3.norm1", "tokens", (4, 2), 2),
+        ("cait_xxs24_224", "blocks_token_only.1.norm1", "tokens", (8, 4), 1),
+        ("gmlp_ti16_224", "norm", "tokens", (8, 4), 0),
+    ],
+)
+def test_timm(name, layer, layout, grid, prefix_tokens):
+    assert find("timm", name) == FeatureMap(layer, layout, grid, prefix_tokens)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layer", "layout", "grid", "prefix_tokens"),
+    [
+        ("resnet18", SIZE, "layer4", "NCHW", (4, 2), 0),
+        ("mobilenet_v2", SIZE, "features", "NCHW", (4, 2), 0),
+        ("mobilenet_v3_small", SIZE, "features", "NCHW", (4, 2), 0),
+        ("densenet121", SIZE, "features", "NCHW", (4, 2), 0),
+        ("alexnet", (256, 128), "features", "NCHW", (7, 3), 0),  # its average pooling makes 6x6 of it
+        ("squeezenet1_1", SIZE, "features", "NCHW", (7, 3), 0),  # its head is a convolution on the same grid
+        ("googlenet", SIZE, "inception5b", "NCHW", (4, 2), 0),
+        ("regnet_y_400mf", SIZE, "trunk_output", "NCHW", (4, 2), 0),
+        ("shufflenet_v2_x0_5", SIZE, "conv5", "NCHW", (4, 2), 0),
+        ("swin_t", SIZE, "permute", "NCHW", (4, 2), 0),
+        ("vit_b_32", (64, 64), "encoder.layers.encoder_layer_11.ln_1", "tokens", (2, 2), 1),
+    ],
+)
+def test_torchvision(name, size, layer, layout, grid, prefix_tokens):
+    assert find("torchvision", name, size) == FeatureMap(layer, layout, grid, prefix_tokens)
+
+
+def test_the_custom_cnn():
+    assert find("custom", "custom_cnn") == FeatureMap("stages", "NCHW", (8, 4))
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "layer"),
+    [
+        ("torchvision", "densenet121", None),  # an in-place ReLU follows
+        ("timm", "test_vit", None),
+        ("timm", "test_mambaout", None),
+        ("timm", "test_convnext", "stages.3.blocks.0.mlp.fc1"),
+    ],
+)
+def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer):
+    """What Grad-CAM does: the logits stay as they were, the map keeps its values, and the logits have a gradient."""
+    backbone = build(library, name)
+    network = backbone.network.eval()
+    feature_map = find_feature_map(network, SIZE, backbone.heads, layer)
+    images = torch.randn(2, 3, *SIZE)
+    expected = network(images)
+    seen: list[Tensor] = []
+
+    def rewrite(_: nn.Module, __: tuple[Tensor], output: Tensor) -> Tensor:
+        seen.append(feature_map.to_nchw(output))
+        copies.append(seen[0].detach().clone())
+        return feature_map.from_nchw(seen[0], output)
+
+    copies: list[Tensor] = []
+    network.get_submodule(feature_map.layer).register_forward_hook(rewrite)
+    logits = network(images)
+    torch.testing.assert_close(logits, expected)
+    assert seen[0].shape[2:] == feature_map.grid
+    assert torch.equal(seen[0], copies[0])
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), seen[0])
+    assert gradient.abs().amax(dim=(1, 2, 3)).gt(0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [("test_vit", "blocks.0.norm1"), ("test_mambaout", "stages.0"), ("test_convnext", "stages.0")]
+)
+def test_a_change_of_the_picture_is_seen_where_it_was_made(name, layer):
+    backbone = build("timm", name)
+    network = backbone.network.eval()
+    feature_map = find_feature_map(network, SIZE, backbone.heads, layer)
+    outputs: list[Tensor] = []
+    network.get_submodule(layer).register_forward_hook(lambda _, __, output: outputs.append(output.detach()))
+    image = torch.randn(1, 3, *SIZE)
+    changed = image.clone()
+    changed[:, :, 80:96, 16:32] += 1  # rows 5/8 to 6/8 of the height, columns 1/4 to 2/4 of the width
+    network(image)
+    network(changed)
+    difference = (feature_map.to_nchw(outputs[1]) - feature_map.to_nchw(outputs[0])).abs().sum(dim=1)[0]
+    row, column = divmod(int(difference.argmax()), feature_map.grid[1])
+    assert 5 / 8 <= (row + 0.5) / feature_map.grid[0] <= 6 / 8
+    assert 1 / 4 <= (column + 0.5) / feature_map.grid[1] <= 2 / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "words"),
+    [
+        ("test_resnet", "layer5", "model.cam_layer=layer5 is no layer of this model; it has layer4, layer3, layer2."),
+        (
+            "test_resnet",
+            "fc",
+            "gives shape (1, 2), which is no map of images of 128x64 pixels: set model.cam_layer to ",
+        ),
+        ("test_resnet", "global_pool.pool", "gives shape (1, 96, 1, 1), which is no map of images"),
+        ("resnet18", "layer4.0.drop_path", "is no layer of this model"),
+        (
+            "test_vit",
+            "norm",
+            "model.cam_layer=norm gives a map on which no logit depends: set model.cam_layer to a layer ",
+        ),
+        ("test_vit", "head_drop", "gives shape (1, 64), which is no map"),
+        ("test_vit", "blocks.0.attn.q_norm", "gives shape (1, 2, 33, 32), which is no map"),
+        (
+            "coat_tiny",
+            None,
+            "Grad-CAM finds no last feature map in this model for images of 128x64 pixels: set model.cam_layer",
+        ),
+    ],
+)
+def test_unsuitable_layers_are_refused_with_the_names_of_suitable_ones(name, layer, words):
+    with pytest.raises(GenderClsError) as caught:
+        find("timm", name, layer=layer)
+    assert words in str(caught.value)
+
+
+def test_the_names_in_the_refusal_are_suitable():
+    backbone = build("timm", "coat_tiny")
+    with pytest.raises(GenderClsError) as caught:
+        find_feature_map(backbone.network, SIZE, backbone.heads)
+    names = str(caught.value).removesuffix(".").split(" such as ")[1].split(", ")
+    assert len(names) == 3
+    for name in names:
+        assert find_feature_map(backbone.network, SIZE, backbone.heads, name).layer == name
+
+
+def test_attention_weights_are_refused_even_on_a_grid_that_would_do(monkeypatch):
+    """One window of 8x8 tokens: its weights (1, heads, 64, 64) could be a map of 256x256 pixels at stride 4."""
+    monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
+    small = {"window_size": 8, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]}
+    with pytest.raises(GenderClsError, match=r"gives shape \(1, 1, 64, 64\), which is no map"):
+        find("timm", "swin_tiny_patch4_window7_224", (256, 256), "layers.3.blocks.0.attn.softmax", **small)
+    layer = "layers.3.blocks.0.attn.proj"
+    assert find("timm", "swin_tiny_patch4_window7_224", (256, 256), layer, **small).grid == (8, 8)
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+            self.relu = nn.ReLU()
+            self.idle = nn.ReLU()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.relu(self.relu(self.stem(images))).mean(dim=(2, 3)))
+
+    assert find_feature_map(Twice(), (8, 8), ["head"]) == FeatureMap("stem", "NCHW", (4, 4))
+    with pytest.raises(GenderClsError, match=r"cam_layer=relu runs 2 times in a forward pass: .* such as stem\."):
+        find_feature_map(Twice(), (8, 8), ["head"], "relu")
+    with pytest.raises(GenderClsError, match=r"cam_layer=idle does not run in a forward pass"):
+        find_feature_map(Twice(), (8, 8), ["head"], "idle")
+
+
+def test_a_single_cell_is_no_map():
+    with pytest.raises(GenderClsError, match="Grad-CAM finds no last feature map"):
+        find_feature_map(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2)), (8, 8), ["2"])
+
+
+@pytest.mark.parametrize("layer", [None, "fc"])
+def test_nothing_is_left_behind(layer):
+    backbone = build("timm", "resnet18")
+    network = backbone.network.requires_grad_(False)
+    network.train()
+    network.layer2.eval()  # a frozen BatchNorm must stay so
+    flags = [module.training for module in network.modules()]
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    random_state = torch.get_rng_state()
+    try:
+        with torch.inference_mode():
+            find_feature_map(network, SIZE, backbone.heads, layer)
+    except GenderClsError:
+        assert layer == "fc"
+    assert [module.training for module in network.modules()] == flags
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in network.parameters())
+    torch.testing.assert_close(dict(network.state_dict()), state, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_half_precision_networks_are_read_too():
+    backbone = build("custom", "custom_cnn")
+    assert find_feature_map(backbone.network.to(torch.bfloat16), SIZE, backbone.heads).grid == (8, 4)

@@ -1,0 +1,339 @@
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.comparing import TABLE, answered, compare, explained, scores_of, write_run
+from helpers.html_page import EVIL, Page, draw
+from numpy.typing import NDArray
+from PIL import Image
+
+from gender_cls.config.data import ResizeMode
+from gender_cls.data.transforms import place_in_input
+from gender_cls.explain.kept_maps import KeptMaps
+from gender_cls.pages.compare_maps import Answer, MapTable, ModelMaps, on_crop, scale_end, what_they_look_at
+from gender_cls.reports.comparison import write_comparison
+from gender_cls.runs.run import Run
+
+NATIVE = (112, 56)  # height and width of a crop
+SIZE = (72, 144)  # width and height that it is laid out at
+STRETCHED = ((256, 128), ResizeMode.stretch)
+LETTERBOXED = ((224, 224), ResizeMode.letterbox)
+TEST = TABLE["path"][4:].tolist()
+OTHER = answered(TABLE, np.array([0.1, 0.6, 0.4, 0.7, 0.9, 0.2, 0.8, 0.9, 0.3, 0.1]))  # differs on 007 and 009
+
+
+def box_of(size: tuple[int, int], mode: ResizeMode) -> NDArray[np.float64]:
+    return np.array(place_in_input(NATIVE, size, mode))
+
+
+def bright_block(size: tuple[int, int], mode: ResizeMode) -> NDArray[np.float32]:
+    """All evidence on an eighth of the crop: its second quarter from the top, and the middle half across."""
+    left, top, right, bottom = box_of(size, mode)
+    width, height = right - left, bottom - top
+    values = np.zeros(size, np.float32)
+    rows = slice(round(top + height / 4), round(top + height / 2))
+    values[rows, round(left + width / 4) : round(left + 3 * width / 4)] = 1
+    return values / values.mean()
+
+
+def kept(
+    paths: list[str],
+    maps: NDArray[np.float32],
+    box: NDArray[np.float64],
+    methods: tuple[str, ...] = ("saliency",),
+    answer: str = "FEMALE",
+) -> KeptMaps:
+    """The same map of each path by each method."""
+    return KeptMaps(
+        paths=paths,
+        explained=[answer] * len(paths),
+        maps={method: np.repeat(maps[np.newaxis], len(paths), axis=0) for method in methods},
+        boxes=np.repeat(box[np.newaxis], len(paths), axis=0),
+    )
+
+
+def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str) -> KeptMaps:
+    return kept(TEST, bright_block(size, mode), box_of(size, mode), methods or ("saliency",))
+
+
+def run_with_maps(
+    folder: Path, maps: KeptMaps | None, table: pd.DataFrame = TABLE, methods: tuple[str, ...] = ("saliency",)
+) -> Run:
+    about = explained(*(scores_of(method) for method in methods))
+    return write_run(folder, table, model=folder.name, explanations=about, maps=maps)
+
+
+def page_of(tmp_path: Path, *runs: Run, thumbnails: int = 24) -> Page:
+    write_comparison(
+        tmp_path / "out", runs, name="compare", resamples=20, thumbnails=thumbnails, data_root=tmp_path / "data"
+    )
+    return Page((tmp_path / "out" / "compare.html").read_text())
+
+
+def looked_at(page: Page) -> str:
+    """The text of the section."""
+    return page.text.split("What they look at", 2)[2].split("Wrong for all", 1)[0]
+
+
+def pixels(uri: str) -> NDArray[np.uint8]:
+    prefix = "data:image/webp;base64,"
+    assert uri.startswith(prefix)
+    return np.asarray(Image.open(BytesIO(base64.b64decode(uri.removeprefix(prefix)))))
+
+
+def table_of_maps(tmp_path: Path, *maps: KeptMaps, tables: tuple[pd.DataFrame, ...] = ()) -> MapTable:
+    """Of candidates `0`, `1`, ..."""
+    tables = tables or (TABLE,) * len(maps)
+    runs = [
+        run_with_maps(tmp_path / str(index), one, table)
+        for index, (one, table) in enumerate(zip(maps, tables, strict=True))
+    ]
+    models = [
+        ModelMaps(
+            str(index),
+            one,
+            {row.path: Answer(row.label, row.prediction, 0.9) for row in table[table["split"] == "test"].itertuples()},
+        )
+        for index, (one, table) in enumerate(zip(maps, tables, strict=True))
+    ]
+    (look,) = what_they_look_at(compare(*runs), models, None, 8)
+    assert look.maps is not None
+    return look.maps
+
+
+@pytest.mark.parametrize("given", [STRETCHED, LETTERBOXED, ((64, 32), ResizeMode.stretch)])
+def test_a_map_lies_on_the_crop_wherever_the_input_has_it(given: tuple[tuple[int, int], ResizeMode]) -> None:
+    laid = on_crop(bright_block(*given), box_of(*given), SIZE)
+    assert laid.shape == (144, 72)
+    assert np.isfinite(laid).all()
+    assert laid[40:68, 22:50] == pytest.approx(8)  # an eighth of the crop has it all
+    outside = laid.copy()
+    outside[32:76, 14:58] = 0
+    assert outside == pytest.approx(0)
+    assert laid.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_evidence_on_the_padding_leaves_less_for_the_crop() -> None:
+    even = np.ones((224, 224), np.float32)
+    assert on_crop(even, box_of(*LETTERBOXED), SIZE) == pytest.approx(0.5)  # the crop fills half of the input
+    assert on_crop(np.ones((256, 128), np.float32), box_of(*STRETCHED), SIZE) == pytest.approx(1)
+
+
+def test_what_was_cut_off_is_not_known() -> None:
+    box = box_of((64, 64), ResizeMode.crop)
+    assert box == pytest.approx([0, -32, 64, 96])
+    laid = on_crop(np.ones((64, 64), np.float32), box, SIZE)
+    assert laid[36:108] == pytest.approx(1)
+    assert np.isnan(laid[:36]).all()
+    assert np.isnan(laid[108:]).all()
+
+
+def test_a_sliver_of_a_very_wide_crop_is_a_pixel_wide() -> None:
+    box = np.array(place_in_input((20, 3000), (256, 128), ResizeMode.crop))
+    laid = on_crop(np.ones((256, 128), np.float32), box, (144, 1))
+    assert np.isfinite(laid).sum() == 1
+    assert laid[0, 72] == pytest.approx(1)
+
+
+def test_the_scale_ends_at_a_high_quantile_of_all_maps() -> None:
+    ramp = np.arange(100, dtype=np.float32).reshape(10, 10)
+    assert scale_end([[ramp, -ramp], [ramp, ramp]]) == pytest.approx(98)
+    assert scale_end([[np.full((2, 2), np.nan), np.full((2, 2), 3.14159)]]) == pytest.approx(3.1)
+    assert scale_end([[np.full((2, 2), np.nan)], [np.zeros((2, 2))]]) == 1
+
+
+def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) -> None:
+    weaker = bright_block(*STRETCHED) / 4 + 0.75
+    maps = table_of_maps(
+        tmp_path,
+        block_maps(*STRETCHED),
+        block_maps(*LETTERBOXED),
+        kept(TEST, weaker / weaker.mean(), box_of(*STRETCHED)),
+    )
+    assert maps.most == pytest.approx(8)
+    assert not maps.signed
+    assert len(maps.rows) == 6
+    for row in maps.rows:
+        stretched, letterboxed, weak = (pixels(tile.uri).astype(int) for tile in row.tiles)
+        assert stretched.shape == letterboxed.shape == weak.shape
+        height, width, _ = stretched.shape
+        centre = (slice(height // 4 + 10, height // 2 - 10), slice(width // 4 + 10, 3 * width // 4 - 10))
+        assert stretched[centre] == pytest.approx(letterboxed[centre], abs=8)
+        assert stretched[centre].mean() > 140  # the bright end of the scale
+        assert weak[centre].mean() < stretched[centre].mean() - 30
+        assert stretched[-20:].mean() < 25  # its dark end
+        assert weak[-20:].mean() > stretched[-20:].mean() + 20
+
+
+def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
+    for_it = bright_block(*STRETCHED)
+    runs = [run_with_maps(tmp_path / name, None, methods=("grad_cam",)) for name in "ab"]
+    answers = {path: Answer("FEMALE", "FEMALE", 0.9) for path in TEST}
+    models = [
+        ModelMaps(name, kept(TEST, sign * for_it, box_of(*STRETCHED), ("grad_cam",)), answers)
+        for name, sign in (("a", 1), ("b", -1))
+    ]
+    (look,) = what_they_look_at(compare(*runs), models, None, 8)
+    assert look.maps is not None
+    assert look.maps.signed
+    against, for_class = pixels(look.maps.legend)[6, [3, -4]].astype(int)
+    height, width = pixels(look.maps.rows[0].tiles[0].uri).shape[:2]
+    middle = (3 * height // 8, width // 2)
+    first, second = (pixels(tile.uri)[middle].astype(int) for tile in look.maps.rows[0].tiles)
+    assert first == pytest.approx(for_class, abs=12)
+    assert second == pytest.approx(against, abs=12)
+    assert np.abs(for_class - against).max() > 80
+
+
+def test_what_was_cut_off_is_blank(tmp_path: Path) -> None:
+    given = ((64, 64), ResizeMode.crop)
+    maps = table_of_maps(tmp_path, kept(TEST, np.ones((64, 64), np.float32), box_of(*given)), block_maps(*STRETCHED))
+    cut, whole = (pixels(tile.uri) for tile in maps.rows[0].tiles)
+    assert cut.shape[2] == 4
+    height = len(cut)
+    assert (cut[height // 4 + 1 : 3 * height // 4 - 1, :, 3] == 255).all()
+    assert (cut[: height // 4 - 1, :, 3] == 0).all()
+    assert whole.shape == (*cut.shape[:2], 3)
+
+
+def test_images_on_which_the_answers_differ_come_first(tmp_path: Path) -> None:
+    shuffled = [*TEST[1:], TEST[0], "elsewhere.png"]
+    first = kept(TEST, bright_block(*STRETCHED), box_of(*STRETCHED))
+    second = kept(shuffled, bright_block(*LETTERBOXED), box_of(*LETTERBOXED))
+    maps = table_of_maps(tmp_path, first, second, tables=(TABLE, OTHER))
+    assert [row.path for row in maps.rows] == ["007.png", "009.png", "004.png", "005.png", "006.png", "008.png"]
+    assert (maps.differing, maps.common) == (2, 6)
+    answers = [[tile.answer.predicted for tile in row.tiles] for row in maps.rows[:3]]
+    assert answers == [["MALE", "FEMALE"], ["FEMALE", "MALE"], ["FEMALE", "FEMALE"]]
+
+
+def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
+    for index, path in enumerate(TEST[:-1]):
+        draw(tmp_path / "data", path, index)
+    page = page_of(
+        tmp_path,
+        run_with_maps(tmp_path / "one", block_maps(*STRETCHED)),
+        run_with_maps(tmp_path / "two", block_maps(*LETTERBOXED), OTHER),
+        thumbnails=9,
+    )
+    text = looked_at(page)
+    for words in (
+        "Maps of test images that explain the predicted class, and their scores, the mean over seeds; intervals are in "
+        "each run's report.",
+        "Saliency insertion gain deletion gain head upper body lower body border random weights",
+        "1 one +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes 2 two",
+        "The same images in the same colours, one column a model. Maps and answers are those of its first seed.",
+        "Images on which the answers differ come first.",
+        "Shown are 3 of the 6 images that all have maps of.",
+        "0 8 times an even map or more input 1 one 2 two",
+        "MALE 007.png MALE 0.90 ✓ right map of FEMALE FEMALE 0.90 ✗ WRONG",
+        "no picture MALE 009.png FEMALE 0.60 ✗ WRONG MALE 0.90 ✓ right",
+    ):
+        assert words in text
+    maps = ["007.png", "one: 007.png", "two: 007.png", "one: 009.png", "two: 009.png"]
+    assert [name for name in page.pictures if name in maps] == maps
+    assert {"href": "#looks"} in page.all("a")
+
+
+def test_a_single_candidate_has_its_maps_shown(tmp_path: Path) -> None:
+    text = looked_at(page_of(tmp_path, run_with_maps(tmp_path / "one", block_maps(*STRETCHED))))
+    assert "input 1 one no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
+    assert "differ" not in text
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    both = ("saliency", "grad_cam")
+    good = [run_with_maps(tmp_path / name, block_maps(*STRETCHED, *both), methods=both) for name in "ab"]
+    fewer = run_with_maps(tmp_path / "fewer", block_maps(*LETTERBOXED))
+    gone = run_with_maps(tmp_path / "gone", None)
+    never = write_run(tmp_path / "never", TABLE, model="never")
+    damaged = run_with_maps(tmp_path / "damaged", None)
+    damaged.maps.parent.mkdir()
+    damaged.maps.write_bytes(b"PK\3\4 cut off")
+    text = looked_at(page_of(tmp_path, *good, fewer, gone, never, damaged))
+    saliency, grad_cam = text.split("Grad-CAM", 1)
+    assert "input 1 a 2 b 3 fewer" in saliency
+    assert "All give the same answers for these images." in saliency
+    assert "No maps of this kind" not in saliency
+    assert "3 fewer – – – – – – –" in grad_cam
+    assert "5 never – – – – – – –" in saliency
+    assert "input 1 a 2 b no picture" in grad_cam
+    assert "against the class, 8 for it, 8 times an even map or more" in grad_cam
+    assert "No maps of this kind were kept of fewer." in grad_cam
+    assert "No maps were kept of gone, never." in grad_cam
+    assert f"{damaged.maps} is damaged" in grad_cam
+
+
+def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
+    box = box_of(*STRETCHED)
+    runs = [
+        run_with_maps(tmp_path / name, kept(paths, bright_block(*STRETCHED), box))
+        for name, paths in (("a", TEST[:3]), ("b", TEST[3:]))
+    ]
+    text = looked_at(page_of(tmp_path, *runs))
+    assert "The candidates have kept maps of different images: none can be laid side by side." in text
+    assert "times an even map" not in text
+
+
+def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: Path) -> None:
+    run = run_with_maps(tmp_path / "one", block_maps(*STRETCHED))
+    text = looked_at(page_of(tmp_path, run, thumbnails=2))
+    assert "1 one +0.100" in text
+    assert "times an even map" not in text
+    assert "No candidate's maps have been measured." in looked_at(page_of(tmp_path, write_run(tmp_path / "two", TABLE)))
+
+
+def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
+    box = box_of(*STRETCHED)
+    runs = [
+        run_with_maps(tmp_path / name, kept(TEST, np.full((64, 32), value, np.float32), box / 4))
+        for name, value in (("zero", 0), ("diverged", np.nan))
+    ]
+    text = looked_at(page_of(tmp_path, *runs))
+    assert "FEMALE 0.90 ✓ right The map is all zero. FEMALE 0.90 ✓ right The map is not finite." in text
+    assert "0 1 times an even map or more" in text
+
+
+def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
+    about = [explained(scores_of("saliency", None, None, None)), explained(scores_of("saliency", -0.1, flagged=True))]
+    runs = [
+        write_run(tmp_path / str(index), TABLE, model=f"m{index}", explanations=one) for index, one in enumerate(about)
+    ]
+    text = looked_at(page_of(tmp_path, *runs))
+    assert "1 m0 – – – – – – – 2 m1 −0.100 −0.050 23" in text
+    assert "hardly changes" in text
+
+
+def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Path) -> None:
+    methods = ("saliency", "grad_cam")
+    rng = np.random.default_rng(0)
+    paths = [f"{index}{EVIL}.png" for index in range(10)]
+    table = pd.concat(
+        [TABLE[:4], TABLE[4:6].iloc[[0, 1] * 5].assign(path=paths, identity=[str(index) for index in range(10)])]
+    )
+    for path in paths:
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (300, 140, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "data" / path, "PNG")
+    noisy = rng.exponential(1, (64, 32)).astype(np.float32)
+    runs = []
+    for index in range(10):
+        maps = kept(paths, noisy, np.array([0.0, 0, 32, 64]), methods, answer=EVIL)
+        about = explained(*(scores_of(method) for method in methods))
+        name = f"{index}{EVIL}" if index else "none"
+        runs.append(
+            write_run(tmp_path / str(index), table, model=name, explanations=about, maps=maps if index else None)
+        )
+    page = page_of(tmp_path, *runs)
+    text = looked_at(page)
+    assert "one column a model; the best 8 of 10 by validation." in text
+    assert "Shown are 8 of the 10 images that all have maps of." in text
+    assert "No maps were kept of none." in text
+    assert len([name for name in page.pictures if name.startswith(f"1{EVIL}: ")]) == 2 * 8
+    assert not [name for name in page.pictures if name.startswith(f"9{EVIL}: ")]
+    assert (tmp_path / "out" / "compare.html").stat().st_size < 3_000_000
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if "alert" in name or name.startswith("on")]

@@ -1,0 +1,462 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.comparing import TABLE, compare, simulated, write_run
+from helpers.example_metrics import assert_matches
+from helpers.html_page import EVIL, Page, draw
+
+from gender_cls.drawing.comparison_figures import COLOURS, accuracy_against_cost, roc_overlay
+from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison, Pair
+from gender_cls.pages.compare_page import render_comparison
+
+CREATED = "2026-11-23T10:00:00+01:00"
+
+
+def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **changed: Any) -> CandidateRow:
+    """A finished candidate; its interval is 0.05 wide on either side."""
+    return {
+        "title": title,
+        "runs": [{"folder": f"/sweeps/a/{title}-{seed}", "state": "finished", "error": None} for seed in range(seeds)],
+        "repeated": [],
+        "seeds": list(range(seeds)),
+        "compared": True,
+        "remark": None,
+        "rows": "same",
+        "leaky": False,
+        "validation": {"mean": score + 0.011, "spread": 0.0052 if seeds > 1 else None},
+        "test": {
+            "mean": score,
+            "spread": 0.0084 if seeds > 1 else None,
+            "low": score - 0.05,
+            "high": score + 0.05,
+            "remark": None,
+        },
+        "auroc": score + 0.061,
+        "accuracy": score + 0.007,
+        "log_loss": 0.4567,
+        "ece": 0.0234,
+        "baseline": {"title": "Source", "balanced_accuracy": 0.5912},
+        "cost": {
+            "parameters": 2_225_282.0,
+            "flops": 5.99e8,
+            "milliseconds_batch_1": 8 * milliseconds,
+            "milliseconds_batch_32": milliseconds,
+            "peak_memory_bytes": 1.25 * 2**30,
+            "fit_seconds": 431.0,
+            "device": "cpu, 2 threads, float32",
+        },
+        "pareto": True,
+        "explanations": None,
+        **changed,  # type: ignore[typeddict-item]
+    }
+
+
+def failed(title: str) -> CandidateRow:
+    """A candidate whose only run has failed."""
+    nothing = candidate(title, 0.5, 1.0)
+    nothing.update(
+        runs=[{"folder": f"/sweeps/a/{title}-0", "state": "failed", "error": "There is no model of that name."}],
+        seeds=[],
+        compared=False,
+        remark="No seed has finished.",
+        rows=None,
+        leaky=None,
+        validation={"mean": None, "spread": None},
+        test={"mean": None, "spread": None, "low": None, "high": None, "remark": None},
+        auroc=None,
+        accuracy=None,
+        log_loss=None,
+        ece=None,
+        baseline=None,
+        cost=dict.fromkeys(nothing["cost"]),  # type: ignore[typeddict-item]
+        pareto=None,
+    )
+    return nothing
+
+
+def pair(a: CandidateRow, b: CandidateRow, p_holm: float = 0.21, half: float = 0.04) -> Pair:
+    difference = (a["test"]["mean"] or 0) - (b["test"]["mean"] or 0)
+    significant = p_holm < 0.05
+    return {
+        "a": a["title"],
+        "b": b["title"],
+        "difference": difference,
+        "low": difference - half,
+        "high": difference + half,
+        "remark": None,
+        "p_value": p_holm / 2,
+        "p_holm": p_holm,
+        "significant": significant,
+        "verdict": f"{a['title']} is better." if significant else "No significant difference.",
+        "mcnemar": {"people": 206, "only_a": 31, "only_b": 17, "p_value": 0.0595},
+    }
+
+
+def roc_of(title: str, auroc: float) -> Any:
+    """A power curve of that area."""
+    power = (1 - auroc) / auroc
+    return {
+        "candidate": title,
+        "auroc": auroc,
+        "points": [[share, share**power] for share in [step / 60 for step in range(61)]],
+    }
+
+
+def compared(rows: list[CandidateRow], **changed: Any) -> Comparison:
+    """A comparison of these candidates, the compared ones first."""
+    sound = [row for row in rows if row["compared"]]
+    pairs = [pair(a, b) for index, a in enumerate(sound) for b in sound[index + 1 :]]
+    shares = [[1.0 if a == b else 0.8 + 0.17 / (1 + abs(a - b)) for b in range(len(sound))] for a in range(len(sound))]
+    several = len(sound) > 1
+    return {
+        "resamples": 10_000,
+        "images": 818 if sound else 0,
+        "identities": 206 if sound else 0,
+        "units": 206 if sound else 0,
+        "candidates": rows,
+        "baseline": {"title": "Source", "balanced_accuracy": 0.5912} if sound else None,
+        "ensemble": {
+            "networks": sum(len(row["seeds"]) for row in sound),
+            "balanced_accuracy": {"value": 0.8444, "low": 0.8001, "high": 0.8807, "remark": None},
+            "accuracy": 0.8512,
+            "auroc": 0.9123,
+            "cost": {**sound[0]["cost"], "milliseconds_batch_32": 29.9, "parameters": 91_000_000.0},
+        }
+        if several
+        else None,
+        "pairs": pairs,
+        "verdict": ["The first is better.", "One run has failed."],
+        "agreement": {"candidates": [row["title"] for row in sound], "shares": shares} if several else None,
+        "roc": [roc_of(row["title"], row["auroc"] or 0.5) for row in sound],
+        "all_wrong": [
+            {"path": f"MALE/w{index}.png", "label": "MALE", "identity": f"p{index}", "p_label": 0.031 + index / 100}
+            for index in range(5 if sound else 0)
+        ],
+        **changed,  # type: ignore[typeddict-item]
+    }
+
+
+def example_comparison() -> Comparison:
+    """Two candidates of three seeds, which can be told apart, and one that has failed."""
+    first, second = candidate("convnext_tiny", 0.8345, 21.3), candidate("mobilenetv2_100", 0.7912, 4.56)
+    comparison = compared([first, second, failed("resnet_typo")])
+    comparison["pairs"] = [pair(first, second, 0.0123, 0.03)]
+    comparison["verdict"] = [
+        "convnext_tiny is best on validation (balanced accuracy 0.845) and has 0.834 [0.784, 0.884] on test, "
+        "over 3 seeds.",
+        "convnext_tiny is better than mobilenetv2_100 by 0.043 [0.013, 0.073], p = 0.012 (Holm).",
+        "convnext_tiny beats the best trivial baseline, Source, which scores 0.591.",
+        "Not compared: resnet_typo. No seed has finished.",
+    ]
+    return comparison
+
+
+def many(number: int) -> Comparison:
+    return compared([candidate(f"net{index:02d}", 0.9 - index / 100, 1.5**index) for index in range(number)])
+
+
+def page_of(comparison: Comparison, root: Path | None = None, thumbnails: int = 0) -> Page:
+    return Page(render_comparison(comparison, "night shift", CREATED, root, thumbnails))
+
+
+def labels(page: Page) -> list[str]:
+    return [figure["aria-label"] for figure in page.all("svg")]
+
+
+def test_the_examples_are_comparisons() -> None:
+    assert_matches(example_comparison(), Comparison)
+    assert_matches(many(2), Comparison)
+
+
+def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:
+    draw(tmp_path, "MALE/w0.png")
+    page = page_of(example_comparison(), tmp_path, 24)
+    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed", "base", "form", "image"}
+    assert [tag for tag, _ in page.tags].count("style") == 1
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name not in ("srcset", "action", "background")
+            assert "url(" not in value or re.search(r"url\((?!#)", value) is None
+            if name == "src":
+                assert value.startswith("data:image/jpeg;base64,")
+            if name == "href":
+                assert value.startswith("#") or (tag, value) == ("link", "data:,")
+    assert page.pictures == ["MALE/w0.png"]
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    anchors = {link["href"][1:] for link in page.all("a")}
+    assert anchors == {section["id"] for section in page.all("section")}
+
+
+def with_evil(value: Any) -> Any:
+    """Every name, sentence and path of the record, but for the words that the page itself looks up."""
+    if isinstance(value, dict):
+        return {key: item if key == "state" else with_evil(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_evil(item) for item in value]
+    return EVIL if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("thumbnails", [0, 24])
+def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
+    draw(tmp_path, EVIL)
+    record = with_evil(example_comparison())
+    record["candidates"][0]["repeated"] = [EVIL]
+    page = Page(render_comparison(record, EVIL, CREATED, tmp_path, thumbnails))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if "alert" in name or name.startswith("on")]
+    assert page.text.count(EVIL) > 30
+    assert bool(page.pictures) == bool(thumbnails)
+    assert set(page.pictures) <= {EVIL}
+
+
+def test_dollars_in_a_title_are_no_formula() -> None:
+    record = json.loads(json.dumps(example_comparison()).replace("convnext_tiny", "$net_{x$ (a=$1)"))
+    assert "1 $net_{x$ (a=$1)" in page_of(record).text
+
+
+def test_numbers_are_those_of_the_record() -> None:
+    page = page_of(example_comparison())
+    for words in (
+        "Which model? night shift 2026-11-23 10:00 convnext_tiny is best on validation (balanced accuracy 0.845) and",
+        "candidates compared 2 of 3 runs finished 6 of 7 test images 818 people in test 206",
+        "the tick the best trivial baseline (Source, 0.591).",
+        "1 convnext_tiny 3 seeds 0.846 ± 0.005 0.835 ± 0.008 [0.784, 0.885] 0.895 0.842 0.457 0.023",
+        "2 mobilenetv2_100 3 seeds 0.802 ± 0.005 0.791 ± 0.008 [0.741, 0.841] 0.852 0.798 0.457 0.023",
+        "3 resnet_typo No seed has finished. – – – – – –",
+        "Soft vote of all compared 6 networks – 0.844 [0.800, 0.881] 0.912 0.851 – –",
+        "Runs that did not finish resnet_typo failed There is no model of that name. /sweeps/a/resnet_typo-0",
+        "1 convnext_tiny 2.23 M 599 M 170 21.3 1.25 GiB 7 min yes",
+        "Soft vote of all compared 91.0 M 599 M 170 29.9 1.25 GiB 7 min –",
+        "measured on cpu, 2 threads, float32.",
+        "1 convnext_tiny 2 minus mobilenetv2_100 convnext_tiny is better +0.043 [+0.013, +0.073] 0.012 0.059 31 : 17",
+        "AUROC 1 convnext_tiny 0.895 2 mobilenetv2_100 0.852",
+        "Agreement Percent of the test images",
+        "1 2 1 convnext_tiny · 88.5 2 mobilenetv2_100 88.5 ·",
+        "5 test images are wrong for every candidate, 0.6 % of all.",
+        "MALE/w0.png MALE, p 0.03, p0 MALE/w1.png MALE, p 0.04, p1",
+        "(206 were drawn from, 10,000 times). With several seeds they cover training luck as well; "
+        "of that, few seeds say little, which makes them wide.",
+    ):
+        assert words in page.text
+
+
+def test_an_interval_in_a_sentence_is_not_broken_in_two() -> None:
+    html = render_comparison(example_comparison(), "night shift", CREATED, None, 0)
+    assert "by 0.043 [0.013,\u00a00.073], p\u00a0=\u00a00.012 (Holm)." in html
+
+
+def test_dots_lines_and_ticks_stand_where_the_numbers_are() -> None:
+    page = page_of(example_comparison())
+    assert page.pieces[page.pieces.index("0.55") :][:2] == ["0.55", "0.90"]
+    dots = [dot["style"] for dot in page.all("b") if "style" in dot]
+    lines = [line["style"] for line in page.all("i") if "style" in line]
+    ticks = [tick["style"] for tick in page.all("u")]
+    assert dots[0] == "left:81.29%"  # (0.8345 - 0.55) / 0.35
+    assert lines[0] == "left:67.0%;right:4.43%"  # 0.7845 and 0.8845
+    assert ticks == ["left:11.77%", "left:11.77%", "left:50.0%"]  # 0.5912 twice; 0 in the middle of -0.08 to 0.08
+    assert dots[-1] == "left:77.06%"  # (0.0433 + 0.08) / 0.16
+    assert len(dots) == len(lines) == 4  # two candidates, their vote, their pair
+
+
+def test_all_figures_are_there_and_name_the_candidates() -> None:
+    page = page_of(example_comparison())
+    cost = "Test balanced accuracy against milliseconds per image"
+    assert labels(page) == [cost, cost, "ROC curves"]  # of the first, one is for phones
+    assert page.pieces.count("1 convnext_tiny") == page.pieces.count("soft vote of all") == 2
+    colours = {found for _, attributes in page.tags for found in re.findall(r"--model-\d", attributes.get("style", ""))}
+    assert colours == {"--model-1", "--model-2"}
+
+
+def test_colours_of_the_charts_are_those_of_the_page() -> None:
+    light, dark = np.array(re.findall(r"--model-\d: (#\w{6})", page_of(example_comparison()).style)).reshape(2, 8)
+    assert tuple(light) == COLOURS
+    assert len(set(dark)) == 8
+
+
+def test_points_of_the_cost_chart_are_those_of_the_record() -> None:
+    record = many(3)
+    figure = accuracy_against_cost(record["candidates"], record["ensemble"], (6.0, 3.0))
+    assert figure is not None
+    (axes,) = figure.axes
+    points = {tuple(line.get_xydata()[0]) for line in axes.lines if len(line.get_xydata()) == 1}
+    assert points == {(1.0, 0.9), (1.5, 0.89), (2.25, 0.88), (29.9, 0.8444)}
+    pareto = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata()) == 2]
+    assert pareto == [[[1.0, 0.9], [1.5, 0.89]], [[1.5, 0.89], [2.25, 0.88]]]
+    assert axes.get_xscale() == "log"
+    names = {text.get_text() for text in axes.texts}
+    assert names == {"1 net00", "2 net01", "3 net02", "soft vote of all"}
+
+
+def test_names_in_the_cost_chart_cover_neither_each_other_nor_a_point() -> None:
+    rows = [candidate(f"net{index} (recipe=finetune)", 0.8 + index / 1000, 5 + index / 10) for index in range(8)]
+    figure = accuracy_against_cost(rows, None, (9.2, 3.9))
+    assert figure is not None
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert {text.get_text().split()[0] for text in axes.texts} == set("12345678")
+    assert not [1 for index, box in enumerate(boxes) if box.count_overlaps(boxes[index + 1 :])]
+
+
+@pytest.mark.parametrize(("auroc", "side"), [(0.97, 0.25), (0.9, 0.5), (0.7, 1.0)])
+def test_a_roc_chart_is_cut_down_to_the_corner_that_the_curves_pass_through(auroc: float, side: float) -> None:
+    figure, shown = roc_overlay([roc_of("a", auroc), roc_of("b", 0.98)])
+    assert shown == side
+    assert figure.axes[0].get_xlim() == pytest.approx((-0.015 * side, 1.015 * side))
+    assert figure.axes[0].get_ylim() == pytest.approx((1 - 1.015 * side, 1 + 0.015 * side))
+    last = figure.axes[0].lines[-1]  # the best lies over the others
+    assert last.get_xydata().tolist() == roc_of("a", auroc)["points"]
+
+
+def test_no_significant_difference_is_said_in_these_words() -> None:
+    record = many(2)
+    page = page_of(record)
+    assert "1 net00 2 minus net01 no significant difference +0.010 [−0.030, +0.050] 0.210" in page.text
+    assert "is better" not in page.text.replace("The first is better.", "").replace("Up is better", "")
+
+
+def test_a_better_second_is_named() -> None:
+    record = example_comparison()
+    record["pairs"][0].update(difference=-0.02, low=-0.03, high=-0.01, p_holm=0.0004)
+    assert "mobilenetv2_100 is better −0.020 [−0.030, −0.010] < 0.001" in page_of(record).text
+
+
+def test_a_tie_is_no_difference() -> None:
+    twin = candidate("twin", 0.8, 5.0)
+    record = compared([candidate("net", 0.8, 5.0), twin])
+    record["pairs"][0].update(difference=0.0, low=0.0, high=0.0, p_value=1.0, p_holm=1.0)
+    record["agreement"] = {"candidates": ["net", "twin"], "shares": [[1.0, 1.0], [1.0, 1.0]]}
+    page = page_of(record)
+    assert "2 minus twin no significant difference +0.000 [+0.000, +0.000] 1.000" in page.text
+    assert "1 net · 100.0 2 twin 100.0 ·" in page.text
+
+
+def test_a_single_run_says_what_is_missing() -> None:
+    page = page_of(compared([candidate("net", 0.8, 5.0, seeds=1)]))
+    assert "1 net 1 seed 0.811 0.800 [0.750, 0.850]" in page.text  # no spread
+    assert "There is one candidate, and nothing to compare it with." in page.text
+    assert "It takes two candidates to agree." in page.text
+    assert "wrong for the candidate" in page.text
+    assert "one seed a candidate, so they leave training luck out" in page.text
+    assert "Soft vote" not in page.text
+    assert len(labels(page)) == 3
+
+
+def test_seeds_of_some_candidates_only_are_told_apart() -> None:
+    page = page_of(compared([candidate("net", 0.8, 5.0, seeds=1), candidate("other", 0.7, 5.0)]))
+    assert "a candidate with one seed leaves it out." in page.text
+
+
+@pytest.mark.parametrize("rows", [[], [failed("a"), failed("b")]])
+def test_nothing_finished(rows: list[CandidateRow]) -> None:
+    page = page_of(compared(rows, verdict=["There is nothing to compare."], all_wrong=[], roc=[]))
+    assert f"candidates compared 0 {'of 2 ' if rows else ''}runs finished 0" in page.text
+    assert "There is no pair to compare." in page.text
+    assert "No curve can be drawn" in page.text
+    assert labels(page) == page.pictures == []
+    assert ("Runs that did not finish a failed There is no model" in page.text) == bool(rows)
+
+
+def test_what_is_null_is_never_shown_as_such() -> None:
+    record = many(3)
+    first, second, third = record["candidates"]
+    first["test"].update(mean=None, spread=None, low=None, high=None, remark="There is no MALE image in test.")
+    first.update(auroc=None, log_loss=None, ece=None, baseline=None, pareto=None, leaky=None)
+    first["validation"].update(mean=None, spread=None)
+    second["cost"].update(dict.fromkeys(second["cost"]))  # type: ignore[typeddict-item]
+    third["test"].update(low=None, high=None, remark="There is one person.")
+    record["pairs"][0].update(
+        difference=None, low=None, high=None, p_value=None, p_holm=None, remark="There is no MALE image in test."
+    )
+    assert record["ensemble"] is not None
+    record["ensemble"]["balanced_accuracy"] = {"value": None, "low": None, "high": None, "remark": "One label only."}
+    record["ensemble"].update(auroc=None, cost=second["cost"])
+    record.update(baseline=None, roc=[], identities=0)
+    html = render_comparison(record, "night shift", CREATED, None, 0)
+    page = Page(html)
+    assert re.search(r"\b(None|nan|null|inf)\b", page.text) is None
+    assert re.search(r"(None|nan)[%;\"]", html) is None
+    assert "1 net00 3 seeds There is no MALE image in test. – – – 0.907 – –" in page.text
+    assert "2 minus net01 There is no MALE image in test. – – 0.059" in page.text
+    assert "3 net02 3 seeds There is one person. 0.891 ± 0.005 0.880 ± 0.008 0.941" in page.text
+    assert "people in test unknown" in page.text
+    assert "2 net01 – – – – – – yes" in page.text
+
+
+def test_what_takes_no_part_is_flagged() -> None:
+    leaky = candidate("leak", 0.97, 5.0, leaky=True, compared=False, remark="It is leaky.", pareto=None)
+    other = candidate("other", 0.9, 5.0, rows="other test rows", compared=False, remark="It saw others.", pareto=None)
+    other["cost"]["device"] = "cuda, 16-mixed"
+    other["repeated"] = ["/sweeps/a/old"]
+    page = page_of(compared([candidate("net", 0.8, 5.0), leaky, other]))
+    assert "2 leak 3 seeds leaky It is leaky. 0.981" in page.text
+    assert "3 other 3 seeds other test rows It saw others. 0.911" in page.text
+    assert "3 other cuda, 16-mixed 2.23 M" in page.text
+    assert "Runs that are not counted A later run has the same settings and seed. /sweeps/a/old" in page.text
+    assert page.pieces.count("1 net") == 2  # the two of the cost chart
+    assert not [piece for piece in page.pieces if piece.startswith(("2 leak", "3 other"))]
+
+
+def test_many_candidates_stay_readable() -> None:
+    record = many(14)
+    record["verdict"] = ["net00 is best.", *(f"net00 and {index}." for index in range(1, 14)), "One has leaked."]
+    for sentence, one in zip(record["verdict"][1:14], record["pairs"], strict=False):
+        one["verdict"] = sentence
+    page = page_of(record)
+    assert "The best 8 of 14 by validation are drawn." in page.text
+    assert "The best 12 of 14 by validation are shown." in page.text
+    assert "78 pairs without net00 Dot" not in page.text
+    assert "78 pairs without net00" in page.text
+    assert page.text.count("minus") == 91 + 1  # once in the words above the table
+    assert len([cell for cell in page.all("td") if "--shade" in cell.get("style", "")]) == 12 * 11
+    assert (
+        "net00 is best. net00 and 1. net00 and 2. net00 and 3. net00 and 4. "
+        "9 more pairs with it can be seen below, pair by pair. One has leaked." in page.text
+    )
+    dots = [dot["class"] for dot in page.all("i") if "dot" in dot.get("class", "")]
+    assert {f"dot model-{number}" for number in range(1, 9)} | {"dot"} == set(dots)
+
+
+def test_pictures_are_limited_and_what_has_none_is_named(tmp_path: Path) -> None:
+    for index in (0, 2, 3):
+        draw(tmp_path, f"MALE/w{index}.png", index)
+    page = page_of(example_comparison(), tmp_path, 3)
+    assert page.pictures == ["MALE/w0.png", "MALE/w2.png"]
+    assert "p 0.03 w0.png" in page.text
+    assert "MALE/w1.png MALE, p 0.04, p1" in page.text  # it is gone
+    assert "2 more are in the JSON file beside this page." in page.text
+    assert "MALE/w4.png" not in page.text
+
+
+@pytest.mark.parametrize(("root", "thumbnails"), [(None, 24), (Path("/nowhere"), 3), (Path("/nowhere"), 0)])
+def test_without_pictures_the_paths_are_named(root: Path | None, thumbnails: int) -> None:
+    page = page_of(example_comparison(), root, thumbnails)
+    assert page.pictures == []
+    assert [f"MALE/w{index}.png" in page.pieces for index in range(5)] == [True] * 5
+    assert "more are in the JSON file" not in page.text
+
+
+def test_no_image_wrong_for_all_is_good_news() -> None:
+    record = example_comparison()
+    record["all_wrong"] = []
+    assert "Every test image is right for one candidate at least." in page_of(record).text
+
+
+def test_a_comparison_of_run_folders_can_be_rendered(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        write_run(tmp_path / f"{model}-{seed}", simulated(rng, skill), model=model, seed=seed)
+        for model, skill in (("good", 1.2), ("poor", 0.3))
+        for seed in (0, 1)
+    ]
+    record = compare(*runs, write_run(tmp_path / "typo", TABLE, model="typo", state="failed", error="No such model."))
+    page = page_of(record)
+    assert " ".join(record["verdict"]) in page.text
+    assert "typo failed No such model." in page.text
+    assert len(labels(page)) == 3
+    assert page_of(json.loads(json.dumps(record))).text == page.text

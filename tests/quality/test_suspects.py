@@ -1,0 +1,251 @@
+"""Suspect labels, against numbers worked out by hand and swaps planted in Gaussian features."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.config.data import CLASSES
+from gender_cls.errors import GenderClsError
+from gender_cls.quality import suspects
+from gender_cls.quality.suspects import (
+    combined_probabilities,
+    out_of_fold_probabilities,
+    probabilities_of_runs,
+    rank_suspects,
+    review,
+)
+
+
+def crowd(people: int, images: int, seed: int = 0, swapped: float = 0.0) -> tuple[np.ndarray, pd.DataFrame]:
+    """Features (rows, 10), the sexes two standard deviations apart along the first, and labels partly wrong."""
+    rng = np.random.default_rng(seed)
+    sex = np.arange(people) % 2
+    wrong = np.zeros(people, dtype=bool)
+    wrong[rng.choice(people, round(swapped * people), replace=False)] = True
+    person = np.repeat(np.arange(people), images)
+    features = rng.normal(size=(len(person), 10)).astype(np.float32)
+    features[:, 0] += 2 * sex[person]
+    names = np.array(CLASSES)
+    table = pd.DataFrame(
+        {
+            "path": [f"{row:05d}.png" for row in range(len(person))],
+            "label": names[np.where(wrong, 1 - sex, sex)[person]],
+            "identity": [f"p{one}" for one in person],
+            "group": person,
+            "truth": names[sex[person]],
+        }
+    )
+    return features, table
+
+
+def test_probabilities_follow_the_features_and_never_the_own_label() -> None:
+    features, table = crowd(200, 3)
+    probabilities = out_of_fold_probabilities(features, table, folds=5, seed=0)
+    assert probabilities.shape == (600, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    likelier = np.array(CLASSES)[probabilities.argmax(axis=1)]
+    assert (likelier == table["truth"]).mean() == pytest.approx(0.84, abs=0.03)  # of the best cut: Phi(1) = 0.841
+    # A feature that names each person would give every label away, were a person's images in several folds.
+    telling = np.hstack([np.eye(200, dtype=np.float32)[table["group"]], features[:, 1:]])
+    probabilities = out_of_fold_probabilities(telling, table, folds=5, seed=0)
+    likelier = np.array(CLASSES)[probabilities.argmax(axis=1)]
+    assert (likelier == table["truth"]).mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_both_labels_weigh_the_same() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array(["FEMALE"] * 50 + ["MALE"] * 950)
+    table = pd.DataFrame({"label": labels, "group": np.arange(1000)})
+    noise = rng.normal(size=(1000, 3)).astype(np.float32)
+    assert out_of_fold_probabilities(noise, table, 5, 0)[:, 1].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_light_classifier_learns_from_a_part_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, table = crowd(300, 4)
+    everything = out_of_fold_probabilities(features, table, 3, 0)
+    monkeypatch.setattr(suspects, "MOST_LEARNT", 200)
+    part = out_of_fold_probabilities(features, table, 3, 0)
+    assert not np.allclose(everything, part)
+    assert ((everything[:, 0] > 0.5) == (part[:, 0] > 0.5)).mean() > 0.9
+    np.testing.assert_array_equal(part, out_of_fold_probabilities(features, table, 3, 0))
+
+
+def test_too_few_people_for_the_folds_are_an_error() -> None:
+    features, table = crowd(6, 5)
+    with pytest.raises(GenderClsError, match=r"FEMALE has 3 groups .* fewer than the 5 parts"):
+        out_of_fold_probabilities(features, table, 5, 0)
+
+
+def hand_made() -> tuple[pd.DataFrame, np.ndarray]:
+    table = pd.DataFrame(
+        [
+            ("a1", "MALE", "ann"),
+            ("a2", "MALE", "ann"),
+            ("b1", "MALE", ""),
+            ("c1", "FEMALE", "cid"),
+            ("c2", "FEMALE", "cid"),
+            ("d1", "FEMALE", ""),
+            ("e1", "MALE", "eve"),
+        ],
+        columns=["path", "label", "identity"],
+    )
+    p_male = np.array([0.2, 0.5, 0.15, 0.1, 0.3, 0.9, np.nan])
+    return table, np.column_stack([1 - p_male, p_male])
+
+
+def test_scores_and_order_are_those_worked_out_by_hand() -> None:
+    """Ann's log-odds are ln(1/4) and 0: mean -ln 2, times 2 / 1.5, so odds of 2 ** (-4 / 3). b1: 0.15 / 0.85."""
+    ranked = rank_suspects(*hand_made())
+    assert list(ranked) == [
+        "path",
+        "label",
+        "suggested_label",
+        "score",
+        "identity",
+        "identity_score",
+        "flagged",
+        "corrected_label",
+    ]
+    assert ranked["path"].tolist() == ["d1", "b1", "a1", "a2", "c2", "c1"]  # e1 was never predicted
+    assert ranked["score"].to_numpy() == pytest.approx([0.1, 0.15, 0.2, 0.5, 0.7, 0.9])
+    ann = 2 ** (-4 / 3) / (1 + 2 ** (-4 / 3))
+    cid = (9 * 7 / 3) ** (1 / 2 * 4 / 3)
+    expected = [0.1, 0.15, ann, ann, cid / (1 + cid), cid / (1 + cid)]
+    assert ranked["identity_score"].to_numpy() == pytest.approx(expected)
+    assert ranked["suggested_label"].tolist() == ["MALE", "FEMALE", "FEMALE", "FEMALE", "FEMALE", "FEMALE"]
+    assert (ranked["corrected_label"] == "").all()
+    # Thresholds: FEMALE mean(0.9, 0.7, 0.1) = 0.567, MALE mean(0.2, 0.5, 0.15) = 0.283; a2 has 0.5 on FEMALE.
+    assert ranked["flagged"].tolist() == [True, True, True, False, False, False]
+
+
+def test_an_identity_with_both_labels_is_judged_by_label() -> None:
+    table = pd.DataFrame({"path": ["1", "2", "3"], "label": ["MALE", "MALE", "FEMALE"], "identity": "x"})
+    ranked = rank_suspects(table, np.array([[0.1, 0.9]] * 3))
+    assert ranked["path"].tolist() == ["3", "1", "2"]
+    assert ranked["suggested_label"].tolist() == ["MALE"] * 3
+
+
+def test_one_label_alone_can_be_ranked() -> None:
+    table = pd.DataFrame({"path": ["1", "2"], "label": "MALE", "identity": ""})
+    ranked = rank_suspects(table, np.array([[0.2, 0.8], [0.9, 0.1]]))
+    assert ranked["path"].tolist() == ["2", "1"]
+    assert not ranked["flagged"].any()
+
+
+def test_planted_swaps_come_first() -> None:
+    features, table = crowd(400, 4, swapped=0.05)
+    ranked = rank_suspects(table, out_of_fold_probabilities(features, table, 5, 0))
+    found = review(ranked, table.set_index("path")["truth"])
+    assert found["images"]["wrong"] == 80
+    assert found["identities"]["wrong"] == 20
+    assert found["images"]["factor_at_5_percent"] > 12  # of at most 20
+    assert found["identities"]["factor_at_5_percent"] > 12
+    by_image = review(ranked.sort_values("score", ignore_index=True), table.set_index("path")["truth"])
+    assert found["images"]["factor_at_5_percent"] > by_image["images"]["factor_at_5_percent"] + 3
+
+
+def test_a_review_counts_what_was_found_so_far() -> None:
+    """Of five reviewed images the first and the fourth are wrong; x9 is not reviewed, x8 could not be decided."""
+    ranked = pd.DataFrame(
+        {
+            "path": ["x1", "x9", "x2", "x3", "x8", "x4", "x5"],
+            "label": ["MALE"] * 7,
+            "identity": ["p", "q", "r", "p", "q", "s", "s"],
+        }
+    )
+    truth = pd.Series({"x1": "FEMALE", "x2": "MALE", "x3": "MALE", "x4": "FEMALE", "x5": "MALE", "x8": "unknown"})
+    found = review(ranked, truth)
+    assert [point["reviewed"] for point in found["images"]["points"]] == [1, 2, 3, 4, 5]
+    assert [point["precision"] for point in found["images"]["points"]] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 2, 2 / 5])
+    assert [point["recall"] for point in found["images"]["points"]] == pytest.approx([0.5, 0.5, 0.5, 1, 1])
+    assert found["images"]["factor_at_5_percent"] == pytest.approx(1 / (2 / 5))  # the first of five
+    assert (found["identities"]["total"], found["identities"]["wrong"]) == (3, 2)  # p and s, not r
+    assert [point["precision"] for point in found["identities"]["points"]] == pytest.approx([1, 1 / 2, 2 / 3])
+    nothing = review(ranked, pd.Series({"x2": "MALE"}))
+    assert nothing["images"] == {"total": 1, "wrong": 0, "factor_at_5_percent": None, "points": []}
+
+
+def test_a_long_review_has_about_a_hundred_points() -> None:
+    ranked = pd.DataFrame({"path": [str(row) for row in range(5000)], "label": "MALE", "identity": ""})
+    truth = pd.Series(np.where(np.arange(5000) % 10 == 0, "FEMALE", "MALE"), index=ranked["path"])
+    points = review(ranked, truth)["images"]["points"]
+    assert 80 <= len(points) <= 100
+    assert points[-1] == {"reviewed": 5000, "precision": 0.1, "recall": 1.0}
+
+
+TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png", "d.png"], "label": "MALE"})
+
+
+def write_run(folder: Path, rows: str | None, state: str = "finished") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text(f'{{"state": "{state}"}}')
+    if rows is not None:
+        header = "path,label,identity,camera,split,p_FEMALE,p_MALE,prediction\n"
+        (folder / "predictions.csv").write_text(header + rows)
+    return folder
+
+
+def test_only_test_predictions_count_and_are_averaged(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    write_run(sweep / "0_fold-0", "a.png,MALE,p,,test,0.2,0.8,MALE\nb.png,MALE,p,,val,0.9,0.1,FEMALE\n")
+    write_run(sweep / "1_fold-1", "b.png,MALE,p,,test,0.25,0.75,MALE\nc.png,MALE,p,,train,0.9,0.1,FEMALE\n")
+    single = write_run(tmp_path / "run", "a.png,MALE,p,,test,0.6,0.4,FEMALE\ngone.png,MALE,p,,test,1,0,FEMALE\n")
+    found = probabilities_of_runs([sweep, single], TABLE)
+    np.testing.assert_allclose(found, [[0.4, 0.6], [0.25, 0.75], [np.nan] * 2, [np.nan] * 2])
+
+
+def test_unfinished_jobs_of_a_sweep_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "0_a", "a.png,MALE,p,,test,0.2,0.8,MALE\n")
+    write_run(tmp_path / "1_b", None, "failed")
+    write_run(tmp_path / "2_c", None, "running")
+    with pytest.raises(
+        GenderClsError, match=r"No predictions.csv in 2 of 3 jobs of .* \(1_b, 2_c\): finish with trainer.resume=true"
+    ):
+        probabilities_of_runs([tmp_path], TABLE)
+
+
+def test_folders_that_say_nothing_of_these_images_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(GenderClsError, match=r"No predictions.csv in .*unfinished: finish with"):
+        probabilities_of_runs([write_run(tmp_path / "unfinished", None)], TABLE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GenderClsError, match=r"empty is neither a run nor a sweep"):
+        probabilities_of_runs([tmp_path / "empty"], TABLE)
+    with pytest.raises(GenderClsError, match=r"There are no runs to take predictions from: .* audit\.runs"):
+        probabilities_of_runs([], TABLE)
+    other = write_run(tmp_path / "other", "MALE/z.png,MALE,p,,test,0.2,0.8,MALE\n")
+    with pytest.raises(
+        GenderClsError, match=r"predictions.csv tests 1 images, and none is in these data, such as MALE/z.png: name"
+    ):
+        probabilities_of_runs([other], TABLE)
+    (other / "predictions.csv").write_text("path,split,p_MALE\n")
+    with pytest.raises(GenderClsError, match=r"predictions.csv has no column p_FEMALE"):
+        probabilities_of_runs([other], TABLE)
+
+
+def test_two_judges_weigh_the_same_however_certain_each_is() -> None:
+    def judged(*log_odds: float) -> np.ndarray:
+        second = 1 / (1 + np.exp(-np.array(log_odds)))
+        return np.stack([1 - second, second], axis=1)
+
+    light, runs = judged(1, -1, 1, 0.5), judged(3, -3, -3, np.nan)
+    combined = combined_probabilities(light, runs)
+    # spreads over the first three: of (1, -1, 1) 2 sqrt(2) / 3, of (3, -3, -3) three times that; their mean is twice it
+    spread = 2 * 2**0.5 / 3
+    expected = np.array([(1 + 1) / spread, -(1 + 1) / spread, (1 - 1) / spread]) / 2 * 2 * spread
+    assert combined[:3] == pytest.approx(judged(*expected))
+    assert combined[3] == pytest.approx(light[3])
+
+
+def test_two_judges_find_more_than_either() -> None:
+    features, table = crowd(300, 2, seed=3, swapped=0.05)
+    other, _ = crowd(300, 2, seed=4, swapped=0.05)
+    truth = table.set_index("path")["truth"]
+    one = out_of_fold_probabilities(features, table, 5, 0)
+    two = out_of_fold_probabilities(other, table, 5, 0)
+    found = [
+        review(rank_suspects(table, judge), truth)["images"]["factor_at_5_percent"]
+        for judge in (one, two, combined_probabilities(one, two))
+    ]
+    assert found[2] > max(found[:2])

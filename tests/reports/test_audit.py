@@ -1,0 +1,256 @@
+"""`python -m gender_cls.audit`, run as users run it."""
+
+import html.parser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.crops import PATTERN, draw_folders, write_crop
+from helpers.peta import IMAGES, peta_mat
+
+LIGHT = [
+    "model=timm", "model.name=mobilenetv4_conv_small", "model.pretrained=false", "data.image_size=[64,32]",
+    "data.num_workers=0",
+]  # fmt: skip
+FILES = {"audit.html", "audit.csv", "audit.json", "manifest.csv", "suspects.csv"}
+
+
+def audit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gender_cls.audit", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def audited(*arguments: str, cwd: Path, name: str = "mine") -> tuple[Path, dict]:
+    result = audit(*arguments, f"name={name}", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    folder = cwd / "outputs" / "audits" / name
+    return folder, json.loads((folder / "audit.json").read_text())
+
+
+def sentences(totals: dict, level: str) -> list[str]:
+    return [one["sentence"] for one in totals["verdict"] if one["level"] == level]
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict]:
+    """Bright women and dark men; two women lie in the folder MALE. Root, the audit's folder and its totals."""
+    root = tmp_path_factory.mktemp("swapped")
+    draw_folders(root / "crops")
+    for person in (2, 5):
+        for crop in (root / "crops" / "FEMALE").glob(f"person{person:02d}_*"):
+            crop.rename(root / "crops" / "MALE" / crop.name)
+    folder, totals = audited("data.root=crops", f"data.pattern={PATTERN}", *LIGHT, "audit.folds=4", cwd=root)
+    return root, folder, totals
+
+
+def test_an_audit_leaves_its_files_and_a_short_table(swapped: tuple[Path, Path, dict]) -> None:
+    root, folder, totals = swapped
+    assert {path.name for path in folder.iterdir()} >= FILES
+    images = pd.read_csv(folder / "audit.csv", keep_default_na=False)
+    assert len(images) == 48
+    assert images["path"].is_monotonic_increasing
+    assert totals["data"]["labels"] == {"MALE": 30, "FEMALE": 18}
+    assert totals["suspects"]["problem"] is None
+    again = audit("data.root=crops", f"data.pattern={PATTERN}", "audit.suspects=false", cwd=root)
+    assert "Reading images" not in again.stderr
+    assert "people with both labels" in again.stdout
+    assert again.stdout.rstrip().endswith("audit.html.")
+
+
+def test_the_page_needs_nothing_but_itself(swapped: tuple[Path, Path, dict]) -> None:
+    _, folder, _ = swapped
+    fetched: list[str] = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "iframe", "object", "embed")
+            fetched.extend(value or "" for name, value in attributes if name in ("src", "srcset", "xlink:href"))
+            if tag == "link":
+                fetched.extend(value or "" for name, value in attributes if name == "href")
+
+    Reader().feed((folder / "audit.html").read_text())
+    assert fetched
+    assert all(address.startswith("data:") for address in fetched)
+
+
+def test_swapped_labels_come_first_and_go_back_as_corrections(swapped: tuple[Path, Path, dict]) -> None:
+    root, folder, _ = swapped
+    suspects = pd.read_csv(folder / "suspects.csv", keep_default_na=False)
+    assert list(suspects.columns[:4]) == ["path", "label", "suggested_label", "score"]
+    first = suspects.head(6)
+    assert set(first["identity"]) == {"person02", "person05"}
+    assert (first["suggested_label"] == "FEMALE").all()
+    suspects.loc[:5, "corrected_label"] = suspects.loc[:5, "suggested_label"]
+    suspects.to_csv(root / "corrected.csv", index=False)
+    fixed, totals = audited(
+        "data.root=crops",
+        f"data.pattern={PATTERN}",
+        *LIGHT,
+        "data.corrections=corrected.csv",
+        cwd=root,
+        name="corrected",
+    )
+    assert totals["data"]["labels"] == {"FEMALE": 24, "MALE": 24}
+    assert totals["data"]["corrections"] == {"file": "corrected.csv", "changed": {"MALE to FEMALE": 6}}
+    assert totals["suspects"]["images"] == 0
+    manifest = pd.read_csv(fixed / "manifest.csv", keep_default_na=False)
+    assert (manifest["original_label"] == "MALE").sum() == 6
+
+
+def test_a_ranking_is_judged_where_labels_have_been_reviewed(swapped: tuple[Path, Path, dict]) -> None:
+    root, folder, _ = swapped
+    table = pd.read_csv(folder / "manifest.csv", keep_default_na=False)[["path", "label", "identity", "camera"]]
+    table["reviewed_label"] = np.where(table["identity"] < "person08", "FEMALE", "MALE")
+    table.to_csv(root / "crops" / "reviewed.csv", index=False)
+    _, totals = audited("data.csv=crops/reviewed.csv", *LIGHT, "audit.folds=4", cwd=root, name="reviewed")
+    review = totals["suspects"]["review"]
+    assert (review["images"], review["wrong"]) == (48, 6)
+    complete = next(point for point in review["image_curve"] if point["recall"] == 1)
+    assert complete["precision"] == 1
+
+
+def test_finished_runs_judge_along_with_the_light_model(swapped: tuple[Path, Path, dict]) -> None:
+    root, *_ = swapped
+    fit = [
+        "data.root=crops", f"data.pattern={PATTERN}", "model=custom_cnn", "data.image_size=[32,16]",
+        "data.num_workers=0", "explain=off", "trainer.max_epochs=1", "trainer.progress_bar=false",
+        "evaluation.shortcuts=false", "evaluation.resamples=200",
+        "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "gender_cls.train", "-m", *fit, "data.folds=3", "data.fold=0,1,2", "name=folds"]
+    trained = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr
+    arguments = ["data.root=crops", f"data.pattern={PATTERN}", "audit.runs=[outputs/sweeps/folds]"]
+    folder, totals = audited(*arguments, *LIGHT, cwd=root, name="with_runs")
+    assert totals["suspects"]["method"].startswith(
+        "test predictions of the runs in audit.runs together with timm/mobile"
+    )
+    assert len(pd.read_csv(folder / "suspects.csv")) == 48
+    (root / "no_weights.pth").write_bytes(b"none")
+    _, totals = audited(*arguments, "model.weights=no_weights.pth", cwd=root, name="runs_alone")
+    assert totals["suspects"]["method"] == "test predictions of the runs in audit.runs"
+    (root / "outputs" / "sweeps" / "folds" / "1_custom_cnn_fold-1" / "predictions.csv").unlink()
+    _, totals = audited(*arguments, *LIGHT, cwd=root, name="unfinished")
+    assert (
+        "No predictions.csv in 1 of 3 jobs of outputs/sweeps/folds (1_custom_cnn_fold-1)"
+        in totals["suspects"]["problem"]
+    )
+
+
+def test_names_with_markup_stay_text(tmp_path: Path) -> None:
+    name = "<script>alert(1)<'script'>\"&amp;"
+    for label in ("FEMALE", "MALE"):
+        for number in range(6):
+            write_crop(
+                tmp_path / "crops" / label / f"{number}_{name}.png",
+                number + (50 if label == "MALE" and number > 2 else 0),
+            )
+    (tmp_path / "crops" / "MALE" / f"9_{name}.png").write_bytes(b"")
+    pattern = r"data.pattern=(?P<identity>\d_.*)\.png"
+    folder, totals = audited("data.root=crops", pattern, "audit.suspects=false", cwd=tmp_path)
+    page = (folder / "audit.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert totals["duplicates"]["exact"]["across_labels"] == 6
+    assert any("6 images have an exact copy with the other label" in one for one in sentences(totals, "warn"))
+
+
+def test_a_split_that_shares_people_is_called_leaky_with_its_share(tmp_path: Path) -> None:
+    rows, seed = [], 0
+    for label in ("FEMALE", "MALE"):
+        for person in range(10):
+            for split in ("train", "train", "val", "test") if person < 6 else ("test",):  # 6 of 10 are seen before
+                path = f"{label}_{person}_{len(rows)}.png"
+                write_crop(tmp_path / "crops" / path, seed := seed + 1)
+                rows.append((path, label, f"{label}{person}", split))
+    pd.DataFrame(rows, columns=["path", "label", "identity", "split"]).to_csv(
+        tmp_path / "crops" / "list.csv", index=False
+    )
+    _, totals = audited("data.csv=crops/list.csv", "audit.suspects=false", cwd=tmp_path)
+    [leak] = sentences(totals, "stop")
+    assert leak.startswith(
+        "The given split is leaky: 60% of the test images show someone or something from train (12 people"
+    )
+    lookup = next(one for one in totals["baselines"] if one["name"] == "identity")
+    assert (lookup["answered"], lookup["balanced_accuracy"]) == (0.6, pytest.approx(0.8))
+
+
+def test_petas_published_split_is_called_leaky_with_the_right_share(tmp_path: Path) -> None:
+    peta_mat(tmp_path / "PETA")
+    for row in range(1, IMAGES + 1):
+        write_crop(tmp_path / "PETA" / "images" / f"{row:05d}.png", seed=row)
+    order = np.random.default_rng(0).permutation(IMAGES)  # as peta_mat deals: 30 train, 6 val, 24 test; three a person
+    person, train, test = np.arange(IMAGES) // 3, order[:30], order[36:]
+    share = np.isin(person[test], person[train]).mean()
+    arguments = ["data=peta", "data.root=PETA", "audit.suspects=false"]
+    _, totals = audited(*arguments, "data.published_split=2", cwd=tmp_path, name="published")
+    [leak] = sentences(totals, "stop")
+    assert leak.startswith(f"The published split is leaky: {share:.0%} of the test images show someone")
+    lookup = next(one for one in totals["baselines"] if one["name"] == "identity")
+    assert lookup["answered"] == pytest.approx(share)
+    female, seen = person % 2 == 1, np.isin(person[test], person[train])  # people count from 1, and even ones are women
+    right = seen | (female[test] == (2 * female[train].sum() >= len(train)))
+    assert lookup["balanced_accuracy"] == pytest.approx((right[female[test]].mean() + right[~female[test]].mean()) / 2)
+    _, totals = audited(*arguments, "data.published_split=zero_shot", cwd=tmp_path, name="zero_shot")
+    assert sentences(totals, "stop") == []
+
+
+def test_what_a_model_cannot_do_costs_nothing_else(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "crops")
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    folder, totals = audited("data.root=crops", "model.weights=weights.pth", "data.num_workers=0", cwd=tmp_path)
+    assert "weights.pth" in totals["suspects"]["problem"]
+    assert {path.name for path in folder.iterdir()} >= FILES - {"suspects.csv"}
+
+
+def test_data_that_cannot_be_split_are_audited_all_the_same(tmp_path: Path) -> None:
+    for number in range(3):
+        write_crop(tmp_path / "crops" / "FEMALE" / f"a_{number}.png", number)
+        write_crop(tmp_path / "crops" / "MALE" / f"b_{number}.png", number + 10)
+    pattern = r"data.pattern=/(?P<identity>\w)_"
+    _, totals = audited("data.root=crops", pattern, "audit.suspects=false", cwd=tmp_path)
+    [problem] = sentences(totals, "stop")
+    assert problem.startswith("There is no usable split: FEMALE has 1 groups")
+    assert {one["balanced_accuracy"] for one in totals["baselines"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "data.root=crops", "seed=0,1"], "error: An audit looks at one dataset: leave out -m."),
+        (["data.root=crops", "audit.blured=1"], "audit.blured is no key of the configuration; did you mean blurred"),
+        (["data.root=crops", "audit.dark=300"], "audit.dark must lie between 0 and 255 (mean brightness), not 300.0."),
+        (["data.root=crops", "audit.runs=[nowhere]"], "audit.runs names no run or sweep folder: nowhere"),
+        (["data.root=crops", "data.corrections=no.csv"], "data.corrections names no file: no.csv"),
+        (
+            ["data.root=crops", "model=custom_cnn"],
+            "model=custom_cnn goes with a recipe, which this command does not have",
+        ),
+        (["data.root=empty"], "None of the 2 images can be read. The first: Cannot read"),
+    ],
+)
+def test_errors_are_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
+    draw_folders(tmp_path / "crops")
+    for label in ("FEMALE", "MALE"):
+        (tmp_path / "empty" / label).mkdir(parents=True)
+        (tmp_path / "empty" / label / "a.png").write_bytes(b"")
+    result = audit(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_two_audits_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "crops")
+    command = [sys.executable, "-m", "gender_cls.audit", "data.root=crops", "audit.suspects=false"]
+    processes = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                 for _ in range(2)]  # fmt: skip
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    pages = list((tmp_path / "outputs" / "audits").glob("*/audit.html"))
+    assert len(pages) == 2

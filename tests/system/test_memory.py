@@ -1,0 +1,122 @@
+"""How much memory there is, and what an error says about it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gender_cls.system import memory
+from gender_cls.system.memory import (
+    available_memory,
+    is_out_of_memory,
+    killed_for_memory,
+    peak_memory,
+    resident_memory,
+    restart_peak,
+)
+
+GIB = 2**30
+MEMINFO = "MemTotal: 25165824 kB\nMemAvailable: 8388608 kB\n"
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The kernel's files, by path."""
+    files: dict[str, str] = {}
+    monkeypatch.setattr(memory, "_text", lambda file: files.get(str(file), ""))
+    return files
+
+
+def test_what_is_free_is_what_the_kernel_calls_available(kernel: dict[str, str]) -> None:
+    assert available_memory() is None, "not on this system"
+    kernel["/proc/meminfo"] = MEMINFO
+    assert available_memory() == 8 * GIB
+
+
+def test_a_control_group_limits_it(kernel: dict[str, str]) -> None:
+    """Version 2: no limit of its own; above it 4 GiB, of which 3 are used, 2 of them by the page cache."""
+    kernel["/proc/meminfo"] = MEMINFO
+    kernel["/proc/self/cgroup"] = "0::/box/job\n"
+    kernel["/sys/fs/cgroup/box/job/memory.max"] = "max\n"
+    kernel["/sys/fs/cgroup/box/job/memory.current"] = str(3 * GIB)
+    kernel["/sys/fs/cgroup/box/memory.max"] = f"{4 * GIB}\n"
+    kernel["/sys/fs/cgroup/box/memory.current"] = f"{3 * GIB}\n"
+    kernel["/sys/fs/cgroup/box/memory.stat"] = f"anon 5\ninactive_file {2 * GIB}\n"
+    assert available_memory() == 3 * GIB
+    kernel["/sys/fs/cgroup/box/memory.current"] = f"{7 * GIB}\n"
+    assert available_memory() == 0
+
+
+def test_a_control_group_of_version_1_limits_it(kernel: dict[str, str]) -> None:
+    kernel["/proc/meminfo"] = MEMINFO
+    kernel["/proc/self/cgroup"] = "5:devices:/x\n4:memory:/box\n0::/\n"
+    kernel["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = "9223372036854771712\n"
+    kernel["/sys/fs/cgroup/memory/memory.usage_in_bytes"] = "1\n"
+    assert available_memory() == 8 * GIB
+    kernel["/sys/fs/cgroup/memory/box/memory.limit_in_bytes"] = str(2 * GIB)
+    kernel["/sys/fs/cgroup/memory/box/memory.usage_in_bytes"] = str(GIB)
+    kernel["/sys/fs/cgroup/memory/box/memory.stat"] = "inactive_file 1\ntotal_inactive_file 1024\n"
+    assert available_memory() == GIB + 1024
+
+
+def test_the_kernels_own_kills_are_counted(kernel: dict[str, str]) -> None:
+    assert killed_for_memory() == 0
+    kernel["/proc/vmstat"] = "nr_free_pages 1\noom_kill 3\n"
+    assert killed_for_memory() == 3
+    kernel["/proc/self/cgroup"] = "0::/box\n"
+    kernel["/sys/fs/cgroup/box/memory.events"] = "oom 9\noom_kill 2\n"
+    assert killed_for_memory() == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)."), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (MemoryError(), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_which_errors_are_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_what_torch_says_on_the_cpu_is_known() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(raised.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be restarted here")
+def test_the_peak_is_of_tensors_since_it_was_restarted(tmp_path: Path) -> None:
+    """Neither what was freed before nor a mapped file counts."""
+    file = tmp_path / "pixels"
+    file.write_bytes(bytes(64 << 20))
+    before = torch.ones(128 << 20, dtype=torch.uint8)
+    del before
+    restart_peak("cpu")
+    held = resident_memory()
+    pixels = torch.from_file(str(file), shared=True, size=64 << 20, dtype=torch.uint8)
+    assert pixels.max() == 0
+    tensor = torch.ones(32 << 20, dtype=torch.uint8)
+    del tensor
+    assert held is not None
+    assert (peak_memory("cpu") or 0) - held == pytest.approx(32 << 20, abs=8 << 20)
+    assert 50e6 < held < 50e9, "bytes of a process that holds torch"
+
+
+def test_on_a_gpu_the_peak_is_of_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
+    assert peak_memory("cuda") == 7
+
+
+def test_elsewhere_the_peak_is_of_the_process(kernel: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 50e6 < (peak_memory("cpu") or 0) < 50e9
+    monkeypatch.setitem(memory.sys.modules, "resource", None)
+    assert peak_memory("cpu") is None

@@ -1,0 +1,213 @@
+"""What is chosen for `auto`, on machines that are made up file by file."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gender_cls.config.checks import AUTO
+from gender_cls.system import resources as machine
+from gender_cls.system.memory import keep_freed_memory
+from gender_cls.system.resources import Resources, choose_resources, multiplies_bf16, usable_cores
+
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The kernel's files by path, none at first; two CPUs are allowed, and nothing is said in the environment."""
+    files: dict[str, str] = {}
+    monkeypatch.setattr(machine, "_read", lambda file: files.get(file, ""))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return files
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+
+
+def test_hyperthreads_are_no_cores(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, 8)
+    assert usable_cores() == 8, "where nothing is known of them, each CPU counts"
+    fake.update({SIBLINGS.format(cpu): f"{cpu % 4},{cpu % 4 + 4}" for cpu in range(8)})
+    assert usable_cores() == 4
+
+
+def test_cores_outside_the_affinity_do_not_count(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.update({SIBLINGS.format(cpu): f"{cpu % 4},{cpu % 4 + 4}" for cpu in range(8)})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 4}, raising=False)
+    assert usable_cores() == 2
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 64), ("400000 100000", 4), ("150000 100000", 2), ("20000 100000", 1)]
+)
+def test_a_container_has_the_cores_of_its_quota(
+    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    allow(monkeypatch, 64)
+    fake["/sys/fs/cgroup/cpu.max"] = quota
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("300000", 3), ("-1", 64)])
+def test_the_older_kind_of_quota_counts_too(
+    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    allow(monkeypatch, 64)
+    fake["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = quota
+    fake["/sys/fs/cgroup/cpu/cpu.cfs_period_us"] = "100000"
+    assert usable_cores() == cores
+
+
+def test_systems_without_affinity_count_their_cpus(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cores() == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "able"),
+    [
+        ("fpu avx2 avx512f avx512_bf16", True),
+        ("avx2 amx_bf16 amx_tile", True),
+        ("avx512f avx512_vnni", False),
+        ("", False),
+    ],
+)
+def test_bf16_needs_instructions_for_it(fake: dict[str, str], flags: str, able: bool) -> None:
+    fake["/proc/cpuinfo"] = f"processor\t: 0\nmodel name\t: avx512_bf16 in name only\nflags\t\t: {flags}\nbugs\t\t:\n"
+    assert multiplies_bf16() is able
+    chosen = choose_resources("cpu", AUTO, 1, 0, pixels_at_hand=True)
+    assert chosen.precision == ("bf16-mixed" if able else "32-true")
+
+
+def test_bf16_needs_onednn(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake["/proc/cpuinfo"] = "flags : avx512_bf16"
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    chosen = choose_resources("cpu", AUTO, 1, 0, pixels_at_hand=True)
+    assert str(chosen) == (
+        "Computes on cpu: precision 32-true (this torch lacks oneDNN, which would multiply bf16); 1 thread; "
+        "no loader processes."
+    )
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_gpu_computes_in_bf16_where_it_does_so_itself(
+    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: asked.append(including_emulation) or native
+    )
+    allow(monkeypatch, 16)
+    chosen = choose_resources(AUTO, AUTO, AUTO, AUTO, pixels_at_hand=False)
+    assert (chosen.device, chosen.precision, chosen.num_workers) == ("cuda", precision, 8)
+    assert asked == [False]
+
+
+def test_threads_are_one_a_core_unless_the_environment_says_otherwise(
+    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threads() -> tuple[int, str]:
+        chosen = choose_resources("cpu", "32-true", AUTO, 0, pixels_at_hand=True)
+        return chosen.threads, chosen.reasons["threads"]
+
+    assert threads() == (2, "one a core")
+    for said, number in (("3", 3), ("5,1", 5), ("0", 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert threads() == (number, "OMP_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert threads() == (2, "one a core")
+
+
+@pytest.mark.parametrize(
+    ("cores", "at_hand", "decoded"), [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 1, 1), (8, 1, 2), (16, 2, 4), (64, 4, 8)]
+)
+def test_workers_take_no_more_cores_than_their_share_of_the_work(
+    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, cores: int, at_hand: int, decoded: int
+) -> None:
+    allow(monkeypatch, cores)
+    for pixels_at_hand, workers in ((True, at_hand), (False, decoded)):
+        assert choose_resources("cpu", "32-true", 1, AUTO, pixels_at_hand=pixels_at_hand).num_workers == workers
+
+
+def test_what_is_given_is_taken_and_needs_no_reason(fake: dict[str, str]) -> None:
+    chosen = choose_resources("cpu", "64-true", 3, 1, pixels_at_hand=False)
+    assert chosen == Resources("cpu", "64-true", 3, 1, {})
+    assert str(chosen) == "Computes on cpu: precision 64-true; 3 threads; 1 loader process."
+
+
+def test_what_is_chosen_is_said_with_the_reason(fake: dict[str, str]) -> None:
+    fake["/proc/cpuinfo"] = "flags : avx512_bf16"
+    assert str(choose_resources("cpu", AUTO, AUTO, AUTO, pixels_at_hand=True)) == (
+        "Computes on cpu: precision bf16-mixed (the processor multiplies bf16 itself); 2 threads (one a core); "
+        "no loader processes (the cores are busy with training)."
+    )
+
+
+def test_torch_takes_the_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        resources = Resources("cpu", "32-true", before + 1, 0)
+        assert resources.take() is resources
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+FAULTS = """
+import resource, sys
+from gender_cls.machine import keep_freed_memory
+{call}
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def fill():
+    block = libc.malloc(200 << 20)
+    ctypes.memset(block, 1, 200 << 20)
+    libc.free(block)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+assert "torch" not in sys.modules
+"""
+
+
+def faults(call: str = "keep_freed_memory()", **environment: str) -> int:
+    """Pages that the kernel hands out anew for 200 MiB that were had, and freed, just before."""
+    result = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(call=call)],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(result.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_freed_memory_is_kept_unless_the_user_tunes_malloc() -> None:
+    pages = (200 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert faults("") > pages / 2, "glibc hands it back"
+    assert faults() < pages / 100
+    assert faults(MALLOC_MMAP_THRESHOLD_="1000000") > pages / 2
+    assert faults(GLIBC_TUNABLES="glibc.malloc.mmap_threshold=1000000") > pages / 2
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("no such library here")
+
+    monkeypatch.setattr(machine.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(machine.ctypes, "CDLL", refuse)
+    keep_freed_memory()
+
+
+def test_commands_and_jobs_of_a_sweep_keep_freed_memory() -> None:
+    package = Path(machine.__file__).parent
+    for file in ("command.py", "sweep.py"):
+        assert "    keep_freed_memory()" in (package / file).read_text()

@@ -1,0 +1,74 @@
+"""The best checkpoint holds the weights that were validated, and nothing else; the bar is drawn when it is time."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from helpers.tiny_training import fit
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+
+from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.train import Config
+from gender_cls.training import progress
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.progress import PacedProgressBar
+
+SETTINGS = to_plain(
+    parse_config(
+        {
+            "data": {"root": "x", "image_size": [32, 16]},
+            "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}},
+            "recipe": {"lr": 0.01, "warmup_epochs": 0},
+            "trainer": {"max_epochs": 1},
+        },
+        Config,
+    )
+)
+
+
+def train(folder: Path, callbacks: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The content of a checkpoint without and of one with the optimizer."""
+    keepers = [
+        ModelCheckpoint(folder, "best", "val/loss", save_weights_only=True, enable_version_counter=False),
+        ModelCheckpoint(folder, "last", enable_version_counter=False),
+    ]
+    fit(
+        folder,
+        [*callbacks, *keepers],
+        lambda: GenderClassifier(SETTINGS),
+        size=(32, 16),
+        max_epochs=1,
+        enable_checkpointing=True,
+    )
+    best, last = (torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    return best, last
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path: Path, averaged: bool) -> None:
+    best, last = train(tmp_path, [EMAWeightAveraging(decay=0.5)] if averaged else [])
+    assert best["state_dict"].keys() == last["state_dict"].keys()
+    assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
+    assert not {"optimizer_states", "lr_schedulers", "current_model_state"} & best.keys()
+    assert (best["epoch"], best["global_step"]) == (last["epoch"], last["global_step"]) == (0, 4)
+    assert best["hyper_parameters"] == last["hyper_parameters"]
+    assert ("current_model_state" in last) == averaged
+    if averaged:  # the average is not by chance what training went on with
+        raw = last["current_model_state"]
+        assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
+
+
+def test_the_bar_is_drawn_at_both_ends_and_when_it_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    clock = (600 + 0.6 * batches for batches in range(100))  # 0.6 s a batch, of training or not
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for name in ("on_train_batch_end", "on_validation_batch_end"):
+        monkeypatch.setattr(
+            TQDMProgressBar, name, lambda *arguments, name=name: drawn.append((name, arguments[5])), raising=True
+        )
+    fit(tmp_path, [PacedProgressBar()], enable_progress_bar=True, max_epochs=1, num_sanity_val_steps=0)
+    # At 600 s the first, at 601.2 s again, at 601.8 s the last; then two batches of validation at 602.4 and 603 s.
+    train = [("on_train_batch_end", batch) for batch in (0, 2, 3)]
+    assert drawn == [*train, ("on_validation_batch_end", 0)]

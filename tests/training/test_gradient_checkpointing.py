@@ -1,0 +1,155 @@
+"""Checkpoints of activations change memory and time, and no number."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from helpers.small_network import little
+from helpers.tiny_training import fit
+from pytorch_lightning import LightningModule
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+from torchvision.models import resnet18
+
+from gender_cls.config.explain import Method
+from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.explain.attribution import attribute
+from gender_cls.models.feature_map import find_feature_map
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.gradient_checkpointing import GradientCheckpointing, still_statistics, switch_checkpointing
+
+SIZE = (64, 32)
+MODELS = {
+    "convnext_atto": ("stages.0.blocks.0", {}),
+    "vit_tiny_patch16_224": ("blocks.0", {"img_size": SIZE, "drop_rate": 0.1}),
+    "resnet18": ("layer1.0", {"drop_path_rate": 0.2}),
+}
+"""With a module that runs twice."""
+
+
+def step(network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Gradients after one forward and backward pass."""
+    torch.manual_seed(1)  # dropout's
+    loss = cross_entropy(network(images), torch.arange(len(images)) % 2)
+    with still_statistics(network):
+        loss.backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_and_statistics_are_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    block, options = MODELS[name]
+    plain = timm.create_model(name, num_classes=2, **options).train()
+    checkpointed = copy.deepcopy(plain)
+    switch_checkpointing(checkpointed, True, name)
+    images = torch.randn(4, 3, *SIZE)
+    passes = []
+    checkpointed.get_submodule(block).register_forward_pre_hook(lambda *_: passes.append(1))
+    cross_entropy(plain(images), torch.arange(4) % 2)  # so that the statistics are no longer those of the start
+    checkpointed.load_state_dict(plain.state_dict())
+    expected, found = step(plain, images), step(checkpointed, images)
+    assert found.keys() == expected.keys()
+    largest = max(gradient.abs().max().item() for gradient in expected.values())
+    for key, gradient in expected.items():
+        torch.testing.assert_close(found[key], gradient, rtol=1e-6, atol=1e-6 * largest, msg=key)
+    for key, value in plain.state_dict().items():
+        assert torch.equal(checkpointed.state_dict()[key], value), key
+    assert len(passes) == 2
+
+
+def test_without_care_batchnorm_would_count_twice() -> None:
+    """The recomputation is real: statistics move in it unless they are kept still."""
+    network = timm.create_model("resnet18", num_classes=2).train()
+    network.set_grad_checkpointing(True)
+    cross_entropy(network(torch.randn(2, 3, *SIZE)), torch.arange(2)).backward()
+    counts = {module.num_batches_tracked.item() for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+    assert counts == {1, 2}
+
+
+class Recomputed(nn.Module):
+    """A small network with timm's flag; it notes in which state it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6, momentum=None), nn.ReLU())
+        self.head = nn.Linear(6, 2)
+        self.flag = False
+        self.asked: set[tuple[bool, bool]] = set()
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        self.flag = enable
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.asked.add((self.training, self.flag))
+        features = checkpoint(self.body, images, use_reentrant=False) if self.flag else self.body(images)
+        return self.head(features.mean((2, 3)))
+
+
+class Module(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = Recomputed()
+
+    def training_step(self, batch: list[torch.Tensor], batch_index: int) -> torch.Tensor:
+        return cross_entropy(self.network(batch[0] / 255), batch[1])
+
+    def validation_step(self, batch: list[torch.Tensor], batch_index: int) -> None:
+        self.network(batch[0] / 255)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_it_is_on_in_training_steps_alone(tmp_path: Path) -> None:
+    plain, _ = fit(tmp_path, [], Module)
+
+    class Checkpointed(Module):
+        def configure_callbacks(self) -> list[Any]:
+            return [GradientCheckpointing(self.network, "ours")]
+
+    checkpointed, _ = fit(tmp_path, [], Checkpointed)
+    assert plain.network.asked == {(True, False), (False, False)}
+    assert checkpointed.network.asked == {(True, True), (False, False)}
+    assert checkpointed.network.body[1].momentum is None
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(checkpointed.state_dict()[key], value, rtol=1e-6, atol=1e-7)
+
+
+def test_maps_are_the_same(tmp_path: Path) -> None:
+    """Of a network that learns with checkpoints, as the callbacks see it after a step."""
+    settings = {
+        "data": {"root": "x", "image_size": list(SIZE)},
+        "model": {"name": "resnet18", "pretrained": False},
+        "recipe": {"grad_checkpointing": True},
+    }
+    torch.manual_seed(0)
+    classifier = GenderClassifier(to_plain(parse_config(settings, Config)))
+    network = classifier.network
+    where = find_feature_map(network, SIZE, classifier.heads)
+    images = torch.randn(2, 3, *SIZE)
+    methods = [Method.saliency, Method.grad_cam]
+    expected = attribute(network, images, methods, where)
+    callback: Any = GradientCheckpointing(network, "ours")
+    callback.on_train_batch_start(None, classifier, None, 0)
+    assert network.grad_checkpointing
+    callback.on_train_batch_end(None, classifier, None, None, 0)
+    found = attribute(network, images, methods, where)
+    for method in methods:
+        assert np.array_equal(found.maps[method], expected.maps[method])
+
+
+@pytest.mark.parametrize(
+    "network", [resnet18(num_classes=2), little(), timm.create_model("vgg11", num_classes=2, pretrained=False)]
+)
+def test_networks_without_checkpoints_are_refused(network: nn.Module) -> None:
+    message = "recipe.grad_checkpointing=true is not possible with library/name, .* smaller data.batch_size"
+    with pytest.raises(GenderClsError, match=message):
+        GradientCheckpointing(network, "library/name")

@@ -1,0 +1,141 @@
+"""The fused AdamW is the plain one, up to rounding, whatever it is given to continue."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.classifiers import batches, settings, trainer_for
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from gender_cls.models.layout import lay_out
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.optimizer import adamw
+
+GROUPS = {"lr": 0.01, "weight_decay": 0.05}
+
+
+def network(channels_last: bool = True) -> nn.Sequential:
+    torch.manual_seed(0)
+    # Without a bias before the norm: its gradient is rounding noise, which AdamW makes whole steps of.
+    layers = [
+        nn.Conv2d(3, 5, 3, bias=False),
+        nn.BatchNorm2d(5),
+        nn.ReLU(),
+        nn.Conv2d(5, 4, 3),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    ]
+    made = nn.Sequential(*layers)
+    if channels_last:
+        lay_out(made, torch.channels_last)
+    return made
+
+
+def steps(made: nn.Module, optimizer: torch.optim.Optimizer, count: int, clip: float | None = None) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        images = torch.randn(4, 3, 8, 8, generator=generator).to(next(made.parameters()).dtype)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(made(images), torch.arange(4) % 2).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(made.parameters(), clip)
+        optimizer.step()
+
+
+def difference(a: nn.Module, b: nn.Module) -> float:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return max((one - other).abs().max().item() for one, other in pairs)
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fused_steps_equal_plain_ones(dtype: torch.dtype, clip: float | None) -> None:
+    plain, fused = network().to(dtype), network().to(dtype)
+    steps(plain, torch.optim.AdamW(plain.parameters(), **GROUPS), 5, clip)
+    optimizer = adamw([{"params": list(fused.parameters()), **GROUPS}])
+    assert optimizer.param_groups[0]["fused"] is True
+    steps(fused, optimizer, 5, clip)
+    assert difference(network().to(dtype), fused) > 0
+    assert difference(plain, fused) < 1e-6
+
+
+def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step() -> None:
+    half = [{"params": list(network().bfloat16().parameters()), **GROUPS}]
+    assert adamw(half).param_groups[0]["fused"] is None
+    whole = [{"params": list(network().parameters()), **GROUPS}]
+    assert adamw(whole, scaled_gradients=True).param_groups[0]["fused"] is None
+
+
+@pytest.mark.parametrize("was_fused", [True, False])
+@pytest.mark.parametrize("was_channels_last", [True, False])
+def test_any_state_is_continued(was_channels_last: bool, was_fused: bool) -> None:
+    """Of the other layout above all: torch's fused step would mistake each moment for another weight's."""
+    unbroken = network()
+    steps(unbroken, optimizer := torch.optim.AdamW(unbroken.parameters(), **GROUPS), 3)
+    steps(unbroken, optimizer, 3)
+
+    first = network(was_channels_last)
+    groups = [{"params": list(first.parameters()), **GROUPS}]
+    steps(first, optimizer := adamw(groups, scaled_gradients=not was_fused), 3)
+    state, weights = optimizer.state_dict(), first.state_dict()
+    for fused, channels_last in ((True, True), (True, False), (False, True)):
+        second = network(channels_last)
+        second.load_state_dict(weights)
+        resumed = adamw([{"params": list(second.parameters()), **GROUPS}], scaled_gradients=not fused)
+        resumed.load_state_dict(copy.deepcopy(state))
+        assert resumed.param_groups[0]["fused"] is (True if fused else None)
+        steps(second, resumed, 3)
+        assert difference(unbroken, second) < 1e-6, (fused, channels_last)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+def test_gradients_are_clipped_at_every_precision(precision: str) -> None:
+    norms: list[float] = []
+
+    class Measured(GenderClassifier):
+        def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+            gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+            if gradients:
+                norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    for clip, below in ((None, 1e9), (0.01, 0.0101)):
+        norms.clear()
+        model = Measured(settings(recipe={"gradient_clip": clip}))
+        trainer = trainer_for(model, precision=precision, gradient_clip_val=clip)
+        trainer.fit(model, batches(), batches())
+        assert model.optimizers().param_groups[0]["fused"] is (None if precision == "bf16-true" else True)
+        assert norms
+        assert max(norms) < below
+        if clip is None:
+            assert max(norms) > 0.02
+
+
+class StopsAfterOneEpoch(Callback):
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = True
+
+
+def test_a_run_that_is_resumed_with_the_other_layout_goes_on_alike(tmp_path: Path) -> None:
+    def classifier(channels_last: bool) -> GenderClassifier:
+        torch.manual_seed(0)
+        return GenderClassifier(settings(trainer={"max_epochs": 2, "channels_last": channels_last}))
+
+    def weights(made: GenderClassifier) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in made.network.state_dict().items()}
+
+    def fit(made: GenderClassifier, *callbacks: Callback, **options: Any) -> None:
+        trainer = trainer_for(made, gradient_clip_val=1.0, callbacks=list(callbacks))
+        trainer.fit(made, batches(), batches(), **options)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    unbroken = classifier(True)
+    fit(unbroken)
+    half = classifier(False)
+    fit(half, StopsAfterOneEpoch())
+    resumed = classifier(True)
+    fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    whole = weights(unbroken)
+    assert all((value - whole[name]).abs().max() < 1e-5 for name, value in weights(resumed).items())
