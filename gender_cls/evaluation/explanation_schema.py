@@ -20,8 +20,8 @@ SCORE_COLUMNS = (
     *PLACES,
     *(f"{place}_area" for place in PLACES),
 )
-"""Of a row of `explanations.csv`: a map's scores, see `explain/faithfulness.py` and `explain/mass.py`. Empty where they
-are not defined or were not asked for."""
+"""Scores of a map in a row of `explanations.csv`, see `explain/faithfulness.py` and `explain/mass_shares.py`. Empty
+where they are not defined or were not asked for."""
 
 
 class Game(TypedDict):
