@@ -101,9 +101,9 @@ class CandidateRow(TypedDict):
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
-    pareto: (
-        bool | None
-    )  # no compared candidate is better in balanced accuracy or ms (batch 32) and as good in the other
+    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32), and
+    # is strictly better in one of the two; null without these numbers, or if devices differ.
+    pareto: bool | None
     explanations: CandidateExplanations | None  # null if no run was explained
 
 
