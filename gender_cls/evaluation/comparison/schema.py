@@ -101,7 +101,7 @@ class CandidateRow(TypedDict):
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
-    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32), and
+    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32) and
     # is strictly better in one of the two; null without these numbers, or if devices differ.
     pareto: bool | None
     explanations: CandidateExplanations | None  # null if no run was explained
