@@ -46,7 +46,7 @@ class ExplainCallback(Callback):
     with.
 
     TensorBoard gets the grid, how many seconds all of this took, and means over the images: the share of a map's mass
-    in each place (`mass.py`), its rank correlation with the map of the grid before (stability: 1 is no drift at all)
+    in each place (`mass_shares.py`), its rank correlation with the map of the grid before (stability: 1 is no drift)
     and with those of the other methods (agreement).
 
     Args:

@@ -16,9 +16,9 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.images import Images
-from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
+from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.faithfulness import score_faithfulness

@@ -23,10 +23,9 @@ from gender_cls.data.images import Images
 from gender_cls.drawing.map_grid import Caption
 from gender_cls.drawing.map_overviews import MeanMaps
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
 from gender_cls.explain import explanations_table, final_explanations
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explained_network import ExplainedNetwork

@@ -14,8 +14,7 @@ from gender_cls.config.explain import Method
 from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import Comparison
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, Explanations, Game, MethodScores, Place
-from gender_cls.evaluation.schema import SCHEMA_VERSION
+from gender_cls.evaluation.schema import BASELINES, PLACES, SCHEMA_VERSION, Explanations, Game, MethodScores, Place
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
 
