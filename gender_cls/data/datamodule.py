@@ -15,7 +15,7 @@ from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.batches import StepBatches
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.transforms import resize_into
 from gender_cls.system.processes import forking
@@ -37,13 +37,13 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         table: pd.DataFrame,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
         augment: AugmentConfig | None = None,
         seed: int = 0,
         distort: Callable[[Tensor, str], Tensor] | None = None,
     ) -> None:
-        self.pictures = images.at(table["path"].tolist())
+        self.images = images.at(table["path"].tolist())
         self.labels = [CLASSES.index(label) for label in table["label"]]
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode
@@ -64,9 +64,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         asked = [key if isinstance(key, tuple) else (None, key) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
         for (_, row), into in zip(asked, pixels, strict=True):
-            image = self.pictures[row]
+            image = self.images[row]
             if self.distort is not None:
-                image = self.distort(image, self.pictures.paths[row])
+                image = self.distort(image, self.images.paths[row])
             resize_into(into, image, self.mode)
         images = pixels.permute(0, 3, 1, 2)
         if self.augmentation is not None:
@@ -136,7 +136,7 @@ class CropDataModule(LightningDataModule):
     def __init__(
         self,
         manifest: Manifest,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
         augment: AugmentConfig,
         seed: int,

@@ -17,7 +17,7 @@ from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.data.corruptions import corrupt
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan_for_answers
 from gender_cls.data.shortcuts import take_away
 from gender_cls.data.stress_names import SHORTCUTS
@@ -28,13 +28,12 @@ from gender_cls.drawing.svg import figure_png
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
-from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
-from gender_cls.explain.final_model import PICTURES, explain_test
-from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
@@ -110,7 +109,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
 
 
 def _variant_logits(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, wanted: list[str], progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, wanted: list[str], progress_bar: bool
 ) -> pd.DataFrame:
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
@@ -144,14 +143,14 @@ class Distortion:
 
 
 def _explain(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, number: int, progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, number: int, progress_bar: bool
 ) -> None:
     """Maps of test images, as the run's own configuration has them; what is there is not made again."""
     if not number:
         return
     settings = recorded_config(run.config_file).explain
     try:
-        explain_test(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
+        explain_test_images(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."

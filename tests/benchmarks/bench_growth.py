@@ -131,7 +131,7 @@ def images(rows: int) -> None:
         drawn = stage("order of an epoch, balanced", lambda: _drained(iter(EpochSampler(labels, 0, balanced=True))))
         assert rows_of_epoch == drawn == len(labels)
         for (_, row), _ in zip(loader.batch_sampler.sampler, range(BATCH), strict=False):
-            file = folder / module.datasets["train"].pictures.paths[row]
+            file = folder / module.datasets["train"].images.paths[row]
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (64, 160)).save(file)
         stage("first batch", lambda: next(iter(loader)))

@@ -85,7 +85,7 @@ def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
             assert labels.dtype == torch.int64
             for key, image, label in zip(keys[start : start + 4], images, labels, strict=True):
                 row = key[1] if isinstance(key, tuple) else key
-                expected = resize(decode(folders / dataset.pictures.paths[row]), (32, 16), module.data.resize_mode)
+                expected = resize(decode(folders / dataset.images.paths[row]), (32, 16), module.data.resize_mode)
                 if isinstance(key, tuple):
                     with torch.random.fork_rng(devices=[]):
                         torch.manual_seed(derived_seed(module.seed, *key))
@@ -99,7 +99,7 @@ def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
         dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
         expected = module_of(folders, cache=PixelCache.none).datasets["val"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
+            patch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
             images = dataset.__getitems__(range(len(dataset)))[0]
         assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
 
