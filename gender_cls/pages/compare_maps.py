@@ -15,7 +15,7 @@ from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.map_overviews import density_tile
 from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
-from gender_cls.explain.kept_maps import KeptMaps
+from gender_cls.explain.run_maps import RunMaps
 
 MOST_MODELS = 8
 """Columns of maps: the best candidates by validation."""
@@ -49,7 +49,7 @@ class ModelMaps:
     """
 
     title: str
-    kept: KeptMaps
+    kept: RunMaps
     answers: Mapping[str, Answer]
 
     @cached_property

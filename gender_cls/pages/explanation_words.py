@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gender_cls.evaluation.estimate import Estimate, stated
-from gender_cls.evaluation.explanation_schema import BANDS, GAMES, Explanations, MethodScores
+from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
 from gender_cls.pages.page import capitalised, listed, percent
 
 GONE = {"blurred": "blurred", "mean": "mean colour"}

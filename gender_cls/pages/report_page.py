@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from gender_cls.drawing.svg import figure_svg
 from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
-from gender_cls.evaluation.robustness_schema import Slice
-from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.pages.explanation_words import GONE, explanation_sentences
 from gender_cls.pages.page import listed, page_environment, percent, plural, score_title, words
 from gender_cls.pages.report_explanations import explained, placed

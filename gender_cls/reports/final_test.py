@@ -28,13 +28,12 @@ from gender_cls.drawing.svg import figure_png
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
-from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
-from gender_cls.explain.final_model import PICTURES, explain_test
-from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
@@ -151,7 +150,7 @@ def _explain(
         return
     settings = recorded_config(run.config_file).explain
     try:
-        explain_test(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
+        explain_test_images(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."

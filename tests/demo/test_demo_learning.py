@@ -16,7 +16,7 @@ from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.images import Images
 from gender_cls.demo.dataset import draw_demo
 from gender_cls.explain.attribution import attribute
-from gender_cls.explain.mass import mass_inside
+from gender_cls.explain.mass_shares import mass_inside
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier, load_classifier

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from gender_cls.data.variant_names import CORRUPTIONS, SHORTCUTS
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.metrics import calibration_error, decision_scores
-from gender_cls.evaluation.robustness_schema import Severity, Shortcut, Stress
+from gender_cls.evaluation.schema import Severity, Shortcut, Stress
 from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
 
 RESAMPLES = 200
