@@ -13,7 +13,7 @@ from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
 from gender_cls.data.transforms import resize_into
@@ -36,7 +36,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         table: pd.DataFrame,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
         augment: AugmentConfig | None = None,
         seed: int = 0,
@@ -102,7 +102,7 @@ class CropDataModule(LightningDataModule):
     def __init__(
         self,
         manifest: Manifest,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
         *,
         augment: AugmentConfig,

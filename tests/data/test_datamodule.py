@@ -100,7 +100,7 @@ def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
         dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
         expected = module_of(folders, cache=PixelCache.none).datasets["val"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
+            patch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
             images = dataset.__getitems__(range(len(dataset)))[0]
         assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gender_cls.data.image_files import read_picture
+from gender_cls.data.image_files import read_image
 from gender_cls.system.resources import Resources
 
 
@@ -30,7 +30,7 @@ def draw_folders(root: Path) -> Path:
 
 def decode(path: Path) -> Tensor:
     """An image file as uint8 (3, H, W)."""
-    return pil_to_tensor(read_picture(path).image)
+    return pil_to_tensor(read_image(path).image)
 
 
 ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)
