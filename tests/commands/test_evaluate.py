@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from gender_cls.config.evaluation import EvaluationConfig
-from gender_cls.data.corruptions import corrupt
+from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluate import evaluate
 from gender_cls.evaluation.comparison.schema import Comparison
@@ -166,7 +166,9 @@ def test_every_variant_is_its_distortion_in_another_process_too() -> None:
     for name in variants(stress=True, shortcuts=True):
         distort = pickle.loads(pickle.dumps(Distortion(name)))
         shortcut = name in SHORTCUTS
-        expected = take_away(image, name) if shortcut else corrupt(image, name[:-2], int(name[-1]), "a.png")
+        expected = (
+            apply_shortcut(image, name) if shortcut else apply_corruption(image, name[:-2], int(name[-1]), "a.png")
+        )
         assert (distort(image, "a.png") == expected).all()
 
 

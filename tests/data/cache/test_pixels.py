@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from helpers.crops import write_crop
+from helpers.crops import decode, write_crop
 
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.data import scan as scanning
@@ -30,7 +30,6 @@ from gender_cls.data.cache.pixel_room import NoRoomError
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageSequence, ImageStore
 from gender_cls.data.scan import Scan, decoded_when_needed, scan
-from gender_cls.data.transforms import decode
 from gender_cls.errors import GenderClsError
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
