@@ -15,7 +15,7 @@ from tqdm import tqdm
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
@@ -44,7 +44,7 @@ class Question:
 
 def explain_images(
     rows: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     question: Question,
     folder: Path,
@@ -136,7 +136,7 @@ class _Chunk:
 
 
 def _explain(
-    rows: pd.DataFrame, images: Images, network: ExplainedNetwork, question: Question, folder: Path
+    rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
     crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from gender_cls.config.data import DataConfig
 from gender_cls.config.explain import ExplainConfig, Method
 from gender_cls.data.crops import balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.canvas import Picture, png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
@@ -44,7 +44,7 @@ SAMPLE_SEED = 0
 def explain_test_images(
     run: Run,
     test: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     settings: ExplainConfig,
     number: int,
@@ -80,7 +80,7 @@ def explain_test_images(
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, images: Images, network: ExplainedNetwork, methods: Sequence[Method]
+    run: Run, rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, methods: Sequence[Method]
 ) -> None:
     """Leave `randomisation.csv`: a row a picture, method and stage."""
     classifier = network.classifier
@@ -103,7 +103,7 @@ def _check_sanity(
     write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
 
 
-def _kept_maps(run: Run, rows: pd.DataFrame, images: Images, settings: ExplainConfig, data: DataConfig) -> RunMaps:
+def _kept_maps(run: Run, rows: pd.DataFrame, images: ImageStore, settings: ExplainConfig, data: DataConfig) -> RunMaps:
     """Of the first class that is shown, from the maps that each picture has left."""
     table = read_explanations(run.explained)
     table = table[table["role"] == settings.explained_class.roles[0]].drop_duplicates("path").set_index("path")
@@ -125,7 +125,7 @@ def _draw_images(
     name: str,
     title: str,
     rows: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     settings: ExplainConfig,
 ) -> None:
@@ -138,7 +138,7 @@ def _draw_images(
     _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
-def _draw_means(run: Run, rows: pd.DataFrame, images: Images, kept: RunMaps, data: DataConfig) -> None:
+def _draw_means(run: Run, rows: pd.DataFrame, images: ImageStore, kept: RunMaps, data: DataConfig) -> None:
     """Mean pictures and maps of what was answered, and of the cameras with the most images."""
     crops = read_crops(images.at(rows["path"].tolist()), data).images
     size = (crops.shape[2], crops.shape[3])

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from gender_cls.config.data import CLASSES, SPLITS
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
 from gender_cls.evaluation.schema import SCORES, CorruptionScores, MethodScores, Metrics, Scored, Slice
 from gender_cls.pages.explanation_words import explanation_sentences

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import CLASSES, UNKNOWN
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.quality.label_probabilities import (
     combined_probabilities,
@@ -41,7 +41,7 @@ class Suspects:
     totals: dict[str, Any]
 
 
-def find_suspects(table: pd.DataFrame, images: Images, config: AuditConfig, cache: Path) -> Suspects:
+def find_suspects(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:
     """Rank the labels of readable images. What a model cannot do is said, and costs nothing else of the audit.
 
     Args:
@@ -62,7 +62,7 @@ def _not_looked_for(why: str) -> Suspects:
     return Suspects(None, {"problem": why, "images": 0, "identities": 0, "groups": [], "review": None})
 
 
-def _look(table: pd.DataFrame, images: Images, config: AuditConfig, cache: Path) -> Suspects:
+def _look(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:
     from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
 
     labelled = np.flatnonzero(table["label"] != UNKNOWN)

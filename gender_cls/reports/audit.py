@@ -16,7 +16,7 @@ from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import SPLITS
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.corrections import count_corrections
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, passed_over, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
@@ -49,7 +49,7 @@ class Examined:
     """
 
     manifest: Manifest
-    pixels: Images
+    pixels: ImageStore
     facts: pd.DataFrame
     near: NearDuplicates
     leaks: Leaks

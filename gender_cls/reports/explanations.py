@@ -9,7 +9,7 @@ from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.loose_images import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
@@ -38,7 +38,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
     recorded = recorded_config(run.config_file)
     root = Path(config.data_root).resolve() if config.data_root is not None else Path(run.data["root"])
-    images = Images(root)
+    images = ImageStore(root)
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
         manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)

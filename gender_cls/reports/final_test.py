@@ -15,12 +15,12 @@ from tqdm import tqdm
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
-from gender_cls.data.corruptions import corrupt
+from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan_for_answers
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import SHORTCUTS
 from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
@@ -109,7 +109,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
 
 
 def _variant_logits(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, wanted: list[str], progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, wanted: list[str], progress_bar: bool
 ) -> pd.DataFrame:
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
@@ -137,13 +137,13 @@ class Distortion:
     def __call__(self, image: Tensor, path: str) -> Tensor:
         """The same picture, changed."""
         if self.variant in SHORTCUTS:
-            return take_away(image, self.variant)
+            return apply_shortcut(image, self.variant)
         name, _, severity = self.variant.rpartition("_")
-        return corrupt(image, name, int(severity), path)
+        return apply_corruption(image, name, int(severity), path)
 
 
 def _explain(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, number: int, progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, number: int, progress_bar: bool
 ) -> None:
     """Maps of test images, as the run's own configuration has them; what is there is not made again."""
     if not number:

@@ -19,7 +19,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainedClass, ExplainRunConfig, Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.map_grid import Caption
 from gender_cls.drawing.map_overviews import MeanMaps
 from gender_cls.errors import GenderClsError
@@ -102,7 +102,7 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, images = network_of(run), Images(Path(run.data["root"]))
+    network, images = network_of(run), ImageStore(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
@@ -186,7 +186,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
     final_explanations.explain_test_images(
-        run, table, Images(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False
+        run, table, ImageStore(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False
     )
 
     [(_, mistakes), (_, doubts)] = shown
@@ -213,7 +213,7 @@ class OutOfOrder(Exception):
 
 def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.explained.unlink()
-    rows, images = rows_of(run), Images(Path(run.data["root"]))
+    rows, images = rows_of(run), ImageStore(Path(run.data["root"]))
     monkeypatch.setattr(explanations_table, "IMAGES_PER_PASS", 5)
     monkeypatch.setattr(explanations_table, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
@@ -236,7 +236,7 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
-    images, network = Images(Path(run.data["root"])), network_of(run)
+    images, network = ImageStore(Path(run.data["root"])), network_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
     table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
@@ -315,7 +315,7 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
             final_explanations.explain_test_images(
-                run, rows_of(run), Images(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
+                run, rows_of(run), ImageStore(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
             )
 
 
