@@ -1,4 +1,4 @@
-"""`explanations.csv`: the scores of maps, one row per image, class and method; the maps are written at the same time."""
+"""`explanations.csv`: scores of maps, one row per image, class and method; the maps are written at the same time."""
 
 import time
 from dataclasses import dataclass
