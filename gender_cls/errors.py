@@ -16,8 +16,8 @@ def require(condition: bool, sentence: str) -> None:
         raise GenderClsError(sentence)
 
 
-def some(values: Iterable[object], most: int = 3) -> str:
-    """The first few of many, for a sentence."""
+def first_few(values: Iterable[object], most: int = 3) -> str:
+    """`a, b, c and 12 more`."""
     values = list(values)
     return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")
 
