@@ -40,7 +40,7 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
     with run.recording(model=config.model.title):
         find_source(config.data)  # before pandas is imported
-        from gender_cls.data.shared import prepared_data
+        from gender_cls.data.prepare import prepared_data
 
         cache = image_cache(config.output_dir)
         prepared = prepared_data(config.data, cache)

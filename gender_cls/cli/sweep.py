@@ -92,7 +92,7 @@ def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
 
 def _get_ready(config: Config) -> None:
     """Do once, for all the jobs that are forked from here, what each would have to do before its first step."""
-    from gender_cls.data.shared import keep_prepared
+    from gender_cls.data.prepare import keep_prepared
     from gender_cls.runs.outputs import image_cache
 
     keep_prepared(config.data, image_cache(config.output_dir))

@@ -15,8 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from gender_cls.config.data import CLASSES
 from gender_cls.drawing.svg import PALETTE, chart, charts, house_style
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.robustness_schema import StressedBy
-from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.wording import stated, words
 
 MOST_CELLS = 12
@@ -181,7 +180,7 @@ def _stress(metrics: Metrics) -> Figure | None:
     return figure
 
 
-def _stressed(axes: Axes, corruption: StressedBy, clean: Estimate) -> None:
+def _stressed(axes: Axes, corruption: CorruptionScores, clean: Estimate) -> None:
     axes.axhline(0.5, color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (1, 2)))
     if clean["value"] is not None:
         axes.axhline(clean["value"], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))

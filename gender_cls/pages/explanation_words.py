@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import BANDS, GAMES, Explanations, MethodScores
+from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
 from gender_cls.evaluation.wording import capitalised, decimal, listed, percent, stated, stated_percent
 
 GONE = {"blurred": "blurred", "mean": "mean colour"}

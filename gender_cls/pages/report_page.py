@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from gender_cls.drawing.svg import figure_svg
 from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
-from gender_cls.evaluation.robustness_schema import Slice
-from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.evaluation.wording import (
     Finding,
     listed,

@@ -73,11 +73,11 @@ def _attempt(
             prepared.manifest,
             prepared.images,
             config.data,
-            config.augment,
-            config.seed,
-            batch.size,
-            resources.num_workers,
-            batch.accumulate,
+            augment=config.augment,
+            seed=config.seed,
+            batch_size=batch.size,
+            num_workers=resources.num_workers,
+            accumulate=batch.accumulate,
         )
         # Here, so that a head's first weights do not hang on how data were read.
         seed_everything(config.seed, verbose=False)

@@ -72,10 +72,10 @@ def train(config: Config, prepared: PreparedData) -> float:
         prepared.manifest,
         prepared.images,
         config.data,
-        config.augment,
-        config.seed,
-        int(config.data.batch_size),
-        RESOURCES.num_workers,
+        augment=config.augment,
+        seed=config.seed,
+        batch_size=int(config.data.batch_size),
+        num_workers=RESOURCES.num_workers,
     )
     classifier = GenderClassifier(to_plain(config))
     with tempfile.TemporaryDirectory() as folder:
