@@ -173,8 +173,8 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
     missing = [path for path in table["path"] if not os.path.isfile(f"{root}/{path}")]
     if missing:
         raise GenderClsError(
-            f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set "
-            "data.root to the folder that its paths are relative to."
+            f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
+            "to the folder that its paths are relative to."
         )
     return table
 
@@ -186,8 +186,8 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     unmatched = table["path"][found.isna().all(axis=1)]
     if len(unmatched):
         raise GenderClsError(
-            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; "
-            f"pattern: {pattern}"
+            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; pattern: "
+            f"{pattern}"
         )
     taken = [group for group in groups if group in ("path", "label", "split")]
     if taken:

@@ -30,8 +30,7 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory
-from gender_cls.system.quiet import quieten_lightning
-from gender_cls.system.resources import choose_resources
+from gender_cls.system.resources import choose_resources, quieten_lightning
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import _fit, _trainer
 

@@ -52,8 +52,8 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
     unlisted = table["path"][~table["identity"].isin(["", *people.index])]
     require(
         unlisted.empty,
-        f"{annotation} has no attributes of the people in {len(unlisted)} images: {first_few(unlisted)}; is it "
-        "of another dataset?",
+        f"{annotation} has no attributes of the people in {len(unlisted)} images: {first_few(unlisted)}; is it of "
+        "another dataset?",
     )
     return table.join(people, on="identity").fillna({"label": UNKNOWN, "age": "", "carrying": ""})
 

@@ -38,8 +38,8 @@ def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
     twice = table["path"][table["path"].duplicated()]
     require(
         twice.empty,
-        f"UPAR's files {first_few(files, most=9)} name {len(twice)} images more than once: {first_few(twice)}; "
-        "keep those of one split alone.",
+        f"UPAR's files {first_few(files, most=9)} name {len(twice)} images more than once: {first_few(twice)}; keep "
+        "those of one split alone.",
     )
     if data.published_split is None:
         table["split"] = ""

@@ -106,8 +106,9 @@ class Candidate:
                 return f"{one.runs[0].predictions} lacks validation or test images."
             invalid = ~np.isfinite(pd.concat([one.validation, one.test])[["p_FEMALE", "p_MALE"]]).all(axis=1)
             if invalid.any():
-                names = first_few(run.folder.name for run in one.runs)
-                return f"{invalid.sum()} predictions of {names} are not numbers."
+                return (
+                    f"{invalid.sum()} predictions of {first_few(run.folder.name for run in one.runs)} are not numbers."
+                )
         return None
 
 
