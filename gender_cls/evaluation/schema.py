@@ -46,8 +46,8 @@ SCORE_COLUMNS = (
     *PLACES,
     *(f"{place}_area" for place in PLACES),
 )
-"""Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass.py`). A cell is
-empty if the score is not defined or was not asked for."""
+"""Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass_shares.py`). A
+cell is empty if the score is not defined or was not asked for."""
 
 
 class Scored(TypedDict):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gender_cls.evaluation.comparison.schema import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
-from gender_cls.evaluation.comparison.sentences import p_text
-from gender_cls.evaluation.estimate import Estimate, stated
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, plural, short, stated
 from gender_cls.pages.markdown import markdown_table
 
 ENSEMBLE = "soft-vote ensemble"
 SCORE_HEADINGS = ("model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC")
-COST_HEADINGS = ("params", "FLOPs", "ms, 1 / 32", "memory", "train s")
+COST_HEADINGS = ("params", "FLOPs", "ms, 1 / 32", "memory", "train")
 PAIR_HEADINGS = ("pair", "difference [95 %]", "p (Holm)", "", "McNemar: people, only 1st, only 2nd right, p")
 
 
@@ -106,7 +106,7 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
         _score(test["mean"], test["low"], test["high"], test["spread"]),
         _score(row["auroc"]),
         *_cost_cells(row["cost"]),
-        {None: "-", True: "yes", False: "no"}[row["pareto"]],
+        {None: MISSING, True: "yes", False: "no"}[row["pareto"]],
         ", ".join(notes + [state] * (state != "finished")),
     ]
 
@@ -114,17 +114,24 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
 def _ensemble_cells(ensemble: Ensemble) -> list[str]:
     score = ensemble["balanced_accuracy"]
     scores = [_score(score["value"], score["low"], score["high"]), _score(ensemble["auroc"])]
-    return [ENSEMBLE, "-", "-", *scores, *_cost_cells(ensemble["cost"]), "-", f"{ensemble['networks']} networks"]
+    return [
+        ENSEMBLE,
+        MISSING,
+        MISSING,
+        *scores,
+        *_cost_cells(ensemble["cost"]),
+        MISSING,
+        f"{ensemble['networks']} networks",
+    ]
 
 
 def _cost_cells(cost: MeanCost) -> list[str]:
-    one, many = (_scaled(cost[key], 1, ".1f") for key in ("milliseconds_batch_1", "milliseconds_batch_32"))
     return [
-        _scaled(cost["parameters"], 1e6, ".2f", " M"),
-        _scaled(cost["flops"], 1e9, ".2f", " G"),
-        "-" if one == many == "-" else f"{one} / {many}",
-        _scaled(cost["peak_memory_bytes"], 2**30, ".1f", " GiB"),
-        _scaled(cost["fit_seconds"], 1, ".0f"),
+        short(cost["parameters"]),
+        short(cost["flops"]),
+        f"{decimal(cost['milliseconds_batch_1'], 1)} / {decimal(cost['milliseconds_batch_32'], 1)}",
+        in_bytes(cost["peak_memory_bytes"]),
+        duration(cost["fit_seconds"]),
     ]
 
 
@@ -134,15 +141,17 @@ def _pair_cells(pair: Pair) -> list[str]:
     return [
         f"{pair['a']} - {pair['b']}",
         _score(pair["difference"], pair["low"], pair["high"]),
-        "-" if pair["p_holm"] is None else p_text(pair["p_holm"]),
+        p_value(pair["p_holm"]),
         f"{better} is better" if pair["significant"] else "no significant difference",
-        f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_text(second['p_value'])}",
+        f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_value(second['p_value'])}",
     ]
 
 
 def _caption(comparison: Comparison) -> str:
     people, baseline = comparison["identities"], comparison["baseline"]
-    test = f"Test: {comparison['images']} images" + (f", {people} people. " if people else ". ")
+    test = f"Test: {plural(comparison['images'], 'image')}" + (
+        f", {plural(people, 'person', 'people')}. " if people else ". "
+    )
     if baseline is not None:
         test += f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. "
     return (
@@ -155,14 +164,8 @@ def _score(
     value: float | None, low: float | None = None, high: float | None = None, spread: float | None = None
 ) -> str:
     """`0.804 [0.765, 0.841] ± 0.012`, as far as it is known."""
-    if value is None:
-        return "-"
     number = stated(Estimate(value=value, low=low, high=high, remark=None))
     return number if spread is None else f"{number} ± {spread:.3f}"
-
-
-def _scaled(value: float | None, unit: float, digits: str, suffix: str = "") -> str:
-    return "-" if value is None else f"{value / unit:{digits}}{suffix}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

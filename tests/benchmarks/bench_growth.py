@@ -74,13 +74,14 @@ def images(rows: int) -> None:
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.data.crops import balanced_sample
-    from gender_cls.data.datamodule import CropDataModule, EpochSampler
+    from gender_cls.data.datamodule import CropDataModule
     from gender_cls.data.groups import group_images
     from gender_cls.data.leaks import find_leaks
     from gender_cls.data.manifest import Manifest, read_manifest
     from gender_cls.data.near_duplicates import find_near_duplicates
     from gender_cls.data.prepare import PreparedData
     from gender_cls.data.record import record_data
+    from gender_cls.data.samplers import EpochSampler
     from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
     from gender_cls.quality.balance import balance
@@ -119,8 +120,8 @@ def images(rows: int) -> None:
         manifest = Manifest(table, folder)
         prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt")
         stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
-        arguments = (manifest, images, data, config.augment, 0, BATCH, 0)
-        module = stage("data module", lambda: CropDataModule(*arguments))
+        options = {"augment": config.augment, "seed": 0, "batch_size": BATCH, "num_workers": 0}
+        module = stage("data module", lambda: CropDataModule(manifest, images, data, **options))
         stage("probe set, without its pixels", lambda: balanced_sample(module.tables["val"], config.explain.images, 0))
         data.balance = Balance.loss
         stage("class weights", lambda: module.class_weights)
@@ -131,7 +132,7 @@ def images(rows: int) -> None:
         drawn = stage("order of an epoch, balanced", lambda: _drained(iter(EpochSampler(labels, 0, balanced=True))))
         assert rows_of_epoch == drawn == len(labels)
         for (_, row), _ in zip(loader.batch_sampler.sampler, range(BATCH), strict=False):
-            file = folder / module.datasets["train"].pictures.paths[row]
+            file = folder / module.datasets["train"].images.paths[row]
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (64, 160)).save(file)
         stage("first batch", lambda: next(iter(loader)))
@@ -155,7 +156,7 @@ def answers(rows: int) -> None:
     from gender_cls.config.evaluation import EvaluationConfig
     from gender_cls.evaluation.calibration import calibrate
     from gender_cls.evaluation.conclusions import with_answers
-    from gender_cls.evaluation.decisions import choose_abstention, choose_operating_point
+    from gender_cls.evaluation.decisions import DecisionRule, choose_abstention, choose_operating_point
     from gender_cls.evaluation.metrics import score_split
     from gender_cls.evaluation.predictions import predictions_table, read_predictions
     from gender_cls.evaluation.shift import split_shift
@@ -173,11 +174,13 @@ def answers(rows: int) -> None:
     stage("scores of a split", lambda: score_split(test, *bootstrap))
     calibration = stage("calibration", lambda: calibrate(validation, test, *bootstrap))
     temperature = calibration["temperature"]
-    rule = EvaluationConfig().operating_point.value
+    rule = EvaluationConfig().operating_point
     point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap))
     abstention = stage(
         "abstention",
-        lambda: choose_abstention(validation, test, temperature, point["threshold"], 0.1, *bootstrap),
+        lambda: choose_abstention(
+            validation, test, DecisionRule(temperature, point["threshold"], None), 0.1, *bootstrap
+        ),
     )
     stage("slices", lambda: slice_scores(test, *bootstrap))
     stage("shift", lambda: split_shift(validation, test, 0))

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gender_cls.errors import some
+from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.schema import BestBaseline, CandidateRow, Pair
-from gender_cls.evaluation.estimate import Estimate, beats, stated
-
-
-def p_text(p_value: float) -> str:
-    """A p-value for sentences and tables."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+from gender_cls.evaluation.estimate import Estimate, beats
+from gender_cls.evaluation.wording import stated
 
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
@@ -26,11 +22,12 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
     value, low, high = difference["value"], difference["low"], difference["high"]
     if value is None or low is None or high is None or p_holm is None:
         return f"{a} and {b} cannot be compared: {difference['remark']}"
+    p_text = "p < 0.001 (Holm)" if p_holm < 0.001 else f"p = {p_holm:.3f} (Holm)"
     if not significant:
-        return f"No significant difference between {a} and {b}: {stated(difference)}, {p_text(p_holm)} (Holm)."
+        return f"No significant difference between {a} and {b}: {stated(difference)}, {p_text}."
     if value < 0:
         a, b, difference = b, a, Estimate(value=-value, low=-high, high=-low, remark=None)
-    return f"{a} is better than {b} by {stated(difference)}, {p_text(p_holm)} (Holm)."
+    return f"{a} is better than {b} by {stated(difference)}, {p_text}."
 
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
@@ -93,7 +90,7 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
         sentences.append("All candidates are leaky: their scores are too good, and say little about people never seen.")
     single = [row["title"] for row in compared if len(row["seeds"]) == 1]
     if single:
-        sentences.append(f"The intervals leave out the luck of training where there is one seed: {some(single)}.")
+        sentences.append(f"The intervals leave out the luck of training where there is one seed: {first_few(single)}.")
     devices = dict.fromkeys(row["cost"]["device"] for row in compared if row["cost"]["device"])
     if len(devices) > 1:
         sentences.append(f"Times were measured on different devices ({'; '.join(devices)}) and do not compare.")
@@ -104,5 +101,5 @@ def _left_out(rows: Sequence[CandidateRow]) -> list[str]:
     sentences = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
     repeated = [Path(folder).name for row in rows for folder in row["repeated"]]
     if repeated:
-        sentences.append(f"Not counted, because a later run has the same settings and seed: {some(repeated)}.")
+        sentences.append(f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}.")
     return sentences
