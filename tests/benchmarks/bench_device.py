@@ -22,7 +22,7 @@ A session on a GPU, 30 minutes of the device's time in all, in this order:
    An MFU far below says that bf16, channels-last or the fused optimizer is not in use. The `compile` rows decide the
    default of `trainer.compile`: on, where (seconds of the first step) < 10 % of a training of 20 epochs of 10,000
    images and the gain is above 10 %. Kept off where the ratio to the bare compiled loop is below 0.95.
-4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.cache=ram
+4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false
    data.num_workers=1,4,8,15` after `python -m gender_cls.demo images=4000`: speed/train_images_per_second against
    step 3. The fewest workers that reach 95 % of it become the rule in `machine.py`; if not even 8 do, JPEG in the
    loader is what costs (augment.jpeg=0 tells) and belongs on the device or is switched off there.
