@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.config.data import CLASSES
-from gender_cls.drawing.svg import PALETTE, chart, charts, house_style, spaced
+from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style, spaced
 from gender_cls.evaluation.estimate import Estimate, stated
 from gender_cls.evaluation.robustness_schema import StressedBy
 from gender_cls.evaluation.schema import Metrics
