@@ -107,8 +107,3 @@ def _saved(figure: Figure, **options: Any) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a browser has other fonts, a PNG shows a box
         figure.savefig(file, **options)
     return file.getvalue()
-
-
-def spaced(key: str) -> str:
-    """A key as words."""
-    return key.replace("_", " ")

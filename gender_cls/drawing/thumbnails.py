@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from gender_cls.data.image_files import UnreadableError, read_picture
+from gender_cls.data.image_files import UnreadableError, read_image
 from gender_cls.drawing.canvas import data_uri
 
 THUMBNAIL_SIZE = (192, 112)
@@ -65,7 +65,7 @@ class Gallery:
 def thumbnail_uri(path: Path) -> str:
     """A small JPEG of an image file; "" where the file cannot be read (any more)."""
     try:
-        image = read_picture(path).image
+        image = read_image(path).image
     except UnreadableError:
         return ""
     image.thumbnail(THUMBNAIL_SIZE, Image.Resampling.LANCZOS)

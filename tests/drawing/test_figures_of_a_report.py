@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 import gender_cls
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, figure_image, figure_png
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.evaluation.estimate import stated
+from gender_cls.evaluation.wording import stated
 
 NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_coverage", "slices", "shortcuts", "stress"]
 
