@@ -69,8 +69,8 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
                 axes.vlines(point.milliseconds, point.low, point.high, color=point.colour, linewidth=1.2)
             shape, face = ("o", point.colour) if point.number else ("D", PALETTE["paper"])
             axes.plot(*place, shape, color=point.colour, markerfacecolor=face, markersize=9, zorder=order)
-            number = {"ha": "center", "va": "center_baseline", "fontsize": 6, "fontweight": "bold", "color": "white"}
-            axes.annotate(point.number, place, zorder=order, **number)
+            text = axes.text(*place, point.number, color="white", fontsize=6, fontweight="bold", zorder=order)
+            text.set(horizontalalignment="center", verticalalignment="center_baseline")
         costs = [point.milliseconds for point in points]
         axes.set_xscale("log")
         axes.set_xlim(min(costs) / 2, max(costs) * 2)

@@ -261,7 +261,7 @@ def test_points_of_the_cost_chart_are_those_of_the_record() -> None:
     assert found[29.9, 0.8444] == PALETTE["soft"]
     assert found[1.5, 0.89] == CANDIDATE_COLOURS[1]
     assert axes.get_xscale() == "log"
-    numbers = {text.get_text(): text.xy for text in axes.texts}
+    numbers = {text.get_text(): text.get_position() for text in axes.texts}
     assert numbers.pop("") == (29.9, 0.8444)
     assert numbers == {str(n + 1): pytest.approx((1.5**n, 0.9 - n / 100)) for n in range(10)}
     intervals = [path.vertices[:, 1].tolist() for lines in axes.collections for path in lines.get_paths()]
