@@ -30,7 +30,7 @@ class UnreadableError(GenderClsError):
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A picture and what its file says of itself.
 
     Attributes:
@@ -44,7 +44,7 @@ class Picture:
     frames: int
 
 
-def read_picture(path: Path) -> Picture:
+def read_image(path: Path) -> DecodedImage:
     """Decode a file.
 
     Grey becomes three equal channels, alpha and palette transparency are dropped, 16 bits keep their high byte.
@@ -61,7 +61,7 @@ def read_picture(path: Path) -> Picture:
             kind = str(image.format)
             frames = 1 if kind in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
             ImageOps.exif_transpose(image, in_place=True)
-            return Picture(_to_rgb(image), kind, frames)
+            return DecodedImage(_to_rgb(image), kind, frames)
     except FileNotFoundError as error:
         raise UnreadableError(f"Cannot read {path}: {error.strerror}.", "missing") from error
     except Exception as error:  # On damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...

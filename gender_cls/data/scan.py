@@ -26,8 +26,8 @@ from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.data.cache.facts_database import STAMP, open_database, stamp
 from gender_cls.data.cache.keeping import Decoded, KeptOnDisk, NotKept, keeper
 from gender_cls.data.cache.pixel_room import NoRoomError, expected_bytes
-from gender_cls.data.image_files import UnreadableError, read_picture
-from gender_cls.data.images import Images, KeptPixels
+from gender_cls.data.image_files import UnreadableError, read_image
+from gender_cls.data.image_store import ImageStore, KeptPixels
 from gender_cls.data.measure import measure
 from gender_cls.data.perceptual_hash import perceptual_hash
 from gender_cls.errors import GenderClsError
@@ -54,7 +54,7 @@ class Scan:
     """
 
     facts: pd.DataFrame
-    images: Images
+    images: ImageStore
     kept: KeptPixels | None
 
 
@@ -94,7 +94,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
         kept = KeptPixels.of(table, paths, keeping.pixels) if keeping.pixels is not None else None
     facts = table.drop(columns=["modified", "place", "new", "unkept"])
     facts["perceptual_hash"] = facts["perceptual_hash"].to_numpy().view(np.uint64)
-    return Scan(facts, Images(root, lambda: kept), kept)
+    return Scan(facts, ImageStore(root, lambda: kept), kept)
 
 
 def scan_for_answers(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Scan:
@@ -106,14 +106,14 @@ def scan_for_answers(paths: Sequence[str], root: Path, cache: Path, data: DataCo
         return scan(paths, root, cache, replace(data, cache=PixelCache.none))
 
 
-def decoded_when_needed(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Images:
+def decoded_when_needed(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> ImageStore:
     """Images of a finished run: when the first one is asked for, all of `paths` that are there are scanned."""
 
     def kept() -> KeptPixels | None:
         there = [path for path in paths if (root / path).is_file()]
         return scan_for_answers(there, root, cache, data).kept
 
-    return Images(root, kept)
+    return ImageStore(root, kept)
 
 
 def _read_missing(
@@ -201,7 +201,7 @@ def _read_batch(wanted: list[tuple[str, bool, bool]]) -> list[_Read]:
 
 def _read_one(file: Path, with_facts: bool, with_pixels: bool) -> _Read:
     try:
-        picture = read_picture(file)
+        picture = read_image(file)
     except UnreadableError as error:
         return _Read(("", 0, 0, 0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     image, pixels = picture.image, picture.image.tobytes()

@@ -12,7 +12,7 @@ FOR, AGAINST = (255, 230, 60), (0, 30, 120)
 
 OPACITY = 0.9  # of full evidence
 CONTRAST = 0.3  # left of the picture below, so that nothing in it is as light or as dark as evidence
-MID_GREY = 128
+NEUTRAL_GREY = 128
 EXPONENT = 0.7  # of maps without sign; below 1 brings out the low values
 SMOOTHING = 1 / 64  # standard deviation, of a map's longer side
 
@@ -35,7 +35,7 @@ def paint(values: NDArray[np.float32], pictures: Picture, signed: bool) -> Pictu
     if not signed:
         return colour_table("inferno")[np.rint(values**EXPONENT * 255).astype(np.uint8)]
     luminance = pictures @ np.array((0.299, 0.587, 0.114), np.float32)
-    flat = (MID_GREY + CONTRAST * (luminance - MID_GREY)) * (1 - OPACITY * np.abs(values))
+    flat = (NEUTRAL_GREY + CONTRAST * (luminance - NEUTRAL_GREY)) * (1 - OPACITY * np.abs(values))
     strength = OPACITY * values
     colours = [
         flat + strength.clip(min=0) * towards - strength.clip(max=0) * away
@@ -77,7 +77,7 @@ def colour_bar(
     start = left + write(draw, (left, top + 9), low, size=11, colour=GREY) + 4
     end = left + width - write(draw, (left + width, top + 9), high, size=11, colour=GREY, anchor="rs") - 4
     values = np.linspace(-1 if signed else 0, 1, round(end - start), dtype=np.float32).reshape(1, 1, -1)
-    bar = paint(values, np.full((*values.shape, 3), MID_GREY, np.uint8), signed)[0].repeat(5, axis=0)
+    bar = paint(values, np.full((*values.shape, 3), NEUTRAL_GREY, np.uint8), signed)[0].repeat(5, axis=0)
     canvas.paste(Image.fromarray(bar), (round(start), top + 3))
 
 

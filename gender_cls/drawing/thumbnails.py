@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from gender_cls.data.image_files import UnreadableError, read_picture
+from gender_cls.data.image_files import UnreadableError, read_image
 
 SIZE = (192, 112)
 """Most (width, height) in pixels; a picture that is smaller keeps its size in the file and is enlarged on the page."""
@@ -65,7 +65,7 @@ class Gallery:
 def data_uri(path: Path) -> str:
     """A small JPEG of the picture; "" where there is none (any more)."""
     try:
-        image = read_picture(path).image
+        image = read_image(path).image
     except UnreadableError:
         return ""
     image.thumbnail(SIZE, Image.Resampling.LANCZOS)

@@ -12,7 +12,7 @@ from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, estimate, ratio
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import (
+from gender_cls.evaluation.schema import (
     BASELINES,
     GAMES,
     PLACES,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import bootstrap_units
 from gender_cls.evaluation.multiple_testing import holm
-from gender_cls.evaluation.robustness_schema import Shift, ShiftedColumn
+from gender_cls.evaluation.schema import Shift, ShiftedColumn
 from gender_cls.evaluation.slices import DECIMALS, slice_columns
 
 PERMUTATIONS = 2000

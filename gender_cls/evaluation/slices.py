@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimate
 from gender_cls.evaluation.metrics import decision_scores
-from gender_cls.evaluation.robustness_schema import Slice, Slices, WorstSlice
+from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
 FEMALE, MALE = CLASSES
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from gender_cls.config.data import CLASSES
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, reliability_bins
-from gender_cls.evaluation.robustness_schema import Severity, Shortcut, Stress, StressedBy, WorstStress
+from gender_cls.evaluation.schema import CorruptionScores, Severity, Shortcut, Stress, WorstCorruption
 
 FEMALE, MALE = CLASSES
 
@@ -61,7 +61,7 @@ def stress_scores(
     scored = _score(test, logits, variants(stress=True, shortcuts=False), temperature, band, resamples, seed)
     corruptions = [_stressed_by(name, scored, band) for name in CORRUPTIONS]
     cells = [
-        WorstStress(name=one["name"], severity=cell["severity"], balanced_accuracy=value)
+        WorstCorruption(name=one["name"], severity=cell["severity"], balanced_accuracy=value)
         for one in corruptions
         for cell in one["severities"]
         if (value := cell["balanced_accuracy"]["value"]) is not None
@@ -89,7 +89,7 @@ def shortcut_scores(
     ]
 
 
-def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> StressedBy:
+def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> CorruptionScores:
     severities = [
         Severity(
             severity=severity,
@@ -102,7 +102,7 @@ def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> S
     ]
     values = [one["balanced_accuracy"]["value"] for one in severities]
     lowest = min((value for value in values if value is not None), default=None)
-    return StressedBy(name=name, title=CORRUPTIONS[name], severities=severities, mean=_mean(values), worst=lowest)
+    return CorruptionScores(name=name, title=CORRUPTIONS[name], severities=severities, mean=_mean(values), worst=lowest)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

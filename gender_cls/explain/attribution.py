@@ -1,6 +1,6 @@
 """Which pixels a prediction rests on: maps computed by Captum on a network in the middle of training.
 
-Every function here leaves the network, the random states and the autograd modes as it found them; see `untouched`.
+Every function here leaves the network, the random states and the autograd modes as it found them; see `isolated`.
 What is explained is a logit. Inputs are normalised, so that 0, the baseline, is the mean colour. The methods:
 
 - Saliency: absolute gradient at each pixel, the largest of the three channels. Simonyan, Vedaldi, Zisserman, "Deep
@@ -32,8 +32,8 @@ from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
-from gender_cls.explain.regions import region_grid
-from gender_cls.explain.untouched import CHUNK, chunks, in_chunks, untouched
+from gender_cls.explain.isolation import IMAGES_PER_PASS, chunks, in_chunks, isolated
+from gender_cls.explain.map_regions import region_grid
 from gender_cls.models.feature_map import FeatureMap
 
 SAMPLES = 16
@@ -45,7 +45,7 @@ NOISE = 0.15
 STEPS = 32
 """Points at which Integrated Gradients reads the gradient between the baseline and the image."""
 
-SEED = 0
+NOISE_SEED = 0
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -75,7 +75,7 @@ def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     Returns:
         (N, classes), float32 on the CPU; each row sums to 1.
     """
-    with untouched(network) as forward, torch.no_grad():
+    with isolated(network) as forward, torch.no_grad():
         return in_chunks(lambda images: forward(images).softmax(dim=1), inputs)
 
 
@@ -106,7 +106,7 @@ def attribute(
         GenderClsError: the layer's map has another grid than `feature_map` says.
     """
     parts = []
-    with untouched(network) as forward:
+    with isolated(network) as forward:
         for images, *given in chunks(inputs, *([] if targets is None else [targets])):
             parts.append(_explain_chunk(network, forward, images, methods, feature_map, *given))
     return Attribution(
@@ -133,7 +133,7 @@ def grad_cam_cells(network: nn.Module, inputs: Tensor, feature_map: FeatureMap, 
     def cells(images: Tensor, classes: Tensor) -> Tensor:
         return _one_pass(network, forward, images, [Method.grad_cam], feature_map, classes)[2][Method.grad_cam]
 
-    with untouched(network) as forward:
+    with isolated(network) as forward:
         return in_chunks(cells, inputs, targets)
 
 
@@ -246,7 +246,7 @@ def _smoothgrad(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
         gradient = method.attribute(
             image,
             nt_samples=SAMPLES,
-            nt_samples_batch_size=CHUNK,
+            nt_samples_batch_size=IMAGES_PER_PASS,
             stdevs=NOISE * (image.max() - image.min()).item(),
             target=target,
             abs=False,  # else the average were one of absolute gradients, in which noise does not cancel
@@ -258,16 +258,20 @@ def _smoothgrad(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
 def _seed(device: torch.device) -> None:
     """Seed the one generator that `device` draws from; `torch.manual_seed` would reach those of other devices too."""
     if device.type == "cpu":
-        torch.default_generator.manual_seed(SEED)
+        torch.default_generator.manual_seed(NOISE_SEED)
     else:
-        torch.get_device_module(device).manual_seed(SEED)
+        torch.get_device_module(device).manual_seed(NOISE_SEED)
 
 
 def _integrated_gradients(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
     from captum.attr import IntegratedGradients
 
     maps = IntegratedGradients(forward).attribute(
-        images.detach(), baselines=0, target=targets, n_steps=STEPS, internal_batch_size=max(CHUNK, len(images))
+        images.detach(),
+        baselines=0,
+        target=targets,
+        n_steps=STEPS,
+        internal_batch_size=max(IMAGES_PER_PASS, len(images)),
     )
     return maps.sum(dim=1)
 
@@ -290,6 +294,6 @@ def _occlusion(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
         baselines=0,
         target=targets,
         additional_forward_args=images.detach(),
-        perturbations_per_eval=max(1, CHUNK // len(images)),
+        perturbations_per_eval=max(1, IMAGES_PER_PASS // len(images)),
     )
     return on_pixels(regions).squeeze(1)

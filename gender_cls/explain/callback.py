@@ -24,9 +24,9 @@ from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
 from gender_cls.drawing.event_pictures import add_png
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
-from gender_cls.explain.mass import mass_shares
-from gender_cls.explain.regions import rank_correlation
+from gender_cls.explain.explanation_grid import captions_of, explain_classes, explanation_grid
+from gender_cls.explain.map_regions import rank_correlation
+from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
@@ -46,7 +46,7 @@ class ExplainCallback(Callback):
     with.
 
     TensorBoard gets the grid, how many seconds all of this took, and means over the images: the share of a map's mass
-    in each place (`mass.py`), its rank correlation with the map of the grid before (stability: 1 is no drift at all)
+    in each place (`mass_shares.py`), its rank correlation with the map of the grid before (stability: 1 is no drift)
     and with those of the other methods (agreement).
 
     Args:

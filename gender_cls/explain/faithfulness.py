@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.evaluation.explanation_schema import BASELINES, GAMES
-from gender_cls.explain.regions import region_grid, region_means
-from gender_cls.explain.untouched import untouched
+from gender_cls.evaluation.schema import BASELINES, GAMES
+from gender_cls.explain.isolation import isolated
+from gender_cls.explain.map_regions import region_grid, region_means
 
 STEPS = 8
 """Equal steps from nothing to everything."""
@@ -27,7 +27,7 @@ Scores = dict[str, NDArray[np.float64]]
 """By column of `explanations.csv`, (N,): areas under the curves of N images, from 0 to 1."""
 
 
-def play(
+def score_faithfulness(
     network: nn.Module, inputs: Tensor, targets: Tensor, maps: Mapping[Method, Tensor], names: Sequence[str]
 ) -> tuple[dict[Method, Scores], Scores]:
     """How the target's probability fares while the regions of an image go or come, the map's most positive first.
@@ -59,7 +59,7 @@ def play(
     games = {f"{game}_{baseline}": (game, baseline) for game, baseline in product(GAMES, BASELINES)}
     scores = {method: {column: np.full(len(names), np.nan) for column in games} for method in maps}
     control = {f"random_{baseline}": np.full(len(names), np.nan) for baseline in BASELINES}
-    with untouched(network) as forward, torch.no_grad():
+    with isolated(network) as forward, torch.no_grad():
         for index, (name, target) in enumerate(zip(names, targets.tolist(), strict=True)):
             board = _Board(forward, inputs[index].float(), target, grid)
             chance = _by_chance(name, grid)

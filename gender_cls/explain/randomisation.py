@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import attribute
-from gender_cls.explain.regions import rank_correlation
-from gender_cls.explain.untouched import untouched
+from gender_cls.explain.isolation import isolated
+from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.models.feature_map import FeatureMap
 
 STAGES = 4
@@ -118,7 +118,7 @@ def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tenso
     norms = [module for module in map(network.get_submodule, layers) if isinstance(module, _BATCH_NORM)]
     if not norms:
         return
-    with untouched(network), torch.no_grad():
+    with isolated(network), torch.no_grad():
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over batches

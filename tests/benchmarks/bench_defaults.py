@@ -51,7 +51,7 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
         "trainer": {"channels_last": level >= 1},
     }
     config = parse_config(settings, Config)
-    chosen = choose_resources("cpu", "auto" if level >= 3 else "32-true", 1, 0, pixels_at_hand=True).take()
+    chosen = choose_resources("cpu", "auto" if level >= 3 else "32-true", 1, 0, pixels_at_hand=True).apply()
     torch.manual_seed(0)
     classifier = GenderClassifier(to_plain(config)).train()
     groups = parameter_groups(classifier.network, classifier.heads, config.recipe)

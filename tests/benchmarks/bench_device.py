@@ -87,13 +87,12 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
     from gender_cls.config.parsing import parse_config, to_plain
     from gender_cls.config.train import Config
     from gender_cls.data.device_augmentation import DeviceAugmentation
-    from gender_cls.system.quiet import quieten_lightning
-    from gender_cls.system.resources import choose_resources
+    from gender_cls.system.resources import choose_resources, quieten_lightning
     from gender_cls.training.classifier import GenderClassifier
     from gender_cls.training.cost import count_flops
 
     quieten_lightning()
-    resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).take()
+    resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).apply()
     device = torch.device(resources.device)
     library, name, _ = MODELS[model]
     composed = {

@@ -30,8 +30,7 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory
-from gender_cls.system.quiet import quieten_lightning
-from gender_cls.system.resources import choose_resources
+from gender_cls.system.resources import choose_resources, quieten_lightning
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import _fit, _trainer
 
@@ -72,10 +71,10 @@ def train(config: Config, prepared: PreparedData) -> float:
         prepared.manifest,
         prepared.images,
         config.data,
-        config.augment,
-        config.seed,
-        int(config.data.batch_size),
-        RESOURCES.num_workers,
+        augment=config.augment,
+        seed=config.seed,
+        batch_size=int(config.data.batch_size),
+        num_workers=RESOURCES.num_workers,
     )
     classifier = GenderClassifier(to_plain(config))
     with tempfile.TemporaryDirectory() as folder:

@@ -74,13 +74,14 @@ def images(rows: int) -> None:
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.data.crops import balanced_sample
-    from gender_cls.data.datamodule import CropDataModule, EpochSampler
+    from gender_cls.data.datamodule import CropDataModule
     from gender_cls.data.groups import group_images
     from gender_cls.data.leaks import find_leaks
     from gender_cls.data.manifest import Manifest, read_manifest
     from gender_cls.data.near_duplicates import find_near_duplicates
     from gender_cls.data.prepare import PreparedData
     from gender_cls.data.record import record_data
+    from gender_cls.data.samplers import EpochSampler
     from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
     from gender_cls.quality.balance import balance
@@ -119,8 +120,8 @@ def images(rows: int) -> None:
         manifest = Manifest(table, folder)
         prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt")
         stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
-        arguments = (manifest, images, data, config.augment, 0, BATCH, 0)
-        module = stage("data module", lambda: CropDataModule(*arguments))
+        options = {"augment": config.augment, "seed": 0, "batch_size": BATCH, "num_workers": 0}
+        module = stage("data module", lambda: CropDataModule(manifest, images, data, **options))
         stage("probe set, without its pixels", lambda: balanced_sample(module.tables["val"], config.explain.images, 0))
         data.balance = Balance.loss
         stage("class weights", lambda: module.class_weights)
@@ -131,7 +132,7 @@ def images(rows: int) -> None:
         drawn = stage("order of an epoch, balanced", lambda: _drained(iter(EpochSampler(labels, 0, balanced=True))))
         assert rows_of_epoch == drawn == len(labels)
         for (_, row), _ in zip(loader.batch_sampler.sampler, range(BATCH), strict=False):
-            file = folder / module.datasets["train"].pictures.paths[row]
+            file = folder / module.datasets["train"].images.paths[row]
             file.parent.mkdir(exist_ok=True)
             Image.new("RGB", (64, 160)).save(file)
         stage("first batch", lambda: next(iter(loader)))

@@ -36,8 +36,7 @@ def speed(name: str, precision: str) -> None:
     from gender_cls.data.datamodule import CropDataset, crop_loader
     from gender_cls.data.scan import scan
     from gender_cls.system.memory import keep_freed_memory
-    from gender_cls.system.quiet import quieten_lightning
-    from gender_cls.system.resources import choose_resources
+    from gender_cls.system.resources import choose_resources, quieten_lightning
     from gender_cls.training.classifier import GenderClassifier
     from gender_cls.training.inference import Predictor
 
@@ -57,7 +56,7 @@ def speed(name: str, precision: str) -> None:
         content = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
         torch.save(content, root / "best.ckpt")
         resources = choose_resources("cpu", precision, "auto", 0, pixels_at_hand=False)
-        predictor = Predictor(root / "best.ckpt", "cpu", resources.take())
+        predictor = Predictor(root / "best.ckpt", "cpu", resources.apply())
         settings = predictor.classifier.settings.data
         images = scan(rows["path"].tolist(), root, root / "cache", settings).images
 

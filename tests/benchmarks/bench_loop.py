@@ -58,7 +58,7 @@ def measure(model: str, images: int) -> None:
     from gender_cls.config.parsing import parse_config
     from gender_cls.data.prepare import prepare_data
     from gender_cls.runs.run import Run
-    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import quieten_lightning
     from gender_cls.training import fit as experiment
 
     quieten_lightning()
@@ -138,7 +138,7 @@ def measure(model: str, images: int) -> None:
             config = parse_config(compose("train", overrides), Config)
         prepared = prepare_data(config.data, folder / "cache")
         resources = choose_resources("cpu", PRECISION, 1, 0, pixels_at_hand=True)
-        experiment.fit(config, Run(folder / "run"), prepared, resources.take())
+        experiment.fit(config, Run(folder / "run"), prepared, resources.apply())
         trained = int((prepared.manifest.table["split"] == "train").sum())
     print(json.dumps({"images": trained, **seconds}))
 

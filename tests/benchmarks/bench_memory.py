@@ -50,7 +50,7 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
-    from gender_cls.system.quiet import quieten_lightning
+    from gender_cls.system.resources import quieten_lightning
     from gender_cls.training.trial import TrialTraining
 
     quieten_lightning()

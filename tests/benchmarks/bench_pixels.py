@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_pixels.py
 
-Without loader processes and on one thread, 256x128, in processor time. Pictures are drawn (JPEG, 100 to 300 and 64 to
+Without loader processes and on one thread, 256x128, in processor time. Images are drawn (JPEG, 100 to 300 and 64 to
 150 pixels high); real crops, where the folder beside the project has some, are measured too.
 """
 

@@ -35,8 +35,8 @@ def draw(root: Path, number: int) -> list[str]:
 def read_again(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read from now on."""
     names: list[str] = []
-    original = scanning.read_picture
-    monkeypatch.setattr(scanning, "read_picture", lambda path: (names.append(path.name), original(path))[1])
+    original = scanning.read_image
+    monkeypatch.setattr(scanning, "read_image", lambda path: (names.append(path.name), original(path))[1])
     return names
 
 
@@ -134,11 +134,11 @@ from pathlib import Path
 from gender_cls.data import facts_database
 from gender_cls.data import scan as scanning
 from gender_cls.data_config import DataConfig, PixelCache
-original = scanning.read_picture
+original = scanning.read_image
 def slow(path):
     time.sleep(0.01)
     return original(path)
-scanning.read_picture = slow
+scanning.read_image = slow
 root = Path(sys.argv[1])
 data = DataConfig(num_workers=0, cache=PixelCache.disk)
 scanning.scan(sorted(p.name for p in root.iterdir()), root, Path(sys.argv[2]), data)

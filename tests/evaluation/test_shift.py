@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 
 from gender_cls.evaluation import shift
 from gender_cls.evaluation.multiple_testing import holm
-from gender_cls.evaluation.robustness_schema import Shift, ShiftedColumn
+from gender_cls.evaluation.schema import Shift, ShiftedColumn
 from gender_cls.evaluation.shift import split_shift
 
 

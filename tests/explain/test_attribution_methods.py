@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import Method
-from gender_cls.explain.attribution import NOISE, SAMPLES, SEED, attribute, grad_cam_cells, predict
-from gender_cls.explain.regions import region_grid
-from gender_cls.explain.untouched import CHUNK
+from gender_cls.explain.attribution import NOISE, NOISE_SEED, SAMPLES, attribute, grad_cam_cells, predict
+from gender_cls.explain.isolation import IMAGES_PER_PASS
+from gender_cls.explain.map_regions import region_grid
 from gender_cls.models.feature_map import FeatureMap
 
 
@@ -82,9 +82,9 @@ def test_occlusion_by_hand() -> None:
 
 def test_smoothgrad_by_hand() -> None:
     # The values range from -1 to 4. The gradient of a noisy copy has the values of saliency, where the ReLU is open.
-    generator = torch.Generator().manual_seed(SEED)
-    spread = torch.full((CHUNK, 3, 2, 2), NOISE * 5)
-    noise = torch.cat([torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // CHUNK)])
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    spread = torch.full((IMAGES_PER_PASS, 3, 2, 2), NOISE * 5)
+    noise = torch.cat([torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // IMAGES_PER_PASS)])
     red, green, _ = (by_hand_inputs(1) + noise).unbind(dim=1)
     red_open, green_open = (red > 0).float().mean(dim=0), (green < 0).float().mean(dim=0)
     expected = torch.stack([torch.maximum(red_open, size * green_open) / 4 for size in (2, 4)])

@@ -12,9 +12,9 @@ from helpers.example_metrics import example_estimate, example_metrics, predictio
 from helpers.html_page import EVIL, Page
 from PIL import Image
 
-from gender_cls.data.stress_names import CORRUPTIONS, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SHORTCUTS
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.evaluation.explanation_schema import PLACES
+from gender_cls.evaluation.schema import PLACES
 from gender_cls.pages.report_page import render_report, verdict
 
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "remark": "There is no FEMALE image."}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gender_cls.evaluation.comparison.costs import mean_or_none
 from gender_cls.evaluation.comparison.schema import CandidateExplanations, MeanMethod, MeanPlace
-from gender_cls.evaluation.explanation_schema import PLACES, Explanations, MethodScores
+from gender_cls.evaluation.schema import PLACES, Explanations, MethodScores
 from gender_cls.runs.run import Run
 
 BASELINE = "blurred"

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from helpers.crops import write_crop
+from helpers.crops import decode, write_crop
 
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.data import scan as scanning
@@ -28,9 +28,8 @@ from gender_cls.data.cache.keeping import KeptInMemory
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.cache.pixel_room import NoRoomError
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images, Pictures
+from gender_cls.data.image_store import ImageSequence, ImageStore
 from gender_cls.data.scan import Scan, decoded_when_needed, scan
-from gender_cls.data.transforms import decode
 from gender_cls.errors import GenderClsError
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
@@ -69,18 +68,18 @@ def pixel_files(root: Path) -> list[Path]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that a scan in this process decodes."""
     names: list[str] = []
-    original = scanning.read_picture
-    monkeypatch.setattr(scanning, "read_picture", lambda path: (names.append(path.name), original(path))[1])
+    original = scanning.read_image
+    monkeypatch.setattr(scanning, "read_image", lambda path: (names.append(path.name), original(path))[1])
     return names
 
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever decodes a file for a picture's pixels fails."""
-    monkeypatch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
+    monkeypatch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"{path} was decoded again"))
 
 
-def assert_same_pixels(root: Path, pictures: Pictures) -> None:
+def assert_same_pixels(root: Path, pictures: ImageSequence) -> None:
     assert len(pictures) > 0
     for row, name in enumerate(pictures.paths):
         assert torch.equal(pictures[row], decode(root / name))
@@ -203,11 +202,11 @@ import sys, time
 from pathlib import Path
 from gender_cls.data import scan as scanning
 from gender_cls.data_config import DataConfig
-original = scanning.read_picture
+original = scanning.read_image
 def slow(path):
     time.sleep(float(sys.argv[3]))
     return original(path)
-scanning.read_picture = slow
+scanning.read_image = slow
 root = Path(sys.argv[1])
 scanning.scan(sorted(p.name for p in root.iterdir()), root, Path(sys.argv[2]), DataConfig(num_workers=0))
 """
@@ -392,7 +391,7 @@ def test_changed_files_are_not_taken_from_memory(crops: Path, read: list[str]) -
 
 
 def test_loose_pictures_are_decoded(crops: Path) -> None:
-    assert_same_pixels(crops, Images(crops).at(["01.png", str(crops / "02.png")]))
+    assert_same_pixels(crops, ImageStore(crops).at(["01.png", str(crops / "02.png")]))
 
 
 def test_no_change_reaches_the_file(crops: Path) -> None:

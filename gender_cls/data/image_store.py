@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.data.cache.pixel_file import PixelFile, PixelMemory
-from gender_cls.data.image_files import read_picture
+from gender_cls.data.image_files import read_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ class KeptPixels:
         return cls(pd.Index(paths), table[["place", "height", "width"]].to_numpy(np.int64), source)
 
 
-class Images:
+class ImageStore:
     """The pictures of a data set, or any files.
 
     Args:
@@ -55,18 +55,18 @@ class Images:
     def _kept(self) -> KeptPixels | None:
         return self._open()
 
-    def at(self, paths: Sequence[str]) -> "Pictures":
+    def at(self, paths: Sequence[str]) -> "ImageSequence":
         """These, in this order."""
         paths, spans = list(paths), np.full((len(paths), 3), -1, np.int64)
         kept = self._kept
         if kept is None:
-            return Pictures(self.root, paths, spans, None)
+            return ImageSequence(self.root, paths, spans, None)
         found = kept.index.get_indexer(pd.Index(paths, dtype=kept.index.dtype))
         spans[found >= 0] = kept.spans[found[found >= 0]]
-        return Pictures(self.root, paths, spans, kept.source)
+        return ImageSequence(self.root, paths, spans, kept.source)
 
 
-class Pictures:
+class ImageSequence:
     """Some pictures in an order; asked for one by one. Goes to worker processes, which map the pixels themselves.
 
     Attributes:
@@ -83,9 +83,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def part(self, start: int, stop: int) -> "Pictures":
+    def part(self, start: int, stop: int) -> "ImageSequence":
         """Those from `start` up to `stop`."""
-        return Pictures(self.root, self.paths[start:stop], self._spans[start:stop], self._source)
+        return ImageSequence(self.root, self.paths[start:stop], self._spans[start:stop], self._source)
 
     def __getitem__(self, row: int) -> "Tensor":
         """Pixels (3, H, W) uint8, with the channels of a pixel side by side in memory. They are not to be changed.
@@ -104,4 +104,4 @@ class Pictures:
             found = self._source.content[place : place + height * width * 3]
             if place >= 0 and len(found) == height * width * 3:
                 return found.reshape(height, width, 3)
-        return np.array(read_picture(self.root / self.paths[row]).image)
+        return np.array(read_image(self.root / self.paths[row]).image)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.explain import untouched
+from gender_cls.explain import isolation
 from gender_cls.explain.attribution import attribute, grad_cam_cells, predict
-from gender_cls.explain.untouched import in_chunks
+from gender_cls.explain.isolation import in_chunks
 from gender_cls.models.feature_map import FeatureMap
 
 
@@ -128,7 +128,7 @@ def test_no_random_generator_but_the_network_s_own_is_seeded(monkeypatch: pytest
 def test_modes_inside_and_after() -> None:
     network = network_in_training()
     before = everything(network)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), untouched.untouched(network) as forward:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), isolation.isolated(network) as forward:
         assert torch.is_grad_enabled()
         assert not torch.is_autocast_enabled("cpu")
         assert not any(module.training for module in network.modules())
@@ -162,7 +162,7 @@ def test_half_precision_weights_give_float32_maps(what: str) -> None:
 def test_chunks_do_not_show(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, inputs, targets = network_in_training(), batch(7), torch.arange(7) % 2
     whole = explain(what, network, inputs, targets)
-    monkeypatch.setattr(untouched, "CHUNK", 3)
+    monkeypatch.setattr(isolation, "IMAGES_PER_PASS", 3)
     for ours, theirs in zip(explain(what, network, inputs, targets), whole, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -172,7 +172,7 @@ def test_no_pass_has_more_images_than_a_chunk() -> None:
     network[0].register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
     for count in (1, 3, 8, 11):
         explain("all", network, batch(count), None)
-    assert max(seen) == untouched.CHUNK
+    assert max(seen) == isolation.IMAGES_PER_PASS
 
 
 def test_results_of_chunks_are_joined_with_the_rows_that_belong_to_them() -> None:

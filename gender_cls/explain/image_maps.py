@@ -17,7 +17,7 @@ from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.map_overviews import map_strip
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.attribution import Attribution, scaled
-from gender_cls.explain.kept_maps import DAMAGED, half_precision
+from gender_cls.explain.run_maps import DAMAGED, half_precision
 from gender_cls.runs.files import write_atomically
 
 PICTURES = "explanations/pictures"

@@ -11,17 +11,17 @@ from torch.nn.functional import interpolate
 from gender_cls.config.data import DataConfig
 from gender_cls.config.explain import ExplainConfig, Method
 from gender_cls.data.crops import balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.canvas import Picture, png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.evaluation.explanations import read_explanations
-from gender_cls.explain.grids import captions_of, explain_classes, explanation_grid
-from gender_cls.explain.kept_maps import KeptMaps, load_kept_maps, save_kept_maps
-from gender_cls.explain.map_files import read_maps
-from gender_cls.explain.measured_images import Question, codes, explain_images
-from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.explanation_grid import captions_of, explain_classes, explanation_grid
+from gender_cls.explain.explanations_table import Question, codes, explain_images
+from gender_cls.explain.image_maps import read_maps
 from gender_cls.explain.randomisation import randomisation_check
+from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -37,14 +37,14 @@ CHECKED = 16
 FEWEST, MOST_GROUPS = 5, 8
 """Images that make a mean map, and groups that have one."""
 
-SEED = 0
+SAMPLE_SEED = 0
 """Runs on the same split explain the same images."""
 
 
-def explain_test(
+def explain_test_images(
     run: Run,
     test: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     settings: ExplainConfig,
     number: int,
@@ -57,17 +57,17 @@ def explain_test(
         images: whence they come.
         number: how many to measure.
     """
-    sample = balanced_sample(test, number, SEED)
+    sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
     explain_images(sample, images, network, question, run.folder, progress_bar)
     if not run.randomisation.exists():
         _check_sanity(run, sample.head(CHECKED), images, network, settings.methods)
-    kept = load_kept_maps(run.maps)
+    kept = load_run_maps(run.maps)
     if kept is None or not set(sample["path"]) <= set(kept.paths):
         data = network.classifier.settings.data
         kept = _kept_maps(run, sample, images, settings, data)
         _draw_means(run, sample, images, kept, data)
-        save_kept_maps(run.maps, kept)  # last: with it, all this is done
+        save_run_maps(run.maps, kept)  # last: with it, all this is done
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
     for name, title, ranked in (
@@ -80,7 +80,7 @@ def explain_test(
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, images: Images, network: ExplainedNetwork, methods: Sequence[Method]
+    run: Run, rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, methods: Sequence[Method]
 ) -> None:
     """Leave `randomisation.csv`: a row a picture, method and stage."""
     classifier = network.classifier
@@ -103,7 +103,7 @@ def _check_sanity(
     write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
 
 
-def _kept_maps(run: Run, rows: pd.DataFrame, images: Images, settings: ExplainConfig, data: DataConfig) -> KeptMaps:
+def _kept_maps(run: Run, rows: pd.DataFrame, images: ImageStore, settings: ExplainConfig, data: DataConfig) -> RunMaps:
     """Of the first class that is shown, from the maps that each picture has left."""
     table = read_explanations(run.explained)
     table = table[table["role"] == settings.explained_class.roles[0]].drop_duplicates("path").set_index("path")
@@ -112,7 +112,7 @@ def _kept_maps(run: Run, rows: pd.DataFrame, images: Images, settings: ExplainCo
     crops = read_crops(images.at(rows["path"].tolist()), data)
     maps = {method.value: np.stack([one[method.value] for one in each]) for method in settings.methods}
     (height, width), (small_height, small_width) = crops.images.shape[2:], next(iter(maps.values())).shape[1:]
-    return KeptMaps(
+    return RunMaps(
         paths=rows["path"].tolist(),
         explained=answers["explained"].tolist(),
         maps=maps,
@@ -125,7 +125,7 @@ def _draw_images(
     name: str,
     title: str,
     rows: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     settings: ExplainConfig,
 ) -> None:
@@ -138,7 +138,7 @@ def _draw_images(
     _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
-def _draw_means(run: Run, rows: pd.DataFrame, images: Images, kept: KeptMaps, data: DataConfig) -> None:
+def _draw_means(run: Run, rows: pd.DataFrame, images: ImageStore, kept: RunMaps, data: DataConfig) -> None:
     """Mean pictures and maps of what was answered, and of the cameras with the most images."""
     crops = read_crops(images.at(rows["path"].tolist()), data).images
     size = (crops.shape[2], crops.shape[3])

@@ -20,7 +20,7 @@ DAMAGED = (EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZ
 
 
 @dataclass(frozen=True)
-class KeptMaps:
+class RunMaps:
     """Maps of the same K images by each method.
 
     Attributes:
@@ -42,7 +42,7 @@ def half_precision(maps: NDArray[np.float32]) -> NDArray[np.float16]:
     return np.clip(maps, -LARGEST, LARGEST).astype(np.float16)
 
 
-def save_kept_maps(file: Path, kept: KeptMaps) -> None:
+def save_run_maps(file: Path, kept: RunMaps) -> None:
     """Write them, compressed and in half precision."""
     arrays: dict[str, Any] = {
         "paths": np.array(kept.paths, dtype=np.str_),
@@ -56,7 +56,7 @@ def save_kept_maps(file: Path, kept: KeptMaps) -> None:
     write_atomically(file, content.getvalue())
 
 
-def load_kept_maps(file: Path) -> KeptMaps | None:
+def load_run_maps(file: Path) -> RunMaps | None:
     """Read them; None where the run kept none.
 
     Raises:
@@ -69,7 +69,7 @@ def load_kept_maps(file: Path) -> KeptMaps | None:
     try:
         with np.load(stored, allow_pickle=False) as content:
             methods = content["methods"].tolist()
-            return KeptMaps(
+            return RunMaps(
                 paths=content["paths"].tolist(),
                 explained=content["explained"].tolist(),
                 maps={method: content[f"map_{method}"].astype(np.float32) for method in methods},

@@ -13,7 +13,7 @@ from gender_cls.data.crops import Crops
 from gender_cls.drawing.canvas import Picture
 from gender_cls.drawing.map_grid import Caption, MapColumn, map_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
-from gender_cls.explain.mass import area_shares, mass_shares
+from gender_cls.explain.mass_shares import area_shares, mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
 SHOWN = {

@@ -15,17 +15,17 @@ from tqdm import tqdm
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
-from gender_cls.data.images import Images
-from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
+from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
+from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.faithfulness import play
-from gender_cls.explain.map_files import write_maps
-from gender_cls.explain.mass import area_shares, mass_shares
-from gender_cls.explain.network import ExplainedNetwork
-from gender_cls.explain.regions import rank_correlation
-from gender_cls.explain.untouched import CHUNK
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.faithfulness import score_faithfulness
+from gender_cls.explain.image_maps import write_maps
+from gender_cls.explain.isolation import IMAGES_PER_PASS
+from gender_cls.explain.map_regions import rank_correlation
+from gender_cls.explain.mass_shares import area_shares, mass_shares
 from gender_cls.runs.files import write_atomically
 
 ABOUT = ("path", "label", "identity", "camera", "source", "group")
@@ -50,7 +50,7 @@ class Question:
 
 def explain_images(
     rows: pd.DataFrame,
-    images: Images,
+    images: ImageStore,
     network: ExplainedNetwork,
     question: Question,
     folder: Path,
@@ -63,7 +63,7 @@ def explain_images(
     Args:
         rows: with ABOUT, and `prediction` and `p_FEMALE` where they are known.
         images: whence they come.
-        folder: of `explanations.csv`, and of the maps themselves (`map_files.py`).
+        folder: of `explanations.csv`, and of the maps themselves (`image_maps.py`).
 
     Returns:
         The whole table, other rows than these included.
@@ -76,14 +76,14 @@ def explain_images(
     missing = rows[~_answered(rows, table, question)]
     saved = time.monotonic()
     with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing.iloc[start : start + CHUNK].reset_index(drop=True)
+        for start in range(0, len(missing), IMAGES_PER_PASS):
+            chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
             answers = _explain(chunk, images, network, _extended(question, table[stale]), folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
-            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + CHUNK >= len(missing):
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
                 write_atomically(file, _ordered(table, rows).to_csv(index=False))
                 saved = time.monotonic()
     return read_explanations(file) if file.exists() else table
@@ -149,7 +149,7 @@ class _Chunk:
 
 
 def _explain(
-    rows: pd.DataFrame, images: Images, network: ExplainedNetwork, question: Question, folder: Path
+    rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, picture by picture."""
     crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
@@ -201,7 +201,7 @@ def _scores(
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()
-        played, control = play(network.classifier.network, chunk.inputs, attribution.targets, maps, names)
+        played, control = score_faithfulness(network.classifier.network, chunk.inputs, attribution.targets, maps, names)
         for method, games in played.items():
             scores[method] |= games | control
     for a, b in permutations(maps, 2):

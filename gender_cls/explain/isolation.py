@@ -9,12 +9,12 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call
 
-CHUNK = 8
+IMAGES_PER_PASS = 8
 """Images in one pass. The activations of a chunk are held for the backward pass, so this bounds the memory."""
 
 
 @contextmanager
-def untouched(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+def isolated(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """The network as a function to explain; afterwards, also after an error, the network is bit-identical to before.
 
     The function maps (B, 3, H, W) to logits (B, classes): in evaluation mode, uncompiled, without autocast, and with
@@ -46,18 +46,20 @@ def untouched(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 
 
 def chunks(inputs: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
-    """`CHUNK` images at a time, as leaves that collect gradients, with the rows of `others` that belong to them.
+    """`IMAGES_PER_PASS` images at a time, as leaves that collect gradients, with their rows of `others`.
 
     Yields:
-        Copies on the device of `inputs`, floating-point ones in float32; to be called inside `untouched`.
+        Copies on the device of `inputs`, floating-point ones in float32; to be called inside `isolated`.
     """
-    for start in range(0, len(inputs), CHUNK):
-        images, *rest = (_float32_copy(tensor[start : start + CHUNK]).to(inputs.device) for tensor in (inputs, *others))
+    for start in range(0, len(inputs), IMAGES_PER_PASS):
+        images, *rest = (
+            _float32_copy(tensor[start : start + IMAGES_PER_PASS]).to(inputs.device) for tensor in (inputs, *others)
+        )
         yield [images.requires_grad_(), *rest]
 
 
 def in_chunks(function: Callable[..., Tensor], inputs: Tensor, *others: Tensor) -> Tensor:
-    """`function` applied to `CHUNK` images at a time; the results joined, float32 on the CPU."""
+    """`function` applied to `IMAGES_PER_PASS` images at a time; the results joined, float32 on the CPU."""
     return torch.cat([function(*chunk).detach().float().cpu() for chunk in chunks(inputs, *others)])
 
 
