@@ -11,14 +11,14 @@ for dense bf16, or the rate of a large matrix product where that number is not k
 A session on a GPU takes about 30 minutes of device time, in this order:
 
 1. (2 min) `pytest tests/data/test_device_augmentation.py tests/training`: the code runs.
-2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches, and
-   at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may fall
-   to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because they
+2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches,
+   and at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may
+   fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because they
    distort all other numbers. This decides whether `data.batch_size` should be larger by default on a GPU.
 3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU about 5 %
    (MobileNetV2: depthwise convolutions wait for memory), 20-30 % (ResNet152) and 35-50 % (ConvNeXt). A much lower MFU
    means that bf16, channels last or the fused optimizer is not in use. The `compile` rows decide the default of
-   `trainer.compile`: on where the first step takes less than 10 % of 20 epochs of 10,000 images and the gain exceeds 10 %.
+   `trainer.compile`: on where the first step takes less than 10 % of 20 epochs of 10,000 images with 10 % gain.
 4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.num_workers=1,4,8,15`
    after `python -m gender_cls.demo images=4000`: compare speed/train_images_per_second with step 3. The smallest number
    of workers that reaches 95 % of it becomes the rule in `system/resources.py`. If not even 8 do, JPEG in the loader is
@@ -153,7 +153,7 @@ def _ours(
     wait: Callable[[], None],
     watch: Callable[[str], None] = lambda _: None,
 ) -> float:
-    """Seconds of an epoch after its warm-up; `watch` is called with `warn` when the clock starts, `default` at the end."""
+    """Seconds of an epoch after its warm-up; `watch` hears `warn` when the clock starts and `default` at the end."""
     from pytorch_lightning import Callback, Trainer
     from pytorch_lightning.callbacks import TQDMProgressBar
     from pytorch_lightning.loggers import TensorBoardLogger

@@ -2,8 +2,8 @@
 
     python timm_loop.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with one folder per class
 
-`create_loader` starts one worker, its default. Its prefetcher needs a GPU. Of its augmentation, the flip and the largest
-crop with a ratio between 3 to 4 and 4 to 3 stay; colour jitter is off.
+`create_loader` starts one worker, its default. Its prefetcher needs a GPU. Of its augmentation, the flip and the
+largest crop with a ratio between 3 to 4 and 4 to 3 stay; colour jitter is off.
 """
 
 import sys

@@ -3,8 +3,8 @@
     python ultralytics_classify.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with one folder per class
 
 Its defaults: on a CPU no workers, float32, averaged weights, the best and the last checkpoint; figures are off. Its
-classification head would add a convolution, so the model file ends as MobileNetV2 does. Of its augmentation, the flip and
-the largest crop with a ratio between 3 to 4 and 4 to 3 stay. By default it leaves one CPU free; here it uses all.
+classification head would add a convolution, so the model file ends as MobileNetV2 does. Of its augmentation, the flip
+and the largest crop with a ratio between 3 to 4 and 4 to 3 stay. By default it leaves one CPU free; here it uses all.
 """
 
 import os
