@@ -204,10 +204,10 @@ def tabulate(runs: dict[str, list[Measured]], version: str, images: int, epochs:
     note = f"""\
 Medians of {len(runs["ours"])} rounds in turn; ratios within a round, above 1 where ours is ahead. Each tool has its own
 defaults, and of augmentation only the random flip. Ours and torchvision + Lightning stretch the whole image to the
-input; timm and ultralytics take the largest crop of at most 4 to 3. Seconds from the start of the process, with imports and
-reading images for the first time. Images per second: from the beginning of the second epoch to the end of its last
-step, without validation. The others end with training; ours then tests, explains, measures the maps and writes its report.
-ultralytics uses all CPUs here (by default it leaves one free) and draws no figures."""
+input; timm and ultralytics take the largest crop of at most 4 to 3. Seconds from the start of the process, with imports
+and reading images for the first time. Images per second: from the beginning of the second epoch to the end of its last
+step, without validation. The others end with training; ours then tests, explains, measures the maps and writes its
+report. ultralytics uses all CPUs here (by default it leaves one free) and draws no figures."""
     columns = ["images/s (epoch 2)", "first step after (s)", "trained after (s)", "ended after (s)"]
     headings = ["", *(heading for column in columns for heading in (column, "ours ahead"))]
     return Table(f"MobileNetV2 from random weights: {work}", headings, rows, note)

@@ -13,8 +13,8 @@ A session on a GPU takes about 30 minutes of device time, in this order:
 1. (2 min) `pytest tests/data/test_device_augmentation.py tests/training`: the code runs.
 2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches,
    and at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may
-   fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because they
-   distort all other numbers. This decides whether `data.batch_size` should be larger by default on a GPU.
+   fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because
+   they distort all other numbers. This decides whether `data.batch_size` should be larger by default on a GPU.
 3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU about 5 %
    (MobileNetV2: depthwise convolutions wait for memory), 20-30 % (ResNet152) and 35-50 % (ConvNeXt). A much lower MFU
    means that bf16, channels last or the fused optimizer is not in use. The `compile` rows decide the default of
