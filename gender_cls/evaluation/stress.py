@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from gender_cls.config.data import CLASSES
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, reliability_bins

@@ -6,7 +6,7 @@ Numpy alone; a tensor on the CPU is as good as an array. A map's mass is its pos
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gender_cls.data.shortcuts import PERSON
+from gender_cls.data.shortcuts import PERSON_BOX
 from gender_cls.evaluation.schema import BANDS
 
 
@@ -25,7 +25,7 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
     """
     crops = np.asarray(boxes, dtype=np.float64)
     shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
-    height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON)
+    height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON_BOX)
     return shares | {"border": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
 
 

@@ -15,16 +15,16 @@ from tqdm import tqdm
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
-from gender_cls.data.corruptions import corrupt
+from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan_for_answers
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import SHORTCUTS
 from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.drawing.svg import figure_png
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
@@ -137,9 +137,9 @@ class Distortion:
     def __call__(self, image: Tensor, path: str) -> Tensor:
         """The same picture, changed."""
         if self.variant in SHORTCUTS:
-            return take_away(image, self.variant)
+            return apply_shortcut(image, self.variant)
         name, _, severity = self.variant.rpartition("_")
-        return corrupt(image, name, int(severity), path)
+        return apply_corruption(image, name, int(severity), path)
 
 
 def _explain(

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.crops import PATTERN, write_crop
+from helpers.crops import PATTERN, decode, write_crop
 
 from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import Balance, DataConfig, PixelCache
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.datamodule import CropDataModule, EpochSampler, derived_seed
+from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data
-from gender_cls.data.transforms import decode, resize
+from gender_cls.data.samplers import EpochSampler, derived_seed
+from gender_cls.data.transforms import resize
 from gender_cls.system.processes import forking
 
 
@@ -33,7 +34,7 @@ def module_of(root: Path, augment: AugmentConfig | None = None, **changes: objec
         prepared.manifest,
         prepared.images,
         data,
-        augment or AugmentConfig(),
+        augment=augment or AugmentConfig(),
         seed=0,
         batch_size=4,
         num_workers=data.num_workers,
@@ -42,10 +43,10 @@ def module_of(root: Path, augment: AugmentConfig | None = None, **changes: objec
 
 def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
     module = module_of(folders)
-    images, labels = next(iter(module.test_dataloader()))
+    images, labels = next(iter(module.val_dataloader()))
     assert images.dtype == torch.uint8
     assert images.shape == (4, 3, 32, 16)
-    table = module.tables["test"]
+    table = module.tables["val"]
     assert table["path"].is_monotonic_increasing
     assert labels.tolist() == [("FEMALE", "MALE").index(label) for label in table["label"][:4]]
     brightness = images.float().mean(dim=(1, 2, 3))
@@ -73,7 +74,7 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
 def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(folders: Path, kind: PixelCache, workers: int) -> None:
     augment = AugmentConfig(flip=0.5, affine=0.5, rotate_degrees=5, brightness=0.5, jpeg=0.5)
     module = module_of(folders, augment, cache=kind, num_workers=workers)
-    for split, loader in (("train", module.train_dataloader()), ("test", module.test_dataloader())):
+    for split, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader())):
         dataset = module.datasets[split]
         keys = list(chain.from_iterable(loader.batch_sampler))
         for start, (images, labels) in zip(range(0, len(keys), 4), loader, strict=True):

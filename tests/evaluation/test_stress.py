@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import balanced_accuracy_score
 
-from gender_cls.data.stress_names import CORRUPTIONS, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SHORTCUTS
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.metrics import calibration_error, decision_scores
 from gender_cls.evaluation.schema import Severity, Shortcut, Stress

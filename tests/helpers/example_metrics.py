@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import (
     PLACES,

@@ -37,7 +37,7 @@ def module_of(folders: Path) -> CropDataModule:
     data = DataConfig(root=str(folders), pattern=PATTERN, image_size=[32, 16], batch_size=8, num_workers=0)
     found = prepare_data(data, cache=folders.parent / "cache")
     augment = AugmentConfig(**AUGMENT)
-    return CropDataModule(found.manifest, found.images, data, augment, seed=0, batch_size=8, num_workers=0)
+    return CropDataModule(found.manifest, found.images, data, augment=augment, seed=0, batch_size=8, num_workers=0)
 
 
 def fit(classifier: GenderClassifier, data: Any, folder: Path, resume: Path | None = None, epochs: int = 2) -> None:

@@ -13,16 +13,16 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.batches import StepBatches
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
+from gender_cls.data.samplers import StepBatchSampler
 from gender_cls.training.classifier import GenderClassifier
 
 
 @pytest.mark.parametrize("items", range(1, 36))
 def test_steps_hang_on_the_product_alone(items: int) -> None:
     def steps(size: int, accumulate: int) -> list[list[int]]:
-        batches = StepBatches(SequentialSampler(range(items)), size, accumulate)
+        batches = StepBatchSampler(SequentialSampler(range(items)), size, accumulate)
         found = list(batches)
         assert len(found) == len(batches)
         assert max(map(len, found)) <= size
@@ -35,12 +35,12 @@ def test_steps_hang_on_the_product_alone(items: int) -> None:
 
 
 def test_a_batch_of_one_image_is_avoided() -> None:
-    sizes = [len(batch) for batch in StepBatches(RandomSampler(range(13)), 4, 2)]
+    sizes = [len(batch) for batch in StepBatchSampler(RandomSampler(range(13)), 4, 2)]
     assert sizes == [4, 4, 2, 3]
 
 
 def test_batches_of_one_image_leave_none_out() -> None:
-    assert list(StepBatches(SequentialSampler(range(3)), 1)) == [[0], [1], [2]]
+    assert list(StepBatchSampler(SequentialSampler(range(3)), 1)) == [[0], [1], [2]]
 
 
 @pytest.fixture
@@ -75,7 +75,16 @@ class Recording(GenderClassifier):
 
 
 def trained(settings: Config, prepared: PreparedData, size: int, accumulate: int) -> Recording:
-    data = CropDataModule(prepared.manifest, prepared.images, settings.data, AugmentConfig(), 0, size, 0, accumulate)
+    data = CropDataModule(
+        prepared.manifest,
+        prepared.images,
+        settings.data,
+        augment=AugmentConfig(),
+        seed=0,
+        batch_size=size,
+        num_workers=0,
+        accumulate=accumulate,
+    )
     assert len(data.datasets["train"]) % 8 not in (0, 1), "the last step is to be a smaller one"
     seed_everything(0, verbose=False)
     classifier = Recording(to_plain(settings), data.class_weights)

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 import gender_cls.training.frozen_features as frozen
 from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.batches import FeatureBatch
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.frozen_features import frozen_features
 
 AUGMENTED = {"flip": 0.5, "brightness": 0.5, "erase": 0.5}
@@ -93,8 +92,15 @@ def config_of(root: Path | str, **sections: dict[str, Any]) -> Config:
 
 def datamodule_of(prepared: PreparedData, config: Config) -> CropDataModule:
     data = config.data
-    batch_size, workers = int(data.batch_size), int(data.num_workers)
-    return CropDataModule(prepared.manifest, prepared.images, data, config.augment, config.seed, batch_size, workers)
+    return CropDataModule(
+        prepared.manifest,
+        prepared.images,
+        data,
+        augment=config.augment,
+        seed=config.seed,
+        batch_size=int(data.batch_size),
+        num_workers=int(data.num_workers),
+    )
 
 
 def train(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.errors import some
+from gender_cls.errors import first_few
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
@@ -106,7 +106,9 @@ class Candidate:
                 return f"{one.runs[0].predictions} lacks validation or test images."
             invalid = ~np.isfinite(pd.concat([one.validation, one.test])[["p_FEMALE", "p_MALE"]]).all(axis=1)
             if invalid.any():
-                return f"{invalid.sum()} predictions of {some(run.folder.name for run in one.runs)} are not numbers."
+                return (
+                    f"{invalid.sum()} predictions of {first_few(run.folder.name for run in one.runs)} are not numbers."
+                )
         return None
 
 

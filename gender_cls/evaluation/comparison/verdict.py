@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gender_cls.errors import some
+from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.schema import BestBaseline, CandidateRow, Pair
 from gender_cls.evaluation.estimate import beats
 
@@ -69,7 +69,7 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
         sentences.append("All candidates are leaky: their scores are too good, and say little about people never seen.")
     single = [row["title"] for row in compared if len(row["seeds"]) == 1]
     if single:
-        sentences.append(f"The intervals leave out the luck of training where there is one seed: {some(single)}.")
+        sentences.append(f"The intervals leave out the luck of training where there is one seed: {first_few(single)}.")
     devices = dict.fromkeys(row["cost"]["device"] for row in compared if row["cost"]["device"])
     if len(devices) > 1:
         sentences.append(f"Times were measured on different devices ({'; '.join(devices)}) and do not compare.")
@@ -80,5 +80,5 @@ def _left_out(rows: Sequence[CandidateRow]) -> list[str]:
     sentences = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
     repeated = [Path(folder).name for row in rows for folder in row["repeated"]]
     if repeated:
-        sentences.append(f"Not counted, because a later run has the same settings and seed: {some(repeated)}.")
+        sentences.append(f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}.")
     return sentences

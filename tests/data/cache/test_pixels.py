@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from helpers.crops import write_crop
+from helpers.crops import decode, write_crop
 from helpers.scanning import draw, names_in, scanned, settings, start_slow_scan, wait_for
 
 from gender_cls.config.data import PixelCache
@@ -24,7 +24,6 @@ from gender_cls.data.cache.pixel_store import NoRoomError
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageSequence, ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan
-from gender_cls.data.transforms import decode
 
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
