@@ -29,7 +29,7 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     from gender_cls.reports.final_test import evaluate_run
     from gender_cls.system.quiet import quieten_lightning
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.inference import Predictor
+    from gender_cls.training.predictor import Predictor
 
     quieten_lightning()
     recorded = recorded_config(run.config_file)
