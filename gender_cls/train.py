@@ -40,24 +40,22 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
     with run.recording(model=config.model.title):
         find_source(config.data)  # before pandas is imported
-        from gender_cls.data.shared import prepared_data
+        from gender_cls.data.prepare import prepared_data
 
         cache = image_cache(config.output_dir)
         prepared = prepared_data(config.data, cache)
         from gender_cls.config.data import PixelCache
         from gender_cls.explain.callback import explain_callbacks
-        from gender_cls.system.quiet import quieten_lightning
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.fit import fit
 
-        quieten_lightning()
         trainer, evaluation = config.trainer, config.evaluation
         at_hand = config.data.cache is not PixelCache.none
         resources = choose_resources(
             trainer.accelerator, trainer.precision, trainer.threads, config.data.num_workers, pixels_at_hand=at_hand
         )
         log.info(resources)
-        fit(config, run, prepared, resources.take(), explain_callbacks)
+        fit(config, run, prepared, resources.apply(), explain_callbacks)
         gc.collect()  # trainer, classifier and optimizer hold each other until then
         from gender_cls.reports.final_test import evaluate_run  # only now, so that the first step need not wait for it
         from gender_cls.training.predictor import Predictor

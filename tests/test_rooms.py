@@ -29,7 +29,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module(file: Path) -> str:
-    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 
 def room(name: str) -> str:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gender_cls.data.shortcuts import PERSON
-from gender_cls.data.stress_names import SEVERITIES
+from gender_cls.data.shortcuts import PERSON_BOX
+from gender_cls.data.variant_names import SEVERITIES
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -26,7 +26,7 @@ Seen = NDArray[np.uint8] | NDArray[np.floating]
 """(H, W, 3), 0 to 255, not yet rounded or cut off."""
 
 
-def corrupt(image: Tensor, name: str, severity: int, path: str) -> Tensor:
+def apply_corruption(image: Tensor, name: str, severity: int, path: str) -> Tensor:
     """A native crop, before any resize, as a worse camera would have delivered it.
 
     All chance (directions, positions, colours, noise) is a function of `name` and `path`; the severities of one picture
@@ -118,7 +118,7 @@ def _occlusion(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
     height, width = pixels.shape[:2]
     side = rng.choice(["bottom", "left", "right"])
     colour = np.rint(rng.uniform(30, 210) + rng.uniform(-20, 20, 3))
-    length, box = (height, PERSON[0]) if side == "bottom" else (width, PERSON[1])
+    length, box = (height, PERSON_BOX[0]) if side == "bottom" else (width, PERSON_BOX[1])
     reach = max(1, round(length * ((1 - box) / 2 + share * box)))
     occluded = pixels.copy()
     if side == "bottom":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gender_cls.config.data import CLASSES, DataConfig
-from gender_cls.data.images import Pictures
+from gender_cls.data.image_store import ImageSequence
 from gender_cls.data.transforms import place_in_input, resize_into
 
 
@@ -27,7 +27,7 @@ class Crops:
     boxes: NDArray[np.float64]
 
 
-def read_crops(pictures: Pictures, data: DataConfig) -> Crops:
+def read_crops(pictures: ImageSequence, data: DataConfig) -> Crops:
     """Resized, not augmented, in their order.
 
     Raises:

@@ -1,22 +1,21 @@
-"""The LightningDataModule: labelled image folders as batches of uint8 pixels."""
+"""The LightningDataModule: labelled crops as batches of uint8 pixels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.batches import StepBatches
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
+from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
 from gender_cls.data.transforms import resize_into
 from gender_cls.system.processes import forking
 
@@ -25,10 +24,10 @@ Key = int | tuple[int, int]
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Crops in the order of a table.
+    """The crops of a table, in its order.
 
-    They are asked for by their rows, or by `(epoch, row)` to have them augmented: the random numbers are a function of
-    seed, epoch and row, so they depend neither on the number of workers nor on where a run was interrupted.
+    A key is a row, or `(epoch, row)` to have the crop augmented. The random numbers depend on seed, epoch and row only,
+    not on the number of workers and not on where a run was interrupted.
 
     Args:
         distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
@@ -37,13 +36,13 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         table: pd.DataFrame,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
         augment: AugmentConfig | None = None,
         seed: int = 0,
         distort: Callable[[Tensor, str], Tensor] | None = None,
     ) -> None:
-        self.pictures = images.at(table["path"].tolist())
+        self.images = images.at(table["path"].tolist())
         self.labels = [CLASSES.index(label) for label in table["label"]]
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode
@@ -61,83 +60,51 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
         """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64."""
-        asked = [key if isinstance(key, tuple) else (None, key) for key in keys]
+        epochs_and_rows = [key if isinstance(key, tuple) else (None, key) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
-        for (_, row), into in zip(asked, pixels, strict=True):
-            image = self.pictures[row]
+        for (_, row), into in zip(epochs_and_rows, pixels, strict=True):
+            image = self.images[row]
             if self.distort is not None:
-                image = self.distort(image, self.pictures.paths[row])
+                image = self.distort(image, self.images.paths[row])
             resize_into(into, image, self.mode)
         images = pixels.permute(0, 3, 1, 2)
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                for (epoch, row), image in zip(asked, images, strict=True):
+                for (epoch, row), image in zip(epochs_and_rows, images, strict=True):
                     if epoch is not None:
-                        # The CPU's generator alone: torch.manual_seed notes the seed for every other device too.
+                        # Only the CPU's generator: torch.manual_seed also records the seed for every other device.
                         torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row))
                         image.copy_(self.augmentation(image))
-        return images, torch.tensor([self.labels[row] for _, row in asked], dtype=torch.int64)
+        return images, torch.tensor([self.labels[row] for _, row in epochs_and_rows], dtype=torch.int64)
 
 
 def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
-    """A DataLoader, with these of its options, whose batches are those of `CropDataset.__getitems__`."""
+    """A DataLoader with these options that passes on the batches of `CropDataset.__getitems__`."""
     return DataLoader(
         dataset,
-        collate_fn=_as_it_is,
+        collate_fn=_identity_collate,
         multiprocessing_context=forking() if options.get("num_workers") else None,
         **options,
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity_collate(batch: Any) -> Any:
     return batch
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """`(epoch, row)` in an order that is a function of seed and epoch; Lightning calls `set_epoch`.
-
-    With `balanced`, as many rows are drawn with replacement, every label equally often on average.
-    """
-
-    def __init__(self, labels: list[int], seed: int, balanced: bool) -> None:
-        frequency = np.bincount(labels, minlength=len(CLASSES))
-        self.weights = torch.tensor([1 / frequency[label] for label in labels], dtype=torch.float64)
-        self.seed = seed
-        self.balanced = balanced
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
-        if self.balanced:
-            order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
-        else:
-            order = torch.randperm(len(self), generator=generator)
-        return ((self.epoch, row) for row in order.tolist())
-
-
 class CropDataModule(LightningDataModule):
-    """Training, validation and test crops of one manifest.
+    """Training and validation crops of one manifest, and those of test for whoever asks for them by name.
 
-    Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises on its
-    own device.
-
-    Attributes:
-        staged: given a split's name and its loader, what training or validation gets instead of it.
-        pin_memory: keep batches where a GPU copies them from without stopping the program; False until set.
+    Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises them on
+    its own device.
     """
 
     def __init__(
         self,
         manifest: Manifest,
-        images: Images,
+        images: ImageStore,
         data: DataConfig,
+        *,
         augment: AugmentConfig,
         seed: int,
         batch_size: int,
@@ -146,10 +113,11 @@ class CropDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
-        self.pin_memory = False
+        self.pin_memory = False  # True: batches lie where a GPU can copy them without making the program wait
         self.manifest, self.images = manifest, images
         self.data = data
         self.seed = seed
+        # Given a split's name and its loader, returns what training or validation gets instead of the loader.
         self.staged: Callable[[str, DataLoader], Any] = lambda _, loader: loader
         table = manifest.table
         self.tables = {split: table[table["split"] == split].reset_index(drop=True) for split in SPLITS}
@@ -170,25 +138,21 @@ class CropDataModule(LightningDataModule):
         """Shuffled and augmented."""
         dataset = self.datasets["train"]
         sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
-        batches = StepBatches(sampler, self.batch_size, self.accumulate)
+        batches = StepBatchSampler(sampler, self.batch_size, self.accumulate)
         return self.staged("train", self._loader("train", batch_sampler=batches))
 
     def val_dataloader(self) -> DataLoader:
         """In the order of the manifest."""
         return self.staged("val", self._loader("val", batch_size=self.batch_size))
 
-    def test_dataloader(self) -> DataLoader:
-        """In the order of the manifest."""
-        return self._loader("test", batch_size=self.batch_size)
-
     def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int]]) -> DataLoader:
-        """These rows of a split in this order, or `(epoch, row)` as that epoch augments it."""
+        """These rows of a split in this order, or `(epoch, row)` as that epoch augments them."""
         return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
-    def _loader(self, split: str, **batches: Any) -> DataLoader:
+    def _loader(self, split: str, **options: Any) -> DataLoader:
         return crop_loader(
             self.datasets[split],
-            **batches,
+            **options,
             num_workers=self.num_workers,
             persistent_workers=split == "train" and self.num_workers > 0,
             pin_memory=self.pin_memory,
@@ -197,12 +161,7 @@ class CropDataModule(LightningDataModule):
     def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:
         """A fixed set of validation crops to explain, and their rows of the manifest; fewer when val is smaller.
 
-        Reads the pictures directly: iterating a loader would draw from the global random numbers.
+        It does not use a loader, because a loader would draw from the global random numbers.
         """
         rows = balanced_sample(self.tables["val"], images, self.data.split_seed)
         return read_crops(self.images.at(rows["path"].tolist()), self.data), rows
-
-
-def derived_seed(*parts: int) -> int:
-    """A well-mixed 64-bit seed from several small numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,13 +1,22 @@
-"""From a configuration to images that can be trained on: read once, grouped, split, and looked through for leaks."""
+"""From a configuration to data that can be trained on: read, grouped, split and checked for leaks.
 
+The jobs of a sweep that use the same data share this work: the parent process prepares the data and keeps them, and
+each job is forked from it and finds them in its memory. A process that finds nothing (a single run, a system without
+fork) does the work itself.
+"""
+
+import contextlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gender_cls.config.data import DataConfig, OnCorrupt
+from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.groups import group_images
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks, stop_on_leak
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
@@ -15,39 +24,71 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.errors import GenderClsError
 
+MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
+
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Images that can be read, and what is known of them.
+    """Readable images, and what is known about them."""
 
-    Attributes:
-        manifest: with the columns `group` (what a split must not tear apart), `width` and `height` (pixels).
-        images: whence their pixels come.
-        facts: of the same images (`scan`).
-        near: near duplicates among them.
-        unreadable: path and reason of those that were left out.
-        leaks: between the splits; none unless `data.allow_leaks`.
-        split_origin: published, given or dealt.
+    manifest: Manifest  # also with the columns `group` (stays in one split), `width` and `height` (pixels)
+    images: ImageStore
+    facts: pd.DataFrame  # of the same rows, see `scan`
+    near: NearDuplicates  # among the same rows
+    unreadable: pd.DataFrame  # `path` and `reason` of the images that were left out
+    leaks: Leaks  # between the splits; none unless `data.allow_leaks`
+    split_origin: str  # published, given or dealt
+
+    @cached_property
+    def baselines(self) -> list[dict[str, Any]]:
+        """See `trivial_baselines`."""
+        return trivial_baselines(self.manifest.table, self.facts, self.near)
+
+
+_kept: dict[str, PreparedData] = {}  # the last used one comes last
+
+
+def prepared_data(data: DataConfig, cache: Path) -> PreparedData:
+    """The data that `keep_prepared` kept, or else `prepare_data`."""
+    return _kept.get(_key(data, cache)) or prepare_data(data, cache)
+
+
+def keep_prepared(data: DataConfig, cache: Path) -> None:
+    """Prepare these data for the jobs that will be forked from this process, unless that is done already.
+
+    Errors are ignored here: the job meets them again, and it has a place to record them.
     """
+    key = _key(data, cache)
+    with contextlib.suppress(Exception):
+        prepared = _kept.pop(key, None) or prepare_data(data, cache)
+        _ = prepared.baselines  # compute them now, once for all jobs
+        _kept[key] = prepared
+        while len(_kept) > 1 and sum(len(kept.facts) for kept in _kept.values()) > MOST_KEPT_IMAGES:
+            del _kept[next(iter(_kept))]
 
-    manifest: Manifest
-    images: Images
-    facts: pd.DataFrame
-    near: NearDuplicates
-    unreadable: pd.DataFrame
-    leaks: Leaks
-    split_origin: str
+
+def _key(data: DataConfig, cache: Path) -> str:
+    """The same for configurations that differ only in settings of the training itself."""
+    default = DataConfig()
+    same = replace(
+        data,
+        batch_size=default.batch_size,
+        balance=default.balance,
+        num_workers=default.num_workers,
+        licence=default.licence,
+    )
+    return f"{cache} {same}"
 
 
 def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
-    """Find the images, read what is new, group, split and check them.
+    """Find the images, read the new ones, group, split and check them.
 
     Args:
-        cache: folder for what is known of images read before, and for their pixels.
+        cache: folder for the facts and the pixels of images that were read before.
 
     Raises:
         GenderClsError: an image cannot be read and `data.on_corrupt` is stop; the data cannot be found or split; people
-            or pictures stand in several splits and `data.allow_leaks` is false.
+            or images are in several splits and `data.allow_leaks` is false.
     """
     manifest = read_manifest(data)
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)

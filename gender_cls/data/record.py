@@ -10,7 +10,6 @@ from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.prepare import PreparedData
-from gender_cls.data.shared import baselines_of
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
@@ -62,5 +61,5 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
             }
             for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)
         },
-        "baselines": baselines_of(prepared),
+        "baselines": prepared.baselines,
     }

@@ -5,16 +5,16 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.data.stress_names import SHORTCUTS
 from gender_cls.data.transforms import MID_GREY
+from gender_cls.data.variant_names import SHORTCUTS
 
-PERSON = (0.8, 0.6)
+PERSON_BOX = (0.8, 0.6)
 """Height and width of the centre box where the person stands, as shares of the crop's."""
 
 PERSON_AND_MARGIN = (0.9, 0.7)
 
 
-def take_away(image: Tensor, name: str) -> Tensor:
+def apply_shortcut(image: Tensor, name: str) -> Tensor:
     """The same picture with less in it. Nothing is random.
 
     Args:
@@ -31,7 +31,7 @@ def take_away(image: Tensor, name: str) -> Tensor:
 
 
 def _person_masked(image: Tensor) -> Tensor:
-    rows, columns = _centre_box(image, PERSON)
+    rows, columns = _centre_box(image, PERSON_BOX)
     masked = image.clone()
     masked[:, rows, columns] = image[:, rows, columns].double().mean(dim=(1, 2), keepdim=True).round().byte()
     return masked
@@ -45,7 +45,7 @@ def _background_only(image: Tensor) -> Tensor:
 
 
 def _person_only(image: Tensor) -> Tensor:
-    rows, columns = _centre_box(image, PERSON)
+    rows, columns = _centre_box(image, PERSON_BOX)
     masked = torch.full_like(image, MID_GREY)
     masked[:, rows, columns] = image[:, rows, columns]
     return masked

@@ -3,7 +3,6 @@
 Everything here is uint8, (3, height, width), RGB, one picture at a time; the batch is normalised later, on the device.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,19 +11,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from gender_cls.config.data import ResizeMode
-from gender_cls.data.image_files import read_picture
 
 MID_GREY = 114
 """Fills what no pixel covers: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
-
-
-def decode(path: Path) -> Tensor:
-    """A picture as uint8 (3, H, W), as `read_picture` gives it; torchvision's own decoders are deprecated.
-
-    Raises:
-        GenderClsError: the file is missing, empty, truncated or no picture: `Cannot read PATH: REASON.`
-    """
-    return F.pil_to_tensor(read_picture(path).image)
 
 
 def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:

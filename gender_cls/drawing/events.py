@@ -11,8 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gender_cls.drawing.event_pictures import add_png
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import Explanations
-from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.schema import Explanations, Metrics
 from gender_cls.runs.outputs import HPARAMS_SCORES
 
 SUFFIX = ".evaluation"

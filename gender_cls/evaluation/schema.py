@@ -1,14 +1,13 @@
-"""What stands in `metrics.json`: every key with its meaning. The layout changes only together with SCHEMA_VERSION.
+"""Every key of `metrics.json` with its meaning. The layout changes only together with SCHEMA_VERSION.
 
 Shares, scores and probabilities lie between 0 and 1. Intervals are 95 % expanded percentile intervals of a bootstrap
-over people (`bootstrap.py`). What cannot be computed is null, and a `remark` beside it says why.
+over people (`bootstrap.py`). A value that cannot be computed is null, and the `remark` next to it says why; a `remark`
+is null if there is nothing to say.
 """
 
 from typing import Any, TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import Explanations
-from gender_cls.evaluation.robustness_schema import Shift, Shortcut, Slices, Stress
 
 SCHEMA_VERSION = 2
 
@@ -29,55 +28,56 @@ SCORES = (
     "log_loss",
     "ece",
 )
-"""Names of all scores, the headline first; `metrics.py` defines them."""
+"""Names of all scores, the main one first; `metrics.py` defines them."""
+
+BANDS = {"head": (0.0, 0.2), "upper_body": (0.2, 0.55), "lower_body": (0.55, 1.0)}
+"""Parts of a crop's height, from its top, as a standing person mostly fills them. They cover the whole crop."""
+
+PLACES = (*BANDS, "border")
+"""Where the mass of a map is counted; `border` is everything outside the person's box (`data/shortcuts.py`)."""
+
+BASELINES = ("blurred", "mean")
+"""What replaces deleted pixels: the blurred image, or the mean colour of the image."""
+
+GAMES = ("deletion", "insertion")
+
+SCORE_COLUMNS = (
+    *(f"{game}_{baseline}" for baseline in BASELINES for game in (*GAMES, "random")),
+    *PLACES,
+    *(f"{place}_area" for place in PLACES),
+)
+"""Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass_shares.py`). A
+cell is empty if the score is not defined or was not asked for."""
 
 
 class Scored(TypedDict):
-    """The scores of some rows, by image or by person. Decisions are the more probable label.
-
-    Attributes:
-        images: number of images.
-        identities: number of people known by name; 0 when none is.
-        units: number of what the bootstrap draws: people, and images of nobody known.
-        confusion_matrix: counts; rows are the label, columns the prediction, in the order of CLASSES.
-        scores: a number for each of SCORES.
-    """
+    """Scores of some rows, by image or by person; the prediction is the more probable label."""
 
     images: int
-    identities: int
-    units: int
-    confusion_matrix: list[list[int]]
-    scores: dict[str, Estimate]
+    identities: int  # known people; 0 if nobody is known
+    units: int  # what the bootstrap draws from: people, and images of unknown people
+    confusion_matrix: list[list[int]]  # counts; a row per label, a column per prediction, in the order of CLASSES
+    scores: dict[str, Estimate]  # one for each of SCORES
 
 
 class SplitScores(Scored):
-    """The scores of one split.
+    """Scores of one split."""
 
-    Attributes:
-        by_identity: the same with one row a person, whose probability is the mean over that person's images (track
-            voting); null when nobody is known by name.
-    """
-
-    by_identity: Scored | None
+    by_identity: Scored | None  # of people, by the mean probability over their images; null if nobody is known
 
 
 class ReliabilityBin(TypedDict):
-    """Images whose probability of FEMALE lies in [low, high), in the last bin [low, high].
-
-    Attributes:
-        probability: their mean probability of FEMALE; null in an empty bin.
-        share: the share of them that is labelled FEMALE, with its interval.
-    """
+    """Images whose probability of FEMALE lies in [low, high), in the last bin [low, high]."""
 
     low: float
     high: float
     images: int
-    probability: float | None
-    share: Estimate
+    probability: float | None  # their mean probability of FEMALE; null in an empty bin
+    share: Estimate  # the share of them that is labelled FEMALE
 
 
 class Reliability(TypedDict):
-    """How far probabilities can be taken at their word, on test."""
+    """How well probabilities agree with the labels of test."""
 
     brier: Estimate
     log_loss: Estimate
@@ -86,53 +86,33 @@ class Reliability(TypedDict):
 
 
 class Calibration(TypedDict):
-    """Temperature scaling (Guo et al. 2017).
+    """Temperature scaling (Guo et al. 2017)."""
 
-    Attributes:
-        temperature: what logits are divided by; fitted on validation only. Above 1 the network was too sure of itself.
-        remark: why it is not a fitted one (1, or an end of the range that was searched), or null.
-        before: on test, without it.
-        after: on test, with it.
-    """
-
-    temperature: float
-    remark: str | None
-    before: Reliability
-    after: Reliability
+    temperature: float  # logits are divided by it; fitted on validation only. Above 1: the network was overconfident
+    remark: str | None  # why the temperature is 1 or an end of the searched range instead of a fitted value
+    before: Reliability  # on test, without the temperature
+    after: Reliability  # on test, with it
 
 
 class OperatingPoint(TypedDict):
-    """The decision threshold, chosen on validation.
+    """The decision threshold, chosen on validation."""
 
-    Attributes:
-        rule: balanced_accuracy or equal_recall.
-        threshold: FEMALE is answered from this calibrated probability of FEMALE on.
-        remark: why it could not be chosen and is 0.5, or null.
-        validation: balanced_accuracy, recall_FEMALE and recall_MALE at the threshold.
-        test: the same on test.
-    """
-
-    rule: str
-    threshold: float
-    remark: str | None
-    validation: dict[str, Estimate]
-    test: dict[str, Estimate]
+    rule: str  # balanced_accuracy or equal_recall
+    threshold: float  # the answer is FEMALE from this calibrated probability of FEMALE on
+    remark: str | None  # why none could be chosen, so that it is 0.5
+    validation: dict[str, Estimate]  # balanced_accuracy, recall_FEMALE and recall_MALE at the threshold
+    test: dict[str, Estimate]  # the same on test
 
 
 class Accepted(TypedDict):
-    """What is left when the doubtful images are answered `abstain`.
+    """What is left when the answer for doubtful images is `abstain`."""
 
-    Attributes:
-        coverage: share of the images that get an answer.
-        error: share of wrong answers among those (the selective risk).
-    """
-
-    coverage: Estimate
-    error: Estimate
+    coverage: Estimate  # share of images that get an answer
+    error: Estimate  # share of wrong answers among those (the selective risk)
 
 
 class RiskCoveragePoint(TypedDict):
-    """One point of the curve: the `coverage` most certain images have this `error`, with its interval."""
+    """One point of the curve: the error, with its interval, of the share `coverage` of the most certain images."""
 
     coverage: float
     error: float
@@ -141,84 +121,204 @@ class RiskCoveragePoint(TypedDict):
 
 
 class Abstention(TypedDict):
-    """Answering only where the calibrated probability is far enough from the threshold.
+    """Answering only if the calibrated probability is far enough from the threshold."""
 
-    Attributes:
-        target_error: the error that was asked for.
-        band: [low, high] calibrated probability of FEMALE between which the answer is abstain: the narrowest that
-            holds the target on validation (`decisions.py`); null when none does.
-        remark: why there is no band, or null.
-        validation: with the band; null without one.
-        test: likewise.
-        reached: whether the target lies inside or above the interval of the test error; null without a band.
-        aurc: area under the risk-coverage curve of test (Geifman & El-Yaniv 2017); lower is better.
-        curve: of test, by falling coverage, at most 100 points.
-    """
-
-    target_error: float
-    band: list[float] | None
-    remark: str | None
-    validation: Accepted | None
-    test: Accepted | None
-    reached: bool | None
-    aurc: Estimate
-    curve: list[RiskCoveragePoint]
+    target_error: float  # the error that was asked for
+    band: list[float] | None  # [low, high] probability; between them the model abstains; chosen by `decisions.py`
+    remark: str | None  # why there is no band
+    validation: Accepted | None  # with the band; null without one
+    test: Accepted | None  # the same on test
+    reached: bool | None  # whether the target is inside or above the interval of the test error; null without a band
+    aurc: Estimate  # area under the risk-coverage curve of test (Geifman & El-Yaniv 2017); lower is better
+    curve: list[RiskCoveragePoint]  # of test, by falling coverage, at most 100 points
 
 
 class Baseline(TypedDict):
-    """What an answer that never looks at the person scores on test (`quality/baselines.py`)."""
+    """The test score of an answer that never looks at the person (`data/baselines.py`)."""
 
     name: str
     title: str
     balanced_accuracy: float | None
-    answered: float | None
+    answered: float | None  # share of images about which it knows something
     remark: str | None
 
 
-class Cost(TypedDict):
-    """What the model costs, on the machine named in `environment`.
+class Slice(TypedDict):
+    """Test images with the same value of a column."""
 
-    Attributes:
-        parameters: of the network.
-        flops: of one image, forward; a multiplication and an addition count as two. Null where it cannot be counted.
-        milliseconds_batch_1: per image, forward, median, images one by one.
-        milliseconds_batch_32: per image, in batches of 32; null where they do not fit into memory.
-        device: where that was measured, such as `cpu, 2 threads`, with the precision.
-        peak_memory_bytes: of training: of the process on a CPU, without the files that it has mapped, of the device's
-            tensors on a GPU; null if not recorded.
-        fit_seconds: of training and validation.
-    """
+    column: str  # of the manifest, or native_height, brightness or sharpness, which are cut into terciles
+    value: str  # for example the name of a camera, or `39 to 96` for a range
+    images: int
+    identities: int
+    balanced_accuracy: Estimate
+    recall_FEMALE: Estimate
+    recall_MALE: Estimate
+    recall_gap: Estimate  # recall of MALE minus recall of FEMALE
+    few: bool  # fewer than 50 people (or images, where nobody is known): not reliable
+
+
+class WorstSlice(TypedDict):
+    """The slice with the lowest balanced accuracy among those that are not `few`."""
+
+    column: str
+    value: str
+    balanced_accuracy: float
+
+
+class Slices(TypedDict):
+    """Scores of parts of the test split."""
+
+    cells: list[Slice]  # by column in the order of the table
+    worst: WorstSlice | None  # null if no slice has both labels and enough people
+    remark: str | None  # why there is no worst slice
+
+
+class ShiftedColumn(TypedDict):
+    """How one column differs between validation and test."""
+
+    column: str  # as in slices, or `label`, or `probability` (of FEMALE)
+    statistic: str  # ks (Kolmogorov-Smirnov distance) for numbers, tv (total variation distance) for names
+    value: float  # of the statistic, 0 to 1
+    p_value: float  # share of random exchanges of people between the two splits that give a value as large
+    p_holm: float  # the same, corrected for the number of columns (Holm 1979)
+
+
+class Shift(TypedDict):
+    """Whether test looks like validation; where it does not, choices made on validation may not hold."""
+
+    columns: list[ShiftedColumn]  # smallest p-value first
+    shifted: list[str]  # names of those with p_holm below 0.05
+    remark: str | None  # why nothing could be compared, or which columns were left out
+
+
+class Shortcut(TypedDict):
+    """The score of test when part of each image is removed."""
+
+    name: str
+    title: str
+    balanced_accuracy: Estimate
+
+
+class Severity(TypedDict):
+    """Scores of test under one corruption at one severity."""
+
+    severity: int  # 1 to 5
+    balanced_accuracy: Estimate
+    ece: Estimate  # with the run's temperature
+    flip_rate: Estimate  # share of images whose prediction changes
+    coverage: Estimate | None  # share of images still answered outside the abstention band; null without one
+
+
+class CorruptionScores(TypedDict):
+    """One corruption; `mean` and `worst` are balanced accuracies over its severities."""
+
+    name: str
+    title: str
+    severities: list[Severity]
+    mean: float | None
+    worst: float | None
+
+
+class WorstCorruption(TypedDict):
+    """The corruption and severity with the lowest balanced accuracy."""
+
+    name: str
+    severity: int
+    balanced_accuracy: float
+
+
+class Stress(TypedDict):
+    """Test under corruptions of the native crop."""
+
+    corruptions: list[CorruptionScores]
+    mean: float | None  # balanced accuracy over all corruptions and severities
+    worst: WorstCorruption | None
+
+
+class Game(TypedDict):
+    """The probability of the explained class while pixels are replaced, most important first (Petsiuk et al. 2018)."""
+
+    baseline: str  # of BASELINES
+    deletion: Estimate  # area under the curve, 0 to 1; lower is better
+    insertion: Estimate  # the same while pixels come back; higher is better
+    random: Estimate  # deletion in random order. Its reverse is insertion in random order, so it is the control of both
+    deletion_gain: Estimate  # random - deletion, image by image; above 0 the map is better than chance
+    insertion_gain: Estimate  # insertion - random, image by image; above 0 the map is better than chance
+
+
+class Place(TypedDict):
+    """The share of a map's mass (its evidence for the class) in a place."""
+
+    name: str  # of PLACES
+    share: Estimate  # mean over images
+    area: float | None  # the share that a uniform map of the same images has; null if no image has a share
+
+
+class RandomisationStage(TypedDict):
+    """How similar maps still are to those of the trained network after its last layers got random weights."""
+
+    layers: str  # the first layer, from the input, that has random weights
+    share: float  # of the network's parameters that are random
+    similarity: Estimate  # mean rank correlation of the maps with their signs, -1 to 1
+
+
+class Randomisation(TypedDict):
+    """The sanity check of Adebayo et al. 2018: a map that survives random weights shows the image, not the network."""
+
+    images: int
+    stages: list[RandomisationStage]  # from the last layers to all
+    flagged: bool | None  # with all weights random, similarity is LARGEST_SIMILARITY or more; null if undefined
+
+
+class MethodScores(TypedDict):
+    """Scores of one method's maps."""
+
+    name: str  # as in the configuration
+    title: str  # for people
+    games: list[Game]  # for each of BASELINES
+    places: list[Place]  # for each of PLACES
+    randomisation: Randomisation | None  # null if it was not run
+
+
+class MethodAgreement(TypedDict):
+    """Mean rank correlation of two methods' maps of the same image, -1 to 1."""
+
+    a: str
+    b: str
+    correlation: Estimate
+
+
+class Explanations(TypedDict):
+    """Scores of maps of test images, made with the tested checkpoint."""
+
+    images: int  # that were explained
+    identities: int  # people among them; 0 if nobody is known
+    units: int  # what the bootstrap draws from
+    explained_class: str  # predicted or true
+    methods: list[MethodScores]  # in the order of the configuration
+    agreement: list[MethodAgreement]  # of every pair of methods
+
+
+class Cost(TypedDict):
+    """What the model costs, on the machine named in `environment`."""
 
     parameters: int
-    flops: int | None
-    milliseconds_batch_1: float
-    milliseconds_batch_32: float | None
-    device: str
-    peak_memory_bytes: int | None
-    fit_seconds: float
+    flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
+    milliseconds_batch_1: float  # per image, forward, median, one image at a time
+    milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
+    device: str  # where that was measured, for example `cpu, 2 threads`, with the precision
+    peak_memory_bytes: int | None  # of training. CPU: the process without mapped files; GPU: tensors. Null if unknown
+    fit_seconds: float  # of training and validation
 
 
 class Metrics(TypedDict):
-    """The whole file.
-
-    Attributes:
-        model: library/name.
-        monitor: the validation metric that chose the checkpoint.
-        best_validation: its best value.
-        best_epoch: in which; epochs count from 1.
-        shortcuts: null when evaluation.shortcuts was false.
-        stress: null when evaluation.stress was false.
-        explanations: null while no test image has been explained (explain.enabled, evaluation.explained_images).
-        data: where the data are, their fingerprint, leaks, corrected labels, licence, and images, people and labels of
-            each split (`experiment.py`).
-        environment: versions and machine.
-    """
+    """The whole file."""
 
     schema_version: int
-    model: str
-    monitor: str
-    best_validation: float
-    best_epoch: int
+    model: str  # library/name
+    monitor: str  # the validation metric that chose the checkpoint
+    best_validation: float  # its best value
+    best_epoch: int  # the epoch of that value, counted from 1
     validation: SplitScores
     test: SplitScores
     baselines: list[Baseline]
@@ -227,9 +327,9 @@ class Metrics(TypedDict):
     abstention: Abstention
     slices: Slices
     shift: Shift
-    shortcuts: list[Shortcut] | None
-    stress: Stress | None
-    explanations: Explanations | None
+    shortcuts: list[Shortcut] | None  # null if evaluation.shortcuts was false
+    stress: Stress | None  # null if evaluation.stress was false
+    explanations: Explanations | None  # null while no test image is explained (explain.enabled)
     cost: Cost
-    data: dict[str, Any]
-    environment: dict[str, str]
+    data: dict[str, Any]  # paths, fingerprint, leaks, corrected labels, licence; images, people and labels per split
+    environment: dict[str, str]  # versions and machine

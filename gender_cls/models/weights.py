@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from gender_cls.errors import GenderClsError, one_line, some
+from gender_cls.errors import GenderClsError, first_few, one_line
 
 StateDict = dict[str, Tensor]
 
@@ -180,7 +180,9 @@ def _misfit(state: StateDict, wanted: StateDict, heads: Sequence[str]) -> str:
             if state[key].shape != wanted[key].shape
         ],
     }
-    return "; ".join(f"{len(keys)} {problem} ({some(sorted(keys), 5)})" for problem, keys in problems.items() if keys)
+    return "; ".join(
+        f"{len(keys)} {problem} ({first_few(sorted(keys), 5)})" for problem, keys in problems.items() if keys
+    )
 
 
 def _convert(state: StateDict, network: nn.Module) -> StateDict:

@@ -10,12 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from gender_cls.config.explain import Method
-from gender_cls.data.image_files import UnreadableError, read_picture
-from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.data.image_files import UnreadableError, read_image
+from gender_cls.drawing.canvas import data_uri, webp_bytes
 from gender_cls.drawing.map_overviews import density_tile
-from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
-from gender_cls.explain.kept_maps import KeptMaps
+from gender_cls.explain.run_maps import RunMaps
 
 MOST_MODELS = 8
 """Columns of maps: the best candidates by validation."""
@@ -49,7 +48,7 @@ class ModelMaps:
     """
 
     title: str
-    kept: KeptMaps
+    kept: RunMaps
     answers: Mapping[str, Answer]
 
     @cached_property
@@ -240,7 +239,7 @@ def _picture(root: Path | None, path: str) -> Image.Image | None:
     if root is None:
         return None
     try:
-        return read_picture(root / path).image
+        return read_image(root / path).image
     except UnreadableError:
         return None
 
@@ -278,4 +277,4 @@ def _remark(density: NDArray[np.float32]) -> str:
 
 
 def _uri(picture: Image.Image) -> str:
-    return embedded(webp_bytes(picture))
+    return data_uri(webp_bytes(picture))

@@ -12,14 +12,12 @@ from typing import Any
 import jinja2
 
 from gender_cls.config.data import CLASSES, SPLITS
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
-from gender_cls.evaluation.explanation_schema import MethodScores
-from gender_cls.evaluation.robustness_schema import Slice, StressedBy
-from gender_cls.evaluation.schema import SCORES, Metrics, Scored
+from gender_cls.evaluation.schema import SCORES, CorruptionScores, MethodScores, Metrics, Scored, Slice
+from gender_cls.evaluation.wording import capitalised, count, duration, percent, plural, score_title, words
 from gender_cls.pages.explanation_words import explanation_sentences
 from gender_cls.pages.markdown import markdown_table
-from gender_cls.pages.page import capitalised, count, minutes, percent, plural, score_title, words
 
 WIDTH = 120
 
@@ -51,7 +49,7 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=_code, count=count, estimate=_estimate, minutes=minutes)
+    environment.filters.update(code=_code, count=count, estimate=_estimate, duration=duration)
     environment.filters.update(number=_number, percent=percent, reason=_reason, text=_text, words=words)
     environment.globals.update(plural=plural, settings=_settings, table=markdown_table)
     explanations = metrics["explanations"]
@@ -215,7 +213,7 @@ def _slice_row(cell: Slice) -> list[str]:
     ]
 
 
-def _stress_row(stressed: StressedBy) -> list[str]:
+def _stress_row(stressed: CorruptionScores) -> list[str]:
     """Its balanced accuracy by severity, and the mean."""
     severities = (severity["balanced_accuracy"]["value"] for severity in stressed["severities"])
     return [_text(stressed["title"]), *map(_number, severities), _number(stressed["mean"])]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import PLACES, Explanations
+from gender_cls.evaluation.schema import PLACES, Explanations
 
 
 def explained(explanations: Explanations) -> dict[str, Any]:

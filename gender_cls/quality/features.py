@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gender_cls.config.checks import AUTO
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.config.model import ModelConfig
-from gender_cls.data.images import Pictures
+from gender_cls.data.image_store import ImageSequence
 from gender_cls.data.transforms import resize
 from gender_cls.errors import GenderClsError, require
 from gender_cls.models.backbones import Backbone, build_backbone
@@ -31,14 +31,14 @@ from gender_cls.system.resources import choose_resources
 
 BATCH = 32
 
-CHUNK = 4096
+IMAGES_PER_FILE = 4096
 """Images whose features share a file; what a killed run loses at most."""
 
 STRIPS = 4
 """Head, chest, hips and legs say different things of a standing person, and one mean over all of them says less."""
 
 
-def frozen_features(pictures: Pictures, data: DataConfig, model: ModelConfig, cache: Path) -> NDArray[np.float16]:
+def frozen_features(pictures: ImageSequence, data: DataConfig, model: ModelConfig, cache: Path) -> NDArray[np.float16]:
     """The backbone's last feature map for each crop, averaged over horizontal strips.
 
     Of a transformer with tokens, or where no map can be found, what the head is given instead. Strips as in Sun et al.,
@@ -59,7 +59,7 @@ def frozen_features(pictures: Pictures, data: DataConfig, model: ModelConfig, ca
     Raises:
         GenderClsError: the backbone or its weights cannot be had, a file cannot be read, or `cache` not be written.
     """
-    chunks = [pictures.part(start, start + CHUNK) for start in range(0, len(pictures), CHUNK)]
+    chunks = [pictures.part(start, start + IMAGES_PER_FILE) for start in range(0, len(pictures), IMAGES_PER_FILE)]
     files = [cache / f"{_key(chunk, data, model)}.npy" for chunk in chunks]
     missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
     if missing:
@@ -70,7 +70,7 @@ def frozen_features(pictures: Pictures, data: DataConfig, model: ModelConfig, ca
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
         at_hand = data.cache is not PixelCache.none
-        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=at_hand).take()
+        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=at_hand).apply()
         workers = resources.num_workers
         context = forking() if workers else None
         total = sum(len(chunk) for chunk, _ in missing)
@@ -94,7 +94,7 @@ def frozen_features(pictures: Pictures, data: DataConfig, model: ModelConfig, ca
     return np.concatenate([np.load(file) for file in files])
 
 
-def _key(chunk: Pictures, data: DataConfig, model: ModelConfig) -> str:
+def _key(chunk: ImageSequence, data: DataConfig, model: ModelConfig) -> str:
     """Whatever changes the features of this chunk changes its name."""
     read = [chunk.root / path for path in chunk.paths] + ([Path(model.weights)] if model.weights is not None else [])
     states = [(os.path.abspath(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in read]
@@ -106,7 +106,7 @@ def _key(chunk: Pictures, data: DataConfig, model: ModelConfig) -> str:
 class _Crops(Dataset[Tensor]):
     """Crops (3, H, W) uint8."""
 
-    def __init__(self, pictures: Pictures, data: DataConfig) -> None:
+    def __init__(self, pictures: ImageSequence, data: DataConfig) -> None:
         self.pictures = pictures
         self.size = (data.image_size[0], data.image_size[1])
         self.mode = data.resize_mode

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import SPLITS
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.corrections import count_corrections
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, passed_over, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
@@ -28,8 +28,8 @@ from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.balance import balance
 from gender_cls.quality.faults import describe_faults, picture_faults
 from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
-from gender_cls.quality.suspect_labels import SuspectLabels, find_suspect_labels
-from gender_cls.quality.verdict import short_table, verdict
+from gender_cls.quality.suspects import Suspects, find_suspects
+from gender_cls.quality.verdict import audit_findings, short_table
 from gender_cls.runs.files import write_atomically
 
 
@@ -49,7 +49,7 @@ class Examined:
     """
 
     manifest: Manifest
-    pixels: Images
+    pixels: ImageStore
     facts: pd.DataFrame
     near: NearDuplicates
     leaks: Leaks
@@ -71,7 +71,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     examined = _examine(config, cache)
     table, root = examined.manifest.table, examined.manifest.root
     write_atomically(folder / "manifest.csv", examined.manifest.to_csv())
-    suspects = find_suspect_labels(table, examined.pixels, config, cache)
+    suspects = find_suspects(table, examined.pixels, config, cache)
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
@@ -86,7 +86,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
         "baselines": trivial_baselines(table, examined.facts, examined.near),
         "suspects": suspects.totals,
     }
-    totals["verdict"] = verdict(totals)
+    totals["verdict"] = [asdict(finding) for finding in audit_findings(totals)]
     totals["seconds"] = round(time.monotonic() - began, 1)
     if suspects.ranked is not None:
         write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
@@ -133,7 +133,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
     return Examined(replace(manifest, table=table), scanned.images, known, near, leaks, images, problem, origin)
 
 
-def _with_suspects(images: pd.DataFrame, suspects: SuspectLabels) -> pd.DataFrame:
+def _with_suspects(images: pd.DataFrame, suspects: Suspects) -> pd.DataFrame:
     if suspects.ranked is None:
         return images.assign(suspect=False, suggested_label="", suspect_score=np.nan)
     ranked = suspects.ranked.set_index("path").reindex(images["path"])

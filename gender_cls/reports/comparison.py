@@ -9,7 +9,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.explain.kept_maps import load_kept_maps
+from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.pages.compare_maps import MOST_MODELS, Answer, ModelMaps
 from gender_cls.pages.compare_page import render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
@@ -62,7 +62,7 @@ def _maps_of(row: CandidateRow) -> ModelMaps | None:
     if row["explanations"] is None:
         return None
     run = Run(Path(row["explanations"]["folder"]))
-    kept = load_kept_maps(run.maps)
+    kept = load_run_maps(run.maps)
     if kept is None:
         return None
     table = read_predictions(run.predictions)

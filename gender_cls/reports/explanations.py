@@ -9,14 +9,14 @@ from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.loose_images import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.explain.final_model import SEED
-from gender_cls.explain.measured_images import Question, explain_images
-from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.explanations_table import Question, explain_images
+from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.outputs import image_cache
@@ -38,7 +38,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
     recorded = recorded_config(run.config_file)
     root = Path(config.data_root).resolve() if config.data_root is not None else Path(run.data["root"])
-    images = Images(root)
+    images = ImageStore(root)
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
         manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
@@ -48,7 +48,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         folder = run.folder
         predictions = read_predictions(run.predictions)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
-        asked, whole = balanced_sample(rows, config.limit or len(rows), SEED), len(rows)
+        asked, whole = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
         images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
     question = Question(
         methods=tuple(config.methods or recorded.explain.methods),

@@ -15,26 +15,25 @@ from tqdm import tqdm
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
-from gender_cls.data.corruptions import corrupt
+from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan_for_answers
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import SHORTCUTS
 from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.drawing.svg import figure_png
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
-from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
-from gender_cls.explain.final_model import PICTURES, explain_test
-from gender_cls.explain.network import ExplainedNetwork
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
@@ -110,7 +109,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
 
 
 def _variant_logits(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, wanted: list[str], progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, wanted: list[str], progress_bar: bool
 ) -> pd.DataFrame:
     """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
     logits = pd.DataFrame({"path": test["path"]})
@@ -138,20 +137,20 @@ class Distortion:
     def __call__(self, image: Tensor, path: str) -> Tensor:
         """The same picture, changed."""
         if self.variant in SHORTCUTS:
-            return take_away(image, self.variant)
+            return apply_shortcut(image, self.variant)
         name, _, severity = self.variant.rpartition("_")
-        return corrupt(image, name, int(severity), path)
+        return apply_corruption(image, name, int(severity), path)
 
 
 def _explain(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: Images, number: int, progress_bar: bool
+    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, number: int, progress_bar: bool
 ) -> None:
     """Maps of test images, as the run's own configuration has them; what is there is not made again."""
     if not number:
         return
     settings = recorded_config(run.config_file).explain
     try:
-        explain_test(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
+        explain_test_images(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."

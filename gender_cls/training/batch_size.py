@@ -28,9 +28,8 @@ from gender_cls.system.memory import (
     restart_peak,
 )
 from gender_cls.system.processes import end_with_parent
-from gender_cls.system.quiet import quieten_lightning
 from gender_cls.system.resources import Resources
-from gender_cls.training.batch import MOST_IMAGES, Batch, images_a_step, record_batch, recorded_batch
+from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
 from gender_cls.training.optimizer import adamw
@@ -54,7 +53,7 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
         batch = Batch(int(config.data.batch_size), config.trainer.accumulate)
     if batch is None:
         size, why = (_on_cpu if resources.device == "cpu" else _by_halving)(config, resources)
-        batch = Batch(size, images_a_step(AUTO, config.trainer.accumulate) // size)
+        batch = Batch(size, images_per_step(AUTO, config.trainer.accumulate) // size)
         log.info(f"data.batch_size=auto takes {batch}: {why}.")
     record_batch(run, batch)
     return batch
@@ -157,7 +156,7 @@ class TrialTraining:
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
     """The largest batch that fits into an accelerator, which reports full memory, and why."""
-    size = MOST_IMAGES
+    size = LARGEST_AUTO_BATCH
     while size > 1 and not _fits(config, resources, size):
         release_memory()
         size //= 2
@@ -165,7 +164,7 @@ def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
     if resources.device == "cuda" and torch.cuda.is_available():
         restart_peak("cuda")
     full = f"a trial step with {size * 2} images did not fit into memory"
-    return size, full if size < MOST_IMAGES else "a trial step fitted"
+    return size, full if size < LARGEST_AUTO_BATCH else "a trial step fitted"
 
 
 def _fits(config: Config, resources: Resources, images: int) -> bool:
@@ -189,7 +188,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     """
     available = available_memory()
     if available is None:
-        return MOST_IMAGES, "this system does not tell how much memory is free"
+        return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
     budget = SHARE * available
     spawn = multiprocessing.get_context("spawn")  # a forked process may hang after its parent has used threads
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
@@ -197,7 +196,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
             first, each = pool.submit(_measure, config, resources, budget).result()
         except BrokenProcessPool:
             return 1, "memory ran out in a trial step of one image"
-    size = MOST_IMAGES
+    size = LARGEST_AUTO_BATCH
     while size > 1 and first + (size - 1) * each > budget:
         size //= 2
     return size, (
@@ -208,9 +207,8 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
     """Bytes of a step with one image, without the imports, and of each further image; runs in a child process."""
-    quieten_lightning()
     keep_freed_memory()  # as in the process that will train
-    resources.take()
+    resources.apply()
     before = resident_memory() or 0
     training = TrialTraining(config, resources.precision, "cpu")
 

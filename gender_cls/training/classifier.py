@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -21,11 +21,10 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.parsing import parse_config
+from gender_cls.config.parsing import parse_config, without_removed_values
 from gender_cls.config.train import Config
-from gender_cls.data.batches import FeatureBatch, PixelBatch
-from gender_cls.data.datamodule import derived_seed
 from gender_cls.data.device_augmentation import DeviceAugmentation
+from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
@@ -34,6 +33,16 @@ from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
 
 CHECK_EVERY_N_STEPS = 50  # reading the loss waits for the device
+
+PixelBatch = tuple[Tensor, Tensor]
+"""Images (B, 3, H, W) uint8 and labels (B,) int64."""
+
+
+class FeatureBatch(NamedTuple):
+    """What a frozen backbone computed from the images of a batch."""
+
+    features: Tensor  # (B, ...) floats, the input of the head
+    labels: Tensor  # (B,) int64
 
 
 class GenderClassifier(LightningModule):
@@ -255,7 +264,7 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
     if saved["classes"] != list(CLASSES):
         raise GenderClsError(f"{checkpoint} was trained for the classes {', '.join(saved['classes'])}.")
     config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may have moved
-    classifier = GenderClassifier(config, saved["class_weights"], load=False)
+    classifier = GenderClassifier(without_removed_values(config), saved["class_weights"], load=False)
     classifier.load_state_dict(content["state_dict"])
     return classifier.eval()
 

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.batches import FeatureBatch
-from gender_cls.data.datamodule import CropDataModule, derived_seed
+from gender_cls.data.datamodule import CropDataModule
+from gender_cls.data.samplers import derived_seed
 from gender_cls.system.memory import GIBIBYTE, available_memory
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.recipe import trains_backbone
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gender_cls.config.checks import AUTO
 from gender_cls.data.datamodule import CropDataset, crop_loader
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier, load_classifier
@@ -68,7 +68,7 @@ class Predictor:
         return self.classifier.to(self._trainer.strategy.root_device)
 
     def probabilities(
-        self, rows: pd.DataFrame, images: Images, distort: Callable[[Tensor, str], Tensor] | None = None
+        self, rows: pd.DataFrame, images: ImageStore, distort: Callable[[Tensor, str], Tensor] | None = None
     ) -> NDArray[np.float64]:
         """Return softmax probabilities (rows, 2) in the order of CLASSES.
 

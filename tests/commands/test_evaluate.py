@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from gender_cls.config.evaluation import EvaluationConfig
-from gender_cls.data.corruptions import corrupt
-from gender_cls.data.images import Images
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.corruptions import apply_corruption
+from gender_cls.data.image_store import ImageStore
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluate import evaluate
 from gender_cls.evaluation.comparison.schema import Comparison
@@ -27,7 +27,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
-from gender_cls.runs.files import held
+from gender_cls.runs.files import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
@@ -166,7 +166,9 @@ def test_every_variant_is_its_distortion_in_another_process_too() -> None:
     for name in variants(stress=True, shortcuts=True):
         distort = pickle.loads(pickle.dumps(Distortion(name)))
         shortcut = name in SHORTCUTS
-        expected = take_away(image, name) if shortcut else corrupt(image, name[:-2], int(name[-1]), "a.png")
+        expected = (
+            apply_shortcut(image, name) if shortcut else apply_corruption(image, name[:-2], int(name[-1]), "a.png")
+        )
         assert (distort(image, "a.png") == expected).all()
 
 
@@ -184,7 +186,7 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.C
 
 def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
     run = first_run(sweep)
-    with held(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
+    with locked(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
         evaluate(OmegaConf.create({"run": str(run.folder)}))
 
 
@@ -198,12 +200,12 @@ def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path
         seen.append((tuple(image.shape), path))
         return torch.zeros_like(image)
 
-    black = predictor.probabilities(table, Images(Path(run.data["root"])), blacken)
+    black = predictor.probabilities(table, ImageStore(Path(run.data["root"])), blacken)
     assert seen == [((3, 48, 24), path) for path in table["path"]], "the native crop comes first"
     with torch.no_grad():
         expected = predictor.classifier(torch.zeros(1, 3, 32, 16, dtype=torch.uint8)).double().softmax(dim=1)
     assert black == pytest.approx(expected.numpy().repeat(len(table), axis=0), abs=1e-6)
-    plain = predictor.probabilities(table, Images(Path(run.data["root"])))
+    plain = predictor.probabilities(table, ImageStore(Path(run.data["root"])))
     assert plain == pytest.approx(table[["p_FEMALE", "p_MALE"]].to_numpy(), abs=1e-6)
 
 

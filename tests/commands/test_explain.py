@@ -19,22 +19,21 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainedClass, ExplainRunConfig, Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.map_grid import Caption
 from gender_cls.drawing.map_overviews import MeanMaps
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.evaluation.schema import Metrics
-from gender_cls.explain import final_model, measured_images
+from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
+from gender_cls.explain import explanations_table, final_explanations
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.faithfulness import play
-from gender_cls.explain.kept_maps import load_kept_maps
-from gender_cls.explain.mass import mass_shares
-from gender_cls.explain.measured_images import ABOUT, Question, explain_images
-from gender_cls.explain.network import ExplainedNetwork
-from gender_cls.explain.regions import rank_correlation
+from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.explanations_table import ABOUT, Question, explain_images
+from gender_cls.explain.faithfulness import score_faithfulness
+from gender_cls.explain.map_regions import rank_correlation
+from gender_cls.explain.mass_shares import mass_shares
+from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs.run import Run
@@ -103,14 +102,14 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, images = network_of(run), Images(Path(run.data["root"]))
+    network, images = network_of(run), ImageStore(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
         assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
         crops = read_crops(images.at([str(path)]), network.classifier.settings.data)
         attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
-        played, control = play(
+        played, control = score_faithfulness(
             network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
         )
         likeness = rank_correlation(*attribution.maps.values())[0]
@@ -127,7 +126,7 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
 
 
 def test_maps_are_kept_in_units_of_an_even_map(run: Run) -> None:
-    kept = load_kept_maps(run.maps)
+    kept = load_run_maps(run.maps)
     assert kept is not None
     assert sorted(kept.paths) == sorted(set(read_explanations(run.explained)["path"]))
     assert list(kept.maps) == ["saliency", "grad_cam"]
@@ -174,9 +173,9 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
         means.extend(groups)
         return np.zeros((2, 2, 3), np.uint8)
 
-    monkeypatch.setattr(final_model, "explanation_grid", grid)
-    monkeypatch.setattr(final_model, "mean_map_grid", mean_grid)
-    monkeypatch.setattr(final_model, "FEWEST", 1)
+    monkeypatch.setattr(final_explanations, "explanation_grid", grid)
+    monkeypatch.setattr(final_explanations, "mean_map_grid", mean_grid)
+    monkeypatch.setattr(final_explanations, "FEWEST", 1)
     shutil.rmtree(run.explanations)
     run.explained.unlink()
     table = rows_of(run)
@@ -186,7 +185,9 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    final_model.explain_test(run, table, Images(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False)
+    final_explanations.explain_test_images(
+        run, table, ImageStore(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False
+    )
 
     [(_, mistakes), (_, doubts)] = shown
     groups = table.set_index("path")["group"]
@@ -195,11 +196,11 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     assert list(groups[mistakes]) == list(dict.fromkeys(table["group"][9::-1])), "one of each, the worst"
     assert groups[doubts].is_unique
     assert groups[doubts].nunique() == table["group"].nunique()
-    sample = balanced_sample(table, 4, final_model.SEED)
+    sample = balanced_sample(table, 4, final_explanations.SAMPLE_SEED)
     assert {one.name: one.images for one in means} == {
         **sample["prediction"].value_counts(), **sample["camera"].value_counts()
     }  # fmt: skip
-    kept, female_rows = load_kept_maps(run.maps), (sample["prediction"] == "FEMALE").to_numpy()
+    kept, female_rows = load_run_maps(run.maps), (sample["prediction"] == "FEMALE").to_numpy()
     assert kept is not None
     first = next(one for one in means if one.name == "FEMALE")
     expected = kept.maps["saliency"][female_rows].mean(axis=0)
@@ -212,9 +213,9 @@ class OutOfOrder(Exception):
 
 def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.explained.unlink()
-    rows, images = rows_of(run), Images(Path(run.data["root"]))
-    monkeypatch.setattr(measured_images, "CHUNK", 5)
-    monkeypatch.setattr(measured_images, "SECONDS_BETWEEN_SAVES", 0)
+    rows, images = rows_of(run), ImageStore(Path(run.data["root"]))
+    monkeypatch.setattr(explanations_table, "IMAGES_PER_PASS", 5)
+    monkeypatch.setattr(explanations_table, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
 
     class Counting(ExplainedNetwork):
@@ -235,7 +236,7 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
-    images, network = Images(Path(run.data["root"])), network_of(run)
+    images, network = ImageStore(Path(run.data["root"])), network_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
     table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
@@ -313,8 +314,8 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
         with pytest.raises(
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
-            final_model.explain_test(
-                run, rows_of(run), Images(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
+            final_explanations.explain_test_images(
+                run, rows_of(run), ImageStore(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
             )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers.crops import PATTERN, draw_folders
+from helpers.crops import PATTERN, decode, draw_folders
 from helpers.example_metrics import assert_matches
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gender_cls.config.parsing import CONFIG_FOLDER, parse_config
 from gender_cls.config.train import Config
-from gender_cls.data.transforms import decode, resize
+from gender_cls.data.transforms import resize
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import Run
 from gender_cls.train import train as train_task

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from gender_cls.data.corruptions import corrupt
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES
+from gender_cls.data.corruptions import apply_corruption
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES
 
 SIZES = [(1, 1), (2, 3), (1, 40), (40, 1), (40, 16), (300, 120)]
 PATHS = [f"MALE/{number}.jpg" for number in range(30)]
@@ -44,7 +44,7 @@ def all_bytes() -> str:
     digest = hashlib.sha256()
     for name in CORRUPTIONS:
         for severity in SEVERITIES:
-            digest.update(corrupt(person(), name, severity, "FEMALE/ann.jpg").numpy().tobytes())
+            digest.update(apply_corruption(person(), name, severity, "FEMALE/ann.jpg").numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -58,17 +58,17 @@ def test_size_and_type_stay_and_the_picture_is_left_alone(name: str, size: tuple
     before = image.clone()
     turned = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # the same picture, laid out as a decoder leaves it
     for severity in SEVERITIES:
-        worse = corrupt(image, name, severity, "a.jpg")
+        worse = apply_corruption(image, name, severity, "a.jpg")
         assert worse.shape == (3, *size)
         assert worse.dtype == torch.uint8
         assert worse.is_contiguous()
         assert torch.equal(image, before)
-        assert torch.equal(corrupt(turned, name, severity, "a.jpg"), worse)
+        assert torch.equal(apply_corruption(turned, name, severity, "a.jpg"), worse)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_large_picture_passes(name: str) -> None:
-    assert corrupt(person(1200, 500), name, 5, "a.jpg").shape == (3, 1200, 500)
+    assert apply_corruption(person(1200, 500), name, 5, "a.jpg").shape == (3, 1200, 500)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -77,7 +77,9 @@ def test_severity_takes_the_picture_farther_from_the_clean_one(name: str, height
     distance = np.zeros(5)
     for seed, path in enumerate(PATHS[:10]):
         image = person(height, height * 2 // 5, seed)
-        distance += [(corrupt(image, name, s, path).float() - image.float()).abs().mean().item() for s in SEVERITIES]
+        distance += [
+            (apply_corruption(image, name, s, path).float() - image.float()).abs().mean().item() for s in SEVERITIES
+        ]
     assert distance[0] > 0
     assert (np.diff(distance) > 0).all(), distance
 
@@ -89,12 +91,14 @@ def global_states() -> tuple[list[int], list[int], object]:
 
 def test_order_and_the_global_random_numbers_have_no_say() -> None:
     first, states = all_bytes(), global_states()
-    backwards = {(name, s): corrupt(person(), name, s, PATHS[0]) for name in reversed(CORRUPTIONS) for s in (5, 3, 1)}
+    backwards = {
+        (name, s): apply_corruption(person(), name, s, PATHS[0]) for name in reversed(CORRUPTIONS) for s in (5, 3, 1)
+    }
     assert global_states() == states
     torch.manual_seed(5)
     random.seed(5)
     for name, severity in reversed(backwards):
-        assert torch.equal(corrupt(person(), name, severity, PATHS[0]), backwards[name, severity])
+        assert torch.equal(apply_corruption(person(), name, severity, PATHS[0]), backwards[name, severity])
     assert all_bytes() == first
 
 
@@ -107,35 +111,35 @@ def test_another_process_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("name", ["motion_blur", "low_light", "infrared", "fog", "occlusion", "box_shift"])
 def test_pictures_differ_in_what_happens_to_them(name: str) -> None:
-    worse = [corrupt(person(), name, 4, path) for path in PATHS]
+    worse = [apply_corruption(person(), name, 4, path) for path in PATHS]
     assert len({one.numpy().tobytes() for one in worse}) > 25
 
 
 @pytest.mark.parametrize("name", ["low_resolution", "defocus", "jpeg"])
 def test_nothing_is_random_where_nothing_needs_to_be(name: str) -> None:
-    assert len({corrupt(person(), name, 4, path).numpy().tobytes() for path in PATHS}) == 1
+    assert len({apply_corruption(person(), name, 4, path).numpy().tobytes() for path in PATHS}) == 1
 
 
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS.keys() - {"low_light", "occlusion"}))
 def test_grey_pictures_stay_grey(name: str) -> None:
     grey = person()[:1].expand(3, -1, -1)
     for severity in SEVERITIES:
-        worse = corrupt(grey, name, severity, "a.jpg").int()
+        worse = apply_corruption(grey, name, severity, "a.jpg").int()
         assert (worse - worse[:1]).abs().max() <= (1 if name == "jpeg" else 0)
 
 
 @pytest.mark.parametrize("name", ["low_resolution", "motion_blur", "defocus", "box_shift"])
 def test_a_picture_of_one_colour_keeps_it_up_to_its_edges(name: str) -> None:
     for severity in SEVERITIES:
-        assert torch.equal(corrupt(flat((90, 120, 33)), name, severity, "a.jpg"), flat((90, 120, 33)))
+        assert torch.equal(apply_corruption(flat((90, 120, 33)), name, severity, "a.jpg"), flat((90, 120, 33)))
 
 
 def test_unknown_names_and_severities_are_refused() -> None:
     with pytest.raises(KeyError, match="rain"):
-        corrupt(person(), "rain", 1, "a.jpg")
+        apply_corruption(person(), "rain", 1, "a.jpg")
     for severity in (0, 6, -1):
         with pytest.raises(ValueError, match="not in tuple"):
-            corrupt(person(), "fog", severity, "a.jpg")
+            apply_corruption(person(), "fog", severity, "a.jpg")
 
 
 # each by itself
@@ -148,9 +152,9 @@ def test_low_resolution_leaves_80_to_20_rows() -> None:
             small = functional.avg_pool2d(image.double(), 160 // rows).round()
             assert small.shape[1:] == (rows, columns)
             large = functional.interpolate(small[None], size=(160, 64), mode="bicubic", antialias=True)[0].clamp(0, 255)
-            assert (corrupt(image, "low_resolution", severity, "a.jpg").double() - large).abs().max() <= 3
+            assert (apply_corruption(image, "low_resolution", severity, "a.jpg").double() - large).abs().max() <= 3
     low = person(40, 16)
-    assert [torch.equal(corrupt(low, "low_resolution", s, "a.jpg"), low) for s in SEVERITIES] == [True] * 3 + [
+    assert [torch.equal(apply_corruption(low, "low_resolution", s, "a.jpg"), low) for s in SEVERITIES] == [True] * 3 + [
         False
     ] * 2
 
@@ -164,14 +168,14 @@ def edge(side: int) -> Tensor:
 
 @pytest.mark.parametrize(("severity", "share"), [(2, 0.015), (5, 0.035)])
 def test_defocus_makes_of_an_edge_what_a_disc_makes_of_it(severity: int, share: float) -> None:
-    blurred = corrupt(edge(300), "defocus", severity, "a.jpg")
+    blurred = apply_corruption(edge(300), "defocus", severity, "a.jpg")
     radius = share * 300
     offset = np.arange(300) - 149.5
     t = np.clip(offset / radius, -1, 1)
     white = 0.5 + (t * np.sqrt(1 - t**2) + np.arcsin(t)) / np.pi  # share of the disc that lies right of the edge
     assert (blurred == blurred[:, :1]).all()  # no row is darker at the top or the bottom
     assert np.abs(blurred[0, 0].numpy() - 255 * white).max() < 5
-    assert torch.equal(corrupt(edge(300).mT, "defocus", severity, "a.jpg"), blurred.mT)
+    assert torch.equal(apply_corruption(edge(300).mT, "defocus", severity, "a.jpg"), blurred.mT)
 
 
 def spread(smeared: Tensor) -> float:
@@ -185,8 +189,8 @@ def spread(smeared: Tensor) -> float:
 def test_motion_blur_smears_over_a_line_of_one_direction(path: str) -> None:
     lengths, angles = [], []
     for severity in (3, 4, 5):
-        across = spread(corrupt(edge(300), "motion_blur", severity, path))
-        down = spread(corrupt(edge(300).mT, "motion_blur", severity, path).mT)
+        across = spread(apply_corruption(edge(300), "motion_blur", severity, path))
+        down = spread(apply_corruption(edge(300).mT, "motion_blur", severity, path).mT)
         lengths.append(np.sqrt(12) * np.hypot(across, down))  # a line of length L has variance L^2 / 12
         angles.append(np.degrees(np.arctan2(down, across)))
     assert lengths == pytest.approx([0.07 * 300, 0.09 * 300, 0.12 * 300], rel=0.06)
@@ -194,7 +198,7 @@ def test_motion_blur_smears_over_a_line_of_one_direction(path: str) -> None:
 
 
 def test_motion_blur_goes_in_all_directions() -> None:
-    spreads = [spread(corrupt(edge(300), "motion_blur", 5, path)) for path in PATHS]
+    spreads = [spread(apply_corruption(edge(300), "motion_blur", 5, path)) for path in PATHS]
     assert min(spreads) < 2 < 9 < max(spreads) < 36 / np.sqrt(12) + 1
 
 
@@ -204,13 +208,13 @@ def test_jpeg_is_pillows(size: tuple[int, int]) -> None:
     for severity, quality in enumerate([40, 28, 20, 14, 9], start=1):
         file = BytesIO()
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
-        assert torch.equal(corrupt(image, "jpeg", severity, "a.jpg"), to_tensor(Image.open(file)))
+        assert torch.equal(apply_corruption(image, "jpeg", severity, "a.jpg"), to_tensor(Image.open(file)))
 
 
 @pytest.mark.parametrize(("severity", "exposure"), [(1, 0.6), (3, 0.2), (5, 0.07)])
 def test_low_light_is_as_dark_and_as_noisy_as_counted_photons(severity: int, exposure: float) -> None:
     for value in (255, 128):
-        dark = corrupt(flat((value,) * 3, 200, 200), "low_light", severity, "a.jpg").double()
+        dark = apply_corruption(flat((value,) * 3, 200, 200), "low_light", severity, "a.jpg").double()
         photons = np.random.default_rng(0).poisson(250 * exposure * (value / 255) ** 2.2, 100_000)
         light = photons / 250 + np.random.default_rng(1).normal(0, 0.002, 100_000)
         expected = 255 * np.clip(light, 0, None) ** (1 / 2.2)
@@ -219,19 +223,21 @@ def test_low_light_is_as_dark_and_as_noisy_as_counted_photons(severity: int, exp
 
 
 def test_the_severities_of_low_light_share_their_noise() -> None:
-    noise = [corrupt(flat((160,) * 3), "low_light", s, "a.jpg").flatten().double().numpy() for s in (3, 5)]
+    noise = [apply_corruption(flat((160,) * 3), "low_light", s, "a.jpg").flatten().double().numpy() for s in (3, 5)]
     assert np.corrcoef(noise)[0, 1] > 0.95
 
 
 def test_infrared_takes_colour_away_by_and_by() -> None:
     image = flat((120, 60, 30))
     for severity, share in enumerate([0.3, 0.5, 0.7, 0.85, 1.0], start=1):
-        seen = corrupt(image, "infrared", severity, "a.jpg").int()
+        seen = apply_corruption(image, "infrared", severity, "a.jpg").int()
         assert ((seen[0] - seen[2]) - (1 - share) * 90).abs().max() <= 1
 
 
 def test_infrared_sees_reds_bright_and_the_middle_brighter_than_the_corners() -> None:
-    red, blue = (corrupt(flat(c, 100, 100), "infrared", 5, "a.jpg")[0].double() for c in ((150, 60, 60), (60, 60, 150)))
+    red, blue = (
+        apply_corruption(flat(c, 100, 100), "infrared", 5, "a.jpg")[0].double() for c in ((150, 60, 60), (60, 60, 150))
+    )
     assert red.mean() > blue.mean() + 40
     corners = torch.stack([red[:15, :15], red[:15, -15:], red[-15:, :15], red[-15:, -15:]])
     assert red[35:65, 35:65].mean() > corners.mean() + 20
@@ -239,7 +245,7 @@ def test_infrared_sees_reds_bright_and_the_middle_brighter_than_the_corners() ->
 
 def test_fog_lets_through_what_its_depth_allows() -> None:
     for severity, depth in enumerate([0.3, 0.55, 0.85, 1.2, 1.6], start=1):
-        black, white = (corrupt(flat((value,) * 3), "fog", severity, "a.jpg").double() for value in (0, 255))
+        black, white = (apply_corruption(flat((value,) * 3), "fog", severity, "a.jpg").double() for value in (0, 255))
         through = (white - black) / 255
         assert through.min() > np.exp(-1.4 * depth) - 0.01  # the density varies between 0.7 and 1.3, and overshoots
         assert through.max() < np.exp(-0.6 * depth) + 0.01
@@ -256,7 +262,7 @@ def test_occlusion_hides_its_share_of_the_person_from_one_side() -> None:
         before = torch.zeros(120, 60, dtype=torch.bool)
         colours = set()
         for severity in SEVERITIES:
-            occluded = corrupt(white, "occlusion", severity, path)
+            occluded = apply_corruption(white, "occlusion", severity, path)
             hidden = (occluded < 255).all(dim=0)
             colours |= {tuple(pixel) for pixel in occluded[:, hidden].T.tolist()}
             share = hidden[12:108, 12:48].double().mean().item()
@@ -279,7 +285,7 @@ def test_box_shift_moves_and_scales_by_its_share_and_repeats_the_edge() -> None:
     for path in PATHS:
         angles = []
         for severity, share in enumerate([0.03, 0.06, 0.09, 0.12, 0.16], start=1):
-            shifted = corrupt(ramp, "box_shift", severity, path).double()
+            shifted = apply_corruption(ramp, "box_shift", severity, path).double()
             right, down = (shifted[channel, 99:101, 99:101].mean().item() - 99.5 for channel in (0, 1))
             assert np.hypot(right, down) == pytest.approx(share * 200, abs=1)
             angles.append(np.arctan2(down, right))

@@ -3,13 +3,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers.crops import write_crop
+from helpers.crops import decode, write_crop
 
 from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.images import Images
-from gender_cls.data.transforms import decode, resize
+from gender_cls.data.image_store import ImageStore
+from gender_cls.data.transforms import resize
 
 
 def table_of(*rows: tuple[str, str]) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def test_crops_are_resized_and_say_where_the_picture_lies(tmp_path: Path) -> Non
     write_crop(paths[0], 0, size=(10, 40))
     write_crop(paths[1], 1, size=(40, 40))
     data = DataConfig(image_size=[64, 32], resize_mode=ResizeMode.letterbox)
-    crops = read_crops(Images(tmp_path).at(["high.png", "wide.png"]), data)
+    crops = read_crops(ImageStore(tmp_path).at(["high.png", "wide.png"]), data)
     expected = [resize(decode(path), (64, 32), ResizeMode.letterbox) for path in paths]
     assert torch.equal(crops.images, torch.stack(expected))
     assert crops.boxes.tolist() == [[8, 0, 24, 64], [0, 16, 32, 48]]
@@ -45,4 +45,4 @@ def test_crops_are_resized_and_say_where_the_picture_lies(tmp_path: Path) -> Non
 
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match=r"Cannot read .*gone\.png: No such file or directory\."):
-        read_crops(Images(tmp_path).at(["gone.png"]), DataConfig(image_size=[64, 32]))
+        read_crops(ImageStore(tmp_path).at(["gone.png"]), DataConfig(image_size=[64, 32]))

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.crops import PATTERN, write_crop
+from helpers.crops import PATTERN, decode, write_crop
 
 from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import Balance, DataConfig, PixelCache
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.cache.keeping import KeptInMemory
-from gender_cls.data.datamodule import CropDataModule, EpochSampler, derived_seed
+from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data
-from gender_cls.data.transforms import decode, resize
+from gender_cls.data.samplers import EpochSampler, derived_seed
+from gender_cls.data.transforms import resize
 from gender_cls.system.processes import forking
 
 
@@ -34,7 +34,7 @@ def module_of(root: Path, augment: AugmentConfig | None = None, **changes: objec
         prepared.manifest,
         prepared.images,
         data,
-        augment or AugmentConfig(),
+        augment=augment or AugmentConfig(),
         seed=0,
         batch_size=4,
         num_workers=data.num_workers,
@@ -43,10 +43,10 @@ def module_of(root: Path, augment: AugmentConfig | None = None, **changes: objec
 
 def test_batches_are_uint8_in_manifest_order(folders: Path) -> None:
     module = module_of(folders)
-    images, labels = next(iter(module.test_dataloader()))
+    images, labels = next(iter(module.val_dataloader()))
     assert images.dtype == torch.uint8
     assert images.shape == (4, 3, 32, 16)
-    table = module.tables["test"]
+    table = module.tables["val"]
     assert table["path"].is_monotonic_increasing
     assert labels.tolist() == [("FEMALE", "MALE").index(label) for label in table["label"][:4]]
     brightness = images.float().mean(dim=(1, 2, 3))
@@ -71,13 +71,10 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
 
 @pytest.mark.parametrize("kind", PixelCache)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
-    folders: Path, kind: PixelCache, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KeptInMemory, "_of_folder", {})
+def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(folders: Path, kind: PixelCache, workers: int) -> None:
     augment = AugmentConfig(flip=0.5, affine=0.5, rotate_degrees=5, brightness=0.5, jpeg=0.5)
     module = module_of(folders, augment, cache=kind, num_workers=workers)
-    for split, loader in (("train", module.train_dataloader()), ("test", module.test_dataloader())):
+    for split, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader())):
         dataset = module.datasets[split]
         keys = list(chain.from_iterable(loader.batch_sampler))
         for start, (images, labels) in zip(range(0, len(keys), 4), loader, strict=True):
@@ -85,7 +82,7 @@ def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
             assert labels.dtype == torch.int64
             for key, image, label in zip(keys[start : start + 4], images, labels, strict=True):
                 row = key[1] if isinstance(key, tuple) else key
-                expected = resize(decode(folders / dataset.pictures.paths[row]), (32, 16), module.data.resize_mode)
+                expected = resize(decode(folders / dataset.images.paths[row]), (32, 16), module.data.resize_mode)
                 if isinstance(key, tuple):
                     with torch.random.fork_rng(devices=[]):
                         torch.manual_seed(derived_seed(module.seed, *key))
@@ -95,13 +92,12 @@ def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
 
 
 def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
-    for kind in (PixelCache.disk, PixelCache.ram):
-        dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
-        expected = module_of(folders, cache=PixelCache.none).datasets["val"]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gender_cls.data.images.read_picture", lambda path: pytest.fail(f"{path} was decoded again"))
-            images = dataset.__getitems__(range(len(dataset)))[0]
-        assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
+    dataset = pickle.loads(pickle.dumps(module_of(folders, cache=PixelCache.disk).datasets["val"]))
+    expected = module_of(folders, cache=PixelCache.none).datasets["val"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
+        images = dataset.__getitems__(range(len(dataset)))[0]
+    assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere forking is not safe")

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gender_cls.data.shortcuts import take_away
-from gender_cls.data.stress_names import SHORTCUTS
+from gender_cls.data.shortcuts import apply_shortcut
+from gender_cls.data.variant_names import SHORTCUTS
 
 SIZES = [(1, 1), (2, 3), (1, 50), (50, 1), (40, 16), (41, 17), (300, 120)]
 
@@ -25,15 +25,15 @@ def inside(height: int, width: int, rows: tuple[int, int], columns: tuple[int, i
 def test_size_and_type_stay_and_the_picture_is_left_alone(name: str, size: tuple[int, int]) -> None:
     image = noise(*size)
     before = image.clone()
-    less = take_away(image, name)
+    less = apply_shortcut(image, name)
     assert less.shape == (3, *size)
     assert less.dtype == torch.uint8
     assert less.is_contiguous()
     assert torch.equal(image, before)
-    assert torch.equal(take_away(image, name), less)
+    assert torch.equal(apply_shortcut(image, name), less)
     turned = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # the same picture, laid out as a decoder leaves it
-    assert torch.equal(take_away(turned, name), less)
-    assert take_away(turned, name).is_contiguous()
+    assert torch.equal(apply_shortcut(turned, name), less)
+    assert apply_shortcut(turned, name).is_contiguous()
 
 
 # A crop of 20x10: the person's box is 16x6, rows 2-17 and columns 2-7; with the margin 18x7, rows 1-18, columns 1-7.
@@ -43,7 +43,7 @@ PERSON_AND_MARGIN = inside(20, 10, (1, 19), (1, 8))
 
 def test_the_masked_person_is_one_colour_the_mean_of_what_it_hides() -> None:
     image = noise(20, 10)
-    masked = take_away(image, "person_masked")
+    masked = apply_shortcut(image, "person_masked")
     assert torch.equal(masked[:, ~PERSON], image[:, ~PERSON])
     for channel in range(3):
         hidden = image[channel][PERSON].tolist()
@@ -52,61 +52,63 @@ def test_the_masked_person_is_one_colour_the_mean_of_what_it_hides() -> None:
 
 def test_a_mean_colour_is_rounded_and_not_cut_off() -> None:
     image = torch.full((3, 20, 10), 255, dtype=torch.uint8)
-    assert (take_away(image, "person_masked") == 255).all()
+    assert (apply_shortcut(image, "person_masked") == 255).all()
     image[:, 2:5] = 254  # 18 of the 96 pixels: the mean is 254.81
-    assert take_away(image, "person_masked")[0, 10, 5] == 255
+    assert apply_shortcut(image, "person_masked")[0, 10, 5] == 255
 
 
 def test_only_the_background_remains_and_the_rest_is_mid_grey() -> None:
     image = noise(20, 10)
-    background = take_away(image, "background_only")
+    background = apply_shortcut(image, "background_only")
     assert torch.equal(background[:, ~PERSON_AND_MARGIN], image[:, ~PERSON_AND_MARGIN])
     assert (background[:, PERSON_AND_MARGIN] == 114).all()
 
 
 def test_only_the_person_remains_and_the_rest_is_mid_grey() -> None:
     image = noise(20, 10)
-    person = take_away(image, "person_only")
+    person = apply_shortcut(image, "person_only")
     assert torch.equal(person[:, PERSON], image[:, PERSON])
     assert (person[:, ~PERSON] == 114).all()
 
 
 def test_a_single_pixel_is_the_person() -> None:
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1)
-    assert take_away(image, "person_masked").flatten().tolist() == [10, 20, 30]
-    assert take_away(image, "background_only").flatten().tolist() == [114, 114, 114]
-    assert take_away(image, "person_only").flatten().tolist() == [10, 20, 30]
+    assert apply_shortcut(image, "person_masked").flatten().tolist() == [10, 20, 30]
+    assert apply_shortcut(image, "background_only").flatten().tolist() == [114, 114, 114]
+    assert apply_shortcut(image, "person_only").flatten().tolist() == [10, 20, 30]
 
 
 def test_grey_is_the_luma_of_bt_601_in_all_channels() -> None:
     image = noise(40, 16)
-    grey = take_away(image, "grey")
+    grey = apply_shortcut(image, "grey")
     assert torch.equal(grey[0], grey[1])
     assert torch.equal(grey[0], grey[2])
     luma = np.einsum("chw,c->hw", image.numpy(), [0.299, 0.587, 0.114])
     assert np.abs(grey[0].numpy() - luma).max() <= 0.51
-    assert torch.equal(take_away(grey, "grey"), grey)
+    assert torch.equal(apply_shortcut(grey, "grey"), grey)
 
 
 def test_eight_pixels_are_means_of_areas_and_enlarged_bilinearly() -> None:
     image = noise(48, 16)
     small = functional.avg_pool2d(image.double(), (6, 2))  # 8x8 areas
     expected = functional.interpolate(small.round()[None], size=(48, 16), mode="bilinear", align_corners=False)[0]
-    assert (take_away(image, "eight_pixels").double() - expected).abs().max() <= 2  # three roundings
+    assert (apply_shortcut(image, "eight_pixels").double() - expected).abs().max() <= 2  # three roundings
 
 
 def test_eight_pixels_forget_what_lies_inside_an_area() -> None:
     rows, columns = np.indices((64, 32))
     stripes = np.where(rows % 8 < 4, 0, 200).astype(np.uint8)  # 8 rows to an area: a dark and a light half in each
     image = torch.from_numpy(np.stack([stripes] * 3))
-    assert (take_away(image, "eight_pixels") == 100).all()
+    assert (apply_shortcut(image, "eight_pixels") == 100).all()
     ramp = torch.from_numpy(np.stack([(columns * 8).astype(np.uint8)] * 3))
-    assert (take_away(ramp, "eight_pixels").int() - ramp.int()).abs().max() <= 12  # the layout stays, but for the edge
+    assert (
+        apply_shortcut(ramp, "eight_pixels").int() - ramp.int()
+    ).abs().max() <= 12  # the layout stays, but for the edge
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(KeyError, match="sepia"):
-        take_away(noise(4, 4), "sepia")
+        apply_shortcut(noise(4, 4), "sepia")
 
 
 def test_names_are_what_the_pages_show() -> None:

@@ -7,13 +7,14 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from helpers.crops import decode
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data import transforms
-from gender_cls.data.transforms import MID_GREY, decode, place_in_input, resize, resize_into
+from gender_cls.data.transforms import MID_GREY, place_in_input, resize, resize_into
 from gender_cls.errors import GenderClsError
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)

@@ -13,10 +13,10 @@ import torch
 
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.images import Images
+from gender_cls.data.image_store import ImageStore
 from gender_cls.demo.dataset import draw_demo
 from gender_cls.explain.attribution import attribute
-from gender_cls.explain.mass import mass_inside
+from gender_cls.explain.mass_shares import mass_inside
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier, load_classifier
@@ -85,7 +85,7 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
     manifest = pd.read_csv(run.manifest)
     rows = balanced_sample(manifest[manifest["split"] == "val"], images=96, seed=0)
     classifier = load_classifier(run.last_checkpoint)
-    crops = read_crops(Images(tmp_path / "crops").at(rows["path"].tolist()), classifier.settings.data)
+    crops = read_crops(ImageStore(tmp_path / "crops").at(rows["path"].tolist()), classifier.settings.data)
     boxes = cues(crops, rows)
     learnt = pointing(classifier, crops, boxes)
     content = torch.load(run.last_checkpoint, weights_only=True)["hyper_parameters"]["config"]

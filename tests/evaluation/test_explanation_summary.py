@@ -9,13 +9,13 @@ from helpers.example_metrics import assert_matches
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
-from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS, Explanations
 from gender_cls.evaluation.explanations import (
     LARGEST_SIMILARITY,
     read_explanations,
     read_randomisation,
     summarise_explanations,
 )
+from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Explanations
 
 METHODS = ("saliency", "grad_cam")
 NO_CHECK = pd.DataFrame()

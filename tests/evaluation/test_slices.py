@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from gender_cls.evaluation import bootstrap
 from gender_cls.evaluation.metrics import decision_scores
-from gender_cls.evaluation.robustness_schema import Slice, Slices
+from gender_cls.evaluation.schema import Slice, Slices
 from gender_cls.evaluation.slices import slice_columns, slice_scores
 
 NAMES = {"F": "FEMALE", "M": "MALE"}

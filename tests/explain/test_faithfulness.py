@@ -1,16 +1,15 @@
-import pickle
-import random
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from helpers.network_state import network_state
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.explain.faithfulness import play
+from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.models.custom_cnn import CustomCNN
 
 A, B = Method.grad_cam, Method.saliency
@@ -44,7 +43,7 @@ def first_pixel_first() -> Tensor:
 
 def test_scores_by_hand() -> None:
     maps = {A: first_pixel_first(), B: -first_pixel_first()}
-    scores, _ = play(FirstPixel(), first_pixel_bright(), torch.tensor([0]), maps, ["a"])
+    scores, _ = score_faithfulness(FirstPixel(), first_pixel_bright(), torch.tensor([0]), maps, ["a"])
     # Of 8 steps the first moves the only pixel that counts. With it the probability is 0.9, without it that of the
     # baseline: the mean, or what a blur with a standard deviation of one pixel (4 rows of regions in 4) leaves of it.
     down, across = np.exp(-(np.arange(4.0) ** 2) / 2).sum(), 1 + np.exp(-0.5)
@@ -58,7 +57,7 @@ def test_scores_by_hand() -> None:
 
 def test_other_class_has_the_complementary_scores() -> None:
     inputs, maps = first_pixel_bright().repeat(2, 1, 1, 1), {A: first_pixel_first().repeat(2, 1, 1)}
-    scores, control = play(FirstPixel(), inputs, torch.tensor([0, 1]), maps, ["a", "a"])
+    scores, control = score_faithfulness(FirstPixel(), inputs, torch.tensor([0, 1]), maps, ["a", "a"])
     for column in (scores[A]["deletion_mean"], scores[A]["insertion_blurred"], control["random_mean"]):
         assert column[1] == pytest.approx(1 - column[0])
 
@@ -67,8 +66,8 @@ def test_control_is_a_function_of_the_name_alone() -> None:
     names = [f"MALE/{number:04d}.png" for number in range(200)]
     inputs, targets = first_pixel_bright().expand(200, -1, -1, -1), torch.zeros(200, dtype=torch.int64)
     maps = {A: first_pixel_first().expand(200, -1, -1)}
-    _, control = play(FirstPixel(), inputs, targets, maps, names)
-    _, backwards = play(FirstPixel(), inputs, targets, {}, names[::-1])
+    _, control = score_faithfulness(FirstPixel(), inputs, targets, maps, names)
+    _, backwards = score_faithfulness(FirstPixel(), inputs, targets, {}, names[::-1])
     assert control["random_mean"].tolist() == backwards["random_mean"][::-1].tolist()
     # When the first pixel goes at step k, the area is 0.2 + 0.7 (k - 0.5) / 8; all k are as likely.
     steps = (control["random_mean"] - 0.2) / 0.7 * 8 + 0.5
@@ -121,7 +120,7 @@ def by_loop(network: nn.Module, image: NDArray[np.float32], target: int, evidenc
 
 def test_scores_equal_a_plain_loop_over_pixels() -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
-    scores, _ = play(network, inputs, targets, maps, names)
+    scores, _ = score_faithfulness(network, inputs, targets, maps, names)
     for method, values in maps.items():
         for index in range(3):
             expected = by_loop(network, inputs[index].numpy(), int(targets[index]), values[index].numpy())
@@ -132,7 +131,7 @@ def test_scores_equal_a_plain_loop_over_pixels() -> None:
 
 def test_deleting_in_one_order_is_inserting_in_the_reverse_order() -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(4)
-    scores, _ = play(network, inputs, targets, {A: maps[A], B: -maps[A]}, names)
+    scores, _ = score_faithfulness(network, inputs, targets, {A: maps[A], B: -maps[A]}, names)
     for baseline in ("blurred", "mean"):
         for one, other in ((A, B), (B, A)):
             inserted, deleted = scores[one][f"insertion_{baseline}"], scores[other][f"deletion_{baseline}"]
@@ -158,7 +157,9 @@ def test_right_map_beats_chance_and_chance_beats_its_reverse() -> None:
     inputs[:, :, 22:28, 3:13] += 1  # against it
     right = inputs.sum(dim=1) * network.weight.detach()
     names = [str(number) for number in range(12)]
-    scores, control = play(network, inputs, torch.zeros(12, dtype=torch.int64), {A: right, B: -right}, names)
+    scores, control = score_faithfulness(
+        network, inputs, torch.zeros(12, dtype=torch.int64), {A: right, B: -right}, names
+    )
     for baseline in ("blurred", "mean"):
         chance = control[f"random_{baseline}"]
         assert (scores[A][f"deletion_{baseline}"] < chance).all()
@@ -169,10 +170,10 @@ def test_right_map_beats_chance_and_chance_beats_its_reverse() -> None:
 
 def test_neither_the_other_images_nor_the_other_methods_have_a_say() -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(5)
-    scores, control = play(network, inputs, targets, maps, names)
+    scores, control = score_faithfulness(network, inputs, targets, maps, names)
     for index in (0, 3):
         one = slice(index, index + 1)
-        alone, chance = play(network, inputs[one], targets[one], {B: maps[B][one]}, names[one])
+        alone, chance = score_faithfulness(network, inputs[one], targets[one], {B: maps[B][one]}, names[one])
         assert {column: values.tolist() for column, values in alone[B].items()} == {
             column: values[one].tolist() for column, values in scores[B].items()
         }
@@ -182,17 +183,17 @@ def test_neither_the_other_images_nor_the_other_methods_have_a_say() -> None:
 def test_every_image_costs_so_many_forward_passes_and_one_game_is_a_batch() -> None:
     network, inputs = FirstPixel(), first_pixel_bright().repeat(3, 1, 1, 1)
     maps = {A: first_pixel_first().repeat(3, 1, 1), B: torch.full((3, 4, 2), torch.nan)}
-    play(network, inputs, torch.zeros(3, dtype=torch.int64), {A: maps[A]}, ["a", "b", "c"])
+    score_faithfulness(network, inputs, torch.zeros(3, dtype=torch.int64), {A: maps[A]}, ["a", "b", "c"])
     assert sum(network.batches) == 3 * (3 + 14 + 28)
     assert max(network.batches) == 7
     network.batches.clear()
-    play(network, inputs, torch.zeros(3, dtype=torch.int64), maps, ["a", "b", "c"])
+    score_faithfulness(network, inputs, torch.zeros(3, dtype=torch.int64), maps, ["a", "b", "c"])
     assert sum(network.batches) == 3 * (3 + 14 + 28)  # a map that is none costs nothing
 
 
 def test_map_without_evidence_scores_as_the_control_does() -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
-    scores, control = play(network, inputs, targets, {A: torch.zeros_like(maps[A])}, names)
+    scores, control = score_faithfulness(network, inputs, targets, {A: torch.zeros_like(maps[A])}, names)
     for baseline in ("blurred", "mean"):
         assert scores[A][f"deletion_{baseline}"].tolist() == control[f"random_{baseline}"].tolist()
         assert np.isfinite(scores[A][f"insertion_{baseline}"]).all()
@@ -201,9 +202,9 @@ def test_map_without_evidence_scores_as_the_control_does() -> None:
 @pytest.mark.parametrize("damage", [torch.nan, torch.inf])
 def test_map_that_is_not_finite_has_no_scores(damage: float) -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
-    whole, control = play(network, inputs, targets, maps, names)
+    whole, control = score_faithfulness(network, inputs, targets, maps, names)
     maps[A][1, 5, 5] = damage
-    scores, same_control = play(network, inputs, targets, maps, names)
+    scores, same_control = score_faithfulness(network, inputs, targets, maps, names)
     for column in COLUMNS:
         assert np.isnan(scores[A][column]).tolist() == [False, True, False]
         assert scores[B][column].tolist() == whole[B][column].tolist()
@@ -214,7 +215,7 @@ def test_network_that_diverged_has_no_scores() -> None:
     network, (inputs, targets, maps, names) = small_network(), uneven_images(2)
     with torch.no_grad():
         network.head.weight.fill_(torch.nan)
-    scores, control = play(network, inputs, targets, maps, names)
+    scores, control = score_faithfulness(network, inputs, targets, maps, names)
     assert np.isnan([*scores[A].values(), *scores[B].values(), *control.values()]).all()
 
 
@@ -222,7 +223,7 @@ def test_network_that_diverged_has_no_scores() -> None:
 def test_any_size_has_scores(size: tuple[int, int]) -> None:
     inputs = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     maps = {A: inputs.sum(dim=1)}
-    scores, control = play(FirstPixel(), inputs, torch.tensor([0, 1]), maps, ["a", "b"])
+    scores, control = score_faithfulness(FirstPixel(), inputs, torch.tensor([0, 1]), maps, ["a", "b"])
     assert list(scores[A]) == COLUMNS
     assert list(control) == ["random_blurred", "random_mean"]
     for values in (*scores[A].values(), *control.values()):
@@ -232,24 +233,11 @@ def test_any_size_has_scores(size: tuple[int, int]) -> None:
 
 def test_network_and_random_states_stay_bit_identical() -> None:
     network, (inputs, targets, maps, names) = small_network().train(), uneven_images(2)
-
-    def everything() -> list[object]:
-        return [
-            {name: value.tolist() for name, value in network.state_dict().items()},
-            [(weight.requires_grad, weight.grad) for weight in network.parameters()],
-            [module.training for module in network.modules()],
-            [len(module._forward_hooks) for module in network.modules()],
-            torch.get_rng_state().tolist(),
-            random.getstate(),
-            pickle.dumps(np.random.get_state()),  # noqa: NPY002 - the global state
-            (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        ]
-
-    before, given = everything(), inputs.clone()
-    straight, _ = play(network, inputs, targets, maps, names)
+    before, given = network_state(network), inputs.clone()
+    straight, _ = score_faithfulness(network, inputs, targets, maps, names)
     with torch.inference_mode():
-        inside, _ = play(network, inputs.clone(), targets, maps, names)
-    assert everything() == before
+        inside, _ = score_faithfulness(network, inputs.clone(), targets, maps, names)
+    assert network_state(network) == before
     assert torch.equal(inputs, given)
     assert {column: values.tolist() for column, values in inside[A].items()} == {
         column: values.tolist() for column, values in straight[A].items()

@@ -50,11 +50,11 @@ def datamodule_of(
         prepared.manifest,
         prepared.images,
         config.data,
-        config.augment,
-        config.seed,
-        batch_size,
-        num_workers,
-        accumulate,
+        augment=config.augment,
+        seed=config.seed,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        accumulate=accumulate,
     )
 
 

@@ -14,9 +14,8 @@ from gender_cls.config.explain import Method
 from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import Comparison
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, Explanations, Game, MethodScores, Place
-from gender_cls.evaluation.schema import SCHEMA_VERSION
-from gender_cls.explain.kept_maps import KeptMaps, save_kept_maps
+from gender_cls.evaluation.schema import BASELINES, PLACES, SCHEMA_VERSION, Explanations, Game, MethodScores, Place
+from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
 
 
@@ -103,7 +102,7 @@ def write_run(
     cost: dict[str, Any] | None = None,
     choices: dict[str, str] | None = None,
     explanations: Explanations | None = None,
-    maps: KeptMaps | None = None,
+    maps: RunMaps | None = None,
     **settings: Any,
 ) -> Run:
     """A run folder as training leaves it, with what a comparison reads.
@@ -129,7 +128,7 @@ def write_run(
         table.to_csv(run.predictions, index=False)
         run.metrics_file.write_text(json.dumps(metrics(leaky, version, cost or {}, explanations)))
     if maps is not None:
-        save_kept_maps(run.maps, maps)
+        save_run_maps(run.maps, maps)
     return run
 
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from gender_cls.data.image_files import read_image
 from gender_cls.system.resources import Resources
 
 
@@ -23,6 +26,11 @@ def draw_folders(root: Path) -> Path:
                 name = f"person{label_index * 8 + person:02d}_camera{crop % 2}_{crop}.png"
                 write_crop(root / label / name, seed=person * 10 + crop, bright=label == "FEMALE")
     return root
+
+
+def decode(path: Path) -> Tensor:
+    """An image file as uint8 (3, H, W)."""
+    return pil_to_tensor(read_image(path).image)
 
 
 ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)

@@ -8,21 +8,28 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from gender_cls.data.stress_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
+from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.explanation_schema import PLACES, Explanations, Game, MethodScores
-from gender_cls.evaluation.robustness_schema import ShiftedColumn, Shortcut, Slice, Stress, StressedBy
 from gender_cls.evaluation.schema import (
+    PLACES,
     SCHEMA_VERSION,
     SCORES,
     Abstention,
     Baseline,
     Calibration,
+    CorruptionScores,
+    Explanations,
+    Game,
+    MethodScores,
     Metrics,
     OperatingPoint,
     Reliability,
     Scored,
+    ShiftedColumn,
+    Shortcut,
+    Slice,
     SplitScores,
+    Stress,
 )
 
 CAMERAS = {  # images, people, balanced accuracy and recall gap of test
@@ -359,7 +366,7 @@ def _shortcuts() -> list[Shortcut]:
 
 
 def _stress() -> Stress:
-    corruptions: list[StressedBy] = []
+    corruptions: list[CorruptionScores] = []
     for name, title in CORRUPTIONS.items():
         drop = DROPS[name]
         levels = [(severity, (severity / 5) ** 1.5) for severity in SEVERITIES]

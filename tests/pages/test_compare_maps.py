@@ -12,7 +12,7 @@ from PIL import Image
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data.transforms import place_in_input
-from gender_cls.explain.kept_maps import KeptMaps
+from gender_cls.explain.run_maps import RunMaps
 from gender_cls.pages.compare_maps import Answer, MapTable, ModelMaps, on_crop, scale_end, what_they_look_at
 from gender_cls.reports.comparison import write_comparison
 from gender_cls.runs.run import Run
@@ -45,9 +45,9 @@ def kept(
     box: NDArray[np.float64],
     methods: tuple[str, ...] = ("saliency",),
     answer: str = "FEMALE",
-) -> KeptMaps:
+) -> RunMaps:
     """The same map of each path by each method."""
-    return KeptMaps(
+    return RunMaps(
         paths=paths,
         explained=[answer] * len(paths),
         maps={method: np.repeat(maps[np.newaxis], len(paths), axis=0) for method in methods},
@@ -55,12 +55,12 @@ def kept(
     )
 
 
-def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str) -> KeptMaps:
+def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str) -> RunMaps:
     return kept(TEST, bright_block(size, mode), box_of(size, mode), methods or ("saliency",))
 
 
 def run_with_maps(
-    folder: Path, maps: KeptMaps | None, table: pd.DataFrame = TABLE, methods: tuple[str, ...] = ("saliency",)
+    folder: Path, maps: RunMaps | None, table: pd.DataFrame = TABLE, methods: tuple[str, ...] = ("saliency",)
 ) -> Run:
     about = explained(*(scores_of(method) for method in methods))
     return write_run(folder, table, model=folder.name, explanations=about, maps=maps)
@@ -84,7 +84,7 @@ def pixels(uri: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(base64.b64decode(uri.removeprefix(prefix)))))
 
 
-def table_of_maps(tmp_path: Path, *maps: KeptMaps, tables: tuple[pd.DataFrame, ...] = ()) -> MapTable:
+def table_of_maps(tmp_path: Path, *maps: RunMaps, tables: tuple[pd.DataFrame, ...] = ()) -> MapTable:
     """Of candidates `0`, `1`, ..."""
     tables = tables or (TABLE,) * len(maps)
     runs = [

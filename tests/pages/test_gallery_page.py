@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from helpers.html_page import EVIL, Page
 
-from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
+from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.page import page_environment
 

@@ -14,8 +14,7 @@ from gender_cls.config.recipe import RecipeConfig
 from gender_cls.config.train import Config
 from gender_cls.config.trainer import TrainerConfig
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.robustness_schema import Slice
-from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.pages.model_card import render_model_card
 
 VARIANTS = [

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gender_cls.config.audit import AuditSettings
-from gender_cls.data.image_files import read_picture
+from gender_cls.data.image_files import read_image
 from gender_cls.quality.faults import FAULTS, describe_faults, picture_faults
 
 SETTINGS = replace(AuditSettings(), min_height=48, dark=40.0, bright=215.0, blurred=0.8, min_aspect=1.2, max_aspect=4.0)
@@ -94,7 +94,7 @@ def test_a_jpeg_with_a_second_picture_behind_it_is_no_wrong_extension(tmp_path: 
     buffer = BytesIO()
     image.save(buffer, "MPO", save_all=True, append_images=[image])
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
-    picture = read_picture(tmp_path / "a.jpg")
+    picture = read_image(tmp_path / "a.jpg")
     assert (picture.format, picture.frames) == ("MPO", 1)
     assert faults_of("a.jpg", format=picture.format, frames=picture.frames) == set()
 

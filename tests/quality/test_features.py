@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.crops import write_crop
+from helpers.crops import decode, write_crop
 
 from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.config.model import Library, ModelConfig
-from gender_cls.data.images import Images, Pictures
-from gender_cls.data.transforms import decode, resize
+from gender_cls.data.image_store import ImageSequence, ImageStore
+from gender_cls.data.transforms import resize
 from gender_cls.errors import GenderClsError
 from gender_cls.models import backbones
 from gender_cls.models.backbones import Backbone, build_backbone
@@ -21,8 +21,8 @@ from gender_cls.quality.features import frozen_features
 SIZE = (32, 16)
 
 
-def of(paths: list[Path]) -> Pictures:
-    return Images(Path("/")).at([str(path) for path in paths])
+def of(paths: list[Path]) -> ImageSequence:
+    return ImageStore(Path("/")).at([str(path) for path in paths])
 
 
 def settings(**changes) -> DataConfig:
@@ -141,7 +141,7 @@ def test_numbers_too_large_for_two_bytes_stay_finite(
 def test_chunks_are_kept_and_only_changed_ones_computed_again(
     crops: list[Path], model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "CHUNK", 3)
+    monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
     cache = tmp_path / "cache"
     asked = []
     keep = features._keep
@@ -179,7 +179,7 @@ def test_whatever_changes_the_features_changes_their_name(crops: list[Path], mod
 def test_a_crash_keeps_the_chunks_before_it(
     crops: list[Path], model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "CHUNK", 3)
+    monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
     crops[5].write_bytes(b"no picture")
     with pytest.raises(GenderClsError, match=r"Cannot read .*5\.png"):
         frozen_features(of(crops), settings(), model, tmp_path / "cache")

@@ -8,8 +8,8 @@ import pytest
 
 from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError
-from gender_cls.quality import suspects
-from gender_cls.quality.suspects import (
+from gender_cls.quality import label_probabilities
+from gender_cls.quality.label_probabilities import (
     combined_probabilities,
     out_of_fold_probabilities,
     probabilities_of_runs,
@@ -65,7 +65,7 @@ def test_both_labels_weigh_the_same() -> None:
 def test_the_light_classifier_learns_from_a_part_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     features, table = crowd(300, 4)
     everything = out_of_fold_probabilities(features, table, 3, 0)
-    monkeypatch.setattr(suspects, "MOST_LEARNT", 200)
+    monkeypatch.setattr(label_probabilities, "MOST_LEARNT", 200)
     part = out_of_fold_probabilities(features, table, 3, 0)
     assert not np.allclose(everything, part)
     assert ((everything[:, 0] > 0.5) == (part[:, 0] > 0.5)).mean() > 0.9

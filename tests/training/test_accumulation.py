@@ -13,8 +13,8 @@ from torch.utils.data import RandomSampler, SequentialSampler
 
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.batches import StepBatches
 from gender_cls.data.prepare import PreparedData
+from gender_cls.data.samplers import StepBatchSampler
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
 from gender_cls.training.classifier import GenderClassifier
 
@@ -22,7 +22,7 @@ from gender_cls.training.classifier import GenderClassifier
 @pytest.mark.parametrize("items", range(1, 36))
 def test_steps_depend_on_the_product_only(items: int) -> None:
     def steps(size: int, accumulate: int) -> list[list[int]]:
-        batches = StepBatches(SequentialSampler(range(items)), size, accumulate)
+        batches = StepBatchSampler(SequentialSampler(range(items)), size, accumulate)
         found = list(batches)
         assert len(found) == len(batches)
         assert max(map(len, found)) <= size
@@ -35,8 +35,8 @@ def test_steps_depend_on_the_product_only(items: int) -> None:
 
 
 def test_a_batch_of_one_image_is_avoided() -> None:
-    assert [len(batch) for batch in StepBatches(RandomSampler(range(13)), 4, 2)] == [4, 4, 2, 3]
-    assert list(StepBatches(SequentialSampler(range(3)), 1)) == [[0], [1], [2]], "unless each batch is one image"
+    assert [len(batch) for batch in StepBatchSampler(RandomSampler(range(13)), 4, 2)] == [4, 4, 2, 3]
+    assert list(StepBatchSampler(SequentialSampler(range(3)), 1)) == [[0], [1], [2]], "unless each batch is one image"
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.batches import FeatureBatch
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.training import feature_cache
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.feature_cache import build_feature_cache
 
 AUGMENTED = {"flip": 0.5, "brightness": 0.5, "erase": 0.5}

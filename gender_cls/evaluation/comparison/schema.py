@@ -1,7 +1,8 @@
-"""What stands in a comparison (`compare.json`): every key with its meaning, as in `schema.py`.
+"""Every key of `compare.json` with its meaning.
 
-Shares, scores and probabilities lie between 0 and 1, and are of test unless it says otherwise. Intervals are 95 %. What
-cannot be computed is null, and a `remark` beside it says why.
+Shares, scores and probabilities lie between 0 and 1, and are of test unless a comment says otherwise. Intervals are
+95 %. A value that cannot be computed is null, and the `remark` next to it says why; a `remark` is null if there is
+nothing to say.
 """
 
 from typing import TypedDict
@@ -12,36 +13,30 @@ SAME_ROWS, OTHER_ROWS = "same", "other test rows"
 
 
 class RunState(TypedDict):
-    """How a run ended: `folder` is absolute, `state` and `error` are those of its `status.json`."""
+    """How a run ended: `state` and `error` of its `status.json`."""
 
-    folder: str
+    folder: str  # absolute
     state: str
     error: str | None
 
 
 class MeanScore(TypedDict):
-    """A score, the mean over seeds. `spread` is their sample standard deviation; null with one seed."""
+    """A score over seeds."""
 
     mean: float | None
-    spread: float | None
+    spread: float | None  # sample standard deviation; null with one seed
 
 
 class MeanEstimate(MeanScore):
-    """The same with an interval of the mean.
+    """A score over seeds, with an interval of the mean."""
 
-    Attributes:
-        low: of the interval, which covers the luck of the people drawn and, with several seeds, of training.
-        high: likewise.
-        remark: why something is null, or null.
-    """
-
-    low: float | None
+    low: float | None  # the interval covers chance in the people drawn and, with several seeds, in training
     high: float | None
     remark: str | None
 
 
 class MeanCost(TypedDict):
-    """What `schema.Cost` holds, the mean over runs; null where no run recorded it. `device`: all of them."""
+    """`evaluation.schema.Cost`, the mean over runs; null if a run did not record it."""
 
     parameters: float | None
     flops: float | None
@@ -49,7 +44,7 @@ class MeanCost(TypedDict):
     milliseconds_batch_32: float | None
     peak_memory_bytes: float | None
     fit_seconds: float | None
-    device: str | None
+    device: str | None  # all devices that were used
 
 
 class BestBaseline(TypedDict):
@@ -60,220 +55,132 @@ class BestBaseline(TypedDict):
 
 
 class MeanPlace(TypedDict):
-    """The share of a method's mass in a place, and that of a map that is the same everywhere (`explanation_schema.py`).
+    """The share of a method's mass in a place, and the share that a uniform map has (see `evaluation.schema.Place`)."""
 
-    Attributes:
-        name: of PLACES.
-    """
-
-    name: str
+    name: str  # of PLACES
     share: float | None
     area: float | None
 
 
 class MeanMethod(TypedDict):
-    """Scores of one method's maps (see `explanation_schema.MethodScores`), the mean over the runs that have them.
+    """Scores of one method's maps (see `evaluation.schema.MethodScores`), the mean over the runs that have them."""
 
-    Attributes:
-        name: as in the configuration.
-        title: for people.
-        runs: how many have them.
-        insertion_gain: of pixels that come instead of the blurred picture's; above 0 the map is better than chance.
-        deletion_gain: likewise, pixels going.
-        places: for each of PLACES.
-        flagged: whether in any run the map hardly changes once all weights are random; null where this is not known.
-    """
-
-    name: str
-    title: str
-    runs: int
-    insertion_gain: float | None
-    deletion_gain: float | None
-    places: list[MeanPlace]
-    flagged: bool | None
+    name: str  # as in the configuration
+    title: str  # for people
+    runs: int  # how many runs have the method
+    insertion_gain: float | None  # with the blurred image as baseline; above 0 the map is better than chance
+    deletion_gain: float | None  # the same for deletion
+    places: list[MeanPlace]  # for each of PLACES
+    flagged: bool | None  # in any run, maps hardly change once all weights are random; null if not known
 
 
 class CandidateExplanations(TypedDict):
-    """What a candidate's maps of test images say.
+    """What the maps of a candidate's test images say."""
 
-    Attributes:
-        folder: of the first run that was explained, by seed; its maps are those that the page shows.
-        explained_class: predicted or true; null where runs differ.
-        methods: in the order of the configuration.
-    """
-
-    folder: str
-    explained_class: str | None
-    methods: list[MeanMethod]
+    folder: str  # of the first explained run, by seed; the page shows its maps
+    explained_class: str | None  # predicted or true; null if runs differ
+    methods: list[MeanMethod]  # in the order of the configuration
 
 
 class CandidateRow(TypedDict):
-    """Runs that differ only in seed and fold. Scores are null until one seed has finished.
+    """Runs that differ only in seed and fold. Scores are null until one seed has finished."""
 
-    Attributes:
-        title: the model, with what tells it from other candidates of that model.
-        runs: all of them, whatever became of them.
-        repeated: folders of finished runs left out because a later one has the same settings, seed and fold.
-        seeds: those that are scored, null where not known; the folds of a seed make one table.
-        compared: whether it takes part in pairs, ensemble, agreement, curves and verdict.
-        remark: why not, or null.
-        rows: SAME_ROWS when each seed has the images and labels that most runs share, otherwise OTHER_ROWS.
-        leaky: whether training saw test images or their twins.
-        validation: balanced accuracy, the score to choose by.
-        test: balanced accuracy.
-        auroc: mean over seeds, as is accuracy.
-        log_loss: with each run's temperature, mean over runs, as is ece.
-        pareto: whether no other compared candidate has at least its balanced accuracy for at most its milliseconds
-            (batch 32), and is strictly better in one; null without these, or when devices differ.
-        explanations: null where no run was explained.
-    """
-
-    title: str
-    runs: list[RunState]
-    repeated: list[str]
-    seeds: list[int | None]
-    compared: bool
-    remark: str | None
-    rows: str | None
-    leaky: bool | None
-    validation: MeanScore
-    test: MeanEstimate
-    auroc: float | None
-    accuracy: float | None
-    log_loss: float | None
-    ece: float | None
+    title: str  # the model, and the settings that distinguish it from other candidates with that model
+    runs: list[RunState]  # all of them, in any state
+    repeated: list[str]  # folders of finished runs left out: a later run has the same settings, seed and fold
+    seeds: list[int | None]  # those that are scored, null if unknown; the folds of a seed make one table
+    compared: bool  # whether it takes part in pairs, ensemble, agreement, curves and verdict
+    remark: str | None  # why it does not
+    rows: str | None  # SAME_ROWS if each seed has the images and labels that most runs share, otherwise OTHER_ROWS
+    leaky: bool | None  # whether training saw test images or near duplicates of them
+    validation: MeanScore  # balanced accuracy, the score to choose by
+    test: MeanEstimate  # balanced accuracy
+    auroc: float | None  # mean over seeds
+    accuracy: float | None  # mean over seeds
+    log_loss: float | None  # with each run's temperature, mean over runs
+    ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
+    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32) and
+    # is strictly better in one of the two; null without these numbers, or if devices differ.
     pareto: bool | None
-    explanations: CandidateExplanations | None
+    explanations: CandidateExplanations | None  # null if no run was explained
 
 
 class Ensemble(TypedDict):
-    """The soft vote: the mean probability over the compared candidates, of which each first averages its seeds.
+    """The soft vote: the mean probability over the compared candidates, each averaged over its seeds first."""
 
-    Attributes:
-        networks: how many must run for one answer: each seed of each candidate.
-        balanced_accuracy: its interval covers the luck of the people drawn, not that of training.
-        cost: sums over the networks (folds count as one); fit_seconds over all runs; the largest memory.
-    """
-
-    networks: int
-    balanced_accuracy: Estimate
+    networks: int  # how many must run for one answer: each seed of each candidate
+    balanced_accuracy: Estimate  # its interval covers chance in the people drawn, not in training
     accuracy: float
     auroc: float | None
-    cost: MeanCost
+    cost: MeanCost  # sums over the networks (folds count as one); fit_seconds over all runs; the largest memory
 
 
 class McNemar(TypedDict):
-    """McNemar's exact test (1947) on one image and one seed a person, so that the trials are independent.
+    """McNemar's exact test (1947) on one image and one seed per person, so that the trials are independent.
 
     It asks whether accuracy differs, not balanced accuracy, and is not corrected for the number of pairs.
-
-    Attributes:
-        people: number of trials.
-        only_a: trials in which only the first candidate is right.
-        only_b: trials in which only the second is.
-        p_value: of counts at least so uneven when neither is better (binomial, two-sided).
     """
 
-    people: int
-    only_a: int
-    only_b: int
-    p_value: float
+    people: int  # number of trials
+    only_a: int  # trials in which only the first candidate is right
+    only_b: int  # trials in which only the second is right
+    p_value: float  # of counts at least this uneven if neither is better (binomial, two-sided)
 
 
 class Pair(TypedDict):
-    """Two candidates on the same test images.
+    """Two candidates on the same test images."""
 
-    Attributes:
-        a: title.
-        b: title.
-        difference: of a minus b, between the mean balanced accuracies over seeds.
-        low: of its interval, which is not widened for the number of pairs.
-        high: likewise.
-        remark: why something is null, or null.
-        p_value: two-sided, from the draws that give the interval.
-        p_holm: the same, corrected for the number of pairs (Holm 1979).
-        significant: whether p_holm is below 0.05.
-        verdict: all that in a sentence.
-        mcnemar: a second opinion.
-    """
-
-    a: str
-    b: str
-    difference: float | None
-    low: float | None
+    a: str  # title
+    b: str  # title
+    difference: float | None  # a minus b, of the mean balanced accuracies over seeds
+    low: float | None  # the interval is not corrected for the number of pairs
     high: float | None
     remark: str | None
-    p_value: float | None
-    p_holm: float | None
-    significant: bool
-    verdict: str
-    mcnemar: McNemar
+    p_value: float | None  # two-sided, from the draws that give the interval
+    p_holm: float | None  # the same, corrected for the number of pairs (Holm 1979)
+    significant: bool  # whether p_holm is below 0.05
+    verdict: str  # all this in a sentence
+    mcnemar: McNemar  # a second opinion
 
 
 class Agreement(TypedDict):
-    """Share of the images that two candidates give the same answer.
+    """How often two candidates give the same answer."""
 
-    Attributes:
-        candidates: titles, of rows and columns.
-        shares: (candidates, candidates), each the mean over the pairs of their first, second, ... seeds.
-    """
-
-    candidates: list[str]
-    shares: list[list[float]]
+    candidates: list[str]  # titles, of rows and columns
+    shares: list[list[float]]  # of the images; each the mean over the pairs of their first, second, ... seeds
 
 
 class RocCurve(TypedDict):
-    """Of a candidate's mean probability of FEMALE over seeds.
-
-    Attributes:
-        auroc: area under the whole curve; not the mean over seeds.
-        points: at most 200 pairs [false positive rate, true positive rate], rising; FEMALE is the positive label.
-    """
+    """The ROC curve of a candidate's mean probability of FEMALE over seeds."""
 
     candidate: str
-    auroc: float
-    points: list[list[float]]
+    auroc: float  # area under the whole curve; not the mean over seeds
+    points: list[list[float]]  # at most 200 [false positive rate, true positive rate], rising; FEMALE is positive
 
 
 class WrongImage(TypedDict):
-    """An image that every compared candidate gets wrong, by the majority of its seeds.
-
-    Attributes:
-        p_label: probability of the label, the mean over candidates.
-    """
+    """An image that every compared candidate gets wrong, by the majority of its seeds."""
 
     path: str
     label: str
     identity: str
-    p_label: float
+    p_label: float  # probability of the label, the mean over candidates
 
 
 class Comparison(TypedDict):
-    """The whole file.
+    """The whole file."""
 
-    Attributes:
-        resamples: of the bootstrap.
-        images: in test, of the compared candidates, as are identities (people known by name) and units (what the
-            bootstrap draws).
-        candidates: compared ones first, then the others, both by falling validation score; unfinished ones last.
-        baseline: the best of the compared candidates'; null without.
-        ensemble: null with fewer than two compared candidates, as is agreement.
-        verdict: sentences.
-        roc: none where test has one label only.
-        all_wrong: most confidently wrong first.
-    """
-
-    resamples: int
-    images: int
-    identities: int
-    units: int
-    candidates: list[CandidateRow]
-    baseline: BestBaseline | None
-    ensemble: Ensemble | None
+    resamples: int  # of the bootstrap
+    images: int  # in test, of the compared candidates
+    identities: int  # known people in those images
+    units: int  # what the bootstrap draws from
+    candidates: list[CandidateRow]  # compared ones first, by falling validation score; unfinished ones last
+    baseline: BestBaseline | None  # the best one of the compared candidates
+    ensemble: Ensemble | None  # null with fewer than two compared candidates
     pairs: list[Pair]
-    verdict: list[str]
-    agreement: Agreement | None
-    roc: list[RocCurve]
-    all_wrong: list[WrongImage]
+    verdict: list[str]  # sentences
+    agreement: Agreement | None  # null with fewer than two compared candidates
+    roc: list[RocCurve]  # empty if test has one label only
+    all_wrong: list[WrongImage]  # the most confidently wrong first

@@ -16,12 +16,11 @@ from gender_cls.config.data import Balance, DataConfig
 from gender_cls.config.model import ModelConfig
 from gender_cls.config.train import Config
 from gender_cls.data import prepare
-from gender_cls.data import shared as preparation
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.near_duplicates import find_near_duplicates
+from gender_cls.data.prepare import keep_prepared, prepared_data
 from gender_cls.data.record import record_data
 from gender_cls.data.scan import scan
-from gender_cls.data.shared import baselines_of, keep_prepared, prepared_data
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.outputs import image_cache
 from gender_cls.runs.run import Run
@@ -49,7 +48,7 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
     parent = os.getpid()
     prepare.scan = noted(scan)
     prepare.find_near_duplicates = noted(find_near_duplicates)
-    preparation.trivial_baselines = noted(trivial_baselines)
+    prepare.trivial_baselines = noted(trivial_baselines)
     sweep._write_leaderboard = lambda _: ""
     for number, split_seed in enumerate(split_seeds):
         data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
@@ -65,7 +64,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sweeps, in a process of their own, for this one may have threads, which do not outlive a fork."""
     folder = tmp_path_factory.mktemp("sweeps")
     draw_folders(folder / "crops")
-    subprocess.run([sys.executable, __file__, str(folder)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, __file__, str(folder)], check=True, env=environment)
     return folder
 
 
@@ -99,7 +99,7 @@ def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
 def test_what_training_alone_reads_makes_no_difference(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "_kept", {})
+    monkeypatch.setattr(prepare, "_kept", {})
     data = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0)
     alone = prepared_data(data, tmp_path)
     assert prepared_data(data, tmp_path) is not alone, "a single run keeps nothing"
@@ -114,19 +114,18 @@ def test_what_training_alone_reads_makes_no_difference(
         assert prepared_data(other, tmp_path) is not kept, changes
     assert prepared_data(data, tmp_path / "elsewhere") is not kept
     assert kept.manifest.to_csv() == alone.manifest.to_csv()
-    assert baselines_of(kept) is baselines_of(kept)
-    assert json.dumps(baselines_of(kept)) == json.dumps(baselines_of(alone))
+    assert json.dumps(kept.baselines) == json.dumps(alone.baselines)
 
 
 def test_the_data_used_longest_ago_make_room(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "_kept", {})
-    monkeypatch.setattr(preparation, "MOST_IMAGES", 100)  # of 48 each
+    monkeypatch.setattr(prepare, "_kept", {})
+    monkeypatch.setattr(prepare, "MOST_KEPT_IMAGES", 100)  # of 48 each
     first, second, third = (
         DataConfig(root=str(folders), pattern=PATTERN, num_workers=0, split_seed=seed) for seed in range(3)
     )
     for data in (first, second, first, third):
         keep_prepared(data, tmp_path)
-    kept = [one.prepared for one in preparation._kept.values()]
+    kept = list(prepare._kept.values())
     assert kept[0] is prepared_data(first, tmp_path)
     assert kept[1] is prepared_data(third, tmp_path)
     assert len(kept) == 2

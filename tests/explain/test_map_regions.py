@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from torch.nn.functional import avg_pool2d, interpolate
 
-from gender_cls.explain.regions import rank_correlation, region_grid, region_means
+from gender_cls.explain.map_regions import rank_correlation, region_grid, region_means
 
 NAN, INF = float("nan"), float("inf")
 

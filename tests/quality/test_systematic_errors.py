@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import t
 
 from gender_cls.config.data import CLASSES
-from gender_cls.quality import shared_faults
-from gender_cls.quality.shared_faults import labels_that_follow
+from gender_cls.quality import systematic_errors
+from gender_cls.quality.systematic_errors import find_systematic_errors
 
 
 def town(
@@ -32,7 +32,7 @@ def inverted(labels: pd.Series) -> pd.Series:
 
 
 def kinds(features: np.ndarray, table: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(fault.value, fault.kind) for fault in labels_that_follow("camera", features, table, 0)]
+    return [(fault.value, fault.kind) for fault in find_systematic_errors("camera", features, table, 0)]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.5])
@@ -45,7 +45,7 @@ def test_clean_labels_raise_no_alarm(shift: float) -> None:
 def test_one_label_for_all_in_one_camera_is_found(label: str) -> None:
     features, table = town()
     table.loc[table["camera"] == "c3", "label"] = label
-    (fault,) = labels_that_follow("camera", features, table, 0)
+    (fault,) = find_systematic_errors("camera", features, table, 0)
     assert (fault.value, fault.kind) == ("c3", "contradicted")
     assert fault.sentence.startswith(
         f"Camera c3: all 240 images are labelled {label}, yet predictions learnt without it put "
@@ -62,7 +62,7 @@ def test_a_camera_that_saw_men_only_is_not_reported_where_predictions_confirm_it
 def test_cameras_too_different_to_compare_leave_a_question() -> None:
     features, table = town(shift=3.0, contrast=1.0)
     table.loc[table["camera"] == "c3", "label"] = "MALE"
-    (fault,) = labels_that_follow("camera", features, table, 0)
+    (fault,) = find_systematic_errors("camera", features, table, 0)
     assert fault.kind == "one_label"
     people = table[table["camera"] != "c3"].drop_duplicates("group")
     usual = (people["label"] == "FEMALE").groupby(people["camera"]).mean().mean()
@@ -79,7 +79,7 @@ def test_inverted_labels_are_found_however_different_the_cameras(shift: float) -
     table = table.rename(columns={"camera": "source"})
     chosen = table["source"] == "source 2"
     table.loc[chosen, "label"] = inverted(table["label"][chosen])
-    (fault,) = labels_that_follow("source", features, table, 0)
+    (fault,) = find_systematic_errors("source", features, table, 0)
     assert (fault.value, fault.kind) == ("source 2", "inverted")
     assert fault.sentence.startswith("Source source 2: its labels look inverted: ")
     assert " of pairs (on the other sources in " in fault.sentence
@@ -93,7 +93,7 @@ def test_two_inverted_cameras_are_both_found_and_nothing_else() -> None:
 
 
 def test_more_cameras_than_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_faults, "MOST_MODELS", 5)
+    monkeypatch.setattr(systematic_errors, "MOST_MODELS", 5)
     features, table = town()
     table.loc[table["camera"] == "c3", "label"] = "MALE"
     assert kinds(features, table) == [("c3", "contradicted")]
@@ -125,7 +125,7 @@ def test_the_interval_is_the_one_worked_out_by_hand() -> None:
         for label, count, level in (("FEMALE", women, 0.6), ("MALE", men, 0.2)):
             rows += [(value, label, 1, level + moved)] * count
     people = pd.DataFrame(rows, columns=["value", "label", "images", "p_female"])
-    shares = shared_faults._shares_of_women(people)
+    shares = systematic_errors._shares_of_women(people)
     # a: (0.22 - 0.2) / 0.4 = 0.05. b against c and d: the same levels, so no error. c against b and d, whose levels are
     # 0.58 and 0.18: (0.44 - 0.18) / 0.4 - 0.5 = 0.15. d: (0.36 - 0.22) / 0.4 - 0.5 = -0.15. Their mean is 0, their
     # standard deviation 0.15; a's own predictions do not vary.
@@ -138,5 +138,5 @@ def test_the_interval_is_the_one_worked_out_by_hand() -> None:
 def test_the_error_of_an_area_is_that_of_the_published_formula() -> None:
     """Hanley and McNeil: Q1 = A / (2 - A), Q2 = 2 A^2 / (1 + A); A = 0.75 with 4 and 2 people."""
     expected = (0.75 * 0.25 + 3 * (0.6 - 0.5625) + 1 * (2 * 0.5625 / 1.75 - 0.5625)) / 8
-    assert shared_faults._auroc_error(0.75, 4, 2) == pytest.approx(expected**0.5)
-    assert 0 < shared_faults._auroc_error(1.0, 5, 5) < 0.2
+    assert systematic_errors._auroc_error(0.75, 4, 2) == pytest.approx(expected**0.5)
+    assert 0 < systematic_errors._auroc_error(1.0, 5, 5) < 0.2

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from gender_cls.config.data import ResizeMode
-from gender_cls.data.shortcuts import take_away
+from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.transforms import MID_GREY, place_in_input
-from gender_cls.evaluation.explanation_schema import PLACES
-from gender_cls.explain.mass import area_shares, mass_inside, mass_shares
+from gender_cls.evaluation.schema import PLACES
+from gender_cls.explain.mass_shares import area_shares, mass_inside, mass_shares
 
 NAN, INF = float("nan"), float("inf")
 
@@ -93,7 +93,7 @@ def test_pixels_at_an_edge_count_in_proportion() -> None:
 
 def test_the_border_is_what_lies_outside_the_box_that_is_masked() -> None:
     # The pixels that `person_only` paints grey, and those that the border counts, where no edge cuts a pixel.
-    kept = take_away(torch.zeros(3, 20, 10, dtype=torch.uint8), "person_only")[0] != MID_GREY
+    kept = apply_shortcut(torch.zeros(3, 20, 10, dtype=torch.uint8), "person_only")[0] != MID_GREY
     assert one(mass_shares(kept[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(0)
     assert one(mass_shares((~kept)[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(1)
 

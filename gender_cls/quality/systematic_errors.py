@@ -14,7 +14,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from gender_cls.config.data import CLASSES
-from gender_cls.quality.suspects import learnt_probabilities
+from gender_cls.quality.label_probabilities import learnt_probabilities
 
 FALSE_ALARMS = 0.01
 """Probability of a claim where nothing is wrong, over all the cameras or sources together."""
@@ -30,7 +30,7 @@ MOST_MODELS = 20
 
 
 @dataclass(frozen=True)
-class SharedFault:
+class SystematicError:
     """One camera or source whose labels should be looked at together.
 
     Args:
@@ -45,9 +45,9 @@ class SharedFault:
     sentence: str
 
 
-def labels_that_follow(
+def find_systematic_errors(
     column: str, features: NDArray[np.floating], table: pd.DataFrame, seed: int
-) -> list[SharedFault]:
+) -> list[SystematicError]:
     """Cameras or sources whose labels do not agree with what was learnt without them.
 
     Inverted labels show in the order of the predictions: an area under the ROC curve clearly below 0.5. A wrong share
@@ -66,7 +66,7 @@ def labels_that_follow(
     Returns:
         Claims first.
     """
-    faults: list[SharedFault] = []
+    faults: list[SystematicError] = []
     kept = np.ones(len(table), dtype=bool)
     while True:
         people = _people(column, features, table, kept, seed)
@@ -112,7 +112,7 @@ def _people(
     return people.agg(images="size", p_female="mean").reset_index()
 
 
-def _most_inverted(column: str, people: pd.DataFrame) -> SharedFault | None:
+def _most_inverted(column: str, people: pd.DataFrame) -> SystematicError | None:
     """The camera whose area under the ROC curve is the most clearly below 0.5, if it is clear."""
     rows = []
     for value, seen in people.dropna().groupby("value"):
@@ -127,7 +127,7 @@ def _most_inverted(column: str, people: pd.DataFrame) -> SharedFault | None:
         return None
     others = [other for value, other, _ in rows if value != worst]
     beside = f" (on the other {column}s in {min(others):.0%} to {max(others):.0%})" if others else ""
-    return SharedFault(
+    return SystematicError(
         worst,
         "inverted",
         f"{column.capitalize()} {worst}: its labels look inverted: of a person labelled FEMALE and one labelled MALE, "
@@ -148,7 +148,7 @@ def _auroc_error(area: float, positives: int, negatives: int) -> float:
     return float(np.sqrt(variance / (positives * negatives)))
 
 
-def _wrong_shares(column: str, people: pd.DataFrame) -> list[SharedFault]:
+def _wrong_shares(column: str, people: pd.DataFrame) -> list[SystematicError]:
     """Cameras whose share of women cannot be the labelled one; then those of one label that may well be right."""
     cameras = _shares_of_women(people)
     claims, questions = [], []
@@ -162,12 +162,14 @@ def _wrong_shares(column: str, people: pd.DataFrame) -> list[SharedFault]:
         usual = cameras["labelled"].drop(index=value).mean()
         if not low <= camera["labelled"] <= high:
             start += f", yet predictions learnt without it put {max(low, 0):.0%} to {min(high, 1):.0%} on FEMALE"
-            claims.append(SharedFault(str(value), "contradicted", f"{start}: its labels seem to follow the {column}."))
+            claims.append(
+                SystematicError(str(value), "contradicted", f"{start}: its labels seem to follow the {column}.")
+            )
         elif only is not None and low <= usual <= high:
             lacking = "women" if only == "MALE" else "men"
             start += f", while elsewhere {usual:.0%} of the people are FEMALE: either it saw no {lacking}, or they are"
             doubt = "predictions learnt without it cannot tell, so look at some"
-            questions.append(SharedFault(str(value), "one_label", f"{start} labelled {only} too; {doubt}."))
+            questions.append(SystematicError(str(value), "one_label", f"{start} labelled {only} too; {doubt}."))
     return claims + questions
 
 

@@ -1,0 +1,80 @@
+"""Which training images come in which order, and in which batches."""
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+from gender_cls.config.data import CLASSES
+
+
+def derived_seed(*parts: int) -> int:
+    """A well-mixed 64-bit seed from several small numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields `(epoch, row)` in an order that depends on seed and epoch only; Lightning calls `set_epoch`.
+
+    With `balanced`, rows are drawn with replacement, as many as there are, and every label equally often on average.
+    """
+
+    def __init__(self, labels: list[int], seed: int, balanced: bool) -> None:
+        frequency = np.bincount(labels, minlength=len(CLASSES))
+        self.weights = torch.tensor([1 / frequency[label] for label in labels], dtype=torch.float64)
+        self.seed = seed
+        self.balanced = balanced
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+        if self.balanced:
+            order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
+        else:
+            order = torch.randperm(len(self), generator=generator)
+        return ((self.epoch, row) for row in order.tolist())
+
+
+class StepBatchSampler(Sampler[list]):
+    """Yields batches in the order of a sampler: `batch_size * accumulate` items make a step, cut into batches.
+
+    Which items make a step depends on this product only, also at the end of an epoch: half the batch size with twice
+    the accumulation gives the same steps. The last step is cut into batches of nearly equal size, because BatchNorm
+    after the pooling fails on a batch of one image. For the same reason a last step of one image is left out.
+
+    Args:
+        sampler: yields single items, anew in each epoch; it has a length.
+        batch_size: the most items of a batch.
+        accumulate: the batches of a full step.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, accumulate: int = 1) -> None:
+        self.sampler = sampler  # Lightning looks for `set_epoch` under this name
+        self.batch_size = batch_size
+        self.step = batch_size * accumulate
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        full, rest = divmod(self._items(), self.step)
+        return full * (self.step // self.batch_size) + -(-rest // self.batch_size)
+
+    def __iter__(self) -> Iterator[list]:
+        items = islice(self.sampler, self._items())
+        while step := list(islice(items, self.step)):
+            batches = -(-len(step) // self.batch_size)
+            ends = [len(step) * batch // batches for batch in range(batches + 1)]
+            yield from (step[begin:end] for begin, end in pairwise(ends))
+
+    def _items(self) -> int:
+        """Items of an epoch, without a last one that would be alone in its step."""
+        items = len(self.sampler)  # type: ignore[arg-type]  # torch declares no length, and all of ours have one
+        return items - (items > 1 and items % self.step == 1 and self.step > 1)
