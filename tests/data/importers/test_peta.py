@@ -114,7 +114,7 @@ def test_a_peta_mat_that_looks_different_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b" / "PETA.mat").unlink()
     with pytest.raises(GenderClsError, match=r"^PETA\.mat .*Deng et al\., ACM MM 2014"):
         read(tmp_path / "b", "zero_shot")
-    with pytest.raises(GenderClsError, match="peta: .* 1, 2, 3, 4, 5, zero_shot or null"):
+    with pytest.raises(GenderClsError, match=r"peta: .* 1, 2, 3, 4, 5, zero_shot or null"):
         read(tmp_path / "b", "random")
     peta_mat(tmp_path / "d")
     (tmp_path / "d" / "images" / "00007.png").unlink()

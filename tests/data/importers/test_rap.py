@@ -66,7 +66,7 @@ def test_rap_1_published_splits_count_from_1_and_leave_unknown_labels_out(tmp_pa
     rap1(tmp_path)
     assert read("rap_v1", tmp_path, "1")["split"].tolist() == ["train", "train", "", "test"]
     assert read("rap_v1", tmp_path, "5")["split"].tolist() == ["test", "train", "", "train"]
-    with pytest.raises(GenderClsError, match="rap_v1: .* 1, 2, 3, 4, 5 or null"):
+    with pytest.raises(GenderClsError, match=r"rap_v1: .* 1, 2, 3, 4, 5 or null"):
         read("rap_v1", tmp_path, "6")
 
 
@@ -103,5 +103,5 @@ def test_rap_refuses_the_other_version_wrong_values_and_torn_splits(tmp_path: Pa
         read("rap_v1", rap1(tmp_path / "1", female=[1, 3, 2, 0]))
     with pytest.raises(GenderClsError, match=r"split 3 of .* twice, .* val"):
         read("rap_v2", rap2(tmp_path / "twice", train=[1, 3]), "3")
-    with pytest.raises(GenderClsError, match="image 9 in train, .* 4\.$"):
+    with pytest.raises(GenderClsError, match=r"image 9 in train, .* 4\.$"):
         read("rap_v2", rap2(tmp_path / "range", train=[1, 9]), "3")
