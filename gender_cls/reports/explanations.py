@@ -21,7 +21,7 @@ from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.outputs import image_cache
 from gender_cls.runs.run import Run
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor) -> Path:

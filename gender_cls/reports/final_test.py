@@ -34,13 +34,13 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
+from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
-from gender_cls.training.cost import measure_cost
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 DECIMALS = 4  # of the logits in variants.csv
 
@@ -168,9 +168,17 @@ def _measured_explanations(run: Run, resamples: int) -> Explanations | None:
 
 
 def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
-    status = run.status
+    status, classifier = run.status, predictor.resident()
+    measured = measure_cost(
+        classifier,
+        classifier.network,
+        classifier.image_size,
+        layout=classifier.layout,
+        precision=predictor.precision,
+        title=classifier.settings.model.title,
+    )
     return {
-        **measure_cost(predictor.resident(), predictor.precision),
+        **measured,
         "peak_memory_bytes": status.get("peak_memory_bytes"),
         "fit_seconds": status["fit_seconds"],
     }
