@@ -216,6 +216,9 @@ def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
     config = recorded_config(run.config_file)
     if metrics["explanations"] is not None:
         table, size = read_explanations(run.explained), config.data.image_size
-        write_atomically(run.gallery, render_gallery(table, title, folder, created, len(test), size))
+        write_atomically(
+            run.gallery,
+            render_gallery(table, title=title, folder=folder, created=created, whole=len(test), image_size=size),
+        )
     config.trainer.precision = run.status.get("precision", config.trainer.precision)  # rather than `auto`
     write_atomically(run.model_card, render_model_card(metrics, to_plain(config)))
