@@ -19,9 +19,6 @@ from gender_cls.evaluation.wording import (
 BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}
 """What replaces deleted pixels -> its name in a table."""
 
-MOST_INTERVALS = 2
-"""With more methods than this in a sentence, their intervals are left out; the report's tables show them."""
-
 
 def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
     """At most three, each about all methods: faithfulness, where the mass lies, and what random weights change."""
@@ -56,19 +53,15 @@ def _above_0(gain: Estimate) -> bool:
 
 
 def _better_than_chance(methods: Sequence[MethodScores]) -> str:
-    """With the areas under the curves of the first baseline that has scores."""
+    """With the gains of the first baseline that has scores."""
     games = [next(game for game in method["games"] if game["random"]["value"] is not None) for method in methods]
-
-    def areas(estimates: Sequence[Estimate]) -> str:
-        brief = len(games) > MOST_INTERVALS
-        return listed(decimal(each["value"], 2) if brief else stated(each, 2) for each in estimates)
-
     titles = capitalised(listed(method["title"] for method in methods))
+    deletion = listed(stated(game["deletion_gain"], 2) for game in games)
+    insertion = listed(stated(game["insertion_gain"], 2) for game in games)
     return (
-        f"{titles}: removing first what the map marks lowers the probability faster than a random order "
-        f"({areas([game['deletion'] for game in games])} against {stated(games[0]['random'], 2)}), and bringing it back "
-        f"first raises the probability sooner ({areas([game['insertion'] for game in games])}): the map marks what the "
-        "model uses."
+        f"{titles}: removing first what the map marks lowers the probability faster than a random order (deletion gain "
+        f"{deletion}), and bringing it back first raises it sooner (insertion gain {insertion}): the map marks what "
+        "the model uses."
     )
 
 
@@ -82,7 +75,8 @@ def _not_better(method: MethodScores) -> str:
 
 
 def _mass(methods: Sequence[MethodScores]) -> Iterator[Finding]:
-    sentences, more = [], False
+    sentences: list[str] = []
+    more = False
     for method in methods:
         places = {place["name"]: place for place in method["places"]}
         bands, share, area = [places[name] for name in BANDS], places["border"]["share"], places["border"]["area"]

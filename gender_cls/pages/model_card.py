@@ -1,6 +1,6 @@
 """A run's numbers and configuration as `MODEL_CARD.md`, after Mitchell et al. 2019 (arXiv:1810.03993).
 
-The card states facts and limits; tables and figures are in the report. Every number comes from `metrics.json`. If a number
+The card states facts and limits; the report has the tables and figures. Every number comes from `metrics.json`; if it
 is null there, the card says that it was not measured, and why.
 """
 

@@ -1,4 +1,4 @@
-"""The results of one run as `report.html`: one file to send to a colleague, with nothing to fetch and nothing to run."""
+"""The results of one run as `report.html`: one file to send to a colleague, which fetches nothing and runs nothing."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,9 +110,9 @@ def _map_axes(explanations: Explanations) -> dict[str, Any]:
     """What the tables of all methods share.
 
     Returns:
-        `gain`: the axis of gains goes from -gain to gain; `share`: the axis of shares goes from 0 to share; `areas`: place
-        -> share of a uniform map, null where no map has mass; `agreement`: (method, later method) -> Estimate; `remarks`:
-        each remark once.
+        `gain`: the axis of gains goes from -gain to gain. `share`: the axis of shares goes from 0 to share. `areas`:
+        place -> its share of a uniform map, null if no map has mass. `agreement`: (method, later method) -> Estimate.
+        `remarks`: each remark once.
     """
     methods, agreement = explanations["methods"], explanations["agreement"]
     games = [game for method in methods for game in method["games"]]
