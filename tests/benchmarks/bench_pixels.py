@@ -1,4 +1,4 @@
-"""How fast batches come: decoding each time against decoded pixels on disk and in memory, and what augmentation costs.
+"""How fast batches come: decoding each time against decoded pixels on disk, and what augmentation costs.
 
     python tests/benchmarks/bench_pixels.py
 
@@ -51,13 +51,7 @@ def loading(root: Path, cache: Path) -> list[object]:
     measured = in_turn(works, ROUNDS)
     size = sum(file.stat().st_size for file in (cache / root.name).glob("*.pixels")) / len(table)
     speeds = [float(np.median(measured[kind.name])) for kind in PixelCache]
-    return [
-        root.name,
-        *speeds,
-        ratio(measured["disk"], measured["none"]),
-        ratio(measured["ram"], measured["none"]),
-        size,
-    ]
+    return [root.name, *speeds, ratio(measured["disk"], measured["none"]), size]
 
 
 def augmenting() -> Table:
@@ -82,7 +76,6 @@ def main() -> None:
         "pictures",
         *(f"{kind.name}, images/s" for kind in PixelCache),
         "disk / none",
-        "ram / none",
         "bytes kept",
     ]
     table = Table("Batches of 32 without loader processes", columns, note="bytes kept: on disk, a picture.")
