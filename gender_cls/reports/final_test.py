@@ -36,13 +36,13 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
+from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
-from gender_cls.training.cost import measure_cost
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 DECIMALS = 4  # of the logits in variants.csv
 
@@ -157,9 +157,17 @@ class Distortion:
 
 
 def _cost(test: FinalTest) -> dict[str, Any]:
-    status = test.run.status
+    status, classifier = test.run.status, test.predictor.resident()
+    measured = measure_cost(
+        classifier,
+        classifier.network,
+        classifier.image_size,
+        layout=classifier.layout,
+        precision=test.predictor.precision,
+        title=test.config.model.title,
+    )
     return {
-        **measure_cost(test.predictor.resident(), test.predictor.precision),
+        **measured,
         "peak_memory_bytes": status.get("peak_memory_bytes"),
         "fit_seconds": status["fit_seconds"],
     }
@@ -217,8 +225,15 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
     write_atomically(run.report, report)
     if metrics["explanations"] is not None:
-        table, size = read_explanations(run.explained), test.config.data.image_size
-        write_atomically(run.gallery, render_gallery(table, title, folder, created, len(test.rows), size))
+        gallery = render_gallery(
+            read_explanations(run.explained),
+            title=title,
+            folder=folder,
+            created=created,
+            whole=len(test.rows),
+            image_size=test.config.data.image_size,
+        )
+        write_atomically(run.gallery, gallery)
     config = to_plain(test.config)
     config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
     write_atomically(run.model_card, render_model_card(metrics, config))
