@@ -16,7 +16,7 @@ def require(condition: bool, sentence: str) -> None:
         raise GenderClsError(sentence)
 
 
-def some(values: Iterable[object], most: int = 3) -> str:
+def first_few(values: Iterable[object], most: int = 3) -> str:
     """The first few of many, for a sentence."""
     values = list(values)
     return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -27,18 +27,16 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     from gender_cls.config.data import PixelCache
     from gender_cls.config.parsing import recorded_config
     from gender_cls.reports.final_test import evaluate_run
-    from gender_cls.system.quiet import quieten_lightning
     from gender_cls.system.resources import choose_resources
     from gender_cls.training.inference import Predictor
 
-    quieten_lightning()
     recorded = recorded_config(run.config_file)
     precision = config.precision or run.status.get("precision") or recorded.trainer.precision
     at_hand = recorded.data.cache is not PixelCache.none
     resources = choose_resources(
         config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=at_hand
     )
-    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.take())
+    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.apply())
     moved = Path(config.data_root).resolve() if config.data_root is not None else None
     evaluate_run(run, config, predictor, image_cache(config.output_dir), moved, config.progress_bar)
 

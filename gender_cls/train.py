@@ -46,18 +46,16 @@ def fit_and_test(config: Config, run: Run) -> None:
         prepared = prepared_data(config.data, cache)
         from gender_cls.config.data import PixelCache
         from gender_cls.explain.callback import explain_callbacks
-        from gender_cls.system.quiet import quieten_lightning
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.fit import fit
 
-        quieten_lightning()
         trainer, evaluation = config.trainer, config.evaluation
         at_hand = config.data.cache is not PixelCache.none
         resources = choose_resources(
             trainer.accelerator, trainer.precision, trainer.threads, config.data.num_workers, pixels_at_hand=at_hand
         )
         log.info(resources)
-        fit(config, run, prepared, resources.take(), explain_callbacks)
+        fit(config, run, prepared, resources.apply(), explain_callbacks)
         gc.collect()  # trainer, classifier and optimizer hold each other until then
         from gender_cls.reports.final_test import evaluate_run  # only now, so that the first step need not wait for it
         from gender_cls.training.inference import Predictor

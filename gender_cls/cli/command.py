@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.files import held
+from gender_cls.runs.files import locked
 from gender_cls.runs.outputs import find_runs
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory
@@ -144,7 +144,7 @@ def fitted_runs(folder: str) -> Iterator[Run]:
         if len(runs) > 1 and not run.status.get("fitted"):
             print(f"\n{run.folder.name} has not been trained to its end and is passed over.")
             continue
-        with held(run.folder):
+        with locked(run.folder):
             yield run
 
 

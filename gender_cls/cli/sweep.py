@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.files import held
+from gender_cls.runs.files import locked
 from gender_cls.runs.outputs import TENSORBOARD
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory, killed_for_memory
@@ -126,7 +126,7 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
         GenderClsError: another process works on this sweep, or jobs have failed.
     """
     failure: GenderClsError | None = None
-    with held(folder):
+    with locked(folder):
         try:
             yield
         except GenderClsError as error:  # a job's, said again below with the others

@@ -46,7 +46,6 @@ class Importer(Enum):
 
 class PixelCache(Enum):
     none = "none"
-    ram = "ram"
     disk = "disk"
 
 

@@ -14,7 +14,7 @@ from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.source import find_source
-from gender_cls.errors import GenderClsError, some
+from gender_cls.errors import GenderClsError, first_few
 
 SPLIT_ALIASES = {
     "train": "train",
@@ -162,19 +162,19 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
     if unknown:
         raise GenderClsError(
             f"data.csv holds labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases: "
-            f"{some(unknown)} ({csv})."
+            f"{first_few(unknown)} ({csv})."
         )
     table["label"] = table["label"].str.lower().map(names)
     if "split" in table:
         strange = sorted(set(table["split"].str.lower()) - set(SPLIT_ALIASES) - {""})
         if strange:
-            raise GenderClsError(f"data.csv has splits other than train, val and test: {some(strange)} ({csv}).")
+            raise GenderClsError(f"data.csv has splits other than train, val and test: {first_few(strange)} ({csv}).")
         table["split"] = table["split"].str.lower().map({**SPLIT_ALIASES, "": ""})
     missing = [path for path in table["path"] if not os.path.isfile(f"{root}/{path}")]
     if missing:
         raise GenderClsError(
-            f"data.csv names {len(missing)} files that do not exist under {root}: {some(missing)}; set data.root to "
-            "the folder that its paths are relative to."
+            f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
+            "to the folder that its paths are relative to."
         )
     return table
 
@@ -186,7 +186,8 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     unmatched = table["path"][found.isna().all(axis=1)]
     if len(unmatched):
         raise GenderClsError(
-            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {some(unmatched)}; pattern: {pattern}"
+            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; pattern: "
+            f"{pattern}"
         )
     taken = [group for group in groups if group in ("path", "label", "split")]
     if taken:
@@ -202,7 +203,7 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
         raise GenderClsError(f"There are no images in {where}.")
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
-        raise GenderClsError(f"{where} names {len(twice)} images more than once: {some(twice)}.")
+        raise GenderClsError(f"{where} names {len(twice)} images more than once: {first_few(twice)}.")
     for label in CLASSES:
         if not (table["label"] == label).any():
             aliases = ", ".join((label, *data.aliases[label]))
@@ -214,7 +215,7 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
     if split.any() and data.published_split is None and not split[labelled].all():
         raise GenderClsError(
             f"{where} gives a split for some images and none for others, such as "
-            f"{some(table['path'][labelled & ~split])}."
+            f"{first_few(table['path'][labelled & ~split])}."
         )
     for key, value in (("folds", data.folds), ("leave_out", data.leave_out)):
         if split.any() and value is not None:

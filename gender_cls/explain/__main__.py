@@ -21,13 +21,11 @@ def explain(composed: DictConfig) -> None:
 
 def _explain(run: Run, config: ExplainRunConfig) -> Path:
     from gender_cls.reports.explanations import explain_on_request
-    from gender_cls.system.quiet import quieten_lightning
     from gender_cls.system.resources import choose_resources
     from gender_cls.training.inference import Predictor
 
-    quieten_lightning()
     resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True)
-    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.take())
+    predictor = Predictor(run.best_checkpoint, config.accelerator, resources.apply())
     return explain_on_request(run, config, predictor)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.drawing.comparison_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.drawing.chart_style import figure_image
+from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.schema import Comparison, Pair, WrongImage
+from gender_cls.evaluation.wording import plural
 from gender_cls.pages.compare_maps import MOST_MODELS, ModelMaps, what_they_look_at
-from gender_cls.pages.page import minutes, page_environment, plural
+from gender_cls.pages.page import page_environment
 
 MOST_SENTENCES = 4
 """Pairs that the verdict at the top speaks of; all of them stand below."""
@@ -25,8 +27,6 @@ MOST_PAIRS = 10
 
 MOST_PATHS = 50
 """Images named of those that all candidates get wrong and that have no picture."""
-
-WIDE, NARROW = (9.2, 3.9), (3.6, 3.0)  # inches of a chart for a page and for a phone
 
 
 def render_comparison(
@@ -50,18 +50,11 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
-    environment.filters.update(
-        whole_numbers=_whole_numbers,
-        score=_score,
-        signed=_signed,
-        in_percent=_in_percent,
-        p_value=_p_value,
-        time=_time,
-    )
+    environment.filters.update(whole_numbers=_whole_numbers, in_percent=_in_percent)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
-    charts = [accuracy_against_cost(compared, comparison["ensemble"], size) for size in (WIDE, NARROW)]
-    curves = comparison["roc"][: len(COLOURS)]
+    cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
+    curves = comparison["roc"][: len(CANDIDATE_COLOURS)]
     roc, side = roc_overlay(curves) if curves else (None, 1.0)
     named_pairs, other_pairs = _pairs(comparison)
     return environment.get_template("compare.html.jinja").render(
@@ -72,17 +65,17 @@ def render_comparison(
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],
         numbers={row["title"]: number for number, row in enumerate(rows, 1)},
-        models=len(COLOURS),
+        colours=CANDIDATE_COLOURS[: len(compared)],
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
         seeds=sorted({len(row["seeds"]) for row in compared}),
         unfinished=[(row["title"], run) for row in rows for run in row["runs"] if run["state"] != "finished"],
         repeated=[folder for row in rows for folder in row["repeated"]],
         scores=_score_axis(comparison),
         differences=_difference_axis(comparison["pairs"]),
-        cost_charts=[comparison_svg(figure) for figure in charts if figure is not None],
-        roc=None if roc is None else comparison_svg(roc),
+        cost_chart=None if cost_chart is None else figure_image(cost_chart),
+        roc=None if roc is None else figure_image(roc),
         side=side,
-        curves=curves,
+        curves=[(curve, style != "-") for curve, style in zip(curves, DASHES, strict=False)],
         pairs=named_pairs,
         other_pairs=other_pairs,
         agreement=_agreement(comparison),
@@ -199,21 +192,5 @@ def _whole_numbers(sentence: str) -> str:
     return re.sub(r"\[[-−+.\d]+, [-−+.\d]+\]|p [=<] [.\d]+", lambda found: found[0].replace(" ", "\u00a0"), sentence)
 
 
-def _score(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
-
-
 def _in_percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def _p_value(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _time(seconds: float | None) -> str:
-    return "–" if seconds is None else minutes(seconds) if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -70,7 +70,7 @@ def frozen_features(pictures: ImageSequence, data: DataConfig, model: ModelConfi
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone.network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch declares no such
         at_hand = data.cache is not PixelCache.none
-        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=at_hand).take()
+        resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=at_hand).apply()
         workers = resources.num_workers
         context = forking() if workers else None
         total = sum(len(chunk) for chunk, _ in missing)

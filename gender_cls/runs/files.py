@@ -14,7 +14,7 @@ from gender_cls.errors import GenderClsError
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; the lock goes with the process, however that ends.
 
     Raises:

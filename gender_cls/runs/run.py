@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.errors import error_sentence
-from gender_cls.runs.files import held, read_json, write_atomically
+from gender_cls.runs.files import locked, read_json, write_atomically
 
 
 class Run:
@@ -105,7 +105,7 @@ class Run:
         Raises:
             GenderClsError: another process is at work in this folder.
         """
-        with held(self.folder):
+        with locked(self.folder):
             started = time.monotonic() - self.status.get("seconds", 0.0)  # an earlier session's count too
             try:
                 self.note(

@@ -4,7 +4,9 @@ Imports torch only where a GPU is asked for.
 """
 
 import contextlib
+import logging
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +41,11 @@ class Resources:
         told = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
         return f"Computes on {self.device}: {'; '.join(told)}."
 
-    def take(self) -> "Resources":
-        """Let torch use these threads in this process."""
+    def apply(self) -> "Resources":
+        """Set up torch in this process, and silence what Lightning says without helping users."""
         import torch
 
+        quieten_lightning()
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
             # torch lets cuDNN round float32 to TF32's 10 bits. Here float32 means float32: maps are computed in it, and
@@ -69,6 +72,17 @@ def choose_resources(
     if num_workers == AUTO:
         num_workers, reasons["num_workers"] = _workers(device, pixels_at_hand)
     return Resources(device, precision, int(threads), int(num_workers), reasons)
+
+
+def quieten_lightning() -> None:
+    """Silence Lightning messages that do not help users, for the rest of the process."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*LeafSpec.* is deprecated.*",  # Lightning 2.6 on torch 2.15
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def reading_processes(num_workers: int | str) -> int:

@@ -12,7 +12,7 @@ from gender_cls.runs.run import Run
 
 log = logging.getLogger(__name__)
 
-MOST_IMAGES = 32
+LARGEST_AUTO_BATCH = 32
 """In one pass where `data.batch_size=auto`: what the recipes are tuned for."""
 
 
@@ -48,20 +48,20 @@ class Batch:
         return f"batches of {images}" + (f", {self.accumulate} of them a step" if self.accumulate > 1 else "")
 
 
-def images_a_step(batch_size: int | str, accumulate: int) -> int:
+def images_per_step(batch_size: int | str, accumulate: int) -> int:
     """Images whose gradients make one step of the optimizer: what results hang on.
 
     Args:
-        batch_size: `data.batch_size`; with `auto`, whatever fits is made up to MOST_IMAGES.
+        batch_size: `data.batch_size`; with `auto`, whatever fits is made up to LARGEST_AUTO_BATCH.
         accumulate: `trainer.accumulate`.
     """
-    return (MOST_IMAGES if batch_size == AUTO else int(batch_size)) * accumulate
+    return (LARGEST_AUTO_BATCH if batch_size == AUTO else int(batch_size)) * accumulate
 
 
 def recorded_batch(config: Config, run: Run) -> Batch | None:
     """The batch that an earlier session of this run came to, unless the configuration asks for a smaller one."""
     batch, size = _noted(run), config.data.batch_size
-    if batch is None or batch.step != images_a_step(size, config.trainer.accumulate):
+    if batch is None or batch.step != images_per_step(size, config.trainer.accumulate):
         return None
     return batch if size == AUTO or batch.size <= int(size) else None
 

@@ -24,9 +24,8 @@ from gender_cls.system.memory import (
     restart_peak,
 )
 from gender_cls.system.processes import end_with_parent
-from gender_cls.system.quiet import quieten_lightning
 from gender_cls.system.resources import Resources
-from gender_cls.training.batch import MOST_IMAGES, Batch, images_a_step, record_batch, recorded_batch
+from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
 from gender_cls.training.trial import TrialTraining
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
         batch = Batch(int(config.data.batch_size), config.trainer.accumulate)
     if batch is None:
         size, why = (_on_cpu if resources.device == "cpu" else _by_halving)(config, resources)
-        batch = Batch(size, images_a_step(AUTO, config.trainer.accumulate) // size)
+        batch = Batch(size, images_per_step(AUTO, config.trainer.accumulate) // size)
         log.info(f"data.batch_size=auto takes {batch}: {why}.")
     record_batch(run, batch)
     return batch
@@ -85,7 +84,7 @@ def _ways_out(config: Config) -> str:
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
     """Real steps on an accelerator, which says when its memory is full. Two each: the first allocates the moments."""
-    size, full = MOST_IMAGES, False
+    size, full = LARGEST_AUTO_BATCH, False
     while size > 1:
         try:
             training = TrialTraining(config, resources.precision, resources.device)
@@ -112,7 +111,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     """By measuring, since a step that does not fit would be the process's last: in a process of its own."""
     available = available_memory()
     if available is None:
-        return MOST_IMAGES, "this system does not tell how much memory is free"
+        return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
     budget = SHARE * available
     spawn = multiprocessing.get_context("spawn")  # forked, a process that has computed in threads could hang
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
@@ -129,9 +128,8 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
     """In a child: bytes of a step with one image, beyond the imports, and of each image more."""
-    quieten_lightning()
     keep_freed_memory()  # as the process that will train
-    resources.take()
+    resources.apply()
     before = resident_memory() or 0
     training = TrialTraining(config, resources.precision, "cpu")
     first = float(_peak(training, 1) - before)
@@ -151,7 +149,7 @@ def _peak(training: TrialTraining, images: int) -> int:
 
 def _most(budget: float, needed: Callable[[int], float]) -> int:
     """The largest power of two that fits; 1 in any case, for which there is nothing smaller."""
-    size = MOST_IMAGES
+    size = LARGEST_AUTO_BATCH
     while size > 1 and needed(size) > budget:
         size //= 2
     return size

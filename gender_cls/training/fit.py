@@ -45,7 +45,13 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of rooms that training knows nothing of, such as explanations."""
 
 
-def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
+def _none(*_: object) -> list[Callback]:
+    return []
+
+
+def fit(
+    config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks = _none
+) -> None:
     """Leave `data.json`, checkpoints, TensorBoard events and maps in the run's folder; test is not looked at."""
     _warn_of_frozen_backbone(config)
     record_data(config, run, prepared)

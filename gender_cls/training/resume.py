@@ -10,7 +10,7 @@ from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
-from gender_cls.training.batch import images_a_step
+from gender_cls.training.batch import images_per_step
 
 MAY_CHANGE_ON_RESUME = (
     "name",
@@ -52,7 +52,7 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
             f"{run.folder} was begun with {first}={began.get(first)}, not {now.get(first)}: resume it with the same "
             f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
         )
-    then, wanted = (images_a_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
+    then, wanted = (images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
     if then != wanted:
         raise GenderClsError(
             f"{run.folder} was begun with {then} images a step, not {wanted}: resume it with the same product of "

@@ -27,7 +27,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
-from gender_cls.runs.files import held
+from gender_cls.runs.files import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.inference import Predictor
 
@@ -186,7 +186,7 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.C
 
 def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
     run = first_run(sweep)
-    with held(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
+    with locked(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
         evaluate(OmegaConf.create({"run": str(run.folder)}))
 
 

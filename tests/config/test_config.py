@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from gender_cls.config.audit import AuditConfig
+from gender_cls.config.data import PixelCache
 from gender_cls.config.demo import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig, EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainRunConfig
-from gender_cls.config.parsing import CONFIG_FOLDER, parse_config, to_plain
+from gender_cls.config.parsing import CONFIG_FOLDER, parse_config, recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 
@@ -194,6 +196,7 @@ def test_plain_values_make_the_same_configuration_again() -> None:
             "data.importer: Invalid value 'penn', expected one of [peta, pa100k, rap_v1, rap_v2,",
         ),
         ("data.published_split", "1", "data.published_split belongs to a dataset with an importer, such as data=peta"),
+        ("data.cache", "ram", "data.cache: Invalid value 'ram', expected one of [none, disk]."),
         ("data.corrections", "/no/file.csv", "data.corrections names no file: /no/file.csv"),
         ("data.frame_gap", -1, "data.frame_gap must be at least 0 frames, not -1."),
         (
@@ -252,3 +255,10 @@ def test_fold_lies_within_folds() -> None:
     data = {"data": {"root": "x", "folds": 5, "fold": 5}, "model": {"name": "a"}}
     with pytest.raises(GenderClsError, match=r"data.fold must lie between 0 and data.folds - 1 = 4, not 5\."):
         parse_config(data, Config)
+
+
+def test_a_run_recorded_with_the_former_cache_in_memory_can_be_read(tmp_path: Path) -> None:
+    recorded = to_plain(parse_config({"data": {"root": "x"}, "model": {"name": "a"}}, Config))
+    recorded["data"]["cache"] = "ram"
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(recorded))
+    assert recorded_config(tmp_path / "config.yaml").data.cache is PixelCache.disk

@@ -1,5 +1,8 @@
 """How much memory there is, and what an error says about it."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from gender_cls.system import memory
 from gender_cls.system.memory import (
     available_memory,
     is_out_of_memory,
+    keep_freed_memory,
     killed_for_memory,
     peak_memory,
     resident_memory,
@@ -120,3 +124,49 @@ def test_elsewhere_the_peak_is_of_the_process(kernel: dict[str, str], monkeypatc
     assert 50e6 < (peak_memory("cpu") or 0) < 50e9
     monkeypatch.setitem(memory.sys.modules, "resource", None)
     assert peak_memory("cpu") is None
+
+
+FAULTS = """
+import resource, sys
+from gender_cls.system.memory import keep_freed_memory
+{call}
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def fill():
+    block = libc.malloc(200 << 20)
+    ctypes.memset(block, 1, 200 << 20)
+    libc.free(block)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+assert "torch" not in sys.modules
+"""
+
+
+def faults(call: str = "keep_freed_memory()", **environment: str) -> int:
+    """Pages that the kernel hands out anew for 200 MiB that were had, and freed, just before."""
+    result = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(call=call)],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(result.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_freed_memory_is_kept_unless_the_user_tunes_malloc() -> None:
+    pages = (200 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert faults("") > pages / 2, "glibc hands it back"
+    assert faults() < pages / 100
+    assert faults(MALLOC_MMAP_THRESHOLD_="1000000") > pages / 2
+    assert faults(GLIBC_TUNABLES="glibc.malloc.mmap_threshold=1000000") > pages / 2
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("no such library here")
+
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    keep_freed_memory()

@@ -1,16 +1,12 @@
 """What is chosen for `auto`, on machines that are made up file by file."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from gender_cls.config.checks import AUTO
-from gender_cls.system import resources as machine
-from gender_cls.system.memory import keep_freed_memory
+from gender_cls.system import resources
 from gender_cls.system.resources import Resources, choose_resources, multiplies_bf16, usable_cores
 
 SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
@@ -20,7 +16,7 @@ SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The kernel's files by path, none at first; two CPUs are allowed, and nothing is said in the environment."""
     files: dict[str, str] = {}
-    monkeypatch.setattr(machine, "_read", lambda file: files.get(file, ""))
+    monkeypatch.setattr(resources, "_read", lambda file: files.get(file, ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return files
@@ -154,60 +150,8 @@ def test_what_is_chosen_is_said_with_the_reason(fake: dict[str, str]) -> None:
 def test_torch_takes_the_threads() -> None:
     before = torch.get_num_threads()
     try:
-        resources = Resources("cpu", "32-true", before + 1, 0)
-        assert resources.take() is resources
+        chosen = Resources("cpu", "32-true", before + 1, 0)
+        assert chosen.apply() is chosen
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
-
-
-FAULTS = """
-import resource, sys
-from gender_cls.machine import keep_freed_memory
-{call}
-import ctypes
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-def fill():
-    block = libc.malloc(200 << 20)
-    ctypes.memset(block, 1, 200 << 20)
-    libc.free(block)
-fill()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-fill()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-assert "torch" not in sys.modules
-"""
-
-
-def faults(call: str = "keep_freed_memory()", **environment: str) -> int:
-    """Pages that the kernel hands out anew for 200 MiB that were had, and freed, just before."""
-    result = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(call=call)],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return int(result.stdout)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
-def test_freed_memory_is_kept_unless_the_user_tunes_malloc() -> None:
-    pages = (200 << 20) // os.sysconf("SC_PAGE_SIZE")
-    assert faults("") > pages / 2, "glibc hands it back"
-    assert faults() < pages / 100
-    assert faults(MALLOC_MMAP_THRESHOLD_="1000000") > pages / 2
-    assert faults(GLIBC_TUNABLES="glibc.malloc.mmap_threshold=1000000") > pages / 2
-
-
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("no such library here")
-
-    monkeypatch.setattr(machine.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(machine.ctypes, "CDLL", refuse)
-    keep_freed_memory()
-
-
-def test_commands_and_jobs_of_a_sweep_keep_freed_memory() -> None:
-    package = Path(machine.__file__).parent
-    for file in ("command.py", "sweep.py"):
-        assert "    keep_freed_memory()" in (package / file).read_text()

@@ -23,7 +23,7 @@ from gender_cls.runs.run import Run
 from gender_cls.system import memory
 from gender_cls.system.resources import Resources
 from gender_cls.training import batch_size
-from gender_cls.training.batch import Batch, halve_recorded_batch, images_a_step, record_batch, recorded_batch
+from gender_cls.training.batch import Batch, halve_recorded_batch, images_per_step, record_batch, recorded_batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import fit
@@ -59,8 +59,8 @@ def test_halving_keeps_the_step() -> None:
 
 
 def test_a_step_holds_as_many_images_whatever_fits() -> None:
-    assert images_a_step("auto", 1) == images_a_step(32, 1) == images_a_step(8, 4) == 32
-    assert images_a_step("auto", 2) == 64
+    assert images_per_step("auto", 1) == images_per_step(32, 1) == images_per_step(8, 4) == 32
+    assert images_per_step("auto", 2) == 64
 
 
 def test_what_a_run_came_to_is_kept_unless_less_is_wanted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gender_cls.config.data import DataConfig
-from gender_cls.errors import GenderClsError, require, some
+from gender_cls.errors import GenderClsError, first_few, require
 
 
 def check_published_split(data: DataConfig, choices: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def column(names: Sequence[str], values: NDArray, wanted: Sequence[str], annotat
     require(
         len(found) == 1,
         f"{annotation} has {len(found)} attributes named {' or '.join(wanted)}, expected 1 among "
-        f"{some(names, most=8)}.",
+        f"{first_few(names, most=8)}.",
     )
     return values[:, found[0]]
 

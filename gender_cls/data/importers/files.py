@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.errors import GenderClsError, require, some
+from gender_cls.errors import GenderClsError, first_few, require
 
 
 def needed_file(root: Path, places: Sequence[str], terms: str) -> Path:
@@ -75,6 +75,6 @@ def check_images(root: Path, paths: Iterable[str], annotation: Path) -> None:
         missing += [f"{folder}/{name}" for name in names if name not in present]
     require(
         not missing,
-        f"{annotation} names {len(missing)} images that do not exist under {root}: {some(missing)}; unpack the "
+        f"{annotation} names {len(missing)} images that do not exist under {root}: {first_few(missing)}; unpack the "
         "dataset's images there, or point data.root to where they are.",
     )

@@ -9,7 +9,7 @@ from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
 from gender_cls.data.importers.files import image_names, needed_file, needed_folder
 from gender_cls.data.importers.matlab import field, read_mat, texts, variable
-from gender_cls.errors import require, some
+from gender_cls.errors import first_few, require
 
 TERMS = (
     "get the images from the authors of Market-1501 (no licence is stated, so ask before any use but research; "
@@ -46,14 +46,14 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
     require(
         strange.empty,
         f"{root} holds {len(strange)} images whose names are not Market-1501's (such as 0002_c1s1_000451_03.jpg): "
-        f"{some(strange)}.",
+        f"{first_few(strange)}.",
     )
     people = _people(annotation)
     unlisted = table["path"][~table["identity"].isin(["", *people.index])]
     require(
         unlisted.empty,
-        f"{annotation} has no attributes of the people in {len(unlisted)} images: {some(unlisted)}; is it of another "
-        "dataset?",
+        f"{annotation} has no attributes of the people in {len(unlisted)} images: {first_few(unlisted)}; is it of "
+        "another dataset?",
     )
     return table.join(people, on="identity").fillna({"label": UNKNOWN, "age": "", "carrying": ""})
 
@@ -89,5 +89,5 @@ def _people(annotation: Path) -> pd.DataFrame:
         )
     table = pd.concat(people)
     twice = table.index[table.index.duplicated()]
-    require(twice.empty, f"{annotation} describes {len(twice)} people twice: {some(twice)}.")
+    require(twice.empty, f"{annotation} describes {len(twice)} people twice: {first_few(twice)}.")
     return table

@@ -14,7 +14,7 @@ from gender_cls.data.importers.attributes import check_published_split, column, 
 from gender_cls.data.importers.files import check_images, image_names, needed_file
 from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
 from gender_cls.data.split import group_partition
-from gender_cls.errors import GenderClsError, require, some
+from gender_cls.errors import GenderClsError, first_few, require
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
     person = names.map(lambda name: _bare(name.partition("_")[0]))
     require(
         len(names) == 0 or bool(person.isin(people.index).any()),
-        f"{annotation} describes none of the {len(names)} images beside it, such as {some(names)}: is it another "
+        f"{annotation} describes none of the {len(names)} images beside it, such as {first_few(names)}: is it another "
         "subset's?",
     )
     table = pd.DataFrame(

@@ -9,7 +9,7 @@ from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
 from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import name_parts
-from gender_cls.errors import GenderClsError, require, some
+from gender_cls.errors import GenderClsError, first_few, require
 
 TERMS = (
     "get UPAR's annotations and its images (of Market-1501, PA-100K and PETA) with the starter kit of "
@@ -38,8 +38,8 @@ def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
     twice = table["path"][table["path"].duplicated()]
     require(
         twice.empty,
-        f"UPAR's files {some(files, most=9)} name {len(twice)} images more than once: {some(twice)}; keep those of one "
-        "split alone.",
+        f"UPAR's files {first_few(files, most=9)} name {len(twice)} images more than once: {first_few(twice)}; keep "
+        "those of one split alone.",
     )
     if data.published_split is None:
         table["split"] = ""
