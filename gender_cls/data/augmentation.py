@@ -66,9 +66,9 @@ class Augmentation:
 
         steps = [
             Step(config.flip, operations.flip, 0, lambda u, _: u),
-            Step(config.affine * moves.any(), operations.affine, 4, affine),
+            Step(config.affine if moves.any() else 0, operations.affine, 4, affine),
             Step(config.rand_augment > 0, operations.rand_augment, 1, lambda u, _: 0 * u + config.rand_augment),
-            Step(colours.any(), operations.jitter, 3, lambda u, _: 1 + colours * (2 * u - 1)),
+            Step(float(colours.any()), operations.jitter, 3, lambda u, _: 1 + colours * (2 * u - 1)),
             Step(config.grey, operations.grey, 0, lambda u, _: u),
             Step(config.low_resolution, operations.lower_resolution, 1, _small_sizes),
             Step(config.blur, operations.blur, 1, lambda u, _: _scale(u, BLUR_SIGMA)),
@@ -85,7 +85,8 @@ class Augmentation:
     def __call__(self, images: Tensor) -> Tensor:
         """The same tensor, changed."""
         pixels = images
-        for operation, rows, parameters in _move(self.draw(len(images), images.shape[2:]), images.device):
+        changes = self.draw(len(images), (images.shape[2], images.shape[3]))
+        for operation, rows, parameters in move_to(images.device, changes):
             if len(rows) == len(images):
                 pixels = operation(pixels, parameters)
             else:
@@ -120,7 +121,7 @@ def split_by_device(config: AugmentConfig) -> tuple[AugmentConfig, AugmentConfig
     return in_loader, replace(config, rand_augment=0, jpeg=0.0)
 
 
-def _move(changes: list[Change], device: torch.device) -> list[Change]:
+def move_to(device: torch.device, changes: list[Change]) -> list[Change]:
     """The changes with their tensors on the device, sent in one piece from pinned memory, so that nothing waits."""
     if device.type == "cpu" or not changes:
         return changes

@@ -96,7 +96,7 @@ def lower_resolution(images: Tensor, parameters: Tensor) -> Tensor:
         parameters: (k, 2): height and width of the small image in pixels.
     """
     if images.device.type != "cpu":
-        return _lower_resolution_by_matrices(images, parameters)
+        return lower_resolution_by_matrices(images, parameters)
     result = _channels_last_bytes(images)
     for image, (height, width) in zip(result, parameters.int().tolist(), strict=True):
         small = torch.empty((height, width, 3), dtype=torch.uint8)
@@ -105,7 +105,7 @@ def lower_resolution(images: Tensor, parameters: Tensor) -> Tensor:
     return result.permute(0, 3, 1, 2)
 
 
-def _lower_resolution_by_matrices(images: Tensor, parameters: Tensor) -> Tensor:
+def lower_resolution_by_matrices(images: Tensor, parameters: Tensor) -> Tensor:
     """The same to one grey level, for the whole batch at once: each image has its own small size."""
     height, width = images.shape[2:]
     rows, columns = parameters.unbind(1)
@@ -179,6 +179,11 @@ def erase(images: Tensor, parameters: Tensor) -> Tensor:
         for image, (top, left, height, width) in zip(images, parameters.int().tolist(), strict=True):
             image[:, top : top + height, left : left + width] = MID_GREY
         return images
+    return erase_by_mask(images, parameters)
+
+
+def erase_by_mask(images: Tensor, parameters: Tensor) -> Tensor:
+    """The same for the whole batch at once."""
     top, left, height, width = parameters[:, :, None].unbind(1)
     rows = torch.arange(images.shape[2], device=images.device)
     columns = torch.arange(images.shape[3], device=images.device)

@@ -15,8 +15,8 @@ from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import DataConfig
 from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
+from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data.prepare import prepare_data
 from gender_cls.system.resources import Resources
 from gender_cls.training.accelerated import augment_on_device, said_of_cuda
@@ -94,7 +94,7 @@ def test_validation_and_prediction_see_the_pictures_as_they_are() -> None:
     images = torch.randint(0, 256, (4, 3, 32, 16), dtype=torch.uint8)
     with torch.no_grad():
         before = classifier.predict_step((images, torch.zeros(4)), 0)
-        classifier.augmentation = DeviceAugmentation(classifier.settings.augment)
+        classifier.augmentation = Augmentation(classifier.settings.augment)
         assert torch.equal(classifier.predict_step((images, torch.zeros(4)), 0), before)
 
 
