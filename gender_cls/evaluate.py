@@ -28,7 +28,7 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     from gender_cls.config.parsing import recorded_config
     from gender_cls.reports.final_test import evaluate_run
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.inference import Predictor
+    from gender_cls.training.predictor import Predictor
 
     recorded = recorded_config(run.config_file)
     precision = config.precision or run.status.get("precision") or recorded.trainer.precision

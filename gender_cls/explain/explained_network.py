@@ -9,7 +9,7 @@ from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import Attribution, attribute, predict
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 class ExplainedNetwork:

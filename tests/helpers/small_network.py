@@ -1,4 +1,4 @@
-"""A network small enough for every method of explanation in a second."""
+"""A network that is small enough to try every explanation method in a second."""
 
 import torch
 from torch import Tensor, nn
