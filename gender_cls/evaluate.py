@@ -38,7 +38,8 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     )
     predictor = Predictor(run.best_checkpoint, config.accelerator, resources.apply())
     moved = Path(config.data_root).resolve() if config.data_root is not None else None
-    evaluate_run(run, config, predictor, image_cache(config.output_dir), moved, config.progress_bar)
+    cache = image_cache(config.output_dir)
+    evaluate_run(run, config, predictor, cache=cache, data_root=moved, progress_bar=config.progress_bar)
 
 
 def main() -> None:
