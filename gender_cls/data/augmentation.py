@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 from torchvision.transforms import v2
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import ResizeMode
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data.measure import LUMA
 from gender_cls.data.transforms import MID_GREY, resize_into
 

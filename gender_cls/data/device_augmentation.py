@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import BLUR_RADIUS, BLUR_SIGMA, ERASED_ASPECT, ERASED_SHARE, FARTHER
 from gender_cls.data.measure import LUMA
 from gender_cls.data.transforms import MID_GREY

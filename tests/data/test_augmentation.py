@@ -12,9 +12,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.checks import check_config
 from gender_cls.config.data import ResizeMode
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data import augmentation
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.transforms import MID_GREY, resize
@@ -39,7 +40,7 @@ def group(name: str) -> AugmentConfig:
     values = OmegaConf.load(CONFIG_FOLDER / "augment" / f"{name}.yaml")
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AugmentConfig), values))
     assert isinstance(config, AugmentConfig)
-    config.check()
+    check_config(config, "augment.")
     return config
 
 

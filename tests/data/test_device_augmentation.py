@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data import device_augmentation as on_device
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.device_augmentation import DeviceAugmentation, divide

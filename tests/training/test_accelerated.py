@@ -11,10 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import DataConfig
 from gender_cls.config.parsing import parse_config, to_plain
-from gender_cls.config.train import Config
+from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data.prepare import prepare_data

@@ -10,9 +10,8 @@ from helpers.crops import PATTERN
 from pytorch_lightning import Trainer, seed_everything
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.parsing import parse_config, to_plain
-from gender_cls.config.train import Config
+from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
 from gender_cls.data.samplers import StepBatchSampler
