@@ -13,9 +13,10 @@ from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.config.data import CLASSES
-from gender_cls.drawing.svg import PALETTE, chart, charts, house_style, spaced
-from gender_cls.evaluation.estimate import Estimate, stated
+from gender_cls.drawing.svg import PALETTE, chart, charts, house_style
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
+from gender_cls.evaluation.wording import stated, words
 
 MOST_CELLS = 12
 """Values drawn of a column of the slices: those with the most images."""
@@ -205,7 +206,7 @@ def _slices(metrics: Metrics) -> Figure | None:
         every = [cell for cell in cells if cell["column"] == column]
         shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_CELLS]
         left_out = f", the {MOST_CELLS} largest of {len(every)}" if len(every) > MOST_CELLS else ""
-        rows.append((f"{spaced(_short(column))}{left_out}", None, False))
+        rows.append((f"{words(_short(column))}{left_out}", None, False))
         rows += [(_short(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
     if all(estimate is None or estimate["value"] is None for _, estimate, _ in rows):
         return None

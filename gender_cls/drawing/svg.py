@@ -141,8 +141,3 @@ def _on_the_page(value: str, prefix: str) -> str:
     value = re.sub(r" ?font-family: [^;]*;", "", value).replace("url(#", f"url(#{prefix}")
     value = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
     return " ".join(value.split())
-
-
-def spaced(key: str) -> str:
-    """A key as words."""
-    return key.replace("_", " ")

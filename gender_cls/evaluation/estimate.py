@@ -19,16 +19,6 @@ class Estimate(TypedDict):
     remark: str | None
 
 
-def stated(estimate: Estimate, digits: int = 3) -> str:
-    """`0.801 [0.771, 0.831]`, as far as there is a number and an interval."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None:
-        return "–"
-    if low is None or high is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
 def best_baseline(baselines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Of trivial baselines, the one with the best balanced accuracy; None where none has a score."""
     scored = [one for one in baselines if one["balanced_accuracy"] is not None]

@@ -11,8 +11,9 @@ import pandas as pd
 from gender_cls.drawing.comparison_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.schema import Comparison, Pair, WrongImage
+from gender_cls.evaluation.wording import plural
 from gender_cls.pages.compare_maps import MOST_MODELS, ModelMaps, what_they_look_at
-from gender_cls.pages.page import minutes, page_environment, plural
+from gender_cls.pages.page import page_environment
 
 MOST_SENTENCES = 4
 """Pairs that the verdict at the top speaks of; all of them stand below."""
@@ -50,14 +51,7 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
-    environment.filters.update(
-        whole_numbers=_whole_numbers,
-        score=_score,
-        signed=_signed,
-        in_percent=_in_percent,
-        p_value=_p_value,
-        time=_time,
-    )
+    environment.filters.update(whole_numbers=_whole_numbers, in_percent=_in_percent)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     charts = [accuracy_against_cost(compared, comparison["ensemble"], size) for size in (WIDE, NARROW)]
@@ -199,21 +193,5 @@ def _whole_numbers(sentence: str) -> str:
     return re.sub(r"\[[-−+.\d]+, [-−+.\d]+\]|p [=<] [.\d]+", lambda found: found[0].replace(" ", "\u00a0"), sentence)
 
 
-def _score(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
-
-
 def _in_percent(share: float) -> str:
     return f"{100 * share:.1f}"
-
-
-def _p_value(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _time(seconds: float | None) -> str:
-    return "–" if seconds is None else minutes(seconds) if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from gender_cls.evaluation.estimate import Estimate, stated
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
-from gender_cls.pages.page import capitalised, listed, percent
+from gender_cls.evaluation.wording import capitalised, decimal, listed, percent, stated, stated_percent
 
 GONE = {"blurred": "blurred", "mean": "mean colour"}
 """What deleted pixels become -> how a row of a table says it."""
@@ -87,7 +87,7 @@ def _mass(methods: Sequence[MethodScores]) -> Sentence | None:
             continue
         more |= border["share"]["low"] is not None and border["share"]["low"] > border["area"]
         on_body = _percents([band["share"]["value"] for band in bands])
-        outside = _in_percent(border["share"])
+        outside = stated_percent(border["share"], 0)
         compared = _against_even(border["share"], border["area"])
         if sentences:
             sentences.append(f"{capitalised(method['title'])}: {on_body}, and {outside}{compared}.")
@@ -127,26 +127,13 @@ def _random_weights(methods: Sequence[MethodScores]) -> Sentence | None:
     if flagged:
         return "warn", (
             f"With all weights random, maps of {listed(list(flagged))} hardly change (rank correlation "
-            f"{listed(list(map(_correlation, flagged.values())))}): they show the picture, not the model."
+            f"{listed([decimal(value, 2) for value in flagged.values()])}): they show the picture, not the model."
         )
     return "fine", (
         f"With all weights random, maps of {listed(list(left))} change (rank correlation "
-        f"{listed([_correlation(value) for value, _ in left.values()])}): they depend on what the model has learnt."
+        f"{listed([decimal(value, 2) for value, _ in left.values()])}): they depend on what the model has learnt."
     )
-
-
-def _correlation(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def _titles(methods: Sequence[MethodScores]) -> str:
     return capitalised(listed([method["title"] for method in methods]))
-
-
-def _in_percent(estimate: Estimate) -> str:
-    """`31 % [28, 34]`, as far as there is a number and an interval."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None:
-        return "–"
-    interval = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{100 * value:.0f}\u202f%{interval}"

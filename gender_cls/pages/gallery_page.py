@@ -17,7 +17,8 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.drawing.map_colours import coloured
 from gender_cls.evaluation.schema import GAMES, PLACES
-from gender_cls.pages.page import page_environment, percent, words
+from gender_cls.evaluation.wording import decimal, percent, words
+from gender_cls.pages.page import page_environment
 
 TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", "explained", "picture")
 SHOWN_HEIGHT, NARROWEST_CARD = 176, 240  # pixels: of a strip where nothing widens it, and of a card
@@ -292,4 +293,4 @@ def _text(row: Row, column: str) -> str:
     number = _number(row, column)
     if math.isnan(number):
         return "–"
-    return percent(number) if column.removesuffix("_area") in PLACES else f"{number:.2f}".replace("-", "−")
+    return percent(number) if column.removesuffix("_area") in PLACES else decimal(number, 2)

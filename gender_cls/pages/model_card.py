@@ -15,9 +15,9 @@ from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
 from gender_cls.evaluation.schema import SCORES, CorruptionScores, MethodScores, Metrics, Scored, Slice
+from gender_cls.evaluation.wording import capitalised, count, duration, percent, plural, score_title, words
 from gender_cls.pages.explanation_words import explanation_sentences
 from gender_cls.pages.markdown import markdown_table
-from gender_cls.pages.page import capitalised, count, minutes, percent, plural, score_title, words
 
 WIDTH = 120
 
@@ -49,7 +49,7 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=_code, count=count, estimate=_estimate, minutes=minutes)
+    environment.filters.update(code=_code, count=count, estimate=_estimate, duration=duration)
     environment.filters.update(number=_number, percent=percent, reason=_reason, text=_text, words=words)
     environment.globals.update(plural=plural, settings=_settings, table=markdown_table)
     explanations = metrics["explanations"]

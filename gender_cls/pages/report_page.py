@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from matplotlib.figure import Figure
 
 from gender_cls.drawing.svg import figure_svg
 from gender_cls.drawing.thumbnails import embedded
-from gender_cls.evaluation.estimate import Estimate, beats, best_baseline, stated
+from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
 from gender_cls.evaluation.schema import SCORES, Metrics, Slice
+from gender_cls.evaluation.wording import (
+    Finding,
+    listed,
+    percent,
+    plural,
+    score_title,
+    stated,
+    stated_percent,
+    words,
+)
 from gender_cls.pages.explanation_words import GONE, explanation_sentences
-from gender_cls.pages.page import listed, page_environment, percent, plural, score_title, words
+from gender_cls.pages.page import page_environment
 from gender_cls.pages.report_explanations import explained, placed
 
 LARGE_ECE = 0.05
@@ -26,14 +35,6 @@ WITHOUT_THE_PERSON = {
     "person_masked": ("With the person masked", "surroundings, or mere colour, tell the label in part."),
     "background_only": ("With the background only", "the surroundings tell the label in part."),
 }
-
-
-@dataclass(frozen=True)
-class Line:
-    """A sentence of the verdict."""
-
-    level: Literal["fine", "warn", "stop"]
-    sentence: str
 
 
 def render_report(
@@ -56,8 +57,7 @@ def render_report(
             mean_maps_by_camera, as far as they were made.
     """
     environment = page_environment()
-    environment.filters.update(stated=stated, signed=_signed, column=_column, lost=_remarks)
-    environment.filters.update(placed=placed)
+    environment.filters.update(column=_column, lost=_remarks, placed=placed)
     content = cast(Metrics, metrics)
     lines = verdict(content)
     cells = content["slices"]["cells"]
@@ -80,7 +80,7 @@ def render_report(
     )
 
 
-def verdict(metrics: Metrics) -> list[Line]:
+def verdict(metrics: Metrics) -> list[Finding]:
     """What a reader should know first; what forbids to believe the scores comes before the rest."""
     lines = [
         _leaks(metrics),
@@ -97,23 +97,13 @@ def verdict(metrics: Metrics) -> list[Line]:
     return sorted((line for line in lines if line is not None), key=lambda line: line.level != "stop")
 
 
-def _in_percent(estimate: Estimate) -> str:
-    """`9.6 % [7.1, 12.4]`, as far as there is a number and an interval."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}\u202f%" + (
-        "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    )
-
-
 def _heading(levels: set[str]) -> str:
     if "stop" in levels:
         return "Do not rely on these scores"
     return "Read with care" if "warn" in levels else "Nothing measured speaks against these scores"
 
 
-def _leaks(metrics: Metrics) -> Line | None:
+def _leaks(metrics: Metrics) -> Finding | None:
     if not metrics["data"]["leaky"]:
         return None
     leaks = metrics["data"]["leaks"]
@@ -125,20 +115,20 @@ def _leaks(metrics: Metrics) -> Line | None:
         f"The splits leak: {people} and {copies} stand in more than one. {percent(leaks['test_share'])} of the test "
         "images show someone or something from train, so the scores say little about new people."
     )
-    return Line("stop", sentence)
+    return Finding("stop", sentence)
 
 
-def _headline(metrics: Metrics) -> Line:
+def _headline(metrics: Metrics) -> Finding:
     test = metrics["test"]
     score, people = test["scores"]["balanced_accuracy"], test["identities"]
     images = plural(test["images"], "test image")
     if score["value"] is None:
-        return Line("stop", f"There is no balanced accuracy on {images}: {score['remark']}")
+        return Finding("stop", f"There is no balanced accuracy on {images}: {score['remark']}")
     known = f" of {plural(people, 'person', 'people')}." if people else "; who is on them is not known."
-    return Line("fine" if people else "warn", f"Balanced accuracy {stated(score)} on {images}{known}")
+    return Finding("fine" if people else "warn", f"Balanced accuracy {stated(score)} on {images}{known}")
 
 
-def _against_baselines(metrics: Metrics) -> Line | None:
+def _against_baselines(metrics: Metrics) -> Finding | None:
     score = metrics["test"]["scores"]["balanced_accuracy"]
     best = best_baseline(metrics["baselines"])
     if best is None or score["value"] is None:
@@ -146,15 +136,15 @@ def _against_baselines(metrics: Metrics) -> Line | None:
     baseline = f"the best trivial baseline ({best['title']}, {best['balanced_accuracy']:.3f})"
     won = beats(score["value"], score["low"], best["balanced_accuracy"])
     if won:
-        return Line("fine", f"It beats {baseline}: the whole interval lies above it.")
+        return Finding("fine", f"It beats {baseline}: the whole interval lies above it.")
     if won is False:
-        return Line("stop", f"It does not beat {baseline}, which never looks at the person.")
+        return Finding("stop", f"It does not beat {baseline}, which never looks at the person.")
     if score["low"] is None:
-        return Line("warn", f"Whether it beats {baseline} cannot be said without an interval.")
-    return Line("warn", f"Not shown to beat {baseline}: the interval reaches down to it.")
+        return Finding("warn", f"Whether it beats {baseline} cannot be said without an interval.")
+    return Finding("warn", f"Not shown to beat {baseline}: the interval reaches down to it.")
 
 
-def _worst_slice(metrics: Metrics) -> Line | None:
+def _worst_slice(metrics: Metrics) -> Finding | None:
     worst = metrics["slices"]["worst"]
     if worst is None:
         return None
@@ -166,7 +156,7 @@ def _worst_slice(metrics: Metrics) -> Line | None:
     below = of_all is not None and score["high"] is not None and score["high"] < of_all
     where = f"{words(worst['column'])} {worst['value']}"
     of_whom = "people" if metrics["test"]["identities"] else "images"
-    return Line(
+    return Finding(
         "warn" if below else "fine",
         f"Weakest slice with 50 {of_whom} or more: {where}, with {stated(score)}; "
         + (
@@ -177,48 +167,48 @@ def _worst_slice(metrics: Metrics) -> Line | None:
     )
 
 
-def _shift(metrics: Metrics) -> Line | None:
+def _shift(metrics: Metrics) -> Finding | None:
     shift = metrics["shift"]
     if shift["shifted"]:
         names = listed([_column(name) for name in shift["shifted"]])
-        return Line(
+        return Finding(
             "warn",
             f"Test differs from validation in {names}: temperature, threshold and band, chosen on validation, may not "
             "hold.",
         )
     if not shift["columns"]:
         return None
-    return Line("fine", f"Test looks like validation in the {plural(len(shift['columns']), 'column')} compared.")
+    return Finding("fine", f"Test looks like validation in the {plural(len(shift['columns']), 'column')} compared.")
 
 
-def _calibration(metrics: Metrics) -> Line | None:
+def _calibration(metrics: Metrics) -> Finding | None:
     before, after = (metrics["calibration"][when]["ece"] for when in ("before", "after"))
     if before["value"] is None or after["value"] is None:
         return None
     large = after["value"] > LARGE_ECE
-    return Line(
+    return Finding(
         "warn" if large else "fine",
         f"Calibrated probabilities miss the observed share of FEMALE by {stated(after)} on average (ECE; "
         f"{before['value']:.3f} before calibration).",
     )
 
 
-def _abstention(metrics: Metrics) -> Line | None:
+def _abstention(metrics: Metrics) -> Finding | None:
     abstention = metrics["abstention"]
     test, target = abstention["test"], f"{100 * abstention['target_error']:g}\u202f%"
     if test is None:
-        return Line("warn", f"No band of abstention reaches an error of {target}: {abstention['remark']}")
+        return Finding("warn", f"No band of abstention reaches an error of {target}: {abstention['remark']}")
     coverage, error = test["coverage"]["value"], test["error"]["value"]
     if coverage is None or error is None:
         return None
     end = f"the target was {target}." if abstention["reached"] else f"the target of {target} is missed."
-    return Line(
+    return Finding(
         "fine" if abstention["reached"] else "warn",
-        f"Answering {percent(coverage)} of the images it is wrong in {_in_percent(test['error'])}; {end}",
+        f"Answering {percent(coverage)} of the images it is wrong in {stated_percent(test['error'])}; {end}",
     )
 
 
-def _shortcuts(metrics: Metrics) -> list[Line]:
+def _shortcuts(metrics: Metrics) -> list[Finding]:
     lines = []
     for test in metrics["shortcuts"] or []:
         score = test["balanced_accuracy"]
@@ -226,13 +216,13 @@ def _shortcuts(metrics: Metrics) -> list[Line]:
             continue
         begin, lesson = WITHOUT_THE_PERSON[test["name"]]
         if score["low"] is not None and score["low"] > 0.5:
-            lines.append(Line("warn", f"{begin} it still scores {stated(score)}, more than chance: {lesson}"))
+            lines.append(Finding("warn", f"{begin} it still scores {stated(score)}, more than chance: {lesson}"))
         else:
-            lines.append(Line("fine", f"{begin} it scores {stated(score)}: not shown to be more than chance."))
+            lines.append(Finding("fine", f"{begin} it scores {stated(score)}: not shown to be more than chance."))
     return lines
 
 
-def _stress(metrics: Metrics) -> Line | None:
+def _stress(metrics: Metrics) -> Finding | None:
     stress = metrics["stress"]
     if stress is None or stress["worst"] is None:
         return None
@@ -240,15 +230,15 @@ def _stress(metrics: Metrics) -> Line | None:
     named = {corruption["name"]: corruption for corruption in stress["corruptions"]}[worst["name"]]
     score = next(each for each in named["severities"] if each["severity"] == worst["severity"])["balanced_accuracy"]
     mean = f", {stress['mean']:.3f} on average" if stress["mean"] is not None else ""
-    return Line(
+    return Finding(
         "warn" if score["low"] is not None and score["low"] <= 0.5 else "fine",
         f"Under corruption {stated(score)} at worst ({named['title']}, severity {worst['severity']}){mean}.",
     )
 
 
-def _explanations(metrics: Metrics) -> list[Line]:
+def _explanations(metrics: Metrics) -> list[Finding]:
     explanations = metrics["explanations"]
-    return [Line(*sentence) for sentence in explanation_sentences(explanations)] if explanations else []
+    return [Finding(level, sentence) for level, sentence in explanation_sentences(explanations)] if explanations else []
 
 
 def _largest(cells: Sequence[Slice], column: str) -> dict[str, Any]:
@@ -267,10 +257,6 @@ def _axis_from(estimates: Sequence[Estimate]) -> float:
 def _remarks(estimates: Sequence[Estimate]) -> list[str]:
     """Why numbers are missing, each reason once."""
     return list(dict.fromkeys(each["remark"] for each in estimates if each["value"] is None and each["remark"]))
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _column(name: str) -> str:

@@ -1,116 +1,107 @@
-"""What an audit found, in sentences and in a short table: the first thing that a reader sees."""
+"""The audit's findings in sentences and in a short table: the first thing that a reader sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from gender_cls.errors import first_few
+from gender_cls.evaluation.estimate import best_baseline
+from gender_cls.evaluation.wording import Finding, plural, words
+
 TELLING = 0.55
-"""Balanced accuracy from which on a trivial baseline is worth a warning."""
-
-Verdict = list[dict[str, str]]
+"""A trivial baseline with this balanced accuracy or more is worth a warning."""
 
 
-def verdict(totals: dict[str, Any]) -> Verdict:
-    """Sentences with their `level`, the gravest first: `stop` (scores would be worthless), `warn`, `fine`.
+def audit_findings(totals: dict[str, Any]) -> list[Finding]:
+    """The findings, most serious first.
 
     Args:
         totals: the content of `audit.json`.
     """
-    sentences = [*_leaks(totals), *_labels(totals), *_files(totals), *_baselines(totals)]
-    return [
-        {"level": level, "sentence": sentence}
-        for wanted in ("stop", "warn", "fine")
-        for level, sentence in sentences
-        if level == wanted
-    ]
+    found = [*_leaks(totals), *_labels(totals), *_files(totals), *_baselines(totals)]
+    return sorted(found, key=lambda finding: ("stop", "warn", "fine").index(finding.level))
 
 
-def _leaks(totals: dict[str, Any]) -> list[tuple[str, str]]:
+def _leaks(totals: dict[str, Any]) -> Iterator[Finding]:
     data, duplicates = totals["data"], totals["duplicates"]
     across, exact, near = totals["identities"]["across_splits"], duplicates["exact"], duplicates["near"]
-    found = []
     if data["split_problem"]:
-        found.append(("stop", f"There is no usable split: {data['split_problem']}"))
+        yield Finding("stop", f"There is no usable split: {data['split_problem']}")
     if across["identities"] or exact["across_splits"]:
-        what = f"{across['identities']} people and {exact['across_splits']} exact copies stand in more than one split"
-        share = f"{across['test_share']:.0%} of the test images show someone or something from train"
-        found.append(("stop", f"The {data['split_origin']} split is leaky: {share} ({what})."))
+        yield Finding(
+            "stop",
+            f"The {data['split_origin']} split is leaky: {across['test_share']:.0%} of the test images show someone or "
+            f"something from train ({across['identities']} people and {exact['across_splits']} exact copies stand in "
+            "more than one split).",
+        )
     elif not data["split_problem"]:
-        found.append(("fine", "No known person and no exact copy stands in more than one split."))
+        yield Finding("fine", "No known person and no exact copy stands in more than one split.")
     if near["across_splits"]:
-        found.append(
-            ("warn", f"{near['across_splits']} images have a near duplicate in another split: look whether it matters.")
+        yield Finding(
+            "warn", f"{near['across_splits']} images have a near duplicate in another split: check whether it matters."
         )
     if not data["identities"]:
-        found.append(
-            (
-                "warn",
-                f"No identities are known: {data['groups']} groups of near duplicates and consecutive frames are kept "
-                "together instead, and other pictures of one person may still stand on both sides of the split.",
-            )
+        yield Finding(
+            "warn",
+            f"No identities are known. {data['groups']} groups of near duplicates and consecutive frames are kept "
+            "together instead; other images of one person may still stand on both sides of the split.",
         )
-    return found
 
 
-def _labels(totals: dict[str, Any]) -> list[tuple[str, str]]:
+def _labels(totals: dict[str, Any]) -> Iterator[Finding]:
     duplicates, both, suspects = totals["duplicates"], totals["identities"]["both_labels"], totals["suspects"]
-    found = [("warn" if one["kind"] == "one_label" else "stop", one["sentence"]) for one in suspects["groups"]]
-    contradictory = duplicates["exact"]["across_labels"]
-    if contradictory:
-        found.append(("warn", f"{contradictory} images have an exact copy with the other label: one of them is wrong."))
+    for group in suspects["groups"]:
+        yield Finding("warn" if group["kind"] == "one_label" else "stop", group["sentence"])
+    if copies := duplicates["exact"]["across_labels"]:
+        yield Finding("warn", f"{copies} images have an exact copy with the other label: one of the two is wrong.")
     if alike := duplicates["near"]["across_labels"]:
-        found.append(
-            ("warn", f"{alike} images have a near duplicate with the other label: look which of them is wrong.")
-        )
+        yield Finding("warn", f"{alike} images have a near duplicate with the other label: check which one is wrong.")
     if both["identities"]:
-        found.append(("warn", f"{both['identities']} people carry both labels, on {both['images']} images."))
+        yield Finding("warn", f"{both['identities']} people carry both labels, on {both['images']} images.")
     if suspects["problem"]:
-        found.append(("warn", f"Suspect labels were not looked for: {suspects['problem']}"))
+        yield Finding("warn", f"The search for suspect labels did not run: {suspects['problem']}")
     elif suspects["images"]:
         accuracy = suspects["out_of_fold_balanced_accuracy"]
-        judge = "a model that did not see them" if accuracy is None else f"a model that is right in {accuracy:.0%}"
-        found.append(
-            (
-                "warn",
-                f"{suspects['images']} labels contradict {judge}: review suspects.csv from the top, as far as it pays.",
-            )
+        judge = "that did not see them" if accuracy is None else f"with a balanced accuracy of {accuracy:.0%}"
+        yield Finding(
+            "warn", f"{suspects['images']} labels contradict a model {judge}: review suspects.csv, from the top."
         )
-    return found
 
 
-def _files(totals: dict[str, Any]) -> list[tuple[str, str]]:
-    faults, hidden = totals["faults"], totals["passed_over"].get("hidden", {"files": 0})["files"]
-    found = []
-    if broken := faults["unreadable"]["images"]:
-        found.append(("warn", f"{broken} images cannot be read; training stops at them unless data.on_corrupt=drop."))
+def _files(totals: dict[str, Any]) -> Iterator[Finding]:
+    broken, hidden = totals["faults"]["unreadable"]["images"], _hidden(totals)
+    if broken:
+        yield Finding("warn", f"{broken} images cannot be read; training stops at them unless data.on_corrupt=drop.")
     if hidden:
-        found.append(("warn", f"{hidden} images lie in hidden folders or are hidden files, and are not used."))
+        yield Finding("warn", f"{hidden} images are hidden files or lie in hidden folders, and are not used.")
     if not broken and totals["duplicates"]["exact"]["images"] == 0:
-        found.append(("fine", "Every image can be read, and none is there twice."))
-    return found
+        yield Finding("fine", "Every image can be read, and no image is an exact copy of another.")
 
 
-def _baselines(totals: dict[str, Any]) -> list[tuple[str, str]]:
-    found = []
+def _hidden(totals: dict[str, Any]) -> int:
+    return totals["passed_over"].get("hidden", {"files": 0})["files"]
+
+
+def _baselines(totals: dict[str, Any]) -> Iterator[Finding]:
     if single := totals["balance"]["single_label_groups"]:
-        examples = [f"{one['column']} {one['value']} ({one['images']} {one['label']})" for one in single[:3]]
-        more = f" and {len(single) - 3} more" if len(single) > 3 else ""
-        found.append(("warn", f"One label only, so that the place gives it away: {', '.join(examples)}{more}."))
-    scored = [one for one in totals["baselines"] if one["balanced_accuracy"] is not None]
-    best = max(scored, key=lambda one: one["balanced_accuracy"], default=None)
-    if best is not None:
-        level = "warn" if best["balanced_accuracy"] >= TELLING else "fine"
-        baseline = f"The best trivial baseline, {best['title']}, has a balanced accuracy"
-        found.append((level, f"{baseline} of {best['balanced_accuracy']:.3f} on test: a model must beat it."))
-    return found
+        groups = first_few(f"{one['column']} {one['value']} ({one['images']} {one['label']})" for one in single)
+        yield Finding("warn", f"{plural(len(single), 'group')} with one label only, so the place tells it: {groups}.")
+    if best := best_baseline(totals["baselines"]):
+        score = best["balanced_accuracy"]
+        yield Finding(
+            "warn" if score >= TELLING else "fine",
+            f"The best trivial baseline, {best['title']}, has a balanced accuracy of {score:.3f} on test: a model must "
+            "beat it.",
+        )
 
 
 def short_table(totals: dict[str, Any]) -> str:
-    """Counts and verdict for the terminal."""
+    """Counts, baselines and findings for the terminal."""
     data, duplicates, people, suspects = (totals[part] for part in ("data", "duplicates", "identities", "suspects"))
     counts = {
         "images": data["images"],
         "people": data["identities"] or "unknown",
-        **{name.replace("_", " "): fault["images"] for name, fault in totals["faults"].items() if fault["images"]},
-        "hidden": totals["passed_over"].get("hidden", {"files": 0})["files"],
+        **{words(name): fault["images"] for name, fault in totals["faults"].items() if fault["images"]},
+        "hidden": _hidden(totals),
         **{
             f"{kind} duplicates{where}": duplicates[kind][key]
             for kind in ("exact", "near")

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from gender_cls.quality.balance import balance
 from gender_cls.quality.faults import describe_faults, picture_faults
 from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
 from gender_cls.quality.suspects import Suspects, find_suspects
-from gender_cls.quality.verdict import short_table, verdict
+from gender_cls.quality.verdict import audit_findings, short_table
 from gender_cls.runs.files import write_atomically
 
 
@@ -86,7 +86,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
         "baselines": trivial_baselines(table, examined.facts, examined.near),
         "suspects": suspects.totals,
     }
-    totals["verdict"] = verdict(totals)
+    totals["verdict"] = [asdict(finding) for finding in audit_findings(totals)]
     totals["seconds"] = round(time.monotonic() - began, 1)
     if suspects.ranked is not None:
         write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))

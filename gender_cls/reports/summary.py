@@ -1,6 +1,7 @@
 """How a run ended, in a few lines for the terminal."""
 
-from gender_cls.evaluation.estimate import best_baseline, stated
+from gender_cls.evaluation.estimate import best_baseline
+from gender_cls.evaluation.wording import stated
 from gender_cls.runs.outputs import TENSORBOARD
 from gender_cls.runs.run import Run
 

@@ -14,7 +14,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from gender_cls.drawing import svg
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.drawing.svg import PALETTE, chart, charts, figure_png, figure_svg
-from gender_cls.evaluation.estimate import stated
+from gender_cls.evaluation.wording import stated
 
 NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_coverage", "slices", "shortcuts", "stress"]
 
@@ -183,7 +183,7 @@ def test_every_figure_takes_all_its_colours_from_the_page(figures: dict[str, Fig
 
 
 def test_the_palette_is_the_light_theme_of_the_page() -> None:
-    light = (Path(svg.__file__).parent / "page.css").read_text().split("@media")[0]
+    light = (Path(svg.__file__).parents[1] / "pages" / "page.css").read_text().split("@media")[0]
     theme = dict(re.findall(r"--(\w+): (#\w{6});", light))
     assert theme | PALETTE == theme
 

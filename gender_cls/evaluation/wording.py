@@ -1,0 +1,121 @@
+"""How counts, shares, intervals and lists are written: the same in sentences, tables, charts and pages."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gender_cls.evaluation.estimate import Estimate
+
+MISSING = "–"
+PERCENT = "\u202f%"  # with a narrow space that does not break
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a dataset or a model, and how serious it is."""
+
+    level: Literal["stop", "warn", "fine"]  # stop: do not rely on the scores; warn: read with care
+    sentence: str
+
+
+def count(number: float) -> str:
+    """A whole number with commas: `1,200`."""
+    return f"{number:,.0f}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 image`, `1,200 images`; give `many` where adding an s is not enough."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def words(key: str) -> str:
+    """A key as words: `native height`."""
+    return key.replace("_", " ")
+
+
+def capitalised(sentence: str) -> str:
+    """The sentence with a capital first letter; `str.capitalize` would also change the other letters."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def score_title(score: str) -> str:
+    """The name of a score as people write it."""
+    special = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE"}
+    return special.get(score, words(score).replace("f1", "F1"))
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """`0.801` or `−0.120`; a dash where there is no finite number."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """`+0.310` or `−0.120`; a dash where there is no number."""
+    return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, with one decimal close to 0 or 100 %, where a whole number would say little."""
+    return f"{100 * share:.{1 if 0 < share < 0.1 or 0.99 < share < 1 else 0}f}{PERCENT}"
+
+
+def stated(estimate: Estimate, digits: int = 3) -> str:
+    """`0.801 [0.771, 0.831]`, as far as the number and its interval are known."""
+    return _with_interval(estimate, digits, 1, "")
+
+
+def stated_percent(estimate: Estimate, digits: int = 1) -> str:
+    """`11.3 % [8.2, 14.4]`, as far as the share and its interval are known."""
+    return _with_interval(estimate, digits, 100, PERCENT)
+
+
+def _with_interval(estimate: Estimate, digits: int, scale: float, unit: str) -> str:
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
+        return MISSING
+    number = f"{scale * value:.{digits}f}{unit}"
+    if low is None or high is None:
+        return number
+    return f"{number} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+
+
+def p_value(value: float | None) -> str:
+    """`0.034`, or `< 0.001`."""
+    return "< 0.001" if value is not None and value < 0.001 else decimal(value)
+
+
+def duration(seconds: float | None) -> str:
+    """`14.2 s`, `12 min` or `2.5 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def three_digits(number: float | None) -> str:
+    """`4.20`, `42.0` or `420`."""
+    if number is None:
+        return MISSING
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def short(number: float | None) -> str:
+    """A large number with three digits and its SI prefix: `4.20 M`."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number is not None and number >= size:
+            return f"{three_digits(number / size)}\u202f{letter}"
+    return three_digits(number)
+
+
+def in_bytes(number: float | None) -> str:
+    """An amount of memory: `1.25 GiB`."""
+    if number is None:
+        return MISSING
+    return f"{three_digits(number / 2**30)}\u202fGiB" if number >= 2**30 else f"{number / 2**20:.0f}\u202fMiB"
