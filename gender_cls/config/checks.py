@@ -24,25 +24,23 @@ class Rule:
     auto: bool = False  # the word auto is allowed too
     choices: tuple[str, ...] = ()
     path: str = ""  # what must be there: "file", "folder" or "file or folder"; "any" is checked where it is read
+    keep_link: bool = False  # a path keeps its links
     names_folder: bool = False
 
     def check(self, key: str, value: Any) -> None:
-        """Raise GenderClsError, with the key, the value and what is allowed, unless the value is allowed."""
+        """Raise GenderClsError, with the key, what is allowed and the value, unless the value is allowed."""
         if self.choices:
             require(value in self.choices, f"{key} must be one of {', '.join(self.choices)}, not {value}.")
         elif self.names_folder:
             valid = re.fullmatch(r"[\w.+-]+", value) is not None
             require(valid, f"{key} becomes a folder: letters, digits and _ . + - only, not '{value}'.")
         elif self.path:
-            for path in value if isinstance(value, list) else [value]:
-                require(self._exists(Path(path)), f"{key} names no {self.path}: {path}")
+            for path in map(Path, value if isinstance(value, list) else [value]):
+                exists = {"file": path.is_file, "folder": path.is_dir}.get(self.path, path.exists)
+                require(self.path == "any" or exists(), f"{key} names no {self.path}: {path}")
         else:
-            shown = f"{value:,}" if isinstance(value, int) else value
-            allowed = " ".join(filter(None, (self._range(), self.unit))) + ", or auto" * self.auto
-            require(self._contains(value), f"{key} must {allowed}, not {shown}.")
-
-    def _exists(self, path: Path) -> bool:
-        return {"file": path.is_file, "folder": path.is_dir, "any": lambda: True}.get(self.path, path.exists)()
+            allowed = f"{self._range()} {self.unit}".strip() + ", or auto" * self.auto
+            require(self._contains(value), f"{key} must {allowed}, not {value}.")
 
     def _contains(self, value: Any) -> bool:
         if isinstance(value, str):
@@ -97,12 +95,12 @@ def make_paths_absolute(config: Any) -> None:
         if is_dataclass(value):
             make_paths_absolute(value)
         elif rule.path and isinstance(value, list):
-            setattr(config, one.name, [_absolute(path, rule) for path in value])
+            setattr(config, one.name, [absolute(path, rule.keep_link) for path in value])
         elif rule.path and value is not None:
-            setattr(config, one.name, _absolute(value, rule))
+            setattr(config, one.name, absolute(value, rule.keep_link))
 
 
-def _absolute(path: Any, rule: Rule) -> str:
+def absolute(path: Any, keep_link: bool = False) -> str:
+    """The path without `~`, absolute; links are followed unless `keep_link`."""
     expanded = Path(str(path)).expanduser()
-    # A link to a file is kept: in a hub's cache of weights only the link's name has the suffix.
-    return str(expanded.absolute() if rule.path == "file" else expanded.resolve())
+    return str(expanded.absolute() if keep_link else expanded.resolve())

@@ -21,7 +21,7 @@ class ModelConfig:
     library: Library = Library.timm
     name: str | None = None
     pretrained: bool = True
-    weights: str | None = setting(path="file")
+    weights: str | None = setting(path="file", keep_link=True)  # in a hub's cache only the link has the suffix
     cam_layer: str | None = None
     dropout: float = setting(0.0, least=0, below=1)
     options: dict[str, Any] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.audit import AuditConfig
-from gender_cls.config.checks import check_config, make_paths_absolute
+from gender_cls.config.checks import absolute, check_config, make_paths_absolute
 from gender_cls.config.demo import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
@@ -34,6 +34,8 @@ SCHEMAS = {
 }
 for _name, _node in SCHEMAS.items():
     ConfigStore.instance().store(name=_name, node=_node)
+
+OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 
 Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
 

@@ -16,7 +16,7 @@ HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/t
 
 def image_cache(output_dir: str) -> Path:
     """Where what is known of images read before is kept; whoever removes it loses time only."""
-    return Path(output_dir).expanduser().resolve() / "cache"
+    return Path(output_dir) / "cache"
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:

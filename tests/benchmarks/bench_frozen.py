@@ -23,16 +23,17 @@ import numpy as np
 import torch
 from measuring import Table, in_turn, ratio, report
 from PIL import Image
+from pytorch_lightning import Callback
 
 from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData, prepare_data
+from gender_cls.explain.callback import explain_callbacks
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.resources import choose_resources, quieten_lightning
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.fit import _fit, _trainer
+from gender_cls.training.fit import fit
 
 MODELS = ("mobilenetv2_100", "resnet50")
 SIZE = [256, 128]
@@ -64,24 +65,23 @@ def config_of(root: Path, name: str, **changes: dict[str, Any]) -> Config:
     return parse_config(sections, Config)
 
 
-def train(config: Config, prepared: PreparedData) -> float:
+class Stopwatch(Callback):
     """CPU seconds of a run's training, without building the network and reading the manifest."""
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        self.began = time.process_time()
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        self.seconds = time.process_time() - self.began
+
+
+def train(config: Config, prepared: PreparedData) -> float:
+    """CPU seconds of a run's training."""
     torch.manual_seed(0)
-    datamodule = CropDataModule(
-        prepared.manifest,
-        prepared.images,
-        config.data,
-        augment=config.augment,
-        seed=config.seed,
-        batch_size=int(config.data.batch_size),
-        num_workers=RESOURCES.num_workers,
-    )
-    classifier = GenderClassifier(to_plain(config))
+    stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder))
-        began = time.process_time()
-        _fit(_trainer(config, run, datamodule, classifier, RESOURCES), classifier, datamodule, run, None)
-        return time.process_time() - began
+        fit(config, Run(Path(folder)), prepared, RESOURCES, lambda *all: [*explain_callbacks(*all), stopwatch])
+    return stopwatch.seconds
 
 
 def one_pass(config: Config, images: int) -> Callable[[], float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.crops import PATTERN, write_crop
 
-from gender_cls.cli.command import check_jobs, read_command_line
+from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.train import folder_of

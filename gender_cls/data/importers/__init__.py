@@ -28,8 +28,8 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
             not as published.
     """
     assert data.root is not None, "DataConfig.check asks for it"
-    root = Path(data.root).expanduser().resolve()
-    require(root.is_dir(), f"data.root is no folder: {data.root} (looked for {root}).")
+    root = Path(data.root)
+    require(root.is_dir(), f"data.root is no folder: {root}.")
     match data.importer:
         case Importer.peta:
             table = read_peta(root, data)
