@@ -45,7 +45,6 @@ class Importer(Enum):
 
 class PixelCache(Enum):
     none = "none"
-    ram = "ram"
     disk = "disk"
 
 

@@ -60,8 +60,15 @@ def recorded_config(file: Path) -> Config:
     if not file.is_file():
         raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
     composed = OmegaConf.load(file)
-    assert isinstance(composed, DictConfig)
-    return typed_config(composed, Config)
+    values = OmegaConf.to_container(composed)
+    assert isinstance(values, dict)
+    return typed_config(without_removed_values({str(key): value for key, value in values.items()}), Config)
+
+
+def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an earlier version's run, with values that still exist: `data.cache` could be ram."""
+    data = recorded.get("data", {})
+    return {**recorded, "data": {**data, "cache": "disk"}} if data.get("cache") == "ram" else recorded
 
 
 def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:

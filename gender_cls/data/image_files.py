@@ -1,10 +1,9 @@
-"""From a file to an upright RGB picture, by Pillow alone."""
+"""From a file to an upright RGB image, by Pillow alone."""
 
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,33 +14,26 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """What is read, by the file's first bytes. A closed list: Pillow would hand an EPS file to Ghostscript."""
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-"""Of the files that count as images in a folder."""
+"""Suffixes of the files that count as images in a folder."""
 
 Fault = Literal["missing", "empty", "no_picture", "damaged"]
-"""Of an unreadable file; `damaged` has an intact header, but its pixels are cut off or broken."""
+"""Why a file is unreadable; `damaged` has an intact header, but its pixels are cut off or broken."""
 
 
 class UnreadableError(GenderClsError):
-    """A file that gives no picture: `Cannot read PATH: REASON.`"""
+    """A file that gives no image: `Cannot read PATH: REASON.`"""
 
     def __init__(self, sentence: str, fault: Fault) -> None:
         super().__init__(sentence)
         self.fault = fault
 
 
-@dataclass(frozen=True)
-class DecodedImage:
-    """A picture and what its file says of itself.
+class DecodedImage(NamedTuple):
+    """An image and what its file says about itself."""
 
-    Attributes:
-        image: RGB, upright as its EXIF orientation says.
-        format: Pillow's name of the file's format, whatever its suffix.
-        frames: more than 1 for an animation, of which `image` is the first.
-    """
-
-    image: Image.Image
-    format: str
-    frames: int
+    image: Image.Image  # RGB, upright as its EXIF orientation says
+    format: str  # Pillow's name of the file's format, whatever its suffix
+    frames: int  # more than 1 for an animation, whose first frame `image` is
 
 
 def read_image(path: Path) -> DecodedImage:
@@ -50,11 +42,11 @@ def read_image(path: Path) -> DecodedImage:
     Grey becomes three equal channels, alpha and palette transparency are dropped, 16 bits keep their high byte.
 
     Raises:
-        UnreadableError: the file is missing, empty, truncated or no picture.
+        UnreadableError: the file is missing, empty, truncated or no image.
     """
     fault: Fault = "no_picture"
     try:
-        # From memory, not by name: of a file that Pillow can map (an uncompressed grey TIFF) it scrambles the rotation.
+        # From memory, not by name: Pillow scrambles the rotation of a file that it can map (an uncompressed grey TIFF).
         data = BytesIO(path.read_bytes())
         with warnings.catch_warnings(action="ignore"), Image.open(data, formats=FORMATS) as image:
             fault = "damaged"
@@ -64,7 +56,7 @@ def read_image(path: Path) -> DecodedImage:
             return DecodedImage(_to_rgb(image), kind, frames)
     except FileNotFoundError as error:
         raise UnreadableError(f"Cannot read {path}: {error.strerror}.", "missing") from error
-    except Exception as error:  # On damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
+    except Exception as error:  # on damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
         if fault == "no_picture" and path.is_file() and not path.stat().st_size:
             fault = "empty"
         raise UnreadableError(f"Cannot read {path}: {_reason(error, fault)}.", fault) from error

@@ -1,6 +1,6 @@
-"""The one way to a picture's pixels at their native size: from what has been decoded before, else from its file.
+"""The one way to the pixels of an image at its native size: from what was decoded before, else from its file.
 
-Imports torch only when a picture is asked for.
+Imports torch only when an image is asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.data.cache.pixel_file import PixelFile, PixelMemory
+from gender_cls.data.cache.pixel_file import PixelFile
 from gender_cls.data.image_files import read_image
 
 if TYPE_CHECKING:
@@ -22,76 +22,63 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeptPixels:
-    """Where decoded pictures lie.
+    """Where decoded images lie in a file."""
 
-    Attributes:
-        index: their paths.
-        spans: (n, 3) int64: place in `source` (-1: nowhere), height, width.
-        source: the pixels.
-    """
-
-    index: pd.Index
-    spans: NDArray[np.int64]
-    source: PixelFile | PixelMemory
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, paths: Sequence[str], source: PixelFile | PixelMemory) -> "KeptPixels":
-        """Of `paths`, whose rows in the table have `place`, `height` and `width`."""
-        return cls(pd.Index(paths), table[["place", "height", "width"]].to_numpy(np.int64), source)
+    index: pd.Index  # their paths
+    spans: NDArray[np.int64]  # (n, 3): place in the file (-1 for none), height, width
+    file: PixelFile
 
 
 class ImageStore:
-    """The pictures of a data set, or any files.
+    """The images of a data set, or any files.
 
     Args:
         root: the folder that paths are relative to.
-        kept: what is decoded already; called when the first picture is asked for.
+        kept: gives the images that are decoded already; called when the first image is asked for.
     """
 
     def __init__(self, root: Path, kept: Callable[[], KeptPixels | None] = lambda: None) -> None:
         self.root, self._open = root, kept
 
     @cached_property
-    def _kept(self) -> KeptPixels | None:
+    def kept(self) -> KeptPixels | None:
+        """The images that are decoded already."""
         return self._open()
 
     def at(self, paths: Sequence[str]) -> "ImageSequence":
-        """These, in this order."""
+        """These images, in this order."""
         paths, spans = list(paths), np.full((len(paths), 3), -1, np.int64)
-        kept = self._kept
-        if kept is None:
+        if self.kept is None:
             return ImageSequence(self.root, paths, spans, None)
-        found = kept.index.get_indexer(pd.Index(paths, dtype=kept.index.dtype))
-        spans[found >= 0] = kept.spans[found[found >= 0]]
-        return ImageSequence(self.root, paths, spans, kept.source)
+        found = self.kept.index.get_indexer(pd.Index(paths, dtype=self.kept.index.dtype))
+        spans[found >= 0] = self.kept.spans[found[found >= 0]]
+        return ImageSequence(self.root, paths, spans, self.kept.file)
 
 
 class ImageSequence:
-    """Some pictures in an order; asked for one by one. Goes to worker processes, which map the pixels themselves.
+    """Some images in an order, read one by one. A worker process that gets it maps the pixels itself.
 
-    Attributes:
+    Args:
         root: the folder that `paths` are relative to.
-        paths: in order.
+        spans: (n, 3), as in KeptPixels.
+        file: of the decoded pixels; None if there is none.
     """
 
-    def __init__(
-        self, root: Path, paths: list[str], spans: NDArray[np.int64], source: PixelFile | PixelMemory | None
-    ) -> None:
-        self.root, self.paths = root, paths
-        self._spans, self._source = spans, source
+    def __init__(self, root: Path, paths: list[str], spans: NDArray[np.int64], file: PixelFile | None) -> None:
+        self.root, self.paths, self._spans, self._file = root, paths, spans, file
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def part(self, start: int, stop: int) -> "ImageSequence":
-        """Those from `start` up to `stop`."""
-        return ImageSequence(self.root, self.paths[start:stop], self._spans[start:stop], self._source)
+        """The images from `start` up to `stop`."""
+        return ImageSequence(self.root, self.paths[start:stop], self._spans[start:stop], self._file)
 
     def __getitem__(self, row: int) -> "Tensor":
-        """Pixels (3, H, W) uint8, with the channels of a pixel side by side in memory. They are not to be changed.
+        """Pixels (3, H, W) uint8, channels last in memory; do not change them.
 
         Raises:
-            UnreadableError: it has to be read, and the file is missing or no picture.
+            UnreadableError: the image has to be read from its file, which is missing or no image.
         """
         import torch
 
@@ -99,9 +86,9 @@ class ImageSequence:
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         """(H, W, 3)."""
-        if self._source is not None:
+        if self._file is not None:
             place, height, width = self._spans[row].tolist()
-            found = self._source.content[place : place + height * width * 3]
+            found = self._file.content[place : place + height * width * 3]
             if place >= 0 and len(found) == height * width * 3:
                 return found.reshape(height, width, 3)
         return np.array(read_image(self.root / self.paths[row]).image)

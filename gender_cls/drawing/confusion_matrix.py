@@ -10,7 +10,7 @@ from gender_cls.drawing.canvas import GAP, GREY, INK, MARGIN, PAPER, Picture, co
 
 
 def confusion_matrix_figure(matrix: ArrayLike, classes: Sequence[str]) -> Picture:
-    """Counts, and below each its share of the true class, which also sets the shade.
+    """Counts with their shares of the true class, which also set the shades of the cells.
 
     Args:
         matrix: (classes, classes), counts; row = true, column = predicted.
@@ -25,7 +25,7 @@ def confusion_matrix_figure(matrix: ArrayLike, classes: Sequence[str]) -> Pictur
     draw = ImageDraw.Draw(canvas)
     write(draw, (MARGIN, top - 14), "true", size=14, colour=GREY)
     write(draw, (left + extent / 2, top - 42), "predicted", size=14, colour=GREY, anchor="ms")
-    shades = colour_table("Blues")[20:230]  # neither white paper nor near-black
+    shades = colour_table("Blues")[20:230]  # without both ends: cells differ from paper and ink
     for row, label in enumerate(classes):
         middle = top + row * pitch + cell // 2
         write(draw, (left + row * pitch + cell / 2, top - 14), label, size=16, bold=True, anchor="ms", width=cell)

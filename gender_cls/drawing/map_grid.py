@@ -1,6 +1,6 @@
-"""The grid of explanation maps: one panel an image, the image and each of its maps side by side.
+"""The grid of explanation maps: one panel per image, which shows the image and its maps side by side.
 
-No message rests on colour alone: right and wrong are also a sign, a word and a frame.
+Colour alone carries no message: right and wrong are also marked by a sign, a word and a frame.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,38 +16,31 @@ from gender_cls.drawing.map_colours import colour_bar, coloured, remark
 
 MAX_WIDTH = 1704  # of a grid, unless a single panel is wider
 GUTTER = 24  # between panels
-TILE = 256  # small inputs grow by a whole factor up to this longest side, inputs above LARGEST_TILE shrink to it
+TILE = 256  # longest side: small inputs grow by a whole factor up to it, inputs above LARGEST_TILE shrink to it
 LARGEST_TILE = 320
-NARROWEST_COLUMN, NARROWEST_PANEL, NARROWEST_GRID = 128, 286, 640  # room for a heading, the labels and the title
-ONE_LINE = 380  # from this width on, a panel has room for labels and verdict beside each other
+NARROWEST_COLUMN, NARROWEST_PANEL, NARROWEST_GRID = 128, 286, 640  # space for a heading, the labels and the title
+ONE_LINE = 380  # from this width on, labels and verdict of a panel fit on one line
 TITLE_HEIGHT, HEADING_LINE, BAR_HEIGHT, NOTE_HEIGHT, CAPTION_HEIGHT = 56, 17, 24, 18, 44
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What stands below a panel; `probability` in [0, 1] is that of the predicted label."""
+    """The text below a panel."""
 
     label: str
     predicted: str
-    probability: float
+    probability: float  # of the predicted label, in [0, 1]
     name: str
 
 
 @dataclass(frozen=True)
 class MapColumn:
-    """One kind of map, drawn of every image.
-
-    Attributes:
-        title: heading.
-        maps: (N, H, W), in [-1, 1] if signed, else in [0, 1]. A map that is all zero or not finite says so.
-        signed: whether below 0 is evidence against the class.
-        notes: one short line below each tile, such as "border 42 %"; none or one an image.
-    """
+    """One kind of map, of every image."""
 
     title: str
-    maps: ArrayLike
-    signed: bool
-    notes: Sequence[str] = ()
+    maps: ArrayLike  # (N, H, W), in [-1, 1] if signed, else in [0, 1]; may be all zero or not finite
+    signed: bool  # whether values below 0 are evidence against the class
+    notes: Sequence[str] = ()  # none, or for each image a short line below its tile, such as "border 42 %"
 
 
 CaptionWriter = Callable[[ImageDraw.ImageDraw, tuple[int, int], tuple[int, int], int], None]
@@ -57,62 +50,58 @@ CaptionWriter = Callable[[ImageDraw.ImageDraw, tuple[int, int], tuple[int, int],
 def map_grid(
     images: ArrayLike, columns: Sequence[MapColumn], captions: Sequence[Caption], title: str, note: str
 ) -> Picture:
-    """One panel an image: the image and each map of it side by side, a caption below.
+    """One panel per image: the image and each of its maps side by side, with its caption below.
 
     Args:
         images: (N, 3, H, W), uint8.
-        columns: which maps.
-        captions: one an image.
+        columns: the maps.
+        captions: N.
         title: heading of the whole grid.
         note: one line in small print below the title.
     """
 
-    def caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
+    def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
         _caption(draw, corner, size, captions[index])
 
-    return panel_grid(images, columns, caption, "input", title, note)
+    return panel_grid(images, columns, write_caption, "input", title, note)
 
 
 def panel_grid(
-    images: ArrayLike, columns: Sequence[MapColumn], caption: CaptionWriter, first: str, title: str, note: str
+    images: ArrayLike, columns: Sequence[MapColumn], write_caption: CaptionWriter, first: str, title: str, note: str
 ) -> Picture:
     """`map_grid` with any caption; `first` is the heading of the images."""
-    pictures = np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1))
+    pixels = np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1))
     values = [np.asarray(column.maps) for column in columns]
-    tiles = [coloured(maps, pictures, column.signed) for maps, column in zip(values, columns, strict=True)]
-    size = _tile_size(pictures.shape[1], pictures.shape[2], 1 + len(columns))
+    tiles = [coloured(maps, pixels, column.signed) for maps, column in zip(values, columns, strict=True)]
+    size = _tile_size(pixels.shape[1], pixels.shape[2], 1 + len(columns))
     column_width = max(size[0], NARROWEST_COLUMN)
     tiles_width = (column_width + GAP) * (1 + len(columns)) - GAP
     panel_width = max(tiles_width, NARROWEST_PANEL)
     note_height = NOTE_HEIGHT if any(column.notes for column in columns) else 0
     panel_height = size[1] + note_height + CAPTION_HEIGHT
-    rows = ceil(len(pictures) / max(1, (MAX_WIDTH - 2 * MARGIN + GUTTER) // (panel_width + GUTTER)))
-    across = ceil(len(pictures) / rows)
+    rows = ceil(len(pixels) / max(1, (MAX_WIDTH - 2 * MARGIN + GUTTER) // (panel_width + GUTTER)))
+    across = ceil(len(pixels) / rows)
     headings = [wrapped(heading, 14, True, column_width) for heading in (first, *(column.title for column in columns))]
     lines = max(map(len, headings))
     top = MARGIN + TITLE_HEIGHT + lines * HEADING_LINE + BAR_HEIGHT
 
-    canvas = Image.new(
-        "RGB",
-        (
-            2 * MARGIN + max(across * (panel_width + GUTTER) - GUTTER, NARROWEST_GRID),
-            top + rows * (panel_height + MARGIN),
-        ),
-        PAPER,
-    )
+    width = 2 * MARGIN + max(across * (panel_width + GUTTER) - GUTTER, NARROWEST_GRID)
+    canvas = Image.new("RGB", (width, top + rows * (panel_height + MARGIN)), PAPER)
     draw = ImageDraw.Draw(canvas)
-    write(draw, (MARGIN, MARGIN + 16), title, size=20, bold=True, width=canvas.width - 2 * MARGIN)
-    write(draw, (MARGIN, MARGIN + 38), note, size=12, colour=GREY, width=canvas.width - 2 * MARGIN)
+    write(draw, (MARGIN, MARGIN + 16), title, size=20, bold=True, width=width - 2 * MARGIN)
+    write(draw, (MARGIN, MARGIN + 38), note, size=12, colour=GREY, width=width - 2 * MARGIN)
     for panel in range(across):
         for place, heading in enumerate(headings):
             left = MARGIN + panel * (panel_width + GUTTER) + place * (column_width + GAP)
-            _heading(draw, (left, top - BAR_HEIGHT), heading, column_width)
+            for line, text in enumerate(reversed(heading)):
+                baseline = top - BAR_HEIGHT - 4 - line * HEADING_LINE
+                write(draw, (left, baseline), text, size=14, bold=True, width=column_width)
             if place > 0:
                 colour_bar(draw, canvas, (left, top - BAR_HEIGHT + 3), column_width - GAP, columns[place - 1].signed)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(pixels):
         row, panel = divmod(index, across)
         left, upper = MARGIN + panel * (panel_width + GUTTER), top + row * (panel_height + MARGIN)
-        canvas.paste(_resized(picture, size), (left, upper))
+        canvas.paste(_resized(image, size), (left, upper))
         for place, column in enumerate(columns):
             corner = (left + (place + 1) * (column_width + GAP), upper)
             canvas.paste(_resized(tiles[place][index], size), corner)
@@ -120,24 +109,18 @@ def panel_grid(
             if column.notes:
                 below = (corner[0], upper + size[1] + 13)
                 write(draw, below, column.notes[index], size=11, colour=GREY, width=column_width)
-        caption(draw, (left, upper), (tiles_width, size[1] + note_height), index)
+        write_caption(draw, (left, upper), (tiles_width, size[1] + note_height), index)
     return np.asarray(canvas)
 
 
-def _heading(draw: ImageDraw.ImageDraw, corner: tuple[int, int], lines: list[str], width: int) -> None:
-    """Lines of bold text whose lower left corner is `corner`."""
-    for place, line in enumerate(reversed(lines)):
-        write(draw, (corner[0], corner[1] - 4 - place * HEADING_LINE), line, size=14, bold=True, width=width)
-
-
 def _resized(tile: Picture, size: tuple[int, int]) -> Image.Image:
-    """A tile of this (width, height). Enlarged pixels stay pixels: it shows what the network was given."""
+    """A tile of this (width, height). Pixels are enlarged as squares, to show what the network was given."""
     image = Image.fromarray(tile)
     return image.resize(size, Image.Resampling.NEAREST if size[0] >= image.width else Image.Resampling.LANCZOS)
 
 
 def _tile_size(height: int, width: int, count: int) -> tuple[int, int]:
-    """(width, height) in pixels of each of `count` tiles beside each other."""
+    """(width, height) in pixels of each of `count` tiles side by side."""
     longest = max(height, width)
     scale = TILE / longest if longest > LARGEST_TILE else max(1, TILE // longest)
     room = max(NARROWEST_COLUMN, (MAX_WIDTH - 2 * MARGIN + GAP) // count - GAP)
@@ -147,7 +130,7 @@ def _tile_size(height: int, width: int, count: int) -> tuple[int, int]:
 
 
 def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], caption: Caption) -> None:
-    """Labels and verdict, then the file's name, below tiles of `size`; a frame around them if the label is wrong."""
+    """Write labels, verdict and file name below tiles of `size`; frame the tiles if the prediction is wrong."""
     left, right = corner[0], corner[0] + max(size[0], NARROWEST_PANEL)
     upper = corner[1] + size[1]
     x: float = left
@@ -159,7 +142,7 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int
         (f"{caption.probability:.2f}", False, INK, 0),
     ):
         x += write(draw, (x, upper + 22), words, size=14, bold=bold, colour=colour) + space
-    drop = 0 if right - left >= ONE_LINE else 20  # in a narrow panel the verdict stands beside the name
+    drop = 0 if right - left >= ONE_LINE else 20  # in a narrow panel the verdict is on the line of the name
     if caption.label == caption.predicted:
         write(draw, (right, upper + drop + 22), "✓ right", size=13, colour=GREY, anchor="rs")
     else:

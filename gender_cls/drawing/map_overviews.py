@@ -1,4 +1,4 @@
-"""Maps at a glance: strips for a gallery, mean maps of groups, tiles that compare models on one colour scale."""
+"""Overviews of maps: strips for a gallery, mean maps of groups, and tiles with one colour scale to compare models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,32 +14,26 @@ from gender_cls.drawing.map_grid import MapColumn, panel_grid
 
 @dataclass(frozen=True)
 class MeanMaps:
-    """The averages over a group of images.
-
-    Attributes:
-        name: of the group.
-        images: how many.
-        picture: (3, H, W), their mean, 0 to 255.
-        columns: the mean of each kind of map, N = 1; of any scale, the same kinds in every group.
-    """
+    """The averages over a group of images."""
 
     name: str
     images: int
-    picture: ArrayLike
-    columns: Sequence[MapColumn]
+    picture: ArrayLike  # (3, H, W), the mean image, 0 to 255
+    columns: Sequence[MapColumn]  # the mean of each kind of map, N = 1, of any scale; the same kinds in every group
 
 
 def map_strip(image: ArrayLike, columns: Sequence[tuple[ArrayLike, bool]], height: int) -> Picture:
-    """The input and its maps side by side, without words.
+    """The input and its maps side by side, without text.
 
     Args:
         image: (3, H, W), uint8.
-        columns: each a map (H, W) of any scale, and whether it is signed. A map that is not finite is crossed out.
+        columns: for each map, its values (H, W) of any scale and whether it is signed. A map that is not finite is
+            crossed out.
         height: of the strip in pixels.
     """
-    picture = Image.fromarray(np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0)))
-    size = (height, max(1, round(height * picture.width / picture.height)))
-    small = np.asarray(picture.resize(size[::-1], Image.Resampling.LANCZOS))
+    full = Image.fromarray(np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0)))
+    size = (height, max(1, round(height * full.width / full.height)))
+    small = np.asarray(full.resize(size[::-1], Image.Resampling.LANCZOS))
     tiles = [small, *(_strip_tile(np.asarray(values, np.float32), small, signed) for values, signed in columns)]
     gap = max(2, height // 64)
     strip = Image.new("RGB", ((size[1] + gap) * len(tiles) - gap, height), PAPER)
@@ -49,13 +43,14 @@ def map_strip(image: ArrayLike, columns: Sequence[tuple[ArrayLike, bool]], heigh
 
 
 def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
-    """One panel a group: its mean picture and its mean maps side by side, its name below.
+    """One panel per group: its mean image and its mean maps side by side, with its name below.
 
-    Each map is scaled to its own largest magnitude, which a sentence after `note` says: the place is what groups are
-    compared by, and a group of few images, whose mean is the most peaked, would leave nothing for the others to see.
+    Each map is scaled to its own largest magnitude, and a sentence after `note` says so: groups are compared by where
+    their maps are large. With one scale for all, a group of few images, whose mean has the highest peaks, would make
+    the other maps dark.
     """
 
-    def caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
+    def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
         group, left, top = groups[index], corner[0], corner[1] + size[1]
         plural = "" if group.images == 1 else "s"
         write(draw, (left, top + 22), group.name, size=14, bold=True, width=size[0])
@@ -69,32 +64,32 @@ def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
         )
         for place, column in enumerate(groups[0].columns)
     ]
-    pictures = np.rint(np.stack([np.asarray(group.picture) for group in groups])).astype(np.uint8)
+    images = np.rint(np.stack([np.asarray(group.picture) for group in groups])).astype(np.uint8)
     scaling = "Each mean map is scaled to its own largest magnitude."
-    return panel_grid(pictures, columns, caption, "mean picture", title, f"{note} {scaling}".strip())
+    return panel_grid(images, columns, write_caption, "mean picture", title, f"{note} {scaling}".strip())
 
 
 def density_tile(
-    picture: Image.Image | Picture, density: ArrayLike, most: float, signed: bool, size: tuple[int, int]
+    image: Image.Image | Picture, density: ArrayLike, end: float, signed: bool, size: tuple[int, int]
 ) -> Picture:
     """A map on a colour scale that many tiles share.
 
     Args:
-        picture: what the map explains, of any size; a signed map lies on it.
-        density: (H, W), in units of an even map: 1 is what a map that is the same everywhere has. Kept maps are coarse
-            enough to be read as they are. What is not finite counts as 0.
-        most: the value at the end of the colour scale, which runs from 0, or if signed from -most; above 0.
-        signed: whether below 0 is evidence against the class.
+        image: what the map explains, of any size; a signed map lies on it.
+        density: (H, W), in units of an even map: a map that is the same everywhere is 1. Values that are not finite
+            count as 0. It is not smoothed: kept maps are coarse enough.
+        end: the value at the end of the colour scale, which begins at 0, or at -`end` if signed; above 0.
+        signed: whether values below 0 are evidence against the class.
         size: (height, width) of the tile in pixels.
     """
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    below = np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS))
-    values = _resized_map(np.asarray(density, np.float32) / most, size)
-    return paint(values[np.newaxis], below[np.newaxis], signed)[0]
+    below = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    pixels = np.asarray(below.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS))
+    values = _resized_map(np.asarray(density, np.float32) / end, size)
+    return paint(values[np.newaxis], pixels[np.newaxis], signed)[0]
 
 
 def _strip_tile(values: NDArray[np.float32], below: Picture, signed: bool) -> Picture:
-    """Scaled only once it is small: single pixels would set the scale, and vanish when shrunk."""
+    """A map, shrunk before it is scaled: a single pixel could set the scale and then vanish when the map shrinks."""
     size = (below.shape[0], below.shape[1])
     if not np.isfinite(values).all():
         return _crossed_out(size)

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.config.data import CLASSES
-from gender_cls.drawing.svg import PALETTE, chart, charts, house_style
+from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.wording import stated, words

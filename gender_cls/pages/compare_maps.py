@@ -11,9 +11,8 @@ from PIL import Image
 
 from gender_cls.config.explain import Method
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.canvas import data_uri, webp_bytes
 from gender_cls.drawing.map_overviews import density_tile
-from gender_cls.drawing.thumbnails import embedded
 from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
@@ -278,4 +277,4 @@ def _remark(density: NDArray[np.float32]) -> str:
 
 
 def _uri(picture: Image.Image) -> str:
-    return embedded(webp_bytes(picture))
+    return data_uri(webp_bytes(picture))

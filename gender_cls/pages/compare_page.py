@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.drawing.comparison_figures import COLOURS, accuracy_against_cost, comparison_svg, roc_overlay
+from gender_cls.drawing.chart_style import figure_image
+from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.schema import Comparison, Pair, WrongImage
 from gender_cls.evaluation.wording import plural
@@ -26,8 +27,6 @@ MOST_PAIRS = 10
 
 MOST_PATHS = 50
 """Images named of those that all candidates get wrong and that have no picture."""
-
-WIDE, NARROW = (9.2, 3.9), (3.6, 3.0)  # inches of a chart for a page and for a phone
 
 
 def render_comparison(
@@ -54,8 +53,8 @@ def render_comparison(
     environment.filters.update(whole_numbers=_whole_numbers, in_percent=_in_percent)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
-    charts = [accuracy_against_cost(compared, comparison["ensemble"], size) for size in (WIDE, NARROW)]
-    curves = comparison["roc"][: len(COLOURS)]
+    cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
+    curves = comparison["roc"][: len(CANDIDATE_COLOURS)]
     roc, side = roc_overlay(curves) if curves else (None, 1.0)
     named_pairs, other_pairs = _pairs(comparison)
     return environment.get_template("compare.html.jinja").render(
@@ -66,17 +65,17 @@ def render_comparison(
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],
         numbers={row["title"]: number for number, row in enumerate(rows, 1)},
-        models=len(COLOURS),
+        colours=CANDIDATE_COLOURS[: len(compared)],
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
         seeds=sorted({len(row["seeds"]) for row in compared}),
         unfinished=[(row["title"], run) for row in rows for run in row["runs"] if run["state"] != "finished"],
         repeated=[folder for row in rows for folder in row["repeated"]],
         scores=_score_axis(comparison),
         differences=_difference_axis(comparison["pairs"]),
-        cost_charts=[comparison_svg(figure) for figure in charts if figure is not None],
-        roc=None if roc is None else comparison_svg(roc),
+        cost_chart=None if cost_chart is None else figure_image(cost_chart),
+        roc=None if roc is None else figure_image(roc),
         side=side,
-        curves=curves,
+        curves=[(curve, style != "-") for curve, style in zip(curves, DASHES, strict=False)],
         pairs=named_pairs,
         other_pairs=other_pairs,
         agreement=_agreement(comparison),

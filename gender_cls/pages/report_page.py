@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from matplotlib.figure import Figure
 
-from gender_cls.drawing.svg import figure_svg
-from gender_cls.drawing.thumbnails import embedded
+from gender_cls.drawing.canvas import data_uri
+from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate, beats, best_baseline
 from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.evaluation.wording import (
@@ -69,14 +69,14 @@ def render_report(
         created=created,
         lines=lines,
         heading=_heading({line.level for line in lines}),
-        figures={name: figure_svg(figure) for name, figure in figures.items()},
+        figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in LOWER_IS_BETTER) for name in SCORES],
         slices={name: _largest(cells, name) for name in dict.fromkeys(cell["column"] for cell in cells)},
         slices_from=_axis_from([cell["balanced_accuracy"] for cell in cells]),
         shortcuts_from=_axis_from(tests),
         explained=content["explanations"] and explained(content["explanations"]),
         gone=GONE,
-        pictures={name: embedded(picture) for name, picture in pictures.items()},
+        pictures={name: data_uri(picture) for name, picture in pictures.items()},
     )
 
 

@@ -22,9 +22,9 @@ from gender_cls.data.scan import decoded_when_needed, scan_for_answers
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.variant_names import SHORTCUTS
 from gender_cls.drawing.canvas import webp_bytes
+from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.drawing.svg import figure_png
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers

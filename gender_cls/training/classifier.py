@@ -21,7 +21,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.parsing import parse_config
+from gender_cls.config.parsing import parse_config, without_removed_values
 from gender_cls.config.train import Config
 from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.data.samplers import derived_seed
@@ -270,7 +270,7 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
     if saved["classes"] != list(CLASSES):
         raise GenderClsError(f"{checkpoint} was trained for the classes {', '.join(saved['classes'])}.")
     config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may be elsewhere
-    classifier = GenderClassifier(config, saved["class_weights"], load=False)
+    classifier = GenderClassifier(without_removed_values(config), saved["class_weights"], load=False)
     classifier.load_state_dict(content["state_dict"])
     return classifier.eval()
 

@@ -1,7 +1,7 @@
-"""Benchmarks one after the other, each in a process of its own: `make bench`.
+"""Run the benchmarks one after the other, each in its own process: `make bench`.
 
-Some of them: `make bench BENCH="bench_start bench_pixels"`. One that fails costs itself only. The tables of all that
-came through are gathered in `outputs/bench/bench.md` and `bench.json`.
+`make bench BENCH="bench_start bench_pixels"` runs some of them. When one fails, the others still run. All tables are
+collected in `outputs/bench/bench.md` and `bench.json`.
 """
 
 import argparse
@@ -17,11 +17,11 @@ ORDER = (
     "bench_start", "bench_pixels", "bench_loop", "bench_defaults", "bench_inference", "bench_frozen", "bench_memory",
     "bench_device", "bench_explain", "bench_growth", "bench_alternatives",
 )  # fmt: skip
-"""The quick ones first; others follow by name."""
+"""The quick ones first; all others follow by name."""
 
 
 def benchmarks(folder: Path = HERE) -> list[Path]:
-    """All there are, in the order in which they run."""
+    """All benchmarks, in the order in which they run."""
     place = {name: number for number, name in enumerate(ORDER)}
     return sorted(folder.glob("bench_*.py"), key=lambda file: (place.get(file.stem, len(ORDER)), file.stem))
 
@@ -39,7 +39,7 @@ def run_all(files: list[Path]) -> int:
         seconds[file.stem] = time.monotonic() - began
         new = [result for result, stamp in _written().items() if before.get(result) != stamp]
         if why is None and len(new) != 1:
-            why = "It came to its end without a report." if not new else f"It wrote {len(new)} reports, not one."
+            why = "It ended without a report." if not new else f"It wrote {len(new)} reports, not one."
         if why is None:
             results[file.stem] = new[0]
         else:
@@ -52,12 +52,12 @@ def run_all(files: list[Path]) -> int:
 
 
 def _written() -> dict[Path, int]:
-    """The reports there are, and when each was written."""
+    """The reports and when each was written."""
     return {file: file.stat().st_mtime_ns for file in measuring.RESULTS.glob("*.json")}
 
 
 def _run(file: Path) -> str | None:
-    """None, or the last line of what it said on stderr, which is passed on."""
+    """None on success, else the last line of stderr; all of stderr is passed on."""
     last = ""
     with subprocess.Popen([sys.executable, str(file)], stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
@@ -68,10 +68,10 @@ def _run(file: Path) -> str | None:
 
 
 def main() -> None:
-    """Read the names, all when there are none."""
+    """Run the named benchmarks, or all."""
     known = {file.stem: file for file in benchmarks()}
     parser = argparse.ArgumentParser("tests/benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"among {', '.join(known)}; all when none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all if none is named")
     names = parser.parse_args().names
     strange = [name for name in names if name not in known]
     if strange:

@@ -1,11 +1,10 @@
-"""Training MobileNetV2 from random weights here, and with what others offer; `make bench` runs it.
+"""Training MobileNetV2 from random weights here and with other tools.
 
     python tests/benchmarks/bench_alternatives.py [--images 480] [--epochs 2] [--rounds 3]
 
-The others are the scripts in `alternatives/`. Each run is a process of its own with the same pictures, split, network,
-input size, batch and number of threads. They run in turn, once a round, after one run each that counts for nothing.
-ultralytics goes into an environment of its own, `outputs/bench/venv`, that sees the packages of this one; where it
-cannot be installed, the table says so.
+The others are the scripts in `alternatives/`. Each run is a process with the same images, split, network, input size,
+batch and number of threads. They run in turn, once per round, after one warm-up run each. ultralytics is installed into
+its own environment, `outputs/bench/venv`, which sees the packages of this one; if that fails, the table says so.
 """
 
 import argparse
@@ -43,19 +42,12 @@ OURS = (
 
 @dataclass
 class Measured:
-    """One run.
+    """One run; seconds count from the start of the process."""
 
-    Attributes:
-        rate: images a second in the second epoch's steps.
-        first_step: seconds from the start of the process to the end of the first step.
-        trained: seconds to the end of training, validation and checkpoints with it.
-        whole: seconds to the end of the process.
-    """
-
-    rate: float
-    first_step: float
-    trained: float
-    whole: float
+    rate: float  # images per second in the steps of the second epoch
+    first_step: float  # seconds to the end of the first step
+    trained: float  # seconds to the end of training with validation and checkpoints
+    whole: float  # seconds to the end of the process
 
 
 def draw(folder: Path, train: int) -> None:
@@ -84,13 +76,13 @@ def theirs(python: Path, script: str, folder: Path, epochs: int) -> Measured:
 
 
 def ours(folder: Path, epochs: int) -> Measured:
-    """The command as a user types it, in an empty folder: nothing is known of the pictures yet."""
+    """The command as a user types it, in an empty folder, so no image has been read before."""
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         asked = (f"data.root={folder}", f"trainer.max_epochs={epochs}", *OURS)
         command = [sys.executable, "-m", "gender_cls.train", *asked]
         began, ended, _, first_step = run(command, here, FIRST_STEP)
-        assert first_step is not None, "the progress bar did not tell when the first step ended"
+        assert first_step is not None, "the progress bar did not show the end of the first step"
         folder_of_run = here / "outputs" / "runs" / "run"
         rate = _rates(folder_of_run)[1]
         trained = (folder_of_run / "checkpoints" / "last.ckpt").stat().st_mtime
@@ -98,7 +90,7 @@ def ours(folder: Path, epochs: int) -> Measured:
 
 
 def _rates(folder: Path) -> list[float]:
-    """Training images a second, by epoch, of what a run wrote for TensorBoard."""
+    """Training images per second by epoch, from the run's TensorBoard events."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))
@@ -109,7 +101,7 @@ def _rates(folder: Path) -> list[float]:
 def run(
     command: list[Any], here: Path, sign: re.Pattern[bytes] | None = None
 ) -> tuple[float, float, str, float | None]:
-    """Run a command in a folder: when it began, when it ended, its stdout, and when the sign stood there first.
+    """Run a command in a folder: when it began and ended, its stdout, and when `sign` first appeared there.
 
     Raises:
         RuntimeError: it failed.
@@ -118,7 +110,7 @@ def run(
         "OMP_NUM_THREADS": THREADS,
         "CUDA_VISIBLE_DEVICES": "",
         "YOLO_CONFIG_DIR": str(RESULTS / "ultralytics"),
-        "YOLO_OFFLINE": "true",  # looks for no newer version, downloads nothing, tells nobody
+        "YOLO_OFFLINE": "true",  # no version check, no download, no telemetry
         "YOLO_AUTOINSTALL": "false",
     }
     output, seen = b"", None
@@ -142,7 +134,7 @@ def run(
 
 
 def ultralytics_python() -> tuple[Path | None, str]:
-    """The interpreter that can import ultralytics, or None; and its version, or why there is none."""
+    """The interpreter that can import ultralytics and its version, or None and the reason."""
     environment = RESULTS / "venv"
     python = environment / "bin" / "python"
     asked = [str(python), "-c", "import importlib.metadata, cv2; print(importlib.metadata.version('ultralytics'))"]
@@ -156,7 +148,7 @@ def ultralytics_python() -> tuple[Path | None, str]:
 
 
 def _install_ultralytics(environment: Path, python: Path) -> None:
-    """Raises `CalledProcessError` where that cannot be done."""
+    """Raises `CalledProcessError` where this fails."""
     quiet = partial(subprocess.run, check=True, capture_output=True, text=True)
     quiet([sys.executable, "-m", "venv", "--clear", str(environment)])
     paths = {"base": str(environment), "platbase": str(environment)}
@@ -169,7 +161,7 @@ def _install_ultralytics(environment: Path, python: Path) -> None:
 
 
 def measure(images: int, epochs: int, rounds: int) -> tuple[dict[str, list[Measured]], str]:
-    """Every work's runs, and ultralytics' version or why it is not there."""
+    """The runs of each tool, and the version of ultralytics or the reason why it is missing."""
     python, version = ultralytics_python()
     this = Path(sys.executable)
     works: dict[str, Callable[[Path, int], Measured]] = {
@@ -194,7 +186,7 @@ def measure(images: int, epochs: int, rounds: int) -> tuple[dict[str, list[Measu
 
 
 def tabulate(runs: dict[str, list[Measured]], version: str, images: int, epochs: int) -> Table:
-    """Medians, and ours against each of the others."""
+    """Medians, and the ratio of ours to each of the others."""
 
     def all_of(name: str, field: str) -> list[float]:
         return [getattr(one, field) for one in runs[name]]
@@ -210,13 +202,12 @@ def tabulate(runs: dict[str, list[Measured]], version: str, images: int, epochs:
         rows.append([f"{ULTRALYTICS}: not installed ({version})", *["-"] * 8])
     work = f"224x224, batch {BATCH}, {epochs} epochs of {images} crops, {THREADS} thread(s)"
     note = f"""\
-Medians of {len(runs["ours"])} rounds in turn; ratios within a round, above 1 where ours is ahead. Each with its own
-defaults, and of augmentation the random flip alone: ours and torchvision + Lightning stretch the whole picture to the
-input, timm and ultralytics take the largest crop of at most 4 to 3. Seconds from the start of the process,
-imports and the reading of pictures never seen before with them. Images a second: from the beginning of the second
-epoch to the end of its last step, validation left out. The others end with training, where ours goes on to test, to
-explain, to measure the maps and to write its report. ultralytics got back the CPU that it leaves free, and draws no
-figures."""
+Medians of {len(runs["ours"])} rounds in turn; ratios within a round, above 1 where ours is ahead. Each tool has its own
+defaults, and of augmentation only the random flip. Ours and torchvision + Lightning stretch the whole image to the
+input; timm and ultralytics take the largest crop of at most 4 to 3. Seconds from the start of the process, with imports
+and reading images for the first time. Images per second: from the beginning of the second epoch to the end of its last
+step, without validation. The others end with training; ours then tests, explains, measures the maps and writes its
+report. ultralytics uses all CPUs here (by default it leaves one free) and draws no figures."""
     columns = ["images/s (epoch 2)", "first step after (s)", "trained after (s)", "ended after (s)"]
     headings = ["", *(heading for column in columns for heading in (column, "ours ahead"))]
     return Table(f"MobileNetV2 from random weights: {work}", headings, rows, note)

@@ -1,34 +1,31 @@
-"""Training steps against a bare PyTorch loop and against the device's peak, on pictures made up in memory.
+"""Training steps against a bare PyTorch loop and against the device's peak, on images made in memory.
 
     python tests/benchmarks/bench_device.py                  on a GPU all four models, on a CPU the two small ones
-    python tests/benchmarks/bench_device.py resnet152 ...    these models alone
+    python tests/benchmarks/bench_device.py resnet152 ...    only these models
 
-`ours` is Lightning with the classifier, its metrics, TensorBoard and the progress bar; `bare` is the same network in a
-loop of a dozen lines, with the same precision, layout, batch, augmentation (on a GPU), optimizer and clipping. Both run
-in turn in one process, medians are taken, and the ratio within a round. FLOPs are three times those of a forward pass
-(`models/cost.py`). MFU is their share of the device's peak: the maker's for dense bf16, and what a large matrix product
-reaches where that is not known or another precision is used.
+`ours` is Lightning with the classifier, its metrics, TensorBoard and the progress bar. `bare` is the same network in a
+short loop with the same precision, layout, batch, augmentation (on a GPU), optimizer and clipping. Both run in turn in
+one process. FLOPs are three times those of a forward pass. MFU is their share of the device's peak: the maker's number
+for dense bf16, or the rate of a large matrix product where that number is not known or another precision is used.
 
-A session on a GPU, 30 minutes of the device's time in all, in this order:
+A session on a GPU takes about 30 minutes of device time, in this order:
 
-1. (2 min) `pytest tests/test_device_augmentation.py tests/test_accelerated.py tests/test_totals.py`: the code runs.
-2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches
-   and no more than 0.6 waits a step (a handful where a step is logged, the tenth). With 32 images a step takes 2-4 ms,
-   most of it spent by the CPU on starting kernels; there Lightning's own 0.5-1 ms shows, and the ratio may fall to
-   0.7-0.8. If the waits are more, find them with `torch.cuda.set_sync_debug_mode("error")` first: all other numbers
-   suffer from them. It decides whether `data.batch_size` should be larger by default on a GPU (likely 128 or more).
-3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU rising
-   from some 5 % (MobileNetV2: depthwise convolutions wait for memory) over 20-30 % (ResNet152) to 35-50 % (ConvNeXt).
-   An MFU far below says that bf16, channels-last or the fused optimizer is not in use. The `compile` rows decide the
-   default of `trainer.compile`: on, where (seconds of the first step) < 10 % of a training of 20 epochs of 10,000
-   images and the gain is above 10 %. Kept off where the ratio to the bare compiled loop is below 0.95.
-4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.cache=ram
-   data.num_workers=1,4,8,15` after `python -m gender_cls.demo images=4000`: speed/train_images_per_second against
-   step 3. The fewest workers that reach 95 % of it become the rule in `machine.py`; if not even 8 do, JPEG in the
-   loader is what costs (augment.jpeg=0 tells) and belongs on the device or is switched off there.
-5. (3 min) The same run with explain=off: the difference in wall time is what explanations cost. Above 5 %, the budget
-   needs drawing outside the training process.
-6. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 4: losses within what seeds differ by.
+1. (2 min) `pytest tests/data/test_device_augmentation.py tests/training`: the code runs.
+2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches,
+   and at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may
+   fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because
+   they distort all other numbers. This decides whether `data.batch_size` should be larger by default on a GPU.
+3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU about 5 %
+   (MobileNetV2: depthwise convolutions wait for memory), 20-30 % (ResNet152) and 35-50 % (ConvNeXt). A much lower MFU
+   means that bf16, channels last or the fused optimizer is not in use. The `compile` rows decide the default of
+   `trainer.compile`: on where the first step takes less than 10 % of 20 epochs of 10,000 images with 10 % gain.
+4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.num_workers=1,4,8,15`
+   after `python -m gender_cls.demo images=4000`: compare speed/train_images_per_second with step 3. The smallest number
+   of workers that reaches 95 % of it becomes the rule in `system/resources.py`. If not even 8 do, JPEG in the loader is
+   the cost (try augment.jpeg=0).
+5. (3 min) The same run with explain=off: the difference in time is what explanations cost. Above 5 %, drawing should
+   move out of the training process.
+6. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 4: the losses agree as far as seeds do.
 """
 
 import argparse
@@ -43,7 +40,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, in_turn, ratio, report
+from measuring import Table, in_turn, random_classifier, ratio, report
 
 MODELS = {
     "custom_cnn": ("custom", "custom_cnn", 512),
@@ -51,7 +48,7 @@ MODELS = {
     "resnet152": ("timm", "resnet152", 128),
     "convnext_xlarge": ("timm", "convnext_xlarge", 64),
 }
-"""Library, name, and a batch that fills a large GPU without filling its memory."""
+"""Library, name, and a batch that keeps a large GPU busy and fits into its memory."""
 
 SIZES = ((256, 128), (224, 224))
 DEFAULT_BATCH = 32
@@ -73,7 +70,7 @@ PEAKS = {
     "RTX 4090": 165,
     "RTX 3090": 71,
 }
-"""10^12 dense bf16 operations a second, of the makers' data sheets; the first name that is part of the device's."""
+"""10^12 dense bf16 operations per second, from the makers' data sheets; the first name found in the device's counts."""
 FP16_PEAKS = {"V100": 125, "T4": 65}  # these do not multiply bf16
 
 AUGMENT = {"flip": 0.5, "affine": 0.5, "rotate_degrees": 7.0, "translate": 0.05, "zoom": 0.1, "brightness": 0.3}
@@ -81,27 +78,18 @@ AUGMENT |= {"contrast": 0.3, "saturation": 0.3, "low_resolution": 0.3, "blur": 0
 
 
 def measure(model: str, height: int, width: int, batch: int, compiled: bool, steps: int, rounds: int) -> dict[str, Any]:
-    """Medians of one setting, in a process of its own."""
+    """Medians of one setting."""
     import torch
 
-    from gender_cls.config.parsing import parse_config, to_plain
-    from gender_cls.config.train import Config
     from gender_cls.data.device_augmentation import DeviceAugmentation
     from gender_cls.system.resources import choose_resources, quieten_lightning
-    from gender_cls.training.classifier import GenderClassifier
     from gender_cls.training.cost import count_flops
 
     quieten_lightning()
     resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).apply()
     device = torch.device(resources.device)
     library, name, _ = MODELS[model]
-    composed = {
-        "data": {"root": "x", "image_size": [height, width]},
-        "model": {"library": library, "name": name, "pretrained": False},
-        "augment": AUGMENT,
-    }
-    torch.manual_seed(0)
-    classifier = GenderClassifier(to_plain(parse_config(composed, Config))).to(device)
+    classifier = random_classifier(library, name, (height, width), augment=AUGMENT).to(device)
     if device.type != "cpu":
         classifier.augmentation = DeviceAugmentation(classifier.settings.augment)
     if compiled:
@@ -145,7 +133,7 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
 
 
 class _Repeated:
-    """One batch, again and again; a loader that costs nothing."""
+    """A loader that costs nothing: the same batch every time."""
 
     def __init__(self, batch: Any, times: int) -> None:
         self.batch, self.times = batch, times
@@ -165,7 +153,7 @@ def _ours(
     wait: Callable[[], None],
     watch: Callable[[str], None] = lambda _: None,
 ) -> float:
-    """Seconds of an epoch without its first steps; `watch` hears `warn` when these begin and `default` at the end."""
+    """Seconds of an epoch after its warm-up; `watch` hears `warn` when the clock starts and `default` at the end."""
     from pytorch_lightning import Callback, Trainer
     from pytorch_lightning.callbacks import TQDMProgressBar
     from pytorch_lightning.loggers import TensorBoardLogger
@@ -200,12 +188,12 @@ def _ours(
     )
     device = classifier.device
     trainer.fit(classifier, data)
-    classifier.to(device)  # Lightning takes it back to the CPU
+    classifier.to(device)  # Lightning moves it to the CPU after fit
     return clock.seconds
 
 
 def _bare(classifier: Any, data: _Repeated, device: Any, precision: str, wait: Callable[[], None]) -> float:
-    """Likewise, without Lightning."""
+    """Seconds of the same steps without Lightning."""
     import torch
 
     network = classifier.network.train()
@@ -230,7 +218,7 @@ def _bare(classifier: Any, data: _Repeated, device: Any, precision: str, wait: C
 
 
 def _waits(work: Callable[[Callable[[str], None]], float]) -> int:
-    """How often the program stops for the GPU, while work tells `warn`."""
+    """How often the program waits for the GPU between `warn` and `default`."""
     import torch
 
     if not torch.cuda.is_available():
@@ -242,7 +230,7 @@ def _waits(work: Callable[[Callable[[str], None]], float]) -> int:
 
 
 def _peak(device: Any, precision: str) -> float:
-    """10^12 operations a second."""
+    """Peak of the device in 10^12 operations per second."""
     import torch
 
     mixed = precision.startswith("bf16")
@@ -264,13 +252,13 @@ def _peak(device: Any, precision: str) -> float:
 
 
 def main(models: list[str]) -> None:
-    """All settings, each in a process of its own; one that fails costs its own row."""
+    """All settings, each in its own process; one that fails leaves a row that says so."""
     import torch
 
     on_gpu = torch.cuda.is_available()
     models = models or list(MODELS if on_gpu else CPU_MODELS)
     steps, rounds = (GPU_STEPS, GPU_ROUNDS) if on_gpu else (CPU_STEPS, CPU_ROUNDS)
-    columns = ["model", "input", "batch", "compile", "ours (img/s)", "bare (img/s)", "ours / bare", "waits a step"]
+    columns = ["model", "input", "batch", "compile", "ours (img/s)", "bare (img/s)", "ours / bare", "waits per step"]
     table = Table("Training steps", [*columns, "TFLOP/s", "MFU (%)", "first step (s)", "memory (GiB)"])
     for model in models:
         for size in SIZES:
@@ -288,10 +276,10 @@ def main(models: list[str]) -> None:
                     keys = ("ours", "bare", "ratio", "waits", "teraflops", "mfu", "first_step", "memory")
                     table.rows.append([*row, *(result[key] for key in keys)])
                     table.note = (
-                        f"On {result['device']} in {result['precision']}, {steps} steps a round, {rounds} rounds; "
+                        f"On {result['device']} in {result['precision']}, {steps} steps per round, {rounds} rounds; "
                         f"peak {result['peak']:.3g} TFLOP/s."
                     )
-                    report("device", [table])  # what is measured stays, whatever happens to the rest
+                    report("device", [table])  # after each row, so that nothing is lost
     print(f"kept in {Path('outputs/bench/device.md')}")
 
 

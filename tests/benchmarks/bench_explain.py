@@ -1,26 +1,23 @@
 """What explaining costs on the CPU, in float32 and with random weights.
 
-The first sets the callback's seconds an epoch (8 images, saliency and Grad-CAM, scores, drawing, PNG and TensorBoard)
-against an epoch of 2,000 images: forward and backward passes and AdamW's steps, measured on some batches; reading
-images and validation are left out, so that the share is rather too high. Both are measured in turn, and medians taken.
-The second tells the seconds an image of each method alone. All are CPU seconds of a process with one thread, which
-other work on the machine disturbs less than the time on the clock.
+The first table compares the callback's seconds per epoch (8 images, saliency and Grad-CAM, scores, drawing, PNG and
+TensorBoard) with an epoch of 2,000 images: forward and backward passes and AdamW's steps, measured on a few batches
+(reading images and validation are left out, so the share is slightly too high). Both are measured in turn. The second
+table shows the seconds per image of each method alone. All are CPU seconds of a process with one thread.
 
-To be kept: the callback at about a hundredth of an epoch. Takes about five minutes.
+The goal: the callback takes about a hundredth of an epoch. Runs for about five minutes.
 """
 
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from measuring import Table, apart, in_turn, report
+from measuring import Table, apart, cpu_seconds, in_turn, random_classifier, report
 
 MODELS = {
     "custom_cnn": ("custom", (256, 128)),
@@ -35,26 +32,20 @@ ALL_METHODS = ("custom_cnn", "mobilenetv2_100", "resnet50")  # the others would 
 
 
 def measure(name: str) -> None:
-    """One model's row of each table."""
+    """Print the row of one model for each table."""
     import numpy as np
     import torch
     from pytorch_lightning.loggers import TensorBoardLogger
     from pytorch_lightning.trainer.states import TrainerFn
 
     from gender_cls.config.explain import ExplainConfig, Method
-    from gender_cls.config.parsing import parse_config, to_plain
-    from gender_cls.config.train import Config
     from gender_cls.data.crops import Crops
     from gender_cls.explain.attribution import attribute
     from gender_cls.explain.callback import ExplainCallback
     from gender_cls.models.feature_map import find_feature_map
-    from gender_cls.training.classifier import GenderClassifier
 
     library, size = MODELS[name]
-    model = {"library": library, "name": name, "pretrained": False}
-    config = {"data": {"root": "x", "image_size": list(size)}, "model": model}
-    torch.manual_seed(0)
-    classifier = GenderClassifier(to_plain(parse_config(config, Config)))
+    classifier = random_classifier(library, name, size)
     network = classifier.network
     optimizer = torch.optim.AdamW(network.parameters())
     images = torch.randint(0, 256, (BATCH, 3, *size), dtype=torch.uint8)
@@ -98,7 +89,7 @@ def measure(name: str) -> None:
             trainer.global_step += EPOCH // BATCH
 
         works = {"step": step, "callback": explain, "maps": partial(maps, settings.methods)}
-        timed = in_turn({work: partial(seconds, function) for work, function in works.items()}, REPEATS)
+        timed = in_turn({work: partial(cpu_seconds, function) for work, function in works.items()}, REPEATS)
     of_step, of_callback, of_maps = (median(timed[work]) for work in works)
     epoch = of_step * EPOCH / BATCH
     share = 100 * of_callback / epoch
@@ -108,25 +99,18 @@ def measure(name: str) -> None:
         one_pass = method in settings.methods
         if one_pass or name in ALL_METHODS:
             count = PROBE if one_pass else 1
-            of_methods[place] = seconds(partial(maps, [method], count)) / count
+            of_methods[place] = cpu_seconds(partial(maps, [method], count)) / count
     print(json.dumps([callback_row, [name, *of_methods]]))
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """CPU seconds."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
 def main() -> None:
-    """All models, each in a process of its own."""
+    """All models, each in its own process."""
     rows = [apart(__file__, "measure", name) for name in MODELS]
     callback = ["model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch (%)"]
     methods = ["model", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"]
     tables = [
         Table("Explaining in an epoch", callback, [row[0] for row in rows], "CPU seconds, medians."),
-        Table("Seconds an image, each method alone", methods, [row[1] for row in rows], "CPU seconds."),
+        Table("Seconds per image, each method alone", methods, [row[1] for row in rows], "CPU seconds."),
     ]
     report("explain", tables)
 

@@ -1,10 +1,10 @@
-"""What training the head alone costs, with features computed once, against passes of the network; `make bench` runs it.
+"""What training only the head costs with features that are computed once, against passes of the network.
 
-Ten frozen epochs as a run trains them (Lightning, metrics, TensorBoard, two checkpoints an epoch; with explanations and
-without; no augmentation) on drawn crops, set against one forward pass over the same training and validation images,
-whose pixels are at hand, and against the plain way, which is measured for two epochs and multiplied by five. All in the
-precision and layout that a run would choose, with random weights, in turn, in CPU seconds of one thread.
-`bench_frozen.py 600 mobilenetv2_100` measures with so many images and one model.
+Ten frozen epochs as a run trains them (Lightning, metrics, TensorBoard, two checkpoints per epoch, with and without
+explanations, no augmentation) on drawn crops. They are compared with one forward pass over the same training and
+validation images, and with the plain way (features computed in every epoch), measured for two epochs and multiplied by
+five. All in the precision and layout that a run would choose, with random weights, in turn, in CPU seconds.
+`bench_frozen.py 600 mobilenetv2_100` measures one model with 600 images.
 """
 
 import os
@@ -19,10 +19,8 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import numpy as np
 import torch
-from measuring import Table, in_turn, ratio, report
-from PIL import Image
+from measuring import Table, cpu_seconds, draw_folders, in_turn, ratio, report
 from pytorch_lightning import Callback
 
 from gender_cls.config.parsing import parse_config, to_plain
@@ -42,18 +40,8 @@ ROUNDS = 2
 RESOURCES = choose_resources("cpu", "auto", 1, 0, pixels_at_hand=True)
 
 
-def draw(root: Path, images: int) -> None:
-    """Soft patches of colour, 128x64, ten crops a person."""
-    for index in range(images):
-        label, person = ("FEMALE", "MALE")[index // 10 % 2], index // 10
-        patches = np.random.default_rng(index).integers(0, 256, (8, 4, 3), dtype=np.uint8)
-        path = root / label / f"person{person:04d}_camera{index % 2}_{index % 10}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(patches).resize((64, 128), Image.Resampling.BICUBIC).save(path)
-
-
 def config_of(root: Path, name: str, **changes: dict[str, Any]) -> Config:
-    pattern = r"(?P<identity>person\d+)_(?P<camera>camera\d)"
+    pattern = r"(?P<identity>p\d+)_"
     sections: dict[str, dict[str, Any]] = {
         "data": {"root": str(root), "pattern": pattern, "image_size": SIZE, "num_workers": 0},
         "model": {"name": name, "pretrained": False},
@@ -65,43 +53,43 @@ def config_of(root: Path, name: str, **changes: dict[str, Any]) -> Config:
     return parse_config(sections, Config)
 
 
-class Stopwatch(Callback):
-    """CPU seconds of a run's training, without building the network and reading the manifest."""
+class Clock(Callback):
+    """CPU seconds from the set-up of a training to its end; building the network and the manifest is not in them."""
 
-    def setup(self, *_: Any, **__: Any) -> None:
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Begin."""
         self.began = time.process_time()
 
-    def teardown(self, *_: Any, **__: Any) -> None:
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """End."""
         self.seconds = time.process_time() - self.began
 
 
 def train(config: Config, prepared: PreparedData) -> float:
     """CPU seconds of a run's training."""
-    torch.manual_seed(0)
-    stopwatch = Stopwatch()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        fit(config, Run(Path(folder)), prepared, RESOURCES, lambda *all: [*explain_callbacks(*all), stopwatch])
-    return stopwatch.seconds
+        run = Run(Path(folder))
+        fit(config, run, prepared, RESOURCES, lambda *arguments: [clock, *explain_callbacks(*arguments)])
+    return clock.seconds
 
 
 def one_pass(config: Config, images: int) -> Callable[[], float]:
-    """CPU seconds of a forward pass over so many images."""
+    """CPU seconds of one forward pass over so many images."""
     classifier = GenderClassifier(to_plain(config)).eval()
     pixels = torch.randint(0, 256, (images, 3, *SIZE), dtype=torch.uint8)
 
-    def work() -> float:
-        began = time.process_time()
-        with torch.no_grad():
-            for batch in pixels.split(int(config.data.batch_size)):
-                with torch.autocast("cpu", torch.bfloat16, enabled=RESOURCES.precision == "bf16-mixed"):
-                    classifier(batch)
-        return time.process_time() - began
+    @torch.no_grad()
+    @torch.autocast("cpu", torch.bfloat16, enabled=RESOURCES.precision == "bf16-mixed")
+    def work() -> None:
+        for batch in pixels.split(int(config.data.batch_size)):
+            classifier(batch)
 
-    return work
+    return partial(cpu_seconds, work)
 
 
 def measure(root: Path, name: str) -> list[Any]:
-    """The model's row."""
+    """The row of one model."""
     config = config_of(root, name)
     prepared = prepare_data(config.data, root.parent / "cache")
     images = int(prepared.manifest.table["split"].isin(["train", "val"]).sum())
@@ -122,19 +110,19 @@ def measure(root: Path, name: str) -> list[Any]:
 
 
 def main() -> None:
-    """One row a model."""
+    """One row per model."""
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     ways = ("one forward pass", "features once", "the same, explained", "plain way")
     table = Table(
         f"{EPOCHS} frozen epochs, {SIZE[0]}x{SIZE[1]}, {RESOURCES.precision}: CPU seconds",
         ["model", "train + val images", *ways, "once / pass", "explained / pass", "plain / pass", "plain / once"],
-        note="Explained: 8 images after every epoch, which takes passes of the whole network in float32.",
+        note="Explained: 8 images after every epoch, in float32 passes of the whole network.",
     )
     torch.set_num_threads(1)
     keep_freed_memory()
     quieten_lightning()
     with tempfile.TemporaryDirectory() as folder:
-        draw(Path(folder) / "crops", images)
+        draw_folders(Path(folder) / "crops", images)
         table.rows = [measure(Path(folder) / "crops", name) for name in sys.argv[2:] or MODELS]
     report("frozen", [table])
 

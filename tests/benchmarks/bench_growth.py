@@ -1,9 +1,9 @@
-"""How time and memory grow from 10^3 to 10^6 images: all but pixels and networks.
+"""How time and memory grow from 10^3 to 10^6 images, for everything except pixels and networks.
 
-Pictures and answers are simulated (`simulated.py`); only those of the first batch exist. Every size of every part runs
-in a process of its own, on one thread.
+Images and predictions are simulated (`simulated.py`); only the images of the first batch exist. Every size of every
+part runs in its own process, on one thread.
 
-To be reached: exponents of about 1 (1.15 allows for sorting), and memory that a laptop has. Takes some ten minutes,
+The goal: exponents of about 1 (1.15 allows for sorting), and memory that a laptop has. Runs for about ten minutes,
 nearly all of it at 10^6.
 """
 
@@ -28,13 +28,13 @@ FEW_RESAMPLES = 100  # of everything else that has intervals
 
 
 class Stages:
-    """CPU seconds and extra MiB of one piece of work after the other."""
+    """CPU seconds and extra MiB of each stage, by name."""
 
     def __init__(self) -> None:
         self.measured: dict[str, tuple[float, float]] = {}
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
-        """Its result."""
+        """Measure a stage; return its result."""
         gc.collect()
         before = _restarted_peak()
         began = time.process_time()
@@ -44,13 +44,13 @@ class Stages:
         return result
 
     def print(self) -> None:
-        """For `apart`. The peak of the process is a stage too."""
+        """Print all stages as JSON, and the peak of the whole process."""
         whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({**self.measured, "(all, with the imports)": (None, whole)}))
 
 
 def _restarted_peak() -> float:
-    """MiB that are in use; from here on `_peak` tells the most."""
+    """MiB in use now; `_peak` counts from here on."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
@@ -206,7 +206,7 @@ def compare(rows: int) -> None:
     from simulated import simulate_predictions
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from comparing import write_run
+    from helpers.comparing import write_run
 
     from gender_cls.evaluation.predictions import predictions_table
     from gender_cls.reports.comparison import write_comparison
@@ -227,10 +227,10 @@ PARTS = {"images": images, "answers": answers, "bootstrap": bootstrap, "compare"
 
 
 def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
-    """Seconds and memory, a row a stage."""
+    """Seconds and memory, one row per stage."""
     headings = [f"10^{len(str(size)) - 1}" for size in sizes]
     seconds = Table("CPU seconds against images", ["stage", *headings, "exponent"])
-    memory = Table("Extra memory in MiB against images", ["stage", *headings, "bytes an image"])
+    memory = Table("Extra memory in MiB against images", ["stage", *headings, "bytes per image"])
     for part in PARTS:
         measured = [apart(__file__, part, size) for size in sizes]
         for name in measured[0]:
@@ -240,10 +240,10 @@ def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
             an_image = 2**20 * (mib[-1] - mib[-2]) / (sizes[-1] - sizes[-2])
             memory.rows.append([f"{part} {name}" if times[0] is None else name, *mib, an_image])
     seconds.note = (
-        "The exponent is that of the two largest sizes. Unless the stage says so, intervals are of "
+        "The exponent is between the two largest sizes. Unless the stage says otherwise, intervals take "
         f"{FEW_RESAMPLES} resamples."
     )
-    memory.note = "Beyond what was in use before the stage; the bytes an image are those between the two largest sizes."
+    memory.note = "Beyond what was in use before the stage; bytes per image are between the two largest sizes."
     return [seconds, memory]
 
 

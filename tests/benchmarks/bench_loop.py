@@ -1,9 +1,9 @@
-"""What a training costs beyond the network: `experiment.fit` against a bare PyTorch loop; `make bench` runs it.
+"""What training costs beyond the network: `training.fit` against a bare PyTorch loop.
 
 Ours trains in a real run folder with metrics, logging, progress bar, both checkpoints, the confusion matrix and
 explanations at their defaults. The bare loop takes the same batches (the same `CropDataset` and sampler), normalises
 them, computes the same loss of the same network with the same precision and layout, clips gradients, steps AdamW, and
-validates by forward pass and loss. Epochs of both are run in turn in one process; the first of each warms up.
+validates with a forward pass and the loss. Epochs of both run in turn in one process; the first of each is a warm-up.
 
     python tests/benchmarks/bench_loop.py [MODEL ...]
 """
@@ -11,7 +11,6 @@ validates by forward pass and loss. Epochs of both are run in turn in one proces
 import copy
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,32 +18,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, ratio, report
+from measuring import Table, apart, draw_folders, ratio, report
 
 MODELS = {"custom_cnn": 2_000, "mobilenetv2": 2_000, "resnet152": 256}
-"""Training images of an epoch; validation has as many for each as a split of 70 : 15 : 15 gives."""
+"""Training images per epoch; validation has its share of a split of 70 : 15 : 15."""
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 PRECISION = "bf16-mixed"
 
 
-def draw(root: Path, images: int) -> None:
-    """Crops of 60-90 x 150-210 pixels, a person for each four."""
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for number in range(images):
-        label = ("FEMALE", "MALE")[number // 4 % 2]
-        file = root / label / f"p{number // 4:05d}_{number}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        blocks = rng.integers(0, 256, (20, 10, 3), dtype=np.uint8)
-        size = int(rng.integers(60, 90)), int(rng.integers(150, 210))
-        Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC).save(file, quality=90)
-
-
 def measure(model: str, images: int) -> None:
-    """Seconds an epoch, on the clock and of the CPU, of both; JSON on stdout."""
+    """Print seconds per epoch of both, by the clock and of the CPU, as JSON."""
     from gender_cls.config.parsing import CONFIG_FOLDER
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory
@@ -57,9 +41,10 @@ def measure(model: str, images: int) -> None:
 
     from gender_cls.config.parsing import parse_config
     from gender_cls.data.prepare import prepare_data
+    from gender_cls.explain.callback import explain_callbacks
     from gender_cls.runs.run import Run
     from gender_cls.system.resources import quieten_lightning
-    from gender_cls.training import fit as experiment
+    from gender_cls.training.fit import fit
 
     quieten_lightning()
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
@@ -68,7 +53,7 @@ def measure(model: str, images: int) -> None:
         return time.perf_counter(), time.process_time()
 
     class InTurn(Callback):
-        """A bare epoch before each of ours, from the same first weights."""
+        """Runs a bare epoch before each of ours, from the same first weights."""
 
         began: tuple[float, float] | None = None
 
@@ -118,11 +103,9 @@ def measure(model: str, images: int) -> None:
             with torch.no_grad():
                 sum(float(self.loss(images, labels, 0.0)) for images, labels in self.validation)
 
-    make_callbacks = experiment._callbacks
-    experiment._callbacks = lambda *arguments: [InTurn(), *make_callbacks(*arguments)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw(folder / "crops", round(images / 0.7))
+        draw_folders(folder / "crops", round(images / 0.7))
         overrides = [
             f"data.root={folder / 'crops'}",
             f"output_dir={folder}",
@@ -138,13 +121,19 @@ def measure(model: str, images: int) -> None:
             config = parse_config(compose("train", overrides), Config)
         prepared = prepare_data(config.data, folder / "cache")
         resources = choose_resources("cpu", PRECISION, 1, 0, pixels_at_hand=True)
-        experiment.fit(config, Run(folder / "run"), prepared, resources.apply())
+        fit(
+            config,
+            Run(folder / "run"),
+            prepared,
+            resources.apply(),
+            lambda *arguments: [InTurn(), *explain_callbacks(*arguments)],
+        )
         trained = int((prepared.manifest.table["split"] == "train").sum())
     print(json.dumps({"images": trained, **seconds}))
 
 
 def _optimizer_options(classifier: Any) -> dict[str, Any]:
-    """The kind of AdamW that ours is."""
+    """Which implementation of AdamW ours uses."""
     options = classifier.trainer.optimizers[0].defaults
     return {key: options[key] for key in ("fused", "foreach") if options.get(key) is not None}
 
@@ -154,39 +143,19 @@ def _since(began: tuple[float, float], ended: tuple[float, float]) -> tuple[floa
 
 
 def main(models: list[str]) -> None:
-    """A row a model, each in a process of its own with one thread."""
-    columns = [
-        "model",
-        "images an epoch",
-        "ours (img/s)",
-        "bare (img/s)",
-        "ratio",
-        "ratio of CPU time",
-        "more (s/epoch)",
-    ]
+    """One row per model, each in its own process with one thread."""
     table = Table(
         f"Loop: training epochs against a bare PyTorch loop, {PRECISION}, one thread",
-        columns,
-        note=f"Epochs in turn, medians of {ROUNDS}; validation of a fifth as many images in both.",
+        ["model", "images", "ours (img/s)", "bare (img/s)", "ratio", "ratio of CPU time", "more (CPU s/epoch)"],
+        note=f"Epochs in turn, medians of {ROUNDS}; both validate on a fifth as many images.",
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for model in models:
-        command = [sys.executable, __file__, "measure", model]
-        output = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
-        found = json.loads(output.splitlines()[-1])
+        found = apart(__file__, "measure", model)
         (ours, ours_cpu), (bare, bare_cpu) = (list(zip(*found[who][1:], strict=True)) for who in ("ours", "bare"))
         speeds = [found["images"] / median(values) for values in (ours, bare)]
         more = median(a - b for a, b in zip(ours_cpu, bare_cpu, strict=True))
-        table.rows.append(
-            [
-                model,
-                found["images"],
-                *speeds,
-                ratio(list(bare), list(ours)),
-                ratio(list(bare_cpu), list(ours_cpu)),
-                more,
-            ]
-        )
+        ratios = ratio(list(bare), list(ours)), ratio(list(bare_cpu), list(ours_cpu))
+        table.rows.append([model, found["images"], *speeds, *ratios, more])
     report("loop", [table])
 
 

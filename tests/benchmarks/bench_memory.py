@@ -1,11 +1,11 @@
-"""Peak memory and CPU seconds of a training step; `make bench` runs it. Every variant runs in a process of its own.
+"""Peak memory and CPU seconds of a training step. Every variant runs in its own process.
 
-A step is `accumulate` forward and backward passes of a batch and one of AdamW, at 256x128, from random weights. A step
-of one image goes first, which allocates AdamW's moments. The peak is what training adds to a process that has imported
+A step is `accumulate` forward and backward passes and one step of AdamW, at 256x128, from random weights. A step with
+one image comes first and allocates AdamW's moments. The peak is what training adds to a process that has imported
 everything: weights, gradients, moments, activations.
 
-Name models to measure only those: `python tests/benchmarks/bench_memory.py resnet152`. ConvNeXt-XLarge needs up to 13
-GiB, and ten minutes or more; where less is free, it is left out, lest the kernel end somebody else's process.
+Name models to measure only those: `python tests/benchmarks/bench_memory.py resnet152`. ConvNeXt-XLarge needs up to
+13 GiB and ten minutes or more; it is left out where less memory is free.
 """
 
 import os
@@ -46,7 +46,7 @@ VARIANTS = {  # precision, grad_checkpointing, batch, accumulate
 
 
 def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int) -> None:
-    """Bytes and seconds of one variant, on stdout."""
+    """Print bytes and seconds of one variant."""
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
@@ -77,7 +77,7 @@ def main(names: list[str]) -> None:
     table = Table(
         "Memory and time of a training step, 256x128, random weights",
         ["model", "precision", "grad_checkpointing", "batch", "accumulate", "peak (GiB)", "CPU s a step"],
-        note="Peak: what the process takes beyond its imports. One process a variant, one after the other.",
+        note="Peak: what the process takes beyond its imports. One process per variant, one after the other.",
     )
     for name in names:
         for variant in VARIANTS[name]:

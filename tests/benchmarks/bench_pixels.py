@@ -1,4 +1,4 @@
-"""How fast batches come: decoding each time against decoded pixels on disk and in memory, and what augmentation costs.
+"""How fast batches come: decoding each time against decoded pixels on disk, and what augmentation costs.
 
     python tests/benchmarks/bench_pixels.py
 
@@ -7,15 +7,13 @@ Without loader processes and on one thread, 256x128, in processor time. Images a
 """
 
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from measuring import Table, in_turn, ratio, report
+from measuring import Table, cpu_seconds, draw_crop, in_turn, ratio, report
 from omegaconf import OmegaConf
-from PIL import Image
 
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.config.parsing import CONFIG_FOLDER
@@ -30,16 +28,12 @@ IMAGES, ROUNDS, BATCH = 1000, 7, 32
 
 
 def draw(folder: Path, lowest: int, highest: int) -> Path:
-    """Noisy figures of a person's proportions, as JPEG of quality 90."""
+    """JPEG crops with a person's proportions, `lowest` to `highest` pixels high."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(IMAGES):
         height = int(rng.integers(lowest, highest + 1))
-        width = int(height * rng.uniform(0.35, 0.55))
-        coarse = Image.fromarray(rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=float)
-        noisy = smooth + rng.normal(0, 6, (height, width, 1))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:04d}.jpg", quality=90)
+        draw_crop(rng, int(height * rng.uniform(0.35, 0.55)), height).save(folder / f"{number:04d}.jpg", quality=90)
     return folder
 
 
@@ -53,23 +47,11 @@ def loading(root: Path, cache: Path) -> list[object]:
         data = DataConfig(root=str(root), cache=kind)
         images = scan(table["path"].tolist(), root, cache / root.name, data).images
         loader = crop_loader(CropDataset(table, images, data), batch_size=BATCH)
-        works[kind.name] = lambda loader=loader: len(table) / _seconds(lambda: [None for _ in loader])
+        works[kind.name] = lambda loader=loader: len(table) / cpu_seconds(lambda: [None for _ in loader])
     measured = in_turn(works, ROUNDS)
     size = sum(file.stat().st_size for file in (cache / root.name).glob("*.pixels")) / len(table)
     speeds = [float(np.median(measured[kind.name])) for kind in PixelCache]
-    return [
-        root.name,
-        *speeds,
-        ratio(measured["disk"], measured["none"]),
-        ratio(measured["ram"], measured["none"]),
-        size,
-    ]
-
-
-def _seconds(work) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+    return [root.name, *speeds, ratio(measured["disk"], measured["none"]), size]
 
 
 def augmenting() -> Table:
@@ -80,7 +62,7 @@ def augmenting() -> Table:
         values = OmegaConf.load(CONFIG_FOLDER / "augment" / f"{name}.yaml")
         augment = build_augmentation(AugmentConfig(**OmegaConf.to_container(values)))
         works[name] = lambda augment=augment: (
-            1000 / len(pictures) * _seconds(lambda: [augment(one) for one in pictures])
+            1000 / len(pictures) * cpu_seconds(lambda: [augment(one) for one in pictures])
         )
     measured = in_turn(works, ROUNDS)
     rows = [[name, float(np.median(values))] for name, values in measured.items()]
@@ -94,7 +76,6 @@ def main() -> None:
         "pictures",
         *(f"{kind.name}, images/s" for kind in PixelCache),
         "disk / none",
-        "ram / none",
         "bytes kept",
     ]
     table = Table("Batches of 32 without loader processes", columns, note="bytes kept: on disk, a picture.")

@@ -1,8 +1,7 @@
-"""How long commands take to answer and a training to begin; `make bench` runs it.
+"""How long commands take to print help or an error, and training to reach its first step.
 
-Help and errors are asked of every command. The first step is that of a custom CNN on drawn crops whose facts are known
-already, from the start of the process to the end of the step; beside it stands a process that imports the libraries
-and ends. All of them in turn, each a process with one thread.
+The first step is that of a custom CNN on drawn crops that were scanned before, from the start of the process to the end
+of the step. It is compared with a process that only imports the libraries. All run in turn, each with one thread.
 """
 
 import os
@@ -16,8 +15,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from bench_loop import draw
-from measuring import Table, in_turn, ratio, report
+from measuring import Table, draw_folders, in_turn, ratio, report
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 IMAGES = 400
@@ -33,7 +31,7 @@ TRAINING = ["data.root=crops", "model=custom_cnn", "trainer.progress_bar=false",
 
 
 def first_step() -> None:
-    """Train until the first step is done."""
+    """Train, and end the process after the first step."""
     from gender_cls.train import main as train
     from gender_cls.training.classifier import GenderClassifier
 
@@ -42,8 +40,8 @@ def first_step() -> None:
     train()
 
 
-def cpu_seconds(folder: Path, command: list[str]) -> float:
-    """Of a command, whatever its exit code."""
+def command_seconds(folder: Path, command: list[str]) -> float:
+    """CPU seconds of a command, whatever its exit code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *command], cwd=folder, env=environment, check=False, capture_output=True)
@@ -55,14 +53,14 @@ def main() -> None:
     """Two tables."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw(folder / "crops", IMAGES)
+        draw_folders(folder / "crops", IMAGES)
         module = [[f"{command} --help", ["-m", f"gender_cls.{command}", "--help"]] for command in COMMANDS]
         module += [[f"train, {what}", ["-m", "gender_cls.train", *arguments]] for what, arguments in ERRORS.items()]
         clock: dict[str, list[float]] = {}
 
         def timed(name: str, command: list[str]) -> float:
             began = time.perf_counter()
-            seconds = cpu_seconds(folder, command)
+            seconds = command_seconds(folder, command)
             clock.setdefault(name, []).append(time.perf_counter() - began)
             return seconds
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: works measured in turn, and tables that say where and with what they were measured."""
+"""Shared by the benchmarks: measuring in turn, drawn crops, small classifiers, and tables that name the machine."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -21,60 +22,95 @@ PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "pand
 
 @dataclass
 class Table:
-    """A Markdown table in the making.
-
-    Attributes:
-        title: what was measured, in a line.
-        columns: headings, with units.
-        rows: numbers (shown with three digits that count) or text.
-        note: how it was measured.
-    """
+    """A table of results, written as Markdown and JSON."""
 
     title: str
-    columns: list[str]
-    rows: list[list[Any]] = field(default_factory=list)
-    note: str = ""
+    columns: list[str]  # headings, with units
+    rows: list[list[Any]] = field(default_factory=list)  # numbers (shown with three significant digits) or text
+    note: str = ""  # how it was measured
 
 
 def in_turn(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each work's numbers, one a round: A B C, A B C, ..., so that a slow minute of the machine hits all alike.
+    """One number per round and work, measured A B C, A B C, ..., so that a slow minute of the machine affects all.
 
-    A first round warms up and is thrown away.
+    The first round is a warm-up and does not count.
     """
     measured = [{name: work() for name, work in works.items()} for _ in range(1 + rounds)]
     return {name: [one[name] for one in measured[1:]] for name in works}
 
 
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """CPU seconds of this process, which other work on the machine disturbs less than the clock."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
 def ratio(above: list[float], below: list[float]) -> float:
-    """The median over rounds of the ratio within a round."""
+    """Median over rounds of the ratio within each round."""
     return median(a / b for a, b in zip(above, below, strict=True))
 
 
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
-    """The power of the size by which the last value grows from the one before it: 1 is linear."""
+    """Growth from the second largest to the largest size, as a power of the size: 1 is linear."""
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
 
 
 def apart(file: str, *arguments: object) -> Any:
-    """What the Python file prints as its last line, in JSON; run in a process of its own, on one thread."""
+    """Run a Python file in its own process with one thread; return the JSON that its last line of output holds."""
     command = [sys.executable, file, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def draw_crop(rng: Any, width: int, height: int) -> Any:
+    """A Pillow image of soft random colours with some noise, which JPEG compresses about as well as a real crop."""
+    import numpy as np
+    from PIL import Image
+
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=float)
+    return Image.fromarray((smooth + rng.normal(0, 6, (height, width, 1))).clip(0, 255).astype(np.uint8))
+
+
+def draw_folders(root: Path, images: int) -> None:
+    """JPEG crops of 60-90 x 150-210 pixels, four of each person: `<LABEL>/p<person>_<number>.jpg`."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        file = root / ("FEMALE", "MALE")[number // 4 % 2] / f"p{number // 4:05d}_{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draw_crop(rng, int(rng.integers(60, 90)), int(rng.integers(150, 210))).save(file, quality=90)
+
+
+def random_classifier(library: str, name: str, size: tuple[int, int], **sections: dict[str, Any]) -> Any:
+    """A GenderClassifier with random weights (seed 0) for images of `size` (height, width)."""
+    import torch
+
+    from gender_cls.config.parsing import parse_config, to_plain
+    from gender_cls.config.train import Config
+    from gender_cls.training.classifier import GenderClassifier
+
+    data = {"root": "x", "image_size": list(size), **sections.pop("data", {})}
+    model = {"library": library, "name": name, "pretrained": False}
+    torch.manual_seed(0)
+    return GenderClassifier(to_plain(parse_config({"data": data, "model": model, **sections}, Config)))
+
+
 def report(name: str, tables: list[Table]) -> None:
-    """Print the tables, and keep them as `outputs/bench/<name>.md` and `.json`."""
+    """Print the tables, and write them to `outputs/bench/<name>.md` and `.json`."""
     tables_text = "\n".join(_markdown(table) for table in tables)
     print(_write(name, tables_text, {"tables": [asdict(table) for table in tables]}), flush=True)
 
 
 def report_together(results: Mapping[str, Path], seconds: Mapping[str, float], failures: Mapping[str, str]) -> Path:
-    """One report of several benchmarks: `outputs/bench/bench.md` and `.json`. Returns the first.
+    """Write one report of several benchmarks, `outputs/bench/bench.md` and `.json`; return the first.
 
     Args:
-        results: of each benchmark, in order, the JSON file that `report` wrote.
-        seconds: that each benchmark took.
-        failures: of each benchmark that failed, why.
+        results: the JSON file that `report` wrote, by benchmark.
+        seconds: how long each benchmark took.
+        failures: the reason, by benchmark that failed.
     """
     texts, benchmarks = [], {}
     for name, file in results.items():
@@ -87,7 +123,7 @@ def report_together(results: Mapping[str, Path], seconds: Mapping[str, float], f
 
 
 def _write(name: str, text: str, content: Mapping[str, Any]) -> str:
-    """Leave both files, and return what the Markdown one holds."""
+    """Write both files; return the Markdown."""
     where = _where()
     versions = ", ".join(f"{package} {number}" for package, number in where["versions"].items())
     about = f"{where['date']}, commit {where['commit']}: {where['machine']}; {versions}"

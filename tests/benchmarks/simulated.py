@@ -1,4 +1,4 @@
-"""Images and answers by the million for the benchmarks: names, facts and probabilities, without a picture."""
+"""Simulated images and predictions for the benchmarks: names, facts and probabilities, without image files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 50_000
 
 
 def simulate_images(folder: Path, rows: int) -> None:
-    """`crops.csv`, and in `cache/` the facts of its images; people of 1 to 12 images, near duplicates, exact copies."""
+    """Write `crops.csv`, and the facts of its images into `cache/`; with near duplicates and exact copies."""
     rng = np.random.default_rng(0)
     person = rng.integers(0, max(rows // 4, 10), rows)
     table = pd.DataFrame(
@@ -27,7 +27,7 @@ def simulate_images(folder: Path, rows: int) -> None:
     )
     table.to_csv(folder / "crops.csv", index=False)
     hashes = rng.integers(0, 2**63, rows, dtype=np.int64)
-    near = rng.choice(rows, rows // 20, replace=False)  # one to three bits beside another picture's hash
+    near = rng.choice(rows, rows // 20, replace=False)  # one to three bits away from another image's hash
     flips = sum(np.int64(1) << rng.integers(0, 62, len(near)) for _ in range(3))
     hashes[near] = hashes[rng.integers(0, rows, len(near))] ^ flips
     pixels = [f"{number:032x}" for number in np.where(rng.random(rows) < 0.01, 0, np.arange(rows))]
@@ -35,20 +35,19 @@ def simulate_images(folder: Path, rows: int) -> None:
 
 
 def _keep_facts(folder: Path, paths: list[str], pixels: list[str], hashes: list[int]) -> None:
-    """The only place that knows how `scan` keeps its facts; and `pretend` how it asks for them."""
-    from gender_cls.data.cache.facts_database import FACTS, PLACE, STAMP, open_database
+    """Write facts as `scan` keeps them."""
+    from gender_cls.data.cache.database import COLUMNS, open_database
 
-    columns = STAMP | FACTS | PLACE
     with open_database(folder, folder / "cache") as database:
         for start in range(0, len(paths), ROWS_AT_ONCE):
             rows = range(start, min(start + ROWS_AT_ONCE, len(paths)))
             facts = ({**FACT, "pixels": pixels[row], "perceptual_hash": hashes[row]} for row in rows)
-            records = [(paths[row], *map(fact.__getitem__, columns)) for row, fact in zip(rows, facts, strict=True)]
+            records = [(paths[row], *map(fact.__getitem__, COLUMNS)) for row, fact in zip(rows, facts, strict=True)]
             database.store(records)
 
 
 def pretend() -> None:
-    """From now on, in this process: every file is there, and as it was when it was read."""
+    """Make every file in this process look present and unchanged since it was read."""
     import os
 
     from gender_cls.data import scan as scanning
@@ -58,7 +57,7 @@ def pretend() -> None:
 
 
 def simulate_predictions(rows: int, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """Rows of a manifest, one half of the people in validation, and probabilities (rows, 2); some eight images each."""
+    """Rows of a manifest, half of the people in validation, about eight images each, and probabilities (rows, 2)."""
     people = np.random.default_rng(0)
     person = np.sort(people.integers(0, rows // 8, rows))
     female = person * 7919 % 100 < 42

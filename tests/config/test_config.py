@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from gender_cls.config.audit import AuditConfig
+from gender_cls.config.data import PixelCache
 from gender_cls.config.demo import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig, EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainRunConfig
@@ -97,8 +98,9 @@ def test_a_recorded_configuration_needs_none_of_its_files(tmp_path: Path) -> Non
     file = tmp_path / "config.yaml"
     with pytest.raises(GenderClsError, match=r"config\.yaml is missing"):
         recorded_config(file)
-    file.write_text("model:\n  weights: /gone.pth\n  dropout: 7\n")
+    file.write_text("model:\n  weights: /gone.pth\ndata:\n  cache: ram\n")
     assert recorded_config(file).model.weights == "/gone.pth"
+    assert recorded_config(file).data.cache is PixelCache.disk, "an earlier version could keep pixels in memory"
     file.write_text("modle: 1\n")
     with pytest.raises(GenderClsError, match="modle"):
         recorded_config(file)
@@ -126,6 +128,7 @@ def test_a_range_has_its_bounds(key: str, value: object) -> None:
         (Config, "seed", 1.5, "Integer"),
         (Config, "data__balance", "both", "[none, loss, sampler]"),
         (Config, "data__on_corrupt", "replace", "[stop, drop]"),
+        (Config, "data__cache", "ram", "[none, disk]"),
         (Config, "data__importer", "penn", "[peta, pa100k, rap_v1, rap_v2,"),
         (Config, "data__split_by", "person", "[identity, camera, source]"),
         (Config, "model__library", "keras", "[custom, timm, torchvision]"),

@@ -14,7 +14,6 @@ from helpers.crops import PATTERN, decode, write_crop
 from gender_cls.config.data import Balance, DataConfig, PixelCache
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.cache.keeping import KeptInMemory
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data
 from gender_cls.data.samplers import EpochSampler, derived_seed
@@ -72,10 +71,7 @@ def test_augmentation_depends_on_seed_epoch_and_row_only(folders: Path, workers:
 
 @pytest.mark.parametrize("kind", PixelCache)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
-    folders: Path, kind: PixelCache, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KeptInMemory, "_of_folder", {})
+def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(folders: Path, kind: PixelCache, workers: int) -> None:
     augment = AugmentConfig(flip=0.5, affine=0.5, rotate_degrees=5, brightness=0.5, jpeg=0.5)
     module = module_of(folders, augment, cache=kind, num_workers=workers)
     for split, loader in (("train", module.train_dataloader()), ("val", module.val_dataloader())):
@@ -96,13 +92,12 @@ def test_batches_are_the_same_bit_by_bit_however_pixels_are_kept(
 
 
 def test_spawned_workers_find_the_pixels_too(folders: Path) -> None:
-    for kind in (PixelCache.disk, PixelCache.ram):
-        dataset = pickle.loads(pickle.dumps(module_of(folders, cache=kind).datasets["val"]))
-        expected = module_of(folders, cache=PixelCache.none).datasets["val"]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
-            images = dataset.__getitems__(range(len(dataset)))[0]
-        assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
+    dataset = pickle.loads(pickle.dumps(module_of(folders, cache=PixelCache.disk).datasets["val"]))
+    expected = module_of(folders, cache=PixelCache.none).datasets["val"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
+        images = dataset.__getitems__(range(len(dataset)))[0]
+    assert torch.equal(images, expected.__getitems__(range(len(expected)))[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere forking is not safe")

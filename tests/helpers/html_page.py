@@ -1,7 +1,9 @@
 """An HTML page as tests read it, and what goes into one."""
 
+from collections.abc import Collection
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,6 +53,33 @@ class Page(HTMLParser):
     @property
     def pictures(self) -> list[str]:
         return [image["alt"] for image in self.all("img")]
+
+
+def assert_runs_and_fetches_nothing(page: Page, sources: str = "data:image/") -> None:
+    """No tag, attribute or style of the page runs anything or fetches anything but pictures whose address begins so."""
+    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed", "base", "image"}
+    for tag, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on")}
+        assert attributes.keys().isdisjoint({"srcset", "action", "background", "xlink:href", "alert(1)"})
+        assert attributes.get("src", sources).startswith(sources)
+        assert attributes.get("href", "#")[0] == "#" or (tag, attributes["href"]) == ("link", "data:,")
+        assert not any("url(" in value for value in attributes.values())
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    (policy,) = (meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'; img-src ")
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in page.all("a")} <= set(ids)
+
+
+def with_evil(value: Any, kept: Collection[str]) -> Any:
+    """A record with EVIL in place of every text, except below these keys, whose texts a page looks up."""
+    if isinstance(value, dict):
+        return {key: item if key in kept else with_evil(item, kept) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_evil(item, kept) for item in value]
+    return EVIL if isinstance(value, str) else value
 
 
 def draw(root: Path, path: str, seed: int = 0) -> None:

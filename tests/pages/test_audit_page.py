@@ -366,13 +366,13 @@ def test_a_thumbnail_is_small_and_a_picture_is_never_enlarged(tmp_path: Path) ->
         Image.new("RGB", size, "red").save(tmp_path / path)
     sizes = []
     for path in ("large.png", "wide.png", "small.png"):
-        kind, _, data = thumbnails.data_uri(tmp_path / path).partition("base64,")
+        kind, _, data = thumbnails.thumbnail_uri(tmp_path / path).partition("base64,")
         assert kind == "data:image/jpeg;"
         with Image.open(BytesIO(base64.b64decode(data))) as image:
             sizes.append(image.size)
     assert sizes == [(45, 112), (192, 1), (14, 32)]
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    assert thumbnails.data_uri(tmp_path / "broken.png") == ""
+    assert thumbnails.thumbnail_uri(tmp_path / "broken.png") == ""
 
 
 def test_of_a_person_each_split_and_label_is_shown_first(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""MobileNetV2 of timm with the datasets, loaders and optimizers of timm, in a loop by hand.
+"""MobileNetV2 of timm with timm's datasets, loaders and optimizers, in a hand-written loop.
 
-    python timm_loop.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with a folder a class
+    python timm_loop.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with one folder per class
 
-`create_loader` starts the one worker that is its default. Its prefetcher needs a GPU. Of its augmentation the flip is
-kept and the crop, of all that a picture 3 to 4 or squarer can show; colour jitter is off.
+`create_loader` starts one worker, its default. Its prefetcher needs a GPU. Of its augmentation, the flip and the
+largest crop with a ratio between 3 to 4 and 4 to 3 stay; colour jitter is off.
 """
 
 import sys

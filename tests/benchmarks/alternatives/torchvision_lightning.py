@@ -1,8 +1,8 @@
-"""MobileNetV2 of torchvision in a LightningModule, as Lightning's image tutorials go about it.
+"""MobileNetV2 of torchvision in a LightningModule, as in Lightning's image tutorials.
 
-    python torchvision_lightning.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with a folder a class
+    python torchvision_lightning.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with one folder per class
 
-A DataLoader gets half as many workers as there are CPUs, as those tutorials have it; the Trainer's defaults stay.
+A DataLoader gets half as many workers as there are CPUs, as in those tutorials; the Trainer has its defaults.
 """
 
 import os

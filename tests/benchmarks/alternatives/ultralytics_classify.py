@@ -1,11 +1,10 @@
-"""MobileNetV2 of torchvision, wrapped in a model file of ultralytics, in its classification training.
+"""MobileNetV2 of torchvision in a model file of ultralytics, with its classification training.
 
-    python ultralytics_classify.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with a folder a class
+    python ultralytics_classify.py FOLDER EPOCHS        FOLDER holds train/ and val/, each with one folder per class
 
-Its defaults: on a CPU no workers, float32, weights averaged, the best and the last kept; figures are off. Its head for
-classification would add a convolution, so the model file ends as MobileNetV2 does. Of its augmentation the flip and
-the crop are kept, the crop of all that a picture 3 to 4 or squarer can show. It leaves one CPU free for others, which
-is taken back here.
+Its defaults: on a CPU no workers, float32, averaged weights, the best and the last checkpoint; figures are off. Its
+classification head would add a convolution, so the model file ends as MobileNetV2 does. Of its augmentation, the flip
+and the largest crop with a ratio between 3 to 4 and 4 to 3 stay. By default it leaves one CPU free; here it uses all.
 """
 
 import os

@@ -1,0 +1,175 @@
+"""The decoded images below a folder, kept in a file next to their database as long as there is room for them."""
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from PIL import Image
+
+from gender_cls.config.data import DataConfig
+from gender_cls.data.cache.database import Database
+from gender_cls.data.cache.pixel_file import HEADER, PixelFile
+from gender_cls.data.image_files import FORMATS
+from gender_cls.errors import GenderClsError
+
+log = logging.getLogger(__name__)
+
+GB = 1_000_000_000
+DAY = 24 * 3600
+SAMPLE = 200  # files whose headers tell how large the others are
+
+
+class NoRoomError(GenderClsError):
+    """Pixels cannot be kept where the configuration says."""
+
+
+class PixelStore:
+    """The pixels of one folder.
+
+    Args:
+        root: the folder of the images, for messages.
+        data: its `cache_gigabytes` and `cache_days` count.
+    """
+
+    def __init__(self, database: Database, root: Path, data: DataConfig) -> None:
+        self.database, self.root, self.data = database, root, data
+        self.path = database.file.with_suffix(".pixels")
+        self._needed = 0
+
+    @property
+    def file(self) -> PixelFile:
+        """The file that the database's places belong to, as it is now."""
+        return PixelFile(self.path, self.database.pixels_identity)
+
+    def places(self, table: pd.DataFrame) -> NDArray[np.int64]:
+        """Where the image of each row of the database begins; -1 if the file does not hold the whole image."""
+        place, length = table["place"].to_numpy(), 3 * table["width"].to_numpy(np.int64) * table["height"]
+        return np.where(place + length <= len(self.file.content), place, -1)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that adds pixels; wait for another one first."""
+        lock = _lock(self.path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def forget_lost(self) -> None:
+        """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
+        size = len(self.file.content)
+        self.database.forget_places_beyond(size)
+        if size - HEADER > 2 * self.database.bytes_kept():
+            self.database.forget_places_beyond(0)
+
+    def make_room(self, needed: int) -> None:
+        """Have a file with room for about `needed` more bytes; pixels of other folders may go for them.
+
+        Raises:
+            NoRoomError: there is no room for so many; nothing was removed or written.
+        """
+        kept, folder = self.database.bytes_kept(), self.path.parent
+        if kept + needed > self.data.cache_gigabytes * GB:
+            raise NoRoomError(
+                f"The decoded pixels of these data take {_gb(kept + needed)} GB, more than data.cache_gigabytes="
+                f"{self.data.cache_gigabytes:g}: raise it, or set data.cache=none."
+            )
+        replaced = 0 if kept else len(self.file.content)
+        if needed > shutil.disk_usage(folder).free + replaced:
+            raise _no_room(folder, needed)
+        self._evict(needed)
+        if not kept:
+            self.database.begin_pixels(PixelFile.create(self.path).identity)
+        self._needed = needed
+
+    def append(self, images: Sequence[bytes]) -> list[int]:
+        """Write images, which are safe on the disk when this returns their places.
+
+        Raises:
+            NoRoomError: the disk is full.
+        """
+        try:
+            places = self.file.append(images)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _no_room(self.path.parent, self._needed) from None
+        self._needed -= sum(map(len, images))
+        return places
+
+    def used(self) -> None:
+        """Record that the file is used today, and remove what nobody uses any more."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+        self._evict(0)
+
+    def _evict(self, needed: int) -> None:
+        """Remove pixels of other folders: those not used for long, then the least recently used until all fit.
+
+        A file's time of change tells when it was last used. A file that another process adds to stays; processes that
+        read a removed file can go on.
+        """
+        files = [(status, file) for file in self.path.parent.glob("*.pixels") if (status := _status(file))]
+        total = needed + sum(status.st_size for status, _ in files)
+        for status, file in sorted(files, key=lambda entry: entry[0].st_mtime):
+            too_old = time.time() - status.st_mtime > self.data.cache_days * DAY
+            if file != self.path and (too_old or total > self.data.cache_gigabytes * GB) and _removed(file):
+                total -= status.st_size
+
+
+def expected_bytes(files: Sequence[str]) -> int:
+    """About how many bytes the pixels of these images take, from the headers of some of them."""
+    sample = files[:: max(1, len(files) // SAMPLE)]
+    return round(sum(map(_pixel_bytes, sample)) / len(sample) * len(files)) if sample else 0
+
+
+def _pixel_bytes(file: str) -> int:
+    with contextlib.suppress(Exception), Image.open(file, formats=FORMATS) as image:
+        return image.width * image.height * 3
+    return 0  # pixels of an unreadable file are not kept
+
+
+def _no_room(folder: Path, needed: int) -> NoRoomError:
+    return NoRoomError(
+        f"{folder} has no room for decoded pixels: they need {_gb(needed)} GB and "
+        f"{_gb(shutil.disk_usage(folder).free)} GB are free. Make room, or set data.cache=none (decoded each time)."
+    )
+
+
+def _lock(file: Path) -> FileLock:
+    """Held by a process that adds to a file of pixels, replaces or removes it."""
+    return FileLock(f"{file}.lock")
+
+
+def _status(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:  # another process removed it
+        return None
+
+
+def _removed(file: Path) -> bool:
+    try:
+        with _lock(file).acquire(timeout=0):
+            file.unlink(missing_ok=True)
+    except (Timeout, OSError):  # in use, or it belongs to another user
+        return False
+    return True
+
+
+def _gb(amount: int) -> str:
+    return f"{amount / GB:.3g}"

@@ -1,0 +1,14 @@
+"""Fixtures of the tests that scan images."""
+
+import pytest
+
+from gender_cls.data import scan as scanning
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that scans in this process decode."""
+    names: list[str] = []
+    original = scanning.read_image
+    monkeypatch.setattr(scanning, "read_image", lambda path: (names.append(path.name), original(path))[1])
+    return names
