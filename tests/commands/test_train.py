@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers.commands import SMALL, command, command_line, environment
 from helpers.crops import decode, draw_folders
 from helpers.example_metrics import assert_matches
 from hydra import compose, initialize_config_dir
@@ -296,8 +297,9 @@ def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, 
 
 
 def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
+    arguments = ["-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"]
     process = subprocess.Popen(
-        command_line("train", f"data.root={crops}", *SMALL, "-m", "name=sweep", "trainer.max_epochs=500", "seed=0,1", "explain=off"),
+        command_line("train", f"data.root={crops}", *SMALL, *arguments),
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
