@@ -15,7 +15,7 @@ def evaluate(config: EvaluateConfig) -> None:
         from gender_cls.reports.final_test import evaluate_run
         from gender_cls.reports.summary import run_summary
         from gender_cls.system.resources import choose_resources
-        from gender_cls.training.inference import Predictor
+        from gender_cls.training.predictor import Predictor
 
         recorded = recorded_config(run.config_file)
         resources = choose_resources(

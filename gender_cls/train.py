@@ -62,7 +62,7 @@ def fit_and_test(config: Config, run: Run) -> None:
         gc.collect()  # trainer, classifier and optimizer refer to each other
 
         from gender_cls.reports.final_test import evaluate_run
-        from gender_cls.training.inference import Predictor
+        from gender_cls.training.predictor import Predictor
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)

@@ -105,7 +105,7 @@ def _ending(exit_code: int) -> str:
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     if exit_code == _KILLED_FOR_MEMORY:
-        return "was killed because memory ran out: set recipe.grad_checkpointing=true, or take smaller images"
+        return "was killed by the kernel (out of memory): set recipe.grad_checkpointing=true, or take smaller images"
     hint = ", probably because memory ran out: lower data.batch_size" if exit_code == -signal.SIGKILL else ""
     return f"was killed by {signal.Signals(-exit_code).name}{hint}"
 

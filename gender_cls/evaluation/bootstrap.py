@@ -1,13 +1,8 @@
 """Intervals by a bootstrap over people.
 
-Images of one person are not independent, so people are drawn, each with all images (Davison & Hinkley 1997, section
-3.8). The intervals are expanded percentile intervals (Hesterberg 2015): plain ones are too narrow for few units. What
-95 % cover in 600 simulated datasets of people with 1 to 30 images, plain -> expanded (standard error 1):
-
-    people   balanced accuracy   accuracy       AUROC          Brier
-        20   87.5 -> 90.2        89.2 -> 91.7   86.0 -> 89.0   89.3 -> 91.2
-        50   94.0 -> 94.3        93.5 -> 94.7   91.8 -> 93.0   92.5 -> 93.5
-       200   95.3 -> 95.7        95.5 -> 95.8   94.5 -> 94.8   95.0 -> 95.2
+Images of one person are not independent. So people are drawn, each with all images (Davison & Hinkley 1997, section
+3.8). The intervals are expanded percentile intervals (Hesterberg 2015), because plain ones are too narrow for few
+people. `tests/evaluation/test_interval_coverage.py` counts how often they contain the truth.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,39 +12,41 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, undefined
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-CELLS = 2**19
-"""Weights in memory at once, resamples times rows: 4 MiB; a statistic makes a few arrays of that size."""
+WEIGHTS_AT_ONCE = 2**19
+"""Limit on resamples times rows in memory; a statistic makes a few arrays of that size."""
 
 MOST_UNDEFINED = 0.05
-"""Share of the resamples in which a statistic with an interval may be undefined."""
+"""A statistic with an interval may be undefined in this share of the resamples."""
 
 SAME = 1e-12
-"""Draws this near to each other differ by rounding only."""
+"""Draws that differ by less differ by rounding only."""
 
 LOSSES = ("brier", "log_loss")
 BIASED_UPWARD = frozenset({"ece"})
-"""Last words of the names of sums of absolute differences, which noise raises: their draws exceed the value as the
-value exceeds the truth."""
+"""Last words of the names of sums of absolute differences. Noise raises them: their draws exceed the value as the value
+exceeds the truth."""
 
-Statistics = Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.float64]]]
+Booleans = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
+Statistics = Callable[[Numbers], Mapping[str, Numbers]]
 """Weights (resamples, rows), how often each row counts -> name -> (resamples,) values, NaN where undefined."""
 
 
-def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+def ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
     """The quotient, NaN where the denominator is 0."""
     empty = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan)
     return np.divide(numerator, denominator, out=empty, where=np.asarray(denominator) != 0)
 
 
 def bootstrap_units(table: pd.DataFrame) -> NDArray[np.intp]:
-    """What is drawn as one: a person's images; of nobody known, the images of a group, if there is such a column.
+    """The unit that the bootstrap draws for each row: the person; if unknown, the group; without one, the image.
 
     Args:
-        table: with `identity` and perhaps `group`; "" is unknown.
+        table: with `identity` and optionally `group`; "" is unknown.
 
     Returns:
         (rows,) codes from 0, in order of first appearance.
@@ -61,56 +58,59 @@ def bootstrap_units(table: pd.DataFrame) -> NDArray[np.intp]:
     return pd.factorize(unit)[0]
 
 
+def count_units(units: NDArray[np.intp]) -> int:
+    """The number of units, from their codes."""
+    return int(units.max(initial=-1)) + 1
+
+
 def bootstrap(
     units: NDArray[np.intp], statistics: Statistics, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Numbers]:
     """Statistics of random samples of as many units, drawn with replacement.
 
     The same units and seed give the same samples, so that two calls are paired.
 
     Args:
-        units: (rows,) codes from 0 without a gap, such as `bootstrap_units` gives.
+        units: (rows,) codes from 0 without a gap, as from `bootstrap_units`.
         statistics: called with some of the resamples at a time.
 
     Returns:
         name -> (resamples,) values, NaN where undefined.
     """
-    count = int(units.max(initial=-1)) + 1
-    chunk = max(1, CELLS // max(1, len(units)))
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))  # unlike that of data simulated from it
-    parts = []
-    for start in range(0, resamples, chunk):
-        drawn = min(chunk, resamples - start)
-        parts.append(statistics(_draw(rng, drawn, count)[:, units]))
+    chunk = max(1, WEIGHTS_AT_ONCE // max(1, len(units)))
+    # Not the stream of default_rng(seed), from which tests simulate the data themselves.
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+    parts = [
+        statistics(_draw(rng, min(chunk, resamples - start), count_units(units))[:, units])
+        for start in range(0, resamples, chunk)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
-def _draw(rng: np.random.Generator, resamples: int, units: int) -> NDArray[np.float64]:
+def _draw(rng: np.random.Generator, resamples: int, units: int) -> Numbers:
     """(resamples, units): how often each unit is in each sample."""
     if not units:
         return np.zeros((resamples, 0))
-    picks = rng.integers(units, size=(resamples, units))  # int64: a chunk goes on where the one before it stopped
+    picks = rng.integers(units, size=(resamples, units))  # int64, so that chunks of any size give the same draws
     picks += np.arange(resamples)[:, None] * units
     return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
-def estimate(
-    value: float, draws: NDArray[np.float64], units: int, remark: str | None = None, *, share: bool = True
-) -> Estimate:
+def estimate(value: float, draws: Numbers, units: int, remark: str | None = None, *, is_share: bool = True) -> Estimate:
     """A value with its expanded percentile interval.
 
-    Without an interval: fewer than two units, or draws of which more than 5 % are undefined. A share of 0 or 1 is the
-    same in every resample; its interval is that of Clopper & Pearson (1934) for as many units.
+    There is no interval with fewer than two units, or if more than 5 % of the draws are undefined. A share of 0 or 1 is
+    the same in every resample; its interval is that of Clopper & Pearson (1934) for as many units.
 
     Args:
-        value: NaN where undefined.
+        value: NaN if undefined.
         draws: (resamples,) of the bootstrap; NaN are left out.
         units: how many were drawn from.
-        remark: why the value is undefined; not used where it is defined.
-        share: whether it lies between 0 and 1, and 0 and 1 mean that all agree.
+        remark: why the value is undefined; ignored if it is defined.
+        is_share: whether it lies between 0 and 1, and all cases agree at 0 and at 1.
     """
     if not np.isfinite(value):
-        return Estimate(value=None, low=None, high=None, remark=remark or "It is not defined for these images.")
+        return undefined(remark or "It is not defined for these images.")
     found = Estimate(value=float(value), low=None, high=None, remark=None)
     defined = draws[np.isfinite(draws)]
     if units < 2:
@@ -121,7 +121,7 @@ def estimate(
         found["low"], found["high"] = (float(bound) for bound in np.quantile(defined, _tails(units)))
         if np.ptp(defined) < SAME:
             found["remark"] = "All resamples give the same value: the interval has no width."
-            if share and found["value"] in (0, 1):
+            if is_share and found["value"] in (0, 1):
                 beyond = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
                 found["low"], found["high"] = (0.0, beyond) if found["value"] == 0 else (1 - beyond, 1.0)
                 found["remark"] = "All agree: the interval is Clopper and Pearson's for as many people."
@@ -144,32 +144,21 @@ def estimates(
     """All statistics with their intervals.
 
     Args:
-        units: (rows,) codes from 0.
+        units: (rows,) codes from 0 without a gap.
         statistics: NaN where undefined.
-        remarks: name -> why its value is undefined, where it is.
+        remarks: name -> why its value is undefined, if it is.
     """
     values = statistics(np.ones((1, len(units))))
     draws = bootstrap(units, statistics, resamples, seed)
-    count = int(units.max(initial=-1)) + 1
     result = {}
     for name, value in values.items():
         score = name.split(" ")[-1]
-        arguments = (value[0], draws[name], count, remarks.get(name))
-        result[name] = (
-            _reflected(*arguments) if score in BIASED_UPWARD else estimate(*arguments, share=score not in LOSSES)
-        )
+        is_share = score not in LOSSES and score not in BIASED_UPWARD
+        found = estimate(value[0], draws[name], count_units(units), remarks.get(name), is_share=is_share)
+        if score in BIASED_UPWARD and found["high"] is not None:
+            # The high end is that of the percentiles, which allows for a bias as large as that of the draws; the low
+            # end is that of the basic interval, its mirror image, which allows for none (Davison & Hinkley 1997,
+            # equation 5.6). With few images, or if the true error is nearly 0, the interval lies too high.
+            found["low"] = max(0.0, 2 * float(value[0]) - found["high"])
+        result[name] = found
     return result
-
-
-def _reflected(value: float, draws: NDArray[np.float64], units: int, remark: str | None) -> Estimate:
-    """With the high end of the percentiles and the low end of the basic interval, its mirror image (Davison & Hinkley
-    1997, equation 5.6).
-
-    The first allows for a bias as large as that of the draws, the second for none. In simulated datasets of 200 people
-    and of 1000 images it holds the true error 93 to 98 % of the time (plain percentiles 9 to 93 %); with 50 images, or
-    where the true error is nearly 0, it lies too high.
-    """
-    found = estimate(value, draws, units, remark, share=False)
-    if found["high"] is not None:
-        found["low"] = max(0.0, 2 * float(value) - found["high"])
-    return found

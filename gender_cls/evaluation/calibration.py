@@ -1,4 +1,4 @@
-"""How far a probability can be taken at its word, before and after temperature scaling (Guo et al. 2017,
+"""How well probabilities agree with the labels, before and after temperature scaling (Guo et al. 2017,
 arXiv 1706.04599)."""
 
 import numpy as np
@@ -7,25 +7,34 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
-from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import FEMALE, MALE, RELIABILITY_EDGES, calibration_statistics, reliability_bins
+from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.estimate import Estimate, undefined
+from gender_cls.evaluation.metrics import (
+    FEMALE,
+    MALE,
+    RELIABILITY_EDGES,
+    absent_labels,
+    calibration_scores,
+    is_female,
+    p_female_of,
+    reliability_bins,
+)
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
 TEMPERATURES = (0.05, 20.0)
 """The range that is searched. Outside it logits say next to nothing, or the network is hardly trained."""
 
 LEAST_UNITS = 10
-"""A bin with fewer people (or images of nobody known) has no interval: a bootstrap of a handful is far too narrow."""
+"""A bin with fewer people (or images of unknown people) has no interval: a bootstrap of so few is far too narrow."""
 
 
-def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> NDArray[np.float64]:
+def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
     """log p_FEMALE - log p_MALE; a probability below the smallest normal float64 counts as that, so 0 gives -708."""
     least = np.finfo(np.float64).tiny
     return np.log(np.maximum(p_female, least)) - np.log(np.maximum(p_male, least))
 
 
-def logit(table: pd.DataFrame) -> NDArray[np.float64]:
+def logit(table: pd.DataFrame) -> Numbers:
     """(rows,) difference of the two logits; from both columns, so that it is exact near 0 and near 1.
 
     NaN where a probability is not finite.
@@ -34,12 +43,12 @@ def logit(table: pd.DataFrame) -> NDArray[np.float64]:
     return log_odds(*np.where(np.isfinite(p), p, np.nan).T)
 
 
-def calibrated(table: pd.DataFrame, temperature: float) -> NDArray[np.float64]:
+def calibrated(table: pd.DataFrame, temperature: float) -> Numbers:
     """(rows,) probability of FEMALE after temperature scaling, NaN where it was not finite before."""
     return expit(logit(table) / temperature)
 
 
-def problem_of(numbers: NDArray[np.float64]) -> str | None:
+def problem_of(numbers: Numbers) -> str | None:
     """Why nothing can be computed from these probabilities or logits, or None."""
     if not len(numbers):
         return "There are no images."
@@ -47,23 +56,23 @@ def problem_of(numbers: NDArray[np.float64]) -> str | None:
     return f"{wrong} of {len(numbers)} probabilities are not finite." if wrong else None
 
 
-def fit_temperature(female: NDArray[np.bool_], logits: NDArray[np.float64]) -> tuple[float, str | None]:
+def fit_temperature(female: Booleans, logits: Numbers) -> tuple[float, str | None]:
     """The temperature T with the lowest log loss of sigmoid(logits / T), within TEMPERATURES.
 
-    The loss is convex in 1 / T, so the root of its slope is the one minimum.
+    The loss is convex in 1 / T, so the root of its slope is the only minimum.
 
     Args:
         female: (rows,) whether the label is FEMALE, on validation.
         logits: (rows,) log p_FEMALE - log p_MALE.
 
     Returns:
-        The temperature, and None or why it is not a fitted one: 1 where nothing can be learnt about it, or the end of
-        TEMPERATURES beyond which the loss goes on falling.
+        The temperature, and None or why it is not a fitted one: it is 1 if nothing can be learnt about it, or the end
+        of TEMPERATURES beyond which the loss still falls.
     """
     if problem := problem_of(logits):
         return 1.0, f"The temperature stays 1. On validation: {problem}"
-    if female.all() or not female.any():
-        return 1.0, f"The temperature stays 1: on validation there is no {MALE if female.all() else FEMALE} image."
+    if absent := absent_labels(female):
+        return 1.0, f"The temperature stays 1: on validation there is no {absent[0]} image."
     if not logits.any():
         return 1.0, "The temperature stays 1: all probabilities on validation are 0.5."
     towards_label = np.where(female, logits, -logits)
@@ -72,7 +81,7 @@ def fit_temperature(female: NDArray[np.bool_], logits: NDArray[np.float64]) -> t
         return 1.0, "The temperature stays 1: without a mistake on validation, no confidence is too high for it."
 
     def slope(log_temperature: float) -> float:
-        """Of the loss by 1 / T; falls with T."""
+        """The slope of the loss by 1 / T; falls with T."""
         return -float(np.mean(towards_label * expit(-towards_label * np.exp(-log_temperature))))
 
     least, most = np.log(TEMPERATURES)
@@ -90,19 +99,15 @@ def fit_temperature(female: NDArray[np.bool_], logits: NDArray[np.float64]) -> t
 
 
 def reliability(
-    female: NDArray[np.bool_],
-    p_female: NDArray[np.float64],
-    units: NDArray[np.intp],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    female: Booleans, p_female: Numbers, units: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0
 ) -> Reliability:
     """Scores of the probabilities, and the share of FEMALE in each of 15 bins of equal width.
 
     Args:
         female: (rows,) whether the label is FEMALE.
-        p_female: (rows,) probability of FEMALE; where one is not finite there are no scores and shares, and the row is
-            in no bin.
-        units: (rows,) what the bootstrap draws.
+        p_female: (rows,) probability of FEMALE. If one is not finite there are no scores and shares, and its row is in
+            no bin.
+        units: (rows,) codes of the units that the bootstrap draws.
     """
     count = len(RELIABILITY_EDGES) - 1
     finite = np.isfinite(p_female)
@@ -112,12 +117,11 @@ def reliability(
     names = [f"bin {index}" for index in range(count)]
 
     if problem := problem_of(p_female):
-        nothing = Estimate(value=None, low=None, high=None, remark=problem)
-        found = {name: nothing.copy() for name in ("brier", "log_loss", "ece", *names)}
+        found = {name: undefined(problem) for name in ("brier", "log_loss", "ece", *names)}
     else:
-        of_probabilities, inside_female = calibration_statistics(female, p_female), inside * female[:, None]
+        of_probabilities, inside_female = calibration_scores(female, p_female), inside * female[:, None]
 
-        def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        def statistics(weights: Numbers) -> dict[str, Numbers]:
             shares = ratio(weights @ inside_female, weights @ inside)
             return {**of_probabilities(weights), **dict(zip(names, shares.T, strict=True))}
 
@@ -140,27 +144,25 @@ def reliability(
 
 
 def _with_enough(share: Estimate, units: int) -> Estimate:
-    """Without its interval where there are fewer than LEAST_UNITS."""
+    """The share, without its interval if there are fewer than LEAST_UNITS."""
     if share["value"] is None or units >= LEAST_UNITS:
         return share
-    return Estimate(
-        value=share["value"], low=None, high=None, remark=f"No interval: fewer than {LEAST_UNITS} units in this bin."
-    )
+    few = f"No interval: fewer than {LEAST_UNITS} units in this bin."
+    return Estimate(value=share["value"], low=None, high=None, remark=few)
 
 
 def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Calibration:
-    """Fit the temperature on validation; judge the probabilities on test without and with it.
+    """Fit the temperature on validation; score the probabilities on test without and with it.
 
     Args:
-        validation: its predictions.
-        test: its predictions.
+        validation: predictions of that split.
+        test: predictions of that split.
     """
-    temperature, remark = fit_temperature((validation["label"] == FEMALE).to_numpy(), logit(validation))
-    female, units = (test["label"] == FEMALE).to_numpy(), bootstrap_units(test)
-    raw = test[f"p_{FEMALE}"].to_numpy(np.float64)
+    temperature, remark = fit_temperature(is_female(validation), logit(validation))
+    female, units = is_female(test), bootstrap_units(test)
     return Calibration(
         temperature=temperature,
         remark=remark,
-        before=reliability(female, raw, units, resamples, seed),
+        before=reliability(female, p_female_of(test), units, resamples, seed),
         after=reliability(female, calibrated(test, temperature), units, resamples, seed),
     )

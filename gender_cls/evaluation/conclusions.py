@@ -13,40 +13,41 @@ from gender_cls.evaluation.slices import slice_scores
 from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
 
 SEED = 0
-"""Of every bootstrap: the same predictions give the same intervals."""
+"""The seed of every bootstrap, so that the same predictions give the same intervals."""
 
 
 def draw_conclusions(predictions: pd.DataFrame, logits: pd.DataFrame, settings: EvaluationConfig) -> dict[str, Any]:
-    """Scores, calibration, decisions, slices, shift and, where their logits are there, shortcuts and stress.
+    """Scores, calibration, decisions, slices and shift; also shortcuts and stress if their logits are there.
 
     What is chosen (temperature, threshold, band) is chosen on validation; test is only measured.
 
     Args:
         predictions: of validation and test, see `read_predictions`.
-        logits: of the test images under each variant, a column a variant; see `stress.py`.
+        logits: of the test images, one column per variant; see `stress.py`.
     """
     validation, test = (predictions[predictions["split"] == split].reset_index(drop=True) for split in ("val", "test"))
     bootstrap = (settings.resamples, SEED)
     calibration = calibrate(validation, test, *bootstrap)
     temperature = calibration["temperature"]
-    point = choose_operating_point(validation, test, temperature, settings.operating_point.value, *bootstrap)
-    abstention = choose_abstention(validation, test, temperature, point["threshold"], settings.target_error, *bootstrap)
-    band = None if abstention["band"] is None else (abstention["band"][0], abstention["band"][1])
+    point = choose_operating_point(validation, test, temperature, settings.operating_point, *bootstrap)
+    without_band = DecisionRule(temperature, point["threshold"], None)
+    chosen = {
+        "calibration": calibration,
+        "operating_point": point,
+        "abstention": choose_abstention(validation, test, without_band, settings.target_error, *bootstrap),
+    }
+    band = DecisionRule.from_metrics(chosen).band
     measured = set(logits.columns)
+    shortcuts = measured.issuperset(variants(stress=False, shortcuts=True))
+    stress = measured.issuperset(variants(stress=True, shortcuts=False))
     return {
         "validation": score_split(validation, *bootstrap),
         "test": score_split(test, *bootstrap),
-        "calibration": calibration,
-        "operating_point": point,
-        "abstention": abstention,
+        **chosen,
         "slices": slice_scores(test, *bootstrap),
         "shift": split_shift(validation, test, SEED),
-        "shortcuts": shortcut_scores(test, logits, *bootstrap)
-        if measured.issuperset(variants(stress=False, shortcuts=True))
-        else None,
-        "stress": stress_scores(test, logits, temperature, band, *bootstrap)
-        if measured.issuperset(variants(stress=True, shortcuts=False))
-        else None,
+        "shortcuts": shortcut_scores(test, logits, *bootstrap) if shortcuts else None,
+        "stress": stress_scores(test, logits, temperature, band, *bootstrap) if stress else None,
     }
 
 

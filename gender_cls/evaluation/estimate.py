@@ -1,22 +1,21 @@
-"""A number with its interval, and what can be read off it; the atom of `metrics.json`."""
+"""A number with its interval, the smallest part of `metrics.json`, and what can be said about it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 
 class Estimate(TypedDict):
-    """A number and its interval.
+    """A number and its interval."""
 
-    Attributes:
-        value: null where it is not defined.
-        low: null where the interval is not defined, as is high.
-        remark: why something is null, or what is special about the interval; else null.
-    """
-
-    value: float | None
-    low: float | None
+    value: float | None  # null if it is not defined
+    low: float | None  # null if the interval is not defined
     high: float | None
-    remark: str | None
+    remark: str | None  # why something is null, or what is special about the interval
+
+
+def undefined(remark: str) -> Estimate:
+    """A number that cannot be computed, with the reason."""
+    return Estimate(value=None, low=None, high=None, remark=remark)
 
 
 def best_baseline(baselines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -5,23 +5,54 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
-from gender_cls.evaluation.bootstrap import RESAMPLES, Statistics, bootstrap_units, estimates, ratio
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.bootstrap import (
+    RESAMPLES,
+    Booleans,
+    Numbers,
+    Statistics,
+    bootstrap_units,
+    count_units,
+    estimates,
+    ratio,
+)
+from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import SCORES, Scored, SplitScores
 
 FEMALE, MALE = CLASSES
 
 RELIABILITY_EDGES = np.linspace(0, 1, 16)
-"""Of the 15 bins of the probability of FEMALE."""
+"""Edges of the 15 bins of the probability of FEMALE."""
 
 
-def decision_scores(
-    female: NDArray[np.bool_], says_female: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def is_female(table: pd.DataFrame, column: str = "label") -> Booleans:
+    """(rows,) whether the label, or another column, is FEMALE."""
+    return (table[column] == FEMALE).to_numpy()
+
+
+def p_female_of(table: pd.DataFrame) -> Numbers:
+    """(rows,) probability of FEMALE."""
+    return table[f"p_{FEMALE}"].to_numpy(np.float64)
+
+
+def known_people(table: pd.DataFrame) -> int:
+    """The number of people who are known by name."""
+    return table["identity"][table["identity"] != ""].nunique()
+
+
+def absent_labels(female: Booleans) -> list[str]:
+    """The labels that no row has.
+
+    Args:
+        female: (rows,) whether the label is FEMALE.
+    """
+    return [name for name, there in ((FEMALE, female.any()), (MALE, not female.all())) if not there]
+
+
+def decision_scores(female: Booleans, says_female: Booleans, weights: Numbers) -> dict[str, Numbers]:
     """Scores of the decisions; NaN where a class is absent or, for precision, never answered.
 
-    mA, the mean over attributes of (TPR + TNR) / 2 (Li et al. 2016, RAP), has one attribute here and is therefore the
-    balanced accuracy.
+    mA is the mean over attributes of (TPR + TNR) / 2 (Li et al. 2016, RAP). With one attribute it is the balanced
+    accuracy.
 
     Args:
         female: (rows,) whether the label is FEMALE.
@@ -50,43 +81,40 @@ def decision_scores(
     }
 
 
-def probability_scores(
-    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Scores of the probabilities; NaN where a class that they need is absent.
+def probability_scores(female: Booleans, p_female: Numbers) -> Statistics:
+    """Scores of the probabilities, as a function of weights; NaN where a class that they need is absent.
 
     AUROC counts ties half. Average precision is the sum of precision times rise of recall over the distinct
-    probabilities, not interpolated. Log loss is natural, of probabilities clipped to [eps, 1 - eps] of float64.
+    probabilities, not interpolated. For the others see `calibration_scores`.
 
     Args:
         female: (rows,) whether the label is FEMALE.
         p_female: (rows,) finite probability of FEMALE.
-        weights: (resamples, rows) how often each row counts.
-
-    Returns:
-        name -> (resamples,).
     """
-    return dict(probability_statistics(female, p_female)(weights))
-
-
-def probability_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
-    """`probability_scores` of weights that come in parts: what does not depend on them is computed once."""
-    ranking, calibration = _ranking_statistics(female, p_female), calibration_statistics(female, p_female)
+    ranking, calibration = _ranking_scores(female, p_female), calibration_scores(female, p_female)
     return lambda weights: {**ranking(weights), **calibration(weights)}
 
 
-def calibration_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
-    """Brier score, log loss and expected calibration error: of `probability_scores` those that are not of the ranking.
+def calibration_scores(female: Booleans, p_female: Numbers) -> Statistics:
+    """Brier score, log loss and expected calibration error (ECE), as a function of weights.
 
-    Args as there; weights follow.
+    Log loss is natural, of probabilities clipped to [eps, 1 - eps] of float64. ECE (Naeini et al. 2015) is that of the
+    probability of FEMALE: the sum over bins of (share of the images in the bin) x |mean probability - share labelled
+    FEMALE|.
+
+    Args:
+        female: (rows,) whether the label is FEMALE.
+        p_female: (rows,) finite probability of FEMALE.
     """
     eps = np.finfo(np.float64).eps
     clipped = np.clip(p_female, eps, 1 - eps)
     brier = (p_female - female) ** 2
     log_loss = -np.where(female, np.log(clipped), np.log1p(-clipped))
-    columns = np.column_stack([np.ones(len(female)), brier, log_loss, _excess(female, p_female)])
+    excess = np.zeros((len(female), len(RELIABILITY_EDGES) - 1))
+    excess[np.arange(len(female)), reliability_bins(p_female)] = p_female - female
+    columns = np.column_stack([np.ones(len(female)), brier, log_loss, excess])
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def scores(weights: Numbers) -> dict[str, Numbers]:
         sums = weights @ columns
         return {
             "brier": ratio(sums[:, 1], sums[:, 0]),
@@ -94,10 +122,10 @@ def calibration_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float
             "ece": ratio(np.abs(sums[:, 3:]).sum(axis=1), sums[:, 0]),
         }
 
-    return statistics
+    return scores
 
 
-def _ranking_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> Statistics:
+def _ranking_scores(female: Booleans, p_female: Numbers) -> Statistics:
     """AUROC and average precisions from running sums of each class's weights by rising probability."""
     order = np.argsort(p_female, kind="stable")
     rows_f, rows_m = order[female[order]], order[~female[order]]
@@ -106,7 +134,7 @@ def _ranking_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]
     f_less_f, f_upto_m = np.searchsorted(p_f, p_f, "left"), np.searchsorted(p_f, p_m, "right")
     m_upto_m = np.searchsorted(p_m, p_m, "right")
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def scores(weights: Numbers) -> dict[str, Numbers]:
         weights_f, weights_m = weights[:, rows_f], weights[:, rows_m]
         below_f, below_m = _running_sum(weights_f), _running_sum(weights_m)  # [:, k]: of the k least probable
         total_f, total_m = below_f[:, -1:], below_m[:, -1:]
@@ -125,59 +153,34 @@ def _ranking_statistics(female: NDArray[np.bool_], p_female: NDArray[np.float64]
             f"average_precision_{MALE}": ratio(average_m, total_m[:, 0]),
         }
 
-    return statistics
+    return scores
 
 
-def _running_sum(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _running_sum(weights: Numbers) -> Numbers:
     """(resamples, rows) -> (resamples, rows + 1), from 0."""
     sums = np.zeros((len(weights), weights.shape[1] + 1))
     np.cumsum(weights, axis=1, out=sums[:, 1:])
     return sums
 
 
-def _or_zero(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+def _or_zero(numerator: Numbers, denominator: Numbers) -> Numbers:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def reliability_bins(p_female: NDArray[np.float64]) -> NDArray[np.intp]:
+def reliability_bins(p_female: Numbers) -> NDArray[np.intp]:
     """(rows,) finite probabilities -> (rows,) number of the bin, 0 to 14; bins are [a, b), the last is [a, b]."""
     return np.clip(np.searchsorted(RELIABILITY_EDGES, p_female, "right") - 1, 0, len(RELIABILITY_EDGES) - 2)
 
 
-def calibration_error(
-    female: NDArray[np.bool_], p_female: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Expected calibration error (Naeini et al. 2015) of the probability of FEMALE.
-
-    The sum over the bins of (share of the images in it) x |mean probability - share labelled FEMALE|.
-
-    Args:
-        female: (rows,) whether the label is FEMALE.
-        p_female: (rows,) finite probability of FEMALE.
-        weights: (resamples, rows) how often each row counts.
-
-    Returns:
-        (resamples,), NaN where nothing counts.
-    """
-    return ratio(np.abs(weights @ _excess(female, p_female)).sum(axis=1), weights.sum(axis=1))
-
-
-def _excess(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, bins): in the place of its bin, by how much a probability exceeds its label."""
-    excess = np.zeros((len(female), len(RELIABILITY_EDGES) - 1))
-    excess[np.arange(len(female)), reliability_bins(p_female)] = p_female - female
-    return excess
-
-
 def by_identity(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a person, by mean probability over that person's images (track voting).
+    """One row per person, with the mean probability over that person's images (track voting).
 
     Args:
-        table: of predictions; images of nobody known ("") are left out.
+        table: predictions; images of unknown people ("") are left out.
 
     Returns:
-        identity, label (that person's commonest; ties to the first of CLASSES), p_FEMALE, p_MALE and prediction, in the
-        order in which people appear.
+        identity, label (the person's most frequent; ties go to the first of CLASSES), p_FEMALE, p_MALE and prediction,
+        in the order in which people appear.
     """
     known = table[table["identity"] != ""]
     people, names = pd.factorize(known["identity"])
@@ -195,30 +198,29 @@ def by_identity(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Scored:
-    """All scores of these rows; none when a probability is not finite. Such rows are not in the confusion matrix.
+    """All scores of these rows; none if a probability is not finite. Such rows are not in the confusion matrix.
 
     Args:
-        table: of predictions; `group` is optional.
+        table: predictions; `group` is optional.
     """
-    female, says_female = (table["label"] == FEMALE).to_numpy(), (table["prediction"] == FEMALE).to_numpy()
-    p_female, units = table[f"p_{FEMALE}"].to_numpy(np.float64), bootstrap_units(table)
+    female, says_female = is_female(table), is_female(table, "prediction")
+    p_female, units = p_female_of(table), bootstrap_units(table)
     finite = np.isfinite(p_female)
 
     if len(table) and finite.all():
-        of_probabilities = probability_statistics(female, p_female)
+        of_probabilities = probability_scores(female, p_female)
 
-        def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {**decision_scores(female, says_female, weights), **of_probabilities(weights)}
 
         scores = estimates(units, statistics, resamples, seed, _remarks(female, says_female))
     else:
         broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."
-        remark = broken if len(table) else "There are no images."
-        scores = {name: Estimate(value=None, low=None, high=None, remark=remark) for name in SCORES}
+        scores = {name: undefined(broken if len(table) else "There are no images.") for name in SCORES}
     return Scored(
         images=len(table),
-        identities=table["identity"][table["identity"] != ""].nunique(),
-        units=len(np.unique(units)),
+        identities=known_people(table),
+        units=count_units(units),
         confusion_matrix=[
             [int((finite & (female == label) & (says_female == answer)).sum()) for answer in (True, False)]
             for label in (True, False)
@@ -227,16 +229,15 @@ def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -
     )
 
 
-def _remarks(female: NDArray[np.bool_], says_female: NDArray[np.bool_]) -> dict[str, str]:
+def _remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
     """Why scores are undefined, for those that may be."""
     remarks: dict[str, str] = {}
-    for name, labelled, answered in ((FEMALE, female, says_female), (MALE, ~female, ~says_female)):
-        if not labelled.any():
-            needing = ("balanced_accuracy", "mA", "auroc", f"recall_{name}", f"average_precision_{name}")
-            remarks |= dict.fromkeys(needing, f"There is no {name} image.")
-            remarks[f"f1_{name}"] = f"There is no {name} image, and nothing was answered {name}."
-        if not answered.any():
-            remarks[f"precision_{name}"] = f"Nothing was answered {name}."
+    for name in absent_labels(female):
+        needing = ("balanced_accuracy", "mA", "auroc", f"recall_{name}", f"average_precision_{name}")
+        remarks |= dict.fromkeys(needing, f"There is no {name} image.")
+        remarks[f"f1_{name}"] = f"There is no {name} image, and nothing was answered {name}."
+    for name in absent_labels(says_female):
+        remarks[f"precision_{name}"] = f"Nothing was answered {name}."
     return remarks
 
 
@@ -244,7 +245,7 @@ def score_split(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
     """All scores of one split, by image and by person.
 
     Args:
-        table: of that split's predictions.
+        table: predictions of that split.
     """
     people = by_identity(table)
     voted = score_rows(people, resamples, seed) if len(people) else None

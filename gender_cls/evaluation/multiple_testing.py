@@ -3,15 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+SIGNIFICANT = 0.05
+"""A corrected p-value below it is significant."""
+
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction (Holm 1979), valid however the tests depend on each other.
+    """Holm's step-down correction (Holm 1979), valid even if the tests depend on each other.
 
     Args:
         p_values: (tests,), each from 0 to 1; may be empty.
 
     Returns:
-        (tests,) in the same order: rejecting those below 0.05 makes even one false rejection at most 5 % likely.
+        (tests,) in the same order. If those below 0.05 are rejected, the chance of any false rejection is at most 5 %.
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")

@@ -1,5 +1,6 @@
 """`predictions.csv`: what the network answered for every validation and test image."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +33,44 @@ def read_predictions(file: Path) -> pd.DataFrame:
     """The table as `predictions_table` made it: probabilities to the last bit, names as text, without CONCLUDED.
 
     Raises:
-        GenderClsError: it is missing, or no such table.
+        GenderClsError: the file is missing or damaged.
+    """
+    table = read_table(
+        file,
+        required=("path", "label", "identity", "split", "p_FEMALE", "p_MALE", "prediction"),
+        is_number=NUMBERS.__contains__,
+        written_by=f"python -m gender_cls.evaluate run={file.parent}",
+        again="evaluate the run again",
+    )
+    return table.drop(columns=[name for name in CONCLUDED if name in table])
+
+
+def read_table(
+    file: Path, *, required: Sequence[str], is_number: Callable[[str], bool], written_by: str, again: str
+) -> pd.DataFrame:
+    """A CSV file with names as text and numbers to the last bit; an empty number is NaN.
+
+    Args:
+        required: columns that must be there.
+        is_number: whether the column of that name holds numbers.
+        written_by: the command that writes the file, for the message if it is missing.
+        again: what to do after a damaged file was removed, for the message.
+
+    Raises:
+        GenderClsError: the file is missing or damaged.
     """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise GenderClsError(f"{file} is missing: python -m gender_cls.evaluate run={file.parent} makes it.") from None
+        raise GenderClsError(f"{file} is missing: {written_by} makes it.") from None
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it and evaluate the run again.") from None
-    for column in ("path", "label", "identity", "split", "p_FEMALE", "p_MALE", "prediction"):
+        raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it and {again}.") from None
+    for column in required:
         if column not in table:
-            raise GenderClsError(f"{file} has no column '{column}': remove it and evaluate the run again.")
+            raise GenderClsError(f"{file} has no column '{column}': remove it and {again}.")
     try:
-        numbers = {name: [float(text or "nan") for text in table[name]] for name in NUMBERS if name in table}
+        for name in filter(is_number, table.columns.astype(str)):
+            table[name] = [float(text or "nan") for text in table[name]]
     except ValueError as error:
-        raise GenderClsError(f"{file} is damaged ({error}): remove it and evaluate the run again.") from None
-    return table.assign(**numbers).drop(columns=[name for name in CONCLUDED if name in table])
+        raise GenderClsError(f"{file} is damaged ({error}): remove it and {again}.") from None
+    return table

@@ -4,31 +4,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, estimates, ratio
+from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, estimates, ratio
 from gender_cls.evaluation.calibration import problem_of
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.schema import RiskCoveragePoint
 
 MOST_POINTS = 100
-"""Of the stored curve."""
+"""Points of the stored curve."""
 
 
 def risk_coverage_curve(
-    wrong: NDArray[np.bool_],
-    certainty: NDArray[np.float64],
-    units: NDArray[np.intp],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    wrong: Booleans, certainty: Numbers, units: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Estimate, list[RiskCoveragePoint]]:
-    """AURC and the curve; intervals of the curve are of the error from that point's certainty on, as a band cuts.
+    """AURC and the curve. The interval at a point is that of the error from the point's certainty on, as a band cuts.
 
     Args:
         wrong: (rows,) whether the answer is wrong.
-        certainty: (rows,); where one is not finite there is no curve.
-        units: (rows,) what the bootstrap draws.
+        certainty: (rows,); if one is not finite there is no curve.
+        units: (rows,) codes of the units that the bootstrap draws.
     """
     if problem := problem_of(certainty):
-        return Estimate(value=None, low=None, high=None, remark=problem), []
+        return undefined(problem), []
     order = np.argsort(-certainty, kind="stable")
     wrong, certainty = wrong[order], certainty[order]
     coverage, error = risk_coverage(wrong, certainty)
@@ -36,7 +32,7 @@ def risk_coverage_curve(
     points = np.unique(np.searchsorted(-coverage, -steps, "right") - 1)  # the least coverage not below each step
     last = np.rint(coverage[points] * len(wrong)).astype(np.intp) - 1
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def statistics(weights: Numbers) -> dict[str, Numbers]:
         failed = np.cumsum(weights * wrong, axis=1)[:, last]
         errors = ratio(failed, np.cumsum(weights, axis=1)[:, last])
         area = area_under_risk_coverage(wrong, certainty, weights)
@@ -55,9 +51,7 @@ def risk_coverage_curve(
     return found["aurc"], curve
 
 
-def risk_coverage(
-    wrong: NDArray[np.bool_], certainty: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def risk_coverage(wrong: Booleans, certainty: Numbers) -> tuple[Numbers, Numbers]:
     """The error among the most certain images, for every share of the images that a cut of certainty can leave.
 
     Args:
@@ -65,19 +59,17 @@ def risk_coverage(
         certainty: (rows,) finite.
 
     Returns:
-        coverage (distinct certainties,), falling from 1, and error (the same).
+        coverage (distinct certainties,), falling from 1, and error (distinct certainties,).
     """
     order = np.argsort(-certainty, kind="stable")
     answered = 1 + np.append(np.flatnonzero(np.diff(certainty[order])), len(order) - 1)[::-1]
     return answered / len(wrong), np.cumsum(wrong[order])[answered - 1] / answered
 
 
-def area_under_risk_coverage(
-    wrong: NDArray[np.bool_], certainty: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def area_under_risk_coverage(wrong: Booleans, certainty: Numbers, weights: Numbers) -> Numbers:
     """AURC (Geifman & El-Yaniv 2017, arXiv 1705.08500): the mean error of the 1, 2, ..., n most certain images.
 
-    Images that are equally certain, copies in a resample included, count as in a random order, on average.
+    Images that are equally certain, including copies in a resample, count as in a random order, on average.
 
     Args:
         wrong: (rows,) whether the answer is wrong, the most certain first.
@@ -98,5 +90,5 @@ def area_under_risk_coverage(
     return ratio(mistakes.sum(axis=1) * _harmonic(images) - (mistakes * mean).sum(axis=1), images)
 
 
-def _harmonic(count: NDArray[np.float64]) -> NDArray[np.float64]:
+def _harmonic(count: Numbers) -> Numbers:
     return digamma(count + 1) + np.euler_gamma

@@ -6,67 +6,58 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.config.data import CLASSES
-from gender_cls.evaluation.bootstrap import bootstrap_units
-from gender_cls.evaluation.multiple_testing import holm
+from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, count_units
+from gender_cls.evaluation.metrics import p_female_of
+from gender_cls.evaluation.multiple_testing import SIGNIFICANT, holm
 from gender_cls.evaluation.schema import Shift, ShiftedColumn
 from gender_cls.evaluation.slices import DECIMALS, slice_columns
 
 PERMUTATIONS = 2000
-CELLS = 2**17
-"""Permutations times images in memory at once (at least one permutation): few, so that they stay in the processor's
-cache."""
-
-SIGNIFICANT = 0.05
+IMAGES_AT_ONCE = 2**17
+"""Limit on permutations times images in memory (at least one permutation), small enough for the processor's cache."""
 
 
-class _ByValue(NamedTuple):
-    """A column of both splits, in rising order of its values; the order of names does not matter.
+class SortedColumn(NamedTuple):
+    """A column of both splits, in rising order of its values; for names any order would do."""
 
-    Attributes:
-        statistic: `ks` (Kolmogorov-Smirnov distance) or `tv` (total variation distance).
-        owners: (images,) the person on each.
-        upto: (distinct values,) how many images have that value or a lower one.
-    """
-
-    statistic: str
-    owners: NDArray[np.intp]
-    upto: NDArray[np.intp]
+    statistic: str  # ks (Kolmogorov-Smirnov distance) or tv (total variation distance)
+    owners: NDArray[np.intp]  # (images,) code of the person on each
+    upto: NDArray[np.intp]  # (distinct values,) how many images have that value or a lower one
 
 
 def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
     """How far label, probability and the columns of the slices differ, and whether by more than chance.
 
-    Chance is a random exchange of people between the splits: images of one person are alike, so that counting images
-    as independent would find shift everywhere. Each split keeps its number of people; someone who stands in both
-    counts as two. Splits that were dealt stratified are more alike than chance makes them; their p-values err upwards.
+    Chance is a random exchange of people between the splits: images of one person are similar, so a test that takes
+    images as independent would find shift everywhere. Each split keeps its number of people; a person in both splits
+    counts as two. Stratified splits are more similar than chance makes them; their p-values are too large.
 
     Args:
         validation: predictions of that split.
-        test: likewise; both with the same columns.
+        test: predictions of that split, with the same columns.
     """
     units = [bootstrap_units(split) for split in (validation, test)]
-    people = [len(np.unique(codes)) for codes in units]
-    for name, split, count in zip(("validation", "test"), (validation, test), people, strict=True):
+    people = [count_units(codes) for codes in units]
+    for name, count in zip(("validation", "test"), people, strict=True):
         if count < 2:
-            held = "no images" if not len(split) else "one person only"
+            held = "one person only" if count else "no images"
             return Shift(columns=[], shifted=[], remark=f"Nothing could be compared: {name} has {held}.")
 
     rows = pd.concat([validation, test], ignore_index=True)
-    compared = {column: rows[column] for column in ("label", *slice_columns(rows))}
-    compared["probability"] = rows[f"p_{CLASSES[0]}"]
+    compared = {column: rows[column].to_numpy() for column in ("label", *slice_columns(rows))}
+    compared["probability"] = p_female_of(rows)
     measured = [column for column in compared if column in DECIMALS or column == "probability"]
     infinite = [column for column in measured if not np.isfinite(compared[column]).all()]
     for column in infinite:
         del compared[column]
 
     owners = np.concatenate([units[0], people[0] + units[1]])
-    sorted_ = [_by_value(values, owners, column in measured) for column, values in compared.items()]
-    values, p_values = _exchange(sorted_, people[0], people[1], seed)
+    in_order = [sort_column(values, owners, column in measured) for column, values in compared.items()]
+    values, p_values = _exchange(in_order, people[0], people[1], seed)
     columns = [
         ShiftedColumn(column=name, statistic=column.statistic, value=value, p_value=p_value, p_holm=p_holm)
         for name, column, value, p_value, p_holm in zip(
-            compared, sorted_, values.tolist(), p_values.tolist(), holm(p_values).tolist(), strict=True
+            compared, in_order, values.tolist(), p_values.tolist(), holm(p_values).tolist(), strict=True
         )
     ]
     columns.sort(key=lambda column: column["p_value"])
@@ -75,16 +66,19 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> 
     return Shift(columns=columns, shifted=shifted, remark=left_out)
 
 
-def _by_value(values: pd.Series, owners: NDArray[np.intp], measured: bool) -> _ByValue:
-    """Args: owners: (images,) codes of the people."""
-    order = np.argsort(values.to_numpy(), kind="stable")
-    _, images = np.unique(values.to_numpy(), return_counts=True)
-    return _ByValue("ks" if measured else "tv", owners[order], images.cumsum())
+def sort_column(values: NDArray, owners: NDArray[np.intp], measured: bool) -> SortedColumn:
+    """The column in rising order of its values.
+
+    Args:
+        values: (images,) numbers or names.
+        owners: (images,) code of the person on each.
+        measured: whether the values are numbers, so that their order means something.
+    """
+    _, images = np.unique(values, return_counts=True)
+    return SortedColumn("ks" if measured else "tv", owners[np.argsort(values, kind="stable")], images.cumsum())
 
 
-def _exchange(
-    columns: list[_ByValue], validation: int, test: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _exchange(columns: list[SortedColumn], validation: int, test: int, seed: int) -> tuple[Numbers, Numbers]:
     """The distances, and how often a random exchange makes them as large.
 
     Args:
@@ -95,20 +89,20 @@ def _exchange(
         (columns,) distances and (columns,) p-values; the splits as they are count as one of the exchanges.
     """
     as_is = np.repeat(np.array([[1, 0]], dtype=np.int8), [validation, test], axis=1)
-    distances = np.concatenate([_distance(column, as_is) for column in columns])
+    distances = np.concatenate([distance(column, as_is) for column in columns])
     rng = np.random.default_rng(seed)
     reached = np.ones(len(columns))
     images = max(len(column.owners) for column in columns)
-    at_once = min(PERMUTATIONS, max(1, CELLS // images))
-    for start in range(0, PERMUTATIONS, at_once):  # one after the other, so that each is dealt the same in any chunk
-        dealt = rng.permuted(np.repeat(as_is, min(at_once, PERMUTATIONS - start), axis=0), axis=1)
+    at_once = min(PERMUTATIONS, max(1, IMAGES_AT_ONCE // images))
+    for start in range(0, PERMUTATIONS, at_once):
+        exchanged = rng.permuted(np.repeat(as_is, min(at_once, PERMUTATIONS - start), axis=0), axis=1)
         for index, column in enumerate(columns):
-            reached[index] += (_distance(column, dealt) > distances[index] - 1e-9).sum()  # equal but for rounding
+            reached[index] += (distance(column, exchanged) > distances[index] - 1e-9).sum()  # equal but for rounding
     return distances, reached / (PERMUTATIONS + 1)
 
 
-def _distance(column: _ByValue, in_validation: NDArray[np.int8]) -> NDArray[np.float64]:
-    """How far the images of the two splits are apart.
+def distance(column: SortedColumn, in_validation: NDArray[np.int8]) -> Numbers:
+    """The distance between the distributions of a column in the two splits.
 
     Whole numbers until the end: with V of all N images in validation, T in test, and v of the u up to a value, the
     distribution functions differ there by v / V - (u - v) / T = (v N - u V) / (V T).

@@ -1,39 +1,38 @@
-"""Where a model fails: the scores of test, cut up by camera, view, size, brightness and whatever else is known."""
+"""Where a model fails: the scores of test by camera, view, size, brightness and every other known column."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.config.data import CLASSES, UNKNOWN
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimate
-from gender_cls.evaluation.metrics import decision_scores
+from gender_cls.config.data import UNKNOWN
+from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimate
+from gender_cls.evaluation.metrics import absent_labels, decision_scores, is_female, known_people, p_female_of
 from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
-FEMALE, MALE = CLASSES
-
 DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
-"""Measured columns -> to how many decimals they are rounded before they are cut into terciles."""
+"""Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
 
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
 
 MOST_VALUES = 30
-"""Of a column of names; the largest pedestrian datasets have 25 cameras."""
+"""Most different values of a column of names; the largest pedestrian datasets have 25 cameras."""
 
 PEOPLE_PER_VALUE = 5
-"""At least, on average. With fewer, the names are those of people, frames or coordinates."""
+"""Fewest people per value of a column, on average. With fewer, the values name people, frames or coordinates."""
 
 FEW = 50
-"""People below which a slice is marked."""
+"""A slice with fewer people is marked."""
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:
     """The columns worth a slice, in the order of the table.
 
-    These are the measured ones that vary, and those of names (strings) with 2 to 30 known values and five people or
-    more to a value. Of several that cut the images alike the first is kept, and none that cuts them as the label does.
+    These are the measured ones that vary, and those of names (strings) with 2 to 30 known values and on average five
+    people or more per value. Of several that divide the images in the same way only the first is kept, and none that
+    divides them as the label does.
 
     Args:
-        table: of predictions.
+        table: predictions.
     """
     units = bootstrap_units(table)
     partitions = {_partition(table["label"])}
@@ -55,14 +54,14 @@ def slice_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _partition(names: pd.Series) -> bytes:
-    """The same for columns that differ in their names only: these are numbered as they appear."""
+    """A key that is equal for columns that differ in their names only, which are numbered as they appear."""
     return pd.factorize(names)[0].tobytes()
 
 
 def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Slices:
     """The scores of each slice, with intervals over the people in it.
 
-    The worst of many slices is partly the unluckiest; its interval is not corrected for its having been picked.
+    The worst of many slices is partly the unluckiest one; its interval is not corrected for this selection.
 
     Args:
         test: predictions of the test split.
@@ -87,18 +86,18 @@ def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
     return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
 
 
-def _by_name(names: pd.Series) -> dict[str, NDArray[np.bool_]]:
-    """Name -> (rows,) whether it stands there; in alphabetical order, `unknown` last."""
+def _by_name(names: pd.Series) -> dict[str, Booleans]:
+    """Name -> (rows,) whether the row has it; in alphabetical order, `unknown` last."""
     names = names.replace("", UNKNOWN)
     in_order = sorted(names.unique(), key=lambda name: (name == UNKNOWN, name))
     return {name: (names == name).to_numpy() for name in in_order}
 
 
-def _terciles(measured: pd.Series, decimals: int) -> dict[str, NDArray[np.bool_]]:
-    """Range -> (rows,) whether the value lies in it; rising, what is not finite last.
+def _terciles(measured: pd.Series, decimals: int) -> dict[str, Booleans]:
+    """Range -> (rows,) whether the value lies in it; rising, values that are not finite last.
 
-    Equal values stay together, so ties make uneven ranges, or fewer than three. Values are rounded before they are cut:
-    no two ranges share a number as it is printed.
+    Equal values stay together, so ties make uneven ranges, or fewer than three. Values are rounded before they are cut,
+    so that no two ranges share a number as it is printed.
     """
     values = measured.to_numpy(np.float64).round(decimals)
     known = np.isfinite(values)
@@ -114,28 +113,28 @@ def _terciles(measured: pd.Series, decimals: int) -> dict[str, NDArray[np.bool_]
 
 def _score(rows: pd.DataFrame, column: str, value: str, resamples: int, seed: int) -> Slice:
     units = bootstrap_units(rows)
-    female, right = (rows["label"] == FEMALE).to_numpy(), (rows["label"] == rows["prediction"]).to_numpy()
+    female, right = is_female(rows), (rows["label"] == rows["prediction"]).to_numpy()
     images = np.zeros((units.max() + 1, 4), dtype=np.int64)
     np.add.at(images, (units, 2 * ~female + ~right), 1)
 
     scores = _scores(images.sum(axis=0, keepdims=True))
     draws = _scores(_resampled(images, resamples, seed))
     remark = None
-    absent = [name for name, labelled in ((FEMALE, female), (MALE, ~female)) if not labelled.any()]
-    if absent:
+    if absent := absent_labels(female):
         remark = f"There is no {absent[0]} image."
-    infinite = ~np.isfinite(rows[f"p_{FEMALE}"].to_numpy(np.float64))
+    infinite = ~np.isfinite(p_female_of(rows))
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
         scores = {name: np.full(1, np.nan) for name in scores}
     estimates = {
-        name: estimate(scores[name][0], draws[name], len(images), remark, share=name != "recall_gap") for name in scores
+        name: estimate(scores[name][0], draws[name], len(images), remark, is_share=name != "recall_gap")
+        for name in scores
     }
     return Slice(
         column=column,
         value=value,
         images=len(rows),
-        identities=rows["identity"][rows["identity"] != ""].nunique(),
+        identities=known_people(rows),
         balanced_accuracy=estimates["balanced_accuracy"],
         recall_FEMALE=estimates["recall_FEMALE"],
         recall_MALE=estimates["recall_MALE"],
@@ -147,8 +146,8 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int, seed: in
 def _resampled(images: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
     """Sums over as many people, drawn with replacement.
 
-    People with the same counts are alike to the scores, and how often each kind of them is drawn is multinomial. That
-    is the bootstrap of `bootstrap.py`, up to some hundred times cheaper.
+    The scores cannot tell people with the same counts apart, and how often each kind of them is drawn is multinomial.
+    So this is the bootstrap of `bootstrap.py` at a fraction of its cost.
 
     Args:
         images: (people, 4) counts.
@@ -157,12 +156,16 @@ def _resampled(images: NDArray[np.int64], resamples: int, seed: int) -> NDArray[
         (resamples, 4).
     """
     kinds, people = np.unique(images, axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)  # for each slice anew: another column changes none of the others
+    rng = np.random.default_rng(seed)  # anew for each slice, so that one more column changes none of the others
     return rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
 
 
-def _scores(images: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Args: images: (resamples, 4): FEMALE answered right and wrong, MALE answered right and wrong."""
+def _scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
+    """The scores of a slice, name -> (resamples,).
+
+    Args:
+        images: (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong.
+    """
     female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
     scores = decision_scores(female, says_female, images.astype(np.float64))
     return {

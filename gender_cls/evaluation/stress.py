@@ -1,30 +1,26 @@
-"""What remains of a model's scores when its pictures get worse, or when a part of them is taken away.
+"""How a model's scores change when its images get worse, or when a part of each is removed.
 
-Everything starts from a logit for each test image and variant: log p_FEMALE - log p_MALE of the raw softmax. Unlike a
-probability it keeps its precision near 0 and 1.
+The input is a logit for each test image and variant: log p_FEMALE - log p_MALE of the raw softmax. Unlike a probability
+it keeps its precision near 0 and 1.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit
 
-from gender_cls.config.data import CLASSES
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, estimates, ratio
-from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import RELIABILITY_EDGES, reliability_bins
+from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.estimate import Estimate, undefined
+from gender_cls.evaluation.metrics import RELIABILITY_EDGES, absent_labels, is_female, reliability_bins
 from gender_cls.evaluation.schema import CorruptionScores, Severity, Shortcut, Stress, WorstCorruption
-
-FEMALE, MALE = CLASSES
 
 SCORES = ("balanced_accuracy", "flip_rate", "coverage", "ece")
 
 MOST_RESAMPLES = 2_000
-"""Of the stress test: 45 variants of 10,000 images of nobody known take 4 s on one core, and 13 s with 10,000. The ends
-of an interval then vary by chance with a standard deviation of 1.5 % of its width."""
+"""Limit for the stress test, whose many variants would take long. The ends of an interval then vary by chance with a
+standard deviation of 1.5 % of its width."""
 
 Band = tuple[float, float]
 """Low and high calibrated probability of FEMALE; strictly between them the answer is `abstain`."""
@@ -46,16 +42,16 @@ def stress_scores(
 ) -> Stress:
     """Scores by corruption and severity.
 
-    Decisions are the more probable label. A mean is null when one of its balanced accuracies is; the worst is the
-    lowest that is defined.
+    The answer is the more probable label. A mean is null if one of its balanced accuracies is; the worst is the lowest
+    that is defined.
 
     Args:
-        test: predictions of the test split; what flips differs from its `prediction`.
-        logits: `path` and a column for each of the `variants`; rows in any order. A variant has null scores when the
+        test: predictions of the test split; an answer that differs from its `prediction` counts as flipped.
+        logits: `path` and a column for each of the `variants`; rows in any order. A variant has null scores if the
             logit of an image is NaN or its row is missing.
         temperature: of the calibration; `ece` and `coverage` depend on it.
-        band: of abstention; null without one.
-        resamples: of the bootstrap, of which no more than MOST_RESAMPLES are drawn.
+        band: of abstention; None without one.
+        resamples: of the bootstrap; no more than MOST_RESAMPLES are drawn.
     """
     resamples = min(resamples, MOST_RESAMPLES)
     scored = _score(test, logits, variants(stress=True, shortcuts=False), temperature, band, resamples, seed)
@@ -76,11 +72,11 @@ def stress_scores(
 def shortcut_scores(
     test: pd.DataFrame, logits: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Shortcut]:
-    """Balanced accuracy, at the more probable label, with a part of the picture taken away.
+    """Balanced accuracy, at the more probable label, with a part of each image removed.
 
     Args:
         test: predictions of the test split.
-        logits: `path` and a column for each of SHORTCUTS, as in `stress_scores`.
+        logits: `path` and a column for each of SHORTCUTS; rows in any order.
     """
     scored = _score(test, logits, list(SHORTCUTS), 1.0, None, resamples, seed)
     return [
@@ -106,7 +102,7 @@ def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> C
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Null when one of them is."""
+    """The mean; None if one of the values is."""
     mean = np.array(list(values), dtype=np.float64).mean()
     return float(mean) if np.isfinite(mean) else None
 
@@ -122,19 +118,19 @@ def _score(
 ) -> dict[str, Estimate]:
     """`variant score` -> number, for balanced_accuracy, flip_rate, coverage and ece.
 
-    All four are made of sums over images. So each unit's images are added up first, and one product of matrices gives
-    what every resample needs of all variants.
+    All four come from sums over images. So the images of each person are added up first, and one matrix product gives
+    the sums of all resamples and variants.
     """
     table = logits.set_index("path")[names].reindex(test["path"])
     missing = table.isna().sum()
     complete = [name for name in names if not missing[name]]
-    female, said_female = ((test[column] == FEMALE).to_numpy() for column in ("label", "prediction"))
+    female, said_female = is_female(test), is_female(test, "prediction")
     terms = _terms(table[complete].to_numpy(np.float64), female, said_female, temperature, band)
     units = bootstrap_units(test)
     order = np.argsort(units, kind="stable")
     sums = np.add.reduceat(terms[order], np.flatnonzero(np.diff(units[order], prepend=-1)))
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def statistics(weights: Numbers) -> dict[str, Numbers]:
         drawn = np.tensordot(weights, sums, axes=1)
         females, males, right_female, right_male, flipped, answered = np.moveaxis(drawn[..., :6], -1, 0)
         images = females + males
@@ -146,29 +142,25 @@ def _score(
         }
         return {f"{name} {score}": scores[score][:, at] for at, name in enumerate(complete) for score in scores}
 
-    absent = [f"There is no {label} image." for label, there in ((FEMALE, female), (MALE, ~female)) if not there.any()]
-    remarks = {f"{name} balanced_accuracy": remark for name in complete for remark in absent}
-    if not len(test):
-        remarks = dict.fromkeys((f"{name} {score}" for name in complete for score in SCORES), "There are no images.")
+    if len(test):
+        absent = [f"There is no {label} image." for label in absent_labels(female)]
+        remarks = {f"{name} balanced_accuracy": remark for name in complete for remark in absent}
+    else:
+        remarks = {f"{name} {score}": "There are no images." for name in complete for score in SCORES}
     result = estimates(np.arange(len(sums)), statistics, resamples, seed, remarks)
     for name in names:
         if missing[name]:
             remark = f"{missing[name]} of {len(test)} images have no logit."
-            result |= {f"{name} {score}": Estimate(value=None, low=None, high=None, remark=remark) for score in SCORES}
+            result |= {f"{name} {score}": undefined(remark) for score in SCORES}
     return result
 
 
-def _terms(
-    logits: NDArray[np.float64],
-    female: NDArray[np.bool_],
-    said_female: NDArray[np.bool_],
-    temperature: float,
-    band: Band | None,
-) -> NDArray[np.float64]:
-    """(rows, variants, 21): what each image adds to the counts that the scores are made of.
+def _terms(logits: Numbers, female: Booleans, said_female: Booleans, temperature: float, band: Band | None) -> Numbers:
+    """(rows, variants, 21): what each image adds to the sums that the scores are made of.
 
-    First is FEMALE, is MALE, is FEMALE and found so, is MALE and found so, changes its answer, is answered. Then, in
-    the place of its bin of 15, by how much its calibrated probability exceeds the label (see `calibration_error`).
+    The first six count: is FEMALE, is MALE, is FEMALE and found so, is MALE and found so, changes its answer, is
+    answered. Then, at the place of its bin of 15, by how much its calibrated probability exceeds the label (see
+    `calibration_scores`).
     """
     p_female = expit(logits / temperature)
     low, high = band if band is not None else (0.5, 0.5)

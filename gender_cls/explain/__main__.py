@@ -10,7 +10,7 @@ def explain(config: ExplainRunConfig) -> None:
     for run in fitted_runs(str(config.run)):
         from gender_cls.reports.explanations import explain_on_request
         from gender_cls.system.resources import choose_resources
-        from gender_cls.training.inference import Predictor
+        from gender_cls.training.predictor import Predictor
 
         resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True).apply()
         predictor = Predictor(run.best_checkpoint, config.accelerator, resources)

@@ -1,4 +1,4 @@
-"""Tables in Markdown that read well as they stand."""
+"""Tables in Markdown that are readable as plain text."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], numb
 
     Args:
         rows: cells; a `|` in them must be escaped already.
-        numbers: how many of the last columns stand to the right.
+        numbers: how many of the last columns are aligned to the right.
     """
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *(len(row[index]) for row in cells)) for index in range(len(header))]

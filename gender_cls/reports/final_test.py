@@ -34,13 +34,13 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
+from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
-from gender_cls.training.cost import measure_cost
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 DECIMALS = 4  # of the logits in variants.csv
 
@@ -168,9 +168,17 @@ def _measured_explanations(run: Run, resamples: int) -> Explanations | None:
 
 
 def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
-    status = run.status
+    status, classifier = run.status, predictor.resident()
+    measured = measure_cost(
+        classifier,
+        classifier.network,
+        classifier.image_size,
+        layout=classifier.layout,
+        precision=predictor.precision,
+        title=classifier.settings.model.title,
+    )
     return {
-        **measure_cost(predictor.resident(), predictor.precision),
+        **measured,
         "peak_memory_bytes": status.get("peak_memory_bytes"),
         "fit_seconds": status["fit_seconds"],
     }
@@ -208,6 +216,9 @@ def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
     config = recorded_config(run.config_file)
     if metrics["explanations"] is not None:
         table, size = read_explanations(run.explained), config.data.image_size
-        write_atomically(run.gallery, render_gallery(table, title, folder, created, len(test), size))
+        write_atomically(
+            run.gallery,
+            render_gallery(table, title=title, folder=folder, created=created, whole=len(test), image_size=size),
+        )
     config.trainer.precision = run.status.get("precision", config.trainer.precision)  # rather than `auto`
     write_atomically(run.model_card, render_model_card(metrics, to_plain(config)))

@@ -26,8 +26,8 @@ _UNLIMITED = 1 << 60  # control groups of version 1 give almost 2**63
 def available_memory() -> int | None:
     """Bytes that this process may still take before the kernel kills it; None if the system does not tell.
 
-    That is what the kernel calls available, within the limits of the process's control groups (version 1 or 2), whose page
-    cache counts as free.
+    That is what the kernel calls available, within the limits of the process's control groups (version 1 or 2). The page
+    cache of a group counts as free.
     """
     lines = _numbers(Path("/proc/meminfo"))
     if "MemAvailable" not in lines:
@@ -44,7 +44,7 @@ def available_memory() -> int | None:
 
 
 def killed_for_memory() -> int:
-    """How many processes the kernel has killed so far because memory ran out, on this machine or in this control group."""
+    """How many processes the kernel has killed so far for lack of memory, on this machine or in this control group."""
     counts = [_numbers(Path("/proc/vmstat")).get("oom_kill", 0)]
     for group in _control_groups():
         counts += [_numbers(group / name).get("oom_kill", 0) for name in ("memory.events", "memory.oom_control")]

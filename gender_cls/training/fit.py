@@ -24,11 +24,11 @@ from gender_cls.runs.outputs import HPARAMS_SCORES
 from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
-from gender_cls.training.accelerated import augment_on_device, said_of_cuda
+from gender_cls.training.accelerated import augment_on_device, describe_cuda
 from gender_cls.training.batch import Batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.frozen_features import frozen_features
+from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import checkpoint_to_resume, flat
 
@@ -104,7 +104,7 @@ def _fit_with_batch(
     if resources.device != "cpu":
         augment_on_device(classifier, datamodule)
     if resources.device == "cuda":
-        log.info(said_of_cuda(config, resources))
+        log.info(describe_cuda(config, resources))
 
     # Trainer
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
@@ -165,7 +165,7 @@ def _callbacks(
 ) -> list[Callback]:
     """In an order that matters: EMA takes the averaged weights back, so explanations come before it."""
     recipe = config.recipe
-    features = frozen_features(classifier, datamodule)
+    features = build_feature_cache(classifier, datamodule)
     callbacks: list[Callback] = [] if features is None else [features]
     if config.trainer.progress_bar:
         # Lightning's own choice depends on whether `rich` is installed. Drawing takes time, so where an epoch has many

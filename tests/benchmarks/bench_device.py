@@ -82,8 +82,8 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
     import torch
 
     from gender_cls.data.device_augmentation import DeviceAugmentation
+    from gender_cls.models.cost import count_flops
     from gender_cls.system.resources import choose_resources, quieten_lightning
-    from gender_cls.training.cost import count_flops
 
     quieten_lightning()
     resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).apply()
@@ -115,7 +115,7 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
         }
         speeds = in_turn(works, rounds)
         waits = _waits(lambda watch: _ours(classifier, data, resources.precision, folder, wait, watch)) / steps
-    flops = 3 * (count_flops(classifier) or 0)
+    flops = 3 * (count_flops(classifier.network, classifier.image_size, name) or 0)
     peak = _peak(device, resources.precision)
     return {
         "precision": resources.precision,

@@ -85,7 +85,7 @@ def images(rows: int) -> None:
     from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
     from gender_cls.quality.balance import balance
-    from gender_cls.quality.faults import picture_faults
+    from gender_cls.quality.faults import find_faults
     from gender_cls.quality.findings import duplicate_findings, identity_findings
     from gender_cls.runs.run import Run
 
@@ -138,7 +138,7 @@ def images(rows: int) -> None:
         stage("first batch", lambda: next(iter(loader)))
         stage(
             "audit: faults and people",
-            lambda: (picture_faults(table, facts, AuditSettings()), identity_findings(table)),
+            lambda: (find_faults(table, facts, AuditSettings()), identity_findings(table)),
         )
         stage("audit: duplicates", lambda: duplicate_findings(table, facts["pixels"], near))
         stage("audit: balance", lambda: balance(table))
@@ -156,7 +156,7 @@ def answers(rows: int) -> None:
     from gender_cls.config.evaluation import EvaluationConfig
     from gender_cls.evaluation.calibration import calibrate
     from gender_cls.evaluation.conclusions import with_answers
-    from gender_cls.evaluation.decisions import choose_abstention, choose_operating_point
+    from gender_cls.evaluation.decisions import DecisionRule, choose_abstention, choose_operating_point
     from gender_cls.evaluation.metrics import score_split
     from gender_cls.evaluation.predictions import predictions_table, read_predictions
     from gender_cls.evaluation.shift import split_shift
@@ -174,11 +174,13 @@ def answers(rows: int) -> None:
     stage("scores of a split", lambda: score_split(test, *bootstrap))
     calibration = stage("calibration", lambda: calibrate(validation, test, *bootstrap))
     temperature = calibration["temperature"]
-    rule = EvaluationConfig().operating_point.value
+    rule = EvaluationConfig().operating_point
     point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap))
     abstention = stage(
         "abstention",
-        lambda: choose_abstention(validation, test, temperature, point["threshold"], 0.1, *bootstrap),
+        lambda: choose_abstention(
+            validation, test, DecisionRule(temperature, point["threshold"], None), 0.1, *bootstrap
+        ),
     )
     stage("slices", lambda: slice_scores(test, *bootstrap))
     stage("shift", lambda: split_shift(validation, test, 0))

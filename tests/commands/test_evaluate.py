@@ -29,7 +29,7 @@ from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
 from gender_cls.runs.files import locked
 from gender_cls.runs.run import Run
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs.run import Run
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 UNUSED = (Predictor(Path("gone.ckpt"), "cpu", ON_CPU), Path("gone"))
 

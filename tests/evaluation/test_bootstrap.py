@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_draws_whatever_the_chunks(monkeypatch: pyt
     assert np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=3)["mean"])
     assert not np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=4)["mean"])
     for cells in (1, 31 * 3, 31 * 999):
-        monkeypatch.setattr(bootstrapping, "CELLS", cells)
+        monkeypatch.setattr(bootstrapping, "WEIGHTS_AT_ONCE", cells)
         assert np.array_equal(whole, bootstrap(units, mean_of(values), 1000, seed=3)["mean"])
 
 
@@ -130,7 +130,7 @@ def test_draws_that_do_not_vary_are_remarked_on() -> None:
     found = estimate(0.5, np.full(100, 0.5), 9)
     remark = "All resamples give the same value: the interval has no width."
     assert found == {"value": 0.5, "low": 0.5, "high": 0.5, "remark": remark}
-    assert estimate(0.0, np.zeros(100), 9, share=False)["high"] == 0, "of a difference"
+    assert estimate(0.0, np.zeros(100), 9, is_share=False)["high"] == 0, "of a difference"
 
 
 @pytest.mark.parametrize("people", [2, 9, 216])

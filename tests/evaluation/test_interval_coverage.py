@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gender_cls.evaluation.bootstrap import bootstrap, estimate, estimates
-from gender_cls.evaluation.metrics import by_identity, calibration_error, decision_scores, probability_scores
+from gender_cls.evaluation.metrics import by_identity, calibration_scores, decision_scores, probability_scores
 
 DATASETS = 300
 RESAMPLES = 1000
@@ -27,7 +27,7 @@ def simulate(seed: int, people: int, clustered: bool) -> pd.DataFrame:
 
 def statistics(table: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
     female, p_female = (table["label"] == "FEMALE").to_numpy(), table["p_FEMALE"].to_numpy()
-    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female, weights)
+    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female)(weights)
 
 
 def truth(clustered: bool, by_person: bool) -> dict[str, float]:
@@ -88,9 +88,7 @@ def test_interval_of_the_calibration_error_covers_in_spite_of_its_bias(clustered
         table = simulate(seed, PEOPLE, clustered)
         female, p_female = (table["label"] == "FEMALE").to_numpy(), table["p_FEMALE"].to_numpy()
 
-        def ece(weights: np.ndarray, female: np.ndarray = female, p: np.ndarray = p_female) -> dict[str, np.ndarray]:
-            return {"ece": calibration_error(female, p, weights)}
-
+        ece = calibration_scores(female, p_female)
         units = table["identity"].to_numpy()
         found = estimates(units, ece, 400, seed)["ece"]
         low, high = np.quantile(bootstrap(units, ece, 400, seed)["ece"], [0.025, 0.975])

@@ -12,7 +12,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import bootstrap
 from gender_cls.evaluation.metrics import (
     by_identity,
-    calibration_error,
+    calibration_scores,
     decision_scores,
     probability_scores,
     reliability_bins,
@@ -40,7 +40,7 @@ def table_of(labels: str, p_female: list[float], identities: list[str] | None = 
 
 
 def all_scores(female: Booleans, p_female: Numbers, weights: Numbers) -> dict[str, Numbers]:
-    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female, weights)
+    return decision_scores(female, p_female >= 0.5, weights) | probability_scores(female, p_female)(weights)
 
 
 def values(table: pd.DataFrame) -> dict[str, float | None]:
@@ -86,7 +86,7 @@ def test_calibration_error_worked_out_by_hand() -> None:
     female = np.array([True, False, False, True, True])
     p_female = np.array([0.01, 0.02, 0.06, 0.95, 1.0])  # bins 0, 0, 0, 14, 14
     expected = (abs(0.01 + 0.02 + 0.06 - 1) + abs(0.95 + 1 - 2)) / 5
-    assert calibration_error(female, p_female, np.ones((1, 5))) == pytest.approx([expected])
+    assert calibration_scores(female, p_female)(np.ones((1, 5)))["ece"] == pytest.approx([expected])
 
 
 def test_bins_hold_their_lower_edge_and_the_last_one_both() -> None:
@@ -146,7 +146,7 @@ def test_calibration_error_agrees_with_torchmetrics(decimals: int) -> None:
     p_female = rng.random(500).round(decimals).clip(0, 0.99)  # torchmetrics gives 1 a bin of its own
     female = rng.random(500) < p_female**2
     weights = rng.integers(0, 3, (5, 500))
-    found = calibration_error(female, p_female, weights.astype(float))
+    found = calibration_scores(female, p_female)(weights.astype(float))["ece"]
     for row, value in zip(weights, found, strict=True):
         metric = BinaryCalibrationError(n_bins=15, norm="l1")
         drawn = torch.tensor(p_female.repeat(row)), torch.tensor(female.repeat(row)).long()
@@ -174,9 +174,9 @@ def test_order_of_the_rows_does_not_matter() -> None:
 
 def test_certain_and_wrong_has_a_finite_log_loss() -> None:
     eps = np.finfo(np.float64).eps
-    found = probability_scores(np.array([True, False]), np.array([0.0, 1.0]), np.eye(2))
+    found = probability_scores(np.array([True, False]), np.array([0.0, 1.0]))(np.eye(2))
     assert found["log_loss"] == pytest.approx([-np.log(eps), -np.log(eps)])
-    nearly = probability_scores(np.array([False]), np.array([1 - 2**-40]), np.ones((1, 1)))
+    nearly = probability_scores(np.array([False]), np.array([1 - 2**-40]))(np.ones((1, 1)))
     assert nearly["log_loss"] == pytest.approx([40 * np.log(2)], rel=1e-12)
 
 
@@ -278,7 +278,7 @@ def test_scores_are_reproducible_and_their_draws_do_not_depend_on_the_chunks(mon
     assert score_split(table, 200, seed=1) == score_split(table, 200, seed=1)
     assert score_split(table, 200, seed=1) != score_split(table, 200, seed=2)
     whole = bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200)
-    monkeypatch.setattr("gender_cls.evaluation.bootstrap.CELLS", 60 * 7)
+    monkeypatch.setattr("gender_cls.evaluation.bootstrap.WEIGHTS_AT_ONCE", 60 * 7)
     for name, draws in bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200).items():
         assert draws == pytest.approx(whole[name], rel=1e-12, nan_ok=True)
 

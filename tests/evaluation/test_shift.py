@@ -193,7 +193,7 @@ def test_chunks_of_permutations_change_nothing(cells: int, monkeypatch: pytest.M
     validation, test = split_of(rng, 12), split_of(rng, 14, mean=0.3)
     monkeypatch.setattr(shift, "PERMUTATIONS", 100)
     expected = split_shift(validation, test)
-    monkeypatch.setattr(shift, "CELLS", cells)
+    monkeypatch.setattr(shift, "IMAGES_AT_ONCE", cells)
     assert split_shift(validation, test) == expected
 
 
@@ -207,7 +207,7 @@ def test_distances_are_those_of_two_running_sums() -> None:
         (True, rng.integers(0, 9, 4_000)),
         (False, rng.integers(0, 5, 4_000)),
     ):
-        found = shift._distance(shift._by_value(pd.Series(values), owners, measured), exchanged)
+        found = shift.distance(shift.sort_column(values, owners, measured), exchanged)
         for inside, distance in zip(exchanged.astype(bool), found, strict=True):
             shares = [
                 pd.Series(values[rows]).value_counts(normalize=True).reindex(np.unique(values), fill_value=0)

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from gender_cls.data.variant_names import CORRUPTIONS, SHORTCUTS
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
-from gender_cls.evaluation.metrics import calibration_error, decision_scores
+from gender_cls.evaluation.metrics import calibration_scores, decision_scores
 from gender_cls.evaluation.schema import Severity, Shortcut, Stress
 from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
 
@@ -134,7 +134,7 @@ def test_scores_and_intervals_agree_with_scikit_learn_and_with_the_scores_of_the
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
             "balanced_accuracy": decision_scores(female, values >= 0, weights)["balanced_accuracy"],
-            "ece": calibration_error(female, p_female, weights),
+            "ece": calibration_scores(female, p_female)(weights)["ece"],
             "flip_rate": weights @ (answers != table["prediction"]).to_numpy(float) / weights.sum(axis=1),
             "coverage": weights @ answered.astype(float) / weights.sum(axis=1),
         }

@@ -36,15 +36,11 @@ def table_in(text: str, number: int) -> list[list[str]]:
     return rows
 
 
-def test_markdown_lists_candidates_with_the_best_validation_first_and_the_ensemble_last(
-    comparison: Comparison,
-) -> None:
+def test_markdown_has_candidates_by_validation_score_and_then_the_ensemble(comparison: Comparison) -> None:
     heading, *rows = table_in(to_markdown(comparison), 0)
     assert heading[:5] == ["model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC"]
-    assert [row[0] for row in rows] == [
-        *(one["title"].replace("|", r"\|") for one in comparison["candidates"]),
-        "soft-vote ensemble",
-    ]
+    titles = [one["title"].replace("|", r"\|") for one in comparison["candidates"]]
+    assert [row[0] for row in rows] == [*titles, "soft-vote ensemble"]
     assert {row[0]: row[-1] for row in rows} == {
         r"twin\|regex": "",
         "net": "2 finished, 1 running",
@@ -55,19 +51,19 @@ def test_markdown_lists_candidates_with_the_best_validation_first_and_the_ensemb
         "soft-vote ensemble": "4 networks",
     }
     assert rows[-2][0] == "vit"
-    assert set(rows[-2][2:-1]) == {"-"}
+    assert set("".join(rows[-2][2:-1])) == set("– /")
 
 
-def test_numbers_are_written_as_people_read_them(comparison: Comparison) -> None:
-    cells = {row[0]: row for row in table_in(to_markdown(comparison), 0)}
+def test_numbers_are_written_for_people(comparison: Comparison) -> None:
+    cells = {row[0]: row for row in table_in(to_markdown(comparison).replace("\u202f", " "), 0)}
     found = next(one for one in comparison["candidates"] if one["title"] == "net")
     test, validation = found["test"], found["validation"]
     assert cells["net"][1] == "2"
     assert cells["net"][2] == f"{validation['mean']:.3f} ± {validation['spread']:.3f}"
     assert cells["net"][3] == f"{test['mean']:.3f} [{test['low']:.3f}, {test['high']:.3f}] ± {test['spread']:.3f}"
-    assert cells["net"][5:10] == ["2.23 M", "0.40 G", "9.0 / 5.1", "1.1 GiB", "881"]
-    assert cells["custom"][5:10] == ["2.23 M", "-", "9.0 / 5.1", "-", "881"]
-    assert cells["soft-vote ensemble"][5:10] == ["8.92 M", "-", "36.0 / 20.4", "-", "3524"]
+    assert cells["net"][5:10] == ["2.23 M", "400 M", "9.0 / 5.1", "1.12 GiB", "15 min"]
+    assert cells["custom"][5:10] == ["2.23 M", "–", "9.0 / 5.1", "–", "15 min"]
+    assert cells["soft-vote ensemble"][5:10] == ["8.92 M", "–", "36.0 / 20.4", "–", "59 min"]
 
 
 def test_the_table_fits_a_terminal(comparison: Comparison) -> None:
@@ -82,19 +78,15 @@ def test_pairs_verdict_and_errors_follow(comparison: Comparison) -> None:
     _, *pairs = table_in(text, 2)
     assert len(pairs) == 3
     verdicts = {row[0].replace(r"\|", "|"): row[3] for row in pairs}
-    assert set(verdicts.values()) == {
-        "no significant difference",
-        "net is better",
-        r"twin\|regex is better",
-    }
+    assert set(verdicts.values()) == {"no significant difference", "net is better", r"twin\|regex is better"}
     for pair in comparison["pairs"]:
         assert (verdicts[f"{pair['a']} - {pair['b']}"] == "no significant difference") is not pair["significant"]
         assert f"{pair['difference']:.3f} [{pair['low']:.3f}, {pair['high']:.3f}]" in text
     for sentence in comparison["verdict"]:
         assert f"\n- {sentence}\n" in text
-    assert "No significant difference between " in text
-    assert text.endswith("\nNot finished:\n\n- 4_net: running\n- 0_vit: RuntimeError: out of | memory\n")
-    assert "Test: 160 images, 80 people. Best trivial baseline there: the camera alone, 0.600. " in text
+    assert text.endswith(":\n\n- 4_net: running\n- 0_vit: RuntimeError: out of | memory\n")
+    for fact in ("160 images", "80 people", "the camera alone, 0.600"):
+        assert fact in text
 
 
 def test_csv_has_everything(comparison: Comparison) -> None:
@@ -117,10 +109,11 @@ def test_csv_has_everything(comparison: Comparison) -> None:
 def test_nothing_finished_is_a_table_without_numbers(tmp_path: Path) -> None:
     comparison = compare(write_run(tmp_path / "0_net", TABLE, state="failed", error="No space."))
     text = to_markdown(comparison)
-    assert table_in(text, 0)[1] == ["net", "0", *["-"] * 9, "failed"]
-    assert "- There is nothing to compare: no candidate has a result that can be used.\n" in text
-    assert text.endswith("Not finished:\n\n- 0_net: No space.\n")
+    cells = table_in(text, 0)[1]
+    assert cells[:2] + cells[-1:] == ["net", "0", "failed"]
+    assert not any(character.isdigit() for character in "".join(cells[2:]))
+    assert all(f"- {sentence}\n" in text for sentence in comparison["verdict"])
+    assert text.endswith(":\n\n- 0_net: No space.\n")
     assert to_csv(comparison).splitlines()[1].startswith("net,failed,,False,No seed has finished.,")
-    nothing = compare()
-    assert "- There are no runs.\n" in to_markdown(nothing)
-    assert len(to_csv(nothing).splitlines()) == 1
+    assert "- There are no runs.\n" in to_markdown(compare())
+    assert len(to_csv(compare()).splitlines()) == 1

@@ -16,7 +16,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
-NOT_COMPARED = (
+NOT_COMPARED = {
     "seed",
     "name",
     "output_dir",
@@ -29,25 +29,18 @@ NOT_COMPARED = (
     "trainer.threads",
     "trainer.resume",
     "trainer.progress_bar",
-)
-"""Keys of the configuration that may differ within a candidate; those of explain and evaluation may as well."""
+}
+"""Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A candidate trained with one seed, and tested.
+    """A candidate trained with one seed, and tested."""
 
-    Attributes:
-        seed: None where the configuration was not kept.
-        runs: one, or the folds of a cross-validation.
-        validation: predictions, sorted by path; with folds, those of all of them.
-        test: likewise; with folds these are the out-of-fold predictions.
-    """
-
-    seed: int | None
-    runs: list[Run]
-    validation: pd.DataFrame
-    test: pd.DataFrame
+    seed: int | None  # None if the configuration was not kept
+    runs: list[Run]  # one, or the folds of a cross-validation
+    validation: pd.DataFrame  # predictions, sorted by path; with folds, those of all folds
+    test: pd.DataFrame  # the same; with folds these are the out-of-fold predictions
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -57,24 +50,12 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Runs that share every setting that matters.
+    """Runs that share every setting that matters."""
 
-    Attributes:
-        title: the chosen model, with the settings that tell it from other candidates of that model.
-        runs: all of them.
-        trained: a seed each, sorted; those with a run that has not finished are left out.
-        repeated: finished runs left out of `trained` because a later one has the same settings, seed and fold.
-    """
-
-    title: str
-    runs: list[Run]
-    trained: list[Trained]
-    repeated: list[Run]
-
-    @cached_property
-    def outdated(self) -> list[Run]:
-        """Finished runs that this version has not evaluated."""
-        return [run for run in self.runs if run.finished and not _is_evaluated(run)]
+    title: str  # the chosen model, and the settings that distinguish it from other candidates with that model
+    runs: list[Run]  # all of them
+    trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
+    repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
 
     @property
     def test(self) -> pd.DataFrame:
@@ -83,22 +64,22 @@ class Candidate:
 
     @property
     def leaky(self) -> bool:
-        """Whether a run saw test images, or their twins, in training."""
+        """Whether a run saw test images, or near duplicates of them, in training."""
         return any(run.metrics["data"]["leaky"] for one in self.trained for run in one.runs)
 
     @cached_property
     def test_rows(self) -> Hashable:
-        """Paths and labels of the test rows; the same for candidates that can be compared. None: seeds differ."""
+        """Paths and labels of the test rows, equal for candidates that can be compared; None if seeds differ."""
         rows = {tuple(zip(one.test["path"], one.test["label"], strict=True)) for one in self.trained}
         return rows.pop() if len(rows) == 1 else None
 
-    @property
+    @cached_property
     def problem(self) -> str | None:
-        """Why its predictions say nothing, or None."""
-        if self.outdated:
-            first = self.outdated[0]
-            how = "evaluated by another version" if first.metrics else "not evaluated"
-            return f"{first.folder} was {how}: run python -m gender_cls.evaluate run={first.folder}."
+        """Why its predictions cannot be used, or None."""
+        for run in self.runs:
+            if run.finished and not _is_evaluated(run):
+                how = "evaluated by another version" if run.metrics else "not evaluated"
+                return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
         if not self.trained:
             return "No seed has finished."
         for one in self.trained:
@@ -112,36 +93,14 @@ class Candidate:
         return None
 
 
-def find_candidates(runs: Sequence[Run]) -> list[Candidate]:
-    """Gather the runs that differ only in seed and fold, in the order of their first runs.
-
-    Without its configuration (`.hydra`) a run is known by its model alone, and counts as a seed of its own.
-    """
-    members: dict[str, list[_Described]] = defaultdict(list)
-    for run in runs:
-        described = _describe(run)
-        members[json.dumps(described.compared or described.model, sort_keys=True, default=str)].append(described)
-    firsts = [described[0] for described in members.values()]
-    return [
-        _candidate(_title(described[0], [first for first in firsts if first.model == described[0].model]), described)
-        for described in members.values()
-    ]
-
-
 @dataclass(frozen=True, eq=False)
 class _Described:
-    """A run and what was asked of it.
-
-    Attributes:
-        model: the chosen file of the group `model`.
-        choices: of the other groups.
-        settings: dotted keys; empty where the configuration was not kept.
-    """
+    """A run and its configuration."""
 
     run: Run
-    model: str
-    choices: dict[str, str]
-    settings: dict[str, Any]
+    model: str  # the chosen file of the group `model`
+    choices: dict[str, str]  # the chosen files of the other groups
+    settings: dict[str, Any]  # by dotted key; empty if the configuration was not kept
 
     @property
     def compared(self) -> dict[str, Any]:
@@ -149,9 +108,30 @@ class _Described:
         return {key: value for key, value in self.settings.items() if _matters(key)}
 
     @property
-    def place(self) -> tuple[Any, Any]:
+    def seed(self) -> Hashable:
+        """The seed; without a configuration every run counts as a seed of its own."""
+        return self.settings.get("seed") if self.settings else self.run.folder
+
+    @property
+    def place(self) -> Hashable:
         """Seed and fold."""
-        return self.settings.get("seed"), self.settings.get("data.fold", 0)
+        return self.seed, self.settings.get("data.fold", 0)
+
+
+def find_candidates(runs: Sequence[Run]) -> list[Candidate]:
+    """The candidates: runs that differ only in seed and fold, in the order of their first runs.
+
+    A run without its configuration (`.hydra`) is known by its model alone, and counts as a seed of its own.
+    """
+    members: dict[str, list[_Described]] = defaultdict(list)
+    for run in runs:
+        described = _describe(run)
+        members[json.dumps(described.compared or described.model, sort_keys=True, default=str)].append(described)
+    firsts = [described[0] for described in members.values()]
+    return [
+        _candidate(_title(first, [other for other in firsts if other.model == first.model]), described)
+        for first, described in zip(firsts, members.values(), strict=True)
+    ]
 
 
 def _describe(run: Run) -> _Described:
@@ -173,7 +153,7 @@ def _matters(key: str) -> bool:
 
 
 def _title(one: _Described, rivals: Sequence[_Described]) -> str:
-    """The model, and what tells it from other candidates of that model: choices of files, then single settings."""
+    """The model, and how it differs from other candidates with that model: in chosen files, then in single settings."""
     told = []
     for group in dict.fromkeys(group for rival in rivals for group in rival.choices):
         if _matters(group) and len({rival.choices.get(group) for rival in rivals}) > 1:
@@ -181,7 +161,7 @@ def _title(one: _Described, rivals: Sequence[_Described]) -> str:
     for key in dict.fromkeys(key for rival in rivals for key in rival.compared):
         choices = {rival.choices.get(key.partition(".")[0]) for rival in rivals}
         values = {(rival.choices.get(key.partition(".")[0]), _text(rival.settings.get(key))) for rival in rivals}
-        if len(values) > len(choices):  # otherwise the choice says it
+        if len(values) > len(choices):  # otherwise the choice of the file says it
             told.append(f"{key}={_text(one.settings.get(key))}")
     return f"{one.model} ({', '.join(told)})" if told else one.model
 
@@ -192,20 +172,19 @@ def _text(value: Any) -> str:
 
 def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
     by_age = sorted(described, key=lambda one: (one.run.finished, one.run.status.get("started") or ""))
-    latest = {one.place if one.settings else one.run.folder: one for one in by_age}
-    seeds: dict[Hashable, list[_Described]] = defaultdict(list)
+    latest = {one.place: one.run for one in by_age}.values()
+    seeds: dict[Hashable, list[Run]] = defaultdict(list)
     for one in described:
-        if one in latest.values():
-            seeds[one.place[0] if one.settings else one.run.folder].append(one)
+        if one.run in latest:
+            seeds[one.seed].append(one.run)
     trained = [
-        _trained(members[0].place[0], [one.run for one in members])
-        for members in seeds.values()
-        if all(one.run.finished and _is_evaluated(one.run) for one in members)
+        _trained(seed if isinstance(seed, int) else None, runs)
+        for seed, runs in seeds.items()
+        if all(run.finished and _is_evaluated(run) for run in runs)
     ]
     trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
     runs = [one.run for one in described]
-    repeated = [one.run for one in described if one.run.finished and one not in latest.values()]
-    return Candidate(title, runs, trained, repeated)
+    return Candidate(title, runs, trained, [run for run in runs if run.finished and run not in latest])
 
 
 def _is_evaluated(run: Run) -> bool:

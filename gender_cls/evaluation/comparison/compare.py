@@ -5,18 +5,21 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from gender_cls.config.data import CLASSES
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units
+from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, count_units
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
-from gender_cls.evaluation.comparison.costs import cost_of_all, mark_pareto, mean_cost, mean_or_none
-from gender_cls.evaluation.comparison.explanations import mean_explanations
+from gender_cls.evaluation.comparison.means import (
+    best_mean_baseline,
+    cost_of_all,
+    mark_pareto,
+    mean_cost,
+    mean_explanations,
+    mean_or_none,
+)
 from gender_cls.evaluation.comparison.schema import (
     OTHER_ROWS,
     SAME_ROWS,
-    BestBaseline,
     CandidateRow,
     Comparison,
     MeanEstimate,
@@ -24,19 +27,17 @@ from gender_cls.evaluation.comparison.schema import (
     Pair,
     RunState,
 )
+from gender_cls.evaluation.comparison.sentences import verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
-from gender_cls.evaluation.comparison.verdict import verdict
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import decision_scores, probability_scores
+from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
 from gender_cls.runs.run import Run
-
-FEMALE = CLASSES[0]
 
 
 def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Compare candidates, which are runs that differ only in seed and fold, on the test images that they share.
 
-    Candidates with other test images take no part, nor do leaky ones while there are others.
+    Candidates with other test images take no part; neither do leaky ones if there are others.
 
     Args:
         runs: in any state.
@@ -69,8 +70,8 @@ def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0)
     return Comparison(
         resamples=resamples,
         images=len(test),
-        identities=test["identity"][test["identity"] != ""].nunique(),
-        units=len(np.unique(bootstrap_units(test))),
+        identities=known_people(test),
+        units=count_units(bootstrap_units(test)),
         candidates=rows,
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples, seed) if several else None,
@@ -83,7 +84,7 @@ def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0)
 
 
 def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
-    """The test rows of the most runs, of equals the first; None where there are none."""
+    """The test rows that most runs have, the first of equals; None if there are no candidates."""
     counts: Counter[Hashable] = Counter()
     for one in candidates:
         if one.test_rows is not None:
@@ -92,14 +93,10 @@ def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
 
 
 def _means(candidates: Sequence[Candidate], resamples: int, seed: int) -> Means:
-    """Of candidates with the same test rows."""
+    """The resampled means of candidates with the same test rows."""
     test = candidates[0].test
     correct = [np.stack([one.correct for one in candidate.trained]) for candidate in candidates]
-    return resample_means(correct, _is_female(test), bootstrap_units(test), resamples, seed)
-
-
-def _is_female(table: pd.DataFrame) -> NDArray[np.bool_]:
-    return (table["label"] == FEMALE).to_numpy()
+    return resample_means(correct, is_female(test), bootstrap_units(test), resamples, seed)
 
 
 def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
@@ -127,7 +124,7 @@ def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estim
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
         log_loss=mean_or_none(after["log_loss"]["value"] for after in calibrated),
         ece=mean_or_none(after["ece"]["value"] for after in calibrated),
-        baseline=_best_baseline(runs),
+        baseline=best_mean_baseline(runs),
         cost=mean_cost(runs),
         pareto=None,
         explanations=mean_explanations(runs),
@@ -140,14 +137,12 @@ def _state(run: Run) -> RunState:
 
 
 def _decisions(table: pd.DataFrame) -> dict[str, float]:
-    says_female = (table["prediction"] == FEMALE).to_numpy()
-    scores = decision_scores(_is_female(table), says_female, np.ones((1, len(table))))
+    scores = decision_scores(is_female(table), is_female(table, "prediction"), np.ones((1, len(table))))
     return {name: float(values[0]) for name, values in scores.items()}
 
 
 def _auroc(table: pd.DataFrame) -> float:
-    ones = np.ones((1, len(table)))
-    return float(probability_scores(_is_female(table), table["p_FEMALE"].to_numpy(), ones)["auroc"][0])
+    return float(probability_scores(is_female(table), p_female_of(table))(np.ones((1, len(table))))["auroc"][0])
 
 
 def _validation(candidate: Candidate) -> MeanScore:
@@ -169,15 +164,5 @@ def _over_seeds(values: Sequence[float]) -> MeanScore:
 
 
 def _falling(score: MeanScore) -> float:
-    """Sorts the best first, those without a score last."""
+    """A sort key: the best first, those without a score last."""
     return np.inf if score["mean"] is None else -score["mean"]
-
-
-def _best_baseline(runs: Sequence[Run]) -> BestBaseline | None:
-    scores: dict[str, list[float | None]] = {}
-    for run in runs:
-        for one in run.metrics["baselines"]:
-            scores.setdefault(one["title"], []).append(one["balanced_accuracy"])
-    means = ((title, mean_or_none(values)) for title, values in scores.items())
-    known = [BestBaseline(title=title, balanced_accuracy=mean) for title, mean in means if mean is not None]
-    return max(known, key=lambda one: one["balanced_accuracy"], default=None)

@@ -3,40 +3,32 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from gender_cls.config.data import CLASSES
-from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
+from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, estimates
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.schema import Agreement, Ensemble, MeanCost, RocCurve, WrongImage
-from gender_cls.evaluation.metrics import decision_scores
+from gender_cls.evaluation.metrics import decision_scores, is_female, p_female_of
 
-FEMALE = CLASSES[0]
 CURVE_POINTS = 200
 
 
-def mean_p_female(candidate: Candidate) -> NDArray[np.float64]:
+def _mean_p_female(candidate: Candidate) -> Numbers:
     """(test rows,) probability of FEMALE, the mean over seeds."""
-    return np.mean([one.test["p_FEMALE"].to_numpy() for one in candidate.trained], axis=0)
-
-
-def _is_female(table: pd.DataFrame) -> NDArray[np.bool_]:
-    return (table["label"] == FEMALE).to_numpy()
+    return np.mean([p_female_of(one.test) for one in candidate.trained], axis=0)
 
 
 def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int, seed: int) -> Ensemble:
-    """Scores of the soft vote; at 0.5 the answer is FEMALE.
+    """Scores of the soft vote; its answer is FEMALE from 0.5 on.
 
     Args:
         candidates: with the same test rows.
-        cost: of all its networks.
+        cost: of all networks together.
     """
     table = candidates[0].test
-    female, p_female = _is_female(table), np.mean([mean_p_female(one) for one in candidates], axis=0)
+    female, p_female = is_female(table), np.mean([_mean_p_female(one) for one in candidates], axis=0)
 
-    def balanced_accuracy(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def balanced_accuracy(weights: Numbers) -> dict[str, Numbers]:
         return {"balanced_accuracy": decision_scores(female, p_female >= 0.5, weights)["balanced_accuracy"]}
 
     found = estimates(bootstrap_units(table), balanced_accuracy, resamples, seed)
@@ -50,7 +42,7 @@ def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int,
 
 
 def agreement(candidates: Sequence[Candidate]) -> Agreement:
-    """How often two give the same answer.
+    """How often two candidates give the same answer.
 
     Args:
         candidates: with the same test rows.
@@ -64,10 +56,10 @@ def agreement(candidates: Sequence[Candidate]) -> Agreement:
 
 
 def roc_curves(candidates: Sequence[Candidate]) -> list[RocCurve]:
-    """A curve each; none where test has one label only."""
+    """One curve per candidate; none if test has one label only."""
     curves = []
     for candidate in candidates:
-        female, p_female = _is_female(candidate.test), mean_p_female(candidate)
+        female, p_female = is_female(candidate.test), _mean_p_female(candidate)
         if len(set(female)) < 2:
             continue
         curve = np.stack(roc_curve(female, p_female)[:2], axis=1)
@@ -78,14 +70,14 @@ def roc_curves(candidates: Sequence[Candidate]) -> list[RocCurve]:
 
 
 def wrong_for_all(candidates: Sequence[Candidate]) -> list[WrongImage]:
-    """The images that nobody gets right, the most confidently wrong first.
+    """The images that no candidate gets right, the most confidently wrong first.
 
     Args:
         candidates: with the same test rows.
     """
     table = candidates[0].test
-    p_female = np.mean([mean_p_female(one) for one in candidates], axis=0)
-    p_label = np.where(_is_female(table), p_female, 1 - p_female)
+    p_female = np.mean([_mean_p_female(one) for one in candidates], axis=0)
+    p_label = np.where(is_female(table), p_female, 1 - p_female)
     wrong = [np.mean([~one.correct for one in candidate.trained], axis=0) > 0.5 for candidate in candidates]
     rows = np.flatnonzero(np.all(wrong, axis=0))
     rows = rows[np.argsort(p_label[rows], kind="stable")]

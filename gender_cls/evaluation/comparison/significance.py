@@ -1,4 +1,4 @@
-"""Which of two candidates is better, and whether that is more than luck: of the people drawn, and of training."""
+"""Which of two candidates is better, and whether that is more than chance in the people drawn and in training."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,57 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap, estimate, ratio
+from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap, count_units, estimate, ratio
 from gender_cls.evaluation.comparison.schema import McNemar, Pair
+from gender_cls.evaluation.comparison.sentences import pair_sentence
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.multiple_testing import holm
-
-SIGNIFICANT = 0.05
+from gender_cls.evaluation.metrics import absent_labels
+from gender_cls.evaluation.multiple_testing import SIGNIFICANT, holm
 
 
 @dataclass(frozen=True)
 class Means:
-    """Balanced accuracies of candidates on the same rows.
+    """Balanced accuracies of candidates on the same rows."""
 
-    Attributes:
-        correct: of each candidate (seeds, rows), whether its answers are right.
-        units: (rows,) codes of people.
-        by_seed: (seeds,) of each candidate; NaN where a label is absent.
-        draws: (candidates, resamples) of the mean over seeds: the luck of the people.
-        luck: (candidates, resamples) by how much other seeds would have moved it; 0 with one seed.
-        remark: why they are undefined, or None.
-    """
-
-    correct: Sequence[NDArray[np.bool_]]
-    units: NDArray[np.intp]
-    by_seed: list[NDArray[np.float64]]
-    draws: NDArray[np.float64]
-    luck: NDArray[np.float64]
-    remark: str | None
+    correct: Sequence[Booleans]  # of each candidate (seeds, rows), whether its answers are right
+    units: NDArray[np.intp]  # (rows,) codes of people
+    by_seed: list[Numbers]  # of each candidate (seeds,); NaN if a label is absent
+    draws: Numbers  # (candidates, resamples) of the mean over seeds: chance in the people
+    luck: Numbers  # (candidates, resamples) by how much other seeds would have moved it; 0 with one seed
+    remark: str | None  # why they are undefined, or None
 
     @property
     def people(self) -> int:
-        """How many were drawn from."""
-        return int(self.units.max(initial=-1)) + 1
+        """The number of people who were drawn from."""
+        return count_units(self.units)
 
     def of(self, candidate: int) -> Estimate:
-        """The mean over its seeds."""
+        """The mean over the candidate's seeds."""
         seeds = self.by_seed[candidate]
         draws = self.draws[candidate] + _widening(len(seeds) - 1) * self.luck[candidate]
         return estimate(float(seeds.mean()), draws, self.people, self.remark)
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
-        """Of two means, paired: both are drawn together. With it, its p-value; None without an interval."""
+        """The paired difference of two means (both are drawn together), and its p-value; None without an interval."""
         value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
         freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
         draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
-        found = estimate(value, draws, self.people, self.remark, share=False)
+        found = estimate(value, draws, self.people, self.remark, is_share=False)
         return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], self.people)
 
 
 def resample_means(
-    correct: Sequence[NDArray[np.bool_]],
-    female: NDArray[np.bool_],
+    correct: Sequence[Booleans],
+    female: Booleans,
     units: NDArray[np.intp],
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -67,26 +58,25 @@ def resample_means(
     """Draw people, the same for all candidates, and for each candidate seeds.
 
     A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
-    independently. So the draws hold the luck of the sample and of training. Few seeds say little of the latter: their
+    independently. So the draws contain chance in the sample and in training. Few seeds say little about training: their
     deviations are stretched by sqrt(n / (n - 1)), without which n draws from n seeds vary too little, and by Student's
-    quantile over the normal one, 2.2 for a mean of three seeds. In simulations of two equal candidates with two, three
-    or five seeds, 95 % intervals of their difference cover 95 to 98 % where the luck of training prevails, and 97 to
-    99 % where there is little of it. With one seed the draws hold the luck of the sample alone: whether another
-    training run would have done as well they cannot tell.
+    quantile over the normal one. In simulations with two to five seeds, 95 % intervals of a difference cover slightly
+    more than 95 %. With one seed the draws contain chance in the sample alone: they cannot tell whether another run of
+    training would have done as well.
 
     Args:
         correct: of each candidate (seeds, rows), whether its answers are right.
         female: (rows,) whether the label is FEMALE.
         units: (rows,) codes of people.
     """
-    count = int(units.max(initial=-1)) + 1
+    count = count_units(units)
     labels = np.stack([female, ~female])
-    # A balanced accuracy needs no more of a person than these sums, so the resamples weigh people, not rows.
+    # A balanced accuracy needs only these sums of each person, so the resamples weigh people, not rows.
     totals = np.stack([np.bincount(units, rows, count) for rows in labels])
     right = [np.bincount(units, one & rows, count) for runs in correct for one in runs for rows in labels]
     sums = np.stack([*totals, *right]).astype(np.float64).T
 
-    def balanced_accuracies(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def balanced_accuracies(weights: Numbers) -> dict[str, Numbers]:
         summed = (weights @ sums).reshape(len(weights), -1, len(labels))
         recalls = ratio(summed[:, 1:], summed[:, :1])
         return {str(run): values for run, values in enumerate(recalls.mean(axis=2).T)}
@@ -96,7 +86,7 @@ def resample_means(
     drawn = np.array(list(bootstrap(people, balanced_accuracies, resamples, seed).values()))
     ends = np.cumsum([len(runs) for runs in correct])[:-1]
     rng = np.random.default_rng([seed, 1])  # another stream than that of the people
-    absent = [name for name, total in zip(("FEMALE", "MALE"), totals.sum(axis=1), strict=True) if not total]
+    absent = absent_labels(female)
     runs = [_draw_seeds(one, rng) for one in np.split(drawn, ends)]
     return Means(
         correct=correct,
@@ -108,10 +98,8 @@ def resample_means(
     )
 
 
-def _draw_seeds(
-    draws: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(seeds, resamples) -> (resamples,) means over all seeds, and how far those over as many drawn ones are off."""
+def _draw_seeds(draws: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
+    """(seeds, resamples) -> (resamples,) means over all seeds, and how far means over as many drawn seeds are off."""
     mean, (seeds, resamples) = draws.mean(axis=0), draws.shape
     if seeds == 1:
         return mean, np.zeros(resamples)
@@ -124,8 +112,8 @@ def _widening(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)) if freedom else 1.0
 
 
-def _p_value(value: float, draws: NDArray[np.float64], units: int) -> float:
-    """Two-sided: at which level the interval of `estimate` would begin to leave out 0.
+def _p_value(value: float, draws: Numbers, units: int) -> float:
+    """Two-sided: the level at which the interval of `estimate` would begin to leave out 0.
 
     Args:
         value: of the difference.
@@ -133,7 +121,7 @@ def _p_value(value: float, draws: NDArray[np.float64], units: int) -> float:
         units: at least 2.
     """
     if abs(value) < 1e-12:
-        return 1.0  # of equals, whichever way the draws fall
+        return 1.0  # equals, whatever the draws are
     beyond = int(min((draws <= 0).sum(), (draws >= 0).sum()))
     shrink = np.sqrt((units - 1) / units)  # the interval is widened for few people; so is the tail
     tail = stats.t.cdf(shrink * stats.norm.ppf((beyond + 1) / (len(draws) + 1)), units - 1)
@@ -143,11 +131,11 @@ def _p_value(value: float, draws: NDArray[np.float64], units: int) -> float:
 
 
 def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> list[Pair]:
-    """Every candidate with every later one.
+    """Compare every candidate with every later one.
 
     Args:
         titles: of the candidates.
-        means: of the same.
+        means: of the same candidates.
         paths: (rows,) of the images.
     """
     trials = _trials(means.units, paths)
@@ -157,6 +145,7 @@ def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> 
     pairs = []
     for (a, b), (found, p_value) in zip(indices, differences, strict=True):
         p_holm = None if p_value is None else next(corrected)
+        significant = p_holm is not None and p_holm < SIGNIFICANT
         pairs.append(
             Pair(
                 a=titles[a],
@@ -167,33 +156,16 @@ def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> 
                 remark=found["remark"],
                 p_value=p_value,
                 p_holm=p_holm,
-                significant=p_holm is not None and p_holm < SIGNIFICANT,
-                verdict=_verdict(titles[a], titles[b], found, p_holm),
+                significant=significant,
+                verdict=pair_sentence(titles[a], titles[b], found, p_holm, significant),
                 mcnemar=_mcnemar(means.correct[a], means.correct[b], trials),
             )
         )
     return pairs
 
 
-def _verdict(a: str, b: str, found: Estimate, p_holm: float | None) -> str:
-    value, low, high = found["value"], found["low"], found["high"]
-    if value is None or low is None or high is None or p_holm is None:
-        return f"{a} and {b} cannot be compared: {found['remark']}"
-    if p_holm >= SIGNIFICANT:
-        numbers = f"{value:.3f} [{low:.3f}, {high:.3f}], {p_text(p_holm)} (Holm)"
-        return f"No significant difference between {a} and {b}: {numbers}."
-    if value < 0:
-        a, b, value, low, high = b, a, -value, -high, -low
-    return f"{a} is better than {b} by {value:.3f} [{low:.3f}, {high:.3f}], {p_text(p_holm)} (Holm)."
-
-
-def p_text(p_value: float) -> str:
-    """For sentences and tables."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
 def _trials(units: NDArray[np.intp], paths: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
-    """One row a person, chosen by its path, the same in every comparison; and a number to choose a seed by."""
+    """One row per person, chosen by its path so that it is always the same, and a number to choose a seed by."""
     digests = (hashlib.blake2b(path.encode(), digest_size=8).digest() for path in paths)
     numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.uint64)
     order = np.lexsort((numbers, units))
@@ -201,9 +173,7 @@ def _trials(units: NDArray[np.intp], paths: Sequence[str]) -> tuple[NDArray[np.i
     return rows, numbers[rows]
 
 
-def _mcnemar(
-    a: NDArray[np.bool_], b: NDArray[np.bool_], trials: tuple[NDArray[np.intp], NDArray[np.uint64]]
-) -> McNemar:
+def _mcnemar(a: Booleans, b: Booleans, trials: tuple[NDArray[np.intp], NDArray[np.uint64]]) -> McNemar:
     rows, numbers = trials
     right_a, right_b = (right[numbers % np.uint64(len(right)), rows] for right in (a, b))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())

@@ -5,11 +5,33 @@ from pathlib import Path
 
 from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.schema import BestBaseline, CandidateRow, Pair
-from gender_cls.evaluation.estimate import beats
+from gender_cls.evaluation.estimate import Estimate, beats
+from gender_cls.evaluation.wording import stated
+
+
+def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
+    """Which of two candidates is better.
+
+    Args:
+        a: title.
+        b: title.
+        difference: of their balanced accuracies, a minus b.
+        p_holm: the corrected p-value; None without an interval.
+        significant: whether it is small enough.
+    """
+    value, low, high = difference["value"], difference["low"], difference["high"]
+    if value is None or low is None or high is None or p_holm is None:
+        return f"{a} and {b} cannot be compared: {difference['remark']}"
+    p_text = "p < 0.001 (Holm)" if p_holm < 0.001 else f"p = {p_holm:.3f} (Holm)"
+    if not significant:
+        return f"No significant difference between {a} and {b}: {stated(difference)}, {p_text}."
+    if value < 0:
+        a, b, difference = b, a, Estimate(value=-value, low=-high, high=-low, remark=None)
+    return f"{a} is better than {b} by {stated(difference)}, {p_text}."
 
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
-    """Who is best on validation, what that is worth on test, against whom; then what to be careful with.
+    """Which candidate is best on validation, its test score against the others; then limits of the comparison.
 
     Args:
         rows: compared candidates first, by falling validation score.
@@ -30,19 +52,18 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestB
 
 def _best(row: CandidateRow) -> str:
     validation, test, seeds = row["validation"], row["test"], len(row["seeds"])
-    over = f"over {seeds} seeds" if seeds > 1 else "with one seed"
     if validation["mean"] is None or test["mean"] is None:
         return f"{row['title']} has no balanced accuracy: {test['remark'] or 'validation shows one label only.'}"
-    interval = "" if test["low"] is None else f" [{test['low']:.3f}, {test['high']:.3f}]"
+    score = stated(Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None))
     sentence = (
-        f"{row['title']} is best on validation (balanced accuracy {validation['mean']:.3f}) and has "
-        f"{test['mean']:.3f}{interval} on test, {over}."
+        f"{row['title']} is best on validation (balanced accuracy {validation['mean']:.3f}) and has {score} on test, "
+        f"{f'over {seeds} seeds' if seeds > 1 else 'with one seed'}."
     )
     return f"{sentence} {test['remark']}" if test["remark"] else sentence
 
 
 def _against_others(best: str, pairs: Sequence[Pair], compared: int) -> list[str]:
-    """Pairs with the best one; it comes first in each, because pairs are in the order of the candidates."""
+    """The pairs with the best candidate, which comes first in each: pairs are in the order of the candidates."""
     if compared == 1:
         return ["There is no other candidate to compare it with."]
     own = [pair for pair in pairs if pair["a"] == best]
@@ -56,11 +77,11 @@ def _baseline(best: CandidateRow, baseline: BestBaseline | None) -> list[str]:
     if baseline is None:
         return []
     test, score = best["test"], baseline["balanced_accuracy"]
-    named = f"the best trivial baseline, {baseline['title']}, which scores {score:.3f}"
     won = beats(test["mean"], test["low"], score)
     if won is None and test["low"] is None:
         return []
-    return [f"{best['title']} {'beats' if won else 'does not clearly beat'} {named}."]
+    outcome = "beats" if won else "does not clearly beat"
+    return [f"{best['title']} {outcome} the best trivial baseline, {baseline['title']}, which scores {score:.3f}."]
 
 
 def _cautions(compared: Sequence[CandidateRow]) -> list[str]:

@@ -1,0 +1,135 @@
+"""Costs, baselines and scores of maps from the `metrics.json` of several runs, and which candidates are worth their
+cost."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gender_cls.evaluation.comparison.candidates import Candidate
+from gender_cls.evaluation.comparison.schema import (
+    BestBaseline,
+    CandidateExplanations,
+    CandidateRow,
+    MeanCost,
+    MeanMethod,
+    MeanPlace,
+)
+from gender_cls.evaluation.schema import PLACES, MethodScores
+from gender_cls.runs.run import Run
+
+BASELINE = "blurred"
+"""The compared one of BASELINES; the other is in each run's own record."""
+
+
+def mean_or_none(values: Iterable[float | None]) -> float | None:
+    """The mean; None if there are no values, or one is not known."""
+    numbers = [np.nan if value is None else value for value in values]
+    return float(np.mean(numbers)) if numbers and np.isfinite(numbers).all() else None
+
+
+def _sum_or_none(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    mean = mean_or_none(known)
+    return None if mean is None else mean * len(known)
+
+
+def _max_or_none(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
+
+
+def mean_cost(runs: Sequence[Run]) -> MeanCost:
+    """The mean cost of finished runs."""
+    return _combined_cost([run.metrics["cost"] for run in runs], mean_or_none, mean_or_none)
+
+
+def cost_of_all(candidates: Sequence[Candidate]) -> MeanCost:
+    """The cost of every seed of every candidate together: sums, and the largest memory, because they train in turn."""
+    costs = [mean_cost(one.runs) for candidate in candidates for one in candidate.trained]
+    return _combined_cost(costs, _sum_or_none, _max_or_none)
+
+
+def _combined_cost(
+    costs: Sequence[Any],
+    combine: Callable[[Iterable[float | None]], float | None],
+    combine_memory: Callable[[Iterable[float | None]], float | None],
+) -> MeanCost:
+    return MeanCost(
+        parameters=combine(cost["parameters"] for cost in costs),
+        flops=combine(cost["flops"] for cost in costs),
+        milliseconds_batch_1=combine(cost["milliseconds_batch_1"] for cost in costs),
+        milliseconds_batch_32=combine(cost["milliseconds_batch_32"] for cost in costs),
+        peak_memory_bytes=combine_memory(cost["peak_memory_bytes"] for cost in costs),
+        fit_seconds=combine(cost["fit_seconds"] for cost in costs),
+        device="; ".join(dict.fromkeys(cost["device"] for cost in costs if cost["device"])) or None,
+    )
+
+
+def mark_pareto(rows: Sequence[CandidateRow]) -> None:
+    """Fill in `pareto` of the compared candidates' rows if it can be known (see `CandidateRow`)."""
+    if len({row["cost"]["device"] for row in rows}) > 1:
+        return
+    points = {
+        row["title"]: (score, -milliseconds)
+        for row in rows
+        if (score := row["test"]["mean"]) is not None
+        and (milliseconds := row["cost"]["milliseconds_batch_32"]) is not None
+    }
+    for row in rows:
+        if point := points.get(row["title"]):
+            row["pareto"] = not any(
+                other[0] >= point[0] and other[1] >= point[1] and other != point for other in points.values()
+            )
+
+
+def best_mean_baseline(runs: Sequence[Run]) -> BestBaseline | None:
+    """The trivial baseline with the best mean balanced accuracy; None if none has a score."""
+    scores: dict[str, list[float | None]] = {}
+    for run in runs:
+        for one in run.metrics["baselines"]:
+            scores.setdefault(one["title"], []).append(one["balanced_accuracy"])
+    means = ((title, mean_or_none(values)) for title, values in scores.items())
+    known = [BestBaseline(title=title, balanced_accuracy=mean) for title, mean in means if mean is not None]
+    return max(known, key=lambda one: one["balanced_accuracy"], default=None)
+
+
+def mean_explanations(runs: Sequence[Run]) -> CandidateExplanations | None:
+    """Scores of maps of finished runs; None if none of them was explained."""
+    explained = [(run, found) for run in runs if (found := run.metrics["explanations"]) is not None]
+    if not explained:
+        return None
+    methods: dict[str, list[MethodScores]] = {}
+    for _, found in explained:
+        for method in found["methods"]:
+            methods.setdefault(method["name"], []).append(method)
+    classes = {found["explained_class"] for _, found in explained}
+    return CandidateExplanations(
+        folder=str(explained[0][0].folder),
+        explained_class=classes.pop() if len(classes) == 1 else None,
+        methods=[_mean_method(scores) for scores in methods.values()],
+    )
+
+
+def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
+    """The mean over the runs that have the method."""
+    games = [game for one in scores for game in one["games"] if game["baseline"] == BASELINE]
+    flags = [one["randomisation"]["flagged"] for one in scores if one["randomisation"] is not None]
+    return MeanMethod(
+        name=scores[0]["name"],
+        title=scores[0]["title"],
+        runs=len(scores),
+        insertion_gain=mean_or_none(game["insertion_gain"]["value"] for game in games),
+        deletion_gain=mean_or_none(game["deletion_gain"]["value"] for game in games),
+        places=[_mean_place(name, scores) for name in PLACES],
+        flagged=True if True in flags else None if None in flags or not flags else False,
+    )
+
+
+def _mean_place(name: str, scores: Sequence[MethodScores]) -> MeanPlace:
+    places = [place for one in scores for place in one["places"] if place["name"] == name]
+    return MeanPlace(
+        name=name,
+        share=mean_or_none(place["share"]["value"] for place in places),
+        area=mean_or_none(place["area"] for place in places),
+    )
