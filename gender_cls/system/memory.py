@@ -26,8 +26,8 @@ _UNLIMITED = 1 << 60  # control groups of version 1 give almost 2**63
 def available_memory() -> int | None:
     """Bytes that this process may still take before the kernel kills it; None if the system does not tell.
 
-    That is what the kernel calls available, within the limits of the process's control groups (version 1 or 2). The page
-    cache of a group counts as free.
+    That is what the kernel calls available, within the limits of the process's control groups (version 1 or 2). The
+    page cache of a group counts as free.
     """
     lines = _numbers(Path("/proc/meminfo"))
     if "MemAvailable" not in lines:
