@@ -26,8 +26,14 @@ def evaluate(config: EvaluateConfig) -> None:
             pixels_at_hand=recorded.data.keeps_pixels,
         ).apply()
         predictor = Predictor(run.best_checkpoint, config.accelerator, resources)
-        data_root = None if config.data_root is None else Path(config.data_root)
-        evaluate_run(run, config, predictor, image_cache(config.output_dir), data_root, config.progress_bar)
+        evaluate_run(
+            run,
+            config,
+            predictor,
+            cache=image_cache(config.output_dir),
+            data_root=None if config.data_root is None else Path(config.data_root),
+            progress_bar=config.progress_bar,
+        )
         print(run_summary(run))
 
 

@@ -22,7 +22,7 @@ from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
-from gender_cls.drawing.event_pictures import add_png
+from gender_cls.drawing.events import add_png
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
@@ -116,7 +116,7 @@ class ExplainCallback(Callback):
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         for writer in writers:
-            add_png(writer, "explanations/probe_set", png, grid.shape[:2], step)
+            add_png(writer, "explanations/probe_set", png, step)
             for name, values in scores.items():
                 if len(defined := values[np.isfinite(values)]):
                     writer.add_scalar(f"explanations/{name}", defined.mean(), step)
@@ -147,7 +147,7 @@ class ConfusionMatrixCallback(Callback):
             return
         for writer in _tensorboards(trainer):
             picture = confusion_matrix_figure(matrix, CLASSES)
-            add_png(writer, "confusion_matrix/val", png_bytes(picture), picture.shape[:2], trainer.global_step)
+            add_png(writer, "confusion_matrix/val", png_bytes(picture), trainer.global_step)
 
 
 def _scores(

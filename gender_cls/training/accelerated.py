@@ -1,9 +1,8 @@
 """What training does differently on a GPU."""
 
 from gender_cls.config.train import AugmentConfig, Config
-from gender_cls.data.augmentation import build_augmentation
+from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.device_augmentation import DeviceAugmentation, divide
 from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
 
@@ -14,14 +13,14 @@ def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) 
     The loader's processes then do little more than hand over pixels. On a CPU nothing would be gained: one image at a
     time stays in the processor's cache.
     """
-    in_loader, on_device = divide(classifier.settings.augment)
+    in_loader, on_device = split_by_device(classifier.settings.augment)
     datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
-    classifier.augmentation = DeviceAugmentation(on_device)
+    classifier.augmentation = build_augmentation(on_device)
 
 
 def describe_cuda(config: Config, resources: Resources) -> str:
     """Return a sentence that tells what is switched on for a GPU."""
-    in_loader, _ = divide(config.augment)
+    in_loader, _ = split_by_device(config.augment)
     before = [
         name for name, on in (("RandAugment", in_loader.rand_augment), ("JPEG compression", in_loader.jpeg)) if on
     ]

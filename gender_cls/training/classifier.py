@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from gender_cls.config.data import CLASSES
 from gender_cls.config.parsing import parse_config, without_removed_values
 from gender_cls.config.train import Config
-from gender_cls.data.device_augmentation import DeviceAugmentation
+from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
@@ -74,7 +74,7 @@ class GenderClassifier(LightningModule):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.register_buffer("class_weights", weights, persistent=False)
-        self.augmentation: DeviceAugmentation | None = None  # of training batches; None if the loader does all of it
+        self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
         self.mix = _mixing(settings)
         self.accumulation = Accumulation()
         self.totals = TrainingTotals()

@@ -10,8 +10,8 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.device_augmentation import DeviceAugmentation
 from gender_cls.system.resources import Resources
 from gender_cls.training.accelerated import augment_on_device, describe_cuda
 from gender_cls.training.classifier import GenderClassifier
@@ -76,7 +76,7 @@ def test_validation_and_prediction_see_the_images_as_they_are() -> None:
     batch = (random_images(4), torch.zeros(4))
     with torch.no_grad():
         before = classifier.predict_step(batch, 0)
-        classifier.augmentation = DeviceAugmentation(classifier.settings.augment)
+        classifier.augmentation = Augmentation(classifier.settings.augment)
         assert torch.equal(classifier.predict_step(batch, 0), before)
 
 
