@@ -1,5 +1,6 @@
 """The one exception that users are meant to read, and what helps to word it."""
 
+import textwrap
 from collections.abc import Iterable
 
 
@@ -26,3 +27,8 @@ def error_sentence(error: BaseException) -> str:
     """Our own errors as they are; others on one line, with their type."""
     text = " ".join(str(error).split())
     return text if isinstance(error, GenderClsError) else f"{type(error).__name__}: {text}"
+
+
+def one_line(message: object) -> str:
+    """An error's message as part of a sentence: one line, shortened, without a final full stop."""
+    return textwrap.shorten(str(message), 200, placeholder=" ...").rstrip(".") or type(message).__name__

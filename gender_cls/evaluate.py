@@ -28,7 +28,7 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     from gender_cls.config.parsing import recorded_config
     from gender_cls.reports.final_test import evaluate_run
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.inference import Predictor
+    from gender_cls.training.predictor import Predictor
 
     recorded = recorded_config(run.config_file)
     precision = config.precision or run.status.get("precision") or recorded.trainer.precision
@@ -38,7 +38,8 @@ def _evaluate(run: Run, config: EvaluateConfig) -> None:
     )
     predictor = Predictor(run.best_checkpoint, config.accelerator, resources.apply())
     moved = Path(config.data_root).resolve() if config.data_root is not None else None
-    evaluate_run(run, config, predictor, image_cache(config.output_dir), moved, config.progress_bar)
+    cache = image_cache(config.output_dir)
+    evaluate_run(run, config, predictor, cache=cache, data_root=moved, progress_bar=config.progress_bar)
 
 
 def main() -> None:

@@ -58,12 +58,12 @@ def fit_and_test(config: Config, run: Run) -> None:
         fit(config, run, prepared, resources.apply(), explain_callbacks)
         gc.collect()  # trainer, classifier and optimizer hold each other until then
         from gender_cls.reports.final_test import evaluate_run  # only now, so that the first step need not wait for it
-        from gender_cls.training.inference import Predictor
+        from gender_cls.training.predictor import Predictor
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor(run.best_checkpoint, trainer.accelerator, resources)
-        evaluate_run(run, evaluation, predictor, cache, progress_bar=trainer.progress_bar)
+        evaluate_run(run, evaluation, predictor, cache=cache, progress_bar=trainer.progress_bar)
 
 
 def folder_of(command: CommandLine, config: Config, model: str) -> Path:

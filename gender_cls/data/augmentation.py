@@ -1,158 +1,159 @@
-"""Random changes of one training picture, uint8 (3, H, W) to the same shape.
-
-Written out instead of put together from torchvision's transforms, whose conversions and checks cost more than half of
-the time at the size of a crop. tests/test_augmentation.py says how far the pixels are from theirs.
-"""
+"""Random changes of training images: the same code for one image in the data loader and for a batch on a GPU."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from io import BytesIO
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import grid_sample, pad
-from torchvision.transforms import v2
 
 from gender_cls.config.augment import AugmentConfig
-from gender_cls.config.data import ResizeMode
-from gender_cls.data.measure import LUMA
-from gender_cls.data.transforms import MID_GREY, resize_into
+from gender_cls.data import augmentation_operations as operations
 
-FARTHER = 1.5, 4.0
-"""How many times farther away than the real one a camera of low resolution sees the person, from and to."""
+REDUCTION = 1.5, 4.0  # how many times smaller an image of low resolution was
+BLUR_SIGMA = 0.3, 1.5  # pixels
+JPEG_QUALITY = 30, 91  # the last one excluded
+ERASED_SHARE = 0.02, 0.2  # of the image's area
+ERASED_ASPECT = 0.3, 3.3  # height / width of the rectangle
+ERASE_ATTEMPTS = 10  # to draw a rectangle that fits into the image, as in torchvision
 
-BLUR_RADIUS, BLUR_SIGMA = 3, (0.3, 1.5)
-"""Pixels on each side of one that a blurred one is made of, and the sigma of their weights in pixels, from and to."""
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
-ERASED_SHARE, ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
-"""Share of the picture's area that is erased, and height by width of the rectangle, from and to."""
-
-JPEG_QUALITY = (30, 90)
+Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+class Step(NamedTuple):
+    """An operation that each image undergoes with the same probability."""
+
+    probability: float
+    operation: operations.Operation
+    numbers: int  # how many random numbers the parameters of one image are made of
+    parameters: Callable[[Floats, Size], Floats]  # from (k, numbers) in [0, 1) and the size of the images to (k, P)
+
+
+class Change(NamedTuple):
+    """An operation on some images of a batch."""
+
+    operation: operations.Operation
+    rows: Tensor  # (k,) int64, which images
+    parameters: Tensor  # (k, P) float32, of each of them
+
+
 class Augmentation:
-    """What a configuration asks for; `device_augmentation` has the same for a batch on a GPU.
+    """Changes images, uint8 (B, 3, H, W), in place, with the probabilities and ranges of a configuration.
 
-    In the order of a camera: geometry, colour, then what a far or cheap camera loses, then what stands in front of the
-    person. All chance comes from torch's global CPU generator. `mixup` and `cutmix` act on batches, not here.
+    The order is that of a camera: geometry, colour, then what a distant or cheap camera loses, then what stands in
+    front of the person. Each image has its own random parameters. They come from torch's global CPU generator, so that
+    no operation on a GPU has to wait for a value.
+
+    Args:
+        config: what to change; its `mixup` and `cutmix` are not applied here.
     """
 
-    config: AugmentConfig
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+        moves = np.array([math.radians(config.rotate_degrees), config.zoom, config.translate, config.translate])
+        colours = np.array([config.brightness, config.contrast, config.saturation])
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """A changed copy, or the picture itself where chance leaves it alone."""
-        config = self.config
-        if _happens(config.flip):
-            image = image.flip(2)
-        if (config.rotate_degrees or config.translate or config.zoom) and _happens(config.affine):
-            image = _moved(image, config)
-        if config.rand_augment:
-            image = self._rand_augment(image)
-        if config.brightness or config.contrast or config.saturation:  # no hue: it costs more than all the rest
-            image = _jittered(image, config)
-        if _happens(config.grey):
-            image = _luma(image.contiguous().float()).round_().byte().expand(3, -1, -1)
-        if _happens(config.low_resolution):
-            image = _lower_resolution(image)
-        if _happens(config.blur):
-            image = _blurred(image, _drawn(*BLUR_SIGMA))
-        if _happens(config.jpeg):
-            image = _compressed(image, int(torch.randint(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1, ())))
-        return self._erase(image) if config.erase else image
+        def affine(u: Floats, size: Size) -> Floats:
+            angle, zoom, right, down = (moves * (2 * u - 1)).T
+            shift = np.rint(size[1] * right), np.rint(size[0] * down)
+            return np.stack([np.cos(angle) / (1 + zoom), np.sin(angle) / (1 + zoom), *shift], axis=1)
 
-    @cached_property
-    def _rand_augment(self) -> v2.RandAugment:
-        return v2.RandAugment(self.config.rand_augment, magnitude=7, fill=MID_GREY)
+        steps = [
+            Step(config.flip, operations.flip, 0, lambda u, _: u),
+            Step(config.affine if moves.any() else 0, operations.affine, 4, affine),
+            Step(config.rand_augment > 0, operations.rand_augment, 1, lambda u, _: 0 * u + config.rand_augment),
+            Step(float(colours.any()), operations.jitter, 3, lambda u, _: 1 + colours * (2 * u - 1)),
+            Step(config.grey, operations.grey, 0, lambda u, _: u),
+            Step(config.low_resolution, operations.lower_resolution, 1, _small_sizes),
+            Step(config.blur, operations.blur, 1, lambda u, _: _scale(u, BLUR_SIGMA)),
+            Step(config.jpeg, operations.compress, 1, lambda u, _: np.floor(_scale(u, JPEG_QUALITY))),
+            Step(config.erase, operations.erase, 2 * ERASE_ATTEMPTS + 2, _rectangles),
+        ]
+        self.steps = [step for step in steps if step.probability > 0]
+        self._numbers = sum(1 + step.numbers for step in self.steps)
 
-    @cached_property
-    def _erase(self) -> v2.RandomErasing:
-        return v2.RandomErasing(self.config.erase, scale=ERASED_SHARE, ratio=ERASED_ASPECT, value=MID_GREY)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled for spawned loader processes, as the configuration alone: `steps` holds local functions."""
+        return Augmentation, (self.config,)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The same tensor, changed."""
+        pixels = images
+        changes = self.draw(len(images), (images.shape[2], images.shape[3]))
+        for operation, rows, parameters in move_to(images.device, changes):
+            if len(rows) == len(images):
+                pixels = operation(pixels, parameters)
+            else:
+                changed = operation(pixels.index_select(0, rows), parameters)
+                pixels.index_copy_(0, rows, changed.to(pixels.dtype))
+        return operations.write(pixels, images)
+
+    def draw(self, count: int, size: Size) -> list[Change]:
+        """Random changes of `count` images of this size, on the CPU; without steps that no image undergoes."""
+        changes, numbers = [], torch.rand(count, self._numbers).numpy()
+        for step in self.steps:
+            chances, own, numbers = numbers[:, 0], numbers[:, 1 : 1 + step.numbers], numbers[:, 1 + step.numbers :]
+            rows = (chances < step.probability).nonzero()[0]
+            if len(rows):
+                parameters = step.parameters(own[rows], size).astype(np.float32, copy=False)
+                changes.append(Change(step.operation, torch.from_numpy(rows), torch.from_numpy(parameters)))
+        return changes
 
 
 def build_augmentation(config: AugmentConfig) -> Augmentation | None:
-    """What changes one training picture; None when all is off."""
-    moves = config.affine and (config.rotate_degrees or config.translate or config.zoom)
-    colours = config.brightness or config.contrast or config.saturation or config.grey
-    loses = config.low_resolution or config.blur or config.jpeg or config.erase
-    return Augmentation(config) if config.flip or moves or config.rand_augment or colours or loses else None
+    """The augmentation that a configuration asks for; None if it asks for none."""
+    augmentation = Augmentation(config)
+    return augmentation if augmentation.steps else None
 
 
-def _happens(probability: float) -> bool:
-    return probability > 0 and torch.rand(()).item() < probability
+def split_by_device(config: AugmentConfig) -> tuple[AugmentConfig, AugmentConfig]:
+    """What the data loader does to each image, and what a GPU then does to the batch.
+
+    RandAugment and JPEG (by Pillow) work on single images on the CPU; where they are on, they come first.
+    """
+    in_loader = AugmentConfig(rand_augment=config.rand_augment, jpeg=config.jpeg)
+    return in_loader, replace(config, rand_augment=0, jpeg=0.0)
 
 
-def _drawn(low: float, high: float) -> float:
-    return torch.empty(()).uniform_(low, high).item()
+def move_to(device: torch.device, changes: list[Change]) -> list[Change]:
+    """The changes with their tensors on the device, sent in one piece from pinned memory, so that nothing waits."""
+    if device.type == "cpu" or not changes:
+        return changes
+    tables = [torch.column_stack([change.rows, change.parameters]) for change in changes]
+    values = torch.cat([table.flatten() for table in tables])
+    pinned = device.type == "cuda"  # elsewhere a copy that does not block may be read too early
+    values = (values.pin_memory() if pinned else values).to(device, non_blocking=pinned)
+    moved = values.split([table.numel() for table in tables])
+    tables = [values.view(table.shape) for values, table in zip(moved, tables, strict=True)]
+    return [
+        Change(change.operation, table[:, 0].long(), table[:, 1:])
+        for change, table in zip(changes, tables, strict=True)
+    ]
 
 
-def _moved(image: Tensor, config: AugmentConfig) -> Tensor:
-    """Turned, enlarged and shifted by whole pixels; mid-grey where nothing was."""
-    height, width = image.shape[1:]
-    turn = math.radians(_drawn(-config.rotate_degrees, config.rotate_degrees))
-    down, across = (round(_drawn(-config.translate * side, config.translate * side)) for side in (height, width))
-    scale = _drawn(1 - config.zoom, 1 + config.zoom)
-    cosine, sine = math.cos(turn) / scale, math.sin(turn) / scale
-    # From where each pixel comes, in pixels from the centre: back by the shift, then turned and scaled.
-    x, y = (torch.arange(side) - (side - 1) / 2 - shift for side, shift in ((width, across), (height, down)))
-    grid = torch.empty((1, height, width, 2))  # in halves of a side, as torch has it
-    grid[0, :, :, 0] = 2 / width * (cosine * x) + (2 / width * sine * y).unsqueeze(1)
-    grid[0, :, :, 1] = (2 / height * cosine * y).unsqueeze(1) - 2 / height * sine * x
-    pixels = image.contiguous().float().sub_(MID_GREY).unsqueeze(0)  # so that the zeros of beyond are mid-grey
-    moved = grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved.squeeze(0).add_(MID_GREY).round_().byte()
+def _scale(u: Floats, limits: tuple[float, float]) -> Floats:
+    """From [0, 1) to between the limits."""
+    return limits[0] + (limits[1] - limits[0]) * u
 
 
-def _jittered(image: Tensor, config: AugmentConfig) -> Tensor:
-    """Brightness, contrast and saturation in random order, each times something around 1."""
-    pixels = image.contiguous().float()
-    for which in torch.randperm(3).tolist():
-        most = (config.brightness, config.contrast, config.saturation)[which]
-        if most:
-            factor = _drawn(max(0.0, 1 - most), 1 + most)
-            luma = _luma(pixels) if which else None
-            pixels.mul_(factor)
-            if luma is not None:  # contrast is the distance from the mean luma, saturation from each pixel's own
-                pixels.add_(luma.mean() if which == 1 else luma, alpha=1 - factor)
-            pixels.clamp_(0, 255)
-    return pixels.round_().byte()
+def _small_sizes(u: Floats, size: Size) -> Floats:
+    """Height and width (k, 2) of images of low resolution."""
+    return np.rint(np.array(size, np.float32) / _scale(u, REDUCTION))
 
 
-def _luma(pixels: Tensor) -> Tensor:
-    """(H, W) of (3, H, W) float."""
-    red, green, blue = pixels
-    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-
-
-def _lower_resolution(image: Tensor) -> Tensor:
-    """As a camera farther away sees the person."""
-    height, width = image.shape[1:]
-    factor = _drawn(*FARTHER)
-    small = torch.empty((round(height / factor), round(width / factor), 3), dtype=torch.uint8)
-    resize_into(small, image, ResizeMode.stretch)
-    large = torch.empty((height, width, 3), dtype=torch.uint8)
-    resize_into(large, small.permute(2, 0, 1), ResizeMode.stretch)
-    return large.permute(2, 0, 1)
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """By a Gaussian, down and across one after the other; the border is mirrored."""
-    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-BLUR_RADIUS, BLUR_RADIUS + 1)]
-    pixels = pad(image.contiguous().float(), [BLUR_RADIUS] * 4, mode="reflect")
-    for axis in (1, 2):
-        length = pixels.shape[axis] - 2 * BLUR_RADIUS
-        blurred = pixels.narrow(axis, 0, length) * (weights[0] / sum(weights))
-        for offset, weight in enumerate(weights[1:], 1):
-            blurred.add_(pixels.narrow(axis, offset, length), alpha=weight / sum(weights))
-        pixels = blurred
-    return pixels.round_().byte()
-
-
-def _compressed(image: Tensor, quality: int) -> Tensor:
-    """Through JPEG by Pillow; torchvision's codecs are deprecated and warn."""
-    file = BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(file, formats=("JPEG",)))).permute(2, 0, 1)
+def _rectangles(u: Floats, size: Size) -> Floats:
+    """Top, left, height and width (k, 4), as v2.RandomErasing draws them: the first attempt that fits, or nothing."""
+    area = size[0] * size[1] * _scale(u[:, :ERASE_ATTEMPTS], ERASED_SHARE)
+    low, high = ERASED_ASPECT
+    aspect = low * (high / low) ** u[:, ERASE_ATTEMPTS:-2]
+    sides = np.rint(np.sqrt(np.stack([area * aspect, area / aspect], axis=2)))
+    fits = (sides < size).all(axis=2)
+    sides = sides[np.arange(len(u)), fits.argmax(axis=1)] * fits.any(axis=1, keepdims=True)
+    corners = np.floor(u[:, -2:] * (np.array(size) - sides + 1))
+    return np.concatenate([corners, sides], axis=1)

@@ -70,11 +70,11 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         images = pixels.permute(0, 3, 1, 2)
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                for (epoch, row), image in zip(epochs_and_rows, images, strict=True):
+                for (epoch, row), image in zip(epochs_and_rows, images.split(1), strict=True):
                     if epoch is not None:
                         # Only the CPU's generator: torch.manual_seed also records the seed for every other device.
                         torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row))
-                        image.copy_(self.augmentation(image))
+                        self.augmentation(image)
         return images, torch.tensor([self.labels[row] for _, row in epochs_and_rows], dtype=torch.int64)
 
 

@@ -22,7 +22,7 @@ def explain(composed: DictConfig) -> None:
 def _explain(run: Run, config: ExplainRunConfig) -> Path:
     from gender_cls.reports.explanations import explain_on_request
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.inference import Predictor
+    from gender_cls.training.predictor import Predictor
 
     resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True)
     predictor = Predictor(run.best_checkpoint, config.accelerator, resources.apply())

@@ -1,5 +1,5 @@
-"""While the network learns: maps of the same validation images after every epoch with their scores, and the confusion
-matrix."""
+"""Callbacks that explain during training: maps of the same validation images after every epoch, with their scores, and
+the confusion matrix."""
 
 import time
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
-from gender_cls.drawing.event_pictures import add_png
+from gender_cls.drawing.events import add_png
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.explanation_grid import captions_of, explain_classes, explanation_grid
+from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
@@ -32,29 +32,39 @@ from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
 
-Measures = dict[str, NDArray[np.float64]]
-"""By tag, a value an image; NaN where it is not defined."""
+
+def explain_callbacks(
+    config: Config, run: Run, classifier: GenderClassifier, datamodule: CropDataModule
+) -> list[Callback]:
+    """The callbacks that `training.fit` runs after each validation: the confusion matrix, and maps of the probe set."""
+    callbacks: list[Callback] = [ConfusionMatrixCallback()]
+    if config.explain.enabled:
+        crops, rows = datamodule.probe_set(config.explain.images)
+        layer = config.model.cam_layer
+        feature_map = find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
+        labels, names = list(rows["label"]), list(rows["path"])
+        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
+    return callbacks
 
 
 class ExplainCallback(Callback):
-    """Draws and measures maps of a fixed probe set.
+    """Draws and scores maps of a fixed probe set of N images.
 
-    At `on_validation_epoch_end` the weights are still those that the metrics were computed with, provided that this
-    callback stands before one that averages weights. Training is the same with and without it, to the last bit; the
-    probe set comes as tensors, since drawing it from a data loader would use up random numbers. Nothing of it is kept
-    in checkpoints either: a resumed run counts its time afresh, and its first grid has no earlier one to be compared
-    with.
+    At `on_validation_epoch_end` the weights are those that the metrics were computed with, if this callback stands
+    before one that averages weights. Training is bit-identical with and without it; the probe set comes as tensors,
+    because reading a data loader would use up random numbers. Checkpoints hold nothing of it: in a resumed run the
+    budget starts again, and the first grid has no earlier one to be compared with.
 
-    TensorBoard gets the grid, how many seconds all of this took, and means over the images: the share of a map's mass
-    in each place (`mass_shares.py`), its rank correlation with the map of the grid before (stability: 1 is no drift)
-    and with those of the other methods (agreement).
+    TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
+    in each place (`mass_shares.py`), its rank correlation with the map of the previous grid (stability: 1 is no change)
+    and with the maps of the other methods (agreement).
 
     Args:
-        crops: the probe set, N images.
+        crops: the probe set.
         labels: N true labels.
         names: N file names, for the captions.
-        feature_map: where Grad-CAM looks.
-        folder: where `epoch_001.png`, ... are written; epochs count from 1, as in the grid's title.
+        feature_map: the layer for Grad-CAM.
+        folder: for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid.
         settings: which maps, and how often.
     """
 
@@ -75,28 +85,28 @@ class ExplainCallback(Callback):
         self.settings = settings
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count the time; nothing has been drawn yet."""
+        """Start to count the time."""
         self._began = time.perf_counter()
         self._spent = 0.0
         self._last_cost: float | None = None
         self._previous: dict[str, Attribution] = {}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and measure, if this is a validation during training, and the epoch is due and within the budget."""
+        """Draw and score if this is a validation during training, and the epoch is due and within the budget."""
         began = time.perf_counter()
         if not (_validates_an_epoch(trainer) and self._is_due(trainer, began)):
             return
         classifier = cast("GenderClassifier", pl_module)
         inputs = classifier.normalise(self.crops.images.to(classifier.device))
         explained = explain_classes(classifier.network, inputs, self.labels, self.settings, self.feature_map)
-        measures = _measure(explained, self.crops.boxes, self._previous)
+        scores = _scores(explained, self.crops.boxes, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         p_female = next(iter(explained.values())).probabilities[:, 0].tolist()
         grid = explanation_grid(
             self.crops,
-            captions_of(self.labels, self.names, p_female),
+            make_captions(self.labels, self.names, p_female),
             explained,
             title=f"Epoch {epoch}, step {step:,}",
             weights="this epoch's averaged weights" if averaged else "this epoch's weights",
@@ -106,8 +116,8 @@ class ExplainCallback(Callback):
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         for writer in writers:
-            add_png(writer, "explanations/probe_set", png, grid.shape[:2], step)
-            for name, values in measures.items():
+            add_png(writer, "explanations/probe_set", png, step)
+            for name, values in scores.items():
                 if len(defined := values[np.isfinite(values)]):
                     writer.add_scalar(f"explanations/{name}", defined.mean(), step)
         self._last_cost = time.perf_counter() - began
@@ -116,7 +126,7 @@ class ExplainCallback(Callback):
             writer.add_scalar("explanations/seconds", self._last_cost, step)
 
     def _is_due(self, trainer: Trainer, now: float) -> bool:
-        """The last planned epoch is in any case; the first due one tells what the others will cost."""
+        """The last planned epoch always is; the cost of the first due one is the estimate for the next."""
         epoch = trainer.current_epoch + 1
         if epoch == trainer.max_epochs:
             return True
@@ -128,53 +138,41 @@ class ExplainCallback(Callback):
 
 
 class ConfusionMatrixCallback(Callback):
-    """Draws the validation split's confusion matrix to TensorBoard after every epoch."""
+    """Draws the confusion matrix of the validation split to TensorBoard after every epoch."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw what the classifier counted; it does so in `on_validation_epoch_end`, after the callbacks."""
+        """Draw; the classifier counts in `on_validation_epoch_end`, which runs after that of the callbacks."""
         matrix = cast("GenderClassifier", pl_module).confusion_matrix
         if matrix is None or not _validates_an_epoch(trainer):
             return
         for writer in _tensorboards(trainer):
             picture = confusion_matrix_figure(matrix, CLASSES)
-            add_png(writer, "confusion_matrix/val", png_bytes(picture), picture.shape[:2], trainer.global_step)
+            add_png(writer, "confusion_matrix/val", png_bytes(picture), trainer.global_step)
 
 
-def _measure(explained: dict[str, Attribution], boxes: NDArray[np.float64], before: dict[str, Attribution]) -> Measures:
-    """Names end in `_true` for the true class where it stands beside the predicted one."""
-    measures: Measures = {}
+def _scores(
+    explained: dict[str, Attribution], boxes: NDArray[np.float64], previous: dict[str, Attribution]
+) -> dict[str, NDArray[np.float64]]:
+    """By tag, one value per image, NaN if it is not defined. Tags of the true class end in `_true` if there are two."""
+    scores: dict[str, NDArray[np.float64]] = {}
     for role, now in explained.items():
         ending = "_true" if role == "true" and len(explained) > 1 else ""
         for method, maps in now.maps.items():
             for place, shares in mass_shares(maps, boxes).items():
-                measures[f"{method.value}{ending}/{place}"] = shares
-            if role in before:
-                stability = rank_correlation(maps, before[role].maps[method])
-                stability[now.targets != before[role].targets] = np.nan  # another class has another map
-                measures[f"{method.value}{ending}/stability"] = stability
+                scores[f"{method.value}{ending}/{place}"] = shares
+            if role in previous:
+                stability = rank_correlation(maps, previous[role].maps[method])
+                stability[now.targets != previous[role].targets] = np.nan  # another class has another map
+                scores[f"{method.value}{ending}/stability"] = stability
         for a, b in combinations(now.maps, 2):
-            measures[f"agreement{ending}/{a.value}_{b.value}"] = rank_correlation(now.maps[a], now.maps[b])
-    return measures
+            scores[f"agreement{ending}/{a.value}_{b.value}"] = rank_correlation(now.maps[a], now.maps[b])
+    return scores
 
 
 def _validates_an_epoch(trainer: Trainer) -> bool:
-    """Whether this is a validation during training, not the sanity check, and this process the one that writes."""
+    """Whether this is a validation during training, not the sanity check, in the process that writes files."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and trainer.is_global_zero
 
 
 def _tensorboards(trainer: Trainer) -> list[SummaryWriter]:
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def explain_callbacks(
-    config: Config, run: Run, classifier: GenderClassifier, datamodule: CropDataModule
-) -> list[Callback]:
-    """What `training.fit` runs after each validation: the confusion matrix, and maps of the probe set."""
-    callbacks: list[Callback] = [ConfusionMatrixCallback()]
-    if config.explain.enabled:
-        crops, rows = datamodule.probe_set(config.explain.images)
-        layer = config.model.cam_layer
-        feature_map = find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
-        labels, names = list(rows["label"]), list(rows["path"])
-        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
-    return callbacks

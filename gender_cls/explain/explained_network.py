@@ -1,4 +1,4 @@
-"""A finished network, ready to be explained."""
+"""A trained network with everything that explaining it takes."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,11 +9,11 @@ from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import Attribution, attribute, predict
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 class ExplainedNetwork:
-    """The network of a predictor, read when it is first asked, with the layer that Grad-CAM looks at."""
+    """The network of a predictor and its layer for Grad-CAM; both are loaded at first use."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -25,13 +25,13 @@ class ExplainedNetwork:
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        """Where Grad-CAM looks."""
+        """The layer for Grad-CAM."""
         classifier = self.classifier
         layer = classifier.settings.model.cam_layer
         return find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
 
     def inputs(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) -> what the network was trained on, on its device."""
+        """uint8 (N, 3, H, W) -> the normalised input of the network, on its device."""
         return self.classifier.normalise(images.to(self.classifier.device))
 
     def predict(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Images with the maps of the class or classes that are shown of each, as one picture."""
+"""The picture of a few images with their maps, and the maps of the predicted or true class that it shows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.mass_shares import area_shares, mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
-SHOWN = {
+EXPLAINED_LABEL = {
     ExplainedClass.predicted: "the predicted label",
     ExplainedClass.true: "the true label",
     ExplainedClass.both: "the predicted label, and of the true one where the heading says so,",
@@ -33,19 +33,19 @@ def explain_classes(
 ) -> dict[str, Attribution]:
     """Maps of the class or classes that the settings name, by role: `predicted`, `true`.
 
-    Of an image that is right both are the same, and computed once.
+    If the answer for an image is right, both roles share one computation.
 
     Args:
         inputs: (N, 3, H, W), normalised, on the network's device.
         labels: N true labels.
-        predicted: (N,), class index of the answers where they are known.
+        predicted: (N,), class index of the answers, if they are known.
     """
-    methods, shown = settings.methods, settings.explained_class
+    methods, explained_class = settings.methods, settings.explained_class
     true = torch.tensor([CLASSES.index(label) for label in labels])
-    if shown is ExplainedClass.true:
+    if explained_class is ExplainedClass.true:
         return {"true": attribute(network, inputs, methods, feature_map, true)}
     answered = attribute(network, inputs, methods, feature_map, predicted)
-    if shown is ExplainedClass.predicted:
+    if explained_class is ExplainedClass.predicted:
         return {"predicted": answered}
     maps, wrong = answered.maps, (answered.targets != true).nonzero().squeeze(1)
     if len(wrong):
@@ -54,8 +54,8 @@ def explain_classes(
     return {"predicted": answered, "true": replace(answered, targets=true, maps=maps)}
 
 
-def captions_of(labels: Sequence[str], names: Sequence[str], p_female: Sequence[float]) -> list[Caption]:
-    """One an image, from its label, its file name and the probability of FEMALE that was answered."""
+def make_captions(labels: Sequence[str], names: Sequence[str], p_female: Sequence[float]) -> list[Caption]:
+    """One caption per image, from its label, its file name and the predicted probability of FEMALE."""
     return [
         Caption(label, CLASSES[p < 0.5], max(p, 1 - p), name)
         for label, name, p in zip(labels, names, p_female, strict=True)
@@ -65,17 +65,16 @@ def captions_of(labels: Sequence[str], names: Sequence[str], p_female: Sequence[
 def explanation_grid(
     crops: Crops, captions: Sequence[Caption], explained: dict[str, Attribution], title: str, weights: str
 ) -> Picture:
-    """A panel an image: the input, each map with its border share, and a caption.
+    """One panel per image: the input, each map with its border share, and a caption.
 
     Args:
         crops: N images.
         captions: N.
-        explained: by role, as `explain_classes` gives it.
-        title: heading; how many are right is added.
+        explained: from `explain_classes`.
+        title: heading; the number of right answers is added.
         weights: whose maps these are, such as "this epoch's weights".
     """
-    shown = ExplainedClass.both if len(explained) > 1 else ExplainedClass(next(iter(explained)))
-    attributions = list(explained.values())
+    explained_class = ExplainedClass.both if len(explained) > 1 else ExplainedClass(next(iter(explained)))
     columns = [
         MapColumn(
             title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
@@ -83,7 +82,7 @@ def explanation_grid(
             signed=method.signed,
             notes=_border_notes(attribution.maps[method], crops),
         )
-        for method in attributions[0].maps
+        for method in next(iter(explained.values())).maps
         for role, attribution in explained.items()
     ]
     right = sum(caption.label == caption.predicted for caption in captions)
@@ -93,8 +92,8 @@ def explanation_grid(
         columns,
         captions,
         title=f"{title}: {right} of {len(captions)} right",
-        note=f"Maps of {SHOWN[shown]} with {weights}, each scaled to its own largest magnitude; border: share of the "
-        f"mass outside the person's box, {_percent(even)} for an even map.",
+        note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
+        f"border: share of the mass outside the person's box, {_percent(even)} for an even map.",
     )
 
 

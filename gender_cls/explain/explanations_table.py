@@ -1,4 +1,4 @@
-"""Images explained and measured: `explanations.csv`, a row a picture, class and method, and the maps themselves."""
+"""`explanations.csv`: scores of maps, one row per image, class and method; the maps are written at the same time."""
 
 import time
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.faithfulness import score_faithfulness
-from gender_cls.explain.image_maps import write_maps
+from gender_cls.explain.image_maps import write_image_maps
 from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import area_shares, mass_shares
@@ -35,17 +35,11 @@ SECONDS_BETWEEN_SAVES = 20
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about each image.
-
-    Attributes:
-        methods: whose maps.
-        roles: whose logit: of the `predicted` class, of the `true` one, or of both.
-        faithfulness: whether deletion and insertion are played.
-    """
+    """What to find out about each image."""
 
     methods: tuple[Method, ...]
-    roles: tuple[str, ...]
-    faithfulness: bool = True
+    roles: tuple[str, ...]  # explain the logit of the `predicted` class, of the `true` class, or of both
+    faithfulness: bool = True  # whether to compute deletion and insertion
 
 
 def explain_images(
@@ -56,20 +50,19 @@ def explain_images(
     folder: Path,
     progress_bar: bool = True,
 ) -> pd.DataFrame:
-    """Answer the question for those rows that the folder's `explanations.csv` does not answer yet.
+    """Answer the question for those rows that `explanations.csv` does not answer yet.
 
-    Interrupted work goes on where it was saved last.
+    The table is saved every few seconds; after an interruption the same call continues from there.
 
     Args:
-        rows: with ABOUT, and `prediction` and `p_FEMALE` where they are known.
-        images: whence they come.
-        folder: of `explanations.csv`, and of the maps themselves (`image_maps.py`).
+        rows: with the columns ABOUT, and `prediction` and `p_FEMALE` if they are known.
+        folder: of `explanations.csv` and of the maps (`image_maps.py`).
 
     Returns:
-        The whole table, other rows than these included.
+        The whole table; it may have other rows too.
 
     Raises:
-        GenderClsError: an image is missing or no picture.
+        GenderClsError: an image is missing or cannot be read.
     """
     file = folder / "explanations.csv"
     table = read_explanations(file) if file.exists() else pd.DataFrame(columns=[*ABOUT, *ANSWER, *SCORE_COLUMNS])
@@ -89,25 +82,30 @@ def explain_images(
     return read_explanations(file) if file.exists() else table
 
 
+def codes(names: pd.Series) -> Tensor:
+    """(N,) position in CLASSES, -1 if it is none of them."""
+    return torch.tensor([CLASSES.index(name) if name in CLASSES else -1 for name in names])
+
+
 def _answered(rows: pd.DataFrame, table: pd.DataFrame, question: Question) -> NDArray[np.bool_]:
-    """(rows,) whether the table holds all that is asked."""
+    """(rows,) whether the table already answers the question. The true class needs a label."""
     if question.faithfulness:
         table = table[table["random_blurred"].notna()]
     known = set(zip(table["path"], table["role"], table["method"], strict=True))
     answered = [
-        all((path, role, method.value) in known for role in _roles(question, label) for method in question.methods)
+        all(
+            (path, role, method.value) in known
+            for role in question.roles
+            if role == "predicted" or label in CLASSES
+            for method in question.methods
+        )
         for path, label in zip(rows["path"], rows["label"], strict=True)
     ]
     return np.array(answered, dtype=bool)
 
 
-def _roles(question: Question, label: str) -> list[str]:
-    """Of an image that has no label, the true class cannot be explained."""
-    return [role for role in question.roles if role == "predicted" or label in CLASSES]
-
-
 def _extended(question: Question, stale: pd.DataFrame) -> Question:
-    """What is asked now and what was answered before, so that nothing is lost."""
+    """The question, and everything that the stale rows answered: replacing them must lose nothing."""
     methods = [method for method in Method if method in question.methods or method.value in set(stale["method"])]
     roles = [role for role in ("predicted", "true") if role in question.roles or role in set(stale["role"])]
     faithfulness = question.faithfulness or bool(stale["random_blurred"].notna().any())
@@ -115,7 +113,7 @@ def _extended(question: Question, stale: pd.DataFrame) -> Question:
 
 
 def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Pictures in the order of the rows, others after them; columns in one order, whatever was asked first."""
+    """Images in the order of `rows`, others after them; columns in one order, whatever came first."""
     agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
     place = {path: place for place, path in enumerate(rows["path"])}
     order = table["path"].map(lambda path: place.get(path, len(place)))
@@ -125,57 +123,46 @@ def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A few images.
+    """A few images, and how the network answered them."""
 
-    Attributes:
-        rows: with ABOUT, `prediction` and `p_FEMALE`.
-        crops: as read.
-        inputs: (N, 3, H, W), normalised, on the network's device.
-        labels: (N,), position in CLASSES, -1 where it is not known.
-        predicted: (N,), likewise.
-    """
-
-    rows: pd.DataFrame
+    rows: pd.DataFrame  # with ABOUT, `prediction` and `p_FEMALE`
     crops: Crops
-    inputs: Tensor
-    labels: Tensor
-    predicted: Tensor
+    inputs: Tensor  # (N, 3, H, W), normalised, on the network's device
 
     def take(self, which: Tensor) -> "_Chunk":
-        """Those where `which` (N,) is true."""
+        """The images where `which` (N,) is true."""
         crops = Crops(self.crops.images[which], self.crops.boxes[which.numpy()])
-        inputs = self.inputs[which.to(self.inputs.device)]
-        return _Chunk(self.rows[which.numpy()], crops, inputs, self.labels[which], self.predicted[which])
+        return _Chunk(self.rows[which.numpy()], crops, self.inputs[which.to(self.inputs.device)])
 
 
 def _explain(
     rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
-    """The answers for a few images, picture by picture."""
+    """The answers for a few images, in their order."""
     crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
     inputs = network.inputs(crops.images)
     if "prediction" not in rows:
         rows = predictions_table(rows, network.predict(inputs).double().numpy())
-    chunk = _Chunk(rows, crops, inputs, codes(rows["label"]), codes(rows["prediction"]))
+    chunk = _Chunk(rows, crops, inputs)
+    labels, predicted = codes(rows["label"]), codes(rows["prediction"])
     answers = []
-    left = chunk.labels >= 0
+    left = labels >= 0
     if "predicted" in question.roles:
-        answers.append(_measured(chunk, chunk.predicted, "predicted", network, question, folder))
-        if "true" in question.roles:  # the maps of a right answer are those of the true class
+        answers.append(_explain_role("predicted", predicted, chunk, network, question, folder))
+        if "true" in question.roles:  # if the answer is right, the maps of the true class are the same
             right = answers[0]["label"] == answers[0]["prediction"]
             answers.append(answers[0][right].assign(role="true"))
-            left &= chunk.labels != chunk.predicted
+            left &= labels != predicted
     if "true" in question.roles and left.any():
-        others = chunk.take(left)
-        answers.append(_measured(others, others.labels, "true", network, question, folder))
+        answers.append(_explain_role("true", labels[left], chunk.take(left), network, question, folder))
     place = {path: place for place, path in enumerate(rows["path"])}
     return pd.concat(answers).sort_values("path", key=lambda paths: paths.map(place), kind="stable")
 
 
-def _measured(
-    chunk: _Chunk, targets: Tensor, role: str, network: ExplainedNetwork, question: Question, folder: Path
+def _explain_role(
+    role: str, targets: Tensor, chunk: _Chunk, network: ExplainedNetwork, question: Question, folder: Path
 ) -> pd.DataFrame:
-    """A row a picture and method for one class of each picture, whose maps are written on the way."""
+    """One row per image and method, for one class of each image; writes the maps."""
     attribution = network.attribute(chunk.inputs, question.methods, targets)
     scores = _scores(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()
@@ -183,7 +170,7 @@ def _measured(
         role=role,
         explained=[CLASSES[target] for target in targets],
         probability=np.where(targets.numpy() == 0, p_female, 1 - p_female),
-        picture=write_maps(folder, chunk.rows["path"].tolist(), chunk.crops.images, attribution),
+        picture=write_image_maps(folder, chunk.rows["path"].tolist(), chunk.crops.images, attribution),
     )
     return pd.concat([answers.assign(method=method.value, **scores[method]) for method in question.methods])
 
@@ -201,14 +188,11 @@ def _scores(
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()
-        played, control = score_faithfulness(network.classifier.network, chunk.inputs, attribution.targets, maps, names)
-        for method, games in played.items():
-            scores[method] |= games | control
+        games, control = score_faithfulness(
+            network.classifier.network, chunk.inputs, attribution.targets, maps=maps, names=names
+        )
+        for method in maps:
+            scores[method] |= games[method] | control
     for a, b in permutations(maps, 2):
         scores[a][f"agreement_{b.value}"] = rank_correlation(maps[a], maps[b])
     return scores
-
-
-def codes(names: pd.Series) -> Tensor:
-    """(N,) position in CLASSES, -1 for none of them."""
-    return torch.tensor([CLASSES.index(name) if name in CLASSES else -1 for name in names])

@@ -1,13 +1,13 @@
-"""Whether maps are faithful: the games of deletion and insertion, beside a control.
+"""Deletion and insertion scores: whether maps are faithful, compared with a random order of regions.
 
 Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018,
 arXiv:1806.07421. Regions move instead of pixels, as in Samek et al., "Evaluating the Visualization of What a Deep
-Neural Network Has Learned", IEEE TNNLS 2017, arXiv:1509.06321: every order, also the one by chance, then moves pieces
-of one shape, and no map wins by its grain.
+Neural Network Has Learned", IEEE TNNLS 2017, arXiv:1509.06321. So every order, also the random one, moves pieces of one
+shape, and no map gains from how fine or coarse it is.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.evaluation.schema import BASELINES, GAMES
-from gender_cls.explain.isolation import isolated
+from gender_cls.explain.isolation import Forward, isolated
 from gender_cls.explain.map_regions import region_grid, region_means
 
-STEPS = 8
-"""Equal steps from nothing to everything."""
+CURVE_STEPS = 8
+"""Equal steps from no region moved to all regions moved."""
 
 Scores = dict[str, NDArray[np.float64]]
 """By column of `explanations.csv`, (N,): areas under the curves of N images, from 0 to 1."""
@@ -30,29 +30,29 @@ Scores = dict[str, NDArray[np.float64]]
 def score_faithfulness(
     network: nn.Module, inputs: Tensor, targets: Tensor, maps: Mapping[Method, Tensor], names: Sequence[str]
 ) -> tuple[dict[Method, Scores], Scores]:
-    """How the target's probability fares while the regions of an image go or come, the map's most positive first.
+    """How the probability of the target changes while regions are deleted or inserted, the map's most positive first.
 
     Deletion turns the image into a baseline region by region; insertion turns the baseline into the image. Baselines
     are the image blurred over the height of a region, and its mean colour. A score is the area under the target's
-    softmax probability over the share of regions moved, by trapezoids.
+    softmax probability over the share of regions moved, by the trapezoidal rule.
 
-    The control moves the regions in an order by chance, a function of the image's name alone. Deleting in one order
-    shows the same pictures as inserting in the reverse one, and the reverse of chance is chance: one control serves
-    both games. It is scattered where maps are in one piece; that moves both curves the same way, so the two gains in
-    opposite ways: a map should win both games. Regions of equal mean go in the order by chance too.
+    The control moves the regions in a random order that depends only on the name of the image. Deletion in one order
+    shows the same pictures as insertion in the reverse order, so one control serves both games. It is scattered, while
+    maps are in one piece; that moves both curves the same way, and so the two gains in opposite ways: a good map wins
+    both games. Regions of equal mean move in the random order too.
 
     An image costs 3 + 14 + 28 per method forward passes: the ends, then the 7 inner steps of the control on 2 baselines
-    and of 2 games on them. One game is one batch: no other image or method has a say in its score.
+    and of 2 games on them. One game is one batch, so no other image or method influences its score.
 
     Args:
         inputs: (N, 3, H, W), normalised, on the network's device.
         targets: (N,), class index.
-        maps: of each method (N, H, W), signed.
+        maps: (N, H, W) of each method, signed.
         names: of the images, as in the manifest.
 
     Returns:
-        Of each method `deletion_<baseline>` (lower is better) and `insertion_<baseline>` (higher is better); then the
-        control's `random_<baseline>`. NaN where a map, or a probability, is not finite.
+        For each method `deletion_<baseline>` (lower is better) and `insertion_<baseline>` (higher is better), and
+        `random_<baseline>` of the control. NaN if a map or a probability is not finite.
     """
     grid = region_grid((inputs.shape[2], inputs.shape[3]))
     means = {method: region_means(values) for method, values in maps.items()}
@@ -61,30 +61,29 @@ def score_faithfulness(
     control = {f"random_{baseline}": np.full(len(names), np.nan) for baseline in BASELINES}
     with isolated(network) as forward, torch.no_grad():
         for index, (name, target) in enumerate(zip(names, targets.tolist(), strict=True)):
-            board = _Board(forward, inputs[index].float(), target, grid)
-            chance = _by_chance(name, grid)
+            curves = _Curves(forward, inputs[index].float(), target, grid)
+            random_order = _random_order(name, grid)
             for baseline in BASELINES:
-                control[f"random_{baseline}"][index] = board.score("deletion", baseline, chance)
+                control[f"random_{baseline}"][index] = curves.area("deletion", baseline, random_order)
             for method, of_method in scores.items():
                 evidence = means[method][index]
                 if np.isfinite(evidence).all():
-                    order = chance[np.argsort(-evidence[chance], kind="stable")]
+                    order = random_order[np.argsort(-evidence[random_order], kind="stable")]
                     for column, (game, baseline) in games.items():
-                        of_method[column][index] = board.score(game, baseline, order)
+                        of_method[column][index] = curves.area(game, baseline, order)
     return scores, control
 
 
-class _Board:
-    """One image, its baselines, and the target's probability in the pictures between them.
+class _Curves:
+    """One image, its baselines, and the probability of the target in the pictures between them.
 
     Args:
-        forward: (B, 3, H, W) -> logits (B, classes).
         image: (3, H, W), normalised.
         target: class index.
         grid: rows and columns of regions.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor], image: Tensor, target: int, grid: tuple[int, int]) -> None:
+    def __init__(self, forward: Forward, image: Tensor, target: int, grid: tuple[int, int]) -> None:
         self._forward, self._target, self._grid = forward, target, grid
         blurred = _blurring(image, 1, grid[0]) @ image @ _blurring(image, 2, grid[0]).T
         mean = image.mean(dim=(1, 2), keepdim=True).expand_as(image)
@@ -92,17 +91,17 @@ class _Board:
         ends = self._probabilities(torch.stack(list(self._pictures.values())))
         self._ends = dict(zip(self._pictures, ends, strict=True))
 
-    def score(self, game: str, baseline: str, order: NDArray[np.int64]) -> float:
-        """The area under the curve, the regions moving in this order."""
+    def area(self, game: str, baseline: str, order: NDArray[np.int64]) -> float:
+        """The area under the curve if the regions move in this order."""
         start, end = ("image", baseline) if game == "deletion" else (baseline, "image")
-        counts = np.rint(np.linspace(0, len(order), STEPS + 1))
+        counts = np.rint(np.linspace(0, len(order), CURVE_STEPS + 1))
         moved = self._ranks(order) < counts[1:-1, None, None, None]
         mask = torch.from_numpy(moved).to(self._pictures["image"].device)
         inner = self._probabilities(torch.where(mask, self._pictures[end], self._pictures[start]))
         return float(np.trapezoid([self._ends[start], *inner, self._ends[end]], counts / len(order)))
 
     def _ranks(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(H, W): when each pixel's region moves."""
+        """(H, W): the place of each pixel's region in the order."""
         (rows, columns), (height, width) = self._grid, self._pictures["image"].shape[1:]
         ranks = np.empty_like(order)
         ranks[order] = np.arange(len(order))
@@ -114,16 +113,16 @@ class _Board:
 
 
 def _blurring(image: Tensor, side: int, rows: int) -> Tensor:
-    """A Gaussian blur along one side, as a square matrix; its standard deviation is the height of a region.
+    """A square matrix that blurs along one side: Gaussian, with the height of a region as standard deviation.
 
-    Each row is a weighted mean of the pixels that there are: nothing is invented beyond the edge.
+    Each row is a weighted mean of existing pixels: nothing is invented outside the image.
     """
     at = torch.arange(image.shape[side], device=image.device)
     weights = torch.exp(-(((at[:, None] - at) / (image.shape[1] / rows)) ** 2) / 2)
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _by_chance(name: str, grid: tuple[int, int]) -> NDArray[np.int64]:
-    """All regions in a random order that depends on the image's name alone."""
+def _random_order(name: str, grid: tuple[int, int]) -> NDArray[np.int64]:
+    """All regions in a random order that depends only on the name of the image."""
     digest = hashlib.blake2b(f"order/{name}".encode(errors="surrogateescape"), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big")).permutation(grid[0] * grid[1])

@@ -1,4 +1,4 @@
-"""The maps of an image and class as two files: a strip to look at, and numbers."""
+"""`explanations/pictures/`: the maps of one image and class in two files, a strip to look at and the numbers."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from gender_cls.explain.attribution import Attribution, scaled
 from gender_cls.explain.run_maps import DAMAGED, half_precision
 from gender_cls.runs.files import write_atomically
 
-PICTURES = "explanations/pictures"
+SUBFOLDER = "explanations/pictures"
 STRIP_HEIGHT = 192  # pixels
-KEPT_HEIGHT = 64  # pixels of the maps as numbers: more than any page shows of them
+KEPT_HEIGHT = 64  # pixels of the maps as numbers; no page shows more
 
 
-def write_maps(folder: Path, paths: Sequence[str], images: Tensor, attribution: Attribution) -> list[str]:
-    """Leave a strip (.webp) and the `densities` (.npz) of each image in PICTURES.
+def write_image_maps(folder: Path, paths: Sequence[str], images: Tensor, attribution: Attribution) -> list[str]:
+    """Write a strip (.webp) and the `densities` (.npz) of each image.
 
     Args:
         folder: of `explanations.csv`.
@@ -34,47 +34,46 @@ def write_maps(folder: Path, paths: Sequence[str], images: Tensor, attribution: 
         images: (N, 3, H, W), uint8.
 
     Returns:
-        The strips' names relative to the folder.
+        The names of the strips relative to `folder`.
     """
     shown = [(scaled(values), method.signed) for method, values in attribution.maps.items()]
     kept = {method.value: half_precision(densities(values)) for method, values in attribution.maps.items()}
-    files = []
+    strips = []
     for index, path in enumerate(paths):
         columns = [(values[index].numpy(), signed) for values, signed in shown]
         strip = webp_bytes(Image.fromarray(map_strip(images[index].numpy(), columns, STRIP_HEIGHT)))
         numbers = BytesIO()
         np.savez_compressed(numbers, **{method: maps[index] for method, maps in kept.items()})
-        name = f"{hashlib.sha256(path.encode()).hexdigest()[:16]}_{CLASSES[int(attribution.targets[index])]}"
-        write_atomically(folder / PICTURES / f"{name}.npz", numbers.getvalue())
-        write_atomically(folder / PICTURES / f"{name}.webp", strip)
-        files.append(f"{PICTURES}/{name}.webp")
-    return files
+        target = CLASSES[int(attribution.targets[index])]
+        name = f"{SUBFOLDER}/{hashlib.sha256(path.encode()).hexdigest()[:16]}_{target}"
+        write_atomically(folder / f"{name}.npz", numbers.getvalue())
+        write_atomically(folder / f"{name}.webp", strip)
+        strips.append(f"{name}.webp")
+    return strips
 
 
-def read_maps(folder: Path, picture: str) -> dict[str, NDArray[np.float32]]:
+def read_image_maps(folder: Path, strip: str) -> dict[str, NDArray[np.float32]]:
     """The `densities` that belong to a strip, by method, (h, w) each.
 
     Args:
         folder: of `explanations.csv`.
-        picture: as it stands there.
+        strip: its name in the column `picture`.
 
     Raises:
-        GenderClsError: they are gone or damaged.
+        GenderClsError: the file is missing or damaged.
     """
-    file = (folder / picture).with_suffix(".npz")
+    file = (folder / strip).with_suffix(".npz")
     try:
         with np.load(file, allow_pickle=False) as content:
             return {method: content[method].astype(np.float32) for method in content}
     except (OSError, *DAMAGED):
-        way_out = f"remove {folder / 'explanations.csv'} and evaluate the run again"
-        raise GenderClsError(f"{file} is missing or damaged: {way_out}.") from None
+        raise GenderClsError(
+            f"{file} is missing or damaged: remove {folder / 'explanations.csv'} and evaluate the run again."
+        ) from None
 
 
 def densities(maps: Tensor) -> NDArray[np.float32]:
-    """Maps (N, H, W), at most KEPT_HEIGHT high and in units of an even map: divided by the mean of their magnitude.
-
-    All zero stays so.
-    """
+    """Maps (N, H, W) shrunk to at most KEPT_HEIGHT and divided by their mean magnitude; all zero stays so."""
     shrink = max(1.0, maps.shape[1] / KEPT_HEIGHT)
     small = adaptive_avg_pool2d(maps, (round(maps.shape[1] / shrink), max(1, round(maps.shape[2] / shrink))))
     even = small.abs().mean(dim=(1, 2), keepdim=True)

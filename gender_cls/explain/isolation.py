@@ -1,4 +1,4 @@
-"""A network in the middle of training as a function to explain, put back as it was afterwards."""
+"""Run a network in the middle of training as a pure function, and leave it exactly as it was."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,36 +9,39 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call
 
+Forward = Callable[[Tensor], Tensor]
+"""Images (B, 3, H, W) -> logits (B, classes)."""
+
 IMAGES_PER_PASS = 8
-"""Images in one pass. The activations of a chunk are held for the backward pass, so this bounds the memory."""
+"""The backward pass needs the activations of all images in a pass, so this limits the memory."""
 
 
 @contextmanager
-def isolated(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The network as a function to explain; afterwards, also after an error, the network is bit-identical to before.
+def isolated(network: nn.Module) -> Iterator[Forward]:
+    """Give the network as a function; afterwards, also after an error, the network is bit-identical to before.
 
-    The function maps (B, 3, H, W) to logits (B, classes): in evaluation mode, uncompiled, without autocast, and with
-    gradients even inside `no_grad` and `inference_mode`. It runs on detached float32 views of the weights (copies if
-    they are of another type: bfloat16 maps would be noise) and on copies of the buffers. So no parameter's
-    `requires_grad` or `.grad` plays a part, no weight gradient is computed and no running statistic moves. Training
-    flags and the random states of torch, numpy and Python are put back.
+    The function runs in evaluation mode and float32, uncompiled, without autocast, and with gradients even inside
+    `no_grad` and `inference_mode`. It uses detached views of the weights (copies if they are not float32, because maps
+    in bfloat16 would be noise) and copies of the buffers. So `requires_grad` and `.grad` of the parameters do not
+    matter, no gradient of a weight is computed and no running statistic changes. Training flags and the random states
+    of torch, numpy and Python are restored.
     """
     device = next(network.parameters()).device
     training = [(module, module.training) for module in network.modules()]
     with ExitStack() as stack:
         random_states = isolate_rng(include_cuda=device.type == "cuda")
         random_states.__enter__()
-        stack.callback(random_states.__exit__, None, None, None)  # told of an error, it would put nothing back
+        stack.callback(random_states.__exit__, None, None, None)  # it restores nothing if it sees an error
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it would cost seconds
+        if "torch._dynamo" in sys.modules:  # if not, nothing is compiled, and the import would cost seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code skips the hook of Grad-CAM
         weights = {name: weight.detach().float() for name, weight in network.named_parameters()}
         buffers = {name: _float32_copy(buffer) for name, buffer in network.named_buffers()}
         try:
             for module, _ in training:
-                module.training = False  # not `eval()`, which a network may override
+                module.training = False  # a network may override `eval()`
             yield lambda images: functional_call(network, weights | buffers, (images,))
         finally:
             for module, flag in training:
@@ -46,23 +49,16 @@ def isolated(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 
 
 def chunks(inputs: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
-    """`IMAGES_PER_PASS` images at a time, as leaves that collect gradients, with their rows of `others`.
+    """Yield `IMAGES_PER_PASS` images at a time, and the same rows of `others`; call it inside `isolated`.
 
-    Yields:
-        Copies on the device of `inputs`, floating-point ones in float32; to be called inside `isolated`.
+    All are copies on the device of `inputs`, in float32 if they are floating-point numbers. The images collect
+    gradients.
     """
-    for start in range(0, len(inputs), IMAGES_PER_PASS):
-        images, *rest = (
-            _float32_copy(tensor[start : start + IMAGES_PER_PASS]).to(inputs.device) for tensor in (inputs, *others)
-        )
+    for tensors in zip(*(tensor.split(IMAGES_PER_PASS) for tensor in (inputs, *others)), strict=True):
+        images, *rest = (_float32_copy(tensor).to(inputs.device) for tensor in tensors)
         yield [images.requires_grad_(), *rest]
 
 
-def in_chunks(function: Callable[..., Tensor], inputs: Tensor, *others: Tensor) -> Tensor:
-    """`function` applied to `IMAGES_PER_PASS` images at a time; the results joined, float32 on the CPU."""
-    return torch.cat([function(*chunk).detach().float().cpu() for chunk in chunks(inputs, *others)])
-
-
 def _float32_copy(tensor: Tensor) -> Tensor:
-    """A copy outside autograd and inference mode; counters and index tables keep their type."""
+    """A copy outside autograd and inference mode; integers keep their type."""
     return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)

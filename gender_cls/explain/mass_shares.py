@@ -1,6 +1,7 @@
-"""Where a map's mass lies: at the head, the upper or the lower body, or beside the person.
+"""Which share of a map's mass lies on the head, the upper body and the lower body, and outside the person.
 
-Numpy alone; a tensor on the CPU is as good as an array. A map's mass is its positive part: the evidence for the class.
+The mass of a map is its positive part: the evidence for the class. Uses only numpy; a tensor on the CPU works like an
+array.
 """
 
 import numpy as np
@@ -13,15 +14,15 @@ from gender_cls.evaluation.schema import BANDS
 def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """Share of each map's mass in each place.
 
-    A band is a part of the crop's own height and as wide as the crop, so a letterbox's padding belongs to no band. The
-    border is all that lies outside the person's box, the centre of the crop, and so is the padding.
+    A band is a part of the crop's height, as wide as the crop; padding of a letterbox belongs to no band. The border is
+    everything outside the person's box, the centre of the crop; padding belongs to it.
 
     Args:
         maps: (N, H, W), signed.
-        boxes: (N, 4), where the whole crop lies: left, top, right, bottom in pixels of the maps, perhaps beyond them.
+        boxes: (N, 4), where the whole crop lies: left, top, right, bottom in pixels of the maps, perhaps outside them.
 
     Returns:
-        For each of PLACES (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
+        For each of PLACES (N,), from 0 to 1; NaN if a map has no positive value, or one that is not finite.
     """
     crops = np.asarray(boxes, dtype=np.float64)
     shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
@@ -30,27 +31,22 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
 
 
 def area_shares(image_size: tuple[int, int], boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """The same for a map that is 1 everywhere.
-
-    Args:
-        image_size: (height, width) in pixels.
-        boxes: (N, 4), as there.
-    """
+    """`mass_shares` of maps of this (height, width) that are 1 everywhere."""
     return mass_shares(np.ones((1, *image_size)), boxes)
 
 
 def mass_inside(maps: ArrayLike, boxes: ArrayLike) -> NDArray[np.float64]:
-    """Share of each map's mass inside its box; a pixel that an edge cuts counts in proportion.
+    """Share of each map's mass inside its box; a pixel on an edge counts in proportion.
 
     The energy-based pointing game of Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional
     Neural Networks", CVPR Workshops 2020, arXiv:1910.01279.
 
     Args:
         maps: (N, H, W), signed; or (1, H, W), the same for all boxes.
-        boxes: (N, 4): left, top, right, bottom in pixels of the maps, perhaps beyond them.
+        boxes: (N, 4): left, top, right, bottom in pixels of the maps, perhaps outside them.
 
     Returns:
-        (N,), from 0 to 1; NaN where a map has no positive value, or one that is not finite.
+        (N,), from 0 to 1; NaN if a map has no positive value, or one that is not finite.
     """
     mass = _mass(maps)
     left, top, right, bottom = np.asarray(boxes, dtype=np.float64).T
@@ -59,7 +55,7 @@ def mass_inside(maps: ArrayLike, boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def _mass(maps: ArrayLike) -> NDArray[np.float64]:
-    """The positive part of each map, with sum 1; NaN throughout where there is none or a value is not finite."""
+    """The positive part of each map, with sum 1; all NaN if there is none or a value is not finite."""
     mass = np.asarray(maps).astype(np.float64)  # a copy
     finite = np.isfinite(mass).all(axis=(1, 2), keepdims=True)
     np.maximum(mass, 0, out=mass)

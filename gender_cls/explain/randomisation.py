@@ -1,8 +1,8 @@
-"""Whether maps depend on what the network has learned: the sanity check by randomised parameters.
+"""Sanity check: whether maps depend on what the network has learned, by randomising its parameters.
 
-Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018, arXiv:1810.03292. It
-tells maps that show the picture instead of the network. It does not rank the others: noise would pass best, and random
-layers behind a learned one still lean on its strong channels (Binder et al., "Shortcomings of Top-Down
+Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018, arXiv:1810.03292. The
+check finds maps that show the image instead of the network. It does not rank the others: noise would pass best, and
+random layers behind a learned one still follow its strong channels (Binder et al., "Shortcomings of Top-Down
 Randomization-Based Sanity Checks", CVPR 2023, arXiv:2211.12486).
 """
 
@@ -22,27 +22,22 @@ from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.models.feature_map import FeatureMap
 
 STAGES = 4
-"""The heads, then the other layers in parts of about as many layers each."""
+"""The heads, then the other layers in three parts of nearly equal numbers of layers."""
 
 BATCH = 32
-"""Images at once while the statistics of BatchNorm are measured."""
+"""Images, mirrored ones included, in one pass when the statistics of BatchNorm are measured."""
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Maps of a network some of whose layers are random.
+    """How similar the maps still are, now that some layers of the network are random."""
 
-    Args:
-        layers: name of the first layer, counted from the input, that is random.
-        share: of the network's parameters that are random, above 0 to 1.
-        similarity: of each method (N,), the rank correlation with the maps of the trained network, signs included,
-            -1 to 1. NaN where it is not defined.
-    """
-
-    layers: str
-    share: float
+    layers: str  # name of the first random layer, counted from the input
+    share: float  # of the parameters that are random, above 0 to 1
+    # Of each method (N,), rank correlation with the maps of the trained network, signs included, -1 to 1; NaN if not
+    # defined.
     similarity: dict[Method, NDArray[np.float64]]
 
 
@@ -54,12 +49,12 @@ def randomisation_check(
     methods: Sequence[Method],
     feature_map: FeatureMap,
 ) -> list[Stage]:
-    """How far maps stay alike while the layers of a copy become random, from the heads to the input.
+    """How similar maps stay while the layers of a copy become random, from the heads to the input.
 
-    A random layer has its own values dealt anew, tensor by tensor: as large and as spread as before, in no order. So
-    signals stay in range without knowing how the architecture is initialised. BatchNorm among the random layers
-    measures its statistics anew on the inputs, as training would have: else a deep network dies or explodes. The deal
-    is the same in every run. The cost is that of five times `attribute`, and a second network in memory.
+    In a random layer the values of each tensor are shuffled, so they stay as large and as spread as before. Signals
+    then stay in range, whatever the architecture and its initialisation. The statistics of random BatchNorm layers are
+    measured again on the inputs, as training would do; without that, signals in a deep network vanish or explode. The
+    shuffling is the same in every run. It costs five times `attribute`, and a second network in memory.
 
     Args:
         inputs: (N, 3, H, W), normalised, on the network's device.
@@ -67,7 +62,7 @@ def randomisation_check(
         heads: names of the modules that make the logits.
 
     Returns:
-        `STAGES` stages, fewer where there are fewer layers. In the last one everything is random.
+        `STAGES` stages, fewer if there are fewer layers. In the last one everything is random.
     """
     trained = attribute(network, inputs, methods, feature_map, targets).maps
     with torch.inference_mode(False), torch.no_grad():
@@ -77,7 +72,7 @@ def randomisation_check(
     stages = []
     for part in _parts(changing, heads):
         random = [*part, *random]
-        _deal(changing, part, generator)
+        _shuffle(changing, part, generator)
         _measure_batch_norm(changing, random, inputs)
         maps = attribute(changing, inputs, methods, feature_map, targets).maps
         similarity = {method: rank_correlation(trained[method], maps[method]) for method in methods}
@@ -86,10 +81,10 @@ def randomisation_check(
 
 
 def _parts(network: nn.Module, heads: Sequence[str]) -> list[list[str]]:
-    """Names of the layers that become random at each stage; of each stage from input to output.
+    """Names of the layers that become random at each stage, from input to output within a stage.
 
-    A layer is a module with parameters or statistics of its own. The network itself comes first: its embeddings of
-    position and class become random last.
+    A layer is a module with parameters or statistics of its own. The network itself is the first one, so its position
+    and class embeddings become random last.
     """
     layers = [
         name
@@ -102,8 +97,8 @@ def _parts(network: nn.Module, heads: Sequence[str]) -> list[list[str]]:
     return [part for part in (of_heads, *parts) if part]
 
 
-def _deal(network: nn.Module, layers: Iterable[str], generator: torch.Generator) -> None:
-    """Each tensor's values in another order."""
+def _shuffle(network: nn.Module, layers: Iterable[str], generator: torch.Generator) -> None:
+    """Put the values of each tensor of these layers into a random order."""
     with torch.no_grad():
         for weight in _weights(network, layers):
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
@@ -111,9 +106,9 @@ def _deal(network: nn.Module, layers: Iterable[str], generator: torch.Generator)
 
 
 def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tensor) -> None:
-    """Running statistics of these layers alone, as training on the inputs would have them; all else as in testing.
+    """Set the running statistics of these layers to those of the inputs; all other layers stay in evaluation mode.
 
-    Mirrored images join in, so that there are two at least: of one, behind global pooling, there is no variance.
+    Mirrored images are added, because one image alone has no variance behind global pooling.
     """
     norms = [module for module in map(network.get_submodule, layers) if isinstance(module, _BATCH_NORM)]
     if not norms:
@@ -128,7 +123,7 @@ def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tenso
 
 
 def _weights(network: nn.Module, layers: Iterable[str]) -> Iterable[nn.Parameter]:
-    """Parameters of these layers' own, each once."""
+    """The layers' own parameters, each once."""
     return dict.fromkeys(
         weight for layer in layers for weight in network.get_submodule(layer).parameters(recurse=False)
     )

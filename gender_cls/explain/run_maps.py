@@ -1,4 +1,4 @@
-"""Maps of a run's test images, kept for comparisons with other runs: `explanations/maps.npz`."""
+"""`explanations/maps.npz`: the maps of all explained test images of a run, kept to be compared with other runs."""
 
 import zipfile
 import zlib
@@ -16,40 +16,34 @@ from gender_cls.runs.files import write_atomically
 LARGEST = float(np.finfo(np.float16).max)
 
 DAMAGED = (EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What numpy and zipfile raise at bytes that are cut or overwritten."""
+"""What numpy and zipfile raise if bytes are missing or wrong."""
 
 
 @dataclass(frozen=True)
 class RunMaps:
-    """Maps of the same K images by each method.
+    """Maps of the same K images by each method."""
 
-    Attributes:
-        paths: of the images, as in predictions.csv.
-        explained: the class whose logit each map explains.
-        maps: by method, (K, H, W), float32, in units of an even map: divided by the mean of its magnitude, so that 1 is
-            what an even map has everywhere. All zero where there is no evidence, NaN where the network diverged.
-        boxes: (K, 4), where the crop lies in the map: left, top, right, bottom in pixels.
-    """
-
-    paths: list[str]
-    explained: list[str]
+    paths: list[str]  # of the images, as in predictions.csv
+    explained: list[str]  # the class whose logit each map explains
+    # By method (K, H, W), float32, divided by the mean magnitude of the map: an even map is 1 everywhere. All zero
+    # without evidence, NaN if the network diverged.
     maps: dict[str, NDArray[np.float32]]
-    boxes: NDArray[np.float64]
+    boxes: NDArray[np.float64]  # (K, 4), where the crop lies in the map: left, top, right, bottom in pixels
 
 
 def half_precision(maps: NDArray[np.float32]) -> NDArray[np.float16]:
-    """As they lie in files: three significant digits, and what is too large cut to the largest number there is."""
+    """The numbers as files hold them: three significant digits, and nothing above the largest float16."""
     return np.clip(maps, -LARGEST, LARGEST).astype(np.float16)
 
 
-def save_run_maps(file: Path, kept: RunMaps) -> None:
-    """Write them, compressed and in half precision."""
+def save_run_maps(file: Path, run_maps: RunMaps) -> None:
+    """Write the maps, compressed and in half precision."""
     arrays: dict[str, Any] = {
-        "paths": np.array(kept.paths, dtype=np.str_),
-        "explained": np.array(kept.explained, dtype=np.str_),
-        "boxes": np.asarray(kept.boxes, dtype=np.float64),
-        "methods": np.array(list(kept.maps), dtype=np.str_),
-        **{f"map_{method}": half_precision(maps) for method, maps in kept.maps.items()},
+        "paths": np.array(run_maps.paths, dtype=np.str_),
+        "explained": np.array(run_maps.explained, dtype=np.str_),
+        "boxes": np.asarray(run_maps.boxes, dtype=np.float64),
+        "methods": np.array(list(run_maps.maps), dtype=np.str_),
+        **{f"map_{method}": half_precision(maps) for method, maps in run_maps.maps.items()},
     }
     content = BytesIO()
     np.savez_compressed(content, **arrays)
@@ -57,7 +51,7 @@ def save_run_maps(file: Path, kept: RunMaps) -> None:
 
 
 def load_run_maps(file: Path) -> RunMaps | None:
-    """Read them; None where the run kept none.
+    """Read the maps; None if the file does not exist.
 
     Raises:
         GenderClsError: the file is damaged.
@@ -68,11 +62,10 @@ def load_run_maps(file: Path) -> RunMaps | None:
         return None
     try:
         with np.load(stored, allow_pickle=False) as content:
-            methods = content["methods"].tolist()
             return RunMaps(
                 paths=content["paths"].tolist(),
                 explained=content["explained"].tolist(),
-                maps={method: content[f"map_{method}"].astype(np.float32) for method in methods},
+                maps={name: content[f"map_{name}"].astype(np.float32) for name in content["methods"].tolist()},
                 boxes=content["boxes"],
             )
     except DAMAGED:

@@ -1,4 +1,4 @@
-"""ModelConfig -> a network with two logits, from timm, from torchvision, or the project's own."""
+"""Build the network with two logits that a ModelConfig names: from timm, from torchvision, or the project's own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,64 +14,55 @@ from torch.nn import functional
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.model import Library, ModelConfig
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, one_line
+from gender_cls.models.convolutions import run_in_layout, widen_depthwise
 from gender_cls.models.custom_cnn import CustomCNN
-from gender_cls.models.depthwise import widen_depthwise
-from gender_cls.models.layout import show
-from gender_cls.models.pretrained import one_line, require_weights, unavailable
-from gender_cls.models.weights import fit_weights, load_weights
+from gender_cls.models.weights import find_published, fit_weights, read_weights, unavailable
 
 Triple = tuple[float, float, float]
 
 
 @dataclass
 class Backbone:
-    """A network and what must be known to use it.
+    """A network and what is needed to use it."""
 
-    Args:
-        network: (B, 3, H, W) normalised floats -> logits (B, 2), in the order of CLASSES.
-        heads: names of the modules that make the logits; distilled models have two.
-        mean: of red, green and blue in [0, 1] in the pictures that the weights were trained on.
-        std: likewise.
-        layout: of the convolutions' weights, and the one to give it images in.
-    """
-
-    network: nn.Module
-    heads: tuple[str, ...]
-    mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN
-    std: Triple = timm.data.IMAGENET_DEFAULT_STD
-    layout: torch.memory_format = torch.contiguous_format
+    network: nn.Module  # (B, 3, H, W) normalised floats -> logits (B, 2), in the order of CLASSES
+    heads: tuple[str, ...]  # names of the modules that make the logits; distilled models have two
+    mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN  # of red, green and blue in [0, 1], where the weights were trained
+    std: Triple = timm.data.IMAGENET_DEFAULT_STD  # of red, green and blue in [0, 1], where the weights were trained
+    layout: torch.memory_format = torch.contiguous_format  # of the convolutions' weights and of images to give it
 
 
 def build_backbone(
     config: ModelConfig, image_size: tuple[int, int], *, load: bool = True, channels_last: bool = False
 ) -> Backbone:
-    """The network that `config` names, with its weights.
+    """Build the network that `config` names, with its weights.
 
     Args:
         image_size: (height, width) in pixels.
-        load: False builds the architecture alone, for a checkpoint that follows: nothing is read or downloaded.
-        channels_last: lay the convolutions out for images whose channels come last, where the network runs so.
+        load: False builds the architecture only and reads or downloads nothing, for a checkpoint that follows.
+        channels_last: use channels_last memory where the network supports it.
 
     Raises:
-        GenderClsError: an unknown name, options or an image size that the model does not take, weights that cannot be
-            had or do not fit.
+        GenderClsError: an unknown name, options or an image size that the model does not accept, weights that cannot
+            be loaded or do not fit.
     """
     build = {Library.custom: _custom, Library.timm: _timm, Library.torchvision: _torchvision}[config.library]
     backbone = build(config, image_size, load and config.pretrained and config.weights is None)
-    _initialise(backbone)
+    _initialise_heads(backbone)
     widen_depthwise(backbone.network)
     backbone.layout = _check(backbone.network, image_size, config, channels_last)
     if load and config.weights is not None:
-        load_weights(backbone.network, Path(config.weights), backbone.heads, config.title)
+        state = read_weights(Path(config.weights))
+        fit_weights(backbone.network, state, backbone.heads, source=config.weights, title=config.title)
     return backbone
 
 
-def _initialise(backbone: Backbone) -> None:
-    """Let a new head begin near zero, so that the first loss is that of a guess.
+def _initialise_heads(backbone: Backbone) -> None:
+    """Start new heads near zero, so that the first loss is that of a guess.
 
-    The libraries' own ways are for a thousand classes: timm's MobileNet and EfficientNet draw a head of two from
-    +-0.7, which starts at a loss of 5 and costs epochs to unlearn.
+    The libraries initialise for a thousand classes; with two, timm's MobileNet and EfficientNet start at a high loss
+    and need epochs to come down from it.
     """
     for head in backbone.heads:
         for module in backbone.network.get_submodule(head).modules():
@@ -82,7 +73,7 @@ def _initialise(backbone: Backbone) -> None:
 
 
 def _custom(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
-    """`pretrained` does not apply: there are no such weights."""
+    """Build our own network; there are no pretrained weights for it."""
     _require_name(str(config.name), ["custom_cnn"], config)
     network = _construct(CustomCNN, {"num_classes": len(CLASSES), "dropout": config.dropout}, config, image_size)
     return Backbone(network, ("head",))
@@ -93,7 +84,7 @@ def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) ->
     _require_timm_name(name, config)
     source = timm.models.get_pretrained_cfg(name)
     arguments: dict[str, Any] = {"model_name": name, "pretrained": pretrained, "num_classes": len(CLASSES)}
-    if source is not None and source.fixed_input_size:  # position embeddings or windows are laid out for one size
+    if source is not None and source.fixed_input_size:  # position embeddings or windows are made for one size
         arguments["img_size"] = image_size
     if config.dropout > 0:
         arguments["drop_rate"] = config.dropout
@@ -103,9 +94,9 @@ def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) ->
                 f"{config.title} has no pretrained weights: set model.pretrained=false, or name a local file with "
                 "model.weights=PATH."
             )
-        cached = require_weights(source, config.title)
+        cached = find_published(source, config.title)
         if cached is not None and not source.custom_load:
-            # Otherwise timm asks the hub whether there is something newer, and waits long where there is no network.
+            # Otherwise timm asks the hub for a newer version, and waits long where there is no network.
             arguments["pretrained_cfg_overlay"] = {"file": str(cached)}
     network = _construct(timm.create_model, arguments, config, image_size)
     data = timm.data.resolve_model_data_config(network)
@@ -128,7 +119,7 @@ def _require_timm_name(name: str, config: ModelConfig) -> None:
 
 
 def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
-    """The classifier that timm hands out, and others that it lists (VOLO's auxiliary one makes logits too)."""
+    """The names of timm's classifier and of others that timm lists (VOLO's auxiliary one makes logits too)."""
     if not hasattr(network, "get_classifier"):
         raise GenderClsError(f"{config.title} has no classifier: choose another model.name, and check model.options.")
     classifier = network.get_classifier()
@@ -144,39 +135,38 @@ def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
 def _torchvision(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
     name = str(config.name)
     _require_name(name, torchvision.models.list_models(module=torchvision.models), config)
-    weights: Any = torchvision.models.get_model_weights(name)
-    published = weights.DEFAULT
+    published: Any = torchvision.models.get_model_weights(name).DEFAULT
     arguments: dict[str, Any] = {"name": name, "weights": None, "num_classes": len(CLASSES)}
-    if name in ("googlenet", "inception_v3"):  # no second outputs in training; their weights expect rescaled inputs
+    if name in ("googlenet", "inception_v3"):  # no auxiliary logits; their weights expect rescaled inputs
         arguments |= {"aux_logits": False, "transform_input": True, "init_weights": True}
     elif name.startswith("vit_"):
         if image_size[0] != image_size[1]:
             raise GenderClsError(
-                f"{config.title} takes square images only: set data.image_size=[224,224], or use the ViT of timm with "
-                "model.library=timm model.name=vit_base_patch16_224."
+                f"{config.title} accepts square images only: set data.image_size=[224,224], or use the ViT of timm "
+                "with model.library=timm model.name=vit_base_patch16_224."
             )
         arguments["image_size"] = image_size[0]
     elif name.startswith("maxvit"):
         arguments["input_size"] = image_size
     network = _construct(torchvision.models.get_model, arguments, config, image_size)
-    # Convolutions make the logits in SqueezeNet alone, the last linear layer does everywhere else.
+    # SqueezeNet makes its logits with a convolution, all others with their last linear layer.
     kind = nn.Conv2d if name.startswith("squeezenet") else nn.Linear
     head = [module_name for module_name, module in network.named_modules() if isinstance(module, kind)][-1]
     if config.dropout > 0:
         _drop_before(network, head, config.dropout)
     if pretrained:
-        require_weights(published.url, config.title)
+        find_published(published.url, config.title)
         try:
             state = published.get_state_dict(progress=False, check_hash=True)
         except OSError as error:
             raise unavailable(config.title, published.url, error) from error
-        fit_weights(network, state, (head,), published.url, config.title)
+        fit_weights(network, state, (head,), source=published.url, title=config.title)
     preset = published.transforms()
     return Backbone(network, (head,), tuple(preset.mean), tuple(preset.std))
 
 
 class _DroppedLinear(nn.Linear):
-    """Drops inputs in training; unlike a Sequential it leaves the keys of the state dict alone."""
+    """A linear layer with dropout on its input; unlike a Sequential, it keeps the keys of the state dict."""
 
     drop = 0.0
 
@@ -185,14 +175,14 @@ class _DroppedLinear(nn.Linear):
 
 
 def _drop_before(network: nn.Module, head: str, probability: float) -> None:
-    """Give the model's own dropout before the head this probability, or add one."""
+    """Set the model's own dropout before the head to this probability, or add one."""
     modules = list(network.modules())
     linear = network.get_submodule(head)
     before = modules[modules.index(linear) - 1]
     if isinstance(before, nn.Dropout):
         before.p = probability
         return
-    assert isinstance(linear, nn.Linear)
+    assert isinstance(linear, nn.Linear)  # SqueezeNet, whose head is a convolution, has a dropout of its own
     dropped = _DroppedLinear(linear.in_features, linear.out_features)
     dropped.load_state_dict(linear.state_dict())
     dropped.drop = probability
@@ -211,35 +201,32 @@ def _require_name(name: str, known: Sequence[str], config: ModelConfig) -> None:
 def _construct(
     constructor: Callable[..., nn.Module], arguments: dict[str, Any], config: ModelConfig, image_size: tuple[int, int]
 ) -> nn.Module:
-    """Call a library's constructor, with model.options on top of the arguments."""
+    """Call a library's constructor; model.options override the arguments."""
     try:
         return constructor(**(arguments | config.options))
     except Exception as error:  # a foreign constructor may fail in any way; the arguments are what users can change
         if arguments.get("pretrained"):
-            _construct(constructor, arguments | {"pretrained": False}, config, image_size)
-            raise unavailable(
-                config.title, "the Hugging Face Hub or its cache", error
-            ) from error  # nothing else is wrong
+            _construct(constructor, arguments | {"pretrained": False}, config, image_size)  # or say what else is wrong
+            raise unavailable(config.title, "the Hugging Face Hub or its cache", error) from error
         raise _unsuitable(image_size, config, error) from error
 
 
 def _check(network: Any, image_size: tuple[int, int], config: ModelConfig, channels_last: bool) -> torch.memory_format:
-    """Whether the network takes images of this size, whole, and gives two logits; shows it one. Returns the layout."""
+    """Check with one image that the network accepts this size and gives two logits; return the layout it runs in."""
     embedding: Any = getattr(network, "patch_embed", None)
     if isinstance(embedding, timm.layers.PatchEmbed) and not embedding.dynamic_img_pad:
         rows, columns = embedding.patch_size
         fitting = (max(image_size[0] // rows, 1) * rows, max(image_size[1] // columns, 1) * columns)
-        if fitting != image_size:  # timm would cut off what is left over
+        if fitting != image_size:  # timm would cut off the rest
             raise GenderClsError(
                 f"{config.title} cuts images into patches of {rows}x{columns} pixels, which do not fill "
                 f"data.image_size={_shown(image_size)}: set data.image_size={_shown(fitting)}."
             )
-    device = next(network.parameters()).device
+    blank = torch.zeros(1, 3, *image_size, device=next(network.parameters()).device)
     network.eval()
     try:
         with torch.no_grad():
-            blank = torch.zeros(1, 3, *image_size, device=device)
-            logits, layout = show(network, blank, config.title, channels_last=channels_last)
+            logits, layout = run_in_layout(network, blank, config.title, channels_last=channels_last)
     except Exception as error:  # a foreign network may fail in any way; the size is what users can change
         raise _unsuitable(image_size, config, error) from error
     network.train()
@@ -253,26 +240,19 @@ def _check(network: Any, image_size: tuple[int, int], config: ModelConfig, chann
 
 
 def _unsuitable(image_size: tuple[int, int], config: ModelConfig, error: Exception) -> GenderClsError:
-    reason = one_line(error)
+    """The error for options or an image size with which the network cannot be built or run."""
     options = f"model.options={config.options}"
     if isinstance(error, TypeError):
         dropout = f" or model.dropout={config.dropout}" if config.dropout else ""
-        return GenderClsError(f"{config.title} does not take {options}{dropout}: {reason}.")
-    size = f"data.image_size={_shown(image_size)}"
-    given = f"{size} with {options}" if config.options else size
-    return GenderClsError(f"{config.title} does not take {given}: {reason}{_made_for(config)}.")
-
-
-def _made_for(config: ModelConfig) -> str:
-    name = str(config.name)
+        return GenderClsError(f"{config.title} does not accept {options}{dropout}: {one_line(error)}.")
+    name, size = str(config.name), None
     if config.library is Library.timm and (source := timm.models.get_pretrained_cfg(name)) is not None:
         size = source.input_size[1:]
     elif config.library is Library.torchvision:
-        weights: Any = torchvision.models.get_model_weights(name)
-        size = 2 * weights.DEFAULT.transforms().crop_size
-    else:
-        return ""
-    return f" (it was made for data.image_size={_shown(size)})"
+        size = 2 * torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size
+    given = f"data.image_size={_shown(image_size)}" + (f" with {options}" if config.options else "")
+    made_for = f" (it was made for data.image_size={_shown(size)})" if size else ""
+    return GenderClsError(f"{config.title} does not accept {given}: {one_line(error)}{made_for}.")
 
 
 def _shown(image_size: Sequence[int]) -> str:

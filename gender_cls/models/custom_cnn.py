@@ -1,4 +1,4 @@
-"""The small network of this project: a plain, strong baseline that trains from scratch on a few thousand crops."""
+"""The project's own small network: a strong baseline that trains from scratch on a few thousand crops."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,14 +15,14 @@ def _convolution(channels_in: int, channels_out: int, stride: int) -> nn.Sequent
 
 
 class CustomCNN(nn.Module):
-    """Stages of two 3x3 convolutions, each stage halving the grid; then global average pooling, dropout, linear head.
+    """Stages of two 3x3 convolutions that halve the grid, then global average pooling, dropout and a linear head.
 
-    Four stages end at stride 16: a crop of 256x128 pixels leaves 16x8 cells, one of 128x64 leaves 8x4, enough to see
-    where a Grad-CAM map lies. `forward_features` and `forward_head` split the network as timm's models do.
+    Four stages end at stride 16: 256x128 pixels give 16x8 cells, 128x64 give 8x4, enough for a Grad-CAM map.
+    `forward_features` and `forward_head` split the network as timm's models do.
 
     Args:
         widths: channels of each stage; the default makes 1.2 M parameters.
-        dropout: probability of dropping a pooled feature, in [0, 1).
+        dropout: probability with which a pooled feature is dropped, in [0, 1).
     """
 
     def __init__(self, num_classes: int = 2, widths: Sequence[int] = (32, 64, 128, 256), dropout: float = 0.0) -> None:

@@ -1,8 +1,8 @@
-"""The last spatial feature map of any backbone: where Grad-CAM looks, and how to read it as (B, C, h, w).
+"""Find the last spatial feature map of any backbone, where Grad-CAM looks, and read it as (B, C, h, w).
 
 Nothing here knows an architecture by name. One forward and one backward pass of a random image show what every module
-gives and whether the logits depend on it; the last module that gives a map of the image is the answer. A layer that the
-user names must pass the same tests, for Captum does not complain about a wrong layer: it returns a wrong map.
+outputs and whether the logits depend on it; the last module that outputs a map of the image is chosen. A layer that the
+user names must pass the same tests, because Captum accepts any layer and returns a wrong map without an error.
 """
 
 import math
@@ -21,28 +21,21 @@ from gender_cls.errors import GenderClsError
 
 Layout = Literal["NCHW", "NHWC", "tokens"]
 
-# Projections and pass-throughs: never the stream itself, and unstable names for what the module before them gives.
+# A projection is not the feature map itself; a pass-through only repeats the output of the module before it.
 _PASSED_OVER = (nn.Linear, nn.Dropout, nn.Identity)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Where a spatial feature map leaves a network, and in which layout.
+    """Which module of a network outputs a spatial feature map, and in which layout."""
 
-    Args:
-        layer: name of the module inside the network, as in `named_modules`.
-        layout: NCHW (B, C, h, w), NHWC (B, h, w, C) or tokens (B, prefix_tokens + h * w, C), row by row.
-        grid: (h, w) in cells.
-        prefix_tokens: class, distillation and register tokens in front of the patch tokens.
-    """
-
-    layer: str
-    layout: Layout
-    grid: tuple[int, int]
-    prefix_tokens: int = 0
+    layer: str  # name of the module, as in `named_modules`
+    layout: Layout  # NCHW (B, C, h, w), NHWC (B, h, w, C) or tokens (B, prefix_tokens + h * w, C), row by row
+    grid: tuple[int, int]  # (h, w) in cells
+    prefix_tokens: int = 0  # class, distillation and register tokens in front of the patch tokens
 
     def to_nchw(self, activation: Tensor) -> Tensor:
-        """The layer's output as (B, C, h, w), without prefix tokens; differentiable."""
+        """Return the layer's output as (B, C, h, w), without prefix tokens; differentiable."""
         if self.layout == "NCHW":
             return activation
         if self.layout == "NHWC":
@@ -50,9 +43,9 @@ class FeatureMap:
         return activation[:, self.prefix_tokens :].transpose(1, 2).unflatten(2, self.grid)
 
     def from_nchw(self, feature_map: Tensor, activation: Tensor) -> Tensor:
-        """(B, C, h, w) back into the layer's own layout, with the prefix tokens of `activation`; differentiable.
+        """Return (B, C, h, w) in the layer's own layout, with the prefix tokens of `activation`; differentiable.
 
-        The result is new memory, so that an in-place ReLU behind the layer cannot write into `feature_map`.
+        The result is a copy, so that an in-place ReLU after the layer cannot write into `feature_map`.
         """
         if self.layout == "NCHW":
             return feature_map.clone()
@@ -64,11 +57,11 @@ class FeatureMap:
 def find_feature_map(
     network: nn.Module, image_size: tuple[int, int], heads: Sequence[str], layer: str | None = None
 ) -> FeatureMap:
-    """The last spatial feature map that the logits depend on, or the one that `layer` gives.
+    """Find the last spatial feature map that the logits depend on, or the one that `layer` outputs.
 
-    For a CNN that is the map before pooling; for a ViT that pools its class token it is the input of the last
-    attention (`norm1`), because behind it the patch tokens have no influence. Parameters, gradients, training flags,
-    hooks and random state are left as found.
+    For a CNN it is the map before pooling. For a ViT that pools its class token it is the input of the last attention
+    (`norm1`), because the patch tokens have no influence after it. Parameters, gradients, training flags, hooks and
+    random state stay unchanged.
 
     Args:
         image_size: (height, width) in pixels.
@@ -76,7 +69,7 @@ def find_feature_map(
         layer: the layer that the user wants (`model.cam_layer`).
 
     Raises:
-        GenderClsError: `layer` gives no map of the image, or no layer was named and none can be found.
+        GenderClsError: `layer` outputs no map of the image, or no layer was named and none can be found.
     """
     modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
     if layer is not None and layer not in modules:
@@ -87,15 +80,13 @@ def find_feature_map(
 
 
 class _Output(NamedTuple):
-    """What a module gave, of any type."""
-
     module: nn.Module
     layer: str
-    value: Any
+    value: Any  # a tensor mostly, but any type is possible
 
 
 class _Map(NamedTuple):
-    """An output that can be read as a map of the image."""
+    """An output read as a map of the image."""
 
     where: FeatureMap
     tensor: Tensor
@@ -106,7 +97,7 @@ class _Map(NamedTuple):
 
 
 class _Trace:
-    """Every module's output in one pass of one image, in the order in which the modules completed."""
+    """The output of every module in one pass of one image, in the order in which the modules finished."""
 
     def __init__(self, network: nn.Module, image_size: tuple[int, int]) -> None:
         self.image_size = image_size
@@ -121,7 +112,7 @@ class _Trace:
     def search(self) -> FeatureMap:
         """The last map of the image before the head."""
         maps = self._used_maps()
-        if isinstance(self.features, Tensor):  # timm says what its features are: they win, or else the like of them
+        if isinstance(self.features, Tensor):  # timm's own features, or else maps with as many channels
             where, shape = self.features.data_ptr(), self.features.shape
             same = [used for used in maps if used.tensor.data_ptr() == where and used.tensor.numel() == shape.numel()]
             maps = same or [used for used in maps if used.channels in (shape[1], shape[-1])]
@@ -134,7 +125,7 @@ class _Trace:
         return maps[0].where
 
     def check(self, layer: str, module: nn.Module) -> FeatureMap:
-        """The map that the named layer gives."""
+        """The map that the named layer outputs."""
         outputs = [output for output in self.outputs if output.module is module]
         if len(outputs) != 1:
             runs = f"runs {len(outputs)} times" if outputs else "does not run"
@@ -161,7 +152,7 @@ class _Trace:
         return self._used([candidate for candidate in candidates if candidate is not None])
 
     def _read(self, output: _Output) -> _Map | None:
-        """The output as a map of the image, if it can be one; of two readings the likelier."""
+        """Read the output as a map of the image, the more likely one of two readings; None if it cannot be one."""
         tensor = output.value
         if not isinstance(tensor, Tensor) or tensor.ndim not in (3, 4) or len(tensor) != 1 or _is_attention(tensor):
             return None
@@ -184,7 +175,7 @@ class _Trace:
         return max(maps, key=lambda one: (one.where.grid == finest, one.channels), default=None)
 
     def _read_tokens(self, layer: str, count: int) -> list[FeatureMap]:
-        """Grids that have as many cells as there are patch tokens; below 2x2 they are class tokens."""
+        """Readings with as many cells as there are patch tokens; fewer than 2x2 tokens are class tokens."""
         grids = {
             (rounded(self.image_size[0] / stride), rounded(self.image_size[1] / stride))
             for stride in range(1, max(self.image_size) + 1)
@@ -198,7 +189,10 @@ class _Trace:
         ]
 
     def _grid_of_convolution_before(self, output: _Output) -> tuple[int, int]:
-        """No later map is finer, which (B, heads, tokens, d) and attention weights mostly would be if read as maps."""
+        """The grid of the last convolution so far: no later map is finer.
+
+        Tensors (B, heads, tokens, d) and attention weights mostly would be, if they were read as maps.
+        """
         for earlier in reversed(self.outputs[: self.outputs.index(output) + 1]):
             if isinstance(earlier.module, nn.Conv2d) and earlier.value.ndim == 4:
                 height, width = earlier.value.shape[2:]
@@ -207,12 +201,12 @@ class _Trace:
         return self.image_size
 
     def _used(self, maps: list[_Map]) -> list[_Map]:
-        """Those on which the head's inputs depend; of tokens, the patch tokens count."""
+        """The maps on which the head's inputs depend; of tokens, only the patch tokens count."""
         targets = [tensor for tensor in self.head_inputs if tensor.requires_grad]
         maps = [candidate for candidate in maps if candidate.tensor.requires_grad]
         if not targets or not maps:
             return []
-        # Random weights, for the sum over a normalised vector is constant; the head's own weights may start at zero.
+        # With random weights, because the sum of a normalised vector is constant and the head may start at zero.
         weights = [_random(tensor.shape).to(tensor) for tensor in targets]
         tensors = [candidate.tensor for candidate in maps]
         gradients = torch.autograd.grad(targets, tensors, weights, retain_graph=True, allow_unused=True)
@@ -269,7 +263,7 @@ def _random(shape: Sequence[int]) -> Tensor:
 
 
 def _covers_image(grid: tuple[int, int], image_size: tuple[int, int]) -> bool:
-    """Whether the grid is what one whole stride leaves of the image, give or take a cell, and is more than one cell."""
+    """Whether one whole-number stride makes this grid of the image, within one cell, and it has more than one cell."""
     cell_height, cell_width = image_size[0] / grid[0], image_size[1] / grid[1]
     if grid == (1, 1) or max(cell_height, cell_width) > 1.5 * min(cell_height, cell_width):
         return False
@@ -280,6 +274,6 @@ def _covers_image(grid: tuple[int, int], image_size: tuple[int, int]) -> bool:
 
 
 def _is_attention(tensor: Tensor) -> bool:
-    """Whether the rows are weights that sum to one rather than features."""
+    """Whether the rows sum to one, as attention weights do and features do not."""
     rows = tensor.detach().float().sum(dim=-1)
     return bool((tensor >= 0).all()) and torch.allclose(rows, torch.ones_like(rows), atol=1e-2)

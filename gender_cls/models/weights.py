@@ -1,44 +1,130 @@
-"""Loads a local weights file into a network, and refuses one that does not fit."""
+"""Weights for a network: find published ones, read local files, and load only what fits."""
 
 import argparse
 import re
+import ssl
 import sys
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import urlsplit
 
+import huggingface_hub
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, first_few, one_line
 
 StateDict = dict[str, Tensor]
 
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights first, as timm does
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads of GoogLeNet and Inception, which are not built here
+TIMEOUT = 5.0
+"""Seconds to wait for a server's first answer; timm and the hub retry for up to a minute."""
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights first, as in timm
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads of GoogLeNet and Inception, which we do not build
 
 
-def load_weights(network: nn.Module, path: Path, heads: Sequence[str], title: str) -> None:
-    """Load .safetensors, or what `torch.save` wrote (.pth, .pt, .bin, .ckpt), into `network`; see `fit_weights`.
+def find_published(source: PretrainedCfg | str, title: str) -> Path | None:
+    """Check within seconds that published weights are in a local cache or that their server answers.
+
+    Args:
+        source: timm's description of the weights, or the address of the file.
+        title: the model, for the message.
+
+    Returns:
+        The file in the Hugging Face cache, or None if the library's own loader has to fetch it.
 
     Raises:
-        GenderClsError: the file cannot be read as weights alone, or does not fit.
+        GenderClsError: the weights are not in a cache, and the server cannot be reached.
     """
-    fit_weights(network, _read(path), heads, str(path), title)
+    if isinstance(source, PretrainedCfg) and source.hf_hub_id:
+        repository, _, tag = source.hf_hub_id.partition("@")
+        revision = tag or None
+        for name in (source.hf_hub_filename,) if source.hf_hub_filename else _HUB_FILES:
+            cached = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
+            if isinstance(cached, str):
+                return Path(cached)
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise unavailable(title, repository, "HF_HUB_OFFLINE is set, and they are not in the local cache")
+        _require_answer(huggingface_hub.hf_hub_url(repository, "config.json", revision=revision), title)
+        return None
+    address = source if isinstance(source, str) else source.url
+    if address:
+        address, file = (address, Path(urlsplit(address).path).name) if isinstance(address, str) else address
+        if not Path(torch.hub.get_dir(), "checkpoints", file).exists():
+            _require_answer(address, title)
+    return None
 
 
-def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], source: str, title: str) -> None:
+def unavailable(title: str, source: str, reason: object) -> GenderClsError:
+    """The error for published weights that cannot be loaded; it names both ways out."""
+    return GenderClsError(
+        f"The pretrained weights of {title} cannot be loaded from {source} ({one_line(reason)}): "
+        "name a local file with model.weights=PATH, or start from random weights with model.pretrained=false."
+    )
+
+
+def _require_answer(address: str, title: str) -> None:
+    """Any answer of a working server is enough, "not found" too: then the library's loader reports it at once."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise unavailable(title, address, error) from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # the loader may have certificates that urllib lacks
+            raise unavailable(title, address, reason) from None
+
+
+def read_weights(path: Path) -> StateDict:
+    """Read a state dict from a .safetensors file or from what `torch.save` wrote (.pth, .pt, .bin, .ckpt).
+
+    Raises:
+        GenderClsError: the file is missing, damaged, holds no state dict, or holds Python objects.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's training checkpoints hold one
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise GenderClsError(f"model.weights={path} does not exist.") from None
+    except Exception as error:  # unpickling a foreign file may fail in any way
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
+            raise GenderClsError(
+                f"{path} holds pickled Python objects, which could run code and are not loaded: save the weights alone "
+                "with torch.save(model.state_dict(), PATH)."
+            ) from None
+        kind = "safetensors file" if isinstance(error, SafetensorError) else "PyTorch checkpoint"
+        raise GenderClsError(f"{path} is no readable {kind}: set model.weights to a file of weights.") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise GenderClsError(
+            f"{path} holds no state dict (parameter names with tensors): set model.weights to a file that does."
+        )
+    return dict(content)
+
+
+def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], *, source: str, title: str) -> None:
     """Load a state dict into `network`.
 
-    A common prefix is taken off (`module.`, or `network.` of this project's own checkpoints). A head of other classes
-    is left out, so that the network's own keeps its values. The format of a model's authors and position embeddings
-    of another grid are converted where timm or torchvision know how. All else must match.
+    A common prefix of the keys is removed (`module.`, or `network.` in this project's own checkpoints). A head with
+    other classes is left out, so the network keeps its own. The formats of a model's authors and position embeddings of
+    another grid are converted where timm or torchvision can do it. Everything else must match.
 
     Args:
         heads: names of the modules that make the logits.
@@ -46,7 +132,7 @@ def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], sour
         title: the model, for messages.
 
     Raises:
-        GenderClsError: keys are missing or left over, or shapes differ.
+        GenderClsError: keys are missing or unexpected, or shapes differ. Nothing is loaded then.
     """
     wanted = network.state_dict()
     state = _without_prefix(state, wanted)
@@ -57,38 +143,12 @@ def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], sour
             raise GenderClsError(
                 f"{source} does not fit {title}: {misfit}; set model.name to the model it was saved from."
             )
-    wanted.update(fitted)
+    wanted.update(fitted)  # in place: it also carries the versions of the modules
     network.load_state_dict(wanted)
 
 
-def _read(path: Path) -> StateDict:
-    """The state dict in a file, unwrapped."""
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's training checkpoints hold one
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise GenderClsError(f"model.weights names no file: {path}") from None
-    except Exception as error:  # unpickling a foreign file may fail in any way
-        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
-            raise GenderClsError(
-                f"{path} holds pickled Python objects, which could run code and are not loaded: save the weights alone "
-                "with torch.save(model.state_dict(), PATH)."
-            ) from None
-        kind = "safetensors file" if isinstance(error, SafetensorError) else "PyTorch checkpoint"
-        raise GenderClsError(f"{path} is no readable {kind}: name a file of weights in model.weights.") from None
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise GenderClsError(f"{path} holds no state dict (parameter names with tensors): name one in model.weights.")
-    return dict(content)
-
-
 def _without_prefix(state: StateDict, wanted: Collection[str]) -> StateDict:
-    """What lies under the prefix (`network.`, `module.`, `model._orig_mod.`, mostly none) that matches most keys."""
+    """The entries under the prefix (`network.`, `module.`, `model._orig_mod.`, mostly none) that matches most keys."""
     hits: Counter[str] = Counter()
     for key in state:
         parts = key.split(".")
@@ -98,48 +158,41 @@ def _without_prefix(state: StateDict, wanted: Collection[str]) -> StateDict:
 
 
 def _without_other_heads(state: StateDict, wanted: StateDict, heads: Sequence[str]) -> StateDict:
-    """The state without those heads that have other keys or shapes than ours, and without auxiliary heads."""
-    left_out = []
-    for head in heads:
-        prefix = f"{head}."
-        theirs = {key: value.shape for key, value in state.items() if key.startswith(prefix)}
-        ours = {key: value.shape for key, value in wanted.items() if key.startswith(prefix)}
-        if theirs != ours:
-            left_out.append(prefix)
+    """The state without auxiliary heads and without those heads whose keys or shapes differ from ours."""
+
+    def shapes(of: StateDict, head: str) -> dict[str, torch.Size]:
+        return {key: value.shape for key, value in of.items() if key.startswith(f"{head}.")}
+
+    left_out = [f"{head}." for head in heads if shapes(state, head) != shapes(wanted, head)]
     return {key: value for key, value in state.items() if not key.startswith((*left_out, *_AUXILIARY))}
 
 
 def _misfit(state: StateDict, wanted: StateDict, heads: Sequence[str]) -> str:
-    """What keeps the state from fitting, in words; empty if nothing does."""
-    needed = {
-        key
-        for key in wanted
-        if not key.startswith(tuple(f"{head}." for head in heads)) and not key.endswith(".num_batches_tracked")
-    }
+    """Describe the keys that do not fit; empty if all do."""
+    optional = tuple(f"{head}." for head in heads)
+    missing = [key for key in wanted.keys() - state.keys() if not key.startswith(optional)]
     problems = {
-        "missing": sorted(needed - state.keys()),
-        "unexpected": sorted(state.keys() - wanted.keys()),
-        "of another shape": sorted(
+        "missing": [key for key in missing if not key.endswith(".num_batches_tracked")],
+        "unexpected": state.keys() - wanted.keys(),
+        "of another shape": [
             f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
             for key in state.keys() & wanted.keys()
             if state[key].shape != wanted[key].shape
-        ),
+        ],
     }
     return "; ".join(
-        f"{len(keys)} {problem} ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
-        for problem, keys in problems.items()
-        if keys
+        f"{len(keys)} {problem} ({first_few(sorted(keys), 5)})" for problem, keys in problems.items() if keys
     )
 
 
 def _convert(state: StateDict, network: nn.Module) -> StateDict:
-    """The state in the network's own format and grid, as far as its library can bring it there."""
+    """The state in the network's own format and grid, as far as its library can convert it."""
     # torchvision's published DenseNets still carry "norm.1" where their modules are called "norm1"
     state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key): value for key, value in state.items()}
     try:
         if isinstance(network, VisionTransformer):
             return dict(interpolate_embeddings(network.image_size, network.patch_size, state))
-        # every timm family that needs it has this function beside its class
+        # each timm family that needs a conversion has this function in the module of its class
         convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         return convert(state, network) if convert is not None else state
     except Exception:  # a converter may fail in any way on the weights of another model: then nothing is converted

@@ -1,4 +1,4 @@
-"""The audit's findings -> `audit.html`: one file to look at, with nothing to fetch and nothing to run."""
+"""The audit's findings -> `audit.html`: one page that fetches nothing and runs nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,12 @@ from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.wording import count, words
 from gender_cls.pages.page import page_environment
 
-MOST_IN_GROUP = 4
-"""Pictures shown of one person or one set of duplicates."""
-
-MOST_NAMES = 50
-"""Unreadable files named a finding; all of them are in audit.csv."""
-
-MOST_POINTS = 100
-"""Points drawn of a curve."""
+MOST_IN_GROUP = 4  # pictures shown of one person or of one set of duplicates
+MOST_UNREADABLE = 50  # unreadable files named per fault; audit.csv has all of them
+CURVE_POINTS = 100  # most points drawn of a curve
 
 UNREADABLE = get_args(Fault)
-"""Findings that are counted among `unreadable`."""
+"""Faults that are counted among `unreadable`."""
 
 EXTREMES: dict[str, tuple[str, bool, str]] = {
     "low": ("height", True, "{width:.0f} × {height:.0f} px"),
@@ -32,7 +27,44 @@ EXTREMES: dict[str, tuple[str, bool, str]] = {
     "blurred": ("sharpness", True, "sharpness {sharpness:.2f}"),
     "odd_aspect": ("path", True, "{width:.0f} × {height:.0f} px"),
 }
-"""Finding -> the column that it looks at, whether low values are the worst, and what is written below a picture."""
+"""Fault -> the column to sort by, whether low values are the worst, and the text below a picture."""
+
+Tag = tuple[str, str]
+"""A few words about a group, and how serious they are: `warn` or `stop`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One person, or one set of duplicates."""
+
+    title: str
+    tags: list[Tag]
+    pictures: list[Thumbnail]  # of some of its images
+    size: int  # number of its images
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups that are shown, of `total`."""
+
+    shown: list[Group]
+    total: int
+
+
+@dataclass(frozen=True)
+class FaultTile:
+    """One kind of fault of files and images."""
+
+    name: str
+    count: int
+    description: str
+    pictures: list[Thumbnail]
+    unreadable: list[tuple[str, str]]  # (path, reason)
+
+    @property
+    def hidden(self) -> int:
+        """How many of the images the page does not show."""
+        return self.count - len(self.pictures) - len(self.unreadable)
 
 
 def render_audit(
@@ -41,94 +73,55 @@ def render_audit(
     """The page, as HTML.
 
     Args:
-        totals: the content of `audit.json`; what was not computed is null or empty, and the page says so.
-        images: the rows of `audit.csv`, one an image.
+        totals: the content of `audit.json`. The page says which parts are null or empty because they were not computed.
+        images: the rows of `audit.csv`, one per image.
         suspects: the rows of `suspects.csv`, most suspect first; None when they were not computed.
         root: the folder that the paths are relative to.
-        thumbnails: most pictures shown a finding; 0 shows none.
+        thumbnails: most pictures shown per finding.
     """
     environment = page_environment()
-    environment.filters["thin"] = _thin
-
-    def gallery() -> Gallery:
-        return Gallery(root, thumbnails)
-
+    environment.filters["thinned"] = _thinned
     faults = totals["faults"] or {}
     kinds = [name for name in faults if name not in UNREADABLE]
     return environment.get_template("audit.html.jinja").render(
         totals=totals,
-        findings=[_finding(name, faults, images, gallery()) for name in kinds if faults[name]["images"]],
+        tiles=[
+            _fault_tile(name, faults, images, Gallery(root, thumbnails)) for name in kinds if faults[name]["images"]
+        ],
         clean=[words(name) for name in kinds if not faults[name]["images"]],
         faulty=int(images[kinds].any(axis=1).sum()),
         copies=int((images["duplicate_cluster"] >= 0).sum()),
-        duplicates=_duplicates(images, gallery()),
-        across_splits=_people(images, "identity_across_splits", gallery()),
-        both_labels=_people(images, "identity_with_both_labels", gallery()),
-        suspects=None if suspects is None else _suspects(suspects, gallery()),
+        duplicates=_duplicates(images, Gallery(root, thumbnails)),
+        across_splits=_people(images, "identity_across_splits", Gallery(root, thumbnails)),
+        both_labels=_people(images, "identity_with_both_labels", Gallery(root, thumbnails)),
+        suspects=None if suspects is None else _suspects(suspects, Gallery(root, thumbnails)),
         flagged=0 if suspects is None else int(suspects["flagged"].sum()),
         thumbnails=thumbnails,
     )
 
 
-@dataclass(frozen=True)
-class Group:
-    """Pictures of one person or one set of duplicates, some of `size`; a tag is (words, level of the verdict)."""
-
-    title: str
-    tags: list[tuple[str, str]]
-    pictures: list[Thumbnail]
-    size: int
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Some of `total` groups."""
-
-    shown: list[Group]
-    total: int
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of finding about files and pictures; `unreadable` holds (path, reason)."""
-
-    name: str
-    count: int
-    description: str
-    pictures: list[Thumbnail]
-    unreadable: list[tuple[str, str]]
-
-    @property
-    def hidden(self) -> int:
-        """How many of them the page does not show."""
-        return self.count - len(self.pictures) - len(self.unreadable)
-
-
-def _finding(name: str, faults: dict[str, Any], images: pd.DataFrame, gallery: Gallery) -> Finding:
+def _fault_tile(name: str, faults: dict[str, Any], images: pd.DataFrame, gallery: Gallery) -> FaultTile:
     rows = images[images[name]]
     broken = rows["reason"].fillna("") != ""
     column, ascending, note = EXTREMES.get(name, ("path", True, ""))
     worst = rows[~broken].sort_values(column, ascending=ascending, kind="stable").head(gallery.left)
-    named = rows[broken].head(MOST_NAMES)
-    why = [
-        (path, reason.removeprefix(f"Cannot read {gallery.root / path}: "))
-        for path, reason in zip(named["path"], named["reason"], strict=True)
-    ]
+    named = rows[broken].head(MOST_UNREADABLE)
     kinds = [f"{count(faults[kind]['images'])} {words(kind)}" for kind in UNREADABLE if faults[kind]["images"]]
-    return Finding(
+    return FaultTile(
         name=name,
         count=faults[name]["images"],
         description=", ".join(kinds) if name == "unreadable" else faults[name]["description"],
         pictures=gallery.take(worst, lambda row: note.format(**row)),
-        unreadable=why,
+        unreadable=[
+            (path, reason.removeprefix(f"Cannot read {gallery.root / path}: "))
+            for path, reason in zip(named["path"], named["reason"], strict=True)
+        ],
     )
 
 
 def _duplicates(images: pd.DataFrame, gallery: Gallery) -> Groups:
     """Sets of duplicates: across splits first, then with both labels, then the largest."""
-    flags = [f"{kind}_across_{what}" for kind in ("exact", "near") for what in ("labels", "splits")]
-    columns = ["path", "label", "split", "identity", "duplicate_cluster", "exact_duplicates", *flags]
-    rows = images.loc[images["duplicate_cluster"] >= 0, columns]
+    rows = images[images["duplicate_cluster"] >= 0]
     cluster = rows["duplicate_cluster"]
     size = cluster.groupby(cluster).transform("size")
     rows = rows.assign(
@@ -138,49 +131,55 @@ def _duplicates(images: pd.DataFrame, gallery: Gallery) -> Groups:
         size=size,
     ).sort_values(["crosses", "disagrees", "size", "duplicate_cluster"], ascending=[False, False, False, True])
 
-    def describe(group: pd.DataFrame) -> tuple[str, list[tuple[str, str]]]:
+    def describe(group: pd.DataFrame) -> tuple[str, list[Tag]]:
         first = group.iloc[0]
         people = group["identity"].replace("", np.nan).nunique()
         tags = [("across splits", "stop", first["crosses"]), ("both labels", "stop", first["disagrees"])]
         tags.append((f"{people} people", "warn", people > 1))
         title = "the same pixels" if first["same"] else "nearly the same"
-        return title, [(words, level) for words, level, holds in tags if holds]
+        return title, [(text, level) for text, level, holds in tags if holds]
 
-    return _groups(rows, rows["duplicate_cluster"], describe, gallery)
+    return _groups(rows, rows["duplicate_cluster"], gallery, describe)
 
 
 def _people(images: pd.DataFrame, flag: str, gallery: Gallery) -> Groups:
-    rows = images.loc[images[flag], ["path", "label", "split", "identity"]]
-    return _groups(rows, rows["identity"], lambda group: (group["identity"].iloc[0], []), gallery)
+    rows = images[images[flag]]
+    return _groups(rows, rows["identity"], gallery)
 
 
 def _suspects(suspects: pd.DataFrame, gallery: Gallery) -> Groups:
-    """By person, most suspect first; an image without an identity stands alone."""
+    """Suspect labels by person, most suspect first; an image of an unknown person is a group of its own."""
     rows = suspects[suspects["flagged"]]
-    identity = rows["identity"].fillna("")
-
-    def describe(group: pd.DataFrame) -> tuple[str, list[tuple[str, str]]]:
-        return group["identity"].iloc[0], []
+    rows = rows.assign(identity=rows["identity"].fillna(""))
 
     def note(row: Any) -> str:
         return f"→ {row['suggested_label']} {1 - row['score']:.2f}"
 
-    return _groups(rows, identity.where(identity != "", rows["path"]), describe, gallery, note)
+    return _groups(rows, rows["identity"].where(rows["identity"] != "", rows["path"]), gallery, note=note)
+
+
+def _person(group: pd.DataFrame) -> tuple[str, list[Tag]]:
+    return group["identity"].iloc[0], []
 
 
 def _groups(
     rows: pd.DataFrame,
     key: pd.Series,
-    describe: Callable[[pd.DataFrame], tuple[str, list[tuple[str, str]]]],
     gallery: Gallery,
+    describe: Callable[[pd.DataFrame], tuple[str, list[Tag]]] = _person,
     note: Callable[[Any], str] = lambda row: "",
 ) -> Groups:
-    """The groups in the order of their first rows, until the gallery is full.
+    """As many groups as fit in the gallery, in the order of their first rows.
 
-    Of a large group every label and split is shown before a second picture of any.
+    A large group shows each label and split once before it shows a second image of any.
+
+    Args:
+        key: the group of each row.
+        describe: the rows of a group -> its title and tags.
+        note: a row as a mapping -> the text below its picture.
     """
     groups: list[Group] = []
-    rows = rows[key.isin(key.unique()[: gallery.left])]  # a picture each would fill it
+    rows = rows[key.isin(key.unique()[: gallery.left])]  # each group takes at least one picture
     sides = [column for column in ("label", "split") if column in rows]
     for _, group in rows.groupby(key, sort=False):
         if gallery.full:
@@ -194,8 +193,8 @@ def _groups(
     return Groups(groups, key.nunique())
 
 
-def _thin(points: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most MOST_POINTS of them, the first and the last included."""
-    if len(points) <= MOST_POINTS:
+def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:
+    """At most CURVE_POINTS of the points, with the first and the last."""
+    if len(points) <= CURVE_POINTS:
         return points
-    return [points[index] for index in np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)]
+    return [points[index] for index in np.linspace(0, len(points) - 1, CURVE_POINTS).astype(int)]

@@ -1,4 +1,4 @@
-"""What the candidates look at: their maps' scores, and their maps of the same images in the same colours."""
+"""What the candidates look at: the scores of their maps, and their maps of the same images in the same colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,122 +12,87 @@ from PIL import Image
 from gender_cls.config.explain import Method
 from gender_cls.data.image_files import UnreadableError, read_image
 from gender_cls.drawing.canvas import data_uri, webp_bytes
+from gender_cls.drawing.map_colours import NEUTRAL_GREY, ramp
 from gender_cls.drawing.map_overviews import density_tile
+from gender_cls.drawing.thumbnails import Thumbnail
 from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
-MOST_MODELS = 8
-"""Columns of maps: the best candidates by validation."""
+MOST_MAPPED = 8
+"""Most candidates whose maps are shown: the best by validation."""
 
-FEW = 4
-"""Models whose tiles are large."""
-
-LARGE, SMALL = (228, 294), (144, 168)  # most (width, height) of a tile in pixels, half as many again as on the page
-UNKNOWN_SHAPE = (72, 144)  # (width, height) of a crop whose picture is gone
-LEGEND = (220, 12)
-SCALE_END = 0.99  # quantile; a single bright pixel shall not darken all the others
-GREY = 128  # behind a map whose picture is gone
+FEW_MODELS = 4  # up to this number of candidates, tiles are large
+LARGE_TILE, SMALL_TILE = (228, 294), (144, 168)  # most (width, height) in pixels, 1.5 times the size on the page
+MISSING_SIZE = (72, 144)  # (width, height) of a crop whose file is gone
+LEGEND_SIZE = (220, 12)
+SCALE_END = 0.99  # a quantile, so that a single bright pixel does not darken all others
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A network's answer for an image; `probability` is that of the predicted label."""
+class Prediction:
+    """A network's answer for an image."""
 
     label: str
     predicted: str
-    probability: float
+    probability: float  # of the predicted label
 
 
 @dataclass(frozen=True, eq=False)
 class ModelMaps:
-    """The maps that a candidate has kept.
-
-    Attributes:
-        title: of the candidate.
-        answers: of the network that the maps are of, by path.
-    """
+    """The maps that a candidate has kept, and by path the predictions of the network that they explain."""
 
     title: str
-    kept: RunMaps
-    answers: Mapping[str, Answer]
+    maps: RunMaps
+    predictions: Mapping[str, Prediction]
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """By path, which of the maps is its; of the images with an answer."""
-        return {path: index for index, path in enumerate(self.kept.paths) if path in self.answers}
+        """By path, the index of the image in `maps`; only images with a prediction."""
+        return {path: index for index, path in enumerate(self.maps.paths) if path in self.predictions}
 
 
 @dataclass(frozen=True)
 class MapTile:
-    """A model's map of an image: `explained` is the class whose logit it explains, `remark` why it shows nothing."""
+    """A candidate's map of an image."""
 
     uri: str
-    answer: Answer
-    explained: str
-    remark: str
-
-
-@dataclass(frozen=True)
-class MapRow:
-    """An image and its maps, one a model. `uri` is "" where there is no picture."""
-
-    path: str
-    name: str
-    label: str
-    uri: str
-    tiles: list[MapTile]
+    prediction: Prediction
+    explained: str  # the class whose logit the map explains
+    remark: str  # why the map shows nothing, or ""
 
 
 @dataclass(frozen=True)
 class MapTable:
-    """Maps of one method in one colour scale.
+    """Maps of one method on one colour scale: one row per image, one column per candidate."""
 
-    Attributes:
-        models: titles of the columns.
-        few: whether there is room for large pictures.
-        rows: images on which the models' answers differ first.
-        differing: how many these are.
-        common: images that all models have kept a map of.
-        signed: whether the scale goes from -`most` to `most`, and not from 0.
-        most: end of the scale, in the units of `on_crop`.
-        legend: the scale as a picture.
-    """
-
-    models: list[str]
-    few: bool
-    rows: list[MapRow]
-    differing: int
-    common: int
-    signed: bool
-    most: float
-    legend: str
+    models: list[str]  # titles of the columns
+    few: bool  # whether there is space for large tiles
+    rows: list[tuple[Thumbnail, list[MapTile]]]  # images with different predictions first
+    differing: int  # number of rows with different predictions
+    common: int  # number of images of which all candidates have kept a map
+    signed: bool  # whether the scale begins at -`end`, not at 0
+    end: float  # of the scale, in the units of `on_crop`
+    legend: str  # the scale as a picture
 
 
 @dataclass(frozen=True)
-class Look:
-    """One method.
-
-    Attributes:
-        title: for people.
-        scores: by the candidate's title.
-        maps: None where there are none to be shown.
-        remarks: sentences about what is missing in `maps`.
-    """
+class MethodMaps:
+    """What the page shows of one method."""
 
     title: str
-    scores: dict[str, MeanMethod]
-    maps: MapTable | None
-    remarks: list[str]
+    scores: dict[str, MeanMethod]  # by the title of the candidate
+    maps: MapTable | None  # None where no maps can be shown
+    remarks: list[str]  # sentences about what is missing in `maps`
 
 
-def what_they_look_at(
+def maps_by_method(
     comparison: Comparison, models: Sequence[ModelMaps], root: Path | None, images: int
-) -> list[Look]:
-    """By method, in the order of the configuration.
+) -> list[MethodMaps]:
+    """Scores and maps of each method, in the order of the configuration.
 
     Args:
-        comparison: of which `explanations` is read.
-        models: the best first, at most MOST_MODELS.
+        comparison: its `explanations` are read.
+        models: the best first, at most MOST_MAPPED.
         root: the folder that the images' paths are relative to; None where it is not known.
         images: most rows of a table of maps.
     """
@@ -136,77 +101,79 @@ def what_they_look_at(
         for method in row["explanations"]["methods"] if row["explanations"] else []:
             scores.setdefault(method["name"], {})[row["title"]] = method
     enough = min(2, sum(row["compared"] for row in comparison["candidates"]))
-    looks = []
+    found = []
     for name, by_title in scores.items():
-        shown = [one for one in models if name in one.kept.maps]
-        without = [one.title for one in models if one not in shown]
+        shown = [model for model in models if name in model.maps.maps]
+        without = [model.title for model in models if model not in shown]
         remarks = [f"No maps of this kind were kept of {', '.join(without)}."] if images and without else []
         maps = None
         if images and shown and len(shown) >= enough:
             maps = _side_by_side(name, shown, root, images)
             if maps is None:
-                remarks.append("The candidates have kept maps of different images: none can be laid side by side.")
-        looks.append(Look(next(iter(by_title.values()))["title"], by_title, maps, remarks))
-    return looks
+                remarks.append("The candidates have kept maps of different images, so none can be compared.")
+        found.append(MethodMaps(next(iter(by_title.values()))["title"], by_title, maps, remarks))
+    return found
 
 
 def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, images: int) -> MapTable | None:
-    """None where the models have no image in common."""
-    common = [path for path in models[0].places if all(path in one.places for one in models)]
+    """The maps of the images that all models have maps of; None where there is no such image."""
+    common = [path for path in models[0].places if all(path in model.places for model in models)]
     if not common:
         return None
-    differing = [path for path in common if len({one.answers[path].predicted for one in models}) > 1]
+    differing = [path for path in common if len({model.predictions[path].predicted for model in models}) > 1]
     paths = [*differing, *(path for path in common if path not in differing)][:images]
-    pictures = [_picture(root, path) for path in paths]
-    sizes = [_tile_size(picture, LARGE if len(models) <= FEW else SMALL) for picture in pictures]
+    few = len(models) <= FEW_MODELS
+    crops = [_read_crop(root, path) for path in paths]
+    below = [crop or Image.new("RGB", MISSING_SIZE, (NEUTRAL_GREY,) * 3) for crop in crops]
+    sizes = [_tile_size(crop, LARGE_TILE if few else SMALL_TILE) for crop in below]
     densities = [
-        [on_crop(one.kept.maps[method][one.places[path]], one.kept.boxes[one.places[path]], size) for one in models]
+        [
+            on_crop(model.maps.maps[method][model.places[path]], model.maps.boxes[model.places[path]], size)
+            for model in models
+        ]
         for path, size in zip(paths, sizes, strict=True)
     ]
-    signed, most = Method(method).signed, scale_end(densities)
-    rows = [
-        MapRow(
-            path=path,
-            name=Path(path).name,
-            label=models[0].answers[path].label,
-            uri="" if picture is None else _uri(picture.resize(size, Image.Resampling.LANCZOS)),
-            tiles=[
-                MapTile(
-                    uri=_uri(_tile(picture, density, most, signed)),
-                    answer=one.answers[path],
-                    explained=one.kept.explained[one.places[path]],
-                    remark=_remark(density),
-                )
-                for one, density in zip(models, row, strict=True)
-            ],
-        )
-        for path, picture, size, row in zip(paths, pictures, sizes, densities, strict=True)
-    ]
+    signed, end = Method(method).signed, scale_end(densities)
+    rows = []
+    for row, path in enumerate(paths):
+        uri = "" if crops[row] is None else _uri(below[row].resize(sizes[row], Image.Resampling.LANCZOS))
+        label = models[0].predictions[path].label
+        tiles = [
+            MapTile(
+                uri=_uri(_tile(below[row], density, end, signed)),
+                prediction=model.predictions[path],
+                explained=model.maps.explained[model.places[path]],
+                remark=_remark(density),
+            )
+            for model, density in zip(models, densities[row], strict=True)
+        ]
+        rows.append((Thumbnail(path, Path(path).name, uri, label, split="", note=""), tiles))
+    legend = Image.fromarray(ramp(LEGEND_SIZE[0], signed).repeat(LEGEND_SIZE[1], axis=0))
     return MapTable(
-        models=[one.title for one in models],
-        few=len(models) <= FEW,
+        models=[model.title for model in models],
+        few=few,
         rows=rows,
         differing=min(len(differing), len(rows)),
         common=len(common),
         signed=signed,
-        most=most,
-        legend=_uri(_legend(most, signed)),
+        end=end,
+        legend=_uri(legend),
     )
 
 
 def on_crop(
     values: ArrayLike, box: Sequence[float] | NDArray[np.float64], size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """The part of a map that lies on the native crop, whatever the network's input made of that crop.
+    """The part of a map that lies on the native crop.
 
     Args:
         values: (H, W), in units of an even map over the whole input.
-        box: left, top, right, bottom of the crop in pixels of the input; beyond it where the crop was cut.
+        box: left, top, right, bottom of the crop in pixels of the input; outside of the input where the crop was cut.
         size: (width, height) of the result.
 
     Returns:
-        (height, width), in units of a map that is even on what the network sees of the crop and 0 on the padding around
-        it, so that inputs of any shape compare. NaN where the network does not see the crop.
+        (height, width), NaN where the network does not see the crop. The unit is a map that is even on what the network
+        sees of the crop and 0 on the padding around it, so that maps of inputs with different shapes can be compared.
     """
     values = np.asarray(values, np.float32)
     left, top, right, bottom = (float(edge) for edge in box)
@@ -228,46 +195,34 @@ def _span(low: float, high: float, length: int) -> slice:
 
 
 def scale_end(densities: Sequence[Sequence[NDArray]]) -> float:
-    """Where the colour scale of these maps ends, to two digits; 1 where there is nothing on them."""
+    """The end of a colour scale for these maps, with two digits; 1 where all of them show nothing."""
     magnitudes = np.abs(np.concatenate([density.ravel() for row in densities for density in row]))
     known = magnitudes[np.isfinite(magnitudes)]
     end = float(np.quantile(known, SCALE_END)) if known.size else 0.0
     return float(f"{end:.2g}") or 1.0
 
 
-def _picture(root: Path | None, path: str) -> Image.Image | None:
-    if root is None:
-        return None
+def _read_crop(root: Path | None, path: str) -> Image.Image | None:
     try:
-        return read_image(root / path).image
+        return None if root is None else read_image(root / path).image
     except UnreadableError:
         return None
 
 
-def _tile_size(picture: Image.Image | None, most: tuple[int, int]) -> tuple[int, int]:
-    """(width, height), in the shape of the native crop."""
-    width, height = UNKNOWN_SHAPE if picture is None else picture.size
-    scale = min(most[0] / width, most[1] / height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+def _tile_size(crop: Image.Image, most: tuple[int, int]) -> tuple[int, int]:
+    """(width, height), in the shape of the crop."""
+    scale = min(most[0] / crop.width, most[1] / crop.height)
+    return max(1, round(crop.width * scale)), max(1, round(crop.height * scale))
 
 
-def _tile(picture: Image.Image | None, density: NDArray[np.float32], most: float, signed: bool) -> Image.Image:
-    """Transparent where the network did not see the crop."""
-    below = picture or Image.new("RGB", UNKNOWN_SHAPE, (GREY,) * 3)
+def _tile(crop: Image.Image, density: NDArray[np.float32], end: float, signed: bool) -> Image.Image:
+    """The map in colours, transparent where the network did not see the crop."""
     height, width = density.shape
-    tile = Image.fromarray(density_tile(below, np.nan_to_num(density), most, signed, (height, width)))
+    tile = Image.fromarray(density_tile(crop, np.nan_to_num(density), end, signed, (height, width)))
     seen = np.isfinite(density)
     if not seen.all():
         tile.putalpha(Image.fromarray(seen))
     return tile
-
-
-def _legend(most: float, signed: bool) -> Image.Image:
-    """The colours of the scale, as they look on mid-grey."""
-    width, height = LEGEND
-    ramp = np.linspace(-most if signed else 0.0, most, width, dtype=np.float32)
-    grey = Image.new("RGB", LEGEND, (GREY,) * 3)
-    return Image.fromarray(density_tile(grey, np.tile(ramp, (height, 1)), most, signed, (height, width)))
 
 
 def _remark(density: NDArray[np.float32]) -> str:

@@ -1,4 +1,4 @@
-"""How labels, cameras, sources and people are spread over a dataset, as plain values for JSON."""
+"""How labels, cameras, sources and people are distributed over a dataset, as plain values for JSON."""
 
 from typing import Any
 
@@ -10,27 +10,27 @@ from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN
 LABELS = (*CLASSES, UNKNOWN)
 
 BINS = {"1": 1, "2": 2, "3": 3, "4": 4, "5-9": 5, "10-19": 10, "20-49": 20, "50+": 50}
-"""Of the histogram: name -> least number of images of a person."""
+"""Of the histogram: name -> smallest number of images of a person."""
 
 
 def balance(table: pd.DataFrame) -> dict[str, Any]:
     """Counts of images and people.
 
     Args:
-        table: a row an image, with label, identity, camera, source and split; empty strings where unknown.
+        table: one row per image, with label, identity, camera, source and split; empty strings where unknown.
 
     Returns:
-        `label_by_split`, `label_by_camera`, `label_by_source`: a record each with the name under `split`, `camera` or
-        `source`, and the images of each label. Splits come in their usual order (images in none last, under ""), the
-        others from the most images to the fewest. Images without a camera or source are left out of the latter.
-        `single_label_groups`: cameras and sources whose labelled images, two or more, are all of one label: `column`,
+        `label_by_split`, `label_by_camera`, `label_by_source`: one record each with the name under `split`, `camera` or
+        `source`, and the number of images with each label. Splits come in their usual order (images in no split last,
+        under ""), cameras and sources with the most images first; images without one are not counted there.
+        `single_label_groups`: cameras and sources with at least two labelled images, all of one label: `column`,
         `value`, `label`, `images` (the labelled ones).
-        `identities_by_label`: people of each label; one with several labels counts for each.
-        `images_per_identity`: how many images a known person has: `identities`, `images`, `mean`, `median`, `max`,
-        `effective_sample_size`; None where nobody is known. The last is Kish's (Survey Sampling, 1965), (sum n)^2 /
-        sum n^2 of the images n of each person: as many people with equally many images each would weigh the same.
+        `identities_by_label`: people of each label; a person with several labels counts for each.
+        `images_per_identity`: `identities`, `images`, `mean`, `median`, `max`, `effective_sample_size` of known people;
+        None if nobody is known. The last is Kish's (Survey Sampling, 1965), (sum n)^2 / sum n^2 over the images n of
+        each person: the number of people with equally many images that would give the same precision.
         `images_per_identity_by_split`: the same for each split.
-        `histogram`: records of `bin` (images a person) and `identities`.
+        `histogram`: records of `bin` (images of a person) and `identities`.
     """
     by_camera, by_source = _labels_by(table, "camera"), _labels_by(table, "source")
     known = table.loc[table["identity"] != "", ["identity", "label", "split"]]
@@ -43,16 +43,16 @@ def balance(table: pd.DataFrame) -> dict[str, Any]:
         "label_by_source": by_source,
         "single_label_groups": [*_single_label(by_camera, "camera"), *_single_label(by_source, "source")],
         "identities_by_label": {label: int((pairs["label"] == label).sum()) for label in LABELS},
-        "images_per_identity": _spread(per_identity) if len(known) else None,
+        "images_per_identity": _statistics(per_identity) if len(known) else None,
         "images_per_identity_by_split": _in_order_of_splits(
-            [{"split": split, **_spread(people.value_counts(sort=False).to_numpy())} for split, people in per_split]
+            [{"split": split, **_statistics(people.value_counts(sort=False).to_numpy())} for split, people in per_split]
         ),
         "histogram": _histogram(per_identity) if len(known) else [],
     }
 
 
 def _labels_by(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
-    """The most images first; equally many by name."""
+    """Largest first; equally large ones by name."""
     known = table if column == "split" else table[table[column] != ""]
     counts = known.groupby([column, "label"]).size().unstack(fill_value=0).reindex(columns=list(LABELS), fill_value=0)
     order = np.argsort(-counts.sum(axis=1).to_numpy(), kind="stable")
@@ -65,7 +65,6 @@ def _in_order_of_splits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _single_label(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
-    """Of one image nothing else could be said."""
     return [
         {"column": column, "value": row[column], "label": label, "images": row[label]}
         for row in rows
@@ -74,8 +73,8 @@ def _single_label(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any
     ]
 
 
-def _spread(images: np.ndarray) -> dict[str, Any]:
-    """Args: images: (people,) of each."""
+def _statistics(images: np.ndarray) -> dict[str, Any]:
+    """Of the number of images of each person, (people,)."""
     return {
         "identities": len(images),
         "images": int(images.sum()),

@@ -1,4 +1,4 @@
-"""The facts of each image -> which of them make it unfit, or odd enough to be looked at."""
+"""Faults of image files: what makes an image unusable, or unusual enough to be looked at."""
 
 from typing import get_args
 
@@ -9,12 +9,12 @@ from gender_cls.config.audit import AuditSettings
 from gender_cls.data.image_files import Fault
 
 FAULTS = {
-    "unreadable": "cannot be read: missing, empty, no picture or damaged",
+    "unreadable": "cannot be read: missing, empty, not an image or damaged",
     "missing": "the file does not exist",
     "empty": "the file has no bytes",
-    "no_picture": "the file is no picture of a format that is read",
+    "no_picture": "the file is not an image of a supported format",
     "damaged": "the header is fine, but the pixels are cut off or broken",
-    "wrong_extension": "the file's contents are of another format than its name says",
+    "wrong_extension": "the contents of the file have another format than its name says",
     "animated": "more than one frame, of which only the first is used",
     "low": "lower than audit.min_height={min_height} pixels",
     "dark": "mean brightness below audit.dark={dark:g} of 255",
@@ -22,7 +22,7 @@ FAULTS = {
     "blurred": "sharpness below audit.blurred={blurred:g}",
     "odd_aspect": "height / width below audit.min_aspect={min_aspect:g} or above audit.max_aspect={max_aspect:g}",
 }
-"""Name of a fault -> what it means; the settings' values are for `describe_faults` to fill in."""
+"""Name of a fault -> what it means; `describe_faults` fills in the values of the settings."""
 
 
 def describe_faults(settings: AuditSettings) -> dict[str, str]:
@@ -30,14 +30,12 @@ def describe_faults(settings: AuditSettings) -> dict[str, str]:
     return {name: sentence.format_map(vars(settings)) for name, sentence in FAULTS.items()}
 
 
-def picture_faults(table: pd.DataFrame, facts: pd.DataFrame, settings: AuditSettings) -> pd.DataFrame:
-    """A boolean column for each of FAULTS, a row an image.
-
-    Only of a readable image can more be said than why it is unreadable.
+def find_faults(table: pd.DataFrame, facts: pd.DataFrame, settings: AuditSettings) -> pd.DataFrame:
+    """One row per image, with a boolean column for each of FAULTS; an unreadable image has no other faults.
 
     Args:
         table: with the column path.
-        facts: of the same rows, see `scan`.
+        facts: of the same rows, from `scan`.
         settings: the limits.
     """
     readable = facts["fault"] == ""
@@ -58,7 +56,7 @@ def picture_faults(table: pd.DataFrame, facts: pd.DataFrame, settings: AuditSett
 
 
 def _wrong_extension(paths: pd.Series, formats: pd.Series) -> pd.Series:
-    """Where the suffix is one of another format; no suffix, or one that Pillow does not know, promises nothing."""
+    """Where the suffix belongs to another format; a suffix that is missing or unknown to Pillow is not wrong."""
     promised = paths.str.extract(r"(\.[^./]+)$", expand=False).str.lower().map(Image.registered_extensions())
-    # Pillow calls a JPEG MPO when cameras have put a second one, such as a preview, behind the first.
+    # Pillow calls a JPEG file MPO if the camera has added a second image, such as a preview.
     return promised.notna() & (promised.replace("MPO", "JPEG") != formats.replace("MPO", "JPEG"))

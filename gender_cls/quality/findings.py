@@ -1,4 +1,4 @@
-"""What is wrong with each image: duplicates and leaks, beside the faults of its file."""
+"""Duplicates and leaks of each image, and their totals."""
 
 from typing import Any
 
@@ -11,18 +11,19 @@ from gender_cls.data.near_duplicates import NearDuplicates
 
 
 def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> pd.DataFrame:
-    """Copies of each image.
+    """Exact and near duplicates of each image.
 
     Args:
-        table: readable images with path, label and split.
+        table: readable images with label and split.
         pixels: hash of each image's pixels.
         near: near duplicates of the same rows.
 
     Returns:
-        A row an image: `exact_duplicates` (other images with the same pixels), whether one of them has another label
-        (`exact_across_labels`) or stands in another split (`exact_across_splits`); the same of `near_duplicates`, which
-        look alike and are not exact copies; `duplicate_cluster`, a number shared by images that a chain of duplicates
-        joins, -1 for those without any. Images whose label is UNKNOWN and images in no split are across nothing.
+        One row per image: `exact_duplicates` (how many other images have the same pixels), whether one of them has
+        another label (`exact_across_labels`) or lies in another split (`exact_across_splits`); the same for
+        `near_duplicates`, which look alike and are not exact copies; `duplicate_cluster`, a number shared by images
+        that a chain of duplicates connects, -1 for an image without any. The label UNKNOWN and no split count as equal
+        to every other.
     """
     label = table["label"].where(table["label"] != UNKNOWN)
     split = table["split"].where(table["split"] != "")
@@ -44,7 +45,7 @@ def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplica
 
 
 def identity_findings(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether each image's identity stands in several splits, and whether it carries both labels."""
+    """Whether the identity of each image lies in several splits, and whether it has both labels."""
     identity = table["identity"].where(table["identity"] != "")
     return pd.DataFrame(
         {
@@ -55,7 +56,7 @@ def identity_findings(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicate_totals(images: pd.DataFrame, near: NearDuplicates, distance: int) -> dict[str, Any]:
-    """Counts for `audit.json`; `by_distance` counts pairs of different hashes, so none at 0."""
+    """Counts for `audit.json`; `by_distance` counts pairs of different hashes, so 0 at distance 0."""
     distances = np.bitwise_count(near.hashes[near.pairs[:, 0]] ^ near.hashes[near.pairs[:, 1]])
     exact, alike = images["exact_duplicates"] > 0, images["near_duplicates"] > 0
     return {

@@ -1,4 +1,4 @@
-"""The part of an audit that needs a model: which labels contradict the pictures."""
+"""Suspect labels: images whose label contradicts models that did not see it, the most suspect first."""
 
 import logging
 from dataclasses import dataclass
@@ -8,83 +8,79 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.quality.label_probabilities import (
+    EPSILON,
     combined_probabilities,
     out_of_fold_probabilities,
     probabilities_of_runs,
-    rank_suspects,
-    review,
 )
 from gender_cls.quality.systematic_errors import find_systematic_errors
 
 log = logging.getLogger(__name__)
 
 REVIEWED = "reviewed_label"
-"""Column of the data with labels that somebody has checked; where it is known, the ranking is judged by it."""
+"""Column of the data with labels that somebody has checked; the ranking is scored where they are known."""
+
+CORRELATION = 0.5
+"""Assumed between the log-odds of one person's images: many that agree count at most twice as much as one."""
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """What was found.
+    """The result of the search."""
 
-    Attributes:
-        ranked: rows of `suspects.csv`, most suspect first; None when labels were not looked at.
-        totals: for `audit.json`.
-    """
-
-    ranked: pd.DataFrame | None
-    totals: dict[str, Any]
+    ranked: pd.DataFrame | None  # rows of `suspects.csv`; None if no label was examined
+    totals: dict[str, Any]  # for `audit.json`
 
 
 def find_suspects(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:
-    """Rank the labels of readable images. What a model cannot do is said, and costs nothing else of the audit.
+    """Rank the labels of readable images. If that fails, the result says why; the rest of the audit goes on.
 
     Args:
-        table: the manifest's rows, with the column `group`.
-        images: whence their pixels come.
+        table: rows of the manifest, with the column group.
         cache: folder for features.
     """
     if not config.audit.suspects:
-        return _not_looked_for("audit.suspects=false.")
+        return _no_suspects("audit.suspects=false.")
     try:
-        return _look(table, images, config, cache)
+        return _search(table, images, config, cache)
     except GenderClsError as error:
         log.warning(f"Suspect labels were not looked for: {error}")
-        return _not_looked_for(str(error))
+        return _no_suspects(str(error))
 
 
-def _not_looked_for(why: str) -> Suspects:
+def _no_suspects(why: str) -> Suspects:
     return Suspects(None, {"problem": why, "images": 0, "identities": 0, "groups": [], "review": None})
 
 
-def _look(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:
-    from gender_cls.quality.features import frozen_features  # torch, which the rest of the audit does without
+def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:
+    from gender_cls.quality.features import backbone_features  # imports torch; the rest of the audit does not need it
 
     labelled = np.flatnonzero(table["label"] != UNKNOWN)
-    pictures = images.at(table["path"].tolist())  # all of them: whoever corrects a label finds the features kept
+    paths = table["path"].tolist()  # also those without a label, so that the features serve after a correction too
     table = table.iloc[labelled].reset_index(drop=True)
-    runs = [Path(run) for run in config.audit.runs]
-    method, probabilities = "test predictions of the runs in audit.runs", None
-    if runs:
-        probabilities = probabilities_of_runs(runs, table)
+    method, probabilities = "", None
+    if config.audit.runs:
+        method = "test predictions of the runs in audit.runs"
+        probabilities = probabilities_of_runs([Path(run) for run in config.audit.runs], table)
     features: NDArray[np.floating] | None = None
     try:
-        features = frozen_features(pictures, config.data, config.model, cache / "features")[labelled]
+        features = backbone_features(images, paths, config.data, config.model, cache / "features")[labelled]
     except GenderClsError as error:
         if probabilities is None:
             raise
         log.warning(f"Suspect labels are judged by the runs alone: {error}")
-    if features is not None:
+    else:
         light = out_of_fold_probabilities(features, table, config.audit.folds, config.seed)
-        judge = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
-        method = judge if probabilities is None else f"{method} together with {judge}"
+        of_light = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
+        method = of_light if probabilities is None else f"{method} together with {of_light}"
         probabilities = light if probabilities is None else combined_probabilities(light, probabilities)
-    assert probabilities is not None, "one of the two has spoken"
     ranked = rank_suspects(table, probabilities)
     flagged = ranked[ranked["flagged"]]
     totals = {
@@ -95,46 +91,140 @@ def _look(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: P
         "images": len(flagged),
         "identities": int(flagged["identity"].replace("", np.nan).nunique()),
         "groups": [] if features is None else _systematic_errors(features, table, config.seed),
-        "review": _review(ranked, table),
+        "review": _review_totals(ranked, table),
     }
     return Suspects(ranked, totals)
 
 
 def _systematic_errors(features: NDArray[np.floating], table: pd.DataFrame, seed: int) -> list[dict[str, str]]:
-    """Of cameras and of sources, unless the two say the same."""
-    columns = ["camera", "source"]
-    if (pd.factorize(table["camera"])[0] == pd.factorize(table["source"])[0]).all():
-        columns = ["source"]
+    """Errors of cameras and of sources; of sources only if each camera is one source."""
+    same = (pd.factorize(table["camera"])[0] == pd.factorize(table["source"])[0]).all()
     return [
-        {"kind": fault.kind, "sentence": fault.sentence}
-        for column in columns
-        for fault in find_systematic_errors(column, features, table, seed)
+        {"kind": error.kind, "sentence": error.sentence}
+        for column in (["source"] if same else ["camera", "source"])
+        for error in find_systematic_errors(column, features, table, seed)
     ]
 
 
 def _balanced_accuracy(labels: pd.Series, probabilities: NDArray[np.float64]) -> float | None:
-    """Of the rows that have probabilities; None where these show one label only."""
+    """Of the rows that have probabilities; None if they have one label only."""
     known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
     labels = labels.iloc[known]
     right = (labels == np.array(CLASSES)[probabilities[known].argmax(axis=1)]).groupby(labels).mean()
     return float(right.mean()) if len(right) == len(CLASSES) else None
 
 
-def _review(ranked: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any] | None:
+def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """The rows of `suspects.csv`: every image with a probability, the most suspect label first.
+
+    People are ranked as a whole: images of one person with the same label are right or wrong together, and several that
+    contradict their label say more than one. The images of a person are ordered by their own score.
+
+    Args:
+        table: n rows, with the columns path, label (one of CLASSES) and identity.
+        probabilities: (n, 2) in the order of CLASSES, from models that did not see the label; rows with NaN are left
+            out.
+
+    Returns:
+        One row per image, with the columns
+
+        - path, label, identity: as in the table.
+        - suggested_label: the more probable label for the person's images together.
+        - score: probability of the label, 0 (certainly wrong) to 1. With two classes this is the normalised margin of
+          confident learning (Northcutt, Jiang, Chuang, "Confident learning", JAIR 2021).
+        - identity_score: the same for all images of the person with this label together (for the image alone if no
+          identity is known): the mean of their log-odds, times n / (1 + (n - 1) CORRELATION) for n images that are not
+          independent; as a probability.
+        - flagged: whether the confident joint of that paper counts the image as mislabelled (the probability of the
+          other label reaches the mean of images with that label), and the person's other images agree.
+        - corrected_label: empty; the user writes FEMALE, MALE or unknown and gives the file to `data.corrections`.
+    """
+    known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    table, probabilities = table.iloc[known].reset_index(drop=True), probabilities[known]
+    given = table["label"].map(CLASSES.index).to_numpy(dtype=int)
+    rows = np.arange(len(table))
+    score, other_score = probabilities[rows, given], probabilities[rows, 1 - given]
+    means = pd.Series(score).groupby(given).mean()
+    thresholds = means.reindex(range(len(CLASSES)), fill_value=np.inf).to_numpy()  # nothing reaches an absent label
+    log_odds = logit(np.clip(score, EPSILON, 1 - EPSILON))
+    people = pd.Series(log_odds).groupby([_identity_or_path(table), table["label"]])
+    images = people.transform("size")
+    identity_score = expit(people.transform("mean") * images / (1 + (images - 1) * CORRELATION))
+    suspects = pd.DataFrame(
+        {
+            "path": table["path"],
+            "label": table["label"],
+            "suggested_label": np.array(CLASSES)[np.where(identity_score < 0.5, 1 - given, given)],
+            "score": score,
+            "identity": table["identity"],
+            "identity_score": identity_score,
+            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & (identity_score < 0.5),
+            "corrected_label": "",
+        }
+    )
+    return suspects.sort_values(["identity_score", "identity", "label", "score", "path"], ignore_index=True)
+
+
+def _identity_or_path(table: pd.DataFrame) -> pd.Series:
+    return table["identity"].where(table["identity"] != "", "image:" + table["path"])
+
+
+@dataclass(frozen=True)
+class Review:
+    """How fast somebody who goes down a list finds the wrong labels in it."""
+
+    total: int
+    wrong: int
+    factor_at_5_percent: float | None  # wrong ones in the first 5 % divided by those in a random 5 %; None if none
+    points: list[dict[str, float]]  # at most about 100 of `reviewed` (the share of the list), `precision`, `recall`
+
+
+def review(suspects: pd.DataFrame, reviewed: pd.Series) -> tuple[Review, Review]:
+    """The review of the images, and that of the identities (the image if none is known; wrong if any label is).
+
+    Args:
+        suspects: from `rank_suspects`.
+        reviewed: true label by path; missing paths and values other than CLASSES do not count.
+    """
+    truth = suspects["path"].map(reviewed)
+    known = truth.isin(CLASSES)
+    wrong = (truth != suspects["label"])[known]
+    identities = wrong.groupby(_identity_or_path(suspects[known]), sort=False).any()  # in the order of the list
+    return _review(wrong.to_numpy()), _review(identities.to_numpy())
+
+
+def _review(wrong: NDArray[np.bool_]) -> Review:
+    """Of a list in the order of review."""
+    found = np.cumsum(wrong)
+    total = int(wrong.sum())
+    if not total:
+        return Review(len(wrong), 0, None, [])
+    steps = np.unique(np.geomspace(1, len(wrong), 100).round().astype(int))
+    twentieth = max(1, round(len(wrong) / 20))
+    return Review(
+        total=len(wrong),
+        wrong=total,
+        factor_at_5_percent=float(found[twentieth - 1] / twentieth / (total / len(wrong))),
+        points=[
+            {
+                "reviewed": int(k) / len(wrong),
+                "precision": float(found[k - 1] / k),
+                "recall": float(found[k - 1] / total),
+            }
+            for k in steps
+        ],
+    )
+
+
+def _review_totals(ranked: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any] | None:
     if REVIEWED not in table:
         return None
-    found = review(ranked, table.set_index("path")[REVIEWED])
-    images, identities = found["images"], found["identities"]
+    images, identities = review(ranked, table.set_index("path")[REVIEWED])
     return {
-        "images": images["total"],
-        "wrong": images["wrong"],
-        "factor_at_5_percent": images["factor_at_5_percent"],
-        "identity_factor_at_5_percent": identities["factor_at_5_percent"],
-        "image_curve": _by_share(images),
-        "identity_curve": _by_share(identities),
+        "images": images.total,
+        "wrong": images.wrong,
+        "factor_at_5_percent": images.factor_at_5_percent,
+        "identity_factor_at_5_percent": identities.factor_at_5_percent,
+        "image_curve": images.points,
+        "identity_curve": identities.points,
     }
-
-
-def _by_share(found: dict[str, Any]) -> list[dict[str, float]]:
-    """Points of a curve over the share that has been reviewed, instead of the number."""
-    return [{**point, "reviewed": point["reviewed"] / found["total"]} for point in found["points"]]

@@ -26,7 +26,7 @@ from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.errors import GenderClsError
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.balance import balance
-from gender_cls.quality.faults import describe_faults, picture_faults
+from gender_cls.quality.faults import describe_faults, find_faults
 from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
 from gender_cls.quality.suspects import Suspects, find_suspects
 from gender_cls.quality.verdict import audit_findings, short_table
@@ -35,26 +35,15 @@ from gender_cls.runs.files import write_atomically
 
 @dataclass(frozen=True)
 class Examined:
-    """A dataset that has been read.
+    """A dataset that has been read; `facts` and `near` have the rows of the manifest."""
 
-    Attributes:
-        manifest: the readable images, each with its group and its split.
-        pixels: whence theirs come.
-        facts: of the same rows.
-        near: near duplicates among them.
-        leaks: between the splits.
-        images: a row for each image found, readable or not, a column a finding.
-        split_problem: why there is no split, in a sentence.
-        split_origin: given, published or dealt.
-    """
-
-    manifest: Manifest
-    pixels: ImageStore
+    manifest: Manifest  # the readable images, each with its group and its split
+    store: ImageStore  # of their pixels
     facts: pd.DataFrame
     near: NearDuplicates
-    leaks: Leaks
-    images: pd.DataFrame
-    split_problem: str | None
+    leaks: Leaks  # between the splits
+    images: pd.DataFrame  # one row per image found, readable or not, one column per finding
+    split_problem: str | None  # why there is no split
     split_origin: str
 
 
@@ -62,7 +51,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     """Write the audit's files into `folder` and return a short table of its findings.
 
     Args:
-        cache: folder for what is known of images read before.
+        cache: folder for facts and features of images that were read before.
 
     Raises:
         GenderClsError: there are no images, or the configuration does not fit them.
@@ -71,14 +60,17 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     examined = _examine(config, cache)
     table, root = examined.manifest.table, examined.manifest.root
     write_atomically(folder / "manifest.csv", examined.manifest.to_csv())
-    suspects = find_suspects(table, examined.pixels, config, cache)
+    suspects = find_suspects(table, examined.store, config, cache)
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
         "data": _data_totals(config, examined),
-        "faults": _fault_totals(config, images),
+        "faults": {
+            name: {"images": int(images[name].sum()), "description": description}
+            for name, description in describe_faults(config.audit).items()
+        },
         "passed_over": _passed_over(config, root),
         "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
         "identities": identity_totals(images, examined.leaks),
@@ -98,22 +90,22 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
 
 
 def _examine(config: AuditConfig, cache: Path) -> Examined:
+    """Read all images, group and split the readable ones, and find faults, duplicates and leaks."""
     data = config.data
     manifest = read_manifest(data)
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
     facts = scanned.facts
-    faults = picture_faults(manifest.table, facts, config.audit)
+    faults = find_faults(manifest.table, facts, config.audit)
     readable = ~faults["unreadable"]
     if not readable.any():
         raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
     known = facts[readable].reset_index(drop=True)
     table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
-    problem, origin = None, split_origin(table, data)
+    split_problem, origin = None, split_origin(table, data)
     try:
         table = assign_splits(table, data)
     except GenderClsError as error:
-        problem = str(error)
-    leaks = find_leaks(table, known["pixels"])
+        split_problem = str(error)
     findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
     images = pd.concat(
         [
@@ -130,7 +122,16 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         column = np.full(len(images), -1 if name == "duplicate_cluster" else 0)
         column[rows] = values
         images[name] = column.astype(values.to_numpy().dtype)
-    return Examined(replace(manifest, table=table), scanned.images, known, near, leaks, images, problem, origin)
+    return Examined(
+        manifest=replace(manifest, table=table),
+        store=scanned.images,
+        facts=known,
+        near=near,
+        leaks=find_leaks(table, known["pixels"]),
+        images=images,
+        split_problem=split_problem,
+        split_origin=origin,
+    )
 
 
 def _with_suspects(images: pd.DataFrame, suspects: Suspects) -> pd.DataFrame:
@@ -138,7 +139,7 @@ def _with_suspects(images: pd.DataFrame, suspects: Suspects) -> pd.DataFrame:
         return images.assign(suspect=False, suggested_label="", suspect_score=np.nan)
     ranked = suspects.ranked.set_index("path").reindex(images["path"])
     return images.assign(
-        suspect=ranked["flagged"].eq(True).to_numpy(),  # where missing, it is not
+        suspect=ranked["flagged"].eq(True).to_numpy(),  # False for images that were not ranked
         suggested_label=ranked["suggested_label"].fillna("").to_numpy(),
         suspect_score=ranked["score"].to_numpy(),
     )
@@ -150,8 +151,9 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
     return {
         "root": str(manifest.root),
         "images": len(images),
-        **{plural: int(images[column].replace("", np.nan).nunique())
-           for column, plural in (("identity", "identities"), ("camera", "cameras"), ("source", "sources"))},
+        "identities": _count_known(images["identity"]),
+        "cameras": _count_known(images["camera"]),
+        "sources": _count_known(images["source"]),
         "labels": images["label"].value_counts().to_dict(),
         "splits": {name or "none": int((images["split"] == name).sum()) for name in (*SPLITS, "")},
         "split_origin": examined.split_origin,
@@ -160,18 +162,15 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
         "groups": int(manifest.table["group"].nunique()),
         "manifest_sha256": manifest.fingerprint,
         "corrections": {"file": config.data.corrections, "changed": corrections} if corrections else None,
-    }  # fmt: skip
-
-
-def _fault_totals(config: AuditConfig, images: pd.DataFrame) -> dict[str, Any]:
-    return {
-        name: {"images": int(images[name].sum()), "description": description}
-        for name, description in describe_faults(config.audit).items()
     }
 
 
+def _count_known(values: pd.Series) -> int:
+    return int(values.replace("", np.nan).nunique())
+
+
 def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:
-    """Of folders only: a table says itself which files count."""
+    """Files in the folders that are not used; a table or an importer names the files to use itself."""
     if config.data.csv is not None or config.data.importer is not None:
         return {}
     return {kind: {"files": len(files), "examples": files[:5]} for kind, files in passed_over(root).items()}

@@ -10,7 +10,7 @@ from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.explain.run_maps import load_run_maps
-from gender_cls.pages.compare_maps import MOST_MODELS, Answer, ModelMaps
+from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.runs.files import write_atomically
@@ -34,17 +34,26 @@ def write_comparison(
     write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / f"{name}.csv", to_csv(comparison))
     write_atomically(folder / f"{name}.md", text)
-    page = render_comparison(comparison, folder.name, created, root, thumbnails, *_maps_of_the_best(comparison))
+    models, without_maps = _maps_of_the_best(comparison)
+    page = render_comparison(
+        comparison,
+        title=folder.name,
+        created=created,
+        root=root,
+        thumbnails=thumbnails,
+        models=models,
+        without_maps=without_maps,
+    )
     write_atomically(folder / f"{name}.html", page)
     return text
 
 
 def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str]]:
-    """Of the first MOST_MODELS compared candidates that have kept maps, and sentences about those that have not."""
+    """Of the first MOST_MAPPED compared candidates that have kept maps, and sentences about those that have not."""
     models: list[ModelMaps] = []
     without, damaged = [], []
     for row in comparison["candidates"]:
-        if not row["compared"] or len(models) == MOST_MODELS:
+        if not row["compared"] or len(models) == MOST_MAPPED:
             continue
         try:
             maps = _maps_of(row)
@@ -67,5 +76,5 @@ def _maps_of(row: CandidateRow) -> ModelMaps | None:
         return None
     table = read_predictions(run.predictions)
     asked = table[(table["split"] == "test") & table["path"].isin(kept.paths)].to_dict("records")
-    answers = {one["path"]: Answer(one["label"], one["prediction"], one[f"p_{one['prediction']}"]) for one in asked}
+    answers = {one["path"]: Prediction(one["label"], one["prediction"], one[f"p_{one['prediction']}"]) for one in asked}
     return ModelMaps(row["title"], kept, answers)

@@ -21,7 +21,7 @@ from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.outputs import image_cache
 from gender_cls.runs.run import Run
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor) -> Path:
@@ -68,5 +68,10 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery = folder / "gallery.html"
-    write_atomically(gallery, render_gallery(table, title, str(folder), created, whole, recorded.data.image_size))
+    write_atomically(
+        gallery,
+        render_gallery(
+            table, title=title, folder=str(folder), created=created, whole=whole, image_size=recorded.data.image_size
+        ),
+    )
     return gallery

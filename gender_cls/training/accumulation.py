@@ -1,31 +1,33 @@
-"""Gradients of several batches as those of one."""
+"""What training sums up over batches: the gradients of a step, and the loss and accuracy of an epoch."""
 
 from itertools import chain
 
 import torch
 from torch import Tensor
 
+from gender_cls.config.data import CLASSES
+
 
 class Accumulation:
-    """Makes the gradient of a step that of one large batch, whatever the sizes and weights of its batches.
+    """Makes the gradient of a step that of one large batch, whatever the sizes and class weights of its batches.
 
-    Lightning takes the mean over the batches of their mean losses, which is another number when one batch is smaller,
-    or when class weights make its images count less. So each loss is weighed by the weight of its images, and before
-    the step the gradients are divided by the weight of all.
+    Lightning averages the mean losses of the batches, which differs if one batch is smaller or if class weights make
+    its images count less. So each loss is multiplied by the total weight of its images, and before the step the
+    gradients are divided by the total weight of all images.
 
     Args:
-        batches: whose gradients make a step; Lightning divides each loss by this.
+        batches: how many make a step; Lightning divides each loss by this.
     """
 
     def __init__(self, batches: int = 1) -> None:
         self.batches = batches
 
-    def weigh(self, loss: Tensor, weight: float | Tensor, batch_index: int) -> Tensor:
-        """What to go backward from.
+    def scale(self, loss: Tensor, weight: float | Tensor, batch_index: int) -> Tensor:
+        """Return the loss for the backward pass.
 
         Args:
             loss: the weighted mean over the batch.
-            weight: of its images together, by which the mean was divided.
+            weight: total weight of the batch's images, by which the mean was divided.
             batch_index: within the epoch.
         """
         if self.batches == 1:
@@ -37,7 +39,7 @@ class Accumulation:
         return loss * (weight / self._first)  # near 1, which suits the range of float16
 
     def finish(self, optimizer: torch.optim.Optimizer) -> None:
-        """Called when the gradients of a step are complete, before they are clipped."""
+        """Divide the gradients of a complete step, before they are clipped."""
         if self.batches == 1:
             return
         factor = self.batches * self._first / self._all
@@ -46,3 +48,31 @@ class Accumulation:
         for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
+
+
+class TrainingTotals:
+    """Sums loss and right answers over batches without waiting for the device; torchmetrics waits in every batch."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._loss: Tensor | float = 0.0
+        self._counts: Tensor | int = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add one batch: its mean loss, logits (B, classes) and labels (B,) int64."""
+        self.images += len(labels)
+        self._loss = self._loss + loss.detach().float() * len(labels)
+        cells = labels * len(CLASSES) + logits.detach().argmax(dim=1)
+        self._counts = self._counts + (cells[:, None] == torch.arange(len(CLASSES) ** 2, device=cells.device)).sum(0)
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean over images, after at least one batch."""
+        return torch.as_tensor(self._loss / self.images)
+
+    def accuracies(self) -> tuple[Tensor, Tensor]:
+        """Accuracy, and the mean recall of the classes that occur as a label or as an answer."""
+        confusion = torch.as_tensor(self._counts).view(len(CLASSES), len(CLASSES))
+        right, labelled, answered = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        recall = right / labelled.clamp(min=1)
+        return right.sum() / confusion.sum(), recall.sum() / ((labelled + answered) > 0).sum()

@@ -1,15 +1,19 @@
-"""`data.batch_size=auto`: the most images, of 32 at most, whose training step fits into memory."""
+"""`data.batch_size=auto`: find the largest batch, up to 32 images, whose training step fits into memory."""
 
 import logging
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from itertools import chain
 
 import torch
+from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.nn.functional import cross_entropy
 
 from gender_cls.config.checks import AUTO
+from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
@@ -26,20 +30,23 @@ from gender_cls.system.memory import (
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.trial import TrialTraining
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
+from gender_cls.training.optimizer import adamw
+from gender_cls.training.recipe import parameter_groups, set_trainable
 
 log = logging.getLogger(__name__)
 
 SHARE = 0.8
-"""Of the available memory that a step may take: loaders, explanations and other processes need some as well."""
+"""A step may take this share of the available memory; data loaders and explanations need some as well."""
 
-SEVERAL = 4  # images of the second trial step
+SEVERAL = 4  # images of the second trial step on a CPU
 
 
 def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
-    """What the configuration says, what an earlier session of this run came to, or what trial steps find.
+    """Return the batch of an earlier session of this run, of the configuration, or of trial steps.
 
-    It is written into `status.json`; the configuration stays as it is.
+    It is written into `status.json`; the configuration is not changed.
     """
     batch = recorded_batch(config, run)
     if batch is None and config.data.batch_size != AUTO:
@@ -52,74 +59,146 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
     return batch
 
 
-def smaller_batch(config: Config, run: Run, batch: Batch, said: str) -> Batch:
-    """What to go on with when memory ran out; written into `status.json` too.
+def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch:
+    """Return the batch with which to continue after memory ran out; it is written into `status.json`.
 
     Args:
-        said: the error's words.
+        message: of the error.
 
     Raises:
         GenderClsError: the batch was one image already.
     """
     smaller = batch.halved()
     if smaller is None:
-        record_batch(run, None)  # whoever finds a way out begins again with the batch of the configuration
+        record_batch(run, None)  # so that a later session starts with the batch of the configuration
+        ways_out = ["a smaller data.image_size"]
+        if not config.trainer.precision.startswith("bf16"):
+            ways_out.insert(0, "trainer.precision=bf16-mixed")
+        if not config.recipe.grad_checkpointing:
+            ways_out.insert(0, "recipe.grad_checkpointing=true")
         raise GenderClsError(
-            f"Memory ran out with one image at a time ({said}): set {_ways_out(config)}, or take a smaller model than "
-            f"{config.model.title}."
+            f"Memory ran out with one image at a time ({message}): set {' or '.join(ways_out)}, or choose a smaller "
+            f"model than {config.model.title}."
         )
-    log.warning(f"Memory ran out with {batch}: going on from the last epoch's checkpoint with {smaller}. ({said})")
+    log.warning(
+        f"Memory ran out with {batch}: training continues from the last epoch's checkpoint with {smaller}. ({message})"
+    )
     record_batch(run, smaller)
     return smaller
 
 
-def _ways_out(config: Config) -> str:
-    ways = ["a smaller data.image_size"]
-    if not config.trainer.precision.startswith("bf16"):
-        ways.insert(0, "trainer.precision=bf16-mixed")
-    if not config.recipe.grad_checkpointing:
-        ways.insert(0, "recipe.grad_checkpointing=true")
-    return " or ".join(ways)
+class TrialTraining:
+    """Trains a network with random weights for a few steps, to see how much memory they take.
+
+    It is separate from the real training: it changes no weight, statistic or random number outside.
+
+    Args:
+        precision: one of Lightning's.
+        device: cpu, cuda or mps.
+    """
+
+    def __init__(self, config: Config, precision: str, device: str) -> None:
+        trainer = Trainer(
+            accelerator=device,
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]  # a str that the schema has checked
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        self._plugin = trainer.precision_plugin
+        self._device = torch.device(device)
+        recipe = config.recipe
+        with self._keep_random_state():
+            classifier = GenderClassifier(to_plain(config), load=False)
+            self._plugin.convert_module(classifier)
+            self._classifier = classifier.to(self._device)
+        network = classifier.network
+        set_trainable(network, classifier.heads, classifier.trainable, backbone=recipe.frozen_epochs is not None)
+        if recipe.grad_checkpointing:
+            switch_checkpointing(network, True, config.model.title)
+        if recipe.ema_decay is not None:
+            self._average = [parameter.detach().clone() for parameter in network.parameters()]
+        groups = parameter_groups(network, classifier.heads, recipe)
+        self._optimizer = adamw(groups, scaled_gradients=trainer.scaler is not None)
+
+    def step(self, images: int) -> None:
+        """Run one training step with random images."""
+        self.backward(images)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def backward(self, images: int) -> None:
+        """Add the gradients of random images."""
+        classifier, device = self._classifier, self._device
+        labels = torch.arange(images, device=device) % 2
+        with self._keep_random_state():
+            pixels = torch.randint(0, 256, (images, 3, *classifier.image_size), dtype=torch.uint8).to(device)
+            with self._plugin.train_step_context():
+                loss = cross_entropy(classifier(pixels), labels)
+            with keep_statistics(classifier.network):
+                loss.backward()
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of the weights and of the optimizer's state."""
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        states = chain.from_iterable(self._optimizer.state[parameter].values() for parameter in parameters)
+        return sum(tensor.nbytes for tensor in (*parameters, *states) if isinstance(tensor, torch.Tensor))
+
+    def _keep_random_state(self) -> AbstractContextManager[None]:
+        on_gpu = self._device.type == "cuda"
+        return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else [])
 
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
-    """Real steps on an accelerator, which says when its memory is full. Two each: the first allocates the moments."""
-    size, full = LARGEST_AUTO_BATCH, False
-    while size > 1:
-        try:
-            training = TrialTraining(config, resources.precision, resources.device)
-            training.step(size)
-            training.step(size)
-            break
-        except MisconfigurationException:
-            break  # no such accelerator, as the real trainer will say
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            full = True
-        size //= 2
-        training = None  # type: ignore[assignment]  # before memory is released
+    """The largest batch that fits into an accelerator, which reports full memory, and why."""
+    size = LARGEST_AUTO_BATCH
+    while size > 1 and not _fits(config, resources, size):
         release_memory()
-    training = None  # type: ignore[assignment]  # before memory is released
+        size //= 2
     release_memory()
     if resources.device == "cuda" and torch.cuda.is_available():
         restart_peak("cuda")
-    return size, f"a trial step with {size * 2} images did not fit into memory" if full else "a trial step fitted"
+    full = f"a trial step with {size * 2} images did not fit into memory"
+    return size, full if size < LARGEST_AUTO_BATCH else "a trial step fitted"
+
+
+def _fits(config: Config, resources: Resources, images: int) -> bool:
+    try:
+        training = TrialTraining(config, resources.precision, resources.device)
+        for _ in range(2):  # the first step allocates the optimizer's state
+            training.step(images)
+    except MisconfigurationException:
+        return True  # there is no such accelerator, as the real trainer will say
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
-    """By measuring, since a step that does not fit would be the process's last: in a process of its own."""
+    """The largest batch that fits into main memory, and why.
+
+    A step that does not fit would kill the process, so a child process measures smaller ones.
+    """
     available = available_memory()
     if available is None:
         return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
     budget = SHARE * available
-    spawn = multiprocessing.get_context("spawn")  # forked, a process that has computed in threads could hang
+    spawn = multiprocessing.get_context("spawn")  # a forked process may hang after its parent has used threads
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
         try:
             first, each = pool.submit(_measure, config, resources, budget).result()
         except BrokenProcessPool:
-            return 1, "a trial step of one image did not survive"
-    size = _most(budget, lambda images: first + (images - 1) * each)
+            return 1, "memory ran out in a trial step of one image"
+    size = LARGEST_AUTO_BATCH
+    while size > 1 and first + (size - 1) * each > budget:
+        size //= 2
     return size, (
         f"a step takes {first / GIBIBYTE:.2f} GiB for one image and {each / GIBIBYTE:.3f} for each more, and "
         f"{budget / GIBIBYTE:.1f} GiB ({SHARE:.0%} of what is free) may be used"
@@ -127,29 +206,20 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
-    """In a child: bytes of a step with one image, beyond the imports, and of each image more."""
-    keep_freed_memory()  # as the process that will train
+    """Bytes of a step with one image, without the imports, and of each further image; runs in a child process."""
+    keep_freed_memory()  # as in the process that will train
     resources.apply()
     before = resident_memory() or 0
     training = TrialTraining(config, resources.precision, "cpu")
-    first = float(_peak(training, 1) - before)
-    each = max(first - training.held_bytes, 0.0)  # too much, but it tells whether several may be tried
+
+    def peak(images: int) -> int:
+        training.step(images)  # allocates everything that stays
+        restart_peak("cpu")
+        training.step(images)
+        return (peak_memory("cpu") or 0) - before
+
+    first = float(peak(1))
+    each = max(first - training.held_bytes, 0.0)  # an upper bound, to see whether several images may be tried
     if first + (SEVERAL - 1) * each <= budget:
-        each = max(_peak(training, SEVERAL) - before - first, 0.0) / (SEVERAL - 1)
+        each = max(peak(SEVERAL) - first, 0.0) / (SEVERAL - 1)
     return first, each
-
-
-def _peak(training: TrialTraining, images: int) -> int:
-    """Bytes of the process; the second of two steps, when all that stays is allocated."""
-    training.step(images)
-    restart_peak("cpu")
-    training.step(images)
-    return peak_memory("cpu") or 0
-
-
-def _most(budget: float, needed: Callable[[int], float]) -> int:
-    """The largest power of two that fits; 1 in any case, for which there is nothing smaller."""
-    size = LARGEST_AUTO_BATCH
-    while size > 1 and needed(size) > budget:
-        size //= 2
-    return size

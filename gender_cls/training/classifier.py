@@ -1,4 +1,4 @@
-"""The one LightningModule: any backbone, two logits, cross-entropy."""
+"""The only LightningModule: any backbone, two logits, cross-entropy."""
 
 import time
 from pathlib import Path
@@ -23,17 +23,16 @@ from torchvision.transforms import v2
 from gender_cls.config.data import CLASSES
 from gender_cls.config.parsing import parse_config, without_removed_values
 from gender_cls.config.train import Config
-from gender_cls.data.device_augmentation import DeviceAugmentation
+from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
-from gender_cls.models.layout import normalise
-from gender_cls.training.accumulation import Accumulation
+from gender_cls.models.convolutions import normalise
+from gender_cls.training.accumulation import Accumulation, TrainingTotals
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
-from gender_cls.training.totals import TrainingTotals
 
-CHECK_EVERY_N_STEPS = 50  # a look at the loss waits for the device
+CHECK_EVERY_N_STEPS = 50  # reading the loss waits for the device
 
 PixelBatch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64."""
@@ -50,12 +49,9 @@ class GenderClassifier(LightningModule):
     """A backbone that gives the logits of CLASSES for uint8 crops.
 
     Args:
-        config: the whole configuration as plain values (`parsing.to_plain`); it travels in the checkpoint.
+        config: the whole configuration as plain values (`parsing.to_plain`); it is kept in the checkpoint.
         class_weights: of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
-
-    Attributes:
-        augmentation: of training batches on their device; None where the data loader has done all of it.
     """
 
     def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
@@ -78,14 +74,13 @@ class GenderClassifier(LightningModule):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         weights = torch.tensor(class_weights) if class_weights is not None else None
         self.register_buffer("class_weights", weights, persistent=False)
-        self.augmentation: DeviceAugmentation | None = None
+        self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
         self.mix = _mixing(settings)
         self.accumulation = Accumulation()
         self.totals = TrainingTotals()
-        self.validation_metrics = _metrics("val/")
-        self.confusion = MulticlassConfusionMatrix(len(CLASSES), validate_args=False)
-        self._validated: list[tuple[Tensor, Tensor]] = []
-        self.confusion_matrix: Tensor | None = None
+        self.validation_metrics = _validation_metrics()
+        self._validated: list[tuple[Tensor, Tensor]] = []  # logits and labels of each batch
+        self.confusion_matrix: Tensor | None = None  # of the last validation
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -95,11 +90,11 @@ class GenderClassifier(LightningModule):
 
     @property
     def head(self) -> nn.Module:
-        """The module that makes the logits; the first, where a distilled model has two."""
+        """The module that makes the logits; the first one of a distilled model."""
         return self.network.get_submodule(self.heads[0])
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) -> what the backbone was trained on, in its own dtype and layout."""
+        """Return uint8 images (B, 3, H, W) as the backbone expects them, in its dtype and layout."""
         return normalise(images, self.mean, self.std, self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -107,24 +102,24 @@ class GenderClassifier(LightningModule):
         return self.network(self.normalise(images))
 
     def on_train_start(self) -> None:
-        """Note how many batches make a step; that may differ from the configuration, for want of memory."""
+        """Note how many batches make a step; after lack of memory it differs from the configuration."""
         self.accumulation = Accumulation(self.trainer.accumulate_grad_batches)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze what this epoch freezes."""
+        """Freeze the backbone or let it learn, as the recipe says for this epoch."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
         self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
-        """Give each step's dropout, mixing and augmentation on the device a seed of its own.
+        """Seed each step's dropout, mixing and augmentation on the device.
 
-        Data loaders draw from the global random numbers too, more or less often with workers or after a resume.
+        Data loaders also use the global random numbers, and how many depends on workers and on resuming.
         """
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
 
     def training_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of one batch."""
         inputs, labels = batch
         targets = labels
         self._on_features = isinstance(batch, FeatureBatch)
@@ -145,58 +140,57 @@ class GenderClassifier(LightningModule):
         if self._is_logged(batch_index):
             self.log("train/loss_step", loss.detach(), prog_bar=True)
             self.log_dict(self._rates())
-        return self.accumulation.weigh(loss, self._weight(labels), batch_index)
+        return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Make the gradients those of one batch; clipping follows."""
+        """Make the gradients those of one large batch; clipping follows."""
         self.accumulation.finish(optimizer)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Note when the last batch ended; validation follows before the epoch does."""
+        """Note when the last batch ended, because validation runs before the end of the epoch."""
         if self.trainer.is_last_batch and self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
         self._last_batch_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
+        """Log the means over the epoch."""
         self._refuse_non_finite(self.totals.loss)
         accuracy, balanced_accuracy = self.totals.accuracies()
         self.log("train/loss", self.totals.loss)
         self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
-        speed = "head" if self._on_features else "train"  # no pass of the network is part of the former
+        speed = "head" if self._on_features else "train"  # the former needs no pass of the network
         self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
 
     def on_validation_epoch_start(self) -> None:
-        """Begin anew, after an interrupted one too."""
+        """Forget an interrupted validation."""
         self._validated = []
 
     def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
-        """Keep the answers to one batch; counting them would wait for the device each time."""
+        """Keep the logits of one batch; computing metrics here would wait for the device each time."""
         inputs, labels = batch
         answer = self.head if isinstance(batch, FeatureBatch) else self
         self._validated.append((answer(inputs).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Log validation metrics: what early stopping and the choice of the checkpoint look at."""
+        """Log validation metrics, on which early stopping and the choice of the checkpoint depend."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated = []
         metrics = self.validation_metrics(logits, labels)
+        self.confusion_matrix = metrics.pop("val/confusion").cpu()
         f1 = metrics.pop("val/f1")
         self.log("val/loss", cross_entropy(logits, labels))
         self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
         self.log_dict(metrics)
         self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
-        self.confusion_matrix = self.confusion(logits, labels).cpu()
         self.validation_metrics.reset()
-        self.confusion.reset()
 
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        """Probabilities (B, 2), float64."""
+        """Return probabilities (B, 2), float64, on the CPU: not every device knows that type."""
         images, _ = batch
-        return self(images).double().softmax(dim=1)
+        return self(images).cpu().double().softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; warm-up and cosine by step, for the backbone from the step at which it wakes."""
+        """AdamW with warm-up and cosine by step; for the backbone they begin when it starts to learn."""
         recipe = self.settings.recipe
         groups = parameter_groups(self.network, self.heads, recipe)
         total = int(self.trainer.estimated_stepping_batches)
@@ -219,21 +213,21 @@ class GenderClassifier(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """By the norm of all gradients. Lightning refuses it to a fused optimizer even where no gradient is scaled."""
+        """Clip by the norm of all gradients; Lightning refuses a fused optimizer even if no gradient is scaled."""
         if gradient_clip_val:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
-    def _weight(self, labels: Tensor) -> float | Tensor:
-        """What the mean in the loss was divided by."""
-        if self.class_weights is None or self.mix is not None:  # with shares of classes as targets, it is the number
+    def _total_weight(self, labels: Tensor) -> float | Tensor:
+        """The number by which torch's mean loss was divided."""
+        if self.class_weights is None or self.mix is not None:  # for mixed targets, torch divides by the batch size
             return float(len(labels))
         return self.class_weights[labels].float().sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save averaged weights, where there are any, also without an optimizer: Lightning does not ask for them then.
+        """Save averaged weights, if there are any, in a checkpoint without an optimizer too, as Lightning does not.
 
-        The raw ones beside them are of use to a resumed training alone.
+        The raw weights are left out there: only a resumed training needs them.
         """
         if "optimizer_states" in checkpoint:
             return
@@ -243,7 +237,7 @@ class GenderClassifier(LightningModule):
                 checkpoint.pop("current_model_state", None)
 
     def _is_logged(self, batch_index: int) -> bool:
-        """Whether Lightning writes this step down; a number that it would drop costs time, and a wait on a GPU."""
+        """Whether Lightning writes this step; a number that it drops costs time and makes a GPU wait."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it from another class
         return batch_index == 0 or (self.global_step + 1) % every == 0
 
@@ -264,31 +258,31 @@ class GenderClassifier(LightningModule):
 
 
 def load_classifier(checkpoint: Path) -> GenderClassifier:
-    """A trained classifier from its checkpoint, on the CPU and in eval mode; needs no other file and no network."""
+    """Load a trained classifier from its checkpoint alone, on the CPU and in eval mode."""
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     saved = content["hyper_parameters"]
     if saved["classes"] != list(CLASSES):
         raise GenderClsError(f"{checkpoint} was trained for the classes {', '.join(saved['classes'])}.")
-    config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may be elsewhere
+    config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may have moved
     classifier = GenderClassifier(without_removed_values(config), saved["class_weights"], load=False)
     classifier.load_state_dict(content["state_dict"])
     return classifier.eval()
 
 
-def _metrics(prefix: str) -> MetricCollection:
-    """They need not look through each batch for labels and scores that cannot be."""
-    classes = len(CLASSES)
+def _validation_metrics() -> MetricCollection:
+    options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
     metrics: dict[str, Any] = {
-        "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-        "balanced_accuracy": MulticlassAccuracy(classes, average="macro", validate_args=False),
-        "auroc": MulticlassAUROC(classes, validate_args=False),
-        "f1": MulticlassF1Score(classes, average="none", validate_args=False),
+        "accuracy": MulticlassAccuracy(average="micro", **options),
+        "balanced_accuracy": MulticlassAccuracy(average="macro", **options),
+        "auroc": MulticlassAUROC(**options),
+        "f1": MulticlassF1Score(average="none", **options),
+        "confusion": MulticlassConfusionMatrix(**options),
     }
-    return MetricCollection(metrics, prefix=prefix)
+    return MetricCollection(metrics, prefix="val/")
 
 
 def _mixing(settings: Config) -> v2.Transform | None:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a normalised batch, one of the two by chance if both."""
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a normalised batch; if both, a random one of them."""
     augment = settings.augment
     choices = [
         kind(alpha=alpha, num_classes=len(CLASSES))

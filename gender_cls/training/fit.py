@@ -29,11 +29,11 @@ from gender_cls.runs.outputs import HPARAMS_SCORES
 from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
-from gender_cls.training.accelerated import augment_on_device, said_of_cuda
+from gender_cls.training.accelerated import augment_on_device, describe_cuda
 from gender_cls.training.batch import Batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.frozen_features import frozen_features
+from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.progress import PacedProgressBar
 from gender_cls.training.resume import checkpoint_to_resume, flat
@@ -92,7 +92,7 @@ def _attempt(
             datamodule.pin_memory = resources.device == "cuda"
             augment_on_device(classifier, datamodule)
         if resources.device == "cuda":
-            log.info(said_of_cuda(config, resources))
+            log.info(describe_cuda(config, resources))
         trainer = _trainer(config, run, datamodule, classifier, resources, more_callbacks)
         run.note(resources=asdict(resources))
         _fit(trainer, classifier, datamodule, run, checkpoint)
@@ -151,8 +151,8 @@ def _callbacks(
     """In this order: explanations look at the averaged weights before EMA takes them back."""
     recipe = config.recipe
     monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"
-    features = frozen_features(classifier, datamodule)
-    callbacks: list[Callback] = [] if features is None else [features]
+    feature_cache = build_feature_cache(classifier, datamodule)
+    callbacks: list[Callback] = [] if feature_cache is None else [feature_cache]
     if config.trainer.progress_bar:
         callbacks.append(PacedProgressBar())  # the same whether or not `rich` happens to be installed
     if recipe.grad_checkpointing:

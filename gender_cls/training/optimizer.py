@@ -1,4 +1,4 @@
-"""AdamW in one pass over the weights where torch can."""
+"""AdamW, fused into one pass over the weights where torch can do it."""
 
 from typing import Any
 
@@ -6,25 +6,24 @@ import torch
 from torch.optim import AdamW, Optimizer
 
 FUSED = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32, torch.float64)}
-"""Where the fused step equals the usual one up to rounding; with bfloat16 weights it rounds less often."""
+"""Where the fused step equals the plain one up to rounding; with bfloat16 weights it rounds less often."""
 
 
 def adamw(groups: list[dict[str, Any]], *, scaled_gradients: bool = False) -> AdamW:
-    """Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
+    """Build AdamW: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
 
     Args:
         groups: of parameters on their device, with their `lr` and `weight_decay`.
-        scaled_gradients: whether a `GradScaler` is at work; a fused step would undo the scale after the clipping.
+        scaled_gradients: whether a `GradScaler` is used; a fused step would undo the scale after the clipping.
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
     fused = not scaled_gradients and all(one.dtype in FUSED.get(one.device.type, ()) for one in parameters)
     optimizer = AdamW(groups, fused=fused or None)
 
     def fit_state(loaded: Optimizer) -> None:
-        """Let what a checkpoint holds be continued by this optimizer, whichever one wrote it.
+        """Adapt the state of a checkpoint to this optimizer: fused or plain, and in the layout of the weights.
 
-        The fused step walks weights and moments alike through memory, so it takes those of another layout for those of
-        other weights, without a word.
+        The fused step reads weights and moments in memory order, so it would silently mix up moments of another layout.
         """
         for group in loaded.param_groups:
             group["fused"] = fused or None

@@ -1,7 +1,6 @@
-"""What is trained when, and how fast: freeze schedule, parameter groups, learning-rate schedule.
+"""What trains when, and how fast: freeze schedule, parameter groups, learning-rate schedule.
 
-All of it is a pure function of the recipe and of the epoch or step, so a resumed run goes on exactly as an unbroken
-one.
+All of it is a pure function of the recipe and of the epoch or step, so a resumed run equals an uninterrupted one.
 """
 
 import math
@@ -15,14 +14,14 @@ from gender_cls.config.recipe import RecipeConfig
 
 
 def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
-    """Whether the backbone learns in this epoch (counted from 0), or the head alone."""
+    """Whether the backbone learns in this epoch (counted from 0), or only the head."""
     return recipe.frozen_epochs is not None and epoch >= recipe.frozen_epochs
 
 
 def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collection[str], backbone: bool) -> None:
     """Put the network in training mode for an epoch.
 
-    A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics stand still too.
+    A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics do not change.
 
     Args:
         network: the model that makes the logits.
@@ -31,40 +30,38 @@ def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collect
         backbone: whether the backbone learns.
     """
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name in trainable and (backbone or in_head(name, heads)))
+        parameter.requires_grad_(name in trainable and (backbone or _in_head(name, heads)))
     network.train(backbone)
     for head in heads:
         network.get_submodule(head).train()
 
 
-def in_head(parameter: str, heads: Collection[str]) -> bool:
-    """Whether the parameter of this name belongs to one of the head's modules."""
+def _in_head(parameter: str, heads: Collection[str]) -> bool:
     return any(parameter.startswith(f"{head}.") for head in heads)
 
 
 def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig) -> list[dict[str, Any]]:
-    """AdamW groups with their own learning rate and weight decay, each marked `backbone` or `head` by `part`.
+    """Return AdamW groups with their own learning rate and weight decay, each marked `backbone` or `head` by `part`.
 
-    timm decides what gets no weight decay (norms, biases, position embeddings) and, for `recipe.layer_decay`, the depth
-    of each layer. It only notes the scale, which no scheduler reads, so the rates are multiplied here.
+    timm decides which parameters get no weight decay (norms, biases, position embeddings) and, for
+    `recipe.layer_decay`, the depth of each layer. It only notes a scale that no scheduler reads, so the rates are
+    multiplied here.
     """
     no_decay = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
     if not hasattr(network, "group_matcher"):  # not timm's: it then counts the depth in parameters below the head
         network.pretrained_cfg = {"classifier": list(heads)}
-    head_parameters = {id(parameter) for name, parameter in network.named_parameters() if in_head(name, heads)}
+    head_parameters = {id(parameter) for name, parameter in network.named_parameters() if _in_head(name, heads)}
     groups: dict[tuple[str, float, float], dict[str, Any]] = {}
     for layer in param_groups_layer_decay(
         network, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay, layer_decay=recipe.layer_decay
     ):
+        decay = layer["weight_decay"]
         for parameter in layer["params"]:
-            is_head = id(parameter) in head_parameters
-            part = "head" if is_head else "backbone"
-            rate = recipe.lr * (1.0 if is_head else layer["lr_scale"] * recipe.backbone_lr_factor)
-            key = (part, rate, layer["weight_decay"])
-            group = groups.setdefault(
-                key, {"params": [], "lr": rate, "weight_decay": layer["weight_decay"], "part": part}
-            )
-            group["params"].append(parameter)
+            in_head = id(parameter) in head_parameters
+            part = "head" if in_head else "backbone"
+            rate = recipe.lr * (1.0 if in_head else layer["lr_scale"] * recipe.backbone_lr_factor)
+            group = {"params": [], "lr": rate, "weight_decay": decay, "part": part}
+            groups.setdefault((part, rate, decay), group)["params"].append(parameter)
     return list(groups.values())
 
 

@@ -10,7 +10,7 @@ for dense bf16, or the rate of a large matrix product where that number is not k
 
 A session on a GPU takes about 30 minutes of device time, in this order:
 
-1. (2 min) `pytest tests/data/test_device_augmentation.py tests/training`: the code runs.
+1. (2 min) `pytest tests/data/test_augmentation.py tests/training`: the code runs.
 2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches,
    and at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may
    fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because
@@ -81,9 +81,9 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
     """Medians of one setting."""
     import torch
 
-    from gender_cls.data.device_augmentation import DeviceAugmentation
+    from gender_cls.data.augmentation import Augmentation
+    from gender_cls.models.cost import count_flops
     from gender_cls.system.resources import choose_resources, quieten_lightning
-    from gender_cls.training.cost import count_flops
 
     quieten_lightning()
     resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).apply()
@@ -91,7 +91,7 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
     library, name, _ = MODELS[model]
     classifier = random_classifier(library, name, (height, width), augment=AUGMENT).to(device)
     if device.type != "cpu":
-        classifier.augmentation = DeviceAugmentation(classifier.settings.augment)
+        classifier.augmentation = Augmentation(classifier.settings.augment)
     if compiled:
         classifier.network.compile()
     images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
@@ -115,7 +115,7 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
         }
         speeds = in_turn(works, rounds)
         waits = _waits(lambda watch: _ours(classifier, data, resources.precision, folder, wait, watch)) / steps
-    flops = 3 * (count_flops(classifier) or 0)
+    flops = 3 * (count_flops(classifier.network, classifier.image_size, name) or 0)
     peak = _peak(device, resources.precision)
     return {
         "precision": resources.precision,

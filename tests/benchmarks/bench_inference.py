@@ -34,7 +34,7 @@ def speed(name: str, precision: str) -> None:
     from gender_cls.data.scan import scan
     from gender_cls.system.memory import keep_freed_memory
     from gender_cls.system.resources import choose_resources, quieten_lightning
-    from gender_cls.training.inference import Predictor
+    from gender_cls.training.predictor import Predictor
 
     quieten_lightning()
     keep_freed_memory()
@@ -99,9 +99,9 @@ def stages(folder: str) -> None:
     from gender_cls import evaluate
     from gender_cls.reports import final_test
     from gender_cls.runs.run import Run
-    from gender_cls.training import inference
+    from gender_cls.training import predictor
 
-    assert inference
+    assert predictor
     spent: dict[str, float] = {"imports": time.process_time() - began}
 
     def timed(name: str, work: Any) -> Any:

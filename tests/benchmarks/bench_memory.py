@@ -51,7 +51,7 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
     from gender_cls.system.resources import quieten_lightning
-    from gender_cls.training.trial import TrialTraining
+    from gender_cls.training.batch_size import TrialTraining
 
     quieten_lightning()
     keep_freed_memory()
@@ -68,7 +68,9 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     training = TrialTraining(config, precision, "cpu")
     training.step(1)
     began = time.process_time()
-    training.step(batch, accumulate)
+    for _ in range(accumulate - 1):
+        training.backward(batch)
+    training.step(batch)
     print((peak_memory("cpu") or 0) - before, time.process_time() - began, flush=True)
 
 

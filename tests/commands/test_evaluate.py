@@ -29,7 +29,7 @@ from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
 from gender_cls.runs.files import locked
 from gender_cls.runs.run import Run
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 TINY = [
     "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
@@ -112,7 +112,8 @@ def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> No
     """Evaluate within this process."""
     settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
     predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
-    evaluate_run(run, settings, predictor, run.folder.parent / "cache", data_root, progress_bar=False)
+    cache = run.folder.parent / "cache"
+    evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=False)
 
 
 def test_an_interrupted_evaluation_goes_on(sweep: Path) -> None:
@@ -148,7 +149,7 @@ def test_pictures_that_were_moved_are_named(sweep: Path, tmp_path: Path) -> None
 def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
     run = first_run(sweep)
     run.variants.write_text("path,grey\nx.png,1\n")
-    with pytest.raises(GenderClsError, match=f"^{run.variants} is not of the images in predictions.csv: remove it.$"):
+    with pytest.raises(GenderClsError, match=f"^{run.variants} .* predictions.csv"):
         again(run)
     run.variants.write_text("")
     with pytest.raises(GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it.$"):

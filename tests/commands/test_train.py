@@ -1,5 +1,6 @@
 """The main job, end to end, on tiny crops."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -83,6 +85,11 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert resources.pop("reasons").keys() == {"threads"}, "the others were given"
     assert resources == {"device": "cpu", "precision": precision, "threads": 1, "num_workers": 0}
     assert f"precision {precision}, seed 0" in " ".join(run.model_card.read_text().split())
+    (loading,) = re.findall("```python\n(.*?)```", run.model_card.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(run.folder):
+        exec(loading, names)
+    assert names["model"](torch.zeros(1, 3, 32, 16, dtype=torch.uint8)).shape == (1, 2)
     assert run.metrics["cost"]["device"] == f"cpu, 1 thread, {precision}"
     assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
     manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)

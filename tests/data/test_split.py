@@ -95,11 +95,9 @@ def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
 
 def test_too_few_identities_are_an_error() -> None:
     table = table_of([("a", "FEMALE", 9), ("b", "FEMALE", 9), *((f"m{i}", "MALE", 1) for i in range(9))])
-    with pytest.raises(
-        GenderClsError, match=r"FEMALE has 2 groups of images that belong together \(people\), fewer than the 3 parts"
-    ):
+    with pytest.raises(GenderClsError, match=r"FEMALE has 2 .*\(people\).* 3 parts"):
         assign_splits(table, DataConfig())
-    with pytest.raises(GenderClsError, match="fewer than the 5 parts"):
+    with pytest.raises(GenderClsError, match="5 parts"):
         assign_splits(table, DataConfig(folds=5))
 
 
@@ -107,7 +105,7 @@ def test_a_given_split_without_a_label_is_an_error() -> None:
     train = table_of([("a", "FEMALE", 1), ("b", "MALE", 1)], "train")
     val = table_of([("c", "FEMALE", 1), ("d", "MALE", 1)], "val")
     test = table_of([("e", "MALE", 1)], "test")
-    with pytest.raises(GenderClsError, match="The test split has no FEMALE image"):
+    with pytest.raises(GenderClsError, match=r"test .*FEMALE"):
         assign_splits(pd.concat([train, val, test], ignore_index=True), DataConfig())
 
 
@@ -193,10 +191,10 @@ def test_folds_of_cameras_test_each_camera_once() -> None:
 
 
 def test_cameras_and_sources_that_do_not_serve_are_named() -> None:
-    with pytest.raises(GenderClsError, match=r"data.leave_out=c9 is no camera of the data: there are c0, c1, c2"):
+    with pytest.raises(GenderClsError, match=r"data\.leave_out=c9 .* c0, c1, c2"):
         assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"))
-    with pytest.raises(GenderClsError, match=r"data.split_by=source needs to know each image's source, and 261 of 261"):
+    with pytest.raises(GenderClsError, match=r"data\.split_by=source .*261 of 261"):
         assign_splits(cameras(), DataConfig(split_by=SplitBy.source))
     two = cameras()[lambda table: table["camera"].isin(["c0", "c1"])]
-    with pytest.raises(GenderClsError, match="FEMALE has 2 cameras, fewer than the 3 parts"):
+    with pytest.raises(GenderClsError, match=r"FEMALE has 2 cameras, .*3 parts"):
         assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
-from gender_cls.explain.attribution import SAMPLES, STEPS, attribute, grad_cam_cells, predict, scaled
+from gender_cls.explain.attribution import INTEGRATION_POINTS, SAMPLES, attribute, predict, scaled
 from gender_cls.models.feature_map import FeatureMap
 
 BOTH = [Method.saliency, Method.grad_cam]
@@ -48,9 +48,6 @@ def test_one_pass_is_bit_identical_to_calls_of_captum(
     assert torch.equal(result.probabilities, predict(resnet, inputs))
     assert torch.equal(result.targets, targets)
 
-    published = LayerGradCam(resnet, resnet.layer4).attribute(inputs, targets, relu_attributions=True).squeeze(1)
-    assert torch.equal(grad_cam_cells(resnet, inputs, RESNET_MAP, targets).relu(), published)
-
 
 @pytest.mark.parametrize("targets", [None, torch.arange(11) % 2])
 def test_saliency_and_grad_cam_share_one_pass_forward_and_one_backward(targets: Tensor | None) -> None:
@@ -71,9 +68,9 @@ def test_saliency_and_grad_cam_share_one_pass_forward_and_one_backward(targets: 
         ([], 1),
         (BOTH, 1),
         ([Method.smoothgrad], 1 + SAMPLES),
-        ([Method.integrated_gradients], 1 + STEPS),
+        ([Method.integrated_gradients], 1 + INTEGRATION_POINTS),
         ([Method.occlusion], 1 + 1 + 7 * 7),  # Captum reads the whole image's logit once more
-        (list(Method), 1 + SAMPLES + STEPS + 1 + 7 * 7),
+        (list(Method), 1 + SAMPLES + INTEGRATION_POINTS + 1 + 7 * 7),
     ],
 )
 def test_cost_in_forward_passes_of_an_image(methods: list[Method], passes: int) -> None:
@@ -130,11 +127,7 @@ def test_network_without_weights_gives_maps_of_zero() -> None:
 def test_wrong_grid_is_refused_where_grad_cam_looks_at_it(resnet: nn.Module) -> None:
     inputs, _ = resnet_batch()
     wrong = FeatureMap("layer4", "NCHW", (4, 2))
-    with pytest.raises(
-        GenderClsError,
-        match=r"^Layer layer4 gave a map of shape \(2, 2\) where \(4, 2\) was expected: name another layer with "
-        r"model.cam_layer\.$",
-    ):
+    with pytest.raises(GenderClsError, match=r"layer4 .*\(2, 2\) .*\(4, 2\).*model\.cam_layer"):
         attribute(resnet, inputs, BOTH, wrong)
     assert attribute(resnet, inputs, BOTH[:1], wrong).maps[Method.saliency].any()
 

@@ -1,32 +1,30 @@
 """Every method on every shipped model, and on further families of timm and torchvision.
 
-Weights are random and pictures small; SmoothGrad takes fewer samples than otherwise, Integrated Gradients fewer steps
-and Occlusion fewer and larger windows. What is tested is that a map is one of the image, not how good it is.
+Weights are random and images small; SmoothGrad takes fewer samples, Integrated Gradients fewer points, and Occlusion
+fewer and larger windows than usual. The tests check that a map is one of the image, not how good it is.
 """
 
 import pytest
 import torch
+from helpers.small_network import smooth_images
 from omegaconf import OmegaConf
-from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.explain import attribution
-from gender_cls.explain.attribution import attribute, grad_cam_cells
+from gender_cls.explain.attribution import attribute
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
 
-OPEN_DOORS = ("timm", "torchvision")
-SHIPPED = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml") if path.stem not in OPEN_DOORS)
-FINER = {"custom_cnn": 16, "vit_small_dinov2": 16}
-"""Pixels a cell of the last feature map, where they are not 32."""
+ANY_MODEL = ("timm", "torchvision")  # files of conf/model that name no model
+SHIPPED = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml") if path.stem not in ANY_MODEL)
+STRIDE_16 = ("custom_cnn", "vit_small_dinov2")  # the last feature map of the others has a stride of 32
 
 SIZE = (128, 64)
-LARGE = {"convnext_xlarge": (64, 32), "resnet152": (64, 32), "resnet152_tv": (64, 32)}
-"""Smaller pictures for those that cost most."""
+SMALLER = {"convnext_xlarge": (64, 32), "resnet152": (64, 32), "resnet152_tv": (64, 32)}
 TOO_MANY_WEIGHTS = ("convnext_xlarge.fb_in22k_ft_in1k", "vgg11")
-"""Up to 348 million, which the libraries take longer to draw than all that is tested here."""
+"""The libraries take longer to draw up to 348 million weights than everything else in these tests."""
 
 FURTHER: list[tuple[str, str, int, dict[str, object]]] = [
     ("timm", "densenet121", 32, {}),
@@ -56,22 +54,13 @@ def shipped(name: str) -> ModelConfig:
     return model
 
 
-def untrained(model: ModelConfig, size: tuple[int, int]) -> Backbone:
-    """With random weights, in evaluation mode."""
-    torch.manual_seed(0)
-    build = build_cheaply if model.name in TOO_MANY_WEIGHTS else build_backbone
-    backbone = build(model, size)
-    backbone.network.eval()
-    return backbone
-
-
 def build_cheaply(model: ModelConfig, size: tuple[int, int]) -> Backbone:
-    """A million numbers are drawn, and used again and again."""
+    """A million random numbers, used again and again."""
     with torch.device("meta"):
         backbone = build_backbone(model, size)
     network = backbone.network.to_empty(device="cpu")
     assert not list(network.buffers()), "their values would be lost"
-    drawn = torch.randn(999_983)  # a prime number, so that no two rows are alike
+    drawn = torch.randn(999_983)  # a prime number, so that no two rows are equal
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:
@@ -84,25 +73,19 @@ def build_cheaply(model: ModelConfig, size: tuple[int, int]) -> Backbone:
     return backbone
 
 
-def pictures(size: tuple[int, int]) -> Tensor:
-    """Two, of smooth random colours."""
-    coarse = torch.randn(2, 3, 8, 4, generator=torch.Generator().manual_seed(0))
-    return nn.functional.interpolate(coarse, size=size, mode="bicubic")
-
-
 @pytest.fixture(autouse=True)
 def fewer_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attribution, "SAMPLES", 2)
-    monkeypatch.setattr(attribution, "STEPS", 3)
+    monkeypatch.setattr(attribution, "INTEGRATION_POINTS", 3)
     monkeypatch.setattr(attribution, "region_grid", lambda image_size: (5, 3))
 
 
-def check_maps(backbone: Backbone, size: tuple[int, int], stride: int) -> None:
-    network, inputs, targets = backbone.network, pictures(size), torch.tensor([0, 1])
+def check_maps(model: ModelConfig, size: tuple[int, int], stride: int) -> None:
+    torch.manual_seed(0)
+    backbone = (build_cheaply if model.name in TOO_MANY_WEIGHTS else build_backbone)(model, size)
+    network, inputs, targets = backbone.network.eval(), smooth_images(2, size), torch.tensor([0, 1])
     feature_map = find_feature_map(network, size, backbone.heads)
     assert feature_map.grid == (size[0] // stride, size[1] // stride)
-    cells = grad_cam_cells(network, inputs, feature_map, targets)
-    assert cells.shape == (2, *feature_map.grid)
     result = attribute(network, inputs, list(Method), feature_map, targets)
     assert result.probabilities.shape == (2, 2)
     assert set(result.maps) == set(Method)
@@ -120,11 +103,11 @@ def check_maps(backbone: Backbone, size: tuple[int, int], stride: int) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_method_gives_maps_of_the_image_for_every_shipped_model(name: str) -> None:
-    size = LARGE.get(name, SIZE)
-    check_maps(untrained(shipped(name), size), size, FINER.get(name, 32))
+    check_maps(shipped(name), SMALLER.get(name, SIZE), 16 if name in STRIDE_16 else 32)
 
 
 @pytest.mark.parametrize(("library", "name", "stride", "options"), FURTHER, ids=lambda value: str(value))
-def test_and_for_further_families(library: str, name: str, stride: int, options: dict[str, object]) -> None:
-    model = ModelConfig(Library[library], name, pretrained=False, options=options)
-    check_maps(untrained(model, SIZE), SIZE, stride)
+def test_every_method_gives_maps_of_the_image_for_further_families(
+    library: str, name: str, stride: int, options: dict[str, object]
+) -> None:
+    check_maps(ModelConfig(Library[library], name, pretrained=False, options=options), SIZE, stride)

@@ -21,7 +21,7 @@ from gender_cls.config.explain import ExplainedClass, Method
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
 from gender_cls.errors import GenderClsError
 from gender_cls.explain import callback as explain_callback
-from gender_cls.explain import grids
+from gender_cls.explain import explanation_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.callback import ConfusionMatrixCallback
 from gender_cls.models.feature_map import FeatureMap
@@ -41,7 +41,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         calls.append(SimpleNamespace(images=images, columns=columns, captions=captions, title=title, note=note))
         return np.zeros((2, 2, 3), np.uint8)
 
-    monkeypatch.setattr(grids, "map_grid", spy)
+    monkeypatch.setattr(explanation_grid, "map_grid", spy)
     return calls
 
 
@@ -49,7 +49,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 def invented(monkeypatch: pytest.MonkeyPatch, drawn: list[SimpleNamespace]) -> list[Attribution]:
     """What `attribute` shall answer, call by call."""
     answers: list[Attribution] = []
-    monkeypatch.setattr(grids, "attribute", lambda *_: answers.pop(0))
+    monkeypatch.setattr(explanation_grid, "attribute", lambda *_: answers.pop(0))
     return answers
 
 
@@ -157,7 +157,7 @@ def test_of_both_classes_only_mistakes_are_explained_twice(
         counts.append(len(inputs))
         return attribute(network, inputs, *rest)
 
-    monkeypatch.setattr(grids, "attribute", spy)
+    monkeypatch.setattr(explanation_grid, "attribute", spy)
     logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, explained_class=ExplainedClass.both)
     model, _ = fit(tmp_path, [callback], Mistaken, max_epochs=1, logger=logger)
@@ -282,7 +282,6 @@ class Clock:
         (0.1, 1, [1, 6, 9, 10]),
         (0.1, 2, [2, 6, 10]),  # before epoch 4 at 43 s, 6 at 63 s (6 <= 6.3), 8 at 86 s (9 > 8.6)
         (0.01, 3, [3, 10]),
-        (1.0, 1, list(range(1, 11))),
         (None, 1, list(range(1, 11))),
     ],
 )
@@ -296,7 +295,7 @@ def test_epochs_are_skipped_to_stay_within_the_budget(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(explain_callback, "time", clock)
-    monkeypatch.setattr(grids, "map_grid", clock.after(3, grids.map_grid))
+    monkeypatch.setattr(explanation_grid, "map_grid", clock.after(3, explanation_grid.map_grid))
     monkeypatch.setattr(Tiny, "on_train_epoch_start", clock.after(10, lambda _: None), raising=False)
     logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, budget=budget, every_n_epochs=every_n_epochs)
@@ -322,9 +321,7 @@ def test_nothing_is_drawn_outside_training(tmp_path: Path) -> None:
 
 
 def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
-    with pytest.raises(
-        GenderClsError, match=r"^Layer 0 gave a map of shape .* name another layer with model.cam_layer"
-    ):
+    with pytest.raises(GenderClsError, match=r"model\.cam_layer"):
         fit(tmp_path, [explain(tmp_path, FeatureMap("0", "NCHW", (4, 4)))])
 
 

@@ -1,10 +1,9 @@
-import pickle
-import random
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from helpers.network_state import network_state
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
@@ -234,24 +233,11 @@ def test_any_size_has_scores(size: tuple[int, int]) -> None:
 
 def test_network_and_random_states_stay_bit_identical() -> None:
     network, (inputs, targets, maps, names) = small_network().train(), uneven_images(2)
-
-    def everything() -> list[object]:
-        return [
-            {name: value.tolist() for name, value in network.state_dict().items()},
-            [(weight.requires_grad, weight.grad) for weight in network.parameters()],
-            [module.training for module in network.modules()],
-            [len(module._forward_hooks) for module in network.modules()],
-            torch.get_rng_state().tolist(),
-            random.getstate(),
-            pickle.dumps(np.random.get_state()),  # noqa: NPY002 - the global state
-            (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        ]
-
-    before, given = everything(), inputs.clone()
+    before, given = network_state(network), inputs.clone()
     straight, _ = score_faithfulness(network, inputs, targets, maps, names)
     with torch.inference_mode():
         inside, _ = score_faithfulness(network, inputs.clone(), targets, maps, names)
-    assert everything() == before
+    assert network_state(network) == before
     assert torch.equal(inputs, given)
     assert {column: values.tolist() for column, values in inside[A].items()} == {
         column: values.tolist() for column, values in straight[A].items()

@@ -1,9 +1,7 @@
-import pickle
-import random
-
 import numpy as np
 import pytest
 import torch
+from helpers.network_state import network_state
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -228,20 +226,7 @@ def test_network_and_random_states_stay_bit_identical(outer: type[torch.no_grad]
     network = CustomCNN(widths=(4, 6), dropout=0.5)
     feature_map = find_feature_map(network, (32, 16), ("head",))
     network(some_images()).sum().backward()
-
-    def everything() -> list[object]:
-        return [
-            {name: value.tolist() for name, value in network.state_dict().items()},
-            [(weight.data_ptr(), weight.grad.tolist()) for weight in network.parameters() if weight.grad is not None],
-            [(module.training, getattr(module, "momentum", None)) for module in network.modules()],
-            [len(module._forward_hooks) for module in network.modules()],
-            torch.get_rng_state().tolist(),
-            random.getstate(),
-            pickle.dumps(np.random.get_state()),  # noqa: NPY002 - the global state
-            (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        ]
-
-    before = everything()
+    before = network_state(network)
     with outer():
         randomisation_check(network, some_images(), TARGETS, ("head",), METHODS, feature_map)
-    assert everything() == before
+    assert network_state(network) == before

@@ -1,3 +1,4 @@
+import re
 import zipfile
 from pathlib import Path
 
@@ -42,11 +43,11 @@ def test_maps_that_half_precision_cannot_hold(tmp_path: Path) -> None:
     assert np.isnan(loaded.maps["grad_cam"][1]).all()
 
 
-def test_a_run_may_have_kept_none(tmp_path: Path) -> None:
+def test_a_run_may_have_no_maps(tmp_path: Path) -> None:
     assert load_run_maps(tmp_path / "maps.npz") is None
 
 
-def test_a_run_may_have_kept_maps_of_no_image(tmp_path: Path) -> None:
+def test_a_run_may_have_maps_of_no_image(tmp_path: Path) -> None:
     nothing = RunMaps([], [], {"saliency": np.zeros((0, 64, 32), np.float32)}, np.zeros((0, 4)))
     save_run_maps(tmp_path / "maps.npz", nothing)
     loaded = load_run_maps(tmp_path / "maps.npz")
@@ -54,7 +55,7 @@ def test_a_run_may_have_kept_maps_of_no_image(tmp_path: Path) -> None:
     assert (loaded.paths, loaded.maps["saliency"].shape, loaded.boxes.shape) == ([], (0, 64, 32), (0, 4))
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped", "part", "array", "object"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "part", "array", "object"])
 def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "maps.npz"
     save_run_maps(file, kept(np.random.default_rng(0).normal(size=(2, 64, 32)).astype(np.float32)))
@@ -62,8 +63,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     match damage:
         case "empty":
             file.write_bytes(b"")
-        case "text":
-            file.write_text("not a file of numpy")
         case "cut":
             file.write_bytes(content[: len(content) // 2])
         case "flipped":
@@ -80,6 +79,5 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
                 np.save(stream, np.zeros(3))
         case "object":
             np.savez(file, methods=np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(GenderClsError) as error:
+    with pytest.raises(GenderClsError, match=re.escape(str(file))):
         load_run_maps(file)
-    assert str(error.value) == f"{file} is damaged: remove it and evaluate the run again."

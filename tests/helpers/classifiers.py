@@ -1,28 +1,70 @@
-"""A small classifier's settings, random batches, and a Trainer that says nothing."""
+"""Settings of a small classifier, random batches, drawn crops, and a Trainer that prints nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from helpers.crops import PATTERN
 from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
+from gender_cls.data.datamodule import CropDataModule
+from gender_cls.data.prepare import PreparedData, prepare_data
+
+TINY_CONVNEXT = {
+    "library": "timm", "name": "convnext_atto", "pretrained": False,
+    "options": {"depths": [1, 1, 1, 1], "dims": [8, 12, 16, 24]},
+}  # fmt: skip
+"""A network without BatchNorm."""
+
+
+def config_of(root: Path | str = "x", **sections: dict[str, Any]) -> Config:
+    """A small configuration; `sections` change single keys of it, but replace the model as a whole."""
+    least: dict[str, dict[str, Any]] = {
+        "data": {"root": str(root), "pattern": PATTERN, "image_size": [32, 16], "batch_size": 8, "num_workers": 0},
+        "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "progress_bar": False},
+        "explain": {"enabled": False},
+    }
+    model = sections.get("model", least["model"])
+    merged = {key: {**least.get(key, {}), **sections.get(key, {})} for key in least | sections}
+    return parse_config({**merged, "model": model}, Config)
 
 
 def settings(**sections: dict[str, Any]) -> dict[str, Any]:
-    least = {
-        "data": {"root": "x", "image_size": [32, 16]},
-        "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}},
-        "trainer": {"max_epochs": 2, "accelerator": "cpu"},
-    }
-    return to_plain(parse_config({**least, **sections}, Config))
+    """The same configuration as a checkpoint keeps it."""
+    return to_plain(config_of(**sections))
 
 
-def batches(count: int = 3, seed: int = 0) -> DataLoader:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count * 4, 3, 32, 16), dtype=torch.uint8, generator=generator)
-    return DataLoader(TensorDataset(images, torch.arange(count * 4) % 2), batch_size=4)
+def prepare(folders: Path, **data: Any) -> PreparedData:
+    return prepare_data(config_of(folders, data=data).data, folders.parent / "cache")
+
+
+def datamodule_of(
+    prepared: PreparedData, config: Config, batch_size: int = 8, accumulate: int = 1, num_workers: int = 0
+) -> CropDataModule:
+    return CropDataModule(
+        prepared.manifest,
+        prepared.images,
+        config.data,
+        augment=config.augment,
+        seed=config.seed,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        accumulate=accumulate,
+    )
+
+
+def random_images(count: int, size: tuple[int, int] = (32, 16), seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def batches(images: int = 12) -> DataLoader:
+    """Batches of four."""
+    return DataLoader(TensorDataset(random_images(images), torch.arange(images) % 2), batch_size=4)
 
 
 def trainer_for(classifier: LightningModule, **changes: Any) -> Trainer:
@@ -32,4 +74,4 @@ def trainer_for(classifier: LightningModule, **changes: Any) -> Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return Trainer(max_epochs=2, accelerator="cpu", num_sanity_val_steps=0, **{**quiet, **changes})
+    return Trainer(**{"max_epochs": 2, "accelerator": "cpu", "num_sanity_val_steps": 0, **quiet, **changes})

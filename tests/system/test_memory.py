@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -124,6 +126,15 @@ def test_elsewhere_the_peak_is_of_the_process(kernel: dict[str, str], monkeypatc
     assert 50e6 < (peak_memory("cpu") or 0) < 50e9
     monkeypatch.setitem(memory.sys.modules, "resource", None)
     assert peak_memory("cpu") is None
+
+
+def test_memory_of_cycles_is_released() -> None:
+    cycle: dict[str, Any] = {"tensor": torch.ones(3)}
+    cycle["itself"] = cycle
+    tensor = weakref.ref(cycle["tensor"])
+    del cycle
+    memory.release_memory()
+    assert tensor() is None
 
 
 FAULTS = """

@@ -6,44 +6,25 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.classifiers import settings
 from helpers.tiny_training import fit
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
-from gender_cls.config.parsing import parse_config, to_plain
-from gender_cls.config.train import Config
 from gender_cls.training import progress
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.progress import PacedProgressBar
 
-SETTINGS = to_plain(
-    parse_config(
-        {
-            "data": {"root": "x", "image_size": [32, 16]},
-            "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}},
-            "recipe": {"lr": 0.01, "warmup_epochs": 0},
-            "trainer": {"max_epochs": 1},
-        },
-        Config,
-    )
-)
 
-
-def train(folder: Path, callbacks: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
     """The content of a checkpoint without and of one with the optimizer."""
     keepers = [
         ModelCheckpoint(folder, "best", "val/loss", save_weights_only=True, enable_version_counter=False),
         ModelCheckpoint(folder, "last", enable_version_counter=False),
     ]
-    fit(
-        folder,
-        [*callbacks, *keepers],
-        lambda: GenderClassifier(SETTINGS),
-        size=(32, 16),
-        max_epochs=1,
-        enable_checkpointing=True,
-    )
-    best, last = (torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    return best, last
+    plain = settings(recipe={"lr": 0.01, "warmup_epochs": 0}, trainer={"max_epochs": 1})
+    options = {"size": (32, 16), "max_epochs": 1, "enable_checkpointing": True}
+    fit(folder, [*callbacks, *keepers], lambda: GenderClassifier(plain), **options)
+    return [torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last")]
 
 
 @pytest.mark.parametrize("averaged", [False, True])

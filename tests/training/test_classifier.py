@@ -20,7 +20,7 @@ def test_pixels_are_normalised_with_the_backbones_own_mean_and_std() -> None:
 def test_validation_metrics_agree_with_scikit_learn() -> None:
     torch.manual_seed(0)
     classifier = GenderClassifier(settings()).eval()
-    loader = batches(10)
+    loader = batches(40)
     [logged] = trainer_for(classifier).validate(classifier, loader, verbose=False)
     images, labels = loader.dataset.tensors
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_precisions_train_and_predict(precision: str) -> None:
 def test_a_loss_that_is_no_number_is_refused() -> None:
     classifier = GenderClassifier(settings())
     torch.nn.init.constant_(classifier.network.head.weight, float("nan"))
-    with pytest.raises(GenderClsError, match=r"The training loss became nan in epoch 1, by step 0: lower recipe\.lr"):
+    with pytest.raises(GenderClsError, match=r"loss became nan in epoch 1, by step 0: .*recipe\.lr"):
         trainer_for(classifier).fit(classifier, batches(), batches())
 
 

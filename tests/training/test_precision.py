@@ -1,4 +1,4 @@
-"""How far bfloat16 moves what a trained network answers, and what a run remembers of its precision."""
+"""How far bfloat16 changes the answers of a trained network."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.inference import Predictor
+from gender_cls.training.predictor import Predictor
 
 
 def crops(count: int, seed: int) -> TensorDataset:
-    """Noise; pictures of the second class are a little brighter in their upper half."""
+    """Noise; images of the second class are a little brighter in their upper half."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 200, (count, 3, 32, 16), generator=generator)
@@ -33,7 +33,7 @@ def train(precision: str) -> GenderClassifier:
 
 
 def probabilities(classifier: GenderClassifier, precision: str) -> NDArray[np.float64]:
-    """Of FEMALE, for 200 other pictures."""
+    """Of FEMALE, for 200 other images."""
     batches = trainer_for(classifier, precision=precision).predict(classifier, DataLoader(crops(200, 3), batch_size=50))
     return torch.cat([batch for batch in batches if isinstance(batch, Tensor)])[:, 0].numpy()
 

@@ -1,5 +1,6 @@
 """Standard pedestrian datasets, as their authors distribute them -> a table like that of a CSV file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,36 +14,45 @@ from gender_cls.data.importers.rap import read_rap
 from gender_cls.data.importers.upar import read_upar
 from gender_cls.errors import require
 
+NUMBERED = ["1", "2", "3", "4", "5"]
+
+READERS: dict[Importer, tuple[Callable[[Path, DataConfig], pd.DataFrame], list[str]]] = {
+    Importer.peta: (read_peta, [*NUMBERED, "zero_shot"]),
+    Importer.pa100k: (read_pa100k, ["official"]),
+    Importer.rap_v1: (read_rap, NUMBERED),
+    Importer.rap_v2: (read_rap, NUMBERED),
+    Importer.market1501: (read_market1501, ["official"]),
+    Importer.upar: (read_upar, ["official"]),
+    Importer.mivia_par: (read_mivia_par, ["official"]),
+}
+"""Of each dataset the reader and its published splits. A reader raises GenderClsError if files are missing or are not
+as published; the split that it returns counts only if `data.published_split` asks for one."""
+
 
 def read_dataset(data: DataConfig) -> pd.DataFrame:
     """Read the annotations of `data.importer`'s dataset under `data.root`. No image is opened, nothing is downloaded.
 
     Returns:
-        A row an image, all of it strings, empty where unknown: `path` (posix, relative to `data.root`), `label` (one of
+        One row per image, only strings, empty where unknown: `path` (posix, relative to `data.root`), `label` (one of
         CLASSES or UNKNOWN) and `split` (of `data.published_split`; empty for images of unknown label), and what the
         dataset knows of `identity`, `camera`, `source`, `sequence` and `frame` (in a camera's recording), `view`,
         `occlusion`, `age` and `carrying` (several joined by semicolons).
 
     Raises:
-        GenderClsError: a file is missing (with where one gets it and what its licence demands), or the annotations are
-            not as published.
+        GenderClsError: a file is missing (the message says where to get it and what its licence demands), the
+            annotations are not as published, or the dataset has no such published split.
     """
     assert data.root is not None, "DataConfig.check asks for it"
+    assert data.importer is not None, "read_manifest calls this only with an importer"
     root = Path(data.root).expanduser().resolve()
     require(root.is_dir(), f"data.root is no folder: {data.root} (looked for {root}).")
-    match data.importer:
-        case Importer.peta:
-            table = read_peta(root, data)
-        case Importer.pa100k:
-            table = read_pa100k(root, data)
-        case Importer.rap_v1 | Importer.rap_v2:
-            table = read_rap(root, data)
-        case Importer.market1501:
-            table = read_market1501(root, data)
-        case Importer.upar:
-            table = read_upar(root, data)
-        case Importer.mivia_par:
-            table = read_mivia_par(root, data)
-        case None:
-            raise AssertionError("the caller asks for a dataset")
+    reader, published = READERS[data.importer]
+    require(
+        data.published_split is None or data.published_split in published,
+        f"data.published_split={data.published_split} is no split of {data.importer.value}: it must be "
+        f"{', '.join(published)} or null (a new split is made).",
+    )
+    table = reader(root, data)
+    if data.published_split is None:
+        table["split"] = ""
     return table.assign(split=table["split"].where(table["label"] != UNKNOWN, "")).astype(str)

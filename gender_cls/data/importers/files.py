@@ -2,64 +2,56 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.errors import GenderClsError, first_few, require
 
 
-def needed_file(root: Path, places: Sequence[str], terms: str) -> Path:
-    """The first of `places` (relative to `root`) that is a file.
+def needed_file(root: Path, *places: str, terms: str) -> Path:
+    """The first of `places` (relative to `root`, where users keep the file) that is a file.
 
     Args:
-        root: `data.root`.
-        places: where the dataset's users keep the file.
-        terms: where one gets the dataset and what its licence demands, as a part of a sentence.
+        terms: where to get the dataset and what its licence demands, as a part of a sentence.
 
     Raises:
-        GenderClsError: none of them is there.
+        GenderClsError: none of them exists.
     """
-    for place in places:
-        if (root / place).is_file():
-            return root / place
-    raise GenderClsError(
-        f"{places[0].rpartition('/')[2]} is missing: looked for {' and '.join(str(root / place) for place in places)}; "
-        f"nothing is downloaded, so {terms}."
-    )
+    found = [root / place for place in places if (root / place).is_file()]
+    return found[0] if found else _missing(places[0].rpartition("/")[2], root, places, terms)
 
 
-def needed_folder(root: Path, places: Sequence[str], terms: str) -> str:
-    """The first of `places` (relative to `root`) that is a folder, as it stands there.
+def needed_folder(root: Path, *places: str, terms: str) -> str:
+    """The first of `places` (relative to `root`) that is a folder, as it is written there.
 
     Raises:
-        GenderClsError: none of them is there.
+        GenderClsError: none of them exists.
     """
-    for place in places:
-        if (root / place).is_dir():
-            return place
-    raise GenderClsError(
-        f"The folder of images is missing: looked for {' and '.join(str(root / place) for place in places)}; nothing "
-        f"is downloaded, so {terms}."
-    )
+    found = [place for place in places if (root / place).is_dir()]
+    return found[0] if found else _missing("The folder of images", root, places, terms)
+
+
+def _missing(what: str, root: Path, places: Iterable[str], terms: str) -> NoReturn:
+    looked = " and ".join(str(root / place) for place in places)
+    raise GenderClsError(f"{what} is missing: looked for {looked}; nothing is downloaded, so {terms}.")
 
 
 def image_names(folder: Path) -> list[str]:
-    """The images in a folder, sorted; hidden files and other kinds are passed over."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
-        )
+    """The names of the images in a folder, sorted, without hidden files."""
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    )
 
 
 def check_images(root: Path, paths: Iterable[str], annotation: Path) -> None:
-    """Refuse annotations of images that are not there. Each folder is listed once.
+    """Refuse annotations of images that do not exist. Each folder is listed once.
 
     Args:
-        root: what `paths` are relative to.
-        paths: with `/` between folders.
+        paths: relative to `root`, with `/` between folders.
         annotation: the file that names them.
 
     Raises:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
-from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
+from gender_cls.data.importers.attributes import Attributes, meanings
 from gender_cls.data.importers.files import image_names, needed_file, needed_folder
-from gender_cls.data.importers.matlab import field, read_mat, texts, variable
+from gender_cls.data.importers.matlab import MatFile
 from gender_cls.errors import first_few, require
 
 TERMS = (
@@ -18,7 +18,7 @@ TERMS = (
 )
 FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}
 NOBODY = ("-1", "0000")
-"""In file names: a piece of a person or of nothing, and a person whom nobody looked for."""
+"""In file names: a piece of a person or of the background, and a person that is no query (a distractor)."""
 
 BAGS = ["backpack", "bag", "handbag"]
 AGES = {1: "young", 2: "teenager", 3: "adult", 4: "old"}
@@ -26,22 +26,18 @@ NAME = r"^(?P<identity>-1|\d{4})_(?P<camera>c\d)(?P<sequence>s\d)_(?P<frame>\d+)
 
 
 def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
-    """A row an image of the three folders; pieces and distractors are of unknown label and nobody in particular.
+    """One row per image of the three folders; pieces and distractors have neither label nor identity.
 
     `sequence` names the recording of a camera that `frame` counts in.
-
-    Raises:
-        GenderClsError: files are missing, or names or annotations are not as published.
     """
-    check_published_split(data, ["official"])
-    annotation = needed_file(root, ["market_attribute.mat", "attribute/market_attribute.mat"], TERMS)
+    annotation = needed_file(root, "market_attribute.mat", "attribute/market_attribute.mat", terms=TERMS)
     paths, splits = [], []
     for folder, split in FOLDERS.items():
-        names = image_names(root / needed_folder(root, [folder], TERMS))
+        names = image_names(root / needed_folder(root, folder, terms=TERMS))
         paths += [f"{folder}/{name}" for name in names]
         splits += [split] * len(names)
     table = pd.DataFrame({"path": paths}).join(name_parts(pd.Series(paths, dtype="str")))
-    table["split"] = splits if data.published_split else ""
+    table["split"] = splits
     strange = table["path"][table["camera"] == ""]
     require(
         strange.empty,
@@ -59,9 +55,9 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def name_parts(paths: pd.Series) -> pd.DataFrame:
-    """Identity, camera, sequence and frame from Market-1501's file names; all empty where a name is not of that form.
+    """Identity, camera, sequence and frame from Market-1501's file names; all empty if a name has another form.
 
-    Of pieces and distractors only the camera is kept: frames would link the people around them.
+    Pieces and distractors keep only their camera: frames would link the people around them.
     """
     parts = paths.str.rpartition("/")[2].str.extract(NAME).fillna("")
     nobody = parts["identity"].isin(NOBODY)
@@ -70,21 +66,21 @@ def name_parts(paths: pd.Series) -> pd.DataFrame:
 
 
 def _people(annotation: Path) -> pd.DataFrame:
-    """Label, age and bags of each annotated person. The fields' order differs between train and test: names only."""
-    market = variable(read_mat(annotation), "market_attribute", annotation)
+    """Label, age and bags of each annotated person. Fields are found by name: their order differs between parts."""
+    mat = MatFile(annotation)
     people = []
     for part in ("train", "test"):
-        struct = field(market, part, annotation)
-        numbers = {name: np.atleast_1d(field(struct, name, annotation)) for name in ("gender", "age", *BAGS)}
+        fields = ("gender", "age", *BAGS)
+        numbers = {name: np.atleast_1d(mat.value("market_attribute", part, name)) for name in fields}
         bags = [meanings(numbers[bag], {1: "no", 2: "yes"}, bag, annotation) == "yes" for bag in BAGS]
         people.append(
             pd.DataFrame(
                 {
                     "label": meanings(numbers["gender"], {1: "MALE", 2: "FEMALE"}, "gender", annotation),
                     "age": meanings(numbers["age"], AGES, "age", annotation),
-                    "carrying": flagged(BAGS, np.stack(bags, axis=1), "(.+)", none="nothing"),
+                    "carrying": Attributes(BAGS, np.stack(bags, axis=1), annotation).flagged("(.+)", none="nothing"),
                 },
-                index=texts(field(struct, "image_index", annotation), annotation),
+                index=mat.texts("market_attribute", part, "image_index"),
             )
         )
     table = pd.concat(people)

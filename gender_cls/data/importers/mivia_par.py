@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
-from gender_cls.data.importers.attributes import check_published_split, meanings
+from gender_cls.data.importers.attributes import meanings
 from gender_cls.data.importers.files import check_images, needed_file, needed_folder
 from gender_cls.errors import GenderClsError, require
 
@@ -15,7 +15,7 @@ TERMS = (
 )
 PARTS = {"training_set": "train", "validation_set": "val"}
 COLUMNS = ["image", "upper", "lower", "gender", "bag", "hat"]
-"""The files have no header: the values' sets, checked for every column, tell whether the order is the published one."""
+"""The files have no header: the values that occur in each column are checked, to see that the order is right."""
 
 COLOURS = {-1: "", **{colour: str(colour) for colour in range(1, 12)}}
 MEANINGS = {
@@ -28,22 +28,13 @@ MEANINGS = {
 
 
 def read_mivia_par(root: Path, data: DataConfig) -> pd.DataFrame:
-    """A row an annotated image. Neither people nor cameras are known.
-
-    Raises:
-        GenderClsError: files are missing, or the annotations are not as published.
-    """
-    check_published_split(data, ["official"])
-    tables = [_read(root, part, split) for part, split in PARTS.items()]
-    table = pd.concat(tables, ignore_index=True)
-    if data.published_split is None:
-        table["split"] = ""
-    return table
+    """One row per annotated image. Neither people nor cameras are known."""
+    return pd.concat([_read(root, part, split) for part, split in PARTS.items()], ignore_index=True)
 
 
 def _read(root: Path, part: str, split: str) -> pd.DataFrame:
-    annotation = needed_file(root, [f"{part}.txt"], TERMS)
-    folder = needed_folder(root, [part], TERMS)
+    annotation = needed_file(root, f"{part}.txt", terms=TERMS)
+    folder = needed_folder(root, part, terms=TERMS)
     try:
         rows = pd.read_csv(annotation, header=None, dtype=str, keep_default_na=False, skipinitialspace=True)
     except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings

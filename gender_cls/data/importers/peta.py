@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.data.importers.attributes import check_published_split, column, flagged, meanings
+from gender_cls.data.importers.attributes import Attributes, meanings
 from gender_cls.data.importers.files import check_images, image_names, needed_file
-from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
+from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.split import group_partition
 from gender_cls.errors import GenderClsError, first_few, require
 
@@ -24,7 +24,6 @@ TERMS = (
     "https://github.com/dangweili/pedestrian-attribute-recognition-pytorch says, and point data.root to the folder "
     "that holds them"
 )
-PUBLISHED_SPLITS = ["1", "2", "3", "4", "5"]
 SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}
 """Of the published splits: 9500, 1900 and 7600 images."""
 
@@ -33,7 +32,7 @@ SUBSETS = ["3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC
 
 SEXES = ["personalMale", "personalFemale"]
 
-# What the file names of a subset say beyond the person. The frames of TownCentre are those of one recording.
+# What the file names of a subset tell in addition to the person. The frames of TownCentre are those of one recording.
 NAME_PARTS = {
     "3DPeS": r"_(?P<sequence>\d+)_FRAME_(?P<frame>\d+)_",
     "MIT": r"_(?P<view>fore|back)\.",
@@ -42,14 +41,10 @@ NAME_PARTS = {
 
 
 def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
-    """A row an image. The folders are read when they are there and no published split is asked for, else `PETA.mat`.
+    """One row per image, from the folders if they exist and no published split is asked for, else from `PETA.mat`.
 
-    The identity is the subset and the person in it; subset is source and camera, for want of better.
-
-    Raises:
-        GenderClsError: files are missing, or the annotations are not as published.
+    The identity is the subset and the person in it; the subset stands for source and camera, which are not annotated.
     """
-    check_published_split(data, [*PUBLISHED_SPLITS, "zero_shot"])
     folders = sorted(folder for folder in root.glob("*/archive") if folder.is_dir())
     if data.published_split is None and folders:
         return pd.concat([_read_folder(root, folder) for folder in folders], ignore_index=True).fillna("")
@@ -62,15 +57,15 @@ def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
-    """One subset. Images of people whom `Label.txt` does not describe are of unknown label."""
-    annotation = needed_file(root, [folder.relative_to(root).as_posix() + "/Label.txt"], TERMS)
+    """One subset. Images of people whom `Label.txt` does not describe have an unknown label."""
+    annotation = needed_file(root, folder.relative_to(root).as_posix() + "/Label.txt", terms=TERMS)
     people = _people(annotation)
     subset = folder.parent.name
     names = pd.Series(image_names(folder), dtype="str")
     person = names.map(lambda name: _bare(name.partition("_")[0]))
     require(
         len(names) == 0 or bool(person.isin(people.index).any()),
-        f"{annotation} describes none of the {len(names)} images beside it, such as {first_few(names)}: is it another "
+        f"{annotation} describes none of the {len(names)} images next to it, such as {first_few(names)}: is it another "
         "subset's?",
     )
     table = pd.DataFrame(
@@ -94,11 +89,11 @@ def _people(annotation: Path) -> pd.DataFrame:
     described: dict[str, set[str]] = {}
     for person, *attributes in filter(None, words):
         known = described.setdefault(_bare(person), set(attributes))
-        require(known == set(attributes), f"{annotation} describes person {person} twice, each time otherwise.")
+        require(known == set(attributes), f"{annotation} describes person {person} twice, in different ways.")
     names = sorted(set(SEXES).union(*described.values()))
     has = [[name in attributes for name in names] for attributes in described.values()]
     values = np.array(has, dtype=np.uint8).reshape(len(described), len(names))
-    return _described(names, values, annotation).set_index(pd.Index(described, dtype="str"))
+    return _described(Attributes(names, values, annotation)).set_index(pd.Index(described, dtype="str"))
 
 
 def _bare(name: str) -> str:
@@ -107,39 +102,36 @@ def _bare(name: str) -> str:
     return stem if suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def _described(names: list[str], values: NDArray, annotation: Path) -> pd.DataFrame:
-    """Label, age and carried things of each row. Both sexes at once contradict each other: the label stays open."""
+def _described(attributes: Attributes) -> pd.DataFrame:
+    """Label, age and carried things of each row. Both sexes at once contradict each other: the label is unknown."""
     male, female = (
-        meanings(column(names, values, [sex], annotation), {0: "no", 1: "yes"}, sex, annotation) == "yes"
-        for sex in SEXES
+        meanings(attributes.column(sex), {0: "no", 1: "yes"}, sex, attributes.annotation) == "yes" for sex in SEXES
     )
-    if (male & female).any():
-        log.warning(
-            f"{annotation} gives both sexes to {(male & female).sum()} people or images: their label is {UNKNOWN}."
-        )
+    if both := (male & female).sum():
+        log.warning(f"{attributes.annotation} gives both sexes to {both} people or images: their label is {UNKNOWN}.")
     return pd.DataFrame(
         {
             "label": np.select([male & ~female, female & ~male], ["MALE", "FEMALE"], UNKNOWN),
-            "age": flagged(names, values, r"personal((?:Less|Larger)\d+)"),
-            "carrying": flagged(names, values, "carrying(.+)"),
+            "age": attributes.flagged(r"personal((?:Less|Larger)\d+)"),
+            "carrying": attributes.flagged("carrying(.+)"),
         }
     )
 
 
 def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     """`PETA.mat`: row i is `images/<i, five digits>.png`; four columns of numbers come before the attributes."""
-    annotation = needed_file(root, ["PETA.mat"], TERMS)
-    peta = variable(read_mat(annotation), "peta", annotation)
-    names = texts(field(peta, "attribute", annotation), annotation)
-    rows = len(np.atleast_2d(field(peta, "data", annotation)))
-    values = matrix(field(peta, "data", annotation), rows, annotation)
+    annotation = needed_file(root, "PETA.mat", terms=TERMS)
+    mat = MatFile(annotation)
+    names = mat.texts("peta", "attribute")
+    rows = len(np.atleast_2d(mat.value("peta", "data")))
+    values = mat.matrix("peta", "data", rows=rows)
     require(
         values.shape[1] == len(names) + 4,
         f"{annotation} has {values.shape[1]} columns for {len(names)} attributes: expected 4 more (image, person, "
         "subset, person in the subset).",
     )
     subset, identity = _identities(values[:, :4], annotation)
-    described = _described(names, values[:, 4:], annotation)
+    described = _described(Attributes(names, values[:, 4:], annotation))
     contradictory = (described["label"] == UNKNOWN).mean()
     require(
         contradictory < 0.1,
@@ -152,8 +144,8 @@ def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     if data.published_split == "zero_shot":
         table["split"] = _zero_shot(table)
     elif data.published_split is not None:
-        partitions = field(peta, "partion_attribute", annotation)  # sic
-        table["split"] = published_splits(partitions, data.published_split, rows, annotation)
+        field = "partion_attribute"  # spelled like this in the file
+        table["split"] = mat.splits("peta", field, number=data.published_split, images=rows)
     return table
 
 
@@ -175,7 +167,7 @@ def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_]
 
 
 def _zero_shot(table: pd.DataFrame) -> NDArray[np.object_]:
-    """No person in two splits, in the shares of the published ones, always dealt alike.
+    """(rows,) a split without a person in two parts, with the shares of the published splits; always the same one.
 
     After Jia et al., "Rethinking of Pedestrian Attribute Recognition" (arXiv 2107.03576), whose own split is not in the
     file: theirs is of the same kind, with other people in each part.

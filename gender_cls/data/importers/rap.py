@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
-from gender_cls.data.importers.attributes import check_published_split, check_shape, column, flagged, meanings
+from gender_cls.data.importers.attributes import Attributes, meanings
 from gender_cls.data.importers.files import check_images, needed_file, needed_folder
-from gender_cls.data.importers.matlab import field, matrix, published_splits, read_mat, texts, variable
+from gender_cls.data.importers.matlab import MatFile
+from gender_cls.errors import require
 
 TERMS = (
     "ask for RAP at https://www.rapdataset.com (an agreement to sign, academic research only, citation of Li et al.) "
     "and put its folders RAP_annotation and RAP_dataset under data.root"
 )
-PUBLISHED_SPLITS = ["1", "2", "3", "4", "5"]
+STRUCT = "RAP_annotation"
 SEX = {0: "MALE", 1: "FEMALE", 2: UNKNOWN}
 VIEWS = {1: "front", 2: "back", 3: "left", 4: "right"}
 
@@ -27,7 +27,7 @@ NAME = r"(?P<camera>CAM\d+)[-_](?P<sequence>[\d-]+[-_]\d+-\d+)[-_](?P<track>tari
 
 @dataclass(frozen=True)
 class _Fields:
-    """What the two versions call the same thing."""
+    """Names in the struct that differ between the two versions."""
 
     images: str
     attributes: str
@@ -43,62 +43,58 @@ FIELDS = {
 
 
 def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
-    """A row an annotated image; `sequence` names the recording that `frame` counts in.
+    """One row per annotated image; `sequence` names the recording that `frame` counts in.
 
     The identity is the annotated person (RAP 2, at most half of the images), otherwise the track: what the tracker
     followed through one recording.
-
-    Raises:
-        GenderClsError: files are missing, or the annotations are not as published.
     """
     assert data.importer in FIELDS
-    check_published_split(data, PUBLISHED_SPLITS)
-    annotation = needed_file(root, ["RAP_annotation/RAP_annotation.mat"], TERMS)
-    folder = needed_folder(root, ["RAP_dataset"], TERMS)
-    rap = variable(read_mat(annotation), "RAP_annotation", annotation)
-    fields = FIELDS[data.importer]
-    names = texts(field(rap, fields.images, annotation), annotation)
-    attributes = texts(field(rap, fields.attributes, annotation), annotation)
-    values = matrix(field(rap, fields.values, annotation), len(names), annotation)
-    check_shape(attributes, values, annotation)
+    annotation = needed_file(root, "RAP_annotation/RAP_annotation.mat", terms=TERMS)
+    folder = needed_folder(root, "RAP_dataset", terms=TERMS)
+    mat, fields = MatFile(annotation), FIELDS[data.importer]
+    names = mat.texts(STRUCT, fields.images)
+    values = mat.matrix(STRUCT, fields.values, rows=len(names))
+    attributes = Attributes(mat.texts(STRUCT, fields.attributes), values, annotation)
     paths = [f"{folder}/{name}" for name in names]
     check_images(root, paths, annotation)
     parts = pd.Series(names, dtype="str").str.extract(NAME).fillna("")
-    # RAP 2 spells it Femal
-    female = column(attributes, values, ["Female", "Femal"], annotation)
+    female = attributes.column("Female", "Femal")  # the second is RAP 2's spelling
     table = pd.DataFrame(
         {
             "path": paths,
             "label": meanings(female, SEX, "Female", annotation),
-            "identity": _identities(rap, fields, parts, annotation),
+            "identity": _identities(mat, fields.identity, parts),
             "camera": parts["camera"],
             "split": "",
             "sequence": parts["sequence"],
             "frame": parts["frame"],
-            "view": _views(attributes, values),
-            "occlusion": flagged(attributes, values, "(?i:occlust?ion)-?(?:Type)?(.+)", none="none"),
-            "age": flagged(attributes, values, "Age(.+)"),
-            "carrying": flagged(attributes, values, "attach(?:ment)?-(.+)", none="nothing"),
+            "view": _views(attributes),
+            "occlusion": attributes.flagged("(?i:occlust?ion)-?(?:Type)?(.+)", none="none"),
+            "age": attributes.flagged("Age(.+)"),
+            "carrying": attributes.flagged("attach(?:ment)?-(.+)", none="nothing"),
         }
     )
     if data.published_split is not None:
-        partitions = field(rap, fields.partitions, annotation)
-        table["split"] = published_splits(partitions, data.published_split, len(names), annotation)
+        table["split"] = mat.splits(STRUCT, fields.partitions, number=data.published_split, images=len(names))
     return table
 
 
-def _identities(rap: Any, fields: _Fields, parts: pd.DataFrame, annotation: Path) -> NDArray[np.object_]:
+def _identities(mat: MatFile, field: str | None, parts: pd.DataFrame) -> NDArray[np.object_]:
     track = parts["camera"] + "_" + parts["sequence"] + "_" + parts["track"]
     identity = track.where(parts["track"] != "", "").to_numpy(dtype=object)
-    if fields.identity is not None:
-        people = matrix(np.atleast_1d(field(rap, fields.identity, annotation))[:, None], len(parts), annotation)[:, 0]
-        known = people > 0  # -1: nobody; the second half of the images was not looked at
+    if field is not None:
+        people = np.atleast_1d(mat.value(STRUCT, field))
+        require(
+            people.dtype.kind in "biuf" and people.shape == (len(parts),),
+            f"{mat.path} holds identities of shape {people.shape} for {len(parts)} images.",
+        )
+        known = people > 0  # -1: nobody; the second half of the images has no annotated person
         identity[known] = [f"person_{number:.0f}" for number in people[known]]
     return identity
 
 
-def _views(attributes: list[str], values: NDArray) -> list[str]:
-    """RAP 1 has a flag a view, RAP 2 one attribute that numbers them."""
-    if "viewpoint" in attributes:
-        return [VIEWS.get(value, "") for value in values[:, attributes.index("viewpoint")].tolist()]
-    return flagged(attributes, values, "face(.+)")
+def _views(attributes: Attributes) -> list[str]:
+    """RAP 1 has one flag per view, RAP 2 one attribute that numbers them."""
+    if "viewpoint" in attributes.names:
+        return [VIEWS.get(value, "") for value in attributes.column("viewpoint").tolist()]
+    return attributes.flagged("face(.+)")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.data.importers.attributes import check_published_split, flagged, meanings
+from gender_cls.data.importers.attributes import Attributes, meanings
 from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import name_parts
 from gender_cls.errors import GenderClsError, first_few, require
@@ -20,14 +20,10 @@ SEX_COLUMN = "Gender-Female"
 
 
 def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
-    """A row an annotated image; `source` is the dataset it was taken from.
+    """One row per annotated image; `source` is the dataset it was taken from.
 
-    People and cameras are known for the images of Market-1501 alone.
-
-    Raises:
-        GenderClsError: files are missing, or the annotations are not as published.
+    People and cameras are known only for the images of Market-1501.
     """
-    check_published_split(data, ["official"])
     files = {file: split for split in SPLITS for file in _annotations(root, split)}
     require(
         bool(files),
@@ -41,19 +37,17 @@ def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
         f"UPAR's files {first_few(files, most=9)} name {len(twice)} images more than once: {first_few(twice)}; keep "
         "those of one split alone.",
     )
-    if data.published_split is None:
-        table["split"] = ""
     return table
 
 
 def _annotations(root: Path, split: str) -> list[Path]:
-    """The files of a split that tell the sex; the challenge's lists of images to predict do not."""
+    """The files of a split that hold the sex; the challenge's lists of images to predict do not."""
     found = [file for place in ("phase1", "annotations") for file in sorted((root / place).rglob(f"{split}.csv"))]
     return [file for file in found if SEX_COLUMN in _csv(file, rows=0).columns]
 
 
 def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
-    """All columns as text. The header was written with NumPy: its first name has a `# ` before it."""
+    """All columns as text. NumPy wrote the header: its first name begins with `# `."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=rows)
     except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings
@@ -63,14 +57,14 @@ def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
 
 def _read(root: Path, file: Path, split: str) -> pd.DataFrame:
     annotations = _csv(file)
-    # The images' column is called Image in one edition and nothing in another: it is the one with file names.
+    # The column of images is called Image in one edition and has no name in another: it is the one with file names.
     is_name = annotations.apply(lambda values: values.str.lower().str.endswith(tuple(IMAGE_SUFFIXES)).all())
     require(is_name.sum() == 1, f"{file} has {is_name.sum()} columns of image names, expected 1.")
     paths = annotations.loc[:, is_name].squeeze(axis=1)
     annotations = annotations.loc[:, ~is_name]
     check_images(root, paths, file)
-    names = list(annotations.columns)
     values = annotations.apply(pd.to_numeric, errors="coerce").to_numpy()
+    attributes = Attributes(list(annotations.columns), values, file)
     source = paths.str.partition("/")[0]
     market = source == "Market1501"
     parts = name_parts(paths.where(market, ""))
@@ -84,7 +78,7 @@ def _read(root: Path, file: Path, split: str) -> pd.DataFrame:
             "split": split,
             "sequence": parts["sequence"],
             "frame": parts["frame"],
-            "age": flagged(names, values, "Age-(.+)"),
-            "carrying": flagged(names, values, "Accessory-(Backpack|Bag)", none="nothing"),
+            "age": attributes.flagged("Age-(.+)"),
+            "carrying": attributes.flagged("Accessory-(Backpack|Bag)", none="nothing"),
         }
     )

@@ -63,11 +63,9 @@ def test_market1501_labels_people_and_leaves_junk_open(tmp_path: Path) -> None:
 
 
 def test_market1501_refuses_polarity_names_and_people_it_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"holds gender = '0' in row 2, .*it must be 1 or 2\.$"):
+    with pytest.raises(GenderClsError, match=r"gender = '0' in row 2, .* 1 or 2\.$"):
         read("market1501", market(tmp_path / "a", gender=[1, 0]))
-    with pytest.raises(
-        GenderClsError, match=r"no attributes of the people in 1 images: query/0009_c1s1_000001_00\.jpg;"
-    ):
+    with pytest.raises(GenderClsError, match=r"in 1 images: query/0009_c1s1_000001_00\.jpg"):
         read("market1501", market(tmp_path / "b", extra="0009_c1s1_000001_00.jpg"))
-    with pytest.raises(GenderClsError, match=r"1 images whose names are not Market-1501's .*: query/holiday\.jpg\.$"):
+    with pytest.raises(GenderClsError, match=r"1 images .*: query/holiday\.jpg"):
         read("market1501", market(tmp_path / "c", extra="holiday.jpg"))

@@ -52,34 +52,26 @@ def test_pa100k_finds_the_sex_by_its_name_and_keeps_the_split(tmp_path: Path) ->
 
 def test_no_published_split_means_none(tmp_path: Path) -> None:
     assert set(read("pa100k", pa100k(tmp_path))["split"]) == {""}
-    with pytest.raises(
-        GenderClsError, match=r"published_split=2 is no split of pa100k: it must be official or null \("
-    ):
+    with pytest.raises(GenderClsError, match=r"published_split=2 .*pa100k.* official "):
         read("pa100k", tmp_path, "2")
 
 
 def test_pa100k_refuses_values_and_names_that_are_not_as_published(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"annotation\.mat holds Female = '2' in row 3, the first of 1 values"):
+    with pytest.raises(GenderClsError, match=r"annotation\.mat .*Female = '2' in row 3, the first of 1 "):
         read("pa100k", pa100k(tmp_path, female=[1, 0, 2, 1]))
-    with pytest.raises(
-        GenderClsError, match=r"has 0 attributes named Female, expected 1 among AgeOver60, Sex, Age18-60"
-    ):
+    with pytest.raises(GenderClsError, match=r"0 attributes named Female, .* AgeOver60, Sex"):
         read("pa100k", pa100k(tmp_path, names=["AgeOver60", "Sex", *PA100K_NAMES[2:]]))
 
 
 def test_a_missing_file_is_named_with_where_to_get_it_and_its_licence(tmp_path: Path) -> None:
-    with pytest.raises(
-        GenderClsError, match=r"^annotation\.mat is missing: looked for .*HydraPlus-Net \(CC BY 4\.0: .*\.$"
-    ):
+    with pytest.raises(GenderClsError, match=r"^annotation\.mat .*HydraPlus-Net \(CC BY 4\.0"):
         read("pa100k", tmp_path)
     (tmp_path / "RAP_annotation").mkdir()
-    with pytest.raises(
-        GenderClsError, match=r"RAP_annotation\.mat; nothing is downloaded, so ask .*an agreement to sign.*\.$"
-    ):
+    with pytest.raises(GenderClsError, match=r"RAP_annotation\.mat.*an agreement to sign"):
         read("rap_v2", tmp_path)
-    with pytest.raises(GenderClsError, match=r"market_attribute\.mat and .*attribute/market_attribute\.mat; nothing"):
+    with pytest.raises(GenderClsError, match=r"market_attribute\.mat.*attribute/market_attribute\.mat"):
         read("market1501", tmp_path)
-    with pytest.raises(GenderClsError, match=r"data\.root is no folder"):
+    with pytest.raises(GenderClsError, match=r"data\.root.*nowhere"):
         read("pa100k", tmp_path / "nowhere")
 
 
@@ -87,9 +79,7 @@ def test_images_that_are_annotated_but_not_there_are_counted(tmp_path: Path) -> 
     pa100k(tmp_path)
     for number in (2, 4):
         (tmp_path / "data" / f"00000{number}.jpg").unlink()
-    with pytest.raises(
-        GenderClsError, match=r"names 2 images that do not exist under .*: data/000002.jpg, data/000004.jpg;"
-    ):
+    with pytest.raises(GenderClsError, match=r" 2 images .*: data/000002.jpg, data/000004.jpg;"):
         read("pa100k", tmp_path)
 
 
@@ -98,11 +88,9 @@ def test_files_that_are_not_matlab_5_get_one_clear_sentence(tmp_path: Path) -> N
     annotation = tmp_path / "annotation.mat"
     whole = annotation.read_bytes()
     annotation.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(
-        GenderClsError, match=r"annotation\.mat is a MATLAB 7\.3 \(HDF5\) file.*save\('-v7', \.\.\.\)\.$"
-    ):
+    with pytest.raises(GenderClsError, match=r"annotation\.mat .*HDF5.*save\('-v7', \.\.\.\)"):
         read("pa100k", tmp_path)
     for broken in (b"", b"<html>not found</html>" * 20, whole[: len(whole) // 2]):
         annotation.write_bytes(broken)
-        with pytest.raises(GenderClsError, match=r"annotation\.mat (cannot be read as a MATLAB file|has no variable)"):
+        with pytest.raises(GenderClsError, match=r"annotation\.mat (cannot be read|has no 'attributes')"):
             read("pa100k", tmp_path)

@@ -65,15 +65,13 @@ def test_both_sexes_at_once_leave_the_label_open_with_a_warning(
 
 
 def test_folders_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        GenderClsError, match=r"There is no PETA under .*Label\.txt and .*PETA\.mat; .*research only, .*\.$"
-    ):
+    with pytest.raises(GenderClsError, match=r"Label\.txt and .*PETA\.mat; .*research only"):
         read(tmp_path)
     subset(tmp_path / "a", "GRID", "1 personalMale\n1 personalFemale\n", ["1_a.png"])
-    with pytest.raises(GenderClsError, match=r"GRID/archive/Label\.txt describes person 1 twice, each time otherwise"):
+    with pytest.raises(GenderClsError, match=r"GRID/archive/Label\.txt .*person 1 twice"):
         read(tmp_path / "a")
     subset(tmp_path / "b", "GRID", "0001 personalMale\n", ["1_a.png"])
-    with pytest.raises(GenderClsError, match=r"describes none of the 1 images beside it, such as 1_a\.png"):
+    with pytest.raises(GenderClsError, match=r"none of the 1 images .* 1_a\.png"):
         read(tmp_path / "b")
     subset(tmp_path / "c", "GRID", "", ["1_a.png"])
     (tmp_path / "c" / "GRID" / "archive" / "Label.txt").unlink()
@@ -107,22 +105,20 @@ def test_zero_shot_shares_nobody_in_the_published_shares_and_always_alike(tmp_pa
 
 def test_a_peta_mat_that_looks_different_is_refused(tmp_path: Path) -> None:
     shifted = {row: [1, 0, 1, 0, 1] for row in range(0, IMAGES, 2)}
-    with pytest.raises(
-        GenderClsError, match=r"neither or both of personalMale and personalFemale to 50% of the images"
-    ):
+    with pytest.raises(GenderClsError, match=r"personalMale and personalFemale to 50%"):
         read(peta_mat(tmp_path / "a", lines=shifted), "1")
-    with pytest.raises(GenderClsError, match=r"holds personalMale = '2' in row 4, .*it must be 0 or 1\.$"):
+    with pytest.raises(GenderClsError, match=r"personalMale = '2' in row 4, .* 0 or 1\.$"):
         read(peta_mat(tmp_path / "b", lines={3: [0, 0, 2, 0, 0]}), "1")
-    with pytest.raises(GenderClsError, match=r"first 4 columns of .*PETA\.mat are not image, person, subset"):
+    with pytest.raises(GenderClsError, match=r"first 4 columns of .*PETA\.mat"):
         read(peta_mat(tmp_path / "c", people=[1] * IMAGES), "1")
     (tmp_path / "b" / "PETA.mat").unlink()
-    with pytest.raises(GenderClsError, match=r"^PETA\.mat is missing: .*Deng et al\., ACM MM 2014"):
+    with pytest.raises(GenderClsError, match=r"^PETA\.mat .*Deng et al\., ACM MM 2014"):
         read(tmp_path / "b", "zero_shot")
-    with pytest.raises(GenderClsError, match="no split of peta: it must be 1, 2, 3, 4, 5, zero_shot or null"):
+    with pytest.raises(GenderClsError, match=r"peta: .* 1, 2, 3, 4, 5, zero_shot or null"):
         read(tmp_path / "b", "random")
     peta_mat(tmp_path / "d")
     (tmp_path / "d" / "images" / "00007.png").unlink()
-    with pytest.raises(GenderClsError, match=r"names 1 images that do not exist under .*: images/00007\.png;"):
+    with pytest.raises(GenderClsError, match=r" 1 images .*: images/00007\.png;"):
         read(tmp_path / "d", "1")
 
 

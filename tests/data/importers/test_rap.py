@@ -66,7 +66,7 @@ def test_rap_1_published_splits_count_from_1_and_leave_unknown_labels_out(tmp_pa
     rap1(tmp_path)
     assert read("rap_v1", tmp_path, "1")["split"].tolist() == ["train", "train", "", "test"]
     assert read("rap_v1", tmp_path, "5")["split"].tolist() == ["test", "train", "", "train"]
-    with pytest.raises(GenderClsError, match="is no split of rap_v1: it must be 1, 2, 3, 4, 5 or null"):
+    with pytest.raises(GenderClsError, match=r"rap_v1: .* 1, 2, 3, 4, 5 or null"):
         read("rap_v1", tmp_path, "6")
 
 
@@ -97,13 +97,11 @@ def test_rap_2_knows_people_and_numbers_its_views(tmp_path: Path) -> None:
 
 
 def test_rap_refuses_the_other_version_wrong_values_and_torn_splits(tmp_path: Path) -> None:
-    with pytest.raises(
-        GenderClsError, match=r"has no field 'imagesname', only name, data, .*: is it another version\?$"
-    ):
+    with pytest.raises(GenderClsError, match=r"no 'imagesname', only name, data, "):
         read("rap_v1", rap2(tmp_path / "2"))
-    with pytest.raises(GenderClsError, match=r"Female = '3' in row 2, .*it must be 0 or 1 or 2\.$"):
+    with pytest.raises(GenderClsError, match=r"Female = '3' in row 2, .* 0 or 1 or 2\.$"):
         read("rap_v1", rap1(tmp_path / "1", female=[1, 3, 2, 0]))
-    with pytest.raises(GenderClsError, match=r"published split 3 of .* names images twice, some of them in val"):
+    with pytest.raises(GenderClsError, match=r"split 3 of .* twice, .* val"):
         read("rap_v2", rap2(tmp_path / "twice", train=[1, 3]), "3")
-    with pytest.raises(GenderClsError, match="names image 9 in train, but there are 4"):
+    with pytest.raises(GenderClsError, match=r"image 9 in train, .* 4\.$"):
         read("rap_v2", rap2(tmp_path / "range", train=[1, 9]), "3")

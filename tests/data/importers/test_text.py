@@ -45,18 +45,16 @@ def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
 
 
 def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"train\.csv holds Gender-Female = '-1' in row 3, .*it must be 0 or 1\.$"):
+    with pytest.raises(GenderClsError, match=r"train\.csv .*Gender-Female = '-1' in row 3"):
         read("upar", upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0")))
-    with pytest.raises(
-        GenderClsError, match=r"train\.csv names 1 images that do not exist under .*: PA100k/lost\.jpg;"
-    ):
+    with pytest.raises(GenderClsError, match=r"train\.csv .* 1 images .*: PA100k/lost\.jpg;"):
         read("upar", upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n"))
-    with pytest.raises(GenderClsError, match=r"name 1 images more than once: PETA/images/00001\.png; keep"):
+    with pytest.raises(GenderClsError, match=r" 1 images .*: PETA/images/00001\.png;"):
         read("upar", upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL))
 
 
 def test_upar_without_annotations_says_where_they_are(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"^UPAR's annotations are missing: looked for .*CC BY-NC-SA 3\.0.*\.$"):
+    with pytest.raises(GenderClsError, match=r"UPAR's annotations .*CC BY-NC-SA 3\.0"):
         read("upar", tmp_path)
 
 
@@ -88,20 +86,20 @@ def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_pa
 @pytest.mark.parametrize(
     ("train", "sentence"),
     [
-        ("a.jpg,1,2,2,0,0\n", r"training_set\.txt holds gender = '2' in row 1, .*it must be -1 or 0 or 1\.$"),
-        ("a.jpg,1,0,1,0,0\n", r"holds lower = '0' in row 1"),
+        ("a.jpg,1,2,2,0,0\n", r"training_set\.txt .*gender = '2' in row 1, .* -1 or 0 or 1\.$"),
+        ("a.jpg,1,0,1,0,0\n", r"lower = '0' in row 1"),
         (
             "image,upper,lower,gender,bag,hat\na.jpg,1,1,1,0,0\n",
-            r"holds upper = 'upper' in row 1, the first of 1 values",
+            r"upper = 'upper' in row 1, the first of 1 ",
         ),
         (
             "a.jpg,1,0,0,0\n",
-            r"has 5 values a line, expected 6 with commas between: image, upper, lower, gender, bag, hat\.$",
+            r" 5 values .* 6 .*image, upper, lower, gender, bag, hat",
         ),
-        ("a.jpg 1 1 0 0 0\n", r"has 1 values a line"),
-        ("a.jpg,1,1,0,0,0\nb.jpg,1,1,0,0,0,0\n", r"cannot be read as lines of image, upper"),
-        ("", r"training_set\.txt cannot be read as lines of"),
-        ("z.jpg,1,1,0,0,0\n", r"training_set\.txt names 1 images that do not exist under .*: training_set/z\.jpg;"),
+        ("a.jpg 1 1 0 0 0\n", r" 1 values "),
+        ("a.jpg,1,1,0,0,0\nb.jpg,1,1,0,0,0,0\n", r"cannot be read .*image, upper"),
+        ("", r"training_set\.txt cannot be read"),
+        ("z.jpg,1,1,0,0,0\n", r"training_set\.txt .* 1 images .*: training_set/z\.jpg;"),
     ],
 )
 def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str) -> None:
@@ -111,7 +109,5 @@ def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str
 
 def test_mivia_par_needs_both_files(tmp_path: Path) -> None:
     (mivia(tmp_path) / "validation_set.txt").unlink()
-    with pytest.raises(
-        GenderClsError, match=r"^validation_set\.txt is missing: looked for .*ask for MIVIA PAR at .*\.$"
-    ):
+    with pytest.raises(GenderClsError, match=r"^validation_set\.txt .*MIVIA PAR at "):
         read("mivia_par", tmp_path)

@@ -1,4 +1,4 @@
-"""Training on features computed once, against the plain way with `recipe.views=0`."""
+"""Training on features computed once, compared with training on pixels (`recipe.views=0`)."""
 
 import logging
 from collections import Counter
@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.crops import PATTERN, draw_folders
+from helpers import classifiers
+from helpers.classifiers import datamodule_of, prepare, trainer_for
+from helpers.crops import draw_folders
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
-import gender_cls.training.frozen_features as frozen
-from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.prepare import PreparedData, prepare_data
+from gender_cls.data.prepare import PreparedData
+from gender_cls.training import feature_cache
 from gender_cls.training.classifier import FeatureBatch, GenderClassifier
-from gender_cls.training.frozen_features import frozen_features
+from gender_cls.training.feature_cache import build_feature_cache
 
 AUGMENTED = {"flip": 0.5, "brightness": 0.5, "erase": 0.5}
 TIMM = {"library": "timm", "name": "test_efficientnet", "pretrained": False, "options": {}}
@@ -71,60 +73,39 @@ class PointsLogger(Logger):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    folder = tmp_path_factory.mktemp("frozen")
-    return prepare_data(config_of(draw_folders(folder / "crops")).data, folder / "cache")
+    return prepare(draw_folders(tmp_path_factory.mktemp("frozen") / "crops"), val_fraction=0.2)
 
 
-def config_of(root: Path | str, **sections: dict[str, Any]) -> Config:
-    least: dict[str, dict[str, Any]] = {
-        "data": {
-            "root": str(root), "pattern": PATTERN, "image_size": [32, 16], "batch_size": 8, "num_workers": 0,
-            "val_fraction": 0.2,
-        },
-        "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}},
-        "recipe": {"lr": 0.02, "frozen_epochs": 2},
-        "trainer": {"max_epochs": 4, "accelerator": "cpu", "progress_bar": False},
-    }  # fmt: skip
-    for section, values in sections.items():
-        least[section] = {**least.get(section, {}), **values}
-    return parse_config(least, Config)
-
-
-def datamodule_of(prepared: PreparedData, config: Config) -> CropDataModule:
+def modules_of(prepared: PreparedData, config: Config) -> tuple[GenderClassifier, CropDataModule]:
+    torch.manual_seed(0)
     data = config.data
-    return CropDataModule(
-        prepared.manifest,
-        prepared.images,
-        data,
-        augment=config.augment,
-        seed=config.seed,
-        batch_size=int(data.batch_size),
-        num_workers=int(data.num_workers),
-    )
+    datamodule = datamodule_of(prepared, config, int(data.batch_size), num_workers=int(data.num_workers))
+    return GenderClassifier(to_plain(config), datamodule.class_weights), datamodule
+
+
+def config_of(prepared: PreparedData, **sections: dict[str, Any]) -> Config:
+    recipe = {"lr": 0.02, "frozen_epochs": 2, **sections.pop("recipe", {})}
+    trainer = {"max_epochs": 4, **sections.pop("trainer", {})}
+    return classifiers.config_of(prepared.manifest.root, recipe=recipe, trainer=trainer, **sections)
 
 
 def train(
-    prepared: PreparedData, *others: Callback, resume: Path | None = None, options: Any = None, **sections: Any
+    prepared: PreparedData, *others: Callback, resume: Path | None = None, **sections: Any
 ) -> tuple[GenderClassifier, Records, Trainer]:
-    config = config_of(prepared.manifest.root, **sections)
-    datamodule = datamodule_of(prepared, config)
-    torch.manual_seed(0)
-    classifier = GenderClassifier(to_plain(config), datamodule.class_weights)
-    features = frozen_features(classifier, datamodule)
+    config = config_of(prepared, **sections)
+    classifier, datamodule = modules_of(prepared, config)
+    cache = build_feature_cache(classifier, datamodule)
     records = Records()
-    trainer = Trainer(
-        callbacks=[*([features] if features else []), records, *others],
+    trainer = trainer_for(
+        classifier,
+        callbacks=[*([cache] if cache else []), records, *others],
         max_epochs=config.trainer.max_epochs,
         accumulate_grad_batches=config.trainer.accumulate,
-        accelerator="cpu",
         precision="32-true" if config.trainer.precision == "auto" else config.trainer.precision,
         gradient_clip_val=config.recipe.gradient_clip,
         logger=PointsLogger(records),
         log_every_n_steps=min(2, len(datamodule.train_dataloader())),
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **{"enable_checkpointing": bool(others), **(options or {})},
+        enable_checkpointing=bool(others),
     )
     if config.trainer.compile:
         classifier.network.compile(backend="eager")
@@ -200,7 +181,7 @@ def test_one_view_shows_the_first_epochs_pictures_again_and_two_take_turns(prepa
 
 
 def test_batches_have_the_sizes_of_the_plain_way_and_a_last_one_of_one_is_left_out(prepared: PreparedData) -> None:
-    train_images = len(datamodule_of(prepared, config_of("x")).datasets["train"])
+    train_images = len(prepared.manifest.table.query("split == 'train'"))
     size = next(size for size in range(5, train_images) if train_images % size == 1)
     _, records, _ = train(prepared, data={"batch_size": size}, recipe={"frozen_epochs": 1}, trainer={"max_epochs": 2})
     sizes = Counter((epoch, kind, len(labels)) for epoch, kind, _, labels in records.batches)
@@ -290,40 +271,43 @@ def test_a_compiled_network_gives_its_features_uncompiled(prepared: PreparedData
     assert_same(compiled, train(prepared, recipe=recipe, trainer={"max_epochs": 1}))
 
 
-def obstacle(prepared: PreparedData, caplog: pytest.LogCaptureFixture, **sections: Any) -> str:
+SMALL_DEIT = {
+    "library": "timm", "name": "deit_tiny_distilled_patch16_224", "pretrained": False,
+    "options": {"depth": 1, "embed_dim": 12, "num_heads": 1},
+}  # fmt: skip
+SQUEEZENET = {"library": "torchvision", "name": "squeezenet1_1", "pretrained": False}
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({"model": SMALL_DEIT}, "2 heads make the logits (head, head_dist)"),
+        ({"model": SQUEEZENET, "data": {"image_size": [64, 32]}}, "the head alone (classifier.1)"),
+        ({"augment": {"mixup": 0.2}}, "augment.mixup"),
+        ({"augment": {"cutmix": 0.2}}, "augment.cutmix"),
+        ({}, "0.0 GiB of 0.0 GiB"),  # memory, of which there is next to none below
+        ({"recipe": {"views": 0}}, ""),
+        ({"recipe": {"frozen_epochs": 0}}, ""),
+    ],
+    ids=["two-heads", "head", "mixup", "cutmix", "memory", "no-views", "nothing-frozen"],
+)
+def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(
+    prepared: PreparedData,
+    sections: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     caplog.set_level(logging.INFO)
-    config = config_of(prepared.manifest.root, **sections)
-    datamodule = datamodule_of(prepared, config)
-    classifier = GenderClassifier(to_plain(config))
+    monkeypatch.setattr(feature_cache, "available_memory", lambda: 1 << 10)
+    classifier, datamodule = modules_of(prepared, config_of(prepared, **sections))
     state = torch.random.get_rng_state()
-    assert frozen_features(classifier, datamodule) is None
+    caplog.clear()
+    assert build_feature_cache(classifier, datamodule) is None
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(module.training for module in classifier.network.modules())
     assert isinstance(datamodule.train_dataloader(), torch.utils.data.DataLoader)
-    return caplog.text
-
-
-def test_what_is_no_function_of_one_heads_input_is_trained_the_plain_way(
-    prepared: PreparedData, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anew = "While the backbone is frozen, every epoch computes its features anew, for "
-    distilled = {"library": "timm", "name": "deit_tiny_distilled_patch16_224", "pretrained": False}
-    small = {"depth": 1, "embed_dim": 12, "num_heads": 1}
-    assert anew + "2 heads make the logits (head, head_dist)." in obstacle(
-        prepared, caplog, model={**distilled, "options": small}
-    )
-    squeezenet = {"library": "torchvision", "name": "squeezenet1_1", "pretrained": False, "options": {}}
-    assert anew + "the logits are not what the head alone (classifier.1) makes of its input." in obstacle(
-        prepared, caplog, model=squeezenet, data={"image_size": [64, 32]}
-    )
-    for key in ("mixup", "cutmix"):
-        mixed = obstacle(prepared, caplog, augment={key: 0.2})
-        assert anew + f"augment.{key} mixes the pictures of a batch." in mixed
-    monkeypatch.setattr(frozen, "available_memory", lambda: 1 << 10)
-    assert anew + "they would take 0.0 GiB of the 0.0 GiB of memory that are free." in obstacle(prepared, caplog)
-    caplog.clear()
-    assert obstacle(prepared, caplog, recipe={"views": 0}) == ""
-    assert obstacle(prepared, caplog, recipe={"frozen_epochs": 0}) == ""
+    assert reason in caplog.text if reason else not caplog.text
 
 
 def test_it_says_how_many_images_it_computes(
@@ -332,9 +316,8 @@ def test_it_says_how_many_images_it_computes(
     caplog.set_level(logging.INFO)
     _, _, trainer = train(prepared, trainer={"max_epochs": 2, "progress_bar": True})
     images = [len(trainer.datamodule.datasets[split]) for split in ("train", "val")]
-    said = "While the backbone is frozen, its features are computed once: "
-    assert f"{said}{images[0]} + {images[1]} images." in caplog.text
+    assert f"computed once: {images[0]} + {images[1]} images" in caplog.text
     assert f"Features: 100%|██████████| {sum(images)}/{sum(images)}" in capfd.readouterr().err
     train(prepared, augment=AUGMENTED, recipe={"views": 3}, trainer={"max_epochs": 2})
-    assert f"{said}2 views of {images[0]} + {images[1]} images." in caplog.text
+    assert f"computed once: 2 views of {images[0]} + {images[1]} images" in caplog.text
     assert "Features" not in capfd.readouterr().err

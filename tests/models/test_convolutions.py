@@ -1,19 +1,22 @@
-"""Channels last: the same numbers as with contiguous images, up to rounding."""
+"""Channels last and wide depthwise convolutions: the same numbers up to rounding."""
 
+import copy
+import io
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
-from helpers.classifiers import batches, settings, trainer_for
+from helpers.classifiers import batches, random_images, settings, trainer_for
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.config.model import Library, ModelConfig
 from gender_cls.explain.attribution import attribute
-from gender_cls.models import backbones
+from gender_cls.models.convolutions import normalise, run_in_layout, set_layout, widen_depthwise
 from gender_cls.models.feature_map import find_feature_map
-from gender_cls.models.layout import lay_out, normalise
 from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 MODELS = {
@@ -29,21 +32,17 @@ MODELS = {
 def classifier(library: str, name: str, size: tuple[int, int], channels_last: bool) -> GenderClassifier:
     torch.manual_seed(0)
     model = {"library": library, "name": name, "pretrained": False}
-    data, trainer = {"root": "x", "image_size": list(size)}, {"channels_last": channels_last}
-    made = GenderClassifier(settings(data=data, model=model, trainer=trainer))
+    sections = {"data": {"image_size": list(size)}, "trainer": {"channels_last": channels_last}}
+    made = GenderClassifier(settings(model=model, **sections))
     for head in made.heads:  # else so small that every answer is alike
         nn.init.normal_(made.network.get_submodule(head).weight, std=0.1)
     return made
 
 
 def both(library: str, name: str) -> tuple[GenderClassifier, GenderClassifier]:
-    """With the same weights, contiguous and channels last."""
+    """The same classifier contiguous and channels last."""
     size = MODELS[library, name]
     return classifier(library, name, size, False), classifier(library, name, size, True)
-
-
-def pictures(size: tuple[int, int], count: int = 4) -> Tensor:
-    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 def is_channels_last(images: Tensor) -> bool:
@@ -54,7 +53,7 @@ def is_channels_last(images: Tensor) -> bool:
 def test_a_training_step_and_maps_are_the_same(library: str, name: str) -> None:
     plain, last = both(library, name)
     assert (plain.layout, last.layout) == (torch.contiguous_format, torch.channels_last)
-    images, labels = pictures(plain.image_size), torch.arange(4) % 2
+    images, labels = random_images(4, plain.image_size, seed=1), torch.arange(4) % 2
     assert is_channels_last(last.normalise(images))
     found: list[dict[str, Any]] = []
     for one in (plain, last):
@@ -77,21 +76,19 @@ def test_a_training_step_and_maps_are_the_same(library: str, name: str) -> None:
         assert error <= bound, f"{key}: {error}"
 
 
-def test_checkpoints_do_not_say_how_they_were_laid_out(tmp_path: Any) -> None:
+def test_checkpoints_do_not_depend_on_the_layout(tmp_path: Path) -> None:
     plain, last = both("custom", "custom_cnn")
     for one, other in ((plain, last), (last, plain)):
         nn.init.normal_(one.network.head.bias)
         torch.save(one.state_dict(), tmp_path / "weights.pt")
         other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-        assert [is_channels_last(value.stages[0][1][0].weight) for value in (plain.network, last.network)] == [
-            False,
-            True,
-        ]
+        assert not is_channels_last(plain.network.stages[0][1][0].weight)
+        assert is_channels_last(last.network.stages[0][1][0].weight)
         for key, value in one.state_dict().items():
             assert torch.equal(value, other.state_dict()[key]), key
 
 
-def test_a_trained_checkpoint_predicts_channels_last(tmp_path: Any) -> None:
+def test_a_trained_checkpoint_predicts_channels_last(tmp_path: Path) -> None:
     made = GenderClassifier(settings())
     trainer = trainer_for(made)
     trainer.fit(made, batches(), batches())
@@ -102,7 +99,7 @@ def test_a_trained_checkpoint_predicts_channels_last(tmp_path: Any) -> None:
 
 
 class Viewing(nn.Module):
-    """Runs with contiguous images alone."""
+    """Runs only with contiguous images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,36 +110,33 @@ class Viewing(nn.Module):
         return self.head(self.convolution(images).view(len(images), -1))
 
 
-def test_a_network_that_views_its_maps_goes_without_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(backbones, "CustomCNN", lambda **_: Viewing())
-    model = ModelConfig(Library.custom, "custom_cnn", pretrained=False)
-    with caplog.at_level(logging.INFO):
-        backbone = backbones.build_backbone(model, (32, 16), channels_last=True)
-    assert backbone.layout is torch.contiguous_format
-    assert backbone.network.convolution.weight.is_contiguous()
-    [message] = caplog.messages
-    assert message.startswith("custom/custom_cnn does not run with trainer.channels_last, and goes without: view size")
-
-
-def test_a_network_that_fails_either_way_is_refused_without_a_word_on_its_layout(
+def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    model = ModelConfig(Library.custom, "custom_cnn", pretrained=False, options={"widths": [4] * 9})
-    monkeyed = backbones.build_backbone(model, (64, 32), channels_last=True)
-    assert monkeyed.layout is torch.channels_last
+    caplog.set_level(logging.INFO)
+    network, images = Viewing(), torch.rand(1, 3, 32, 16)
+    answer, layout = run_in_layout(network, images, "TITLE", channels_last=True)
+    assert layout is torch.contiguous_format
+    assert torch.equal(answer, network(images))
+    assert network.convolution.weight.is_contiguous()
+    assert re.fullmatch(r"TITLE .*trainer\.channels_last.*: view size.*", caplog.messages[0])
+
+
+def test_a_network_that_runs_channels_last_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    _, layout = run_in_layout(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 32, 16), "TITLE", channels_last=True)
+    assert layout is torch.channels_last
     assert not caplog.messages
 
 
-def test_only_convolutions_are_laid_out() -> None:
+def test_only_convolutions_change_their_layout() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 3, 3))
     network.position = nn.Parameter(torch.rand(1, 4, 5, 6))
-    lay_out(network, torch.channels_last)
+    set_layout(network, torch.channels_last)
     assert is_channels_last(network[0].weight)
     assert is_channels_last(network[1].weight)
     assert network.position.is_contiguous()
-    lay_out(network, torch.contiguous_format)
+    set_layout(network, torch.contiguous_format)
     assert network[0].weight.is_contiguous()
 
 
@@ -164,9 +158,83 @@ def test_pixels_are_normalised_in_any_layout(
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 0.02)])
 def test_pixels_get_the_type_of_the_network(dtype: torch.dtype, error: float) -> None:
-    images = pictures((8, 4))
+    images = random_images(4, (8, 4))
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     normalised = normalise(images, mean.to(dtype), std.to(dtype), torch.channels_last)
     assert normalised.dtype is dtype
     expected = (images.double() / 255 - mean.to(dtype).double()) / std.to(dtype).double()
     assert (normalised.double() - expected).abs().max() < error
+
+
+def depthwise(network: nn.Module) -> list[nn.Conv2d]:
+    return [one for one in network.modules() if isinstance(one, nn.Conv2d) and one.groups == one.in_channels > 1]
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "mobilenetv2_100"])
+def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_as_bf16_rounds(name: str) -> None:
+    torch.manual_seed(0)
+    options = {"pad_type": "same"} if name == "mobilenetv2_100" else {}
+    plain = timm.create_model(name, num_classes=2, **options).eval()
+    widened = copy.deepcopy(plain)
+    widen_depthwise(widened)
+    assert list(widened.state_dict()) == list(plain.state_dict())
+    assert len(depthwise(widened)) == len(depthwise(plain)) > 0
+    images = torch.randn(4, 3, 64, 64)
+
+    def answers(network: nn.Module, mixed: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            logits = network(images)
+        logits.float().square().sum().backward()
+        return logits.detach().float(), depthwise(network)[0].weight.grad.clone()
+
+    exact = answers(plain, mixed=False)
+    for one, other in zip(answers(widened, mixed=False), exact, strict=True):
+        assert torch.equal(one, other), "without autocast it is the same network"
+    for one, other, right in zip(answers(widened, mixed=True), answers(plain, mixed=True), exact, strict=True):
+        assert (one - right).norm() < 2 * (other - right).norm(), "no farther from float32 than plain bf16 is"
+
+
+def test_convolutions_compute_in_float32_and_answer_in_bfloat16() -> None:
+    convolution = nn.Conv2d(8, 8, 3, groups=8)
+    grouped, pointwise = nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 8, 1)
+    network = nn.Sequential(convolution, grouped, pointwise)
+    exact = convolution(features := torch.randn(2, 8, 9, 9))
+    widen_depthwise(network)
+    assert type(grouped) is type(pointwise) is nn.Conv2d
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = convolution(features)
+    assert answer.dtype is torch.bfloat16
+    assert torch.equal(answer, exact.to(torch.bfloat16))
+    with torch.autocast("cpu", torch.float16):
+        assert convolution(features).dtype is torch.float16
+
+
+def test_gradients_are_those_of_float32_for_what_comes_back_in_bfloat16() -> None:
+    convolution = nn.Conv2d(8, 8, 3, groups=8)
+    features = torch.randn(2, 8, 9, 9, requires_grad=True)
+    back = torch.randn(2, 8, 7, 7).to(torch.bfloat16)
+    convolution(features).backward(back.float())
+    exact = [features.grad, convolution.weight.grad]
+    features.grad = convolution.weight.grad = None
+    widen_depthwise(convolution)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = convolution(features)
+    answer.backward(back)
+    for gradient, right in zip((features.grad, convolution.weight.grad), exact, strict=True):
+        assert torch.equal(gradient, right)
+
+
+def test_a_copy_and_the_weights_of_a_widened_network_are_whole() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+    widen_depthwise(network)
+    widen_depthwise(network)  # as for a network that was built before
+    twin = copy.deepcopy(network)
+    features = torch.randn(1, 4, 5, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(twin(features), network(features))
+    twin[0].weight.data.zero_()
+    assert network[0].weight.any(), "a copy has weights of its own"
+    torch.save(network.state_dict(), file := io.BytesIO())
+    file.seek(0)
+    nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)).load_state_dict(torch.load(file, weights_only=True))

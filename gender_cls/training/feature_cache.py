@@ -1,12 +1,12 @@
-"""While the backbone is frozen, its features are computed once, and the head learns from them.
+"""Compute the features of a frozen backbone once and train the head on them.
 
-A frozen backbone is in eval mode and thus a fixed function: every pass over the same pictures gives the same features.
-To train the head alone first and everything from there is LP-FT of Kumar et al., "Fine-Tuning can Distort Pretrained
-Features and Underperform Out-of-Distribution", ICLR 2022, arXiv:2202.10054.
+A frozen backbone is in eval mode: every pass over the same images gives the same features. Training the head first and
+everything afterwards is LP-FT of Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform
+Out-of-Distribution", ICLR 2022, arXiv:2202.10054.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
@@ -19,35 +19,34 @@ from tqdm import tqdm
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.samplers import derived_seed
-from gender_cls.system.memory import available_memory
+from gender_cls.system.memory import GIBIBYTE, available_memory
 from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.recipe import trains_backbone
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
-"""Of the logits: by how much the head may be off, given the features, in shares of the largest logit above 1."""
+"""Largest difference of logits made from features, as a share of the largest logit or of 1."""
 
 SHARE_OF_MEMORY = 0.25
-"""What features may take at most of the memory that is available."""
+"""Features may take at most this share of the available memory."""
 
 MEMORY = 4 << 30
 """Bytes that count as available where the system does not tell."""
 
 
-class FrozenFeatures(Callback):
-    """Computes the features when training begins, and has the data module hand them out while the backbone is frozen.
+class FeatureCache(Callback):
+    """Computes the features when training starts; the data module's loaders give them while the backbone is frozen.
 
-    Features are what the head's module is given: the run's own forward pass on its device, in its precision and layout,
-    without gradients. View v of a training picture is the one that epoch v would show (on a GPU, where pictures are
-    augmented batch by batch, another one by the same chance), and epoch e learns from view e % `recipe.views`. So
-    without augmentation, or with as many views as frozen epochs, the head learns what it would learn from pixels, up to
-    the rounding of passes with another last batch; with fewer views, pictures come again.
-    Order, batches, steps, random numbers and metrics are the plain way's. Nothing is kept on disk: a resumed run
-    computes what it still needs anew.
+    Features are the input of the head, made by the run's own forward pass on its device, in its precision and layout,
+    without gradients. View v of a training image is augmented as in epoch v (on a GPU, where whole batches are
+    augmented, with other random numbers), and epoch e learns from view e % `recipe.views`. Without augmentation, or
+    with as many views as frozen epochs, the head learns what it would learn from pixels, up to rounding; with fewer
+    views, augmented images repeat. Order, batches, steps, random numbers and metrics do not change. Nothing is written
+    to disk: a resumed run computes again what it still needs.
 
-    With `recipe.ema_decay` validation sees the frozen backbone itself. The plain way sees its average, which is the
-    same but for the rounding of averaging equal numbers.
+    With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
+    rounding.
 
     Args:
         classifier: the one to be trained.
@@ -66,47 +65,43 @@ class FrozenFeatures(Callback):
         datamodule.staged = lambda split, loader: StagedLoader(loader, lambda: self._batches(split, loader))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute the features that the frozen epochs to come need."""
+        """Compute the features for the frozen epochs that remain."""
         classifier = cast(GenderClassifier, pl_module)
         self._epoch = trainer.current_epoch
-        epochs = range(trainer.current_epoch, _frozen_epochs(classifier))
-        if not epochs:
+        views = sorted({epoch % self._views for epoch in range(trainer.current_epoch, _frozen_epochs(classifier))})
+        if not views:
             return
-        views = sorted({epoch % self._views for epoch in epochs})
         images = {split: len(labels) for split, labels in self._labels.items()}
         several = f"{len(views)} views of " if len(views) > 1 else ""
         log.info(
-            f"While the backbone is frozen, its features are computed once: {several}{images['train']:,} + "
+            f"The backbone is frozen at first, so its features are computed once: {several}{images['train']:,} + "
             f"{images['val']:,} images."
         )
-        classifier.network.eval()  # the epoch's beginning sets what trains
+        classifier.network.eval()  # the start of the epoch sets what trains
         total = len(views) * images["train"] + images["val"]
         with tqdm(total=total, desc="Features", unit="img", disable=not self._progress_bar) as progress:
-
-            def compute(split: str, keys: Sequence[Any], augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-                loader = self._datamodule.loader_of(split, keys)
-                return _compute(trainer, classifier, loader, len(keys), progress.update, augment)
-
             for view in views:
                 torch.manual_seed(derived_seed(classifier.settings.seed, view))
-                keys = [(view, row) for row in range(images["train"])]
-                self._features["train", view] = compute("train", keys, classifier.augmentation)
-            trainer.validating = True  # whatever else acts on batches must not take these for training
-            self._features["val", 0] = compute("val", range(images["val"]))
+                loader = self._datamodule.loader_of("train", [(view, row) for row in range(images["train"])])
+                features = _compute(trainer, loader, images["train"], progress, classifier.augmentation)
+                self._features["train", view] = features
+            trainer.validating = True  # other callbacks that act on batches must not take these for training
+            loader = self._datamodule.loader_of("val", range(images["val"]))
+            self._features["val", 0] = _compute(trainer, loader, images["val"], progress)
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the epoch; when the backbone wakes, features are of no more use."""
+        """Note the epoch; drop the features when the backbone starts to learn."""
         self._epoch = trainer.current_epoch
         if trains_backbone(self._recipe, self._epoch):
             self._features.clear()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._features.clear()
 
     def _batches(self, split: str, loader: DataLoader) -> Iterator[FeatureBatch] | None:
-        """The batches of this epoch, by the loader's own sampler; None where the backbone learns."""
+        """The batches of this epoch in the order of the loader's own sampler; None if the backbone learns."""
         if trains_backbone(self._recipe, self._epoch):
             return None
         features = self._features[split, self._epoch % self._views if split == "train" else 0]
@@ -115,14 +110,14 @@ class FrozenFeatures(Callback):
 
 
 class StagedLoader:
-    """A loader that asks, each time its first batch is wanted, whether there is something to give instead of pixels.
+    """A loader that decides, when its first batch is needed, whether to give pixels or something else.
 
-    Lightning makes an iterator before it knows the epoch, so it decides late; processes of the pixel loader start only
-    when there is need of pixels.
+    Lightning makes an iterator before it knows the epoch, so the decision comes late; the processes of the pixel loader
+    start only when pixels are needed.
 
     Args:
         loader: of pixels.
-        instead: gives the batches of this epoch, or None for pixels.
+        instead: returns the batches of this epoch, or None for pixels.
     """
 
     def __init__(self, loader: DataLoader, instead: Callable[[], Iterator[FeatureBatch] | None]) -> None:
@@ -137,70 +132,70 @@ class StagedLoader:
         yield from self._instead() or self.loader
 
 
-def frozen_features(classifier: GenderClassifier, datamodule: CropDataModule) -> FrozenFeatures | None:
-    """The callback for training on features while the backbone is frozen; None where it must be the plain way.
+def build_feature_cache(classifier: GenderClassifier, datamodule: CropDataModule) -> FeatureCache | None:
+    """Return the callback for training on features while the backbone is frozen; None if every epoch needs pixels.
 
-    Why, says a line in the log, unless the recipe asks for the plain way or freezes nothing.
+    The log says why, unless `recipe.views=0` asks for pixels or the recipe freezes nothing.
     """
     if classifier.settings.recipe.views == 0 or _frozen_epochs(classifier) == 0:
         return None
     if obstacle := _obstacle(classifier, datamodule):
-        log.info(f"While the backbone is frozen, every epoch computes its features anew, for {obstacle}.")
+        log.info(f"The backbone is frozen at first, but every epoch computes its features again because {obstacle}.")
         return None
-    return FrozenFeatures(classifier, datamodule)
+    return FeatureCache(classifier, datamodule)
 
 
 def _obstacle(classifier: GenderClassifier, datamodule: CropDataModule) -> str | None:
-    augment = classifier.settings.augment
+    augment, heads = classifier.settings.augment, classifier.heads
     for key in ("mixup", "cutmix"):
         if getattr(augment, key) > 0:
-            return f"augment.{key} mixes the pictures of a batch"
-    if len(classifier.heads) != 1:
-        return f"{len(classifier.heads)} heads make the logits ({', '.join(classifier.heads)})"
+            return f"augment.{key} mixes the images of a batch"
+    if len(heads) != 1:
+        return f"{len(heads)} heads make the logits ({', '.join(heads)})"
     features = _features_of_noise(classifier)
     if features is None:
-        return f"the logits are not what the head alone ({classifier.heads[0]}) makes of its input"
+        return f"the logits are not what the head alone ({heads[0]}) makes of its input"
     train, val = (len(datamodule.datasets[split]) for split in ("train", "val"))
     views = min(_views(classifier), _frozen_epochs(classifier))
-    needed = (views * train + val) * features[0].numel() * features.element_size()
+    needed = (views * train + val) * features[0].nbytes
     available = available_memory() or MEMORY
     if needed > SHARE_OF_MEMORY * available:
-        return f"they would take {needed / 2**30:.1f} GiB of the {available / 2**30:.1f} GiB of memory that are free"
+        return f"they would take {needed / GIBIBYTE:.1f} GiB of {available / GIBIBYTE:.1f} GiB of free memory"
     return None
 
 
 def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
-    """The features of two pictures of noise; None where the head does not turn them into the logits."""
+    """The features of two images of noise; None if the head does not turn them into the logits."""
     network, head = classifier.network, classifier.head
-    noise = torch.randint(
-        256, (2, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (2, 3, *classifier.image_size), dtype=torch.uint8, generator=generator)
     network.eval()
-    with torch.no_grad(), inputs_of(head) as inputs:
+    with torch.no_grad(), _collect_inputs(head) as inputs:
         logits = classifier(noise.to(classifier.device))
         features = inputs[0] if len(inputs) == 1 else None
         again = head(features.clone()) if features is not None else None
     network.train()
     if again is None or features is None or len(features) != len(noise) or again.shape != logits.shape:
         return None
-    off = (again - logits).abs().max().item()
-    proves_something = bool(logits.any())  # a head of zeros would agree with anything
-    return features if proves_something and off <= TOLERANCE * max(1.0, logits.abs().max().item()) else None
+    difference = (again - logits).abs().max().item()
+    largest = logits.abs().max().item()
+    if largest == 0:  # a head of zeros would agree with anything
+        return None
+    return features if difference <= TOLERANCE * max(1.0, largest) else None
 
 
 def _compute(
     trainer: Trainer,
-    classifier: GenderClassifier,
     loader: DataLoader,
     images: int,
-    count: Callable[[int], Any],
-    augment: Callable[[Tensor], Tensor] | None,
+    progress: tqdm,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """What the head is given for each picture of the loader: (images, ...) on the CPU, of the type that it comes in."""
-    features: Tensor | None = None
-    done = 0
+    """Return what the head gets for each image of the loader: (images, ...) on the CPU, in its own dtype."""
+    classifier = cast(GenderClassifier, trainer.lightning_module)
+    features, done = torch.empty(0), 0
     with ExitStack() as stack:
-        inputs = stack.enter_context(inputs_of(classifier.head))
+        inputs = stack.enter_context(_collect_inputs(classifier.head))
         stack.enter_context(torch.no_grad())  # not inference mode: the head's gradients need these tensors
         if classifier.settings.trainer.compile:
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code skips the hook
@@ -211,25 +206,24 @@ def _compute(
             with trainer.precision_plugin.forward_context():
                 classifier(pixels if augment is None else augment(pixels))
             given = inputs.pop()
-            assert given is not None
-            if features is None:
+            assert given is not None  # as with noise
+            if done == 0:
                 features = torch.empty((images, *given.shape[1:]), dtype=given.dtype)
             features[done : done + len(given)] = given
             done += len(given)
-            count(len(given))
-    assert features is not None
+            progress.update(len(given))
     assert done == images
     return features
 
 
 @contextmanager
-def inputs_of(module: nn.Module) -> Iterator[list[Tensor | None]]:
-    """Collects what a module is called with; None for a call with anything but one tensor."""
+def _collect_inputs(module: nn.Module) -> Iterator[list[Tensor | None]]:
+    """Collect the inputs of a module's calls; None for a call with anything but one tensor."""
     inputs: list[Tensor | None] = []
 
     def collect(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         alone = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
-        inputs.append(args[0].detach().clone() if alone else None)  # the module may write into it
+        inputs.append(args[0].detach().clone() if alone else None)  # the module may change its input
 
     handle = module.register_forward_pre_hook(collect, with_kwargs=True)
     try:
@@ -239,14 +233,13 @@ def inputs_of(module: nn.Module) -> Iterator[list[Tensor | None]]:
 
 
 def _rows_of_batches(loader: DataLoader) -> Iterator[list[int]]:
-    """In the loader's order; its keys are rows, or `(epoch, row)`."""
-    assert loader.batch_sampler is not None
+    """The rows of each batch in the loader's order; its keys are rows or `(epoch, row)`."""
     for keys in cast(Iterable[list[Any]], loader.batch_sampler):
         yield [key[1] if isinstance(key, tuple) else key for key in keys]
 
 
 def _views(classifier: GenderClassifier) -> int:
-    """Different pictures that stand for one; where nothing is augmented, one is all."""
+    """How many differently augmented copies of an image there are; one without augmentation."""
     settings = classifier.settings
     return settings.recipe.views if build_augmentation(settings.augment) is not None else 1
 

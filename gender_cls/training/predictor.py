@@ -1,4 +1,4 @@
-"""What a trained network answers, on any rows and through any distortion."""
+"""Predict with a trained network, on any rows of a manifest and through any distortion."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -20,16 +20,16 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 BATCH_SIZE = 32
-"""Where training chose one itself; answers do not hang on it."""
+"""Used with `data.batch_size=auto`; predictions do not depend on it."""
 
 
 class Predictor:
-    """The network of a checkpoint, read when it is first asked.
+    """The network of a checkpoint, read when it is first used.
 
     Args:
         checkpoint: such as a run's `best.ckpt`.
         accelerator: as in `conf/train.yaml`.
-        resources: chosen for it.
+        resources: chosen for that accelerator.
     """
 
     def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
@@ -41,7 +41,7 @@ class Predictor:
 
     @cached_property
     def classifier(self) -> GenderClassifier:
-        """In eval mode."""
+        """The classifier in eval mode."""
         return load_classifier(self.checkpoint)
 
     @cached_property
@@ -63,19 +63,18 @@ class Predictor:
             ) from error
 
     def resident(self) -> GenderClassifier:
-        """The classifier on the device and of the type that `probabilities` computes with."""
-        module = self._trainer.precision_plugin.convert_module(self.classifier)
-        assert module is self.classifier
+        """Return the classifier on the device and in the dtype that `probabilities` computes with."""
+        self._trainer.precision_plugin.convert_module(self.classifier)
         return self.classifier.to(self._trainer.strategy.root_device)
 
     def probabilities(
         self, rows: pd.DataFrame, images: ImageStore, distort: Callable[[Tensor, str], Tensor] | None = None
     ) -> NDArray[np.float64]:
-        """Softmax probabilities (rows, 2) in the order of CLASSES.
+        """Return softmax probabilities (rows, 2) in the order of CLASSES.
 
         Args:
             rows: of the manifest.
-            images: whence they come.
+            images: where the rows' images come from.
             distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
@@ -84,7 +83,6 @@ class Predictor:
         loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
         try:
             batches = self._trainer.predict(self.classifier, loader)
-        except SystemExit:  # what Lightning makes of Ctrl-C
+        except SystemExit:  # Lightning raises it on Ctrl-C
             raise KeyboardInterrupt from None
-        assert batches is not None
-        return torch.cat([batch for batch in batches if isinstance(batch, Tensor)]).numpy()
+        return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()
