@@ -116,15 +116,15 @@ def test_the_refusal_of_another_model_lists_five_keys() -> None:
     ("name", "content", "words"),
     [
         ("missing.pth", None, "model.weights=.*missing.pth"),
-        ("garbage.pth", b"these are no weights", "garbage.pth is no readable PyTorch checkpoint"),
-        ("empty.pth", b"", "empty.pth is no readable PyTorch checkpoint"),
-        ("zip.pt", b"PK\x03\x04 and then nothing", "zip.pt is no readable PyTorch checkpoint"),
+        ("garbage.pth", b"these are no weights", "garbage.pth cannot be read"),
+        ("empty.pth", b"", "empty.pth cannot be read"),
+        ("zip.pt", b"PK\x03\x04 and then nothing", "zip.pt cannot be read"),
         ("code.pth", pickle.dumps({"a": os.system}, protocol=2), "code.pth holds pickled Python objects"),
-        ("garbage.safetensors", b"these are no weights", "garbage.safetensors is no readable safetensors file"),
-        ("nothing.pth", {}, "nothing.pth holds no state dict"),
-        ("number.pth", {"epoch": 3}, "number.pth holds no state dict"),
-        ("list.pth", [torch.zeros(3)], "list.pth holds no state dict"),
-        ("name.pth", {"model": "resnet18"}, "name.pth holds no state dict"),
+        ("garbage.safetensors", b"these are no weights", "garbage.safetensors cannot be read"),
+        ("nothing.pth", {}, "nothing.pth holds no tensors"),
+        ("number.pth", {"epoch": 3}, "number.pth holds no tensors"),
+        ("list.pth", [torch.zeros(3)], "list.pth holds no tensors"),
+        ("name.pth", {"model": "resnet18"}, "name.pth holds no tensors"),
     ],
 )
 def test_files_without_weights_are_refused(tmp_path: Path, name: str, content: Any, words: str) -> None:
