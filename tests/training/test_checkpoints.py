@@ -28,7 +28,7 @@ def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path: Path, averaged: bool) -> None:
+def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, averaged):
     best, last = train(tmp_path, [EMAWeightAveraging(decay=0.5)] if averaged else [])
     assert best["state_dict"].keys() == last["state_dict"].keys()
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
@@ -41,7 +41,7 @@ def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path: Path,
         assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
 
 
-def test_the_bar_is_drawn_at_both_ends_and_when_it_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_is_drawn_at_both_ends_and_when_it_is_time(tmp_path, monkeypatch):
     drawn = []
     clock = (600 + 0.6 * batches for batches in range(100))  # 0.6 s a batch, of training or not
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
