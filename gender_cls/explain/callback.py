@@ -3,6 +3,7 @@ the confusion matrix."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import cast
@@ -47,6 +48,7 @@ def explain_callbacks(
     return callbacks
 
 
+@dataclass(eq=False)
 class ExplainCallback(Callback):
     """Draws and scores maps of a fixed probe set of N images.
 
@@ -58,31 +60,14 @@ class ExplainCallback(Callback):
     TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
     in each place (`mass_shares.py`), its rank correlation with the map of the previous grid (stability: 1 is no change)
     and with the maps of the other methods (agreement).
-
-    Args:
-        crops: the probe set.
-        labels: N true labels.
-        names: N file names, for the captions.
-        feature_map: the layer for Grad-CAM.
-        folder: for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid.
-        settings: which maps, and how often.
     """
 
-    def __init__(
-        self,
-        crops: Crops,
-        labels: Sequence[str],
-        names: Sequence[str],
-        feature_map: FeatureMap,
-        folder: Path,
-        settings: ExplainConfig,
-    ) -> None:
-        self.crops = crops
-        self.labels = labels
-        self.names = names
-        self.feature_map = feature_map
-        self.folder = folder
-        self.settings = settings
+    crops: Crops  # the probe set
+    labels: Sequence[str]
+    names: Sequence[str]  # of the files, for the captions
+    feature_map: FeatureMap  # the layer for Grad-CAM
+    folder: Path  # for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid
+    settings: ExplainConfig  # which maps, and how often
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to count the time."""

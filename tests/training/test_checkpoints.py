@@ -1,18 +1,15 @@
-"""The best checkpoint holds the weights that were validated, and nothing else; the bar is drawn when it is time."""
+"""The best checkpoint holds the weights that were validated, and nothing else."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from helpers.classifiers import settings
 from helpers.tiny_training import fit
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from gender_cls.training import progress
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.progress import PacedProgressBar
 
 
 def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
@@ -39,17 +36,3 @@ def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, avera
     if averaged:  # the average is not by chance what training went on with
         raw = last["current_model_state"]
         assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
-
-
-def test_the_bar_is_drawn_at_both_ends_and_when_it_is_time(tmp_path, monkeypatch):
-    drawn = []
-    clock = (600 + 0.6 * batches for batches in range(100))  # 0.6 s a batch, of training or not
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    for name in ("on_train_batch_end", "on_validation_batch_end"):
-        monkeypatch.setattr(
-            TQDMProgressBar, name, lambda *arguments, name=name: drawn.append((name, arguments[5])), raising=True
-        )
-    fit(tmp_path, [PacedProgressBar()], enable_progress_bar=True, max_epochs=1, num_sanity_val_steps=0)
-    # At 600 s the first, at 601.2 s again, at 601.8 s the last; then two batches of validation at 602.4 and 603 s.
-    train = [("on_train_batch_end", batch) for batch in (0, 2, 3)]
-    assert drawn == [*train, ("on_validation_batch_end", 0)]

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from gender_cls.config.recipe import RecipeConfig
+from gender_cls.config.train import RecipeConfig
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
 
 
