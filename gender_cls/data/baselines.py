@@ -66,13 +66,16 @@ def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplic
     usable = (facts["fault"] == "").to_numpy() & (labels >= 0)
     train, test = (usable & (table["split"] == split).to_numpy() for split in ("train", "test"))
     rows = Rows(labels, train, test)
+    sides = facts[["width", "height"]].to_numpy(dtype=np.float64).clip(min=1)  # unreadable images have 0
+    sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
+    sizes, colours = np.column_stack([sides, np.log(sides)]), facts[["red", "green", "blue"]].to_numpy(np.float64)
     baselines: list[tuple[str, str, Baseline]] = [
-        ("majority", "always the commonest label", lambda: _majority(rows)),
+        ("majority", "always the commonest label", lambda: np.full(test.sum(), rows.commonest, dtype=np.intp)),
         ("camera", "the camera alone", lambda: _lookup(rows, table["camera"])),
         ("source", "the source alone", lambda: _lookup(rows, table["source"])),
         ("identity", "the same person in train", lambda: _lookup(rows, table["identity"])),
-        ("size", "the size of the image alone", lambda: _regression(rows, _sizes(facts))),
-        ("colour", "the mean colour of the image alone", lambda: _regression(rows, _colours(facts))),
+        ("size", "the size of the image alone", lambda: _regression(rows, sizes)),
+        ("colour", "the mean colour of the image alone", lambda: _regression(rows, colours)),
         ("near_duplicate", "the nearest near duplicate in train", lambda: _nearest(rows, near)),
     ]
     return [{"name": name, "title": title, **_score(rows, baseline)} for name, title, baseline in baselines]
@@ -90,10 +93,6 @@ def _score(rows: Rows, baseline: Baseline) -> dict[str, Any]:
         "answered": float(answered.mean()),
         "remark": None if answered.any() else "It knows nothing about any test image.",
     }
-
-
-def _majority(rows: Rows) -> NDArray[np.intp]:
-    return np.full(rows.test.sum(), rows.commonest, dtype=np.intp)
 
 
 def _lookup(rows: Rows, key: pd.Series) -> NDArray[np.intp] | str:
@@ -116,16 +115,6 @@ def _regression(rows: Rows, features: NDArray[np.float64]) -> NDArray[np.intp]:
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     model.fit(features[rows.train], rows.labels[rows.train])
     return model.predict(features[rows.test])
-
-
-def _sizes(facts: pd.DataFrame) -> NDArray[np.float64]:
-    sides = facts[["width", "height"]].to_numpy(dtype=np.float64).clip(min=1)  # unreadable images have 0
-    sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
-    return np.column_stack([sides, np.log(sides)])
-
-
-def _colours(facts: pd.DataFrame) -> NDArray[np.float64]:
-    return facts[["red", "green", "blue"]].to_numpy(dtype=np.float64)
 
 
 def _nearest(rows: Rows, near: NearDuplicates) -> NDArray[np.intp]:

@@ -6,13 +6,10 @@ import pytest
 from helpers.example_metrics import assert_matches, changed_metrics, example_estimate, example_metrics
 from jinja2 import UndefinedError
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import DataConfig, Importer, SplitBy
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.config.parsing import to_plain
-from gender_cls.config.recipe import RecipeConfig
-from gender_cls.config.train import Config
-from gender_cls.config.trainer import TrainerConfig
+from gender_cls.config.train import AugmentConfig, Config, RecipeConfig, TrainerConfig
 from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.evaluation.wording import stated
 from gender_cls.pages.model_card import render_model_card
