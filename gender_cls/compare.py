@@ -1,51 +1,45 @@
 """`python -m gender_cls.compare`: say which model is better, and how sure that is."""
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gender_cls.cli.command import check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.command import run_command
+from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
-from gender_cls.config.parsing import parse_config
-from gender_cls.errors import GenderClsError
+from gender_cls.runs.outputs import find_runs
 
 
-def compare(composed: DictConfig) -> None:
-    """One comparison, in its folder."""
-    config = parse_config(composed, CompareConfig)
+def compare(config: CompareConfig) -> None:
+    """Write one comparison into its folder, and print it."""
     from gender_cls.reports.comparison import write_comparison
-    from gender_cls.runs.outputs import find_runs
 
-    assert config.name is not None, "main claims a folder and passes its name on"
-    folder = Path(config.output_dir).expanduser().resolve() / "comparisons" / config.name
+    assert config.name is not None, "choose_folder makes the folder, and its name comes with the configuration"
+    folder = Path(config.output_dir) / "comparisons" / config.name
     text = write_comparison(
         folder,
         find_runs(config.folders),
         name="compare",
         resamples=config.resamples,
         thumbnails=config.thumbnails,
-        data_root=None if config.data_root is None else Path(config.data_root).resolve(),
+        data_root=None if config.data_root is None else Path(config.data_root),
     )
     print(f"{text}\nOpen {folder / 'compare.html'}.")
 
 
-def main() -> None:
-    """Read the command line, check it, claim the folder, and let Hydra run."""
-    command = read_command_line(sys.argv[1:])
-    if command.shows_only:
-        run_hydra(compare, "compare", command.arguments)
-        return
-    if command.multirun:
-        raise GenderClsError("A comparison takes all runs at once: leave out -m.")
-    [(config, _)] = check_jobs(command, "compare", CompareConfig)
-    from gender_cls.runs.outputs import find_runs
-
-    find_runs(config.folders)  # before a folder is made for nothing
-    folder = claim_folder(command, config.output_dir, "comparisons", config.name)
-    run_hydra(compare, "compare", [*command.arguments, f"name={folder.name}"])
+def choose_folder(command: CommandLine, config: CompareConfig, _: DictConfig) -> Path:
+    """A new folder for the comparison, if there is something to compare."""
+    find_runs(config.folders)
+    return claim_folder(command, config.output_dir, "comparisons", config.name)
 
 
 if __name__ == "__main__":
-    exit_with_sentence(main, when_interrupted="Nothing is lost: run the same command again.")
+    run_command(
+        compare,
+        "compare",
+        CompareConfig,
+        claim=choose_folder,
+        instead_of_sweep="A comparison takes all runs at once",
+        when_interrupted="Nothing is lost: run the same command again.",
+    )

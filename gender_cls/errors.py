@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read, and what helps to word it."""
+"""The one exception whose message is written for users, and help with its wording."""
 
 import textwrap
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ def require(condition: bool, sentence: str) -> None:
 
 
 def first_few(values: Iterable[object], most: int = 3) -> str:
-    """The first few of many, for a sentence."""
+    """The first few of many values, and how many more there are, for a sentence."""
     values = list(values)
     return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")
 
 
 def error_sentence(error: BaseException) -> str:
-    """Our own errors as they are; others on one line, with their type."""
+    """The message of our own errors; that of others on one line, after their type."""
     text = " ".join(str(error).split())
     return text if isinstance(error, GenderClsError) else f"{type(error).__name__}: {text}"
 

@@ -1,8 +1,9 @@
 """`python -m gender_cls.train`: train a classifier, explain it while it learns, test it once; `-m` for several."""
 
+import contextlib
 import gc
 import logging
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gender_cls.cli.command import CommandLine, check_jobs, exit_with_sentence, read_command_line, run_hydra
+from gender_cls.cli.command import run_command
+from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder, folder_to_resume
-from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
-from gender_cls.config.parsing import parse_config
+from gender_cls.cli.sweep import ending_in_leaderboard, run_job
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
 from gender_cls.runs.outputs import image_cache
@@ -22,9 +23,8 @@ from gender_cls.runs.run import Run
 log = logging.getLogger(__name__)
 
 
-def train(composed: DictConfig) -> float:
-    """One job: fit, choose the best checkpoint by validation, test it. Returns the best validation score."""
-    config = parse_config(composed, Config)
+def train(config: Config) -> float:
+    """Do one job, and return the best validation score, which sweepers optimise."""
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
     if run.finished:
@@ -37,61 +37,67 @@ def train(composed: DictConfig) -> float:
 
 
 def fit_and_test(config: Config, run: Run) -> None:
-    """The whole experiment, in the run's folder. Wrong data stop it before torch and the rest are imported."""
+    """The whole experiment, in the run's folder. Imports come late, so that wrong data stop it within a second."""
     with run.recording(model=config.model.title):
-        find_source(config.data)  # before pandas is imported
+        find_source(config.data)
         from gender_cls.data.prepare import prepared_data
 
         cache = image_cache(config.output_dir)
         prepared = prepared_data(config.data, cache)
-        from gender_cls.config.data import PixelCache
+
         from gender_cls.explain.callback import explain_callbacks
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.fit import fit
 
-        trainer, evaluation = config.trainer, config.evaluation
-        at_hand = config.data.cache is not PixelCache.none
+        trainer, data, evaluation = config.trainer, config.data, config.evaluation
         resources = choose_resources(
-            trainer.accelerator, trainer.precision, trainer.threads, config.data.num_workers, pixels_at_hand=at_hand
-        )
+            trainer.accelerator,
+            trainer.precision,
+            trainer.threads,
+            data.num_workers,
+            pixels_at_hand=data.keeps_pixels,
+        ).apply()
         log.info(resources)
-        fit(config, run, prepared, resources.apply(), explain_callbacks)
-        gc.collect()  # trainer, classifier and optimizer hold each other until then
-        from gender_cls.reports.final_test import evaluate_run  # only now, so that the first step need not wait for it
+        fit(config, run, prepared, resources, explain_callbacks)
+        gc.collect()  # trainer, classifier and optimizer refer to each other
+
+        from gender_cls.reports.final_test import evaluate_run
         from gender_cls.training.predictor import Predictor
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor(run.best_checkpoint, trainer.accelerator, resources)
-        evaluate_run(run, evaluation, predictor, cache, progress_bar=trainer.progress_bar)
+        evaluate_run(run, evaluation, predictor, cache=cache, progress_bar=trainer.progress_bar)
 
 
-def folder_of(command: CommandLine, config: Config, model: str) -> Path:
+def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
     kind = "sweeps" if command.multirun else "runs"
     if config.trainer.resume:
         return folder_to_resume(command, config.output_dir, kind, config.name)
-    return claim_folder(command, config.output_dir, kind, config.name, suffix="" if command.multirun else f"_{model}")
+    suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
+    return claim_folder(command, config.output_dir, kind, config.name, suffix)
 
 
-def main() -> None:
-    """Read the command line, check every job, claim the folder, and let Hydra run."""
-    command = read_command_line(sys.argv[1:])
-    if command.shows_only:
-        run_hydra(train, "train", command.arguments)
-        return
-    config, composed = check_jobs(command, "train", Config)[0]
-    folder = folder_of(command, config, composed.hydra.runtime.choices["model"])
-    arguments = [*command.arguments, f"name={folder.name}"]
+@contextlib.contextmanager
+def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
+    """Print the leaderboard of a sweep, or the summary of a run, after the work."""
     if command.multirun:
         with ending_in_leaderboard(folder):
-            run_hydra(train, "train", [*arguments, folder_override(command.swept)])
-    else:
-        run_hydra(train, "train", arguments)
-        from gender_cls.reports.summary import run_summary
+            yield
+        return
+    yield
+    from gender_cls.reports.summary import run_summary
 
-        print(run_summary(Run(folder)))
+    print(run_summary(Run(folder)))
 
 
 if __name__ == "__main__":
-    exit_with_sentence(main)
+    run_command(
+        train,
+        "train",
+        Config,
+        claim=choose_folder,
+        around=ending_in_results,
+        when_interrupted="The same command with trainer.resume=true goes on from here.",
+    )

@@ -1,12 +1,14 @@
-"""Which folder a command works in: a new one, or the unfinished one that it continues."""
+"""Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from gender_cls.cli.command import CommandLine
+from gender_cls.cli.command_line import CommandLine
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.files import read_json
+from gender_cls.runs.files import locked, read_json
+from gender_cls.runs.outputs import find_runs
 from gender_cls.runs.run import Run
 
 COMMAND_FILE = "command.json"
@@ -17,7 +19,6 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
     """Make the folder that a command works in; two commands never share one.
 
     Args:
-        command: the command line.
         kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
         name: of the new folder; when None, date and time, so that names sort, and `suffix`.
 
@@ -25,29 +26,26 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
         GenderClsError: the name is taken, or nothing can be written there.
     """
     parent = _parent(output_dir, kind)
-    claim = json.dumps(
-        {
-            "overrides": _without_resume(command.overrides),
-            "multirun": command.multirun,
-            "directory": str(Path.cwd()),
-        },
-        indent=2,
-    )
+    claim = {
+        "overrides": _without_resume(command.overrides),
+        "multirun": command.multirun,
+        "directory": str(Path.cwd()),
+    }
+    text = json.dumps(claim, indent=2) + "\n"
     if name is not None:
-        if not _claimed(parent / name, claim):
-            resumes = kind in ("runs", "sweeps")
-            way_out = f"continue what is there with {RESUME}true" if resumes else "remove it"
+        if not _claimed(parent / name, text):
+            way_out = f"continue what is there with {RESUME}true" if kind in ("runs", "sweeps") else "remove it"
             raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
         return parent / name
     base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
     count = 1
-    while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), claim):
+    while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), text):
         count += 1
     return folder
 
 
 def _parent(output_dir: str, kind: str) -> Path:
-    parent = Path(output_dir).expanduser().resolve() / kind
+    parent = Path(output_dir) / kind
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,14 +53,14 @@ def _parent(output_dir: str, kind: str) -> Path:
     return parent
 
 
-def _claimed(folder: Path, claim: str) -> bool:
-    """Whether the folder was new or empty and is ours now; of two commands only one can create the file."""
+def _claimed(folder: Path, text: str) -> bool:
+    """Whether the folder was new or empty and is now ours; of two commands only one can create the file."""
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
     try:
         with (folder / COMMAND_FILE).open("x") as file:
-            file.write(claim + "\n")
+            file.write(text)
     except FileExistsError:
         return False
     return True
@@ -82,7 +80,7 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
         return folder
     wanted = _without_resume(command.overrides)
     for folder in sorted(parent.glob("*/"), reverse=True):
-        finished = not command.multirun and Run(folder).finished  # of a sweep, the jobs say
+        finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
         if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
             return folder
     raise GenderClsError(
@@ -93,3 +91,20 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
 
 def _without_resume(overrides: list[str]) -> list[str]:
     return [override for override in overrides if not override.startswith(RESUME)]
+
+
+def fitted_runs(folder: str) -> Iterator[Run]:
+    """The runs in the folder of a run or a sweep, one after the other; each is locked until the next.
+
+    Runs of a sweep whose training has not ended are left out, with a message; a single run is yielded in any state.
+
+    Raises:
+        GenderClsError: there is no run, or another process works on one.
+    """
+    runs = find_runs([Path(folder)])
+    for run in runs:
+        if len(runs) > 1 and not run.status.get("fitted"):
+            print(f"\n{run.folder.name} has not been trained to its end and is left out.")
+            continue
+        with locked(run.folder):
+            yield run

@@ -1,4 +1,4 @@
-"""Sweeps that survive: every job in a process of its own, and one table at the end, whatever happened to the jobs."""
+"""Sweeps that survive: each job in a process of its own, and one table at the end, whatever happened to the jobs."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import locked
-from gender_cls.runs.outputs import TENSORBOARD
+from gender_cls.runs.outputs import TENSORBOARD, image_cache
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory, killed_for_memory
 from gender_cls.system.processes import end_with_parent
@@ -23,11 +23,9 @@ from gender_cls.training.batch import halve_recorded_batch
 
 log = logging.getLogger(__name__)
 
-RESAMPLES, THUMBNAILS = CompareConfig.resamples, CompareConfig.thumbnails
+_KILLED_FOR_MEMORY = -1000  # not the number of a signal
 
-_KILLED_FOR_MEMORY = -1000  # no signal's number
-
-# A forked job has torch and the rest imported already; elsewhere than on Linux forking a threaded process is not safe.
+# A forked job has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
 Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
@@ -37,7 +35,7 @@ def folder_override(swept: list[str]) -> str:
 
 
 def job_folder(*swept: str, _root_: DictConfig) -> str:
-    """OmegaConf resolver: `0_mobilenetv2_lr-0.001`. No `=` and no slash: every launcher and file system copes."""
+    """OmegaConf resolver: `0_mobilenetv2_lr-0.001`, without `=` and slashes, which some launchers cannot use."""
     hydra = _root_.hydra
     parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
     for key in swept:
@@ -53,19 +51,21 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
-    """Do a job's work in a child process, so that its memory is freed and its death costs nobody else.
+    """Do a job's work in a child process, which frees its memory at the end and may die without harm to other jobs.
 
-    Where the kernel ends the process because memory ran out, it goes on with half the batch, and so forth. The
-    leaderboard is brought up to date after each job.
+    When the kernel kills the process because memory ran out, a new one goes on with half the batch, and so forth. The
+    leaderboard is updated after each job.
 
     Raises:
-        GenderClsError: the work failed, with the sentence that stands in `status.json`.
+        GenderClsError: the work failed; the sentence is the one in `status.json`.
     """
     if sys.platform == "linux":
-        _get_ready(config)
-    exit_code = _in_child(work, config, run)
+        from gender_cls.data.prepare import keep_prepared
+
+        keep_prepared(config.data, image_cache(config.output_dir))  # once, for all jobs that are forked from here
+    exit_code = _run_in_child(work, config, run)
     while exit_code == _KILLED_FOR_MEMORY and halve_recorded_batch(run):
-        exit_code = _in_child(work, config, run)
+        exit_code = _run_in_child(work, config, run)
     if exit_code != 0 and run.status.get("state") != "failed":
         run.note(state="failed", error=f"The process {_ending(exit_code)}.")
     _write_leaderboard(run.folder.parent)
@@ -75,14 +75,14 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
         raise GenderClsError(error)
 
 
-def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
-    """How the process ended: its exit code, less than 0 for a signal, or _KILLED_FOR_MEMORY."""
+def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
+    """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = killed_for_memory()
     process = Process(target=_child, args=(work, config, run))
     process.start()
     try:
         process.join()
-    except BaseException:  # Ctrl-C reaches the child too: let it write down what it has
+    except BaseException:  # Ctrl-C reaches the child too: let it write its status
         process.join(timeout=60)
         process.kill()
         raise
@@ -90,37 +90,29 @@ def _in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and killed_for_memory() > before else exit_code
 
 
-def _get_ready(config: Config) -> None:
-    """Do once, for all the jobs that are forked from here, what each would have to do before its first step."""
-    from gender_cls.data.prepare import keep_prepared
-    from gender_cls.runs.outputs import image_cache
-
-    keep_prepared(config.data, image_cache(config.output_dir))
+def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
+    end_with_parent()
+    keep_freed_memory()  # a spawned process does not inherit this
+    try:
+        work(config, run)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception:  # the parent reads it in status.json
+        sys.exit(1)
 
 
 def _ending(exit_code: int) -> str:
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     if exit_code == _KILLED_FOR_MEMORY:
-        return "was ended by the kernel for want of memory: set recipe.grad_checkpointing=true, or take smaller images"
-    hint = ", probably for want of memory: lower data.batch_size" if exit_code == -signal.SIGKILL else ""
+        return "was killed by the kernel (out of memory): set recipe.grad_checkpointing=true, or take smaller images"
+    hint = ", probably because memory ran out: lower data.batch_size" if exit_code == -signal.SIGKILL else ""
     return f"was killed by {signal.Signals(-exit_code).name}{hint}"
-
-
-def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
-    end_with_parent()
-    keep_freed_memory()  # where it was not forked from a process that does
-    try:
-        work(config, run)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    except Exception:  # it stands in status.json, where the parent reads it
-        sys.exit(1)
 
 
 @contextlib.contextmanager
 def ending_in_leaderboard(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder, and print its leaderboard when the jobs inside have ended, one way or another.
+    """Lock the sweep's folder, and print its leaderboard when the jobs have ended, with or without success.
 
     Raises:
         GenderClsError: another process works on this sweep, or jobs have failed.
@@ -129,7 +121,7 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
     with locked(folder):
         try:
             yield
-        except GenderClsError as error:  # a job's, said again below with the others
+        except GenderClsError as error:  # of a job: the sentence below names it and the others
             failure = error
         finally:
             print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
@@ -143,9 +135,15 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
 
 
 def _write_leaderboard(folder: Path) -> str:
-    from gender_cls.reports.comparison import write_comparison  # pandas and more, which --help can do without
+    from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
 
-    return write_comparison(folder, _job_runs(folder), name="leaderboard", resamples=RESAMPLES, thumbnails=THUMBNAILS)
+    return write_comparison(
+        folder,
+        _job_runs(folder),
+        name="leaderboard",
+        resamples=CompareConfig.resamples,
+        thumbnails=CompareConfig.thumbnails,
+    )
 
 
 def _job_runs(folder: Path) -> list[Run]:

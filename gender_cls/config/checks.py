@@ -1,50 +1,106 @@
-"""Checks that several sections of the configuration share. Imports no torch."""
+"""How a setting is declared, checked and made absolute. Imports no torch."""
 
 import re
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from gender_cls.errors import require
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+ACCELERATORS = (AUTO, "cpu", "gpu", "cuda", "mps")
 
 
-def check_seed(key: str, seed: int) -> None:
-    """Raise unless a seed fits every generator of random numbers."""
-    require(0 <= seed < 2**32, f"{key} must lie between 0 and 2**32 - 1, not {seed}.")
+@dataclass(frozen=True)
+class Rule:
+    """Which values a setting may have; `None` is left to its type."""
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    unit: str = ""  # follows the range in a message
+    auto: bool = False  # the word auto is allowed too
+    choices: tuple[str, ...] = ()
+    path: str = ""  # what must be there: "file", "folder" or "file or folder"; "any" is checked where it is read
+    keep_link: bool = False  # a path keeps its links
+    names_folder: bool = False
+
+    def check(self, key: str, value: Any) -> None:
+        """Raise GenderClsError, with the key, what is allowed and the value, unless the value is allowed."""
+        if self.choices:
+            require(value in self.choices, f"{key} must be one of {', '.join(self.choices)}, not {value}.")
+        elif self.names_folder:
+            valid = re.fullmatch(r"[\w.+-]+", value) is not None
+            require(valid, f"{key} becomes a folder: letters, digits and _ . + - only, not '{value}'.")
+        elif self.path:
+            for path in map(Path, value if isinstance(value, list) else [value]):
+                exists = {"file": path.is_file, "folder": path.is_dir}.get(self.path, path.exists)
+                require(self.path == "any" or exists(), f"{key} names no {self.path}: {path}")
+        else:
+            allowed = f"{self._range()} {self.unit}".strip() + ", or auto" * self.auto
+            require(self._contains(value), f"{key} must {allowed}, not {value}.")
+
+    def _contains(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return self.auto and value == AUTO
+        return (  # not the opposite of each: no comparison holds for NaN
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def _range(self) -> str:
+        if self.least is not None and self.most is not None:
+            return f"lie between {self.least:,} and {self.most:,}"
+        bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+        return "be " + " and ".join(f"{words} {bound:,}" for words, bound in bounds.items() if bound is not None)
 
 
-def check_name(name: str | None) -> None:
-    """Raise unless a name can be a folder's."""
-    require(
-        name is None or re.fullmatch(r"[\w.+-]+", name) is not None,
-        f"name becomes a folder: letters, digits and _ . + - only, not '{name}'.",
-    )
+def setting(default: Any = None, **rule: Any) -> Any:
+    """A field of a configuration with its default, or what makes the default, and the arguments of its Rule."""
+    metadata = {"rule": Rule(**rule)}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def require_share(key: str, value: float) -> None:
-    """Raise unless a value lies between 0 and 1."""
-    require(0 <= value <= 1, f"{key} must lie between 0 and 1, not {value}.")
+def seed_setting() -> Any:
+    """A field for a seed of random numbers, which every generator takes."""
+    return setting(0, least=0, most=2**32 - 1)
 
 
-def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise unless a value is one of the choices."""
-    require(value in choices, f"{key} must be one of {', '.join(choices)}, not {value}.")
+def check_config(config: Any, prefix: str = "") -> None:
+    """Check every setting that is not None against its rule, then call `check` for the rules between settings.
+
+    Raises:
+        GenderClsError: a value is not allowed; the sentence names the first one.
+    """
+    for one in fields(config):
+        key, value = f"{prefix}{one.name}", getattr(config, one.name)
+        if is_dataclass(value):
+            check_config(value, f"{key}.")
+        elif value is not None and "rule" in one.metadata:
+            one.metadata["rule"].check(key, value)
+    if hasattr(config, "check"):
+        config.check()
 
 
-def require_count(key: str, value: int | str, least: int) -> None:
-    """Raise unless a value is a whole number of at least `least`, or `auto`."""
-    fits = value == AUTO if isinstance(value, str) else value >= least
-    require(fits, f"{key} must be at least {least}, or auto, not {value}.")
+def make_paths_absolute(config: Any) -> None:
+    """Expand `~` in the paths of a configuration and make them absolute, once for all who use them."""
+    for one in fields(config):
+        value, rule = getattr(config, one.name), one.metadata.get("rule", Rule())
+        if is_dataclass(value):
+            make_paths_absolute(value)
+        elif rule.path and isinstance(value, list):
+            setattr(config, one.name, [absolute(path, rule.keep_link) for path in value])
+        elif rule.path and value is not None:
+            setattr(config, one.name, absolute(value, rule.keep_link))
 
 
-def check_run(run: str | None) -> None:
-    """Raise unless a folder is named."""
-    require(run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
-    require(Path(str(run)).is_dir(), f"run names no folder: {run}")
-
-
-def check_data_root(data_root: str | None) -> None:
-    """Raise unless it is a folder, where it is given."""
-    require(data_root is None or Path(data_root).is_dir(), f"data_root names no folder: {data_root}")
+def absolute(path: Any, keep_link: bool = False) -> str:
+    """The path without `~`, absolute; links are followed unless `keep_link`."""
+    expanded = Path(str(path)).expanduser()
+    return str(expanded.absolute() if keep_link else expanded.resolve())

@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
-from gender_cls.config.checks import AUTO, check_seed, require_count
+from gender_cls.config.checks import AUTO, seed_setting, setting
 from gender_cls.errors import GenderClsError, require
 
 CLASSES = ("FEMALE", "MALE")
@@ -59,32 +58,32 @@ class SplitBy(Enum):
 class DataConfig:
     """Where the crops are, how they are split and how they reach the model."""
 
-    root: str | None = None
-    csv: str | None = None
+    root: str | None = setting(path="any")
+    csv: str | None = setting(path="any")
     importer: Importer | None = None
     published_split: str | None = None
-    corrections: str | None = None
+    corrections: str | None = setting(path="file")
     pattern: str | None = None
-    frame_gap: int = 1
-    near_duplicate_distance: int = 6
+    frame_gap: int = setting(1, least=0, unit="frames")
+    near_duplicate_distance: int = setting(6, least=0, most=16, unit="of 64 bits")
     aliases: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in CLASSES})
     split_by: SplitBy = SplitBy.identity
     leave_out: str | None = None
-    split_seed: int = 0
+    split_seed: int = seed_setting()
     licence: str | None = None
     allow_leaks: bool = False
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    folds: int | None = None
+    val_fraction: float = setting(0.15, above=0, below=1)
+    test_fraction: float = setting(0.15, above=0, below=1)
+    folds: int | None = setting(least=3, unit="(train, val, test)")
     fold: int = 0
     image_size: list[int] = field(default_factory=lambda: [256, 128])
     resize_mode: ResizeMode = ResizeMode.stretch
-    batch_size: int | str = 32
-    num_workers: int | str = AUTO
+    batch_size: int | str = setting(32, least=1, auto=True)
+    num_workers: int | str = setting(AUTO, least=0, auto=True)
     cache: PixelCache = PixelCache.disk
-    cache_gigabytes: float = 20.0
-    cache_days: int = 30
-    limit: int | None = None
+    cache_gigabytes: float = setting(20.0, above=0)
+    cache_days: int = setting(30, least=1)
+    limit: int | None = setting(least=6, unit="images (3 splits, 2 labels)")
     balance: Balance = Balance.none
     on_corrupt: OnCorrupt = OnCorrupt.stop
 
@@ -102,13 +101,6 @@ class DataConfig:
             "data.published_split belongs to a dataset with an importer, such as data=peta; a split of your own is "
             "a column of data.csv or the folders train, val and test.",
         )
-        if self.corrections is not None:
-            require(Path(self.corrections).is_file(), f"data.corrections names no file: {self.corrections}")
-        require(self.frame_gap >= 0, f"data.frame_gap must be at least 0 frames, not {self.frame_gap}.")
-        require(
-            0 <= self.near_duplicate_distance <= 16,
-            f"data.near_duplicate_distance must lie between 0 and 16 of 64 bits, not {self.near_duplicate_distance}.",
-        )
         require(
             self.leave_out is None or self.split_by is not SplitBy.identity,
             "data.leave_out names a camera or a source: set data.split_by=camera or data.split_by=source.",
@@ -117,10 +109,21 @@ class DataConfig:
             self.leave_out is None or self.folds is None,
             "data.leave_out and data.folds both choose the test split: set one of them.",
         )
-        check_seed("data.split_seed", self.split_seed)
         require(
             sorted(self.aliases) == sorted(CLASSES),
             f"data.aliases must have the keys {' and '.join(CLASSES)}, not {', '.join(self.aliases) or 'none'}.",
+        )
+        require(
+            self.val_fraction + self.test_fraction < 1,
+            f"data.val_fraction + data.test_fraction must be below 1, not {self.val_fraction + self.test_fraction}.",
+        )
+        require(
+            self.folds is None or 0 <= self.fold < self.folds,
+            f"data.fold must lie between 0 and data.folds - 1 = {(self.folds or 1) - 1}, not {self.fold}.",
+        )
+        require(
+            len(self.image_size) == 2 and all(16 <= side <= 4096 for side in self.image_size),
+            f"data.image_size must be [height,width] in pixels, each from 16 to 4096, not {list(self.image_size)}.",
         )
         if self.pattern is not None:
             try:
@@ -131,25 +134,8 @@ class DataConfig:
                 bool(names),
                 f"data.pattern has no named group such as (?P<identity>...) or (?P<camera>...): {self.pattern}",
             )
-        for key, fraction in (("val", self.val_fraction), ("test", self.test_fraction)):
-            require(0 < fraction < 1, f"data.{key}_fraction must lie between 0 and 1 (exclusive), not {fraction}.")
-        require(
-            self.val_fraction + self.test_fraction < 1,
-            f"data.val_fraction + data.test_fraction must stay below 1, not {self.val_fraction + self.test_fraction}.",
-        )
-        if self.folds is not None:
-            require(self.folds >= 3, f"data.folds must be at least 3 (train, val, test), not {self.folds}.")
-            require(
-                0 <= self.fold < self.folds,
-                f"data.fold must lie between 0 and data.folds - 1 = {self.folds - 1}, not {self.fold}.",
-            )
-        require(
-            len(self.image_size) == 2 and all(16 <= side <= 4096 for side in self.image_size),
-            f"data.image_size must be [height,width] in pixels, each from 16 to 4096, not {list(self.image_size)}.",
-        )
-        require_count("data.batch_size", self.batch_size, 1)
-        require_count("data.num_workers", self.num_workers, 0)
-        require(self.cache_gigabytes > 0, f"data.cache_gigabytes must be above 0, not {self.cache_gigabytes}.")
-        require(self.cache_days >= 1, f"data.cache_days must be at least 1, not {self.cache_days}.")
-        if self.limit is not None:
-            require(self.limit >= 6, f"data.limit must be at least 6 images (3 splits, 2 labels), not {self.limit}.")
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether decoded pixels are kept, so that an image is decoded once and not in every epoch."""
+        return self.cache is not PixelCache.none

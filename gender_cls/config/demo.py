@@ -2,19 +2,14 @@
 
 from dataclasses import dataclass
 
-from gender_cls.config.checks import check_seed
-from gender_cls.errors import require
+from gender_cls.config.checks import seed_setting, setting
 
 
 @dataclass
 class DemoConfig:
-    """Everything that `gender_cls.demo.__main__` reads."""
+    """Everything that `gender_cls.demo` reads."""
 
-    folder: str = "outputs/demo_data"
-    images: int = 600
+    folder: str = setting("outputs/demo_data", path="any")
+    images: int = setting(600, least=48, unit="(8 people)")
     cue: bool = True
-    seed: int = 0
-
-    def check(self) -> None:
-        require(self.images >= 48, f"images must be at least 48 (8 people), not {self.images}.")
-        check_seed("seed", self.seed)
+    seed: int = seed_setting()

@@ -1,19 +1,12 @@
 """The schema of `conf/explain/` and `conf/explain.yaml`: which maps, of which class, how often. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import (
-    ACCELERATORS,
-    AUTO,
-    check_data_root,
-    check_name,
-    check_run,
-    require_choice,
-    require_count,
-)
+from gender_cls.config.checks import ACCELERATORS, AUTO, setting
+from gender_cls.config.evaluation import NO_RUN
 from gender_cls.errors import require
 
 
@@ -28,7 +21,7 @@ class Method(Enum):
 
     @property
     def title(self) -> str:
-        """As people write it."""
+        """Its name in text."""
         special = {"smoothgrad": "SmoothGrad", "grad_cam": "Grad-CAM"}
         return special.get(self.value, self.value.replace("_", " "))
 
@@ -39,7 +32,7 @@ class Method(Enum):
 
 
 class ExplainedClass(Enum):
-    """Whose logit is explained; `both` shows the true class beside the predicted one."""
+    """Whose logit is explained; `both` shows the true class next to the predicted one."""
 
     predicted = "predicted"
     true = "true"
@@ -53,66 +46,51 @@ class ExplainedClass(Enum):
 
 @dataclass
 class ExplainConfig:
-    """Which maps: of a fixed probe set of validation images while the network learns, and of test images at the end."""
+    """Which maps: of a fixed probe set of validation images during training, and of test images at the end."""
 
     enabled: bool = True
-    methods: list[Method] = field(default_factory=lambda: [Method.saliency, Method.grad_cam])
+    methods: list[Method] = setting(lambda: [Method.saliency, Method.grad_cam])
     explained_class: ExplainedClass = ExplainedClass.predicted
-    images: int = 8
-    every_n_epochs: int = 1
-    budget: float | None = None
+    images: int = setting(8, least=1, most=64)
+    every_n_epochs: int = setting(1, least=1)
+    budget: float | None = setting(above=0, most=1, unit="(a share of the training time)")
 
     def check(self) -> None:
-        check_methods("explain.methods", self.methods)
-        require(1 <= self.images <= 64, f"explain.images must lie between 1 and 64, not {self.images}.")
-        require(self.every_n_epochs >= 1, f"explain.every_n_epochs must be at least 1, not {self.every_n_epochs}.")
-        if self.budget is not None:
-            require(
-                0 < self.budget <= 1,
-                f"explain.budget is a share of the time of training, above 0 and at most 1, not {self.budget}.",
-            )
+        _check_methods("explain.methods", self.methods)
 
 
 @dataclass
 class ExplainRunConfig:
     """Everything that `gender_cls.explain` reads."""
 
-    run: str | None = None
-    images: Any = None
-    name: str | None = None
-    limit: int | None = None
+    run: str | None = setting(path="folder")
+    images: Any = setting(path="file or folder")
+    name: str | None = setting(names_folder=True)
+    limit: int | None = setting(least=1, unit="image")
     methods: list[Method] | None = None
     explained_class: ExplainedClass | None = None
     faithfulness: bool = True
-    data_root: str | None = None
-    accelerator: str = AUTO
-    threads: int | str = AUTO
+    data_root: str | None = setting(path="folder")
+    accelerator: str = setting(AUTO, choices=ACCELERATORS)
+    threads: int | str = setting(AUTO, least=1, auto=True)
     progress_bar: bool = True
 
     @property
     def image_paths(self) -> list[Path]:
         """`images`, which may be one file or folder, or several; empty for the test split."""
         several = self.images if isinstance(self.images, list) else [self.images]
-        return [Path(str(path)).resolve() for path in several if path is not None]
+        return [Path(path) for path in several if path is not None]
 
     def check(self) -> None:
-        check_run(self.run)
-        for path in self.image_paths:
-            require(path.exists(), f"images names no file or folder: {path}")
-        check_name(self.name)
+        require(self.run is not None, NO_RUN)
         require(
             self.name is None or bool(self.image_paths),
             f"name={self.name} is for images=...; the maps of the test split lie in the run's own folder.",
         )
-        require(self.limit is None or self.limit >= 1, f"limit must be at least 1 image, not {self.limit}.")
         if self.methods is not None:
-            check_methods("methods", self.methods)
-        check_data_root(self.data_root)
-        require_choice("accelerator", self.accelerator, ACCELERATORS)
-        require_count("threads", self.threads, 1)
+            _check_methods("methods", self.methods)
 
 
-def check_methods(key: str, methods: list[Method]) -> None:
-    """Raise unless there is at least one method, and none twice."""
+def _check_methods(key: str, methods: list[Method]) -> None:
     require(len(methods) > 0, f"{key} is empty: name at least one of {', '.join(method.value for method in Method)}.")
     require(len(set(methods)) == len(methods), f"{key} names a method twice.")

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
+from gender_cls.config.checks import setting
 from gender_cls.errors import require
 
 
@@ -21,9 +21,9 @@ class ModelConfig:
     library: Library = Library.timm
     name: str | None = None
     pretrained: bool = True
-    weights: str | None = None
+    weights: str | None = setting(path="file", keep_link=True)  # in a hub's cache only the link has the suffix
     cam_layer: str | None = None
-    dropout: float = 0.0
+    dropout: float = setting(0.0, least=0, below=1)
     options: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -31,9 +31,6 @@ class ModelConfig:
             self.name is not None,
             f"model.name is not set: name any {self.library.value} model, for example model.name=resnet50.",
         )
-        if self.weights is not None:
-            require(Path(self.weights).is_file(), f"model.weights names no file: {self.weights}")
-        require(0 <= self.dropout < 1, f"model.dropout must lie in [0, 1), not {self.dropout}.")
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
-"""What Hydra composed -> checked dataclasses, and back to plain values.
+"""From a composed configuration to checked dataclasses, and back to plain values.
 
-A misspelt key, a wrong type or a value out of range fails here, whichever door it came through (override, YAML file,
-sweep), before any work is done.
+A misspelt key, a wrong type or a value out of range fails here, before any work begins, whether it came from an
+override, a YAML file or a sweep.
 """
 
 from difflib import get_close_matches
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.audit import AuditConfig
+from gender_cls.config.checks import absolute, check_config, make_paths_absolute
 from gender_cls.config.demo import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
@@ -34,24 +35,24 @@ SCHEMAS = {
 for _name, _node in SCHEMAS.items():
     ConfigStore.instance().store(name=_name, node=_node)
 
+OmegaConf.register_new_resolver("absolute", absolute, replace=True)
+
 Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
 
 
 def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
-    """The composed configuration as checked dataclasses.
-
-    Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema once more refuses it.
+    """The composed configuration as checked dataclasses, with absolute paths.
 
     Raises:
         GenderClsError: an unknown key, a wrong type, or a value out of range.
     """
-    config = _typed(composed, schema)
-    config.check()
+    config = typed_config(composed, schema)
+    check_config(config)
     return config
 
 
 def recorded_config(file: Path) -> Config:
-    """The configuration that a run was started with; the files that it names need not be there any more.
+    """The configuration that a run was started with; the files that it names may be gone.
 
     Raises:
         GenderClsError: there is none, or another version wrote it.
@@ -61,7 +62,7 @@ def recorded_config(file: Path) -> Config:
     composed = OmegaConf.load(file)
     values = OmegaConf.to_container(composed)
     assert isinstance(values, dict)
-    return _typed(without_removed_values({str(key): value for key, value in values.items()}), Config)
+    return typed_config(without_removed_values({str(key): value for key, value in values.items()}), Config)
 
 
 def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
@@ -70,25 +71,32 @@ def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
     return {**recorded, "data": {**data, "cache": "disk"}} if data.get("cache") == "ram" else recorded
 
 
-def _typed(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
+def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
+    """The composed configuration as dataclasses with absolute paths; its values are not checked.
+
+    Raises:
+        GenderClsError: an unknown key or a wrong type.
+    """
     try:
         values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
+        # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
         raise GenderClsError(config_sentence(error)) from None
     assert isinstance(config, schema)
+    make_paths_absolute(config)
     return config
 
 
 def to_plain(config: Config) -> dict[str, Any]:
-    """The same as nested dicts of plain values: what checkpoints and JSON files hold."""
+    """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def config_sentence(error: OmegaConfBaseException) -> str:
-    """OmegaConf's complaint in one sentence that names the whole key and, for a misspelt one, its neighbours."""
+    """OmegaConf's error in one sentence that names the whole key and, for a misspelt one, similar keys."""
     key = error.full_key or "configuration"
     reason = str(error).splitlines()[0].strip().rstrip(".")
     if error.key is not None and isinstance(error.ref_type or error.object_type, type) and "not in" in reason:

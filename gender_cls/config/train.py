@@ -1,24 +1,87 @@
-"""The schema of `conf/train.yaml`: every section with its keys, types, units and ranges. Imports no torch."""
+"""The schema of `conf/train.yaml`, with the sections that training alone has. Imports no torch."""
 
 from dataclasses import dataclass, field
 
-from gender_cls.config.augment import AugmentConfig
-from gender_cls.config.checks import check_name, check_seed
+from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, seed_setting, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.model import ModelConfig
-from gender_cls.config.recipe import RecipeConfig
-from gender_cls.config.trainer import TrainerConfig
+from gender_cls.errors import require
+
+VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of a training crop. Probabilities are per image; 0 switches a change off."""
+
+    flip: float = setting(0.0, least=0, most=1)
+    affine: float = setting(0.0, least=0, most=1)
+    rotate_degrees: float = setting(0.0, least=0, most=180)
+    translate: float = setting(0.0, least=0, most=1)
+    zoom: float = setting(0.0, least=0, below=1)
+    brightness: float = setting(0.0, least=0, below=1)
+    contrast: float = setting(0.0, least=0, below=1)
+    saturation: float = setting(0.0, least=0, below=1)
+    low_resolution: float = setting(0.0, least=0, most=1)
+    blur: float = setting(0.0, least=0, most=1)
+    jpeg: float = setting(0.0, least=0, most=1)
+    grey: float = setting(0.0, least=0, most=1)
+    rand_augment: int = setting(0, least=0)
+    erase: float = setting(0.0, least=0, most=1)
+    mixup: float = setting(0.0, least=0)
+    cutmix: float = setting(0.0, least=0)
+
+    def check(self) -> None:
+        require(
+            bool(self.affine) == bool(self.rotate_degrees or self.translate or self.zoom),
+            "augment.affine is a probability and needs a range (augment.rotate_degrees, translate or zoom), and a "
+            "range needs the probability.",
+        )
+
+
+@dataclass
+class RecipeConfig:
+    """What is trained when, how fast, and which validation metric chooses the checkpoint."""
+
+    lr: float = setting(1e-3, above=0)
+    weight_decay: float = setting(0.05, least=0)
+    warmup_epochs: float = setting(1.0, least=0)
+    frozen_epochs: int | None = setting(0, least=0)
+    views: int = setting(1, least=0)
+    backbone_lr_factor: float = setting(1.0, above=0, most=1)
+    layer_decay: float = setting(1.0, above=0, most=1)
+    label_smoothing: float = setting(0.0, least=0, below=1)
+    gradient_clip: float | None = setting(1.0, above=0)
+    ema_decay: float | None = setting(above=0, below=1)
+    grad_checkpointing: bool = False
+    monitor: str = setting("balanced_accuracy", choices=VALIDATION_METRICS)
+    patience: int | None = setting(least=1, unit="epoch")
+
+
+@dataclass
+class TrainerConfig:
+    """How long, on what, and how precisely to compute."""
+
+    max_epochs: int = setting(20, least=1)
+    accumulate: int = setting(1, least=1)
+    accelerator: str = setting(AUTO, choices=ACCELERATORS)
+    precision: str = setting(AUTO, choices=PRECISIONS)
+    threads: int | str = setting(AUTO, least=1, auto=True)
+    channels_last: bool = True
+    compile: bool = False
+    resume: bool = False
+    progress_bar: bool = True
 
 
 @dataclass
 class Config:
     """Everything that `gender_cls.train` reads."""
 
-    name: str | None = None
-    output_dir: str = "outputs"
-    seed: int = 0
+    name: str | None = setting(names_folder=True)
+    output_dir: str = setting("outputs", path="any")
+    seed: int = seed_setting()
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -26,10 +89,3 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-
-    def check(self) -> None:
-        check_name(self.name)
-        check_seed("seed", self.seed)
-        sections = (self.data, self.model, self.augment, self.recipe, self.trainer, self.explain, self.evaluation)
-        for section in sections:
-            section.check()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data import augmentation_operations as operations
 
 REDUCTION = 1.5, 4.0  # how many times smaller an image of low resolution was

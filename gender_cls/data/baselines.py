@@ -1,4 +1,4 @@
-"""What answers that never look at the person score on test: what a model has to beat."""
+"""Scores on test of answers that never look at the person: a model has to beat them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,26 +15,20 @@ from gender_cls.config.data import CLASSES
 from gender_cls.data.near_duplicates import NearDuplicates
 
 NOTHING = -1
-"""For a test image that an answer knows nothing about."""
+"""The answer for a test image about which a baseline knows nothing."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which images count: readable, with a label, and in train or in test.
+    """The images that count: readable and with a label."""
 
-    Attributes:
-        labels: (images,) index into CLASSES, -1 where the label is unknown.
-        train: (images,) whether each is a training image.
-        test: (images,) whether each is a test image.
-    """
-
-    labels: NDArray[np.intp]
-    train: NDArray[np.bool_]
-    test: NDArray[np.bool_]
+    labels: NDArray[np.intp]  # (images,) index into CLASSES, -1 if the label is unknown
+    train: NDArray[np.bool_]  # (images,) whether the image counts and is in train
+    test: NDArray[np.bool_]  # (images,) the same for test
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be computed."""
+        """Why no baseline can be computed; None if they can."""
         for split, rows in (("train", self.train), ("test", self.test)):
             for index, label in enumerate(CLASSES):
                 if not (self.labels[rows] == index).any():
@@ -43,49 +37,52 @@ class Rows:
 
     @property
     def commonest(self) -> int:
-        """Label of the most training images, as an index."""
+        """Index of the most frequent label in train."""
         return int(np.bincount(self.labels[self.train]).argmax())
 
 
-Answer = Callable[[], NDArray[np.intp] | str]
-"""Gives an index into CLASSES, or NOTHING, for each test image; or a sentence that says why it cannot."""
+Baseline = Callable[[], NDArray[np.intp] | str]
+"""Returns for each test image an index into CLASSES or NOTHING, or else a sentence that says why it cannot answer."""
 
 
 def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplicates) -> list[dict[str, Any]]:
-    """Learn answers from train and score them on test.
+    """Learn each baseline from train and score it on test.
 
-    Only readable images with a label count. Where an answer knows nothing, the commonest label of train stands in. Of
-    a camera, source or person the answer is the label that has a larger share there than in the whole of train: the
-    one that maximises balanced accuracy, and that logistic regression with balanced classes would learn.
+    Only readable images with a label count. Where a baseline knows nothing, it answers the most frequent label of
+    train. For a camera, source or person it answers the label with a larger share there than in all of train, which
+    maximises balanced accuracy.
 
     Args:
-        table: a row an image, with label, identity, camera, source and split.
+        table: one row per image, with label, identity, camera, source and split.
         facts: of the same rows, see `scan`.
-        near: near duplicates among them.
+        near: near duplicates among the rows.
 
     Returns:
-        Plain values, a record a baseline: `name`, `title`, `balanced_accuracy` (None where it cannot be computed),
-        `answered` (share of the test images about which it knew something; None likewise) and `remark` (a sentence, or
-        None).
+        One record of plain values per baseline: `name`, `title`, `balanced_accuracy`, `answered` (share of the test
+        images about which it knew something) and `remark` (a sentence, or None). The two numbers are None if they
+        cannot be computed.
     """
     labels = pd.Index(CLASSES).get_indexer(pd.Index(table["label"]))
     usable = (facts["fault"] == "").to_numpy() & (labels >= 0)
     train, test = (usable & (table["split"] == split).to_numpy() for split in ("train", "test"))
     rows = Rows(labels, train, test)
-    answers: list[tuple[str, str, Answer]] = [
-        ("majority", "always the commonest label", lambda: _majority(rows)),
+    sides = facts[["width", "height"]].to_numpy(dtype=np.float64).clip(min=1)  # unreadable images have 0
+    sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
+    sizes, colours = np.column_stack([sides, np.log(sides)]), facts[["red", "green", "blue"]].to_numpy(np.float64)
+    baselines: list[tuple[str, str, Baseline]] = [
+        ("majority", "always the commonest label", lambda: np.full(test.sum(), rows.commonest, dtype=np.intp)),
         ("camera", "the camera alone", lambda: _lookup(rows, table["camera"])),
         ("source", "the source alone", lambda: _lookup(rows, table["source"])),
         ("identity", "the same person in train", lambda: _lookup(rows, table["identity"])),
-        ("size", "the size of the image alone", lambda: _regression(rows, _sizes(facts))),
-        ("colour", "the mean colour of the image alone", lambda: _regression(rows, _colours(facts))),
+        ("size", "the size of the image alone", lambda: _regression(rows, sizes)),
+        ("colour", "the mean colour of the image alone", lambda: _regression(rows, colours)),
         ("near_duplicate", "the nearest near duplicate in train", lambda: _nearest(rows, near)),
     ]
-    return [{"name": name, "title": title, **_score(rows, answer)} for name, title, answer in answers]
+    return [{"name": name, "title": title, **_score(rows, baseline)} for name, title, baseline in baselines]
 
 
-def _score(rows: Rows, answer: Answer) -> dict[str, Any]:
-    given = rows.problem or answer()
+def _score(rows: Rows, baseline: Baseline) -> dict[str, Any]:
+    given = rows.problem or baseline()
     if isinstance(given, str):
         return {"balanced_accuracy": None, "answered": None, "remark": given}
     answered = given != NOTHING
@@ -98,12 +95,8 @@ def _score(rows: Rows, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _majority(rows: Rows) -> NDArray[np.intp]:
-    return np.full(rows.test.sum(), rows.commonest, dtype=np.intp)
-
-
 def _lookup(rows: Rows, key: pd.Series) -> NDArray[np.intp] | str:
-    """The over-represented label of each camera, source or person; the commonest one where neither is."""
+    """The over-represented label of each camera, source or person; in a tie, the most frequent label of train."""
     codes, names = pd.factorize(key.mask(key == ""))
     if not (codes[rows.train | rows.test] >= 0).any():
         return f"No {key.name} is known."
@@ -111,27 +104,17 @@ def _lookup(rows: Rows, key: pd.Series) -> NDArray[np.intp] | str:
     counts = np.zeros((len(names), len(CLASSES)), dtype=np.int64)
     np.add.at(counts, (codes[known], rows.labels[known]), 1)
     totals = np.bincount(rows.labels[rows.train], minlength=len(CLASSES))
-    shares = counts * totals[::-1]  # counts / totals, times both totals: of whole numbers ties are exact
+    shares = counts * totals[::-1]  # counts / totals, times both totals: with whole numbers, ties are exact
     answer = np.where(shares[:, 0] == shares[:, 1], rows.commonest, shares.argmax(axis=1))
     answer[counts.sum(axis=1) == 0] = NOTHING
-    return np.append(answer, NOTHING)[codes[rows.test]]  # -1, no key, is the last
+    return np.append(answer, NOTHING)[codes[rows.test]]  # the last value is for code -1, no key
 
 
 def _regression(rows: Rows, features: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Args: features: (images, features), used where `rows` counts the image."""
+    """Balanced logistic regression on `features` (images, features)."""
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     model.fit(features[rows.train], rows.labels[rows.train])
     return model.predict(features[rows.test])
-
-
-def _sizes(facts: pd.DataFrame) -> NDArray[np.float64]:
-    sides = facts[["width", "height"]].to_numpy(dtype=np.float64).clip(min=1)  # unreadable images have 0
-    sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
-    return np.column_stack([sides, np.log(sides)])
-
-
-def _colours(facts: pd.DataFrame) -> NDArray[np.float64]:
-    return facts[["red", "green", "blue"]].to_numpy(dtype=np.float64)
 
 
 def _nearest(rows: Rows, near: NearDuplicates) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""Labels that somebody has looked at again: `suspects.csv` with its last column filled in."""
+"""Corrected labels: `suspects.csv` of an audit, with its last column filled in by a person."""
 
 from pathlib import Path
 
@@ -11,10 +11,9 @@ NEEDED = ("path", "label", "corrected_label")
 
 
 def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Put corrected labels in; rows of the file with an empty `corrected_label` change nothing.
+    """The table with corrected labels; rows of the file with an empty `corrected_label` change nothing.
 
-    The column `original_label` says what stood there before; it is empty where nothing was changed. An image that is
-    UNKNOWN now is in no split.
+    The new column `original_label` holds the label before a correction, and is empty for the other images.
 
     Raises:
         GenderClsError: the file lacks a column, names images or labels that do not exist, or was made for other labels.
@@ -57,7 +56,7 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def count_corrections(table: pd.DataFrame) -> dict[str, int]:
-    """How many labels were corrected, by `FROM to TO`; empty when none was."""
+    """How many labels were corrected, by `FROM to TO`."""
     if "original_label" not in table:
         return {}
     changed = table[table["original_label"] != ""]

@@ -9,8 +9,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.image_store import ImageStore

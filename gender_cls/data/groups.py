@@ -1,4 +1,4 @@
-"""What must not be torn apart by a split: pictures of one person, near duplicates, consecutive frames."""
+"""Images that must stay in one split: of one person, near duplicates, consecutive frames."""
 
 import logging
 
@@ -13,24 +13,24 @@ from gender_cls.errors import GenderClsError
 
 log = logging.getLogger(__name__)
 
-LARGE = 0.1  # share of all images in one group from which on a split may come out lopsided
+LARGE = 0.1  # share of all images; with a larger group the sizes of the splits may be wrong
 
 
 def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, frame_gap: int) -> NDArray[np.intp]:
-    """The group of each image, numbered in the order of first appearance.
+    """(rows,) the group of each image, numbered in the order of first appearance.
 
-    Two images are in one group when a chain of these leads from one to the other: they show the same identity; they are
-    exact or near duplicates; or they are consecutive frames (see `_consecutive`).
+    Two images are linked if they show the same identity, are exact or near duplicates, or are consecutive frames (see
+    `_consecutive`). Images that a chain of links connects are one group.
 
     Args:
-        table: a row an image, with identity, camera and source; `frame` and `sequence` where known.
-        pixels: hash of each row's pixels.
-        near: near duplicates of the same rows.
+        table: one row per image, with identity, camera and source; `frame` and `sequence` if known.
+        pixels: (rows,) hash of each image's pixels.
+        near: near duplicates among the rows.
         frame_gap: frames at most this far apart are consecutive.
     """
     rows = np.arange(len(table))
     edges = [_consecutive(table, frame_gap)]
-    nodes = len(table)  # the images, then a node for each person, each picture and each cluster of near duplicates
+    nodes = len(table)  # one per image, then one per person, per hash of pixels and per cluster of near duplicates
     for keys in (table["identity"].replace("", np.nan), pixels, near.clusters()):
         codes, names = pd.factorize(keys)
         known = codes >= 0
@@ -45,10 +45,9 @@ def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, f
 
 
 def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:
-    """(2, pairs) rows that follow each other in one recording at most `gap` frames apart.
+    """(2, pairs) rows that follow each other in one recording (source, camera, sequence), at most `gap` frames apart.
 
-    A recording is a source, a camera and a sequence. Two different people in one frame do not make a pair when both are
-    known by name.
+    Two images whose identities are both known are not linked: people in one frame may differ.
     """
     if "frame" not in table or not (table["frame"] != "").any():
         return np.empty((2, 0), dtype=np.intp)
@@ -58,7 +57,7 @@ def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:
         example = known.loc[frames.isna()].iloc[0]
         raise GenderClsError(
             f"The column frame holds '{example['frame']}' for {example['path']}: it must be a whole number; "
-            "mend data.pattern or the table."
+            "correct data.pattern or the table."
         )
     where = [column for column in ("source", "camera", "sequence") if column in known]
     recording = known.groupby(where, sort=False).ngroup().to_numpy()
@@ -79,6 +78,6 @@ def _warn_of_large_group(groups: NDArray[np.intp]) -> None:
     if largest > max(LARGE * len(groups), 50):
         log.warning(
             "One group of images that belong together (a person, near duplicates, consecutive frames) holds "
-            f"{largest} of {len(groups)}: the split may be lopsided. A smaller data.near_duplicate_distance or "
+            f"{largest} of {len(groups)}: the splits may get wrong sizes. A smaller data.near_duplicate_distance or "
             "data.frame_gap makes groups smaller."
         )

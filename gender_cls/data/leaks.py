@@ -1,4 +1,4 @@
-"""Whether the test split shows what was seen in training: the same people, the same pictures."""
+"""Whether the same people or the same images are in several splits."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,19 +11,12 @@ from gender_cls.errors import GenderClsError
 
 @dataclass(frozen=True)
 class Leaks:
-    """What stands in more than one split.
+    """What is in more than one split."""
 
-    Attributes:
-        identities: people in more than one split.
-        duplicates: images with an exact copy in another split.
-        test_share: share of the test images that show someone from train or equal an image there.
-        examples: some of them, for a sentence.
-    """
-
-    identities: int
-    duplicates: int
-    test_share: float
-    examples: str
+    identities: int  # people in more than one split
+    duplicates: int  # images with an exact copy in another split
+    test_share: float  # share of the test images that show someone from train or equal an image there
+    examples: str  # some of them, for a sentence
 
     def __bool__(self) -> bool:
         return bool(self.identities or self.duplicates)
@@ -44,11 +37,11 @@ def find_leaks(table: pd.DataFrame, pixels: pd.Series) -> Leaks:
     """Compare the splits.
 
     Args:
-        table: a row an image, with path, identity and split; rows in no split do not count.
+        table: one row per image, with path, identity and split; rows in no split are ignored.
         pixels: hash of each row's pixels (`scan`).
     """
-    dealt = table["split"] != ""
-    table, pixels = table[dealt], pixels[dealt]
+    used = table["split"] != ""
+    table, pixels = table[used], pixels[used]
     people = in_several(table["identity"].where(table["identity"] != ""), table["split"])
     copies = in_several(pixels, table["split"])
     train, test = table["split"] == "train", table["split"] == "test"
@@ -62,7 +55,7 @@ def find_leaks(table: pd.DataFrame, pixels: pd.Series) -> Leaks:
 
 
 def in_several(key: pd.Series, value: pd.Series) -> pd.Series:
-    """Whether each row's key occurs with more than one value; missing keys and values do not count."""
+    """(rows,) whether the key occurs with more than one value; missing keys and values are ignored."""
     pairs = pd.DataFrame({"key": key, "value": value}).dropna().drop_duplicates()
     return key.isin(pairs["key"][pairs["key"].duplicated()]) & value.notna()
 
@@ -81,13 +74,13 @@ def _copies(table: pd.DataFrame, pixels: pd.Series) -> list[str]:
 
 
 def stop_on_leak(leaks: Leaks, allowed: bool) -> None:
-    """Refuse a split that would make the numbers worthless.
+    """Refuse a split that makes the scores worthless.
 
     Raises:
         GenderClsError: something leaks, and that is not allowed.
     """
     if leaks and not allowed:
         raise GenderClsError(
-            f"{leaks.sentence()} The scores would measure memory: remove the given split and let whole people be "
-            "dealt, or keep it with data.allow_leaks=true, which marks the results as leaky."
+            f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
+            "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky."
         )

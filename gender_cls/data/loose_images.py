@@ -1,4 +1,4 @@
-"""Images from anywhere as rows: what is known of them, and what their folders and names tell."""
+"""Rows for images from anywhere: from the manifest, or from their folders and names."""
 
 import re
 from collections.abc import Sequence
@@ -14,15 +14,13 @@ COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
 
 def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """A row an image, sorted by path, with COLUMNS; "" where something is not known.
+    """One row per image with COLUMNS, sorted by path; "" where a value is unknown.
 
-    An image of the manifest has its row there. Another one's label is the nearest folder around it that is called like
-    a label, up to the folder that was named, else `unknown`; identity and camera are what `data.pattern` finds in its
-    path.
+    An image of the manifest has its row there. For another image, the nearest folder around it with the name of a
+    label, up to the named folder, gives the label (else `unknown`); `data.pattern` finds identity and camera.
 
     Args:
         paths: absolute, of files and folders.
-        manifest: of the run.
         root: the folder that the manifest's paths are relative to.
 
     Raises:

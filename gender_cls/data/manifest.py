@@ -1,4 +1,4 @@
-"""Labelled folders or a CSV file -> one checked, sorted table, a row an image."""
+"""Labelled folders, a CSV file or a dataset -> one checked, sorted table with one row per image."""
 
 import hashlib
 import os
@@ -31,15 +31,12 @@ COLUMNS = ("path", "label", "identity", "camera", "source", "split")
 class Manifest:
     """The images of an experiment.
 
-    Attributes:
-        table: a row an image, sorted by path: `path` (posix, relative to `root`), `label` (one of CLASSES, or UNKNOWN),
-            `identity`, `camera`, `source` and `split` (strings, empty where unknown), then any further columns, all of
-            them strings.
-        root: the folder that the paths are relative to, absolute.
+    `table` has one row per image, sorted by path. Its columns hold strings, empty where unknown: `path` (posix,
+    relative to `root`), `label` (one of CLASSES, or UNKNOWN), `identity`, `camera`, `source`, `split`, then any others.
     """
 
     table: pd.DataFrame
-    root: Path
+    root: Path  # absolute
 
     def to_csv(self) -> str:
         """The text of `manifest.csv`: the same rows give the same bytes on every machine."""
@@ -47,20 +44,20 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of `manifest.csv`, in hexadecimal digits."""
+        """SHA-256 of `manifest.csv` in hexadecimal digits."""
         return hashlib.sha256(self.to_csv().encode()).hexdigest()
 
 
 def read_manifest(data: DataConfig) -> Manifest:
-    """Find the images and check them as far as that goes without opening one.
+    """Find the images and check them without opening one.
 
     Raises:
-        GenderClsError: nothing is there, a label is unknown or missing, a file does not exist, the pattern does not
-            fit.
+        GenderClsError: there are no images, a label is unknown or missing, a file does not exist, or the pattern does
+            not fit.
     """
     root, csv = find_source(data)
     if data.importer is not None:
-        from gender_cls.data.importers import read_dataset  # scipy, which folders and tables do not need
+        from gender_cls.data.importers import read_dataset  # imports scipy, which folders and tables do not need
 
         table = read_dataset(data)
     elif csv is not None:
@@ -113,7 +110,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> Iterable[Path]:
-    """At any depth, hidden files and folders left out, in no order."""
+    """The images at any depth below a folder, without hidden files and folders, in any order."""
     for directory, subdirectories, files in os.walk(folder, followlinks=True):
         subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
         for name in files:
@@ -122,7 +119,7 @@ def images_below(folder: Path) -> Iterable[Path]:
 
 
 def passed_over(root: Path) -> dict[str, list[str]]:
-    """Files below a folder of images that make no row: `hidden` pictures, and whatever has an `other_suffix`."""
+    """Files below a folder of images that get no row: `hidden` images, and files with an `other_suffix`."""
     found: dict[str, list[str]] = {"hidden": [], "other_suffix": []}
     for directory, subdirectories, files in os.walk(root, followlinks=True):
         subdirectories.sort()
@@ -137,14 +134,14 @@ def passed_over(root: Path) -> dict[str, list[str]]:
 
 
 def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
-    """Images in a folder that means nothing would be left out silently."""
+    """Refuse images in folders that are neither a label nor a split; they would be left out silently."""
     for folder in set(_subfolders(parent)) - set(known):
         if any(True for _ in images_below(folder)):
             raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
 
 
 def label_names(data: DataConfig) -> dict[str, str]:
-    """Lower-case alias -> label, each label being its own alias."""
+    """Label of each alias in lower case; each label is an alias of itself."""
     aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
     return {**aliases, UNKNOWN: UNKNOWN}
 
@@ -180,7 +177,7 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
 
 
 def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
-    """Named groups of `pattern`, searched in each path, become columns."""
+    """Search `pattern` in each path; its named groups become columns."""
     groups = list(re.compile(pattern).groupindex)
     found = table["path"].str.extract(pattern)[groups]
     unmatched = table["path"][found.isna().all(axis=1)]

@@ -1,4 +1,4 @@
-"""What a run's folder says of its data before training begins: `manifest.csv`, `data.json`, `unreadable.csv`."""
+"""What a run's folder records about its data before training: `manifest.csv`, `data.json`, `unreadable.csv`."""
 
 import json
 import logging
@@ -18,16 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
-    """Save the manifest, or refuse to resume on other data; say what a reader of the scores must know."""
+    """Save the manifest, or refuse to resume on other data; warn about what makes the scores less reliable."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
     if len(unreadable):
         write_atomically(run.unreadable, unreadable.to_csv(index=False))
         log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
-            "No identities are known: near duplicates and consecutive frames stay on one side of the split, but other "
-            "pictures of one person may not, and the scores may be too good. data.pattern or an identity column "
-            "prevents that."
+            "No identities are known: near duplicates and consecutive frames stay in one split, but other images of "
+            "one person may not, and the scores may be too good. data.pattern or an identity column prevents that."
         )
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
@@ -41,7 +40,7 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
 
 
 def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
-    """What a reader of the scores may ask about the data; all of it is known before training."""
+    """The content of `data.json`."""
     manifest = prepared.manifest
     return {
         "root": str(manifest.root),

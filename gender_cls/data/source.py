@@ -1,4 +1,4 @@
-"""Whether the data that a configuration names are there: known without pandas, and so within a second."""
+"""Where the data of a configuration are. Imports no pandas, so that a wrong path is found within a second."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ from gender_cls.errors import GenderClsError
 
 
 def find_source(data: DataConfig) -> tuple[Path, Path | None]:
-    """The folder that paths are relative to, absolute, and `data.csv`, absolute, where that is set.
+    """The folder that paths are relative to, and `data.csv` if it is set; both absolute.
 
     Raises:
-        GenderClsError: one of them is not there.
+        GenderClsError: one of them does not exist.
     """
-    root = Path(data.root).expanduser().resolve() if data.root is not None else None
+    root = Path(data.root) if data.root is not None else None
     if root is not None and not root.is_dir():
-        raise GenderClsError(f"data.root is no folder: {data.root} (looked for {root}).{_demo_hint(data)}")
-    csv = Path(data.csv).expanduser().resolve() if data.csv is not None else None
+        raise GenderClsError(f"data.root is no folder: {root}.{_demo_hint(data)}")
+    csv = Path(data.csv) if data.csv is not None else None
     if csv is not None and not csv.is_file():
-        raise GenderClsError(f"data.csv is no file: {data.csv} (looked for {csv}).{_demo_hint(data)}")
+        raise GenderClsError(f"data.csv is no file: {csv}.{_demo_hint(data)}")
     folder = root if root is not None else csv.parent if csv is not None else None
     assert folder is not None, "DataConfig.check asks for one of the two"
     return folder, csv

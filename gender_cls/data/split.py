@@ -1,4 +1,4 @@
-"""A manifest's table -> the same with `split`: groups stay whole, labels in proportion, seeded."""
+"""The column `split` of a manifest: groups stay whole, labels in proportion, the same for the same seed."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from gender_cls.errors import GenderClsError
 def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """Fill the column `split` with train, val and test; it stays empty for images that are in none.
 
-    Splits that came with the data are kept, and one that is missing (often val) is taken from train. Otherwise whole
-    groups are dealt: by `data.val_fraction` and `data.test_fraction`, or by `data.folds` (test: fold i, val: fold
-    i + 1, train: the rest). With `data.split_by` whole cameras or sources are dealt instead, or one of them,
-    `data.leave_out`, is the test split; a group that would then stand in several splits keeps its images in one.
+    Splits that came with the data are kept, and a missing one (often val) is taken from train. Otherwise whole groups
+    are assigned: by `data.val_fraction` and `data.test_fraction`, or by `data.folds` (test: fold i, val: fold i + 1,
+    train: the rest). With `data.split_by` whole cameras or sources are assigned instead, or one of them,
+    `data.leave_out`, is the test split; a group that would then be in several splits keeps its images in one of them.
 
     Args:
         table: with the columns label, group, split, camera and source. Images whose label is UNKNOWN get no split.
@@ -32,18 +32,14 @@ def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
         split = _complete(table, given, data)
     else:
         split = np.full(len(table), "", dtype=object)
-        split[rows] = _deal(table.iloc[rows], data)
+        split[rows] = _new_split(table.iloc[rows], data)
     table = table.assign(split=split)
     _check(table)
     return table
 
 
 def split_origin(table: pd.DataFrame, data: DataConfig) -> str:
-    """Where the splits come from: `published` or `given` with the data, or to be `dealt`.
-
-    Args:
-        table: before `assign_splits`.
-    """
+    """`published` or `given` with the data, else `dealt` (assigned here). Ask before `assign_splits`."""
     if data.published_split is not None:
         return "published"
     return "given" if (table["split"] != "").any() else "dealt"
@@ -54,7 +50,7 @@ def _shares(data: DataConfig) -> dict[str, float]:
 
 
 def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray:
-    """The given splits; those that are missing are dealt from train."""
+    """The given splits; missing ones are taken from train."""
     if "train" not in given:
         raise GenderClsError(
             f"The data come split into {', '.join(sorted(given))}, without train: add it, or remove the split."
@@ -67,12 +63,12 @@ def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray
     return split
 
 
-def _deal(table: pd.DataFrame, data: DataConfig) -> NDArray:
+def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """The split of each row of a table that came without one."""
     column = data.split_by.value
     if data.split_by is not SplitBy.identity and (table[column] == "").any():
         raise GenderClsError(
-            f"data.split_by={column} needs to know each image's {column}, and {(table[column] == '').sum()} of "
+            f"data.split_by={column} needs the {column} of each image, and {(table[column] == '').sum()} of "
             f"{len(table)} have none: name it with data.pattern or a column of data.csv."
         )
     if data.leave_out is not None:
@@ -89,7 +85,7 @@ def _deal(table: pd.DataFrame, data: DataConfig) -> NDArray:
 
 
 def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArray:
-    """One camera or source is the test split; the others are dealt to train and val, without the groups it shows."""
+    """One camera or source is the test split; train and val get the others, without the groups that are in test."""
     test = (value == data.leave_out).to_numpy()
     if not test.any():
         names = ", ".join(sorted(set(value)))
@@ -104,7 +100,7 @@ def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArr
 
 
 def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:
-    """Keep each group in the split that holds most of its images, the earlier of SPLITS when equal; empty elsewhere."""
+    """Each group only in the split with most of its images (the first of SPLITS in a tie); "" for its other images."""
     counts = pd.crosstab(group.to_numpy(), split).reindex(columns=list(SPLITS), fill_value=0)
     home = np.array(SPLITS, dtype=object)[counts.to_numpy().argmax(axis=1)]
     kept = group.map(dict(zip(counts.index, home, strict=True))).to_numpy() == split
@@ -112,21 +108,21 @@ def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:
 
 
 def _parts(table: pd.DataFrame, units: pd.Series, shares: dict[str, float], seed: int) -> NDArray:
-    """The name of the part that each row is dealt to."""
+    """The name of the part that each row is assigned to."""
     parts = group_partition(table, units, np.array(list(shares.values())) / sum(shares.values()), seed)
     return np.array(list(shares), dtype=object)[parts]
 
 
 def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.floating], seed: int) -> NDArray[np.intp]:
-    """Deal whole units to parts so that every label fills each part in proportion to its share.
+    """Assign whole units to parts so that every label fills each part in proportion to its share.
 
-    Units come in random order; each goes to the part whose targets for the unit's labels would be filled least by half
-    a unit of mean size. (With the unit's own size, the sum of filled^2 / target would grow least, but people with many
-    images would gather in the largest part.) Towards the end a unit goes to a part that would otherwise lack its label.
+    Units come in random order. Each goes to the part that would be least full, for the unit's labels, with half a unit
+    of mean size added. (With the unit's own size, people with many images would gather in the largest part.) Towards
+    the end a unit goes to a part that would otherwise lack its label.
 
     Args:
         table: with the column label.
-        units: what stays together, a value a row: group, camera or source.
+        units: (rows,) group, camera or source: rows with one value stay together.
         shares: (parts,), sum 1.
         seed: of the order.
 
@@ -140,21 +136,21 @@ def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.fl
         if available < len(shares):
             what = "groups of images that belong together (people)" if units.name == "group" else f"{units.name}s"
             raise GenderClsError(
-                f"{label} has {available} {what}, fewer than the {len(shares)} parts they must be dealt to: add data, "
+                f"{label} has {available} {what}, fewer than the {len(shares)} parts that need one: add data, "
                 "name fewer images as one identity (data.pattern), or use fewer folds."
             )
     order = np.random.default_rng(seed).permutation(len(names))
     part_of = np.empty(len(names), dtype=np.intp)
-    part_of[order] = _dealt(counts[order].tolist(), (shares[:, None] * counts.sum(axis=0)).tolist())
+    part_of[order] = _assign(counts[order].tolist(), (shares[:, None] * counts.sum(axis=0)).tolist())
     return part_of[codes]
 
 
-def _dealt(counts: Sequence[Sequence[int]], targets: Sequence[Sequence[float]]) -> list[int]:
-    """The part of each unit, in their order. Plain numbers: with a million units they are ten times as fast as arrays.
+def _assign(counts: Sequence[Sequence[int]], targets: Sequence[Sequence[float]]) -> list[int]:
+    """The part of each unit. Plain numbers, because in this loop they are much faster than arrays.
 
     Args:
-        counts: of each unit, how many images a label it has.
-        targets: of each part, how many images a label it should get.
+        counts: of each unit, its images of each label.
+        targets: of each part, the images of each label that it should get.
     """
     labels, parts = range(len(CLASSES)), range(len(targets))
     filled = [[0] * len(CLASSES) for _ in parts]
@@ -176,7 +172,7 @@ def _dealt(counts: Sequence[Sequence[int]], targets: Sequence[Sequence[float]]) 
 
 
 def _fullness(count: Sequence[int], filled: Sequence[int], half: Sequence[float], target: Sequence[float]) -> float:
-    """How full a part would be, for a unit with these counts of each label."""
+    """How full a part would be for a unit with these counts of each label."""
     return sum(
         new * (have + more) / wanted for new, have, more, wanted in zip(count, filled, half, target, strict=True)
     )

@@ -52,7 +52,6 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
     Raises:
         GenderClsError: the folder holds something else.
     """
-    folder = folder.resolve()
     settings = json.dumps({"images": images, "cue": cue, "seed": seed, "version": VERSION}) + "\n"
     if not _is_drawn(folder, settings):
         _refuse_foreign(folder)

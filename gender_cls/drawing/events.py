@@ -1,4 +1,4 @@
-"""The test scores and their figures for TensorBoard, beside the curves of training."""
+"""TensorBoard: the test scores and figures next to the curves of training, and PNG files as they are."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from gender_cls.drawing.event_pictures import add_png
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Explanations, Metrics
 from gender_cls.runs.outputs import HPARAMS_SCORES
@@ -17,8 +17,15 @@ from gender_cls.runs.outputs import HPARAMS_SCORES
 SUFFIX = ".evaluation"
 
 
+def add_png(writer: SummaryWriter, tag: str, png: bytes, step: int) -> None:
+    """Write a PNG file as it is; `add_image` would compress it again, which takes much longer."""
+    width, height = Image.open(BytesIO(png)).size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
 def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Mapping[str, bytes], step: int) -> None:
-    """Write an event file, in the place of that of an earlier evaluation.
+    """Write one event file; it replaces the file of an earlier evaluation.
 
     Args:
         folder: of the run.
@@ -29,35 +36,38 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
     """
     for earlier in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
         earlier.unlink()
-    validation, by_image, by_identity = metrics["validation"], metrics["test"], metrics["test"]["by_identity"]
-    headline = (validation["scores"]["balanced_accuracy"], by_image["scores"]["balanced_accuracy"])
-    estimates = dict(zip(HPARAMS_SCORES, (*headline, by_image["scores"]["auroc"]), strict=True))
-    estimates |= {f"test/{name}": estimate for name, estimate in by_image["scores"].items()}
-    if by_identity is not None:
-        estimates |= {f"test_by_identity/{name}": estimate for name, estimate in by_identity["scores"].items()}
-    if metrics["explanations"] is not None:
-        estimates |= _of_maps(metrics["explanations"])
+    female = (test["label"] == "FEMALE").to_numpy()
     with SummaryWriter(folder, filename_suffix=SUFFIX) as writer:
-        for tag, estimate in estimates.items():
+        for tag, estimate in _tagged(metrics).items():
             if estimate["value"] is not None:
                 writer.add_scalar(tag, estimate["value"], step)
-        female = (test["label"] == "FEMALE").to_numpy()
         if np.isfinite(test["p_FEMALE"]).all() and female.any():
             writer.add_pr_curve("test/precision_recall_FEMALE", female, test["p_FEMALE"].to_numpy(), step)
         for name, png in figures.items():
-            width, height = Image.open(BytesIO(png)).size
-            add_png(writer, f"test/{name}", png, (height, width), step)
+            add_png(writer, f"test/{name}", png, step)
 
 
-def _of_maps(explanations: Explanations) -> dict[str, Estimate]:
-    """Tag -> areas by game and baseline, shares by place, and `randomisation`: what all weights random leave."""
-    estimates: dict[str, Estimate] = {}
+def _tagged(metrics: Metrics) -> dict[str, Estimate]:
+    """Tag -> score."""
+    test, by_identity = metrics["test"]["scores"], metrics["test"]["by_identity"]
+    headline = (metrics["validation"]["scores"]["balanced_accuracy"], test["balanced_accuracy"], test["auroc"])
+    tagged = dict(zip(HPARAMS_SCORES, headline, strict=True))
+    tagged |= {f"test/{name}": estimate for name, estimate in test.items()}
+    if by_identity is not None:
+        tagged |= {f"test_by_identity/{name}": estimate for name, estimate in by_identity["scores"].items()}
+    return tagged if metrics["explanations"] is None else tagged | _tagged_maps(metrics["explanations"])
+
+
+def _tagged_maps(explanations: Explanations) -> dict[str, Estimate]:
+    """Areas by game and baseline, shares by place, and the similarity that is left with all weights random."""
+    tagged: dict[str, Estimate] = {}
     for method in explanations["methods"]:
         tag = f"test_explanations/{method['name']}"
         for game in method["games"]:
-            areas = (("deletion", game["deletion"]), ("insertion", game["insertion"]), ("random", game["random"]))
-            estimates |= {f"{tag}/{name}_{game['baseline']}": area for name, area in areas}
-        estimates |= {f"{tag}/{place['name']}": place["share"] for place in method["places"]}
+            tagged[f"{tag}/deletion_{game['baseline']}"] = game["deletion"]
+            tagged[f"{tag}/insertion_{game['baseline']}"] = game["insertion"]
+            tagged[f"{tag}/random_{game['baseline']}"] = game["random"]
+        tagged |= {f"{tag}/{place['name']}": place["share"] for place in method["places"]}
         if method["randomisation"] is not None:
-            estimates[f"{tag}/randomisation"] = method["randomisation"]["stages"][-1]["similarity"]
-    return estimates
+            tagged[f"{tag}/randomisation"] = method["randomisation"]["stages"][-1]["similarity"]
+    return tagged

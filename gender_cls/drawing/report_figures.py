@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,20 +19,31 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.wording import stated, words
 
-MOST_CELLS = 12
-"""Values drawn of a column of the slices: those with the most images."""
+MOST_VALUES = 12
+"""Values of a column that the chart of slices shows: those with the most images."""
 
 LONGEST_NAME = 34
 """Letters of a name that a figure has room for."""
 
 COLOURS = {label: PALETTE[label.lower()] for label in CLASSES}
+DASHED: dict[str, Any] = {"color": PALETTE["faint"], "linewidth": 0.8, "linestyle": (0, (3, 3))}
+DOTTED: dict[str, Any] = {**DASHED, "linestyle": (0, (1, 2))}
+POINT: dict[str, Any] = {"marker": "o", "color": PALETTE["ink"], "markersize": 4.5}
+RANGE: dict[str, Any] = {"color": PALETTE["mark"], "linewidth": 1.1, "alpha": 0.7}  # the line of an interval
+BAND: dict[str, Any] = {
+    "color": PALETTE["mark"],
+    "linewidth": 0,
+    "alpha": 0.18,
+}  # the area between many intervals' ends
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.4, "borderaxespad": 0.1}
+FROM_0_TO_1 = (-0.02, 1.02)
 
 
 def report_figures(metrics: Metrics, test: pd.DataFrame) -> dict[str, Figure]:
-    """What can be drawn of a run, by name; where numbers are missing, the figure is left out.
+    """The figures that can be drawn of a run, by name; one whose numbers are missing is left out.
 
     Args:
-        test: the predictions of the test split (`label`, `p_FEMALE` of the raw softmax).
+        test: the predictions of the test split (`label`, and `p_FEMALE` of the softmax without temperature).
     """
     test = test[np.isfinite(test["p_FEMALE"])]
     female, probability = (test["label"] == "FEMALE").to_numpy(), test["p_FEMALE"].to_numpy(np.float64)
@@ -54,11 +66,11 @@ def report_figures(metrics: Metrics, test: pd.DataFrame) -> dict[str, Figure]:
 def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     figure, axes = _square(f"ROC: AUROC {stated(metrics['test']['scores']['auroc'])}")
     false, true, _ = roc_curve(female, probability, drop_intermediate=True)
-    axes.plot([0, 1], [0, 1], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+    axes.plot([0, 1], [0, 1], **DASHED)
     axes.plot(false, true, color=PALETTE["mark"], linewidth=1.6)
     says_female = probability >= metrics["operating_point"]["threshold"]
     chosen = says_female[~female].mean(), says_female[female].mean()
-    axes.plot(*chosen, "o", color=PALETTE["ink"], markersize=4.5)
+    axes.plot(*chosen, **POINT)
     axes.annotate("chosen threshold", chosen, (7, -8), textcoords="offset points", color=PALETTE["ink"])
     axes.set(xlabel="MALE answered FEMALE", ylabel="FEMALE answered FEMALE (recall)")
     return figure
@@ -71,17 +83,17 @@ def _precision_recall(metrics: Metrics, female: NDArray, probability: NDArray) -
         precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
         area = f"{label}, average precision {stated(scores[f'average_precision_{label}'])}"
         axes.plot(recall, precision, color=COLOURS[label], linewidth=1.6, label=area)
-        axes.axhline(positive.mean(), color=COLOURS[label], linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.axhline(positive.mean(), **{**DASHED, "color": COLOURS[label]})
     axes.set(xlabel="recall", ylabel="precision")
-    axes.legend(loc="lower left", frameon=False, fontsize=8, handlelength=1.4, borderaxespad=0.1)
+    axes.legend(loc="lower left", **LEGEND)
     return figure
 
 
 def _square(title: str) -> tuple[Figure, Axes]:
-    """From 0 to 100 % both ways."""
+    """A chart from 0 to 100 % both ways."""
     figure, axes = chart(4.2, 3.6)
-    axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _percent(axes, "xy")
+    axes.set(title=title, xlim=FROM_0_TO_1, ylim=FROM_0_TO_1)
+    _in_percent(axes, "xy")
     return figure, axes
 
 
@@ -103,37 +115,37 @@ def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> F
     axes.set_xlabel(f"probability of FEMALE; line: threshold {threshold:.2f}{abstained}")
     for label, height, at in (("FEMALE", 0.98, "top"), ("MALE", 0.02, "bottom")):
         axes.text(0.02, height, f"labelled {label}", va=at, transform=axes.transAxes)
-    _percent(axes, "x")
+    _in_percent(axes, "x")
     return figure
 
 
 def _reliability(metrics: Metrics) -> Figure | None:
     calibration = metrics["calibration"]
-    before, after = calibration["before"], calibration["after"]
-    if all(each["share"]["value"] is None for each in after["bins"]):
+    bins = calibration["after"]["bins"]
+    if all(each["share"]["value"] is None for each in bins):
         return None
     figure, ((upper,), (lower,)) = charts(4.2, 4.0, 2, 1, sharey=False, height_ratios=(5, 1))
-    upper.plot([0, 1], [0, 1], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
-    for name, kind, colour, face, width in (
-        ("before", before, PALETTE["faint"], PALETTE["paper"], 0.8),
-        ("after", after, PALETTE["mark"], PALETTE["mark"], 1.4),
+    upper.plot([0, 1], [0, 1], **DASHED)
+    for name, reliability, colour, face, width in (
+        ("before", calibration["before"], PALETTE["faint"], PALETTE["paper"], 0.8),
+        ("after", calibration["after"], PALETTE["mark"], PALETTE["mark"], 1.4),
     ):
-        filled = [each for each in kind["bins"] if each["share"]["value"] is not None]
+        filled = [each for each in reliability["bins"] if each["share"]["value"] is not None]
         places, shares = _numbers(each["probability"] for each in filled), [each["share"] for each in filled]
-        if kind is after:
-            upper.vlines(places, *_interval(shares), color=colour, linewidth=1.1, alpha=0.7)
+        if name == "after":
+            upper.vlines(places, *_interval(shares), **RANGE)
         style = {"color": colour, "markerfacecolor": face, "markersize": 3.5, "linewidth": width}
-        upper.plot(places, _values(shares), "o-", **style, label=f"{name}, ECE {stated(kind['ece'])}")
+        upper.plot(places, _values(shares), "o-", **style, label=f"{name}, ECE {stated(reliability['ece'])}")
     upper.set(title=f"Reliability before and after temperature {calibration['temperature']:.2f}")
-    upper.set(ylabel="labelled FEMALE", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    upper.legend(loc="upper left", frameon=False, fontsize=8, handlelength=1.4, borderaxespad=0.1)
-    middles = [(each["low"] + each["high"]) / 2 for each in after["bins"]]
-    widths = [0.88 * (each["high"] - each["low"]) for each in after["bins"]]
-    lower.bar(middles, [each["images"] for each in after["bins"]], widths, color=PALETTE["mark"], alpha=0.35)
+    upper.set(ylabel="labelled FEMALE", xlim=FROM_0_TO_1, ylim=FROM_0_TO_1)
+    upper.legend(loc="upper left", **LEGEND)
+    middles = [(each["low"] + each["high"]) / 2 for each in bins]
+    widths = [0.88 * (each["high"] - each["low"]) for each in bins]
+    lower.bar(middles, [each["images"] for each in bins], widths, color=PALETTE["mark"], alpha=0.35)
     lower.set(xlabel="probability of FEMALE", ylabel="images")
     lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    _percent(upper, "xy")
-    _percent(lower, "x")
+    _in_percent(upper, "xy")
+    _in_percent(lower, "x")
     return figure
 
 
@@ -144,35 +156,85 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
         return None
     figure, axes = chart(4.2, 3.2)
     coverage, low, high = (_numbers(point[key] for point in curve) for key in ("coverage", "low", "high"))
-    axes.fill_between(coverage, low, high, color=PALETTE["mark"], alpha=0.18, linewidth=0)
+    axes.fill_between(coverage, low, high, **BAND)
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
     axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
     axes.annotate(f"target {100 * target:g} %", (0.0, target), (2, 3), textcoords="offset points")
     if chosen is not None and chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
         point = chosen["coverage"]["value"], chosen["error"]["value"]
         axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
-        axes.plot(*point, "o", color=PALETTE["ink"], markersize=4.5)
+        axes.plot(*point, **POINT)
         axes.annotate("chosen band", point, (6, -11), textcoords="offset points")
-    axes.set(title=f"Error by coverage: area (AURC) {stated(abstention['aurc'])}", xlim=(-0.02, 1.02))
+    axes.set(title=f"Error by coverage: area (AURC) {stated(abstention['aurc'])}", xlim=FROM_0_TO_1)
     axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them")
     axes.set_ylim(bottom=0)
-    _percent(axes, "xy")
+    _in_percent(axes, "xy")
+    return figure
+
+
+class Row(NamedTuple):
+    """One row of a chart of intervals; without a score it is a heading. Hollow: few people, read it with care."""
+
+    name: str
+    score: Estimate | None
+    hollow: bool = False
+
+
+def _slices(metrics: Metrics) -> Figure | None:
+    cells, rows = metrics["slices"]["cells"], []
+    for column in dict.fromkeys(cell["column"] for cell in cells):
+        every = [cell for cell in cells if cell["column"] == column]
+        shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_VALUES]
+        left_out = f", the {MOST_VALUES} largest of {len(every)}" if len(every) > MOST_VALUES else ""
+        rows.append(Row(f"{words(_shortened(column))}{left_out}", None))
+        for cell in every:
+            if cell in shown:
+                rows.append(Row(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]))
+    return _intervals("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
+
+
+def _shortcuts(metrics: Metrics) -> Figure | None:
+    whole = metrics["test"]["scores"]["balanced_accuracy"]
+    rows = [Row(_shortened(test["title"]), test["balanced_accuracy"]) for test in metrics["shortcuts"] or []]
+    title = "What remains without part of the image"
+    return _intervals(title, [Row("as recorded", whole), *rows], whole) if rows else None
+
+
+def _intervals(title: str, rows: Sequence[Row], whole: Estimate) -> Figure | None:
+    """A dot with its interval in each row, and a line at the score of all test images."""
+    if all(row.score is None or row.score["value"] is None for row in rows):
+        return None
+    figure, axes = chart(4.2, 0.75 + 0.19 * len(rows))
+    axes.axvline(0.5, **DOTTED)
+    if whole["value"] is not None:
+        axes.axvline(whole["value"], **DASHED)
+    for place, row in enumerate(rows):
+        if row.score is not None and row.score["value"] is not None:
+            axes.hlines(place, *_interval([row.score]), **RANGE)
+            face = PALETTE["paper" if row.hollow else "mark"]
+            axes.plot(row.score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
+    axes.set(title=title, xlabel="balanced accuracy; dashed: of all test")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(PALETTE["ink" if row.score is None else "soft"])
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
     return figure
 
 
 def _stress(metrics: Metrics) -> Figure | None:
     corruptions = metrics["stress"]["corruptions"] if metrics["stress"] else []
-    levels = [level for corruption in corruptions for level in corruption["severities"]]
-    if all(level["balanced_accuracy"]["value"] is None for level in levels):
+    scores = [level["balanced_accuracy"] for corruption in corruptions for level in corruption["severities"]]
+    if all(score["value"] is None for score in scores):
         return None
-    clean = metrics["test"]["scores"]["balanced_accuracy"]
     rows = math.ceil(len(corruptions) / 3)
     figure, grid = charts(4.2, 0.45 + 1.25 * rows, rows, 3)
     for axes, corruption in zip(grid.flat, corruptions, strict=False):
-        _stressed(axes, corruption, clean)
+        _stressed(axes, corruption, metrics["test"]["scores"]["balanced_accuracy"])
     for axes in grid.flat[len(corruptions) :]:
         axes.set_axis_off()
-    lows = [low for low in (level["balanced_accuracy"]["low"] for level in levels) if low is not None]
+    lows = [score["low"] for score in scores if score["low"] is not None]
     grid[0, 0].set(xlim=(-0.3, 5.3), xticks=(0, 5), ylim=(min([0.48, *lows]) - 0.03, 1.0))
     grid[0, 0].set_yticks((0.5, 0.75, 1.0))
     figure.supxlabel("severity; 0 is as recorded, the dotted line is chance", fontsize=8, color=PALETTE["soft"])
@@ -181,80 +243,37 @@ def _stress(metrics: Metrics) -> Figure | None:
 
 
 def _stressed(axes: Axes, corruption: CorruptionScores, clean: Estimate) -> None:
-    axes.axhline(0.5, color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.axhline(0.5, **DOTTED)
     if clean["value"] is not None:
-        axes.axhline(clean["value"], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.axhline(clean["value"], **DASHED)
     severities = [0, *(level["severity"] for level in corruption["severities"])]
     estimates = [clean, *(level["balanced_accuracy"] for level in corruption["severities"])]
-    axes.fill_between(severities, *_interval(estimates), color=PALETTE["mark"], alpha=0.18, linewidth=0)
+    axes.fill_between(severities, *_interval(estimates), **BAND)
     axes.plot(severities, _values(estimates), "o-", color=PALETTE["mark"], markersize=2.5, linewidth=1.3)
-    axes.set_title(_short(corruption["title"]), fontsize=8, pad=4)
+    axes.set_title(_shortened(corruption["title"]), fontsize=8, pad=4)
 
 
-def _shortcuts(metrics: Metrics) -> Figure | None:
-    rows = [(_short(test["title"]), test["balanced_accuracy"], False) for test in metrics["shortcuts"] or []]
-    clean = metrics["test"]["scores"]["balanced_accuracy"]
-    if all(estimate["value"] is None for _, estimate, _ in rows):
-        return None
-    return _dots("What remains without part of the picture", [("as recorded", clean, False), *rows], clean)
-
-
-def _slices(metrics: Metrics) -> Figure | None:
-    cells = metrics["slices"]["cells"]
-    rows: list[tuple[str, Estimate | None, bool]] = []
-    for column in dict.fromkeys(cell["column"] for cell in cells):
-        every = [cell for cell in cells if cell["column"] == column]
-        shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_CELLS]
-        left_out = f", the {MOST_CELLS} largest of {len(every)}" if len(every) > MOST_CELLS else ""
-        rows.append((f"{words(_short(column))}{left_out}", None, False))
-        rows += [(_short(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
-    if all(estimate is None or estimate["value"] is None for _, estimate, _ in rows):
-        return None
-    return _dots("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
-
-
-def _dots(title: str, rows: Sequence[tuple[str, Estimate | None, bool]], clean: Estimate) -> Figure:
-    """A row a name: a dot with its interval, hollow if it is to be read with care; a row without one is a heading."""
-    figure, axes = chart(4.2, 0.75 + 0.19 * len(rows))
-    axes.axvline(0.5, color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (1, 2)))
-    if clean["value"] is not None:
-        axes.axvline(clean["value"], color=PALETTE["faint"], linewidth=0.8, linestyle=(0, (3, 3)))
-    for place, (_, estimate, hollow) in enumerate(rows):
-        if estimate is not None and estimate["value"] is not None:
-            axes.hlines(place, *_interval([estimate]), color=PALETTE["mark"], linewidth=1.1, alpha=0.7)
-            face = PALETTE["paper" if hollow else "mark"]
-            axes.plot(estimate["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
-    axes.set(title=title, xlabel="balanced accuracy; dashed: of all test")
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-    for label, (_, estimate, _) in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color(PALETTE["ink" if estimate is None else "soft"])
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-    return figure
-
-
-def _values(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+def _values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
     return _numbers(estimate["value"] for estimate in estimates)
 
 
 def _interval(estimates: Sequence[Estimate]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Their low and high ends."""
+    """Their low ends and their high ends."""
     return _numbers(each["low"] for each in estimates), _numbers(each["high"] for each in estimates)
 
 
 def _numbers(numbers: Iterable[float | None]) -> NDArray[np.float64]:
-    """With NaN, which is not drawn, for null."""
+    """The numbers with NaN for null; matplotlib does not draw NaN."""
     return np.array(list(numbers), np.float64)
 
 
-def _percent(axes: Axes, which: str) -> None:
+def _in_percent(axes: Axes, which: str) -> None:
     for axis in which:
         getattr(axes, f"{axis}axis").set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
 
 
-def _short(name: str) -> str:
-    """Printable, and shortened in the middle."""
+def _shortened(name: str) -> str:
+    """The name in printable letters; a long one is cut in its middle."""
     name = "".join(letter if letter.isprintable() else " " for letter in name)
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

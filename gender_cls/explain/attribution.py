@@ -98,7 +98,13 @@ def attribute(
     parts = []
     with isolated(network) as forward:
         for images, *given in chunks(inputs, *([] if targets is None else [targets])):
-            parts.append(_attribute_chunk(network, forward, images, methods, feature_map, *given))
+            logits, classes, maps = _one_pass(network, forward, images, methods, feature_map, *given)
+            for method, compute in _MORE_PASSES.items():
+                if method in methods:
+                    maps[method] = compute(forward, images, classes)
+            diverged = ~logits.isfinite().all(dim=1).view(-1, 1, 1)  # the gradient of a NaN may be a number
+            maps = {method: chunk.detach().masked_fill(diverged, torch.nan).cpu() for method, chunk in maps.items()}
+            parts.append(Attribution(logits.softmax(dim=1).cpu(), classes.cpu(), maps))
     return Attribution(
         torch.cat([part.probabilities for part in parts]),
         torch.cat([part.targets for part in parts]),
@@ -120,33 +126,13 @@ def scaled(maps: Tensor) -> Tensor:
     return torch.where(finite, result, torch.nan)
 
 
-def _attribute_chunk(
-    network: nn.Module,
-    forward: Forward,
-    images: Tensor,
-    methods: Sequence[Method],
-    feature_map: FeatureMap,
-    targets: Tensor | None = None,
-) -> Attribution:
-    logits, targets, maps = _one_pass(network, forward, images, methods, feature_map, targets)
-    if Method.smoothgrad in methods:
-        maps[Method.smoothgrad] = _smoothgrad(forward, images, targets)
-    if Method.integrated_gradients in methods:
-        maps[Method.integrated_gradients] = _integrated_gradients(forward, images, targets)
-    if Method.occlusion in methods:
-        maps[Method.occlusion] = _occlusion(forward, images, targets)
-    diverged = ~logits.isfinite().all(dim=1).view(-1, 1, 1)  # the gradient of a NaN may be a number
-    maps = {method: chunk.detach().masked_fill(diverged, torch.nan).cpu() for method, chunk in maps.items()}
-    return Attribution(logits.softmax(dim=1).cpu(), targets.cpu(), maps)
-
-
 def _one_pass(
     network: nn.Module,
     forward: Forward,
     images: Tensor,
     methods: Sequence[Method],
     feature_map: FeatureMap,
-    targets: Tensor | None,
+    targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[Method, Tensor]]:
     """Logits, targets, and saliency and Grad-CAM if asked for, from one forward and at most one backward pass."""
     from captum.attr import LayerGradientXActivation  # here and below: training starts without waiting for it
@@ -257,3 +243,10 @@ def _occlusion(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
         perturbations_per_eval=max(1, IMAGES_PER_PASS // len(images)),
     )
     return on_pixels(regions).squeeze(1)
+
+
+_MORE_PASSES = {
+    Method.smoothgrad: _smoothgrad,
+    Method.integrated_gradients: _integrated_gradients,
+    Method.occlusion: _occlusion,
+}

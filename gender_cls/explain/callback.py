@@ -3,6 +3,7 @@ the confusion matrix."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import cast
@@ -22,7 +23,7 @@ from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
-from gender_cls.drawing.event_pictures import add_png
+from gender_cls.drawing.events import add_png
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
@@ -47,6 +48,7 @@ def explain_callbacks(
     return callbacks
 
 
+@dataclass(eq=False)
 class ExplainCallback(Callback):
     """Draws and scores maps of a fixed probe set of N images.
 
@@ -58,31 +60,14 @@ class ExplainCallback(Callback):
     TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
     in each place (`mass_shares.py`), its rank correlation with the map of the previous grid (stability: 1 is no change)
     and with the maps of the other methods (agreement).
-
-    Args:
-        crops: the probe set.
-        labels: N true labels.
-        names: N file names, for the captions.
-        feature_map: the layer for Grad-CAM.
-        folder: for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid.
-        settings: which maps, and how often.
     """
 
-    def __init__(
-        self,
-        crops: Crops,
-        labels: Sequence[str],
-        names: Sequence[str],
-        feature_map: FeatureMap,
-        folder: Path,
-        settings: ExplainConfig,
-    ) -> None:
-        self.crops = crops
-        self.labels = labels
-        self.names = names
-        self.feature_map = feature_map
-        self.folder = folder
-        self.settings = settings
+    crops: Crops  # the probe set
+    labels: Sequence[str]
+    names: Sequence[str]  # of the files, for the captions
+    feature_map: FeatureMap  # the layer for Grad-CAM
+    folder: Path  # for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid
+    settings: ExplainConfig  # which maps, and how often
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to count the time."""
@@ -116,7 +101,7 @@ class ExplainCallback(Callback):
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         for writer in writers:
-            add_png(writer, "explanations/probe_set", png, grid.shape[:2], step)
+            add_png(writer, "explanations/probe_set", png, step)
             for name, values in scores.items():
                 if len(defined := values[np.isfinite(values)]):
                     writer.add_scalar(f"explanations/{name}", defined.mean(), step)
@@ -147,7 +132,7 @@ class ConfusionMatrixCallback(Callback):
             return
         for writer in _tensorboards(trainer):
             picture = confusion_matrix_figure(matrix, CLASSES)
-            add_png(writer, "confusion_matrix/val", png_bytes(picture), picture.shape[:2], trainer.global_step)
+            add_png(writer, "confusion_matrix/val", png_bytes(picture), trainer.global_step)
 
 
 def _scores(

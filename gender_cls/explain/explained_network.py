@@ -6,7 +6,7 @@ from functools import cached_property
 from torch import Tensor
 
 from gender_cls.config.explain import Method
-from gender_cls.explain.attribution import Attribution, attribute, predict
+from gender_cls.explain.attribution import Attribution, attribute
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
@@ -33,10 +33,6 @@ class ExplainedNetwork:
     def inputs(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> the normalised input of the network, on its device."""
         return self.classifier.normalise(images.to(self.classifier.device))
-
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Class probabilities (N, classes) on the CPU."""
-        return predict(self.classifier.network, inputs)
 
     def attribute(self, inputs: Tensor, methods: Sequence[Method], targets: Tensor | None = None) -> Attribution:
         """Maps of the target class, or of the predicted one; see `attribution.attribute`."""

@@ -19,7 +19,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
-from gender_cls.explain.attribution import Attribution
+from gender_cls.explain.attribution import Attribution, predict
 from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps
@@ -142,7 +142,7 @@ def _explain(
     crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
     inputs = network.inputs(crops.images)
     if "prediction" not in rows:
-        rows = predictions_table(rows, network.predict(inputs).double().numpy())
+        rows = predictions_table(rows, predict(network.classifier.network, inputs).double().numpy())
     chunk = _Chunk(rows, crops, inputs)
     labels, predicted = codes(rows["label"]), codes(rows["prediction"])
     answers = []

@@ -18,11 +18,11 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
     everything outside the person's box, the centre of the crop; padding belongs to it.
 
     Args:
-        maps: (N, H, W), signed.
-        boxes: (N, 4), where the whole crop lies: left, top, right, bottom in pixels of the maps, perhaps outside them.
+        maps: as for `mass_inside`.
+        boxes: likewise, where the whole crop lies.
 
     Returns:
-        For each of PLACES (N,), from 0 to 1; NaN if a map has no positive value, or one that is not finite.
+        For each of PLACES the result of `mass_inside`.
     """
     crops = np.asarray(boxes, dtype=np.float64)
     shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}

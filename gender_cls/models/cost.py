@@ -14,12 +14,8 @@ from gender_cls.errors import one_line
 
 log = logging.getLogger(__name__)
 
-SECONDS = 2.0
-"""Timing a batch size stops after this time, but not before two calls."""
-
-CALLS = 31
-"""Timing a batch size stops after this many calls, the warm-up call included."""
-
+SECONDS = 2.0  # timing a batch size stops after this time, but not before two calls
+CALLS = 31  # or after this many calls, the warm-up call included
 _HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TYPES = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true", torch.float64: "64-true"}
 
@@ -34,7 +30,6 @@ def count_flops(network: nn.Module, image_size: tuple[int, int], title: str) -> 
     Args:
         network: (B, 3, H, W) normalised floats -> logits.
         image_size: (height, width) in pixels.
-        title: the model, for the warning.
 
     Returns:
         None, with a warning that says why, if the network cannot run without data.
@@ -71,9 +66,8 @@ def measure_cost(
         network: the part of it whose parameters and FLOPs count.
         image_size: (height, width) in pixels.
         layout: of the images.
-        precision: of the run (`trainer.precision`). The mixed ones run under autocast, as in training; for the others,
-            the dtype of the network's weights counts.
-        title: the model, for messages.
+        precision: of the run. The mixed ones run under autocast, as in training; for the others, the dtype of the
+            network's weights counts.
 
     Returns:
         The keys of `schema.Cost` that are known here: parameters, flops, milliseconds_batch_1, milliseconds_batch_32

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 import huggingface_hub
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
@@ -26,8 +25,7 @@ from gender_cls.errors import GenderClsError, first_few, one_line
 
 StateDict = dict[str, Tensor]
 
-TIMEOUT = 5.0
-"""Seconds to wait for a server's first answer; timm and the hub retry for up to a minute."""
+TIMEOUT = 5.0  # seconds to wait for a server's first answer; timm and the hub retry for much longer
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights first, as in timm
@@ -42,7 +40,7 @@ def find_published(source: PretrainedCfg | str, title: str) -> Path | None:
         title: the model, for the message.
 
     Returns:
-        The file in the Hugging Face cache, or None if the library's own loader has to fetch it.
+        The file in the Hugging Face cache, or None if the library's own loader has to get it.
 
     Raises:
         GenderClsError: the weights are not in a cache, and the server cannot be reached.
@@ -107,15 +105,12 @@ def read_weights(path: Path) -> StateDict:
                 f"{path} holds pickled Python objects, which could run code and are not loaded: save the weights alone "
                 "with torch.save(model.state_dict(), PATH)."
             ) from None
-        kind = "safetensors file" if isinstance(error, SafetensorError) else "PyTorch checkpoint"
-        raise GenderClsError(f"{path} is no readable {kind}: set model.weights to a file of weights.") from None
+        raise GenderClsError(f"{path} cannot be read as weights: set model.weights to another file.") from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise GenderClsError(
-            f"{path} holds no state dict (parameter names with tensors): set model.weights to a file that does."
-        )
+        raise GenderClsError(f"{path} holds no tensors by parameter name: set model.weights to another file.")
     return dict(content)
 
 
@@ -128,8 +123,7 @@ def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], *, s
 
     Args:
         heads: names of the modules that make the logits.
-        source: the file or address, for messages.
-        title: the model, for messages.
+        source: the file or address, for messages, as is the model's `title`.
 
     Raises:
         GenderClsError: keys are missing or unexpected, or shapes differ. Nothing is loaded then.
@@ -163,16 +157,15 @@ def _without_other_heads(state: StateDict, wanted: StateDict, heads: Sequence[st
     def shapes(of: StateDict, head: str) -> dict[str, torch.Size]:
         return {key: value.shape for key, value in of.items() if key.startswith(f"{head}.")}
 
-    left_out = [f"{head}." for head in heads if shapes(state, head) != shapes(wanted, head)]
-    return {key: value for key, value in state.items() if not key.startswith((*left_out, *_AUXILIARY))}
+    left_out = (*_AUXILIARY, *(f"{head}." for head in heads if shapes(state, head) != shapes(wanted, head)))
+    return {key: value for key, value in state.items() if not key.startswith(left_out)}
 
 
 def _misfit(state: StateDict, wanted: StateDict, heads: Sequence[str]) -> str:
     """Describe the keys that do not fit; empty if all do."""
-    optional = tuple(f"{head}." for head in heads)
-    missing = [key for key in wanted.keys() - state.keys() if not key.startswith(optional)]
+    missing = [key for key in wanted.keys() - state.keys() if not key.endswith(".num_batches_tracked")]
     problems = {
-        "missing": [key for key in missing if not key.endswith(".num_batches_tracked")],
+        "missing": [key for key in missing if not key.startswith(tuple(f"{head}." for head in heads))],
         "unexpected": state.keys() - wanted.keys(),
         "of another shape": [
             f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"

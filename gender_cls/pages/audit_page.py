@@ -43,12 +43,8 @@ class Group:
     size: int  # number of its images
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The groups that are shown, of `total`."""
-
-    shown: list[Group]
-    total: int
+Groups = tuple[list[Group], int]
+"""The groups that are shown, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +186,7 @@ def _groups(
             break
         title, tags = describe(group)
         groups.append(Group(title, tags, gallery.take(shown, note), len(group)))
-    return Groups(groups, key.nunique())
+    return groups, key.nunique()
 
 
 def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -74,12 +74,8 @@ class Facet:
     keys: list[str]  # the CSS class of each card
 
 
-@dataclass(frozen=True)
-class Order:
-    """A way to sort."""
-
-    title: str
-    places: list[int]  # of each card, from 0
+Order = tuple[str, list[int]]
+"""A way to sort: its name, and the place of each card, from 0."""
 
 
 def render_gallery(
@@ -113,7 +109,7 @@ def render_gallery(
         created=created,
         whole=whole,
         cards=cards,
-        first_order=sorted(range(len(cards)), key=orders[0].places.__getitem__) if cards else [],
+        first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
         people=len({card.person for card in cards} - {""}),
         known=sum(card.label != "" for card in cards),
         right=sum(card.outcome == "right" for card in cards),
@@ -229,7 +225,7 @@ def _orders(cards: Sequence[Card], methods: Sequence[Method]) -> list[Order]:
             gain = [sign * (_number(row, f"{game}_blurred") - _number(row, "random_blurred")) for row in rows]
             numbers[f"{method.title}: best {game}"] = [-value for value in gain]
             numbers[f"{method.title}: worst {game}"] = gain
-    return [Order(title, _places(values)) for title, values in numbers.items() if not all(map(math.isnan, values))]
+    return [(title, _places(values)) for title, values in numbers.items() if not all(map(math.isnan, values))]
 
 
 def _places(numbers: Sequence[float]) -> list[int]:

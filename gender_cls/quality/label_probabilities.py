@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gender_cls.config.data import CLASSES
 from gender_cls.data.split import group_partition
-from gender_cls.errors import GenderClsError, require
+from gender_cls.errors import require
 
 MOST_TRAINING_ROWS = 30_000
 """A light classifier learns from at most so many rows; the features of a million would not fit into memory."""
@@ -125,16 +125,15 @@ def combined_probabilities(light: NDArray[np.float64], runs: NDArray[np.float64]
 def _prediction_files(folder: Path) -> list[Path]:
     """Of a run, or of all jobs of a sweep."""
     jobs = sorted(path.parent for path in folder.glob("*/status.json"))
-    if not jobs and not (folder / "status.json").is_file() and not (folder / "predictions.csv").is_file():
-        raise GenderClsError(
-            f"{folder} is neither a run nor a sweep: it holds no predictions.csv and no job that does."
-        )
+    require(
+        bool(jobs) or any((folder / name).is_file() for name in ("status.json", "predictions.csv")),
+        f"{folder} is neither a run nor a sweep: it holds no predictions.csv and no job that does.",
+    )
     files = [job / "predictions.csv" for job in jobs or [folder]]
     unfinished = [file.parent.name for file in files if not file.is_file()]
-    if unfinished:
-        what = f"{len(unfinished)} of {len(files)} jobs of {folder}" if jobs else str(folder)
-        names = f" ({', '.join(unfinished)})" if jobs else ""
-        raise GenderClsError(
-            f"No predictions.csv in {what}{names}: finish with trainer.resume=true, or name finished runs only."
-        )
+    where = f"{len(unfinished)} of {len(files)} jobs of {folder} ({', '.join(unfinished)})" if jobs else str(folder)
+    require(
+        not unfinished,
+        f"No predictions.csv in {where}: finish with trainer.resume=true, or name finished runs only.",
+    )
     return files

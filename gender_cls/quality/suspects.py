@@ -1,9 +1,8 @@
 """Suspect labels: images whose label contradicts models that did not see it, the most suspect first."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +30,7 @@ CORRELATION = 0.5
 """Assumed between the log-odds of one person's images: many that agree count at most twice as much as one."""
 
 
-@dataclass(frozen=True)
-class Suspects:
+class Suspects(NamedTuple):
     """The result of the search."""
 
     ranked: pd.DataFrame | None  # rows of `suspects.csv`; None if no label was examined
@@ -169,8 +167,7 @@ def _identity_or_path(table: pd.DataFrame) -> pd.Series:
     return table["identity"].where(table["identity"] != "", "image:" + table["path"])
 
 
-@dataclass(frozen=True)
-class Review:
+class Review(NamedTuple):
     """How fast somebody who goes down a list finds the wrong labels in it."""
 
     total: int

@@ -1,4 +1,4 @@
-"""A comparison of runs -> the files that people and programs read it in."""
+"""A comparison of runs as JSON, CSV, Markdown and HTML."""
 
 import json
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def write_comparison(
     """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return the Markdown.
 
     Args:
-        folder: where they go; its own name is the page's title.
+        folder: its name is the page's title.
         runs: in any state.
-        data_root: where the images lie now; where they lay in training when None.
+        data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
     root = data_root or next((Path(run.data["root"]) for run in runs if run.data), None)
@@ -49,7 +49,7 @@ def write_comparison(
 
 
 def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str]]:
-    """Of the first MOST_MAPPED compared candidates that have kept maps, and sentences about those that have not."""
+    """The maps of the first MOST_MAPPED compared candidates that have them, and sentences about those without."""
     models: list[ModelMaps] = []
     without, damaged = [], []
     for row in comparison["candidates"]:
@@ -57,7 +57,7 @@ def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str
             continue
         try:
             maps = _maps_of(row)
-        except GenderClsError as error:  # it costs its pictures only; the page says why
+        except GenderClsError as error:  # the page shows the other maps, and this sentence
             damaged.append(str(error))
             continue
         if maps is None:

@@ -37,7 +37,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
     recorded = recorded_config(run.config_file)
-    root = Path(config.data_root).resolve() if config.data_root is not None else Path(run.data["root"])
+    root = Path(config.data_root or run.data["root"])
     images = ImageStore(root)
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)

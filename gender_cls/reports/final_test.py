@@ -1,6 +1,7 @@
 """The only reader of the test split: what the chosen checkpoint answers there, and everything that follows from it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
+from gender_cls.config.train import Config
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
@@ -49,44 +51,58 @@ def evaluate_run(
     run: Run,
     settings: EvaluationConfig,
     predictor: Predictor,
+    *,
     cache: Path,
     data_root: Path | None = None,
     progress_bar: bool = True,
 ) -> None:
-    """Leave `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` in the run's folder.
+    """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
-    What the network has answered once is read from there: `predictions.csv` and `variants.csv`.
+    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there.
 
     Args:
-        cache: folder for what is known of images read before, and for their pixels.
-        data_root: where the images lie now; where they lay in training when None.
+        cache: folder that keeps facts and pixels of images read before.
+        data_root: where the images are now; None: where they were in training.
 
     Raises:
-        GenderClsError: the run has not been trained, or its images are gone and have to be read.
+        GenderClsError: the run has not been trained, or images that must be read are gone.
     """
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
     if not run.data:
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
+    config = recorded_config(run.config_file)
     root = data_root or Path(run.data["root"])
-    data = recorded_config(run.config_file).data
-    predictions = _predictions(run, predictor, root, cache, data)
-    test = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    images = decoded_when_needed(test["path"].tolist(), root, cache, data)
-    wanted = variants(settings.stress, settings.shortcuts)
-    logits = _variant_logits(run, predictor, test, images, wanted, progress_bar)
-    cost = run.metrics.get("cost") or _cost(run, predictor)
-    _explain(run, predictor, test, images, settings.explained_images, progress_bar)
+    predictions = _predictions(run, predictor, root, cache, config.data)
+    rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
+    test = FinalTest(run, config, predictor, rows, images, progress_bar)
+    logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
+    cost = run.metrics.get("cost") or _cost(test)
+    if settings.explained_images:
+        _explain(test, settings.explained_images)
     conclusions = draw_conclusions(predictions, logits, settings)
-    explanations = _measured_explanations(run, settings.resamples)
-    metrics = _metrics(run, {**conclusions, "explanations": explanations}, cost)
+    explanations = _measured_explanations(test, settings.resamples)
+    metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost})
     write_atomically(run.predictions, with_answers(predictions, conclusions).to_csv(index=False))
     write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    _write_pages(run, metrics, test)
+    _write_pages(test, metrics)
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """What the steps of a test share."""
+
+    run: Run
+    config: Config  # of the training
+    predictor: Predictor
+    rows: pd.DataFrame  # the predictions on test
+    images: ImageStore
+    progress_bar: bool
 
 
 def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: DataConfig) -> pd.DataFrame:
-    """Of validation and test, made once."""
+    """The answers for validation and test, from `predictions.csv` if they are there."""
     if not run.predictions.exists():
         manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
         rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
@@ -108,74 +124,47 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     return read_predictions(run.predictions)
 
 
-def _variant_logits(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, wanted: list[str], progress_bar: bool
-) -> pd.DataFrame:
-    """Logits of the test images, a column a variant, in `variants.csv`; those that are there are not made again."""
-    logits = pd.DataFrame({"path": test["path"]})
-    if run.variants.exists():
+def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
+    """Logits of the test images, one column per variant; those in `variants.csv` are not computed again."""
+    file, logits = test.run.variants, test.rows[["path"]].copy()
+    if file.exists():
         try:
-            logits = pd.read_csv(run.variants).round(DECIMALS)
+            logits = pd.read_csv(file).round(DECIMALS)
         except ValueError as error:  # pandas' parser errors are ValueErrors
-            raise GenderClsError(f"{run.variants} cannot be read as CSV ({error}): remove it.") from None
-        if "path" not in logits or logits["path"].tolist() != test["path"].tolist():
-            raise GenderClsError(f"{run.variants} is not of the images in {run.predictions.name}: remove it.")
+            raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it.") from None
+        if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
+            raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
-    for name in tqdm(missing, desc="Test again, changed", disable=not (missing and progress_bar)):
-        answers = pd.DataFrame(predictor.probabilities(test, images, Distortion(name)), columns=["p_FEMALE", "p_MALE"])
-        logits[name] = logit(answers).round(DECIMALS)
-        write_atomically(run.variants, logits.to_csv(index=False))
+    for name in tqdm(missing, desc="Test again, changed", disable=not (missing and test.progress_bar)):
+        probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
+        logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(DECIMALS)
+        write_atomically(file, logits.to_csv(index=False))
     return logits
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """What a variant does to the native crop of a path; an object, because worker processes may have to be sent it."""
+    """What a variant does to a native crop; an object, because it may be sent to worker processes."""
 
     variant: str
 
     def __call__(self, image: Tensor, path: str) -> Tensor:
-        """The same picture, changed."""
+        """The changed crop, (3, H, W) uint8 as before; the path seeds what is random."""
         if self.variant in SHORTCUTS:
             return apply_shortcut(image, self.variant)
         name, _, severity = self.variant.rpartition("_")
         return apply_corruption(image, name, int(severity), path)
 
 
-def _explain(
-    run: Run, predictor: Predictor, test: pd.DataFrame, images: ImageStore, number: int, progress_bar: bool
-) -> None:
-    """Maps of test images, as the run's own configuration has them; what is there is not made again."""
-    if not number:
-        return
-    settings = recorded_config(run.config_file).explain
-    try:
-        explain_test_images(run, test, images, ExplainedNetwork(predictor), settings, number, progress_bar)
-    except UnreadableError as error:
-        raise GenderClsError(
-            f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
-        ) from error
-
-
-def _measured_explanations(run: Run, resamples: int) -> Explanations | None:
-    """Of all test images that have been explained by now; None where none has."""
-    if not run.explained.exists():
-        return None
-    methods = [method.value for method in recorded_config(run.config_file).explain.methods]
-    table = read_explanations(run.explained)
-    randomisation = read_randomisation(run.randomisation) if run.randomisation.exists() else pd.DataFrame()
-    return summarise_explanations(table, randomisation, methods, resamples, SEED)
-
-
-def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
-    status, classifier = run.status, predictor.resident()
+def _cost(test: FinalTest) -> dict[str, Any]:
+    status, classifier = test.run.status, test.predictor.resident()
     measured = measure_cost(
         classifier,
         classifier.network,
         classifier.image_size,
         layout=classifier.layout,
-        precision=predictor.precision,
-        title=classifier.settings.model.title,
+        precision=test.predictor.precision,
+        title=test.config.model.title,
     )
     return {
         **measured,
@@ -184,41 +173,67 @@ def _cost(run: Run, predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _metrics(run: Run, conclusions: dict[str, Any], cost: dict[str, Any]) -> Metrics:
-    status, data, config = run.status, run.data, recorded_config(run.config_file)
+def _explain(test: FinalTest, number: int) -> None:
+    """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
+    network, settings = ExplainedNetwork(test.predictor), test.config.explain
+    try:
+        explain_test_images(test.run, test.rows, test.images, network, settings, number, test.progress_bar)
+    except UnreadableError as error:
+        raise GenderClsError(
+            f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
+        ) from error
+
+
+def _measured_explanations(test: FinalTest, resamples: int) -> Explanations | None:
+    """The scores of all test images explained so far; None if there are none."""
+    run = test.run
+    if not run.explained.exists():
+        return None
+    methods = [method.value for method in test.config.explain.methods]
+    randomisation = read_randomisation(run.randomisation) if run.randomisation.exists() else pd.DataFrame()
+    return summarise_explanations(read_explanations(run.explained), randomisation, methods, resamples, SEED)
+
+
+def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
+    status, data = test.run.status, test.run.data
     content = {
         "schema_version": SCHEMA_VERSION,
-        "model": config.model.title,
-        "monitor": config.recipe.monitor,
+        "model": test.config.model.title,
+        "monitor": test.config.recipe.monitor,
         "best_validation": status["best_validation"],
         "best_epoch": status["best_epoch"],
         "baselines": data.pop("baselines"),
         **conclusions,
-        "cost": cost,
         "data": data,
         "environment": status["environment"],
     }
     return cast(Metrics, {key: content[key] for key in Metrics.__annotations__})
 
 
-def _write_pages(run: Run, metrics: Metrics, test: pd.DataFrame) -> None:
-    """For people: figures, TensorBoard, the report, the gallery and the model card."""
+def _write_pages(test: FinalTest, metrics: Metrics) -> None:
+    """Figures, TensorBoard events, report, gallery and model card."""
+    run, status = test.run, test.run.status
     created = datetime.now().astimezone().isoformat(timespec="seconds")
-    figures = report_figures(metrics, test)
+    figures = report_figures(metrics, test.rows)
     plots = {name: figure_png(figure) for name, figure in figures.items()}
     for name, png in plots.items():
         write_atomically(run.plots / f"{name}.png", png)
     maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
-    write_events(run.folder, metrics, test, plots | maps, run.status["best_step"])
+    write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
     small = {name: webp_bytes(Image.open(BytesIO(png))) for name, png in maps.items()}
     title, folder = run.folder.name, str(run.folder)
-    write_atomically(run.report, render_report(metrics, figures, title, folder, created, small))
-    config = recorded_config(run.config_file)
+    report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
+    write_atomically(run.report, report)
     if metrics["explanations"] is not None:
-        table, size = read_explanations(run.explained), config.data.image_size
-        write_atomically(
-            run.gallery,
-            render_gallery(table, title=title, folder=folder, created=created, whole=len(test), image_size=size),
+        gallery = render_gallery(
+            read_explanations(run.explained),
+            title=title,
+            folder=folder,
+            created=created,
+            whole=len(test.rows),
+            image_size=test.config.data.image_size,
         )
-    config.trainer.precision = run.status.get("precision", config.trainer.precision)  # rather than `auto`
-    write_atomically(run.model_card, render_model_card(metrics, to_plain(config)))
+        write_atomically(run.gallery, gallery)
+    config = to_plain(test.config)
+    config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
+    write_atomically(run.model_card, render_model_card(metrics, config))

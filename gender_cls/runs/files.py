@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, JSON, and the lock of a folder."""
+"""Atomic writes, JSON files, and the lock of a folder."""
 
 import contextlib
 import json
@@ -15,10 +15,10 @@ from gender_cls.errors import GenderClsError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the lock goes with the process, however that ends.
+    """Lock a folder for this process; the lock ends with the process, also when that is killed.
 
     Raises:
-        GenderClsError: another process holds it.
+        GenderClsError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old one or the new one but never a part."""
+    """Write a file so that readers, also after a crash, find the old or the new content but never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -54,7 +54,11 @@ def _umask() -> int:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file."""
+    """The object in a JSON file; empty when there is no such file.
+
+    Raises:
+        GenderClsError: the file is no JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where outputs lie, and which runs are there."""
+"""Where outputs lie, and which runs there are."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,17 @@ from gender_cls.runs.run import Run
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
-
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
 
 
 def image_cache(output_dir: str) -> Path:
-    """Where what is known of images read before is kept; whoever removes it loses time only."""
-    return Path(output_dir).expanduser().resolve() / "cache"
+    """The folder that keeps what was read from images; without it, they are read again."""
+    return Path(output_dir) / "cache"
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in these folders, sorted by path with numbers counted as numbers, each once.
+    """The runs in these folders, each once, sorted by path with numbers in numerical order.
 
     Args:
         folders: of runs, of sweeps, or with such folders at any depth.
@@ -40,10 +39,10 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _is_training(run: Run) -> bool:
-    """Rather than an audit, which keeps a status too."""
+    """Whether it is a training run; an audit has a status too."""
     return "model" in run.status or "trainer" in run.settings
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts 2_x before 10_x."""
+    """A key that sorts 2_x before 10_x."""
     return [(int(digits or 0), other) for digits, other in re.findall(r"(\d*)(\D*)", text)]

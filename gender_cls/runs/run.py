@@ -1,6 +1,6 @@
-"""A run folder as an object: what lies where, who writes in it, and how the run ended.
+"""A run folder as an object: its files, its lock, and how the run ended.
 
-The folder is the contract between commands: whoever has it needs nothing else.
+The folder is the contract between commands: they need nothing else of a run.
 """
 
 import contextlib
@@ -23,11 +23,7 @@ from gender_cls.runs.files import locked, read_json, write_atomically
 
 
 class Run:
-    """One training run's folder.
-
-    Attributes:
-        folder: absolute.
-    """
+    """One training run's folder, and the absolute paths of its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -53,17 +49,17 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `status.json` says; empty before the start."""
+        """The content of `status.json`; empty before the start."""
         return read_json(self.status_file)
 
     @property
     def data(self) -> dict[str, Any]:
-        """What `data.json` says: where the images lie, their splits, leaks and trivial baselines."""
+        """The content of `data.json`: where the images lie, their splits, leaks and trivial baselines."""
         return read_json(self.data_file)
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` says; empty before the end."""
+        """The content of `metrics.json`; empty before the end."""
         return read_json(self.metrics_file)
 
     def explanation_picture(self, name: str) -> Path:
@@ -72,13 +68,13 @@ class Run:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Which file of each configuration group Hydra took; empty where the run was not started by Hydra."""
+        """The file of each configuration group that Hydra took; empty if Hydra did not start the run."""
         file = self.folder / ".hydra" / "hydra.yaml"
         return dict(OmegaConf.load(file).hydra.runtime.choices) if file.is_file() else {}
 
     @property
     def settings(self) -> dict[Any, Any]:
-        """The configuration it was started with, as plain values; empty where it was not kept."""
+        """The configuration that it was started with, as plain values; empty if it was not kept."""
         settings = OmegaConf.to_container(OmegaConf.load(self.config_file)) if self.config_file.is_file() else {}
         assert isinstance(settings, dict)
         return settings
@@ -89,24 +85,24 @@ class Run:
         return self.status.get("state") == "finished"
 
     def note(self, **fields: Any) -> None:
-        """Write these fields into `status.json`, beside those already there."""
+        """Add these fields to `status.json`, or replace them there."""
         write_atomically(self.status_file, json.dumps({**self.status, **fields}, indent=2) + "\n")
 
     @contextlib.contextmanager
     def recording(self, **about: Any) -> Iterator[None]:
-        """Hold the folder for this process and say in `status.json` how the work inside ended.
+        """Lock the folder and write into `status.json` how the work inside ends.
 
-        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted. A process that the
-        kernel kills leaves running behind; the lock goes with it.
+        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted. After a process that
+        was killed it is still running.
 
         Args:
-            about: fields that say what the run is.
+            about: further fields.
 
         Raises:
-            GenderClsError: another process is at work in this folder.
+            GenderClsError: another process works in this folder.
         """
         with locked(self.folder):
-            started = time.monotonic() - self.status.get("seconds", 0.0)  # an earlier session's count too
+            started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
             try:
                 self.note(
                     state="running",
@@ -121,7 +117,8 @@ class Run:
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
             except (KeyboardInterrupt, SystemExit):
                 self.note(state="interrupted", seconds=round(time.monotonic() - started, 1))
-                raise KeyboardInterrupt from None  # Lightning makes Ctrl-C an exit, which Hydra would take for an end
+                # Lightning turns Ctrl-C into SystemExit, which Hydra would not take for an interruption.
+                raise KeyboardInterrupt from None
             except Exception as error:
                 self.note(
                     state="failed",
@@ -133,7 +130,7 @@ class Run:
 
 
 def environment() -> dict[str, str]:
-    """Day, versions and machine, for the record."""
+    """Today's date, the versions of packages, and the machine."""
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
         "date": datetime.now().astimezone().date().isoformat(),

@@ -1,6 +1,6 @@
-"""How much memory there is, how much this process used at most, and whether an error says that it was too little.
+"""How much memory is free, how much this process used at most, and whether an error means that memory ran out.
 
-Imports torch only where a device is asked about.
+Imports torch only in functions that ask about a device.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ _MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _NEVER = -1
 _MALLOC_TUNED = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
-# What torch, oneDNN, NumPy and the accelerators say, apart from torch.OutOfMemoryError and MemoryError.
-_SAID = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
+# In messages of torch, oneDNN, NumPy and accelerators, besides torch.OutOfMemoryError and MemoryError.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 _CGROUPS = Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # version 1 says 2**63 less a page
+_UNLIMITED = 1 << 60  # control groups of version 1 give almost 2**63
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take before the kernel kills it; None where the system does not tell.
+    """Bytes that this process may still take before the kernel kills it; None if the system does not tell.
 
-    What the kernel calls available, within the limits of the process's control groups (version 1 or 2), whose page
-    cache counts as free.
+    That is what the kernel calls available, within the limits of the process's control groups (version 1 or 2). The
+    page cache of a group counts as free.
     """
     lines = _numbers(Path("/proc/meminfo"))
     if "MemAvailable" not in lines:
@@ -44,7 +44,7 @@ def available_memory() -> int | None:
 
 
 def killed_for_memory() -> int:
-    """How many processes the kernel has killed so far because memory ran out, here or in this control group."""
+    """How many processes the kernel has killed so far for lack of memory, on this machine or in this control group."""
     counts = [_numbers(Path("/proc/vmstat")).get("oom_kill", 0)]
     for group in _control_groups():
         counts += [_numbers(group / name).get("oom_kill", 0) for name in ("memory.events", "memory.oom_control")]
@@ -52,16 +52,16 @@ def killed_for_memory() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the CPU or on an accelerator."""
+    """Whether an exception means that memory ran out, on the CPU or on an accelerator."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:
-    """Free what nothing holds any longer: cycles of Python objects, and what torch keeps of the GPU for later."""
+    """Free memory that is no longer used: cycles of Python objects, and GPU memory that torch keeps for later."""
     import torch
 
     gc.collect()
@@ -70,22 +70,21 @@ def release_memory() -> None:
 
 
 def restart_peak(device: str) -> None:
-    """Count `peak_memory` from here on, where the system can (on Linux and on NVIDIA's GPUs)."""
+    """Let `peak_memory` count from now on; this works on Linux and on NVIDIA's GPUs."""
     if device == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         return
-    with contextlib.suppress(OSError):  # elsewhere than on Linux, the peak is one since the process began
+    with contextlib.suppress(OSError):  # on other systems the peak counts from the start of the process
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: str) -> int | None:
-    """Bytes used at most since `restart_peak`; None where the system does not tell.
+    """The largest number of bytes in use since `restart_peak`; None if the system does not tell.
 
-    On a GPU those of its tensors. Else those of the process, without the pages of files that it has mapped (libraries,
-    the cache of decoded pixels), which the kernel takes back when it needs them; a forked process counts what it shares
-    with its parent.
+    On a GPU these are the bytes of tensors. On a CPU they are those of the process, without mapped files (libraries,
+    decoded pixels), whose pages the kernel can take back; a forked process counts what it shares with its parent.
     """
     if device == "cuda":
         import torch
@@ -103,33 +102,32 @@ def peak_memory(device: str) -> int | None:
 
 
 def resident_memory() -> int | None:
-    """Bytes that this process holds now, counted as `peak_memory` does on a CPU."""
+    """Bytes in use by this process now, counted as `peak_memory` does on a CPU; None if the system does not tell."""
     status = _numbers(Path("/proc/self/status"))
     return status["RssAnon"] * 1024 if "RssAnon" in status else None
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc keep what is freed, large tensors too, instead of handing them back to the kernel.
+    """Let glibc's malloc keep freed memory, also of large tensors, instead of returning it to the kernel.
 
-    Otherwise each training step on a CPU faults the pages of its activations in anew. With one thread, channels last
-    and float32, a step of 32 images is 1.3 to 2.1 times as fast (bench_defaults.py: custom CNN, ResNet50, MobileNetV2),
-    for up to 22 % more memory at the peak. Neither a larger top pad nor torch's own huge pages (THP_MEM_ALLOC_ENABLE)
-    gains more, and the latter takes up to a quarter more memory.
+    Otherwise every training step on a CPU asks the kernel for the pages of its activations again, which takes a large
+    part of the step (bench_defaults.py). The price is a higher peak. A larger top pad or torch's huge pages
+    (THP_MEM_ALLOC_ENABLE) gain no more.
 
-    Of no effect where the C library is another one, or where the environment tunes malloc already.
+    Without effect with another C library, or if the environment tunes malloc already.
     """
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in _MALLOC_TUNED)
     if tuned or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a threshold would not do: glibc takes none above 32 MiB
+    libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a high threshold is no way: glibc allows at most 32 MiB
     libc.mallopt(_MALLOC_TRIM_THRESHOLD, _NEVER)
 
 
 def _control_groups() -> list[Path]:
-    """Folders of the groups that limit this process's memory, and of those above them."""
+    """Folders of the groups that limit this process's memory, and of their parents."""
     folders: list[Path] = []
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
+    for line in kernel_file(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -140,18 +138,19 @@ def _control_groups() -> list[Path]:
 
 
 def _numbers(file: Path) -> dict[str, int]:
-    """The lines `name: number unit` or `name number` of one of the kernel's files."""
-    words = (line.replace(":", " ").split() for line in _text(file).splitlines())
+    """The lines `name: number unit` or `name number` of a file of the kernel."""
+    words = (line.replace(":", " ").split() for line in kernel_file(file).splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}
 
 
 def _number(file: Path) -> int | None:
-    text = _text(file).strip()
+    text = kernel_file(file)
     return int(text) if text.isdigit() else None
 
 
-def _text(file: Path) -> str:
+def kernel_file(file: Path | str) -> str:
+    """The text of a file of the kernel, without white space around it; empty if there is none."""
     try:
-        return file.read_text()
+        return Path(file).read_text().strip()
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""Child processes: how they start, and that they do not outlive their parent."""
+"""Child processes: how they start, and how they end with their parent."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def end_with_parent() -> None:
-    """Called in a child: end it when its parent is gone, however that ended.
+    """End this child process when its parent has ended, for whatever reason.
 
-    Otherwise the child of a killed process works on unseen, in the way of whoever resumes.
+    Otherwise the child of a killed process would go on working, and the run could not be resumed.
     """
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
@@ -26,10 +26,10 @@ def _wait_for_parent() -> None:
 
 
 def forking() -> BaseContext | None:
-    """What starts a DataLoader's workers at once, as copies of this process; None where the system's default is to be.
+    """The context that forks a DataLoader's workers from this process; None for the system's default.
 
-    From Python 3.14 the default is another one, which imports everything again: 3 to 7 s for each worker. A copy must
-    not touch a GPU, nor take a lock that a thread held; workers that only read and change pixels do neither.
+    The default from Python 3.14 on imports everything again in each worker, which takes seconds. A forked process must
+    not use a GPU, nor a lock that a thread held; workers that only read and change pixels do neither.
     """
     return _Forking() if sys.platform == "linux" else None
 
@@ -40,7 +40,7 @@ if sys.platform == "linux":
     class _QuietProcess(ForkProcess):
         @staticmethod
         def _Popen(process_obj: Any) -> Any:
-            with warnings.catch_warnings():  # Python 3.12 and later warn of any thread, and torch always has some
+            with warnings.catch_warnings():  # Python 3.12 and later warn when there are threads; torch always has some
                 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
                 return ForkProcess._Popen(process_obj)
 

@@ -1,6 +1,6 @@
-"""What this machine is, and what to compute with on it: chosen by rule, said in a sentence, overridden by a key.
+"""Device, precision, threads and loader processes: what `auto` means on this machine, and why.
 
-Imports torch only where a GPU is asked for.
+Imports torch only in functions that need it.
 """
 
 import contextlib
@@ -8,28 +8,20 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gender_cls.config.checks import AUTO
+from gender_cls.system.memory import kernel_file
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a command computes with, once every `auto` is chosen.
+    """What a command computes with; no value is `auto` any longer."""
 
-    Attributes:
-        device: cpu, cuda or mps.
-        precision: one of Lightning's.
-        threads: of the CPU, for one operation.
-        num_workers: processes that prepare batches.
-        reasons: why, in a few words, for each of the last three that was chosen here.
-    """
-
-    device: str
-    precision: str
-    threads: int
-    num_workers: int
-    reasons: dict[str, str] = field(default_factory=dict)
+    device: str  # cpu, cuda or mps
+    precision: str  # one of Lightning's
+    threads: int  # of the CPU, for one operation
+    num_workers: int  # processes that prepare batches
+    reasons: dict[str, str] = field(default_factory=dict)  # for each of the last three that was chosen here
 
     def __str__(self) -> str:
         """A line for the terminal."""
@@ -38,8 +30,8 @@ class Resources:
             "threads": f"{self.threads} thread{'s' * (self.threads > 1)}",
             "num_workers": f"{self.num_workers or 'no'} loader process{'es' * (self.num_workers != 1)}",
         }
-        told = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
-        return f"Computes on {self.device}: {'; '.join(told)}."
+        parts = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
+        return f"Computes on {self.device}: {'; '.join(parts)}."
 
     def apply(self) -> "Resources":
         """Set up torch in this process, and silence what Lightning says without helping users."""
@@ -48,8 +40,8 @@ class Resources:
         quieten_lightning()
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
-            # torch lets cuDNN round float32 to TF32's 10 bits. Here float32 means float32: maps are computed in it, and
-            # whoever wants speed has bf16-mixed, which is quicker still.
+            # By default torch lets cuDNN round float32 to the 10 bits of TF32. Here float32 means float32, because maps
+            # are computed in it; bf16-mixed is faster than TF32 anyway.
             torch.backends.cudnn.allow_tf32 = False
         return self
 
@@ -57,11 +49,11 @@ class Resources:
 def choose_resources(
     accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
 ) -> Resources:
-    """What stands for `auto` on this machine.
+    """Replace each `auto` by what suits this machine.
 
     Args:
         accelerator: as in `conf/train.yaml`, like the others.
-        pixels_at_hand: whether decoded pixels are kept, so that a batch costs little to prepare.
+        pixels_at_hand: whether decoded pixels are kept, which makes a batch cheap to prepare.
     """
     device = _device(accelerator)
     reasons: dict[str, str] = {}
@@ -86,23 +78,26 @@ def quieten_lightning() -> None:
 
 
 def reading_processes(num_workers: int | str) -> int:
-    """Processes that decode images for the first time, before anything else is computed."""
+    """How many processes decode images for the first time, when nothing else is computed."""
     return min(usable_cores(), 16) if num_workers == AUTO else int(num_workers)
 
 
 def usable_cores() -> int:
-    """Cores, not hyperthreads, that this process may use: of its affinity, within the quota of its container."""
+    """How many cores (not hyperthreads) this process may use, by its affinity and the quota of its container."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    siblings = {_read(topology.format(cpu)) or str(cpu) for cpu in allowed}
+    siblings = {kernel_file(topology.format(cpu)) or str(cpu) for cpu in allowed}
     return max(1, min(len(siblings), _quota()))
 
 
 def _quota() -> int:
-    """CPUs that the container's share of time amounts to."""
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    """The quota of the container in CPUs."""
+    quota, _, period = kernel_file("/sys/fs/cgroup/cpu.max").partition(" ")
     if not period:
-        quota, period = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        quota, period = (
+            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+        )
     with contextlib.suppress(ValueError):
         if int(quota) > 0:
             return max(1, round(int(quota) / int(period)))
@@ -110,11 +105,11 @@ def _quota() -> int:
 
 
 def multiplies_bf16() -> bool:
-    """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); else they are slow.
+    """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); without them it is slow.
 
-    ARM's are not looked for: training with them has not been measured.
+    ARM's instructions do not count: training with them has not been measured.
     """
-    flags = next((line for line in _read("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
+    flags = next((line for line in kernel_file("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
     return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
@@ -127,7 +122,7 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return {"cuda": "cuda", "mps": "mps"}.get(accelerator, "cpu")  # Lightning says that it is not there
+    return {"cuda": "cuda", "mps": "mps"}.get(accelerator, "cpu")  # Lightning says if it is not there
 
 
 def _precision(device: str) -> tuple[str, str]:
@@ -150,17 +145,17 @@ def _precision(device: str) -> tuple[str, str]:
 
 def _threads() -> tuple[int, str]:
     with contextlib.suppress(KeyError, ValueError):
-        outermost = os.environ["OMP_NUM_THREADS"].partition(",")[0]  # the others are of nested parallel regions
+        outermost = os.environ["OMP_NUM_THREADS"].partition(",")[0]  # the other values are for nested parallel regions
         return max(1, int(outermost)), "OMP_NUM_THREADS"
-    return usable_cores(), "one a core"
+    return usable_cores(), "one per core"
 
 
 def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
-    """Processes that prepare batches while the others are computed with.
+    """How many processes prepare batches during training, and why.
 
-    On a GPU the cores have nothing else to do. On a CPU an image costs a thread 0.5-1 ms to augment, 1-2 ms more to
-    decode, and 5-60 ms to train on: more workers than that share of the cores would take them from training, and with
-    few cores handing over the batches costs what one worker gains. With many, all of them would wait for one.
+    On a GPU the cores have nothing else to do. On a CPU, training an image takes many times as long as augmenting it:
+    workers get the same share of the cores, because more of them would slow training down. With few cores, a worker
+    gains no more than handing over its batches costs; with many, training would wait for a single worker.
     """
     cores = usable_cores()
     if device != "cpu":
@@ -168,12 +163,4 @@ def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
     if cores < 4:
         return 0, "the cores are busy with training"
     share, most = (8, 4) if pixels_at_hand else (4, 8)
-    return max(1, min(cores // share, most)), f"one for every {share} cores" if cores >= share else "beside training"
-
-
-def _read(file: str) -> str:
-    """The text of one of the kernel's files, empty where there is none."""
-    try:
-        return Path(file).read_text().strip()
-    except OSError:
-        return ""
+    return max(1, min(cores // share, most)), f"one for every {share} cores" if cores >= share else "next to training"

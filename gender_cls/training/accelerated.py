@@ -1,7 +1,6 @@
 """What training does differently on a GPU."""
 
-from gender_cls.config.augment import AugmentConfig
-from gender_cls.config.train import Config
+from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.system.resources import Resources

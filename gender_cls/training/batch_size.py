@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from itertools import chain
 
 import torch
-from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.functional import cross_entropy
 
@@ -30,16 +29,14 @@ from gender_cls.system.memory import (
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import GenderClassifier, silent_trainer
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import parameter_groups, set_trainable
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.8
-"""A step may take this share of the available memory; data loaders and explanations need some as well."""
-
+SHARE = 0.8  # of the available memory, which a step may take; data loaders and explanations need some as well
 SEVERAL = 4  # images of the second trial step on a CPU
 
 
@@ -61,9 +58,6 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
 
 def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch:
     """Return the batch with which to continue after memory ran out; it is written into `status.json`.
-
-    Args:
-        message: of the error.
 
     Raises:
         GenderClsError: the batch was one image already.
@@ -91,22 +85,10 @@ class TrialTraining:
     """Trains a network with random weights for a few steps, to see how much memory they take.
 
     It is separate from the real training: it changes no weight, statistic or random number outside.
-
-    Args:
-        precision: one of Lightning's.
-        device: cpu, cuda or mps.
     """
 
     def __init__(self, config: Config, precision: str, device: str) -> None:
-        trainer = Trainer(
-            accelerator=device,
-            devices=1,
-            precision=precision,  # type: ignore[arg-type]  # a str that the schema has checked
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = silent_trainer(device, precision)
         self._plugin = trainer.precision_plugin
         self._device = torch.device(device)
         recipe = config.recipe
@@ -163,8 +145,8 @@ def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
     release_memory()
     if resources.device == "cuda" and torch.cuda.is_available():
         restart_peak("cuda")
-    full = f"a trial step with {size * 2} images did not fit into memory"
-    return size, full if size < LARGEST_AUTO_BATCH else "a trial step fitted"
+    full = size < LARGEST_AUTO_BATCH
+    return size, f"a trial step with {size * 2} images did not fit into memory" if full else "a trial step fitted"
 
 
 def _fits(config: Config, resources: Resources, images: int) -> bool:

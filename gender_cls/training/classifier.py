@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.parsing import parse_config, without_removed_values
+from gender_cls.config.parsing import typed_config, without_removed_values
 from gender_cls.config.train import Config
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
@@ -56,10 +56,9 @@ class GenderClassifier(LightningModule):
 
     def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
         super().__init__()
-        self.save_hyperparameters(
-            {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}, logger=False
-        )
-        settings = parse_config(config, Config)
+        kept = {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}
+        self.save_hyperparameters(kept, logger=False)
+        settings = typed_config(config, Config)  # files that it names may be gone
         self.settings = settings
         channels_last = settings.trainer.channels_last
         backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
@@ -102,7 +101,7 @@ class GenderClassifier(LightningModule):
         return self.network(self.normalise(images))
 
     def on_train_start(self) -> None:
-        """Note how many batches make a step; after lack of memory it differs from the configuration."""
+        """Note how many batches make a step; after memory ran out it differs from the configuration."""
         self.accumulation = Accumulation(self.trainer.accumulate_grad_batches)
 
     def on_train_epoch_start(self) -> None:
@@ -131,9 +130,8 @@ class GenderClassifier(LightningModule):
                 inputs, targets = self.mix(inputs, labels)
                 inputs = inputs.contiguous(memory_format=self.layout)
             logits = self.network(inputs)
-        loss = cross_entropy(
-            logits, targets, weight=self.class_weights, label_smoothing=self.settings.recipe.label_smoothing
-        )
+        smoothing = self.settings.recipe.label_smoothing
+        loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=smoothing)
         if batch_index % CHECK_EVERY_N_STEPS == 0:
             self._refuse_non_finite(loss)
         self.totals.add(loss, logits, labels)
@@ -160,10 +158,6 @@ class GenderClassifier(LightningModule):
         self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
         speed = "head" if self._on_features else "train"  # the former needs no pass of the network
         self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget an interrupted validation."""
-        self._validated = []
 
     def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Keep the logits of one batch; computing metrics here would wait for the device each time."""
@@ -198,20 +192,15 @@ class GenderClassifier(LightningModule):
         warmup = round(recipe.warmup_epochs * per_epoch)
         frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
 
-        def schedule(first_step: int) -> Any:
-            return lambda step: lr_factor(step, first_step, warmup, total)
+        def schedule(part: str) -> Any:
+            return lambda step: lr_factor(step, frozen if part == "backbone" else 0, warmup, total)
 
         optimizer = adamw(groups, scaled_gradients=self.trainer.scaler is not None)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, [schedule(frozen if group["part"] == "backbone" else 0) for group in groups]
-        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["part"]) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, *_: Any, **__: Any
     ) -> None:
         """Clip by the norm of all gradients; Lightning refuses a fused optimizer even if no gradient is scaled."""
         if gradient_clip_val:
@@ -255,6 +244,19 @@ class GenderClassifier(LightningModule):
                 f"The training loss became {loss.item()} in epoch {self.current_epoch + 1}, by step "
                 f"{self.global_step}: lower recipe.lr or recipe.gradient_clip, or use trainer.precision=32-true."
             )
+
+
+def silent_trainer(accelerator: str, precision: str) -> Trainer:
+    """Return a Trainer for one device that prints and writes nothing."""
+    return Trainer(
+        accelerator=accelerator,
+        precision=precision,  # type: ignore[arg-type]  # a str that the schema has checked
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def load_classifier(checkpoint: Path) -> GenderClassifier:

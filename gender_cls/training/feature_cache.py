@@ -25,14 +25,9 @@ from gender_cls.training.recipe import trains_backbone
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-5
-"""Largest difference of logits made from features, as a share of the largest logit or of 1."""
-
-SHARE_OF_MEMORY = 0.25
-"""Features may take at most this share of the available memory."""
-
-MEMORY = 4 << 30
-"""Bytes that count as available where the system does not tell."""
+TOLERANCE = 1e-5  # largest difference of logits made from features, as a share of the largest logit or of 1
+SHARE_OF_MEMORY = 0.25  # of the available memory, which features may take
+MEMORY = 4 * GIBIBYTE  # available where the system does not tell
 
 
 class FeatureCache(Callback):
@@ -91,7 +86,7 @@ class FeatureCache(Callback):
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the epoch; drop the features when the backbone starts to learn."""
+        """Note the epoch; free the memory when the backbone starts to learn."""
         self._epoch = trainer.current_epoch
         if trains_backbone(self._recipe, self._epoch):
             self._features.clear()
@@ -113,11 +108,7 @@ class StagedLoader:
     """A loader that decides, when its first batch is needed, whether to give pixels or something else.
 
     Lightning makes an iterator before it knows the epoch, so the decision comes late; the processes of the pixel loader
-    start only when pixels are needed.
-
-    Args:
-        loader: of pixels.
-        instead: returns the batches of this epoch, or None for pixels.
+    start only when pixels are needed. `instead` returns the batches of this epoch, or None for pixels.
     """
 
     def __init__(self, loader: DataLoader, instead: Callable[[], Iterator[FeatureBatch] | None]) -> None:
@@ -133,7 +124,7 @@ class StagedLoader:
 
 
 def build_feature_cache(classifier: GenderClassifier, datamodule: CropDataModule) -> FeatureCache | None:
-    """Return the callback for training on features while the backbone is frozen; None if every epoch needs pixels.
+    """Return the callback for training on features while the backbone is frozen; None if that is not possible.
 
     The log says why, unless `recipe.views=0` asks for pixels or the recipe freezes nothing.
     """
@@ -177,11 +168,9 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
     network.train()
     if again is None or features is None or len(features) != len(noise) or again.shape != logits.shape:
         return None
-    difference = (again - logits).abs().max().item()
-    largest = logits.abs().max().item()
-    if largest == 0:  # a head of zeros would agree with anything
-        return None
-    return features if difference <= TOLERANCE * max(1.0, largest) else None
+    difference, largest = (value.abs().max().item() for value in (again - logits, logits))
+    proven = largest > 0 and difference <= TOLERANCE * max(1.0, largest)  # a head of zeros agrees with anything
+    return features if proven else None
 
 
 def _compute(

@@ -22,10 +22,6 @@ class GradientCheckpointing(Callback):
     pass uses those of the batch, as the first did, but does not update the running ones again. The run's checkpoints
     hold nothing of it.
 
-    Args:
-        network: the model that makes the logits.
-        title: of the model, for the error.
-
     Raises:
         GenderClsError: the network has no checkpoints.
     """

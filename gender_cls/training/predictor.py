@@ -17,10 +17,9 @@ from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
-from gender_cls.training.classifier import GenderClassifier, load_classifier
+from gender_cls.training.classifier import GenderClassifier, load_classifier, silent_trainer
 
-BATCH_SIZE = 32
-"""Used with `data.batch_size=auto`; predictions do not depend on it."""
+BATCH_SIZE = 32  # with `data.batch_size=auto`; predictions do not depend on it
 
 
 class Predictor:
@@ -47,15 +46,7 @@ class Predictor:
     @cached_property
     def _trainer(self) -> Trainer:
         try:
-            return Trainer(
-                accelerator=self.accelerator,
-                precision=self.precision,  # type: ignore[arg-type]  # a str that the schema has checked
-                devices=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
+            return silent_trainer(self.accelerator, self.precision)
         except MisconfigurationException as error:
             raise GenderClsError(
                 f"accelerator={self.accelerator} with precision={self.precision} cannot be used on this machine: "

@@ -10,7 +10,7 @@ from typing import Any
 from timm.optim import param_groups_layer_decay
 from torch import nn
 
-from gender_cls.config.recipe import RecipeConfig
+from gender_cls.config.train import RecipeConfig
 
 
 def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a run can go on from its last checkpoint: the same settings, but for those that change no result."""
+"""Whether a run can go on from its last checkpoint: only settings that change no result may differ."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gender_cls.config.checks import absolute
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -40,7 +41,10 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
         content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
         raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
-    began, now = (flat(settings) for settings in (content["hyper_parameters"]["config"], to_plain(config)))
+    began, now = flat(content["hyper_parameters"]["config"]), flat(to_plain(config))
+    for key in ("data.root", "data.csv", "data.corrections"):
+        if began.get(key) is not None:  # an earlier version recorded paths as they were typed
+            began[key] = absolute(began[key])
     changed = [
         key
         for key in sorted(began.keys() | now.keys())

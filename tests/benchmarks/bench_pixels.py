@@ -15,9 +15,9 @@ import torch
 from measuring import Table, cpu_seconds, draw_crop, in_turn, ratio, report
 from omegaconf import OmegaConf
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.scan import scan

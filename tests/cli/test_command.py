@@ -10,181 +10,171 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers.commands import command
 from helpers.crops import PATTERN, write_crop
 
-from gender_cls.cli.command import check_jobs, read_command_line
+from gender_cls.cli import command as command_module
+from gender_cls.cli.command import run_command
+from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.train import folder_of
-
-
-def train(*arguments: str, cwd: Path, module: str = "train") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("HYDRA_FULL_ERROR", None)
-    return subprocess.run(
-        [sys.executable, "-m", f"gender_cls.{module}", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+from gender_cls.train import choose_folder
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "words"),
     [
         (["recipe.lrr=1"], "recipe.lrr is no key of the configuration; did you mean lr?"),
         (["+recipe.lrr=1"], "recipe.lrr is no key of the configuration; did you mean lr?"),
-        (
-            ["model=mobilnetv2"],
-            "There is no model=mobilnetv2; did you mean mobilenetv2 or mobilenetv2_tv? There are conv",
-        ),
-        (["recipe.lr=quick"], "recipe.lr: Value 'quick' of type 'str' could not be converted to Float."),
+        (["model=mobilnetv2"], "did you mean mobilenetv2 or mobilenetv2_tv? There are conv"),
+        (["recipe.lr=quick"], "recipe.lr: Value 'quick'"),
         (["recipe.lr=-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "recipe.lr=0.1,-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "model=custom_cnn,nonesuch"], "There is no model=nonesuch; there are convnext_tiny"),
-        (["recipe.lr=0.1,0.2"], "recipe.lr has several values: add -m to sweep over them."),
-        (["nonsense"], "'nonsense' is no override: write key=value"),
-        (["model=timm"], "model.name is not set: name any timm model"),
-        (["model.weights=/no/such.pth"], "model.weights names no file: /no/such.pth"),
+        (["recipe.lr=0.1,0.2"], "recipe.lr has several values: add -m"),
+        (["nonsense"], "'nonsense' is no override"),
+        (["model=timm"], "model.name is not set"),
         (["trainer.resume=true"], "There is nothing to resume under"),
         (["trainer.resume=true", "name=never_begun"], "There is nothing to resume in"),
+        (["hydra/nonesuch=1"], "nonesuch"),
     ],
 )
-def test_configuration_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = train("data.root=nowhere", *arguments, cwd=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert result.stdout == ""
+def test_errors_of_the_command_line_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    keeps_memory: list[bool] = []
+    monkeypatch.setattr(command_module, "keep_freed_memory", lambda: keeps_memory.append(True))
+    monkeypatch.setattr(sys, "argv", ["train", "data.root=nowhere", *arguments])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        run_command(print, "train", Config, claim=choose_folder, when_interrupted="")
+    sentence = str(caught.value.code)
+    assert sentence.startswith("error: ")
+    assert words in sentence
+    assert "\n" not in sentence
     assert not list(tmp_path.rglob("*.json")), "nothing was begun"
+    assert keeps_memory
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "words"),
     [
-        ([], "No data are named: give data.root=FOLDER"),
-        (["data.root=nowhere"], "data.root is no folder: nowhere"),
+        ([], "data.root=FOLDER"),
         (["data=demo"], "Draw the demo data first: python -m gender_cls.demo."),
-        (["data.root=empty"], "There are no images under"),
-        (["data.root=one"], "holds one class only: none of its 1 images is FEMALE"),
+        (["data.root=one"], "none of its 1 images is FEMALE"),
         (["data.root=few"], "FEMALE has 2 groups of images that belong together (people), fewer than the 3 parts"),
     ],
 )
-def test_data_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
-    (tmp_path / "empty").mkdir()
+def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str], words: str) -> None:
     write_crop(tmp_path / "one" / "MALE" / "a.png", 0)
     for number in range(4):
         write_crop(tmp_path / "few" / "MALE" / f"{number}.png", number)
         write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 50 + number) if number < 2 else None
-    result = train(*arguments, cwd=tmp_path)
+    result = command("train", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
-    assert message in result.stderr
+    assert words in result.stderr
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "compare", "audit", "demo"])
-def test_help_lists_the_choices(tmp_path: Path, module: str) -> None:
-    result = train("--help", cwd=tmp_path, module=module)
-    assert result.returncode == 0
-    assert f"gender_cls.{module}" in result.stdout or "demo dataset" in result.stdout
-    if module == "train":
-        assert "mobilenetv2_tv" in result.stdout
-        assert "frozen_epochs" in result.stdout
+def test_a_traceback_is_shown_on_request(tmp_path: Path) -> None:
+    script = [sys.executable, "-m", "gender_cls.demo", "images=3"]
+    environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
+    result = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
 
 
-def test_whoever_reads_the_output_may_stop(tmp_path: Path) -> None:
+def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "gender_cls.train", "--help"]
-    result = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
+    script = [sys.executable, "-m", "gender_cls.train", "--help"]
+    result = subprocess.run(script, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert result.stderr == b""
     assert result.returncode == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"),
+    ("name", "arguments", "shown"),
     [
-        ("train", ["--help"]),
-        ("train", ["data.root=x", "recipe.lrr=1"]),
-        ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"]),
-        ("train", ["data.root=x", "trainer.resume=true"]),
-        ("evaluate", ["--help"]),
-        ("evaluate", ["run=nowhere"]),
-        ("compare", ["--help"]),
-        ("compare", ["runs=[nowhere]"]),
-        ("explain", ["--help"]),
-        ("explain", ["run=nowhere"]),
-        ("audit", ["--help"]),
-        ("audit", ["audit.folds=1", "data.root=x"]),
-        ("demo", ["--help"]),
-        ("demo", ["images=3"]),
+        ("train", ["--help"], "mobilenetv2_tv"),
+        ("evaluate", ["--help"], "target_error"),
+        ("compare", ["--help"], "thumbnails"),
+        ("explain", ["--help"], "faithfulness"),
+        ("audit", ["--help"], "min_height"),
+        ("demo", ["--help"], "cue"),
+        ("train", ["data.root=x", "recipe.lrr=1"], "did you mean lr?"),
+        ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
+        ("train", ["data.root=x", "trainer.resume=true"], "There is nothing to resume"),
+        ("evaluate", ["run=nowhere"], "nowhere"),
+        ("compare", ["runs=[nowhere]"], "nowhere"),
+        ("explain", ["run=nowhere"], "nowhere"),
+        ("audit", ["audit.folds=1", "data.root=x"], "audit.folds must be at least 2"),
+        ("demo", ["images=3"], "images must be at least 48"),
     ],
 )
-def test_neither_help_nor_errors_import_torch(tmp_path: Path, command: str, arguments: list[str]) -> None:
-    assert imported(tmp_path, command, arguments, ["torch"]) == []
+def test_neither_help_nor_errors_import_torch(tmp_path: Path, name: str, arguments: list[str], shown: str) -> None:
+    output, imported = run_and_list_imports(tmp_path, name, arguments)
+    assert shown in output
+    assert not {"torch", "pandas"} & imported
 
 
-@pytest.mark.parametrize("command", ["train", "audit"])
+@pytest.mark.parametrize("name", ["train", "audit"])
 @pytest.mark.parametrize("source", ["data.root=nowhere", "data.csv=nowhere.csv"])
-def test_data_that_are_not_there_need_not_wait_for_pandas(tmp_path: Path, command: str, source: str) -> None:
-    assert imported(tmp_path, command, [source], ["pandas", "scipy", "sklearn", "torch"]) == []
+def test_data_that_are_not_there_need_not_wait_for_pandas(tmp_path: Path, name: str, source: str) -> None:
+    _, imported = run_and_list_imports(tmp_path, name, [source])
+    assert not {"pandas", "scipy", "sklearn", "torch"} & imported
     status = json.loads(next(tmp_path.rglob("status.json")).read_text())
     assert status["state"] == "failed"
-    assert status["error"].startswith(f"{source.split('=')[0]} is no ")
+    assert f"{source.split('=')[0]} is no " in status["error"]
+    assert str(tmp_path / source.split("=")[1]) in status["error"]
 
 
-def imported(folder: Path, command: str, arguments: list[str], names: list[str]) -> list[str]:
-    """Which of these modules a command has imported by its end."""
+def run_and_list_imports(folder: Path, name: str, arguments: list[str]) -> tuple[str, set[str]]:
+    """What a command prints, and the modules that it has imported by its end."""
     script = (
         "import runpy, sys\n"
-        f"sys.argv = ['{command}', *{arguments!r}]\n"
-        f"try: runpy.run_module('gender_cls.{command}', run_name='__main__', alter_sys=True)\n"
-        "except SystemExit: pass\n"
-        f"sys.stderr.write(' '.join(['imported', *(name for name in {names!r} if name in sys.modules)]))"
+        f"sys.argv = ['{name}', *{arguments!r}]\n"
+        f"try: runpy.run_module('gender_cls.{name}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as end: sys.stderr.write(f'{end}\\n')\n"
+        "sys.stderr.write(' '.join(['imported', *sys.modules]))"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
-    first, *others = result.stderr.splitlines()[-1].split()
+    first, *modules = result.stderr.splitlines()[-1].split()
     assert first == "imported", result.stderr
-    return others
+    return result.stdout + result.stderr.rpartition("imported")[0], set(modules)
 
 
 @pytest.mark.parametrize("value", [PATTERN, r"(?P<camera>it's c\d{1,3})_[a,b]", r"(?P<camera>a\'b)\\"])
 def test_values_outside_hydras_grammar_are_text(value: str) -> None:
-    command = read_command_line(["data.root=/data/My Pictures (1)", f"data.pattern={value}"])
-    [(config, _)] = check_jobs(command, "train", Config)
+    [(config, _)] = check_jobs(
+        read_command_line(["data.root=/data/My Pictures (1)", f"data.pattern={value}"]), "train", Config
+    )
     assert config.data.root == "/data/My Pictures (1)"
     assert config.data.pattern == value
 
 
 def test_every_job_of_a_sweep_is_checked() -> None:
-    command = read_command_line(["data.root=x", "seed=0,1", "-m", "model=custom_cnn,resnet152"])
-    assert command.multirun
-    assert command.swept == ["seed", "model"]
-    jobs = check_jobs(command, "train", Config)
-    assert [(job.seed, job.model.name) for job, _ in jobs] == [
-        (0, "custom_cnn"),
-        (0, jobs[1][0].model.name),
-        (1, "custom_cnn"),
-        (1, jobs[1][0].model.name),
-    ]
+    line = read_command_line(["data.root=x", "seed=0,1", "-m", "model=custom_cnn,resnet152"])
+    assert line.multirun
+    assert line.swept == ["seed", "model"]
+    jobs = [(config.seed, config.model.title) for config, _ in check_jobs(line, "train", Config)]
+    models = ["custom/custom_cnn", "timm/resnet152.a1h_in1k"]
+    assert jobs == [(seed, model) for seed in (0, 1) for model in models]
 
 
 def claimed(tmp_path: Path, *arguments: str) -> Path:
-    command = read_command_line(["data.root=x", f"output_dir={tmp_path}", *arguments])
-    return folder_of(command, check_jobs(command, "train", Config)[0][0], "mobilenetv2")
+    line = read_command_line(["data.root=x", f"output_dir={tmp_path}", *arguments])
+    return choose_folder(line, *check_jobs(line, "train", Config)[0])
 
 
 def test_names_sort_and_never_collide(tmp_path: Path) -> None:
-    command = read_command_line(["data.root=x", f"output_dir={tmp_path}"])
-    config = check_jobs(command, "train", Config)[0][0]
+    line = read_command_line(["data.root=x", f"output_dir={tmp_path}"])
+    job = check_jobs(line, "train", Config)[0]
     names: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: names.append(folder_of(command, config, "mobilenetv2").name)) for _ in range(5)
-    ]
+    threads = [threading.Thread(target=lambda: names.append(choose_folder(line, *job).name)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -196,10 +186,24 @@ def test_names_sort_and_never_collide(tmp_path: Path) -> None:
 
 def test_a_taken_name_is_refused(tmp_path: Path) -> None:
     assert claimed(tmp_path, "name=mine") == tmp_path / "runs" / "mine"
-    with pytest.raises(
-        GenderClsError, match=r"runs/mine exists already: choose another name, or continue .*resume=true"
-    ):
+    with pytest.raises(GenderClsError, match=r"runs/mine exists already: .*trainer\.resume=true"):
         claimed(tmp_path, "name=mine")
+
+
+def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for flags, kind in (([], "run"), (["-m"], "sweep")):
+        line = read_command_line(["data.root=x", "output_dir=~/out", "name=mine", *flags])
+        [(config, composed)] = check_jobs(line, "train", Config)
+        folder = choose_folder(line, config, composed)
+        assert folder == tmp_path / "out" / f"{kind}s" / "mine"
+        assert composed.hydra[kind].dir == str(folder)
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):
+        claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
 def test_resume_finds_the_newest_unfinished_folder_of_the_same_command(tmp_path: Path) -> None:
@@ -210,5 +214,5 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command(tmp_path:
     (second / "status.json").write_text('{"state": "finished"}')
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first
     assert claimed(tmp_path, "name=" + second.name, "trainer.resume=true") == second
-    with pytest.raises(GenderClsError, match="none of its unfinished folders was made by this same command"):
+    with pytest.raises(GenderClsError, match="nothing to resume under"):
         claimed(tmp_path, "seed=3", "trainer.resume=true")

@@ -84,7 +84,7 @@ def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
     assert inline == ["python -m gender_cls.demo cue=false"]
     _, *arguments = shlex.split(inline[0])
     result = run(*arguments, "images=48", cwd=tmp_path)
-    assert "48 crops of 8 drawn figures are in outputs/demo_data." in result.stdout
+    assert f"48 crops of 8 drawn figures are in {tmp_path / 'outputs' / 'demo_data'}." in result.stdout
     manifest = (tmp_path / "outputs" / "demo_data" / "manifest.csv").read_text()
     assert manifest.startswith("path,label,identity,camera,cue_left,cue_top,cue_right,cue_bottom\n")
 

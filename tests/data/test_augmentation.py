@@ -16,8 +16,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.config.augment import AugmentConfig
+from gender_cls.config.checks import check_config
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data import augmentation_operations as operations
 from gender_cls.data.augmentation import Augmentation, build_augmentation, move_to, split_by_device
 from gender_cls.data.transforms import MID_GREY
@@ -50,7 +51,7 @@ def group(name: str) -> AugmentConfig:
     values = OmegaConf.load(CONFIG_FOLDER / "augment" / f"{name}.yaml")
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(AugmentConfig), values))
     assert isinstance(config, AugmentConfig)
-    config.check()
+    check_config(config, "augment.")
     return config
 
 

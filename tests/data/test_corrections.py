@@ -37,22 +37,17 @@ def test_corrections_that_have_been_made_in_the_folders_already_are_no_fault(tmp
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (
-            "a.png,MALE,FEMALE,0.1,woman",
-            "says 'woman' for a.png: corrected_label must be FEMALE, MALE, unknown or empty",
-        ),
-        ("z.png,MALE,FEMALE,0.1,FEMALE", "names 1 images that are not in the data, such as z.png"),
-        ("a.png,FEMALE,MALE,0.1,unknown", "was made for other labels: a.png is MALE in the data"),
-        ("a.png,MALE,FEMALE,0.1,MALE\na.png,MALE,FEMALE,0.1,FEMALE", "names a.png more than once"),
+        ("a.png,MALE,FEMALE,0.1,woman", "'woman' for a.png: .* FEMALE, MALE, unknown or empty"),
+        ("z.png,MALE,FEMALE,0.1,FEMALE", " 1 images .* z.png"),
+        ("a.png,FEMALE,MALE,0.1,unknown", "a.png is MALE"),
+        ("a.png,MALE,FEMALE,0.1,MALE\na.png,MALE,FEMALE,0.1,FEMALE", "a.png more than once"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, row: str, message: str) -> None:
-    with pytest.raises(GenderClsError) as caught:
+    with pytest.raises(GenderClsError, match=f"{message}.*{tmp_path / 'suspects.csv'}"):
         corrected(tmp_path, row)
-    assert message in str(caught.value)
-    assert str(tmp_path / "suspects.csv") in str(caught.value)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"data.corrections has no column 'corrected_label'"):
+    with pytest.raises(GenderClsError, match=r"data\.corrections .*'corrected_label'"):
         corrected(tmp_path, "a.png,MALE", header="path,label")

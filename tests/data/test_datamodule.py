@@ -11,8 +11,8 @@ import pytest
 import torch
 from helpers.crops import PATTERN, decode, write_crop
 
-from gender_cls.config.augment import AugmentConfig
 from gender_cls.config.data import Balance, DataConfig, PixelCache
+from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data

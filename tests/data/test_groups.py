@@ -56,11 +56,11 @@ def test_two_known_people_in_one_frame_stay_apart() -> None:
 
 
 def test_a_frame_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(GenderClsError, match=r"The column frame holds 'x' for b.png: it must be a whole number"):
+    with pytest.raises(GenderClsError, match=r"frame .*'x' .*b\.png"):
         groups_of(FAR[:2], frame=["1", "x"], path=["a.png", "b.png"])
 
 
 def test_one_large_group_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         groups_of([FAR[0]] * 60 + FAR)
-    assert "holds 60 of 67: the split may be lopsided" in caplog.text or "holds 61 of 67" in caplog.text
+    assert "60 of 67" in caplog.text or "61 of 67" in caplog.text

@@ -23,14 +23,8 @@ def test_folders_and_names_tell_label_person_and_camera(tmp_path: Path) -> None:
         write_crop(tmp_path / name, 0)
     found = {Path(row["path"]).name: row for row in rows_of([tmp_path / "b"])}
     assert list(found) == ["p3_c1.png", "p1_c2.png", "x.png"]  # by path: night before p1; without what is hidden
-    assert found["p1_c2.png"] == {
-        "path": str(tmp_path / "b/Women/p1_c2.png"),
-        "label": "FEMALE",
-        "identity": "p1",
-        "camera": "c2",
-        "source": "",
-        "group": "",
-    }
+    known = {"path": str(tmp_path / "b/Women/p1_c2.png"), "label": "FEMALE", "identity": "p1", "camera": "c2"}
+    assert found["p1_c2.png"] == {**known, "source": "", "group": ""}
     assert found["p3_c1.png"]["label"] == "FEMALE"
     assert (found["x.png"]["label"], found["x.png"]["identity"]) == ("unknown", "")
 
@@ -59,5 +53,5 @@ def test_an_image_of_the_manifest_keeps_what_is_known_of_it(tmp_path: Path) -> N
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(GenderClsError, match=r"There are no images under .*: expected files such as \.jpg, \.png or"):
+    with pytest.raises(GenderClsError, match=str(tmp_path)):
         rows_of([tmp_path])

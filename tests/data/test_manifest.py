@@ -88,37 +88,33 @@ def test_limit_keeps_the_shares_of_the_labels(folders: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"root": "/nowhere"}, "data.root is no folder: /nowhere"),
-        ({"root": "/nowhere/demo_data"}, "Draw the demo data first: python -m gender_cls.demo."),
-        ({"csv": "/nowhere.csv"}, "data.csv is no file: /nowhere.csv"),
-        (
-            {"pattern": r"(?P<identity>nobody)"},
-            "data.pattern does not fit 48 of 48 paths: FEMALE/person00_camera0_0.png",
-        ),
-        ({"pattern": r"(?P<label>person)"}, "data.pattern must not name a group 'label'"),
+        ({"root": "/nowhere"}, r"data\.root .*/nowhere"),
+        ({"root": "/nowhere/demo_data"}, r"python -m gender_cls\.demo"),
+        ({"csv": "/nowhere.csv"}, r"data\.csv .*/nowhere\.csv"),
+        ({"pattern": "(?P<identity>nobody)"}, r"data\.pattern .*48 of 48 .*FEMALE/person00_camera0_0\.png"),
+        ({"pattern": "(?P<label>person)"}, r"data\.pattern .*'label'"),
     ],
 )
 def test_errors_name_the_key(folders: Path, changes: dict[str, str], message: str) -> None:
-    with pytest.raises(GenderClsError) as caught:
+    with pytest.raises(GenderClsError, match=message):
         read(**{"root": folders, **changes})
-    assert message in str(caught.value)
 
 
 def test_one_class_only_is_an_error(tmp_path: Path) -> None:
     write_crop(tmp_path / "MALE" / "a.png", 0)
-    with pytest.raises(GenderClsError, match=r"one class only: none of its 1 images is FEMALE .*: FEMALE, f, women\)"):
+    with pytest.raises(GenderClsError, match=r"of its 1 images is FEMALE .*: FEMALE, f, women\)"):
         read(tmp_path)
 
 
 def test_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "MALE").mkdir()
-    with pytest.raises(GenderClsError, match=r"There are no images under .* expected the folders FEMALE and MALE"):
+    with pytest.raises(GenderClsError, match=r"FEMALE and MALE"):
         read(tmp_path)
 
 
 def test_images_in_a_folder_that_means_nothing_are_an_error(folders: Path) -> None:
     write_crop(folders / "unsure" / "a.png", 0)
-    with pytest.raises(GenderClsError, match=r"unsure holds images but its name is not a label"):
+    with pytest.raises(GenderClsError, match=str(folders / "unsure")):
         read(folders)
 
 
@@ -126,14 +122,11 @@ def test_images_in_a_folder_that_means_nothing_are_an_error(folders: Path) -> No
     ("text", "message"),
     [
         ("file,label\na.png,MALE\n", "has no column 'path'"),
-        ("path,label\na.png,child\n", "neither FEMALE nor MALE nor unknown nor under data.aliases: child"),
-        ("path,label\na.png,MALE\nzz.png,FEMALE\n", "names 1 files that do not exist under"),
-        ("path,label\na.png,MALE\na.png,FEMALE\n", "names 1 images more than once: a.png"),
-        ("path,label,split\na.png,MALE,holdout\n", "splits other than train, val and test: holdout"),
-        (
-            "path,label,split\na.png,MALE,train\nb.png,FEMALE,\n",
-            "a split for some images and none for others, such as b.png",
-        ),
+        ("path,label\na.png,child\n", r"data\.aliases: child"),
+        ("path,label\na.png,MALE\nzz.png,FEMALE\n", r" 1 files .*: zz\.png"),
+        ("path,label\na.png,MALE\na.png,FEMALE\n", r" 1 images .*: a\.png"),
+        ("path,label,split\na.png,MALE,holdout\n", "train, val and test: holdout"),
+        ("path,label,split\na.png,MALE,train\nb.png,FEMALE,\n", r"split for some .* b\.png"),
         ("path,label\n", "There are no images in"),
         ('path,label\n"a.png,MALE\n', "cannot be read as CSV"),
     ],
@@ -143,9 +136,8 @@ def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) ->
         write_crop(tmp_path / f"{name}.png", 0)
     csv = tmp_path / "list.csv"
     csv.write_text(text)
-    with pytest.raises(GenderClsError) as caught:
+    with pytest.raises(GenderClsError, match=message):
         read(csv=str(csv))
-    assert message in str(caught.value)
 
 
 def test_what_the_annotators_left_open_stays_in_the_table(tmp_path: Path) -> None:
@@ -176,7 +168,7 @@ def test_a_given_split_leaves_no_room_for_another(tmp_path: Path) -> None:
         ({"split_by": SplitBy.camera}, "data.split_by=camera"),
         ({"split_by": SplitBy.camera, "leave_out": "c1"}, "data.leave_out"),
     ):
-        with pytest.raises(GenderClsError, match=f"{key} cannot be used with .*, which comes with its own split"):
+        with pytest.raises(GenderClsError, match=key):
             read(tmp_path, **changes)
 
 

@@ -31,12 +31,8 @@ def test_images_get_a_group_a_split_and_their_size(folders: Path) -> None:
 
 def test_an_unreadable_image_stops_the_start(folders: Path) -> None:
     broken = break_files(folders)
-    with pytest.raises(GenderClsError) as caught:
+    with pytest.raises(GenderClsError, match=rf"^4 of 52 .*{folders / broken[0]}.*data\.on_corrupt=drop"):
         prepare(folders)
-    message = str(caught.value)
-    assert message.startswith("4 of 52 images cannot be read. The first: ")
-    assert str(folders / broken[0]) in message
-    assert message.endswith("data.on_corrupt=drop.")
 
 
 def test_unreadable_images_are_left_out_and_listed(folders: Path) -> None:
@@ -54,7 +50,7 @@ def test_dropping_must_leave_both_labels_in_each_split(tmp_path: Path) -> None:
         for number, label in enumerate(("FEMALE", "MALE")):
             write_crop(tmp_path / "crops" / split / label / "a.png", number + 2 * len(split))
     (tmp_path / "crops" / "val" / "MALE" / "a.png").write_bytes(b"")
-    with pytest.raises(GenderClsError, match="The val split has no MALE image"):
+    with pytest.raises(GenderClsError, match=r"val .*MALE"):
         prepare(tmp_path / "crops", pattern=None, on_corrupt=OnCorrupt.drop)
 
 
@@ -77,22 +73,18 @@ def test_a_leaky_split_that_came_with_the_data_stops_the_start_unless_allowed(tm
     clean = prepare(given_split(tmp_path / "clean", copied=False), pattern=pattern)
     assert not clean.leaks
     leaky = given_split(tmp_path / "leaky", copied=True)
-    with pytest.raises(
-        GenderClsError, match=r"0 identities and 2 exact copies stand in more than one split \(test/MALE"
-    ):
+    with pytest.raises(GenderClsError, match=r"0 identities and 2 exact copies .*\(test/MALE"):
         prepare(leaky, pattern=pattern)
     assert prepare(leaky, pattern=pattern, allow_leaks=True).leaks.test_share == pytest.approx(1 / 7)
 
 
-def test_copies_of_unknown_people_are_dealt_to_one_split(tmp_path: Path) -> None:
+def test_copies_of_unknown_people_are_in_one_split(tmp_path: Path) -> None:
     root = tmp_path / "crops"
     for number in range(30):
         for label in ("FEMALE", "MALE"):
             write_crop(root / label / f"{number}.png", seed=number + 100 * (label == "MALE"))
             (root / label / f"copy_{number}.png").write_bytes((root / label / f"{number}.png").read_bytes())
     for seed in range(3):
-        table = prepare_data(
-            DataConfig(root=str(root), num_workers=0, split_seed=seed), cache=tmp_path / "cache"
-        ).manifest.table
+        table = prepare(root, pattern=None, split_seed=seed).manifest.table
         name = table["path"].str.replace("copy_", "")
         assert table.groupby(name)["split"].nunique().max() == 1

@@ -42,7 +42,7 @@ def test_people_with_many_images_are_in_every_split_alike() -> None:
     assert means == pytest.approx([10.5] * 3, rel=0.1)
 
 
-def test_eight_people_a_label_are_dealt_six_one_and_one() -> None:
+def test_eight_people_per_label_are_split_six_one_and_one() -> None:
     table = table_of([(f"{label}{i}", label, 3) for label in ("FEMALE", "MALE") for i in range(8)])
     for seed in range(5):
         people = assign_splits(table, DataConfig(split_seed=seed)).drop_duplicates("identity")
@@ -57,14 +57,14 @@ def test_same_seed_same_split_and_another_seed_another() -> None:
     assert not assign_splits(table, data).equals(assign_splits(table, replace(data, split_seed=1)))
 
 
-def test_three_identities_a_label_fill_three_splits() -> None:
+def test_three_identities_per_label_fill_three_splits() -> None:
     table = table_of([(f"{label}{i}", label, i + 1) for label in ("FEMALE", "MALE") for i in range(3)])
     for seed in range(10):
         split = assign_splits(table, DataConfig(split_seed=seed))
         assert split.groupby("split")["label"].nunique().to_dict() == {"train": 2, "val": 2, "test": 2}
 
 
-def test_without_identities_images_are_dealt() -> None:
+def test_without_identities_images_are_split() -> None:
     table = table_of([("", "FEMALE", 100), ("", "MALE", 100)])
     table["group"] = [str(i) for i in range(200)]
     counts = assign_splits(table, DataConfig(val_fraction=0.2, test_fraction=0.3)).groupby(["label", "split"]).size()
@@ -95,11 +95,9 @@ def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
 
 def test_too_few_identities_are_an_error() -> None:
     table = table_of([("a", "FEMALE", 9), ("b", "FEMALE", 9), *((f"m{i}", "MALE", 1) for i in range(9))])
-    with pytest.raises(
-        GenderClsError, match=r"FEMALE has 2 groups of images that belong together \(people\), fewer than the 3 parts"
-    ):
+    with pytest.raises(GenderClsError, match=r"FEMALE has 2 .*\(people\).* 3 parts"):
         assign_splits(table, DataConfig())
-    with pytest.raises(GenderClsError, match="fewer than the 5 parts"):
+    with pytest.raises(GenderClsError, match="5 parts"):
         assign_splits(table, DataConfig(folds=5))
 
 
@@ -107,7 +105,7 @@ def test_a_given_split_without_a_label_is_an_error() -> None:
     train = table_of([("a", "FEMALE", 1), ("b", "MALE", 1)], "train")
     val = table_of([("c", "FEMALE", 1), ("d", "MALE", 1)], "val")
     test = table_of([("e", "MALE", 1)], "test")
-    with pytest.raises(GenderClsError, match="The test split has no FEMALE image"):
+    with pytest.raises(GenderClsError, match=r"test .*FEMALE"):
         assign_splits(pd.concat([train, val, test], ignore_index=True), DataConfig())
 
 
@@ -117,17 +115,12 @@ def test_an_identity_with_both_labels_stays_whole() -> None:
     assert pd.Series(parts).groupby(table["identity"]).nunique().max() == 1
 
 
-def test_the_deal_equals_one_worked_out_with_arrays() -> None:
+def test_parts_equal_those_computed_with_arrays() -> None:
     table = crowd(3)
     shares = np.array([0.6, 0.3, 0.1])
     parts = group_partition(table, table["group"], shares, 5)
     names = sorted(table["group"].unique())
-    counts = np.array(
-        [
-            [((table["group"] == name) & (table["label"] == label)).sum() for label in ("FEMALE", "MALE")]
-            for name in names
-        ]
-    )
+    counts = pd.crosstab(table["group"], table["label"]).loc[names, ["FEMALE", "MALE"]].to_numpy()
     targets, filled = shares[:, None] * counts.sum(axis=0), np.zeros((3, 2))
     half = counts.sum(axis=0) / (counts > 0).sum(axis=0) / 2
     for unit in np.random.default_rng(5).permutation(len(names)):
@@ -157,19 +150,17 @@ def cameras() -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def test_whole_cameras_are_dealt_and_a_person_stays_where_most_of_the_images_are() -> None:
+def test_whole_cameras_are_split_and_a_person_stays_where_most_of_the_images_are() -> None:
     table = cameras()
     result = assign_splits(table, DataConfig(split_by=SplitBy.camera, val_fraction=0.3, test_fraction=0.3))
-    dealt = result[result["split"] != ""]
-    assert dealt.groupby("camera")["split"].nunique().max() == 1
-    assert dealt.groupby("group")["split"].nunique().max() == 1
-    assert set(dealt["split"]) == {"train", "val", "test"}
+    used = result[result["split"] != ""]
+    assert used.groupby("camera")["split"].nunique().max() == 1
+    assert used.groupby("group")["split"].nunique().max() == 1
+    assert set(used["split"]) == {"train", "val", "test"}
     left_out = result[result["split"] == ""]
     assert set(left_out["group"]) == {"p0"}
-    home = dealt[dealt["group"] == "p0"]
-    seen = (
-        result[result["group"] == "p0"].groupby(result["camera"].map(dealt.groupby("camera")["split"].first())).size()
-    )
+    home = used[used["group"] == "p0"]
+    seen = result[result["group"] == "p0"].groupby(result["camera"].map(used.groupby("camera")["split"].first())).size()
     assert len(home) == seen.max()
 
 
@@ -183,20 +174,18 @@ def test_each_camera_can_be_left_out_in_turn() -> None:
 
 
 def test_folds_of_cameras_test_each_camera_once() -> None:
-    tested = [
-        set(result["camera"][result["split"] == "test"])
-        for result in (
-            assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold)) for fold in range(3)
-        )
-    ]
-    assert sorted(camera for fold in tested for camera in fold) == [f"c{i}" for i in range(6)]
+    tested: list[str] = []
+    for fold in range(3):
+        result = assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold))
+        tested += result["camera"][result["split"] == "test"].unique().tolist()
+    assert sorted(tested) == [f"c{i}" for i in range(6)]
 
 
 def test_cameras_and_sources_that_do_not_serve_are_named() -> None:
-    with pytest.raises(GenderClsError, match=r"data.leave_out=c9 is no camera of the data: there are c0, c1, c2"):
+    with pytest.raises(GenderClsError, match=r"data\.leave_out=c9 .* c0, c1, c2"):
         assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, leave_out="c9"))
-    with pytest.raises(GenderClsError, match=r"data.split_by=source needs to know each image's source, and 261 of 261"):
+    with pytest.raises(GenderClsError, match=r"data\.split_by=source .*261 of 261"):
         assign_splits(cameras(), DataConfig(split_by=SplitBy.source))
     two = cameras()[lambda table: table["camera"].isin(["c0", "c1"])]
-    with pytest.raises(GenderClsError, match="FEMALE has 2 cameras, fewer than the 3 parts"):
+    with pytest.raises(GenderClsError, match=r"FEMALE has 2 cameras, .*3 parts"):
         assign_splits(two.reset_index(drop=True), DataConfig(split_by=SplitBy.camera))

@@ -6,8 +6,7 @@ from scipy import stats
 
 from gender_cls.evaluation import bootstrap as bootstrapping
 from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, estimate, estimates, ratio
-
-NONE = {"value": None, "low": None, "high": None}
+from gender_cls.evaluation.estimate import undefined
 
 
 def mean_of(values: NDArray[np.float64]) -> bootstrapping.Statistics:
@@ -27,7 +26,7 @@ def test_a_person_and_a_group_of_the_same_name_are_two_units() -> None:
     assert bootstrap_units(table).tolist() == [0, 1, 2, 3]
 
 
-def test_units_ignore_the_index_and_may_be_none_at_all() -> None:
+def test_units_ignore_the_index_and_there_may_be_none() -> None:
     table = pd.DataFrame({"identity": ["a", "b", "a"]}, index=[7, 7, 2])
     assert bootstrap_units(table).tolist() == [0, 1, 0]
     assert bootstrap_units(table[:0]).tolist() == []
@@ -93,25 +92,17 @@ def test_interval_of_many_units_is_the_plain_percentile_interval_of_scipy() -> N
     assert found["high"] == pytest.approx(reference.high, abs=0.04 * width)
 
 
-def test_interval_of_people_of_one_value_each_is_the_interval_of_the_people() -> None:
-    people = np.random.default_rng(5).normal(size=60)
-    units = np.repeat(np.arange(60), 8)
-    found = estimates(units, mean_of(people[units]), 50_000)["mean"]
-    low, high = stats.t.interval(0.95, 59, people.mean(), stats.sem(people))
-    assert found["high"] - found["low"] == pytest.approx(high - low, rel=0.03)
-
-
 def test_undefined_value_has_the_remark_it_was_given() -> None:
     draws = np.linspace(0, 1, 101)
-    assert estimate(np.nan, draws, 9, "There is nobody.") == {**NONE, "remark": "There is nobody."}
-    assert estimate(np.nan, draws, 9) == {**NONE, "remark": "It is not defined for these images."}
+    assert estimate(np.nan, draws, 9, "There is nobody.") == undefined("There is nobody.")
+    assert estimate(np.nan, draws, 9)["remark"]
     assert estimate(0.5, draws, 9, "There is nobody.")["remark"] is None
 
 
 def test_one_unit_has_a_value_and_no_interval() -> None:
     found = estimates(np.zeros(3, dtype=int), mean_of(np.array([1.0, 2, 3])), 10)["mean"]
-    remark = "No interval: there is only one person or image to draw from."
-    assert found == {"value": 2.0, "low": None, "high": None, "remark": remark}
+    assert (found["value"], found["low"], found["high"]) == (2.0, None, None)
+    assert "only one person" in found["remark"]
 
 
 def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:
@@ -121,24 +112,23 @@ def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:
     assert found["remark"] is None
     assert found["low"] == pytest.approx(0.025, abs=0.002)
     draws[1] = np.nan
-    remark = "No interval: it is undefined in 51 of 1,000 resamples."
-    assert estimate(0.5, draws, 1000) == {"value": 0.5, "low": None, "high": None, "remark": remark}
-    assert estimate(0.5, np.array([]), 1000)["remark"] == "No interval: it is undefined in 0 of 0 resamples."
+    found = estimate(0.5, draws, 1000)
+    assert (found["value"], found["low"], found["high"]) == (0.5, None, None)
+    assert "51 of 1,000" in found["remark"]
+    assert "0 of 0" in estimate(0.5, np.array([]), 1000)["remark"]
 
 
 def test_draws_that_do_not_vary_are_remarked_on() -> None:
     found = estimate(0.5, np.full(100, 0.5), 9)
-    remark = "All resamples give the same value: the interval has no width."
-    assert found == {"value": 0.5, "low": 0.5, "high": 0.5, "remark": remark}
+    assert (found["value"], found["low"], found["high"]) == (0.5, 0.5, 0.5)
+    assert "no width" in found["remark"]
     assert estimate(0.0, np.zeros(100), 9, is_share=False)["high"] == 0, "of a difference"
 
 
 @pytest.mark.parametrize("people", [2, 9, 216])
 def test_a_share_of_none_or_all_has_the_interval_of_clopper_and_pearson(people: int) -> None:
     all_agree, none = estimate(1.0, np.ones(100), people), estimate(0.0, np.zeros(100), people)
-    assert (
-        all_agree["remark"] == none["remark"] == "All agree: the interval is Clopper and Pearson's for as many people."
-    )
+    assert "Clopper and Pearson" in all_agree["remark"] == none["remark"]
     exact = stats.binomtest(people, people).proportion_ci(0.95, "exact")
     assert (all_agree["low"], all_agree["high"]) == pytest.approx((exact.low, exact.high))
     exact = stats.binomtest(0, people).proportion_ci(0.95, "exact")
@@ -148,10 +138,7 @@ def test_a_share_of_none_or_all_has_the_interval_of_clopper_and_pearson(people: 
 def test_no_rows_are_undefined() -> None:
     units = np.array([], dtype=np.intp)
     assert np.isnan(bootstrap(units, mean_of(np.array([])), 5)["mean"]).all()
-    assert estimates(units, mean_of(np.array([])), 5)["mean"] == {
-        **NONE,
-        "remark": "It is not defined for these images.",
-    }
+    assert estimates(units, mean_of(np.array([])), 5)["mean"]["value"] is None
     assert bootstrap(units, mean_of(np.array([])), 0) == {}
 
 

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from helpers.example_metrics import assert_matches
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
+from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.explanations import (
     LARGEST_SIMILARITY,
     read_explanations,
@@ -46,7 +46,6 @@ def summary(rows: list[Any], checks: list[Any] | None = None, methods: Any = MET
         table, pd.DataFrame(checks) if checks else NO_CHECK, methods, **{"resamples": 500, "seed": 3, **options}
     )
     assert_matches(found, Explanations)
-    json.dumps(found, allow_nan=False)
     return found
 
 
@@ -102,7 +101,7 @@ def test_gains_are_paired_image_by_image() -> None:
     assert scores["deletion"]["high"] - scores["deletion"]["low"] > 0.1
     assert scores["deletion_gain"]["low"] == pytest.approx(0.125)
     assert scores["deletion_gain"]["high"] == pytest.approx(0.125)
-    assert scores["deletion_gain"]["remark"] == "All resamples give the same value: the interval has no width."
+    assert "no width" in scores["deletion_gain"]["remark"]
 
 
 def test_intervals_are_those_of_a_bootstrap_over_people() -> None:
@@ -142,27 +141,22 @@ def test_images_without_a_score_are_left_out_and_counted() -> None:
     assert share["value"] == pytest.approx(0.4)
     assert share["remark"].endswith("2 of 5 images have no such score and are left out.")
     assert place(found, "head")["area"] == pytest.approx(0.2), "of the images whose share is known"
-    remark = "All resamples give the same value: the interval has no width."
-    assert place(found, "border")["share"]["remark"] == remark
+    assert "no width" in place(found, "border")["share"]["remark"]
 
 
 def test_an_interval_counts_only_people_with_a_score() -> None:
     head = [0.2, *[np.nan] * 9]
     share = place(summary(a_person_an_image(10, head=head), methods=["saliency"]), "head")["share"]
-    assert share == {
-        "value": 0.2,
-        "low": None,
-        "high": None,
-        "remark": "No interval: there is only one person or image to draw from. 9 of 10 images have no such score and "
-        "are left out.",
-    }
+    assert (share["value"], share["low"], share["high"]) == (0.2, None, None)
+    assert "only one person" in share["remark"]
+    assert "9 of 10 images" in share["remark"]
 
 
 def test_maps_of_a_network_that_diverged_have_no_scores() -> None:
     nothing = dict.fromkeys(SCORE_COLUMNS, [np.nan] * 4)
     found = summary(a_person_an_image(4, **nothing), [checked("0.jpg", 0, np.nan), checked("0.jpg", 1, np.nan)])
     for score in (game(found)["deletion"], game(found)["insertion_gain"], place(found, "head")["share"]):
-        assert score == {"value": None, "low": None, "high": None, "remark": "No image has this score."}
+        assert score == undefined("No image has this score.")
     assert place(found, "head")["area"] is None
     assert found["methods"][0]["randomisation"]["flagged"] is None
 
@@ -173,13 +167,13 @@ def test_one_person_gives_values_without_intervals() -> None:
     share = place(found, "head")["share"]
     assert share["value"] == pytest.approx(0.2)
     assert share["low"] is share["high"] is None
-    assert share["remark"] == "No interval: there is only one person or image to draw from."
+    assert "only one person" in share["remark"]
 
 
 def test_an_empty_table_has_nothing_but_reasons() -> None:
     found = summary([])
     assert (found["images"], found["identities"], found["units"]) == (0, 0, 0)
-    assert game(found, 1)["random"] == {"value": None, "low": None, "high": None, "remark": "No image was explained."}
+    assert game(found, 1)["random"] == undefined("No image was explained.")
     assert found["agreement"][0]["correlation"]["value"] is None
     assert place(found, "border")["area"] is None
 
@@ -224,7 +218,7 @@ def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: fl
     rows = [scored(f"{index}.jpg", identity=f"p{index}", agreement_grad_cam=value) for index in range(8)]
     correlation = summary(rows)["agreement"][0]["correlation"]
     assert (correlation["low"], correlation["high"]) == (value, value)
-    assert correlation["remark"] == "All resamples give the same value: the interval has no width."
+    assert "no width" in correlation["remark"]
 
 
 @pytest.mark.parametrize(
@@ -259,25 +253,22 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_randomisation(file), checks, check_dtype=False)
 
 
+HEADER = "path,method,stage,identity,layers,share,similarity\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"explanations.csv is missing: python -m gender_cls.explain makes it\.$"),
-        ("", "explanations.csv cannot be read as CSV .No columns to parse from file.: remove it and run python -m "),
-        ("path,method\n", r"explanations.csv has no column 'stage': remove it and run python -m gender_cls.explain ag"),
-        (
-            "path,method,stage,identity,layers,share,similarity\na,b,0,,c,0.1,x\n",
-            "explanations.csv is damaged .could not convert string to float: 'x'.: remove it and run",
-        ),
-        (
-            "path,method,stage,identity,layers,share,similarity\na,b,0,,c,0.1,1\na,b,0,,c,0.1,1\n",
-            "explanations.csv has two rows of a, b, 0: remove it and run python",
-        ),
+        (None, "is missing: python -m gender_cls.explain "),
+        ("", "as CSV.*run python -m gender_cls.explain again"),
+        ("path,method\n", "'stage'.*run python -m gender_cls.explain again"),
+        (HEADER + "a,b,0,,c,0.1,x\n", "'x'.*run python -m gender_cls.explain again"),
+        (HEADER + "a,b,0,,c,0.1,1\na,b,0,,c,0.1,1\n", "two rows of a, b, 0: .*run python -m gender_cls.explain again"),
     ],
 )
 def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     file = tmp_path / "explanations.csv"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(GenderClsError, match=message):
+    with pytest.raises(GenderClsError, match=f"^{file} .*{message}"):
         read_randomisation(file)

@@ -25,6 +25,7 @@ ROWS = pd.DataFrame(
     }
 )
 PROBABILITIES = np.array([[0.1 + 0.2, 1 - (0.1 + 0.2)], [1e-17, 1.0], [0.5, 0.5]])
+NO_LOGITS = pd.DataFrame({"path": []})
 
 
 def test_the_table_keeps_every_column_and_comes_back_to_the_last_bit(tmp_path: Path) -> None:
@@ -39,18 +40,20 @@ def test_the_table_keeps_every_column_and_comes_back_to_the_last_bit(tmp_path: P
     assert again[names].to_numpy().tolist() == ROWS[names].to_numpy().tolist(), "names stay text, also NA and 01"
 
 
-def test_what_is_no_table_of_predictions_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing: python -m gender_cls.evaluate run={folder} "),
+        (b"path,label\na,b\n", "'identity'.*evaluate the run again"),
+        (b"\xff\xfe\x00", "as CSV.*evaluate the run again"),
+        (b"path,label,identity,split,p_FEMALE,p_MALE,prediction\na,b,c,d,0.5,much,e\n", "'much'.*the run again"),
+    ],
+)
+def test_a_file_that_is_no_table_of_predictions_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "predictions.csv"
-    with pytest.raises(GenderClsError, match=f"^{file} is missing: python -m gender_cls.evaluate run={tmp_path} makes"):
-        read_predictions(file)
-    file.write_text("path,label\na,b\n")
-    with pytest.raises(GenderClsError, match=f"^{file} has no column 'identity': remove it and evaluate the run again"):
-        read_predictions(file)
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(GenderClsError, match=f"^{file} cannot be read as CSV"):
-        read_predictions(file)
-    predictions_table(ROWS, PROBABILITIES).assign(p_MALE="much").to_csv(file, index=False)
-    with pytest.raises(GenderClsError, match=f"^{file} is damaged .*'much'.*: remove it and evaluate the run again"):
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(GenderClsError, match=f"^{file} .*{message.format(folder=tmp_path)}"):
         read_predictions(file)
 
 
@@ -89,8 +92,7 @@ def simulated(rows: int, **columns: object) -> pd.DataFrame:
     ids=["one class", "one person", "nobody", "constant", "nan", "certain", "no test", "no validation", "none", "two"],
 )
 def test_whatever_the_table_there_are_conclusions_without_a_warning(table: pd.DataFrame) -> None:
-    settings = EvaluationConfig(resamples=200)
-    conclusions = draw_conclusions(table.reset_index(drop=True), pd.DataFrame({"path": []}), settings)
+    conclusions = draw_conclusions(table.reset_index(drop=True), NO_LOGITS, EvaluationConfig(resamples=200))
     score = conclusions["test"]["scores"]["balanced_accuracy"]
     assert score["value"] is not None or score["remark"].endswith(".")
     assert conclusions["shortcuts"] is conclusions["stress"] is None
@@ -99,19 +101,18 @@ def test_whatever_the_table_there_are_conclusions_without_a_warning(table: pd.Da
 
 def test_what_is_chosen_does_not_look_at_test() -> None:
     table, settings = simulated(600), EvaluationConfig(resamples=200)
-    before = draw_conclusions(table, pd.DataFrame({"path": []}), settings)
+    before = draw_conclusions(table, NO_LOGITS, settings)
     test = table["split"] == "test"
     flipped = table.assign(label=table["label"].where(~test, "MALE"), p_FEMALE=table["p_FEMALE"].where(~test, 0.9))
-    after = draw_conclusions(flipped.assign(p_MALE=1 - flipped["p_FEMALE"]), pd.DataFrame({"path": []}), settings)
-    assert after["calibration"]["temperature"] == before["calibration"]["temperature"]
-    assert after["operating_point"]["threshold"] == before["operating_point"]["threshold"]
-    assert after["abstention"]["band"] == before["abstention"]["band"]
+    after = draw_conclusions(flipped.assign(p_MALE=1 - flipped["p_FEMALE"]), NO_LOGITS, settings)
+    for chapter, key in (("calibration", "temperature"), ("operating_point", "threshold"), ("abstention", "band")):
+        assert after[chapter][key] == before[chapter][key]
     assert after["validation"] == before["validation"]
     assert after["test"] != before["test"]
 
 
 def test_conclusions_and_comparisons_need_no_torch() -> None:
-    modules = "gender_cls.evaluation.conclusions, gender_cls.pages.comparison_table"
+    modules = "gender_cls.evaluation.conclusions, gender_cls.evaluation.comparison.compare"
     script = f"import sys, {modules}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -1,9 +1,9 @@
-import json
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.example_metrics import assert_matches
 from scipy.stats import ks_2samp
 
 from gender_cls.evaluation import shift
@@ -33,7 +33,7 @@ def split_of(rng: np.random.Generator, people: int, mean: float = 0.0, images: i
 
 def compared(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
     result = split_shift(validation, test, seed)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert_matches(result, Shift)
     return result
 
 
@@ -138,27 +138,21 @@ def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None
         assert (one["value"], one["p_value"], one["p_holm"]) == (0, 1, 1)
 
 
-def test_the_seed_decides() -> None:
-    rng = np.random.default_rng(0)
-    validation, test = split_of(rng, 20), split_of(rng, 20)
-    assert split_shift(validation, test, 1) == split_shift(validation, test, 1)
-    assert split_shift(validation, test, 1) != split_shift(validation, test, 2)
-
-
 @pytest.mark.parametrize(
     ("people", "remark"),
     [
-        ((0, 5), "Nothing could be compared: validation has no images."),
-        ((5, 0), "Nothing could be compared: test has no images."),
-        ((0, 0), "Nothing could be compared: validation has no images."),
-        ((1, 5), "Nothing could be compared: validation has one person only."),
-        ((1, 1), "Nothing could be compared: validation has one person only."),
+        ((0, 5), "validation has no images"),
+        ((5, 0), "test has no images"),
+        ((0, 0), "validation has no images"),
+        ((1, 5), "validation has one person"),
+        ((1, 1), "validation has one person"),
     ],
 )
 def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, int], remark: str) -> None:
     rng = np.random.default_rng(0)
     result = compared(*(split_of(rng, count) for count in people))
-    assert result == {"columns": [], "shifted": [], "remark": remark}
+    assert result["columns"] == result["shifted"] == []
+    assert remark in (result["remark"] or "")
 
 
 def test_two_people_in_each_split_can_prove_nothing() -> None:
@@ -177,7 +171,7 @@ def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:
     validation.loc[0, "brightness"] = np.inf
     result = compared(validation, test)
     assert {one["column"] for one in result["columns"]} == {"label", "camera", "native_height"}
-    assert result["remark"] == "Not compared, because some values are not finite: brightness, probability."
+    assert (result["remark"] or "").endswith("not finite: brightness, probability.")
 
 
 def test_constant_answers_are_no_shift() -> None:
@@ -193,6 +187,7 @@ def test_chunks_of_permutations_change_nothing(cells: int, monkeypatch: pytest.M
     validation, test = split_of(rng, 12), split_of(rng, 14, mean=0.3)
     monkeypatch.setattr(shift, "PERMUTATIONS", 100)
     expected = split_shift(validation, test)
+    assert split_shift(validation, test, seed=1) != expected
     monkeypatch.setattr(shift, "IMAGES_AT_ONCE", cells)
     assert split_shift(validation, test) == expected
 
@@ -202,11 +197,8 @@ def test_distances_are_those_of_two_running_sums() -> None:
     people = np.array([[1] * 30 + [0] * 20], dtype=np.int8)
     exchanged = rng.permuted(np.repeat(people, 50, axis=0), axis=1)
     owners = rng.integers(0, 50, 4_000)
-    for measured, values in (
-        (True, rng.random(4_000)),
-        (True, rng.integers(0, 9, 4_000)),
-        (False, rng.integers(0, 5, 4_000)),
-    ):
+    tied, names = rng.integers(0, 9, 4_000), rng.integers(0, 5, 4_000)
+    for measured, values in ((True, rng.random(4_000)), (True, tied), (False, names)):
         found = shift.distance(shift.sort_column(values, owners, measured), exchanged)
         for inside, distance in zip(exchanged.astype(bool), found, strict=True):
             shares = [

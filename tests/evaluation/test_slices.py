@@ -1,27 +1,15 @@
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.example_metrics import assert_matches
+from helpers.prediction_tables import letters, table_of
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from gender_cls.evaluation import bootstrap
-from gender_cls.evaluation.metrics import decision_scores
+from gender_cls.evaluation.estimate import undefined
+from gender_cls.evaluation.metrics import decision_scores, is_female
 from gender_cls.evaluation.schema import Slice, Slices
 from gender_cls.evaluation.slices import slice_columns, slice_scores
-
-NAMES = {"F": "FEMALE", "M": "MALE"}
-
-
-def table_of(labels: str, answers: str, identities: list[str] | None = None, **columns: list) -> pd.DataFrame:
-    """A row a letter, F or M; without names every image is somebody else's."""
-    table = pd.DataFrame({"path": [f"{row}.jpg" for row in range(len(labels))], "label": [NAMES[f] for f in labels]})
-    table["identity"] = identities or [f"person {row}" for row in range(len(labels))]
-    table = table.assign(**columns)
-    table["p_FEMALE"] = [0.9 if letter == "F" else 0.2 for letter in answers]
-    table["p_MALE"] = 1 - table["p_FEMALE"]
-    table["prediction"] = [NAMES[letter] for letter in answers]
-    return table
 
 
 def random_table(rows: int = 600, people: int = 150, seed: int = 0) -> pd.DataFrame:
@@ -30,8 +18,8 @@ def random_table(rows: int = 600, people: int = 150, seed: int = 0) -> pd.DataFr
     female = (rng.random(people) < 0.4)[who]
     right = rng.random(rows) < rng.beta(4, 1, people)[who]
     return table_of(
-        "".join(np.where(female, "F", "M")),
-        "".join(np.where(female == right, "F", "M")),
+        letters(female),
+        letters(female == right),
         [f"person {number}" for number in who],
         camera=rng.choice(["c1", "c2", "c3"], rows).tolist(),
         source=[""] * rows,
@@ -44,7 +32,7 @@ def random_table(rows: int = 600, people: int = 150, seed: int = 0) -> pd.DataFr
 
 def scored(table: pd.DataFrame, resamples: int = 200) -> Slices:
     result = slice_scores(table, resamples, seed=0)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert_matches(result, Slices)
     return result
 
 
@@ -60,13 +48,8 @@ def values(result: Slices, column: str) -> list[str]:
 def test_every_slice_has_the_scores_of_scikit_learn() -> None:
     table = random_table()
     result = scored(table)
-    assert [*dict.fromkeys(one["column"] for one in result["cells"])] == [
-        "camera",
-        "view",
-        "native_height",
-        "brightness",
-        "sharpness",
-    ]
+    columns = dict.fromkeys(one["column"] for one in result["cells"])
+    assert [*columns] == ["camera", "view", "native_height", "brightness", "sharpness"]
     for one in result["cells"]:
         column, value = one["column"], one["value"]
         if column in ("camera", "view"):
@@ -98,17 +81,13 @@ def test_slices_worked_out_by_hand() -> None:
 
 def test_intervals_are_those_of_the_bootstrap_over_the_people_of_the_slice() -> None:
     table = random_table()
-    result = slice_scores(table, 10_000, seed=0)
+    found = cell(slice_scores(table, 10_000, seed=0), "camera", "c2")
     rows = table[table["camera"] == "c2"]
-    female, says_female = (rows["label"] == "FEMALE").to_numpy(), (rows["prediction"] == "FEMALE").to_numpy()
+    female, says_female = is_female(rows), is_female(rows, "prediction")
     people = bootstrap.bootstrap_units(rows)
     expected = bootstrap.estimates(people, lambda weights: decision_scores(female, says_female, weights), seed=1)
-    found = cell(result, "camera", "c2")
-    for name, one in (
-        ("balanced_accuracy", found["balanced_accuracy"]),
-        ("recall_FEMALE", found["recall_FEMALE"]),
-        ("recall_MALE", found["recall_MALE"]),
-    ):
+    for name in ("balanced_accuracy", "recall_FEMALE", "recall_MALE"):
+        one = found[name]
         assert one["low"] == pytest.approx(expected[name]["low"], abs=0.006)
         assert one["high"] == pytest.approx(expected[name]["high"], abs=0.006)
         assert one["low"] < one["value"] - 0.01 < one["value"] + 0.01 < one["high"]
@@ -117,7 +96,7 @@ def test_intervals_are_those_of_the_bootstrap_over_the_people_of_the_slice() -> 
 def test_images_of_one_person_make_a_wider_interval_than_those_of_as_many_people() -> None:
     labels, answers, halves = "FM" * 60, "FM" * 40 + "MF" * 20, ["x"] * 60 + ["y"] * 60
     many = scored(table_of(labels, answers, age=halves), 2000)
-    ten_each = scored(table_of(labels, answers, [f"person {row // 10}" for row in range(120)], age=halves), 2000)
+    ten_each = scored(table_of(labels, answers, images_each=10, age=halves), 2000)
     wide, narrow = (cell(result, "age", "y")["balanced_accuracy"] for result in (ten_each, many))
     assert wide["value"] == narrow["value"] == pytest.approx(1 / 3)
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
@@ -131,14 +110,13 @@ def test_another_column_changes_no_slice_and_the_seed_decides() -> None:
     assert slice_scores(table, 500, seed=4)["cells"] != again["cells"]
 
 
-def test_columns_that_say_something_of_the_picture_are_taken() -> None:
+def test_columns_that_describe_the_image_are_taken() -> None:
     rng = np.random.default_rng(1)
     rows = 300
-    people = [f"person {row // 3}" for row in range(rows)]
     table = table_of(
-        "".join(rng.choice(["F", "M"], rows)),
+        letters(rng.random(rows) < 0.5),
         "F" * rows,
-        people,
+        images_each=3,
         camera=[f"c{row % 25}" for row in range(rows)],
         source=["PETA"] * rows,
         view=rng.choice(["front", "side", "back", ""], rows).tolist(),
@@ -159,7 +137,7 @@ def test_columns_that_say_something_of_the_picture_are_taken() -> None:
     assert slice_columns(table) == ["camera", "view", "age", "native_height"]
 
 
-def test_of_columns_that_cut_the_images_alike_the_first_is_kept() -> None:
+def test_of_columns_that_divide_the_images_alike_the_first_is_kept() -> None:
     cameras = ["c1", "c2", ""] * 20
     table = table_of("FFMM" * 15, "FFFM" * 15, camera=cameras, source=cameras)
     table["place"] = table["camera"].map({"c1": "door", "c2": "", "": "lift"})
@@ -178,18 +156,19 @@ def test_unknown_values_make_the_last_slice() -> None:
 
 def test_terciles_are_thirds_whose_ranges_do_not_touch() -> None:
     rng = np.random.default_rng(0)
-    table = table_of("FM" * 45, "FM" * 45)
-    result = scored(
-        table.assign(native_height=rng.permutation(90) + 40, brightness=rng.random(90) * 9, sharpness=rng.random(90))
-    )
+    measured = {
+        "native_height": rng.permutation(90) + 40,
+        "brightness": rng.random(90) * 9,
+        "sharpness": rng.random(90),
+    }
+    result = scored(table_of("FM" * 45, "FM" * 45, **measured))
     assert values(result, "native_height") == ["40 to 69", "70 to 99", "100 to 129"]
     assert [one["images"] for one in result["cells"][:3]] == [30, 30, 30]
     for column, step in (("brightness", 1.0), ("sharpness", 0.01)):
         bounds = [float(bound) for value in values(result, column) for bound in value.split(" to ")]
         assert len(bounds) == 6
         assert (np.diff(bounds) >= 0).all()
-        assert bounds[2] - bounds[1] >= step - 1e-9
-        assert bounds[4] - bounds[3] >= step - 1e-9
+        assert min(bounds[2] - bounds[1], bounds[4] - bounds[3]) >= step - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -212,18 +191,16 @@ def test_a_measure_that_is_not_finite_is_unknown() -> None:
     result = scored(table_of("FM" * 30, "FM" * 30, brightness=brightness))
     assert values(result, "brightness") == ["0 to 16", "17 to 33", "34 to 49", "unknown"]
     assert cell(result, "brightness", "unknown")["images"] == 10
-    never = table_of("FM" * 30, "FM" * 30, brightness=[np.inf, -np.inf, np.nan] * 20)
-    assert scored(never)["cells"] == []
+    assert scored(table_of("FM" * 30, "FM" * 30, brightness=[np.inf, -np.inf, np.nan] * 20))["cells"] == []
 
 
 def test_a_slice_of_one_label_has_its_recall_and_says_what_is_missing() -> None:
-    labels, answers = "M" * 60 + "FM" * 30, "M" * 45 + "F" * 15 + "FM" * 30
-    result = scored(table_of(labels, answers, camera=["c1"] * 60 + ["c2"] * 60))
+    result = scored(table_of("M" * 60 + "FM" * 30, "M" * 45 + "F" * 15 + "FM" * 30, camera=["c1"] * 60 + ["c2"] * 60))
     men = cell(result, "camera", "c1")
     assert men["recall_MALE"]["value"] == pytest.approx(0.75)
     assert men["recall_MALE"]["low"] < 0.75 < men["recall_MALE"]["high"]
     for missing in (men["balanced_accuracy"], men["recall_FEMALE"], men["recall_gap"]):
-        assert missing == {"value": None, "low": None, "high": None, "remark": "There is no FEMALE image."}
+        assert missing == undefined("There is no FEMALE image.")
     assert result["worst"] == {"column": "camera", "value": "c2", "balanced_accuracy": 1.0}
 
 
@@ -238,42 +215,34 @@ def test_the_worst_slice_is_the_lowest_of_those_with_fifty_people() -> None:
     assert result["remark"] is None
 
 
-def test_images_of_nobody_known_count_themselves() -> None:
+def test_images_of_unknown_people_count_themselves() -> None:
     result = scored(table_of("FM" * 60, "FM" * 60, [""] * 120, camera=["a", "a", "b"] * 40))
-    assert [(one["images"], one["identities"], one["few"]) for one in result["cells"]] == [
-        (80, 0, False),
-        (40, 0, True),
-    ]
+    found = [(one["images"], one["identities"], one["few"]) for one in result["cells"]]
+    assert found == [(80, 0, False), (40, 0, True)]
 
 
 @pytest.mark.parametrize(
     ("table", "remark"),
     [
-        (
-            table_of("FM" * 20, "FM" * 20, camera=["a", "a", "b", "b"] * 10),
-            "No slice has both labels and 50 people or more.",
-        ),
-        (table_of("FM" * 80, "FM" * 80, camera=["a", "b"] * 80, age=["x"] * 160), "No column cuts the test images"),
-        (table_of("FM" * 20, "FM" * 20, ["ann"] * 40, camera=["a", "a", "b", "b"] * 10), "No column cuts the test"),
-        (random_table().iloc[:0], "There are no test images."),
-        (table_of("", "", camera=[], native_height=[]), "There are no test images."),
-        (table_of("F", "M", camera=["a"], native_height=[3]), "No column cuts the test images into slices."),
+        (table_of("FM" * 20, "FM" * 20, camera=["a", "a", "b", "b"] * 10), "both labels and 50 people"),
+        (table_of("FM" * 80, "FM" * 80, camera=["a", "b"] * 80, age=["x"] * 160), "No column"),
+        (table_of("FM" * 20, "FM" * 20, ["ann"] * 40, camera=["a", "a", "b", "b"] * 10), "No column"),
+        (random_table().iloc[:0], "no test images"),
+        (table_of("", "", camera=[], native_height=[]), "no test images"),
+        (table_of("F", "M", camera=["a"], native_height=[3]), "No column"),
     ],
 )
 def test_without_a_worst_slice_a_remark_says_why(table: pd.DataFrame, remark: str) -> None:
     result = scored(table)
     assert result["worst"] is None
-    assert result["remark"] is not None
-    assert result["remark"].startswith(remark)
+    assert remark in (result["remark"] or "")
 
 
 def test_one_person_in_a_slice_has_scores_without_interval() -> None:
     people = ["ann"] * 4 + [f"person {row}" for row in range(16)]
-    result = scored(table_of("FM" * 10, "FF" * 10, people, camera=["a"] * 4 + ["b"] * 16))
-    alone = cell(result, "camera", "a")
+    alone = cell(scored(table_of("FM" * 10, "FF" * 10, people, camera=["a"] * 4 + ["b"] * 16)), "camera", "a")
     assert alone["identities"] == 1
-    assert alone["balanced_accuracy"]["value"] == 0.5
-    assert alone["balanced_accuracy"]["low"] is None
+    assert (alone["balanced_accuracy"]["value"], alone["balanced_accuracy"]["low"]) == (0.5, None)
     assert "only one person" in (alone["balanced_accuracy"]["remark"] or "")
 
 
@@ -281,6 +250,5 @@ def test_a_slice_with_probabilities_that_are_not_finite_has_no_scores() -> None:
     table = table_of("FM" * 60, "FM" * 60, camera=["a", "a", "b", "b"] * 30)
     table.loc[[0, 1], ["p_FEMALE", "p_MALE"]] = np.nan
     result = scored(table)
-    assert cell(result, "camera", "a")["recall_MALE"]["value"] is None
-    assert cell(result, "camera", "a")["recall_MALE"]["remark"] == "2 of 60 probabilities are not finite."
+    assert cell(result, "camera", "a")["recall_MALE"] == undefined("2 of 60 probabilities are not finite.")
     assert result["worst"] == {"column": "camera", "value": "b", "balanced_accuracy": 1.0}

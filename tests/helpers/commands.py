@@ -5,16 +5,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMPARING = "python -m gender_cls.compare runs=outputs/sweeps/NAME"
+from helpers.crops import PATTERN
 
+COMPARING = "python -m gender_cls.compare runs=outputs/sweeps/NAME"
 EVALUATING = "python -m gender_cls.evaluate run=outputs/sweeps/NAME stress=true"
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
 """As the README has them."""
 
+SMALL = [
+    "model=custom_cnn", f"data.pattern={PATTERN}", "data.image_size=[32,16]", "data.batch_size=8", "data.num_workers=0",
+    "explain.images=2", "trainer.progress_bar=false", "trainer.accelerator=cpu", "trainer.precision=32-true",
+    "evaluation.shortcuts=false", "evaluation.resamples=200",
+]  # fmt: skip
+"""A training of a few seconds."""
+
+
+def command_line(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"gender_cls.{name}", *arguments]
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
 
 def command(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     return subprocess.run(
-        [sys.executable, "-m", f"gender_cls.{name}", *arguments],
-        cwd=cwd, env={**kept, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        command_line(name, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
     )  # fmt: skip

@@ -7,68 +7,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from helpers.example_metrics import assert_matches
+from helpers.example_metrics import assert_matches, example_explanations, example_method
+from helpers.prediction_tables import answered, table_of
 from numpy.typing import NDArray
 
 from gender_cls.config.explain import Method
 from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import Comparison
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import BASELINES, PLACES, SCHEMA_VERSION, Explanations, Game, MethodScores, Place
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, MethodScores
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
 
-
-def table_of(rows: str) -> pd.DataFrame:
-    """Rows `split label identity p_FEMALE`, `-` for nobody known; F and M for the labels. Paths are a, b, c, ..."""
-    cells = [row.split() for row in rows.strip().splitlines()]
-    table = pd.DataFrame(cells, columns=["split", "label", "identity", "p_FEMALE"])
-    table.insert(0, "path", [f"{index:03d}.png" for index in range(len(table))])
-    table["label"] = table["label"].map({"F": "FEMALE", "M": "MALE"})
-    table["identity"] = table["identity"].replace("-", "")
-    return answered(table, table["p_FEMALE"].astype(float).to_numpy())
-
-
-def answered(table: pd.DataFrame, p_female: NDArray[np.float64]) -> pd.DataFrame:
-    """The table with these probabilities."""
-    prediction = np.where(p_female >= 0.5, "FEMALE", "MALE")
-    return table.assign(p_FEMALE=p_female, p_MALE=1 - p_female, prediction=prediction)
-
-
-TABLE = table_of("""
-    val  F ann 0.9
-    val  F ann 0.6
-    val  M bob 0.4
-    val  M bob 0.7
-    test F cid 0.9
-    test F cid 0.2
-    test F dan 0.8
-    test M eve 0.1
-    test M fay 0.3
-    test M fay 0.6
-""")  # validation 3/4; test (2/3 + 2/3) / 2
+TABLE = table_of(
+    "FFMMFFFMMM",
+    [0.9, 0.6, 0.4, 0.7, 0.9, 0.2, 0.8, 0.1, 0.3, 0.6],
+    ["ann", "ann", "bob", "bob", "cid", "cid", "dan", "eve", "fay", "fay"],
+    split=["val"] * 4 + ["test"] * 6,
+)
+"""Validation 3/4; test (2/3 + 2/3) / 2."""
 
 
 def simulated(rng: np.random.Generator, skill: float, people: int = 120) -> pd.DataFrame:
     """Two images of each person; the first third of the people are validation."""
-    labels = np.repeat(np.where(np.arange(people) % 2, "MALE", "FEMALE"), 2)
-    names = np.repeat([f"p{index}" for index in range(people)], 2)
     split = np.where(np.arange(2 * people) < 2 * people // 3, "val", "test")
-    table = pd.DataFrame({"path": [f"{index:04d}.png" for index in range(2 * people)], "label": labels})
-    logit = rng.normal(np.where(labels == "FEMALE", skill, -skill), 1)
-    return answered(table.assign(identity=names, split=split), 1 / (1 + np.exp(-logit)))
+    table = table_of("FFMM" * (people // 2), np.zeros(2 * people), images_each=2, split=split)
+    logit = rng.normal(np.where(table["label"] == "FEMALE", skill, -skill), 1)
+    return answered(table, 1 / (1 + np.exp(-logit)))
 
 
 def compare(*runs: Run) -> Comparison:
-    """With the record checked: plain JSON, and exactly the keys of the schema."""
+    """The comparison, with exactly the keys and types of the schema."""
     found = compare_runs(runs, resamples=200)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert_matches(found, Comparison)
     return found
 
 
 def simulated_people(rng: np.random.Generator, people: int, most: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """(rows,) whether FEMALE, and (rows,) who: up to `most` images a person."""
+    """(rows,) whether FEMALE, and (rows,) who: up to `most` images per person."""
     units = np.repeat(np.arange(people), rng.integers(1, most + 1, people))
     return (np.arange(people) % 2 == 0)[units], units
 
@@ -78,8 +54,8 @@ def simulated_answers(
 ) -> list[NDArray[np.bool_]]:
     """Whether each candidate's answers are right, (seeds, rows) each.
 
-    People are easy or hard, for all candidates and for each. With N(0, 1.99) beside it, a quality q gives the expected
-    balanced accuracy Phi(q / sqrt(1 + 0.49 + 0.5 + luck^2)).
+    People are easy or hard, for all candidates and for each. The sum of all noise is N(0, 1.99), so a quality q gives
+    the expected balanced accuracy Phi(q / sqrt(1 + 0.49 + 0.5 + luck^2)).
     """
     people = units.max() + 1
     common = rng.normal(0, 1, people)[units]
@@ -133,47 +109,30 @@ def write_run(
 
 
 def explained(*methods: MethodScores, explained_class: str = "predicted") -> Explanations:
-    """What `metrics.json` says of maps."""
-    return {
-        "images": 6,
-        "identities": 4,
-        "units": 4,
-        "explained_class": explained_class,
-        "methods": list(methods),
-        "agreement": [],
-    }
+    """What `metrics.json` says about the maps of these methods."""
+    return {**example_explanations(list(methods)), "explained_class": explained_class}
 
 
 def scores_of(
     method: str, gain: float | None = 0.1, border: float | None = 0.3, flagged: bool | None = False
 ) -> MethodScores:
-    """Half the gain for deletion, other gains for the mean baseline; what is not border is split evenly."""
+    """Half the gain for deletion, other gains for the mean baseline; the mass outside the border is split evenly."""
 
     def estimate(value: float | None) -> Estimate:
         return {"value": value, "low": None, "high": None, "remark": None}
 
-    def game(baseline: str) -> Game:
-        known = gain if gain is None or baseline == "blurred" else gain - 1
-        return {
-            "baseline": baseline,
-            "deletion": estimate(0.4),
-            "insertion": estimate(0.6),
-            "random": estimate(0.5),
-            "deletion_gain": estimate(None if known is None else known / 2),
-            "insertion_gain": estimate(known),
-        }
-
-    def place(name: str) -> Place:
-        share = border if border is None or name == "border" else (1 - border) / 3
-        return {"name": name, "share": estimate(share), "area": 0.52 if name == "border" else 0.16}
-
-    return {
-        "name": method,
-        "title": Method(method).title,
-        "games": [game(baseline) for baseline in BASELINES],
-        "places": [place(name) for name in PLACES],
-        "randomisation": {"images": 2, "stages": [], "flagged": flagged},
-    }
+    scores = example_method("saliency")
+    for game in scores["games"]:
+        known = gain if gain is None or game["baseline"] == "blurred" else gain - 1
+        game["deletion_gain"] = estimate(None if known is None else known / 2)
+        game["insertion_gain"] = estimate(known)
+    for place in scores["places"]:
+        on_border = place["name"] == "border"
+        place["share"] = estimate(border if border is None or on_border else (1 - border) / 3)
+        place["area"] = 0.52 if on_border else 0.16
+    assert scores["randomisation"] is not None
+    scores["randomisation"]["flagged"] = flagged
+    return {**scores, "name": method, "title": Method(method).title}
 
 
 def metrics(

@@ -1,6 +1,7 @@
 """A made-up `metrics.json`, complete and plausible, and a check of any such file against its schema."""
 
 import math
+from collections.abc import Callable
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -8,21 +9,21 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from gender_cls.config.explain import Method
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.metrics import decision_scores
 from gender_cls.evaluation.schema import (
     PLACES,
     SCHEMA_VERSION,
     SCORES,
     Abstention,
     Baseline,
-    Calibration,
     CorruptionScores,
     Explanations,
     Game,
     MethodScores,
     Metrics,
-    OperatingPoint,
     Reliability,
     Scored,
     ShiftedColumn,
@@ -58,13 +59,11 @@ DROPS = {  # what severity 5 takes off the balanced accuracy
 REMAINS = {"person_masked": 0.56, "background_only": 0.61, "person_only": 0.78, "grey": 0.79, "eight_pixels": 0.64}
 MAPS = {  # areas of deletion and insertion by baseline, shares of mass by place, likeness with random weights by stage
     "saliency": (
-        "saliency",
         {"blurred": (0.487, 0.641), "mean": (0.452, 0.618)},
         (0.31, 0.37, 0.32, 0.353),
         (0.71, 0.44, 0.29, 0.18),
     ),
     "grad_cam": (
-        "Grad-CAM",
         {"blurred": (0.412, 0.708), "mean": (0.396, 0.674)},
         (0.24, 0.41, 0.35, 0.462),
         (0.38, 0.17, 0.09, 0.06),
@@ -106,8 +105,19 @@ def example_metrics(
         "validation": _split_scores([[256, 83], [58, 420]], people[1], [[83, 18], [15, 97]]),
         "test": _split_scores([[249, 91], [62, 416]], people[2], [[76, 20], [14, 106]]),
         "baselines": _baselines(identities, leaky),
-        "calibration": _calibration(),
-        "operating_point": _operating_point(),
+        "calibration": {
+            "temperature": 1.63,
+            "remark": None,
+            "before": _reliability(0.1392, 0.4621, 0.0713, slope=0.8),
+            "after": _reliability(0.1341, 0.4189, 0.0294, slope=1.0),
+        },
+        "operating_point": {
+            "rule": "balanced_accuracy",
+            "threshold": 0.4312,
+            "remark": None,
+            "validation": _at_threshold(0.802, 0.849),
+            "test": _at_threshold(0.774, 0.841),
+        },
         "abstention": _abstention(),
         "slices": {
             "cells": _cells(identities),
@@ -117,7 +127,9 @@ def example_metrics(
         "shift": {"columns": _shifted_columns(), "shifted": ["native_height"], "remark": None},
         "shortcuts": _shortcuts() if shortcuts else None,
         "stress": _stress() if stress else None,
-        "explanations": _explanations(identities) if explanations else None,
+        "explanations": example_explanations([example_method(name) for name in MAPS], identities)
+        if explanations
+        else None,
         "cost": {
             "parameters": 2_226_434,
             "flops": 401_287_680,
@@ -159,6 +171,23 @@ def example_metrics(
         },
     }
     return _nulled(metrics, Metrics) if nulls else metrics
+
+
+def changed_metrics(where: tuple[str | int, ...], value: Any) -> Any:
+    """The example with another value at a path of keys and positions."""
+    metrics: Any = example_metrics()
+    inside = metrics
+    for key in where[:-1]:
+        inside = inside[key]
+    inside[where[-1]] = value
+    return metrics
+
+
+def with_methods(change: Callable[[Any], object]) -> Any:
+    """The example after a change of the list of its explanation methods."""
+    metrics: Any = example_metrics()
+    change(metrics["explanations"]["methods"])
+    return metrics
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
@@ -206,64 +235,40 @@ def _split_scores(by_image: list[list[int]], people: int, by_person: list[list[i
 
 
 def _scored(matrix: list[list[int]], people: int) -> Scored:
-    (right_f, missed_f), (missed_m, right_m) = matrix
-    images = right_f + missed_f + missed_m + right_m
-    recall_f, recall_m = right_f / (right_f + missed_f), right_m / (right_m + missed_m)
-    precision_f, precision_m = right_f / (right_f + missed_m), right_m / (right_m + missed_f)
-    values = {
-        "balanced_accuracy": (recall_f + recall_m) / 2,
-        "accuracy": (right_f + right_m) / images,
-        "mA": (recall_f + recall_m) / 2,
-        "recall_FEMALE": recall_f,
-        "recall_MALE": recall_m,
-        "precision_FEMALE": precision_f,
-        "precision_MALE": precision_m,
-        "f1_FEMALE": 2 * precision_f * recall_f / (precision_f + recall_f),
-        "f1_MALE": 2 * precision_m * recall_m / (precision_m + recall_m),
-        "auroc": 0.8934,
-        "average_precision_FEMALE": 0.8712,
-        "average_precision_MALE": 0.9087,
-        "brier": 0.1392,
-        "log_loss": 0.4621,
-        "ece": 0.0713,
-    }
+    female, says_female = np.array([True, True, False, False]), np.array([True, False, True, False])
+    counts = np.array([matrix[0] + matrix[1]], dtype=float)
+    values = {name: score[0] for name, score in decision_scores(female, says_female, counts).items()}
+    values |= {"auroc": 0.8934, "average_precision_FEMALE": 0.8712, "average_precision_MALE": 0.9087}
+    values |= {"brier": 0.1392, "log_loss": 0.4621, "ece": 0.0713}
     assert tuple(values) == SCORES
+    images = int(counts.sum())
     return {
         "images": images,
         "identities": people,
         "units": people or images,
         "confusion_matrix": matrix,
-        "scores": {name: example_estimate(value) for name, value in values.items()},
+        "scores": {name: example_estimate(float(value)) for name, value in values.items()},
     }
 
 
 def _baselines(identities: bool, leaky: bool) -> list[Baseline]:
     nothing = "It knows nothing about any test image."
     same_person = (0.571, 0.12, None) if leaky else (0.5, 0.0, nothing)
-    rows: list[tuple[str, str, float | None, float | None, str | None]] = [
-        ("majority", "always the commonest label", 0.5, 1.0, None),
-        ("camera", "the camera alone", 0.701, 1.0, None),
-        ("source", "the source alone", 0.701, 1.0, None),
-        (
-            "identity",
-            "the same person in train",
-            *(same_person if identities else (None, None, "No identity is known.")),
-        ),
-        ("size", "the size of the image alone", 0.588, 1.0, None),
-        ("colour", "the mean colour of the image alone", 0.612, 1.0, None),
-        ("near_duplicate", "the nearest near duplicate in train", 0.5, 0.0, nothing),
+    if not identities:
+        same_person = (None, None, "No identity is known.")
+    rows: list[tuple[str, str, tuple[float | None, float | None, str | None]]] = [
+        ("majority", "always the commonest label", (0.5, 1.0, None)),
+        ("camera", "the camera alone", (0.701, 1.0, None)),
+        ("source", "the source alone", (0.701, 1.0, None)),
+        ("identity", "the same person in train", same_person),
+        ("size", "the size of the image alone", (0.588, 1.0, None)),
+        ("colour", "the mean colour of the image alone", (0.612, 1.0, None)),
+        ("near_duplicate", "the nearest near duplicate in train", (0.5, 0.0, nothing)),
     ]
-    keys = ("name", "title", "balanced_accuracy", "answered", "remark")
-    return [Baseline(**dict(zip(keys, row, strict=True))) for row in rows]
-
-
-def _calibration() -> Calibration:
-    return {
-        "temperature": 1.63,
-        "remark": None,
-        "before": _reliability(0.1392, 0.4621, 0.0713, slope=0.8),
-        "after": _reliability(0.1341, 0.4189, 0.0294, slope=1.0),
-    }
+    return [
+        Baseline(name=name, title=title, balanced_accuracy=score, answered=answered, remark=remark)
+        for name, title, (score, answered, remark) in rows
+    ]
 
 
 def _reliability(brier: float, log_loss: float, ece: float, slope: float) -> Reliability:
@@ -286,18 +291,9 @@ def _reliability(brier: float, log_loss: float, ece: float, slope: float) -> Rel
     }
 
 
-def _operating_point() -> OperatingPoint:
-    def at(female: float, male: float) -> dict[str, Estimate]:
-        values = {"balanced_accuracy": (female + male) / 2, "recall_FEMALE": female, "recall_MALE": male}
-        return {name: example_estimate(value) for name, value in values.items()}
-
-    return {
-        "rule": "balanced_accuracy",
-        "threshold": 0.4312,
-        "remark": None,
-        "validation": at(0.802, 0.849),
-        "test": at(0.774, 0.841),
-    }
+def _at_threshold(female: float, male: float) -> dict[str, Estimate]:
+    values = {"balanced_accuracy": (female + male) / 2, "recall_FEMALE": female, "recall_MALE": male}
+    return {name: example_estimate(value) for name, value in values.items()}
 
 
 def _abstention() -> Abstention:
@@ -344,17 +340,16 @@ def _cells(identities: bool) -> list[Slice]:
 
 
 def _shifted_columns() -> list[ShiftedColumn]:
-    rows = [
-        ("native_height", "ks", 0.142, 0.001, 0.006),
-        ("sharpness", "ks", 0.091, 0.031, 0.155),
-        ("camera", "tv", 0.104, 0.212, 0.848),
-        ("probability", "ks", 0.058, 0.394, 1.0),
-        ("brightness", "ks", 0.049, 0.571, 1.0),
-        ("label", "tv", 0.0007, 0.988, 1.0),
-    ]
     return [
-        {"column": column, "statistic": statistic, "value": value, "p_value": p_value, "p_holm": p_holm}
-        for column, statistic, value, p_value, p_holm in rows
+        ShiftedColumn(column=column, statistic=statistic, value=value, p_value=p_value, p_holm=p_holm)
+        for column, statistic, value, p_value, p_holm in (
+            ("native_height", "ks", 0.142, 0.001, 0.006),
+            ("sharpness", "ks", 0.091, 0.031, 0.155),
+            ("camera", "tv", 0.104, 0.212, 0.848),
+            ("probability", "ks", 0.058, 0.394, 1.0),
+            ("brightness", "ks", 0.049, 0.571, 1.0),
+            ("label", "tv", 0.0007, 0.988, 1.0),
+        )
     ]
 
 
@@ -397,22 +392,23 @@ def _stress() -> Stress:
     }
 
 
-def _explanations(identities: bool) -> Explanations:
+def example_explanations(methods: list[MethodScores], identities: bool = True) -> Explanations:
+    """What `metrics.json` says about the maps of these methods."""
     return {
         "images": 100,
         "identities": 83 if identities else 0,
         "units": 83 if identities else 100,
         "explained_class": "predicted",
-        "methods": [_method(name) for name in MAPS],
+        "methods": methods,
         "agreement": [{"a": "saliency", "b": "grad_cam", "correlation": example_estimate(0.317, 0.044)}],
     }
 
 
-def _method(name: str) -> MethodScores:
-    title, areas, shares, similarity = MAPS[name]
+def example_method(name: str) -> MethodScores:
+    areas, shares, similarity = MAPS[name]
     return {
         "name": name,
-        "title": title,
+        "title": Method(name).title,
         "games": [_game(baseline, *areas[baseline]) for baseline in areas],
         "places": [
             {"name": place, "share": example_estimate(share), "area": area}

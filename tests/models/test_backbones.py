@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from gender_cls.config.checks import check_config
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.errors import GenderClsError
@@ -68,7 +69,7 @@ def test_the_open_doors_ask_for_a_name(name):
     model = shipped(name)
     assert model.library.value == name
     with pytest.raises(GenderClsError, match=r"model\.name is not set"):
-        model.check()
+        check_config(model, "model.")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.comparing import TABLE, answered, compare, explained, scores_of, write_run
+from helpers.comparing import TABLE, compare, explained, scores_of, write_run
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw
+from helpers.prediction_tables import answered
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.comparing import TABLE, answered, compare, simulated, write_run
+from helpers.comparing import TABLE, compare, simulated, write_run
+from helpers.prediction_tables import answered
 
 from gender_cls.evaluation.comparison.schema import Comparison, MeanScore
 from gender_cls.pages.comparison_table import to_csv, to_markdown

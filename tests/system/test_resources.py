@@ -16,7 +16,7 @@ SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The kernel's files by path, none at first; two CPUs are allowed, and nothing is said in the environment."""
     files: dict[str, str] = {}
-    monkeypatch.setattr(resources, "_read", lambda file: files.get(file, ""))
+    monkeypatch.setattr(resources, "kernel_file", lambda file: files.get(file, ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return files
@@ -114,12 +114,12 @@ def test_threads_are_one_a_core_unless_the_environment_says_otherwise(
         chosen = choose_resources("cpu", "32-true", AUTO, 0, pixels_at_hand=True)
         return chosen.threads, chosen.reasons["threads"]
 
-    assert threads() == (2, "one a core")
+    assert threads() == (2, "one per core")
     for said, number in (("3", 3), ("5,1", 5), ("0", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert threads() == (number, "OMP_NUM_THREADS")
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert threads() == (2, "one a core")
+    assert threads() == (2, "one per core")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_is_given_is_taken_and_needs_no_reason(fake: dict[str, str]) -> Non
 def test_what_is_chosen_is_said_with_the_reason(fake: dict[str, str]) -> None:
     fake["/proc/cpuinfo"] = "flags : avx512_bf16"
     assert str(choose_resources("cpu", AUTO, AUTO, AUTO, pixels_at_hand=True)) == (
-        "Computes on cpu: precision bf16-mixed (the processor multiplies bf16 itself); 2 threads (one a core); "
+        "Computes on cpu: precision bf16-mixed (the processor multiplies bf16 itself); 2 threads (one per core); "
         "no loader processes (the cores are busy with training)."
     )
 

@@ -1,18 +1,15 @@
-"""The best checkpoint holds the weights that were validated, and nothing else; the bar is drawn when it is time."""
+"""The best checkpoint holds the weights that were validated, and needs no other file."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from helpers.classifiers import settings
 from helpers.tiny_training import fit
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from gender_cls.training import progress
-from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.progress import PacedProgressBar
+from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 
 def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
@@ -28,7 +25,7 @@ def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path: Path, averaged: bool) -> None:
+def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, averaged):
     best, last = train(tmp_path, [EMAWeightAveraging(decay=0.5)] if averaged else [])
     assert best["state_dict"].keys() == last["state_dict"].keys()
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())
@@ -41,15 +38,10 @@ def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path: Path,
         assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
 
 
-def test_the_bar_is_drawn_at_both_ends_and_when_it_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
-    clock = (600 + 0.6 * batches for batches in range(100))  # 0.6 s a batch, of training or not
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    for name in ("on_train_batch_end", "on_validation_batch_end"):
-        monkeypatch.setattr(
-            TQDMProgressBar, name, lambda *arguments, name=name: drawn.append((name, arguments[5])), raising=True
-        )
-    fit(tmp_path, [PacedProgressBar()], enable_progress_bar=True, max_epochs=1, num_sanity_val_steps=0)
-    # At 600 s the first, at 601.2 s again, at 601.8 s the last; then two batches of validation at 602.4 and 603 s.
-    train = [("on_train_batch_end", batch) for batch in (0, 2, 3)]
-    assert drawn == [*train, ("on_validation_batch_end", 0)]
+def test_a_checkpoint_loads_when_the_files_that_its_configuration_names_are_gone(tmp_path: Path) -> None:
+    table, checkpoint = tmp_path / "suspects.csv", tmp_path / "best.ckpt"
+    table.touch()
+    classifier = GenderClassifier(settings(data={"corrections": str(table)}))
+    torch.save({"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}, checkpoint)
+    table.unlink()
+    assert load_classifier(checkpoint).settings.data.corrections == str(table)

@@ -28,12 +28,10 @@ TIMM = {"library": "timm", "name": "test_efficientnet", "pretrained": False, "op
 
 
 class Records(Callback):
-    """What each epoch saw, and what was logged."""
+    """What each epoch saw."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, str, Tensor, list[int]]] = []
-        self.points: list[tuple[int, dict[str, float]]] = []
-        self.speeds: set[str] = set()
         self.calls = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,26 +45,24 @@ class Records(Callback):
         kind = "features" if isinstance(batch, FeatureBatch) else "pixels"
         self.batches.append((trainer.current_epoch, kind, batch[0].clone(), batch[1].tolist()))
 
-    def note(self, metrics: dict[str, float], step: int) -> None:
-        speeds = {name for name in metrics if name.startswith("speed/")}
-        self.speeds |= speeds
-        self.points.append((step, {name: value for name, value in metrics.items() if name not in speeds}))
-
     def kinds(self) -> list[tuple[int, str]]:
         return sorted({(epoch, kind) for epoch, kind, *_ in self.batches})
 
 
-class PointsLogger(Logger):
-    """Tells the records."""
+class Points(Logger):
+    """What was logged."""
 
     name = version = "points"
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.records = records
+        self.points: list[tuple[int, dict[str, float]]] = []
+        self.speeds: set[str] = set()
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        self.records.note(metrics, step)
+        speeds = {name for name in metrics if name.startswith("speed/")}
+        self.speeds |= speeds
+        self.points.append((step, {name: value for name, value in metrics.items() if name not in speeds}))
 
     def log_hyperparams(self, *_: Any) -> None: ...
 
@@ -90,42 +86,32 @@ def config_of(prepared: PreparedData, **sections: dict[str, Any]) -> Config:
 
 
 def train(
-    prepared: PreparedData, *others: Callback, resume: Path | None = None, **sections: Any
-) -> tuple[GenderClassifier, Records, Trainer]:
+    prepared: PreparedData, keeper: ModelCheckpoint | None = None, resume: Path | None = None, **sections: Any
+) -> tuple[GenderClassifier, Records, Points]:
     config = config_of(prepared, **sections)
     classifier, datamodule = modules_of(prepared, config)
-    cache = build_feature_cache(classifier, datamodule)
-    records = Records()
+    records, points = Records(), Points()
+    average = None if config.recipe.ema_decay is None else EMAWeightAveraging(decay=config.recipe.ema_decay)
+    callbacks = [build_feature_cache(classifier, datamodule), records, average, keeper]
     trainer = trainer_for(
         classifier,
-        callbacks=[*([cache] if cache else []), records, *others],
+        callbacks=[callback for callback in callbacks if callback is not None],
         max_epochs=config.trainer.max_epochs,
         accumulate_grad_batches=config.trainer.accumulate,
         precision="32-true" if config.trainer.precision == "auto" else config.trainer.precision,
         gradient_clip_val=config.recipe.gradient_clip,
-        logger=PointsLogger(records),
+        logger=points,
         log_every_n_steps=min(2, len(datamodule.train_dataloader())),
-        enable_checkpointing=bool(others),
+        enable_checkpointing=keeper is not None,
     )
     if config.trainer.compile:
         classifier.network.compile(backend="eager")
     trainer.fit(classifier, datamodule, ckpt_path=resume, weights_only=True)
-    return classifier, records, trainer
+    return classifier, records, points
 
 
-def assert_same(one: tuple[Any, Records, Any], other: tuple[Any, Records, Any], tolerance: float = 1e-5) -> None:
-    """Weights, what was logged after each epoch, and the labels of each batch."""
-    for a, b in zip(one[0].state_dict().values(), other[0].state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
-    names: set[str] = set()
-    for (step, first), (other_step, second) in zip(one[1].points, other[1].points, strict=True):
-        assert step == other_step
-        assert first == pytest.approx(second, rel=tolerance, abs=tolerance)
-        names |= first.keys()
-    assert {"val/loss", "val/auroc", "train/loss", "train/accuracy", "train/loss_step", "lr/head"} < names
-    assert [(epoch, labels) for epoch, _, _, labels in one[1].batches] == [
-        (epoch, labels) for epoch, _, _, labels in other[1].batches
-    ]
+HALF = {"max_epochs": 2, "precision": "bf16-mixed"}
+RESNET = {"library": "torchvision", "name": "resnet18", "pretrained": False, "dropout": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -134,37 +120,58 @@ def assert_same(one: tuple[Any, Records, Any], other: tuple[Any, Records, Any], 
         {"recipe": {"frozen_epochs": None}},
         {},
         {"model": TIMM | {"dropout": 0.3}, "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 3}},
-        # AdamW makes whole steps of gradients that are nothing but rounding: in float64 they stay small.
+        # AdamW turns gradients that are nothing but rounding into whole steps: in float64 they stay small.
         {"model": TIMM | {"dropout": 0.3}, "trainer": {"max_epochs": 3, "precision": "64-true"}},
-        {"model": {"library": "torchvision", "name": "resnet18", "pretrained": False, "dropout": 0.5, "options": {}},
-         "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 2}},
+        {"model": RESNET, "recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 2}},
         {"data": {"balance": "sampler"}, "trainer": {"accumulate": 3}},
         {"data": {"balance": "loss", "batch_size": 11}},
+        {"data": {"num_workers": 1}},
         {"recipe": {"label_smoothing": 0.1, "views": 5}},
         {"recipe": {"views": 2}, "augment": AUGMENTED},
         {"recipe": {"views": 9, "frozen_epochs": None}, "augment": AUGMENTED},
+        {"recipe": {"ema_decay": 0.8}},
+        {"recipe": {"frozen_epochs": None}, "trainer": {"max_epochs": 1, "compile": True}},
+        {"recipe": {"frozen_epochs": None}, "trainer": HALF, "model": TIMM},
     ],
-    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "weights", "views", "augmented", "more-views"],
+    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "weights", "workers", "views", "augmented",
+         "more-views", "averaged", "compiled", "bf16"],
 )  # fmt: skip
-def test_it_ends_where_the_plain_way_ends(prepared: PreparedData, sections: dict[str, Any]) -> None:
-    plain = {**sections, "recipe": {**sections.get("recipe", {}), "views": 0}}
-    once, always = train(prepared, **sections), train(prepared, **plain)
+def test_features_end_where_pixels_end(prepared, sections):
+    uncompiled = {**sections.get("trainer", {}), "compile": False}
+    pixels = {**sections, "recipe": {**sections.get("recipe", {}), "views": 0}, "trainer": uncompiled}
+    classifier, records, logged = train(prepared, **sections)
+    plain_classifier, plain_records, plain_logged = train(prepared, **pixels)
+    half = sections.get("trainer") is HALF
+    assert (records.batches[0][2].dtype == torch.bfloat16) == half
+    tolerance = 1e-3 if half else 1e-5
+    for a, b in zip(classifier.state_dict().values(), plain_classifier.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+    names: set[str] = set()
+    for (step, point), (plain_step, plain_point) in zip(logged.points, plain_logged.points, strict=True):
+        assert step == plain_step
+        assert point == pytest.approx(plain_point, rel=tolerance, abs=tolerance)
+        names |= point.keys()
+    assert {"val/loss", "val/auroc", "train/loss", "train/accuracy", "train/loss_step", "lr/head"} < names
+    labels, plain_labels = ([(batch[0], batch[3]) for batch in one.batches] for one in (records, plain_records))
+    assert labels == plain_labels
     frozen_epochs = sections.get("recipe", {}).get("frozen_epochs", 2) or 99
-    assert_same(once, always)
-    epochs = range(once[2].max_epochs)
-    assert once[1].kinds() == [(epoch, "features" if epoch < frozen_epochs else "pixels") for epoch in epochs]
-    assert always[1].kinds() == [(epoch, "pixels") for epoch in epochs]
+    epochs = range(classifier.settings.trainer.max_epochs)
+    assert records.kinds() == [(epoch, "features" if epoch < frozen_epochs else "pixels") for epoch in epochs]
+    assert plain_records.kinds() == [(epoch, "pixels") for epoch in epochs]
 
 
-def test_ten_frozen_epochs_pass_each_image_once(prepared: PreparedData) -> None:
-    _, records, trainer = train(prepared, recipe={"frozen_epochs": None}, trainer={"max_epochs": 10})
-    datasets = trainer.datamodule.datasets
-    assert {point["epoch"] for _, point in records.points} == set(range(10))
-    assert records.calls == len(datasets["train"]) + len(datasets["val"])
-    assert records.speeds == {"speed/head_images_per_second"}
+def count(prepared: PreparedData) -> dict[str, int]:
+    return prepared.manifest.table["split"].value_counts().to_dict()
 
 
-def test_one_view_shows_the_first_epochs_pictures_again_and_two_take_turns(prepared: PreparedData) -> None:
+def test_ten_frozen_epochs_pass_each_image_once(prepared):
+    _, records, logged = train(prepared, recipe={"frozen_epochs": None}, trainer={"max_epochs": 10})
+    assert {point["epoch"] for _, point in logged.points} == set(range(10))
+    assert records.calls == count(prepared)["train"] + count(prepared)["val"]
+    assert logged.speeds == {"speed/head_images_per_second"}
+
+
+def test_one_view_repeats_the_images_of_the_first_epoch_and_two_take_turns(prepared):
     def sorted_features(views: int) -> list[Tensor]:
         _, records, _ = train(prepared, recipe={"frozen_epochs": None, "views": views}, augment=AUGMENTED)
         by_epoch = [torch.cat([f for epoch, _, f, _ in records.batches if epoch == number]) for number in range(4)]
@@ -180,16 +187,17 @@ def test_one_view_shows_the_first_epochs_pictures_again_and_two_take_turns(prepa
     assert torch.equal(two, four)
 
 
-def test_batches_have_the_sizes_of_the_plain_way_and_a_last_one_of_one_is_left_out(prepared: PreparedData) -> None:
-    train_images = len(prepared.manifest.table.query("split == 'train'"))
+def test_a_last_batch_of_one_image_is_left_out_as_with_pixels(prepared):
+    train_images = count(prepared)["train"]
     size = next(size for size in range(5, train_images) if train_images % size == 1)
-    _, records, _ = train(prepared, data={"batch_size": size}, recipe={"frozen_epochs": 1}, trainer={"max_epochs": 2})
+    sections = {"data": {"batch_size": size}, "recipe": {"frozen_epochs": 1}, "trainer": {"max_epochs": 2}}
+    _, records, logged = train(prepared, **sections)
     sizes = Counter((epoch, kind, len(labels)) for epoch, kind, _, labels in records.batches)
     assert sizes == {(0, "features", size): train_images // size, (1, "pixels", size): train_images // size}
-    assert records.speeds == {"speed/head_images_per_second", "speed/train_images_per_second"}
+    assert logged.speeds == {"speed/head_images_per_second", "speed/train_images_per_second"}
 
 
-def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepared: PreparedData) -> None:
+def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepared):
     once, always = (
         train(prepared, augment=AUGMENTED, recipe={"frozen_epochs": 1, "views": views}, trainer={"max_epochs": 2})[1]
         for views in (1, 0)
@@ -200,9 +208,7 @@ def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepare
         assert labels == plain_labels
 
 
-def test_processes_that_read_pixels_start_once_for_features_and_once_when_the_backbone_wakes(
-    prepared: PreparedData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_wakes(prepared, monkeypatch):
     from torch.utils.data import dataloader
 
     started: list[int] = []
@@ -213,62 +219,21 @@ def test_processes_that_read_pixels_start_once_for_features_and_once_when_the_ba
         original(self, loader)
 
     monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter, "__init__", start)
-    sections: dict[str, Any] = {"recipe": {"frozen_epochs": 2}, "data": {"num_workers": 1}}
-    with_workers = train(prepared, **sections, trainer={"max_epochs": 3})
-    datasets = with_workers[2].datamodule.datasets
-    train_images, val_images = len(datasets["train"]), len(datasets["val"])
-    assert started == [train_images, val_images, train_images, val_images]
-    assert_same(with_workers, train(prepared, trainer={"max_epochs": 3}))
+    train(prepared, data={"num_workers": 1}, trainer={"max_epochs": 3})
+    assert started == [count(prepared)["train"], count(prepared)["val"]] * 2
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_resumed_run_ends_like_an_unbroken_one(prepared: PreparedData, tmp_path: Path, epoch: int) -> None:
-    sections: dict[str, Any] = {
-        "augment": AUGMENTED,
-        "data": {"balance": "sampler"},
-        "recipe": {"views": 2, "frozen_epochs": 3},
-    }
-    keeper = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
-    whole = train(prepared, keeper, EMAWeightAveraging(decay=0.9), **sections)
-    resumed = train(
-        prepared,
-        ModelCheckpoint(tmp_path / "resumed"),
-        EMAWeightAveraging(decay=0.9),
-        resume=tmp_path / f"epoch={epoch}.ckpt",
-        **sections,
-    )
-    assert resumed[1].points == [point for point in whole[1].points if point[1]["epoch"] > epoch]
-    for name, value in whole[0].state_dict().items():
-        assert torch.equal(resumed[0].state_dict()[name], value), name
-
-
-def test_averaged_weights_are_validated_as_in_the_plain_way(prepared: PreparedData, tmp_path: Path) -> None:
-    once, always = (
-        train(prepared, EMAWeightAveraging(decay=0.8), ModelCheckpoint(tmp_path / str(views)), recipe={"views": views})
-        for views in (1, 0)
-    )
-    assert_same(once, always)
-
-
-def test_bf16_features_train_like_bf16_pixels(prepared: PreparedData) -> None:
-    once, always = (
-        train(
-            prepared,
-            model=TIMM,
-            recipe={"frozen_epochs": None, "views": views},
-            trainer={"max_epochs": 2, "precision": "bf16-mixed"},
-        )
-        for views in (1, 0)
-    )
-    assert once[1].batches[0][2].dtype == torch.bfloat16
-    assert_same(once, always, tolerance=1e-3)
-
-
-def test_a_compiled_network_gives_its_features_uncompiled(prepared: PreparedData) -> None:
-    recipe = {"frozen_epochs": None}
-    compiled = train(prepared, recipe=recipe, trainer={"max_epochs": 1, "compile": True})
-    assert_same(compiled, train(prepared, recipe=recipe, trainer={"max_epochs": 1}))
+def test_a_resumed_run_ends_like_an_uninterrupted_one(prepared, tmp_path):
+    recipe = {"views": 2, "frozen_epochs": 3, "ema_decay": 0.9}
+    sections: dict[str, Any] = {"augment": AUGMENTED, "data": {"balance": "sampler"}, "recipe": recipe}
+    whole, _, logged = train(prepared, ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1), **sections)
+    for epoch in (0, 1, 2):
+        keeper = ModelCheckpoint(tmp_path / f"from{epoch}")
+        resumed, _, points = train(prepared, keeper, resume=tmp_path / f"epoch={epoch}.ckpt", **sections)
+        assert points.points == [point for point in logged.points if point[1]["epoch"] > epoch]
+        for name, value in whole.state_dict().items():
+            assert torch.equal(resumed.state_dict()[name], value), name
 
 
 SMALL_DEIT = {
@@ -291,13 +256,7 @@ SQUEEZENET = {"library": "torchvision", "name": "squeezenet1_1", "pretrained": F
     ],
     ids=["two-heads", "head", "mixup", "cutmix", "memory", "no-views", "nothing-frozen"],
 )
-def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(
-    prepared: PreparedData,
-    sections: dict[str, Any],
-    reason: str,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(prepared, sections, reason, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(feature_cache, "available_memory", lambda: 1 << 10)
     classifier, datamodule = modules_of(prepared, config_of(prepared, **sections))
@@ -310,12 +269,10 @@ def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(
     assert reason in caplog.text if reason else not caplog.text
 
 
-def test_it_says_how_many_images_it_computes(
-    prepared: PreparedData, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_says_how_many_images_are_computed(prepared, caplog, capfd):
     caplog.set_level(logging.INFO)
-    _, _, trainer = train(prepared, trainer={"max_epochs": 2, "progress_bar": True})
-    images = [len(trainer.datamodule.datasets[split]) for split in ("train", "val")]
+    train(prepared, trainer={"max_epochs": 2, "progress_bar": True})
+    images = [count(prepared)[split] for split in ("train", "val")]
     assert f"computed once: {images[0]} + {images[1]} images" in caplog.text
     assert f"Features: 100%|██████████| {sum(images)}/{sum(images)}" in capfd.readouterr().err
     train(prepared, augment=AUGMENTED, recipe={"views": 3}, trainer={"max_epochs": 2})

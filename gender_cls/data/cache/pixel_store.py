@@ -123,12 +123,16 @@ class PixelStore:
         A file's time of change tells when it was last used. A file that another process adds to stays; processes that
         read a removed file can go on.
         """
-        files = [(status, file) for file in self.path.parent.glob("*.pixels") if (status := _status(file))]
-        total = needed + sum(status.st_size for status, _ in files)
-        for status, file in sorted(files, key=lambda entry: entry[0].st_mtime):
-            too_old = time.time() - status.st_mtime > self.data.cache_days * DAY
+        files: list[tuple[float, int, Path]] = []
+        for file in self.path.parent.glob("*.pixels"):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it
+                status = file.stat()
+                files.append((status.st_mtime, status.st_size, file))
+        total = needed + sum(size for _, size, _ in files)
+        for used, size, file in sorted(files):
+            too_old = time.time() - used > self.data.cache_days * DAY
             if file != self.path and (too_old or total > self.data.cache_gigabytes * GB) and _removed(file):
-                total -= status.st_size
+                total -= size
 
 
 def expected_bytes(files: Sequence[str]) -> int:
@@ -153,13 +157,6 @@ def _no_room(folder: Path, needed: int) -> NoRoomError:
 def _lock(file: Path) -> FileLock:
     """Held by a process that adds to a file of pixels, replaces or removes it."""
     return FileLock(f"{file}.lock")
-
-
-def _status(file: Path) -> os.stat_result | None:
-    try:
-        return file.stat()
-    except FileNotFoundError:  # another process removed it
-        return None
 
 
 def _removed(file: Path) -> bool:

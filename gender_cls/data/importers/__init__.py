@@ -44,8 +44,8 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
     """
     assert data.root is not None, "DataConfig.check asks for it"
     assert data.importer is not None, "read_manifest calls this only with an importer"
-    root = Path(data.root).expanduser().resolve()
-    require(root.is_dir(), f"data.root is no folder: {data.root} (looked for {root}).")
+    root = Path(data.root)
+    require(root.is_dir(), f"data.root is no folder: {root}.")
     reader, published = READERS[data.importer]
     require(
         data.published_split is None or data.published_split in published,

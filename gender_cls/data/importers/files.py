@@ -4,14 +4,13 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.errors import GenderClsError, first_few, require
 
 
-def needed_file(root: Path, *places: str, terms: str) -> Path:
-    """The first of `places` (relative to `root`, where users keep the file) that is a file.
+def needed(root: Path, *places: str, terms: str) -> Path:
+    """The first of `places` (files or folders relative to `root`, as users keep them) that exists, absolute.
 
     Args:
         terms: where to get the dataset and what its licence demands, as a part of a sentence.
@@ -19,23 +18,12 @@ def needed_file(root: Path, *places: str, terms: str) -> Path:
     Raises:
         GenderClsError: none of them exists.
     """
-    found = [root / place for place in places if (root / place).is_file()]
-    return found[0] if found else _missing(places[0].rpartition("/")[2], root, places, terms)
-
-
-def needed_folder(root: Path, *places: str, terms: str) -> str:
-    """The first of `places` (relative to `root`) that is a folder, as it is written there.
-
-    Raises:
-        GenderClsError: none of them exists.
-    """
-    found = [place for place in places if (root / place).is_dir()]
-    return found[0] if found else _missing("The folder of images", root, places, terms)
-
-
-def _missing(what: str, root: Path, places: Iterable[str], terms: str) -> NoReturn:
+    for place in places:
+        if (root / place).exists():
+            return root / place
     looked = " and ".join(str(root / place) for place in places)
-    raise GenderClsError(f"{what} is missing: looked for {looked}; nothing is downloaded, so {terms}.")
+    name = places[0].rpartition("/")[2]
+    raise GenderClsError(f"{name} is missing: looked for {looked}; nothing is downloaded, so {terms}.")
 
 
 def image_names(folder: Path) -> list[str]:

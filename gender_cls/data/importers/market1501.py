@@ -7,7 +7,7 @@ import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import image_names, needed_file, needed_folder
+from gender_cls.data.importers.files import image_names, needed
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.errors import first_few, require
 
@@ -30,10 +30,10 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
 
     `sequence` names the recording of a camera that `frame` counts in.
     """
-    annotation = needed_file(root, "market_attribute.mat", "attribute/market_attribute.mat", terms=TERMS)
+    annotation = needed(root, "market_attribute.mat", "attribute/market_attribute.mat", terms=TERMS)
     paths, splits = [], []
     for folder, split in FOLDERS.items():
-        names = image_names(root / needed_folder(root, folder, terms=TERMS))
+        names = image_names(needed(root, folder, terms=TERMS))
         paths += [f"{folder}/{name}" for name in names]
         splits += [split] * len(names)
     table = pd.DataFrame({"path": paths}).join(name_parts(pd.Series(paths, dtype="str")))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.importers.attributes import meanings
-from gender_cls.data.importers.files import check_images, needed_file, needed_folder
+from gender_cls.data.importers.files import check_images, needed
 from gender_cls.errors import GenderClsError, require
 
 TERMS = (
@@ -33,8 +33,8 @@ def read_mivia_par(root: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def _read(root: Path, part: str, split: str) -> pd.DataFrame:
-    annotation = needed_file(root, f"{part}.txt", terms=TERMS)
-    folder = needed_folder(root, part, terms=TERMS)
+    annotation = needed(root, f"{part}.txt", terms=TERMS)
+    needed(root, part, terms=TERMS)
     try:
         rows = pd.read_csv(annotation, header=None, dtype=str, keep_default_na=False, skipinitialspace=True)
     except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings
@@ -46,6 +46,6 @@ def _read(root: Path, part: str, split: str) -> pd.DataFrame:
     )
     rows.columns = pd.Index(COLUMNS)
     texts = {name: meanings(rows[name], meaning, name, annotation) for name, meaning in MEANINGS.items()}
-    paths = folder + "/" + rows["image"]
+    paths = part + "/" + rows["image"]
     check_images(root, paths, annotation)
     return pd.DataFrame({"path": paths, "label": texts["gender"], "split": split, "carrying": texts["bag"]})

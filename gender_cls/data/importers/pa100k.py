@@ -7,7 +7,7 @@ import pandas as pd
 
 from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, needed_file, needed_folder
+from gender_cls.data.importers.files import check_images, needed
 from gender_cls.data.importers.matlab import MatFile
 
 TERMS = (
@@ -18,13 +18,13 @@ TERMS = (
 
 def read_pa100k(root: Path, data: DataConfig) -> pd.DataFrame:
     """One row per annotated image. Images that the annotations do not name are left out."""
-    annotation = needed_file(root, "annotation.mat", terms=TERMS)
-    folder = needed_folder(root, "data", "release_data/release_data", "release_data", terms=TERMS)
+    annotation = needed(root, "annotation.mat", terms=TERMS)
+    folder = needed(root, "data", "release_data/release_data", "release_data", terms=TERMS)
     mat = MatFile(annotation)
     images = {split: mat.texts(f"{split}_images_name") for split in SPLITS}
     values = [mat.matrix(f"{split}_label", rows=len(names)) for split, names in images.items()]
     attributes = Attributes(mat.texts("attributes"), np.concatenate(values), annotation)
-    paths = [f"{folder}/{name}" for names in images.values() for name in names]
+    paths = [f"{folder.relative_to(root).as_posix()}/{name}" for names in images.values() for name in names]
     check_images(root, paths, annotation)
     return pd.DataFrame(
         {

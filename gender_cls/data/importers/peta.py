@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, image_names, needed_file
+from gender_cls.data.importers.files import check_images, image_names, needed
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.split import group_partition
 from gender_cls.errors import GenderClsError, first_few, require
@@ -58,7 +58,7 @@ def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
 
 def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
     """One subset. Images of people whom `Label.txt` does not describe have an unknown label."""
-    annotation = needed_file(root, folder.relative_to(root).as_posix() + "/Label.txt", terms=TERMS)
+    annotation = needed(root, folder.relative_to(root).as_posix() + "/Label.txt", terms=TERMS)
     people = _people(annotation)
     subset = folder.parent.name
     names = pd.Series(image_names(folder), dtype="str")
@@ -120,7 +120,7 @@ def _described(attributes: Attributes) -> pd.DataFrame:
 
 def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     """`PETA.mat`: row i is `images/<i, five digits>.png`; four columns of numbers come before the attributes."""
-    annotation = needed_file(root, "PETA.mat", terms=TERMS)
+    annotation = needed(root, "PETA.mat", terms=TERMS)
     mat = MatFile(annotation)
     names = mat.texts("peta", "attribute")
     rows = len(np.atleast_2d(mat.value("peta", "data")))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, needed_file, needed_folder
+from gender_cls.data.importers.files import check_images, needed
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.errors import require
 
@@ -17,7 +17,7 @@ TERMS = (
     "ask for RAP at https://www.rapdataset.com (an agreement to sign, academic research only, citation of Li et al.) "
     "and put its folders RAP_annotation and RAP_dataset under data.root"
 )
-STRUCT = "RAP_annotation"
+STRUCT, FOLDER = "RAP_annotation", "RAP_dataset"
 SEX = {0: "MALE", 1: "FEMALE", 2: UNKNOWN}
 VIEWS = {1: "front", 2: "back", 3: "left", 4: "right"}
 
@@ -49,13 +49,13 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
     followed through one recording.
     """
     assert data.importer in FIELDS
-    annotation = needed_file(root, "RAP_annotation/RAP_annotation.mat", terms=TERMS)
-    folder = needed_folder(root, "RAP_dataset", terms=TERMS)
+    annotation = needed(root, "RAP_annotation/RAP_annotation.mat", terms=TERMS)
+    needed(root, FOLDER, terms=TERMS)
     mat, fields = MatFile(annotation), FIELDS[data.importer]
     names = mat.texts(STRUCT, fields.images)
     values = mat.matrix(STRUCT, fields.values, rows=len(names))
     attributes = Attributes(mat.texts(STRUCT, fields.attributes), values, annotation)
-    paths = [f"{folder}/{name}" for name in names]
+    paths = [f"{FOLDER}/{name}" for name in names]
     check_images(root, paths, annotation)
     parts = pd.Series(names, dtype="str").str.extract(NAME).fillna("")
     female = attributes.column("Female", "Femal")  # the second is RAP 2's spelling

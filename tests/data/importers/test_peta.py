@@ -134,20 +134,10 @@ def test_all_labels_of_five_real_subsets() -> None:
             expected[path] = "FEMALE" if female[image.name.split("_")[0]] else "MALE"
     table = read(root)
     assert dict(zip(table["path"], table["label"], strict=True)) == expected
-    assert Counter(table["source"]) == {
-        "TownCentre": 6967,
-        "CAVIAR4REID": 1220,
-        "3DPeS": 1012,
-        "MIT": 888,
-        "i-LID": 477,
-    }
-    assert table.groupby("source")["identity"].nunique().to_dict() == {
-        "3DPeS": 193,
-        "CAVIAR4REID": 72,
-        "MIT": 888,
-        "TownCentre": 222,
-        "i-LID": 120,
-    }
+    images = {"TownCentre": 6967, "CAVIAR4REID": 1220, "3DPeS": 1012, "MIT": 888, "i-LID": 477}
+    people = {"TownCentre": 222, "CAVIAR4REID": 72, "3DPeS": 193, "MIT": 888, "i-LID": 120}
+    assert Counter(table["source"]) == images
+    assert table.groupby("source")["identity"].nunique().to_dict() == people
     assert Counter(zip(table["source"], table["label"], strict=True))["3DPeS", "MALE"] == 912
 
     def common_name(source: str, name: str) -> tuple[str, str]:

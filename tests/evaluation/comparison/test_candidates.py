@@ -3,19 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.comparing import table_of, write_run, write_yaml
+from helpers.comparing import write_run, write_yaml
+from helpers.prediction_tables import table_of
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.candidates import find_candidates
 from gender_cls.runs.outputs import find_runs
 from gender_cls.runs.run import Run
 
-TABLE = table_of("""
-    val  F ann 0.9
-    val  M bob 0.4
-    test F cid 0.7
-    test M dan 0.6
-""")
+TABLE = table_of("FMFM", [0.9, 0.4, 0.7, 0.6], split=["val", "val", "test", "test"])
 
 
 def titles(*runs: Run) -> list[str]:
@@ -37,10 +33,9 @@ def test_runs_are_found_at_any_depth_once_and_in_the_order_of_their_numbers(tmp_
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=f"^There is no run in {tmp_path}: name a run, a sweep, or a folder with"):
-        find_runs([tmp_path])
-    with pytest.raises(GenderClsError, match=f"^{tmp_path}/gone is no folder: name a run"):
-        find_runs([tmp_path / "gone"])
+    for folder in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(GenderClsError, match=str(folder)):
+            find_runs([folder])
 
 
 def test_seeds_are_one_candidate_and_what_changes_nothing_does_not_part_them(tmp_path: Path) -> None:
@@ -116,22 +111,17 @@ def test_without_configuration_a_run_is_known_by_its_model(tmp_path: Path) -> No
 
 def test_another_version_and_no_evaluation_are_said(tmp_path: Path) -> None:
     old = write_run(tmp_path / "old", TABLE, version=0)
-    way_out = f"run python -m gender_cls.evaluate run={old.folder}."
-    problems = []
-    for change in (
-        lambda: None,
-        lambda: old.metrics_file.write_text(json.dumps({"model": "timm/net"})),  # as before there was a version
-        old.metrics_file.unlink,
+    for change, what in (
+        (lambda: None, "another version"),
+        (lambda: old.metrics_file.write_text(json.dumps({"model": "timm/net"})), "another version"),  # without a number
+        (old.metrics_file.unlink, "not evaluated"),
     ):
         change()
         (found,) = find_candidates([old])
         assert found.trained == []
-        problems.append(found.problem)
-    assert problems == [
-        f"{old.folder} was evaluated by another version: {way_out}",
-        f"{old.folder} was evaluated by another version: {way_out}",
-        f"{old.folder} was not evaluated: {way_out}",
-    ]
+        assert found.problem is not None
+        assert what in found.problem
+        assert f"python -m gender_cls.evaluate run={old.folder}" in found.problem
 
 
 def test_predictions_that_say_nothing_are_a_problem(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.comparing import TABLE, answered, compare, explained, scores_of, simulated, write_run
+from helpers.comparing import TABLE, compare, explained, scores_of, simulated, write_run
+from helpers.prediction_tables import answered
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
-from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.schema import CandidateExplanations, CandidateRow, Comparison
+from gender_cls.evaluation.schema import Explanations
 from gender_cls.runs.run import Run
 
 BETTER = answered(TABLE, np.array([0.9, 0.6, 0.4, 0.3, 0.9, 0.1, 0.7, 0.2, 0.2, 0.4]))  # 1; (2/3 + 1) / 2
@@ -46,11 +48,11 @@ def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
     assert test["high"] is not None
     assert test["mean"] is not None
     assert test["low"] < test["mean"] < test["high"]
-    assert found["verdict"][1:] == [
-        "There is no other candidate to compare it with.",
-        "net beats the best trivial baseline, the camera alone, which scores 0.600.",
-        "The intervals leave out the luck of training where there is one seed: net.",
-    ]
+    assert len(found["verdict"]) == 4
+    for sentence, facts in zip(
+        found["verdict"][1:], (["no other"], ["net beats", "0.600"], ["one seed: net"]), strict=True
+    ):
+        assert all(fact in sentence for fact in facts)
 
 
 def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Path) -> None:
@@ -59,24 +61,22 @@ def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Pa
     found = compare(*runs)
     assert [one["title"] for one in found["candidates"]] == ["good", "lucky"]
     assert row(found, "lucky")["test"]["mean"] == 1
-    assert found["verdict"][0].startswith(
-        "good is best on validation (balanced accuracy 1.000) and has 0.833 on test, with one seed. No interval: "
-    )
+    assert found["verdict"][0].startswith("good ")
+    for fact in ("1.000", "0.833", "one seed", "No interval"):
+        assert fact in found["verdict"][0]
 
 
 def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     good, same, poor = simulated(rng, 1.5), simulated(rng, 1.5), simulated(rng, 0.2)
-    runs = [
-        write_run(tmp_path / name, table, model=name)
-        for name, table in (("poor", poor), ("good", good), ("same", same))
-    ]
+    tables = {"poor": poor, "good": good, "same": same}
+    runs = [write_run(tmp_path / name, table, model=name) for name, table in tables.items()]
     found = compare(*runs)
     first, second, third = (one["title"] for one in found["candidates"])
     assert third == "poor"
     assert found["verdict"][1].startswith(f"No significant difference between {first} and {second}: ")
     assert found["verdict"][2].startswith(f"{first} is better than poor by 0.")
-    assert found["verdict"][2].endswith("p < 0.001 (Holm).")
+    assert "p < 0.001" in found["verdict"][2]
     assert len(found["pairs"]) == 3
 
     found = compare(*runs[1:])
@@ -88,10 +88,8 @@ def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
 def test_other_test_rows_are_flagged_and_take_no_part(tmp_path: Path) -> None:
     fewer = WORSE.drop(index=9)
     relabelled = BETTER.assign(label=BETTER["label"].where(BETTER.index != 4, "MALE"))
-    runs = [
-        write_run(tmp_path / name, table, model=name)
-        for name, table in (("a", TABLE), ("fewer", fewer), ("b", WORSE), ("relabelled", relabelled))
-    ]
+    tables = {"a": TABLE, "fewer": fewer, "b": WORSE, "relabelled": relabelled}
+    runs = [write_run(tmp_path / name, table, model=name) for name, table in tables.items()]
     runs.append(write_run(tmp_path / "c0", TABLE, model="mixed", seed=0))
     runs.append(write_run(tmp_path / "c1", fewer, model="mixed", seed=1))
     found = compare(*runs)
@@ -118,10 +116,7 @@ def test_leaky_runs_are_flagged_and_take_no_part_unless_all_are(tmp_path: Path) 
 
     found = compare(*leaky)
     assert len(found["pairs"]) == 1
-    assert (
-        "All candidates are leaky: their scores are too good, and say little about people never seen."
-        in (found["verdict"])
-    )
+    assert any(sentence.startswith("All candidates are leaky") for sentence in found["verdict"])
 
 
 def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
@@ -145,10 +140,8 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
 def test_nothing_finished_and_no_runs_at_all(tmp_path: Path) -> None:
     found = compare(write_run(tmp_path / "a", TABLE, state="interrupted"))
     assert found["images"] == 0
-    assert found["verdict"] == [
-        "There is nothing to compare: no candidate has a result that can be used.",
-        "Not compared: net. No seed has finished.",
-    ]
+    assert found["verdict"][0].startswith("There is nothing to compare")
+    assert found["verdict"][1:] == ["Not compared: net. No seed has finished."]
     assert compare()["verdict"] == ["There are no runs."]
 
 
@@ -241,9 +234,9 @@ def test_pareto_by_hand(tmp_path: Path) -> None:
     found = compare(*runs)
     assert {one["title"] for one in found["candidates"] if one["pareto"]} == {"best", "middle", "twin", "cheap"}
     assert {one["title"] for one in found["candidates"] if one["pareto"] is False} == {"dearer", "slow", "dominated"}
-    assert compare(*runs, run("elsewhere", TABLE, 1, "cuda"))["candidates"][0]["pareto"] is None
     found = compare(*runs, run("elsewhere", TABLE, 1, "cuda"))
-    assert "Times were measured on different devices (cpu; cuda) and do not compare." in found["verdict"]
+    assert found["candidates"][0]["pareto"] is None
+    assert any("cpu; cuda" in sentence for sentence in found["verdict"])
 
 
 def test_what_everybody_gets_wrong(tmp_path: Path) -> None:
@@ -270,7 +263,7 @@ def test_a_repeated_run_is_named(tmp_path: Path) -> None:
     )
     assert found["candidates"][0]["repeated"] == [str(tmp_path / "old")]
     assert found["candidates"][0]["test"]["mean"] == pytest.approx(2 / 3)
-    assert found["verdict"][-1] == "Not counted, because a later run has the same settings and seed: old."
+    assert found["verdict"][-1].endswith("seed: old.")
 
 
 def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -> None:
@@ -290,12 +283,7 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
     assert saliency["insertion_gain"] == pytest.approx(0.25)  # of the blurred baseline
     assert saliency["deletion_gain"] == pytest.approx(0.125)
     shares = {place["name"]: place["share"] for place in saliency["places"]}
-    assert shares == {
-        "head": pytest.approx(0.2),
-        "upper_body": pytest.approx(0.2),
-        "lower_body": pytest.approx(0.2),
-        "border": pytest.approx(0.4),
-    }
+    assert shares == pytest.approx({"head": 0.2, "upper_body": 0.2, "lower_body": 0.2, "border": 0.4})
     assert saliency["places"][-1]["area"] == pytest.approx(0.52)
     assert saliency["flagged"] is False
     assert (grad_cam["title"], grad_cam["runs"], grad_cam["flagged"]) == ("Grad-CAM", 1, True)
@@ -303,29 +291,22 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
 
 
 def test_scores_of_maps_that_are_not_known_are_null(tmp_path: Path) -> None:
-    def about(*flags: bool | None) -> CandidateRow:
+    def about(name: str, *explanations: Explanations | None) -> CandidateExplanations | None:
         runs = [
-            write_run(
-                tmp_path / f"{len(flags)}-{seed}",
-                TABLE,
-                seed=seed,
-                explanations=explained(scores_of("saliency", 0.1 if seed else None, None, flag)),
-            )
-            for seed, flag in enumerate(flags)
+            write_run(tmp_path / f"{name}{seed}", TABLE, seed=seed, explanations=one)
+            for seed, one in enumerate(explanations)
         ]
-        return compare(*runs)["candidates"][0]
+        return compare(*runs)["candidates"][0]["explanations"]
 
-    found = about(False, None)["explanations"]
+    known, unknown = explained(scores_of("saliency")), explained(scores_of("saliency", None, None, None))
+    found = about("a", known, unknown)
     assert found is not None
     assert found["methods"][0]["insertion_gain"] is found["methods"][0]["places"][0]["share"] is None
     assert found["methods"][0]["flagged"] is None
-    found = about(False, None, True)["explanations"]
+    found = about("b", known, unknown, explained(scores_of("saliency", flagged=True)))
     assert found is not None
     assert found["methods"][0]["flagged"] is True
-    true = explained(scores_of("saliency"), explained_class="true")
-    predicted = explained(scores_of("saliency"))
-    runs = [write_run(tmp_path / f"x{seed}", TABLE, seed=seed, explanations=(true, predicted)[seed]) for seed in (0, 1)]
-    found = compare(*runs)["candidates"][0]["explanations"]
+    found = about("c", explained(scores_of("saliency"), explained_class="true"), known)
     assert found is not None
     assert found["explained_class"] is None
-    assert compare(write_run(tmp_path / "y", TABLE))["candidates"][0]["explanations"] is None
+    assert about("d", None) is None

@@ -54,8 +54,6 @@ def test_a_model_compared_with_itself_is_never_significant(seeds: int) -> None:
         for pair in compare_pairs(["a", "b", "c"], means, paths(len(units))):
             assert pair["p_value"] == pair["p_holm"] == 1
             assert not pair["significant"]
-            assert pair["low"] is not None
-            assert pair["high"] is not None
             assert pair["low"] <= 0 <= pair["high"]
             assert pair["verdict"].startswith(f"No significant difference between {pair['a']} and {pair['b']}: ")
             assert pair["mcnemar"]["p_value"] == 1 or seeds > 1
@@ -73,9 +71,6 @@ def test_two_equally_good_models_differ_in_five_percent_and_intervals_cover(
         female, units = simulated_people(rng, people, 6)
         answers = simulated_answers(rng, units, [quality(0.75)] * 2, seeds, luck)
         found, p_value = resample_means(answers, female, units, 500, trial).difference(0, 1)
-        assert p_value is not None
-        assert found["low"] is not None
-        assert found["high"] is not None
         found_different += p_value < 0.05
         covered += found["low"] <= 0 <= found["high"]
     assert 0.02 <= found_different / 300 <= 0.09
@@ -101,9 +96,6 @@ def test_two_different_models_are_told_apart_at_the_expected_rate() -> None:
     for trial in range(300):
         _, answers, female, units = difference()
         found, p_value = resample_means(answers, female, units, 500, trial).difference(0, 1)
-        assert p_value is not None
-        assert found["low"] is not None
-        assert found["high"] is not None
         told_apart += p_value < 0.05
         covered += found["low"] <= truth <= found["high"]
     assert told_apart / 300 == pytest.approx(expected, abs=0.08)  # 2.8 standard errors of 300 trials
@@ -119,8 +111,6 @@ def test_training_luck_is_in_the_interval_of_several_seeds() -> None:
     assert found["value"] == pytest.approx(0.8)
     expected = np.std([1, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5)  # standard error of the mean of five seeds
     assert means.luck[0].std() == pytest.approx(expected, rel=0.05)
-    assert found["low"] is not None
-    assert found["high"] is not None
     half = stats.t.ppf(0.975, 4) * expected  # of Student's interval
     assert (found["high"] - found["low"]) / 2 == pytest.approx(half, rel=0.15)
 
@@ -142,9 +132,6 @@ def test_the_better_one_is_named_whichever_comes_first() -> None:
     female, units = simulated_people(rng, 200, 3)
     answers = simulated_answers(rng, units, [quality(0.6), quality(0.9)])
     (pair,) = compare_pairs(["poor", "good"], resample_means(answers, female, units, 1000), paths(len(units)))
-    assert pair["difference"] is not None
-    assert pair["low"] is not None
-    assert pair["high"] is not None
     assert pair["high"] < 0
     interval = f"{-pair['difference']:.3f} [{-pair['high']:.3f}, {-pair['low']:.3f}]"
     assert pair["verdict"] == f"good is better than poor by {interval}, p < 0.001 (Holm)."
@@ -170,7 +157,7 @@ def test_mcnemar_as_statsmodels_on_one_image_a_person() -> None:
     counts = [[0, found["only_a"]], [found["only_b"], 0]]
     assert found["p_value"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
 
-    shuffled = rng.permutation(len(units))  # the choice of the image hangs on its path, not on its place
+    shuffled = rng.permutation(len(units))  # the choice of the image depends on its path, not on its place
     means = resample_means([a[:, shuffled], b[:, shuffled]], female[shuffled], units[shuffled], 100)
     (other,) = compare_pairs(["a", "b"], means, [names[row] for row in shuffled])
     assert other["mcnemar"] == found
@@ -191,13 +178,10 @@ def test_what_is_not_defined_says_why() -> None:
     (pair,) = compare_pairs(["a", "b"], one_label, paths(3))
     one_person = resample_means(answers, np.array([True, False, True]), np.zeros(3, dtype=int), 50)
     (alone,) = compare_pairs(["a", "b"], one_person, paths(3))
-    assert pair["difference"] is None
-    assert pair["p_value"] is None
-    assert pair["p_holm"] is None
+    assert pair["difference"] is pair["p_value"] is pair["p_holm"] is None
     assert not pair["significant"]
-    assert pair["verdict"] == "a and b cannot be compared: There is no MALE image in test."
+    assert "no MALE image" in pair["verdict"]
     assert alone["difference"] == pytest.approx(-0.5)
-    assert alone["low"] is None
-    assert alone["p_value"] is None
+    assert alone["low"] is alone["p_value"] is None
     assert "one person" in alone["verdict"]
     assert compare_pairs(["a"], one_person, paths(3)) == []

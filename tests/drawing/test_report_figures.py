@@ -15,7 +15,6 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 import gender_cls
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, figure_image, figure_png
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.evaluation.wording import stated
 
 NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_coverage", "slices", "shortcuts", "stress"]
 
@@ -173,12 +172,6 @@ def test_nothing_at_all_gives_no_figure() -> None:
     metrics = example_metrics(nulls=True, stress=False, shortcuts=False)
     metrics["abstention"]["curve"], metrics["slices"]["cells"] = [], []
     assert report_figures(metrics, predictions().iloc[:0]) == {}
-
-
-def test_numbers_are_stated_as_far_as_they_are_there() -> None:
-    assert stated({"value": 0.8, "low": 0.75, "high": 0.85, "remark": None}) == "0.800 [0.750, 0.850]"
-    assert stated({"value": 0.8, "low": None, "high": None, "remark": "One."}) == "0.800"
-    assert stated({"value": None, "low": None, "high": None, "remark": "None."}) == "–"
 
 
 def test_the_palette_is_the_light_theme_of_the_page() -> None:

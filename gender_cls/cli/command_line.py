@@ -1,0 +1,89 @@
+"""From a command line to checked configurations: every job's, before the first job starts."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
+from gender_cls.errors import GenderClsError
+
+HYDRA_VERSION_BASE = "1.3"
+SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line that has been read."""
+
+    arguments: list[str]  # for Hydra: flags, then overrides
+    overrides: list[str]
+    multirun: bool
+    shows_only: bool  # help or the like, which starts nothing
+    swept: list[str]  # keys with several values, in order
+    config_dir: str | None  # a folder of the user's own configuration files
+
+
+def read_command_line(arguments: list[str]) -> CommandLine:
+    """Parse arguments; a value outside Hydra's grammar (a regular expression, a path with spaces) counts as text."""
+    arguments = [_as_text_if_needed(argument) for argument in arguments]
+    known = get_args_parser().parse_intermixed_args(arguments)
+    flags = [argument for argument in arguments if argument not in known.overrides]
+    parsed = OverridesParser.create().parse_overrides(known.overrides)
+    multirun = known.multirun or "hydra.mode=MULTIRUN" in known.overrides
+    swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+    if swept and not multirun:
+        raise GenderClsError(f"{swept[0]} has several values: add -m to sweep over them.")
+    return CommandLine(
+        arguments=[*flags, *known.overrides],
+        overrides=known.overrides,
+        multirun=multirun,
+        shows_only=any(getattr(known, flag) for flag in SHOWS_ONLY),
+        swept=swept,
+        config_dir=known.config_dir,
+    )
+
+
+def _as_text_if_needed(argument: str) -> str:
+    assignment = re.fullmatch(r"(\+{0,2}[\w./@-]+=)(.+)", argument, re.DOTALL)
+    if assignment is None or argument.startswith("-"):
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        key, value = assignment.groups()
+        doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra reads a backslash as such unless a quote follows
+        return "{}'{}'".format(key, doubled.replace("'", r"\'"))
+    return argument
+
+
+def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> list[tuple[Schema, DictConfig]]:
+    """The checked configuration of every job, with the composed one that it was made from (Hydra's node included).
+
+    A sweeper other than Hydra's own chooses values as it runs: then there is one job, without the swept keys.
+    """
+    own = [f"hydra.searchpath=[file://{Path(command.config_dir).resolve()}]"] if command.config_dir else []
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
+        jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _expanded(command)]
+    return [(parse_config(_without_hydra(job), schema), job) for job in jobs]
+
+
+def _expanded(command: CommandLine) -> list[list[str]]:
+    """The overrides of each job."""
+    parsed = OverridesParser.create().parse_overrides(command.overrides)
+    sweeps = [override for override in parsed if override.is_sweep_override()]
+    fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    if not all(override.is_discrete_sweep() for override in sweeps):
+        return [fixed]
+    [points] = BasicSweeper.split_arguments(sweeps, max_batch_size=None)
+    return [[*fixed, *map(str, point)] for point in points]
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])

@@ -1,0 +1,126 @@
+"""What the scores of explanation maps mean, in sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
+from gender_cls.evaluation.wording import (
+    MISSING,
+    PERCENT,
+    Finding,
+    capitalised,
+    decimal,
+    listed,
+    percent,
+    stated,
+    stated_percent,
+)
+
+BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}
+"""What replaces deleted pixels -> its name in a table."""
+
+
+def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
+    """At most three, each about all methods: faithfulness, where the mass lies, and what random weights change."""
+    methods = explanations["methods"]
+    yield from _faithfulness(methods)
+    yield from _mass(methods)
+    yield from _random_weights(methods)
+
+
+def _faithfulness(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+    """A method is better than chance only if the intervals of both gains are above 0 with every baseline."""
+    scored = [method for method in methods if _gains(method)]
+    better = [method for method in scored if all(map(_above_0, _gains(method).values()))]
+    sentences = [_better_than_chance(better)] if better else []
+    sentences += [_not_better(method) for method in scored if method not in better]
+    if sentences:
+        yield Finding("fine" if better == scored else "warn", " ".join(sentences))
+
+
+def _gains(method: MethodScores) -> dict[str, Estimate]:
+    """The gains that are known, by the title of their game."""
+    gains = {
+        f"{name} ({BASELINE_TITLES[game['baseline']]})": gain
+        for game in method["games"]
+        for name, gain in zip(GAMES, (game["deletion_gain"], game["insertion_gain"]), strict=True)
+    }
+    return {title: gain for title, gain in gains.items() if gain["value"] is not None}
+
+
+def _above_0(gain: Estimate) -> bool:
+    return gain["low"] is not None and gain["low"] > 0
+
+
+def _better_than_chance(methods: Sequence[MethodScores]) -> str:
+    """With the gains of the first baseline that has scores."""
+    games = [next(game for game in method["games"] if game["random"]["value"] is not None) for method in methods]
+    titles = capitalised(listed(method["title"] for method in methods))
+    deletion = listed(stated(game["deletion_gain"], 2) for game in games)
+    insertion = listed(stated(game["insertion_gain"], 2) for game in games)
+    return (
+        f"{titles}: removing first what the map marks lowers the probability faster than a random order (deletion gain "
+        f"{deletion}), and bringing it back first raises it sooner (insertion gain {insertion}): the map marks what "
+        "the model uses."
+    )
+
+
+def _not_better(method: MethodScores) -> str:
+    gains = _gains(method)
+    weak = [title for title, gain in gains.items() if not _above_0(gain)]
+    sentence = f"{capitalised(method['title'])} is not shown to beat a random order"
+    if len(weak) == len(gains):
+        return f"{sentence}: nothing shows that it marks what the model uses."
+    return f"{sentence} in {listed(weak)}."
+
+
+def _mass(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+    sentences: list[str] = []
+    more = False
+    for method in methods:
+        places = {place["name"]: place for place in method["places"]}
+        bands, share, area = [places[name] for name in BANDS], places["border"]["share"], places["border"]["area"]
+        if area is None:
+            continue
+        body, box, of_uniform = "", "", ""
+        if not sentences:  # the first sentence also says what its numbers are
+            uniform = _percents([band["area"] for band in bands])
+            body = f" of its mass on head, upper and lower body (a uniform map: {uniform})"
+            box, of_uniform = " the person's box", " of a uniform map"
+        comparison = _comparison(share, area)
+        more |= comparison == "more than"
+        sentences.append(
+            f"{capitalised(method['title'])} has {_percents([band['share']['value'] for band in bands])}{body}, and "
+            f"{stated_percent(share, 0)} outside{box}, {comparison} the {percent(area)}{of_uniform}."
+        )
+    if sentences:
+        yield Finding("warn" if more else "fine", " ".join(sentences))
+
+
+def _percents(shares: Sequence[float | None]) -> str:
+    """`27, 47 and 26 %`."""
+    return listed(MISSING if share is None else f"{100 * share:.0f}" for share in shares) + PERCENT
+
+
+def _comparison(share: Estimate, area: float) -> str:
+    if share["low"] is None or share["high"] is None:
+        return "against"
+    return "more than" if share["low"] > area else "less than" if share["high"] < area else "about"
+
+
+def _random_weights(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+    """On the methods whose maps hardly change; if there are none, on all that were checked."""
+    left = {
+        method["title"]: (value, check["flagged"])
+        for method in methods
+        if (check := method["randomisation"]) and (value := check["stages"][-1]["similarity"]["value"]) is not None
+    }
+    unchanged = {title: value for title, (value, flagged) in left.items() if flagged}
+    if unchanged:
+        names, values = listed(unchanged), listed(decimal(value, 2) for value in unchanged.values())
+        changes = f"hardly change (rank correlation {values}): they show the image, not the model"
+    else:
+        names, values = listed(left), listed(decimal(value, 2) for value, _ in left.values())
+        changes = f"change (rank correlation {values}): they depend on what the model has learnt"
+    if left:
+        yield Finding("warn" if unchanged else "fine", f"With all weights random, maps of {names} {changes}.")

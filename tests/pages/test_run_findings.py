@@ -1,0 +1,153 @@
+from typing import Any
+
+import pytest
+from helpers.example_metrics import changed_metrics, example_estimate, example_metrics, with_methods
+
+from gender_cls.pages.run_findings import resampled, run_findings
+
+NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "remark": "There is no FEMALE image."}
+TEST = ("test", "scores", "balanced_accuracy")
+
+
+def findings_of(metrics: Any) -> list[tuple[str, str]]:
+    """(level, sentence), with ordinary spaces."""
+    return [(finding.level, finding.sentence.replace("\u202f", " ")) for finding in run_findings(metrics)]
+
+
+def new_findings(metrics: Any) -> list[tuple[str, str]]:
+    """Those that the unchanged example does not have."""
+    usual = findings_of(example_metrics())
+    return [finding for finding in findings_of(metrics) if finding not in usual]
+
+
+def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
+    expected = [
+        ("fine", "0.801 [0.771, 0.831] on 818 test images of 216 people."),
+        ("fine", "beats the best trivial baseline (the camera alone, 0.701)"),
+        ("warn", "native height 39 to 94, 0.730 [0.679, 0.781]"),
+        ("warn", "differ in native height:"),
+        ("fine", "0.029 [0.008, 0.050] on average (ECE; 0.071 before"),
+        ("fine", "answers 77 % of the images, 11.3 % [8.2, 14.4] of them wrongly; the target was 10 %."),
+        ("warn", "person masked it still scores 0.560 [0.530, 0.590], above chance"),
+        ("warn", "background only it still scores 0.610 [0.580, 0.640], above chance"),
+        ("fine", "0.531 [0.501, 0.561] at worst (low light with noise, severity 5) and 0.720 on average."),
+        ("fine", "(deletion gain 0.10 [0.07, 0.12] and 0.17 [0.15, 0.20])"),
+        (
+            "fine",
+            "Saliency has 31, 37 and 32 % of its mass on head, upper and lower body (a uniform map: 20, 35 and 45 %)",
+        ),
+        ("fine", "maps of saliency and Grad-CAM change (rank correlation 0.18 and 0.06)"),
+    ]
+    found = findings_of(example_metrics())
+    assert [level for level, _ in found] == [level for level, _ in expected]
+    for (_, sentence), (_, part) in zip(found, expected, strict=True):
+        assert part in sentence
+    assert "35 % [32, 38] outside the person's box, less than the 52 %" in found[10][1]
+    assert "Grad-CAM has 24, 41 and 35 %, and 46 % [43, 49] outside, less than the 52 %." in found[10][1]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "level", "part"),
+    [
+        (TEST, example_estimate(0.71), "warn", "not shown to beat the best trivial baseline (the camera alone, 0.701)"),
+        (TEST, {**NOTHING, "value": 0.9}, "warn", "(the camera alone, 0.701) is unknown"),
+        (TEST, example_estimate(0.701), "stop", "does not beat the best trivial baseline (the camera alone, 0.701)"),
+        (TEST, NOTHING, "stop", "818 test images: There is no FEMALE image."),
+        (("test", "identities"), 1, "fine", "on 818 test images of 1 person."),
+        (("test", "identities"), 0, "warn", "on 818 test images; who is on them is not known."),
+        (("shift", "shifted"), [], "fine", "6 compared columns"),
+        (("shift", "shifted"), ["a", "b_c", "probability"], "warn", "in a, b c and probability of FEMALE:"),
+        (("calibration", "after", "ece"), example_estimate(0.051), "warn", "by 0.051 [0.021, 0.081]"),
+        (("abstention", "reached"), False, "warn", "11.3 % [8.2, 14.4] of them wrongly; the target of 10 % is missed."),
+        (("abstention", "test"), None, "warn", "an error of 10 %"),
+        (("shortcuts", 0, "balanced_accuracy"), example_estimate(0.52), "fine", "0.520 [0.490, 0.550], not shown"),
+        (
+            ("slices", "cells", 5, "balanced_accuracy"),
+            example_estimate(0.79),
+            "fine",
+            "[0.760, 0.820]; it is not",
+        ),
+        (("stress", "mean"), None, "fine", "(low light with noise, severity 5)."),
+        (("stress", "corruptions", 4, "severities", 4, "balanced_accuracy"), example_estimate(0.52), "warn", "0.520"),
+    ],
+)
+def test_findings_follow_the_numbers(where: tuple[Any, ...], value: Any, level: str, part: str) -> None:
+    assert [found for found, sentence in new_findings(changed_metrics(where, value)) if part in sentence] == [level]
+
+
+def test_a_slice_of_rows_without_a_value_is_unknown() -> None:
+    metrics = changed_metrics(("slices", "cells", 5, "value"), "")
+    metrics["slices"]["worst"]["value"] = ""
+    assert "native height unknown, 0.730" in new_findings(metrics)[0][1]
+
+
+def test_a_leak_comes_first_and_what_was_not_measured_is_left_out() -> None:
+    level, sentence = findings_of(example_metrics(leaky=True))[0]
+    assert level == "stop"
+    assert "12 people and 30 exact copies" in sentence
+    assert "12 % of the test images" in sentence
+    none = example_metrics(nulls=True, stress=False, shortcuts=False, explanations=False)
+    none["slices"]["worst"], none["shift"]["columns"], none["shift"]["shifted"] = None, [], []
+    assert [level for level, _ in findings_of(none)] == ["stop", "warn"]
+
+
+@pytest.mark.parametrize(
+    ("images", "identities", "units", "text"),
+    [
+        (9, 4, 4, "4 people"),
+        (9, 1, 3, "1 person and the images of unknown people"),
+        (9, 0, 3, "3 groups of images"),
+        (9, 0, 9, "9 images"),
+    ],
+)
+def test_what_the_bootstrap_draws_from_is_counted(images: int, identities: int, units: int, text: str) -> None:
+    scored: Any = {"images": images, "identities": identities, "units": units}
+    assert resampled(scored) == text
+
+
+def test_a_method_that_shows_the_image_is_named() -> None:
+    def flag(methods: Any) -> None:
+        methods[0]["randomisation"]["flagged"] = True
+        methods[0]["randomisation"]["stages"][-1]["similarity"] = example_estimate(0.71)
+
+    ((level, sentence),) = new_findings(with_methods(flag))
+    assert level == "warn"
+    assert "maps of saliency hardly change (rank correlation 0.71)" in sentence
+
+
+def test_a_method_that_is_not_better_than_chance_is_named() -> None:
+    def weaken(methods: Any) -> None:
+        methods[0]["games"][1]["insertion_gain"] = example_estimate(0.02, least=-1)
+
+    ((level, sentence),) = new_findings(with_methods(weaken))
+    assert level == "warn"
+    assert sentence.startswith("Grad-CAM: removing first")
+    assert sentence.endswith("Saliency is not shown to beat a random order in insertion (mean colour).")
+
+    def lose(methods: Any) -> None:
+        for method in methods:
+            for game in method["games"]:
+                game["deletion_gain"] = game["insertion_gain"] = example_estimate(-0.1, least=-1)
+
+    ((level, sentence),) = new_findings(with_methods(lose))
+    assert level == "warn"
+    assert sentence.count("is not shown to beat a random order: nothing shows") == 2
+
+
+@pytest.mark.parametrize(
+    ("share", "level", "end"),
+    [
+        (example_estimate(0.6), "warn", "60 % [57, 63] outside the person's box, more than the 52 % of a uniform map."),
+        (example_estimate(0.53), "fine", "box, about the 52 % of a uniform map."),
+        (example_estimate(0.4), "fine", "box, less than the 52 % of a uniform map."),
+        ({**NOTHING, "value": 0.6}, "fine", "60 % outside the person's box, against the 52 % of a uniform map."),
+    ],
+)
+def test_mass_outside_the_person_is_compared_with_its_area(share: Any, level: str, end: str) -> None:
+    def move(methods: Any) -> None:
+        del methods[1]
+        methods[0]["places"][3]["share"] = share
+
+    found = [finding for finding in findings_of(with_methods(move)) if "of its mass" in finding[1]]
+    assert [level for level, _ in found] == [level]
+    assert found[0][1].endswith(end)

@@ -1,0 +1,69 @@
+"""When a run may go on from its last checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gender_cls.config.parsing import parse_config, to_plain
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
+from gender_cls.training.resume import checkpoint_to_resume
+
+
+def settings(**changes: Any) -> Config:
+    return parse_config(
+        {"data": {"root": "crops", "batch_size": 8, **changes.pop("data", {})}, "model": {"name": "a"}, **changes},
+        Config,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run with a checkpoint of these settings, in the folder where commands are typed."""
+    monkeypatch.chdir(tmp_path)
+    run = Run(tmp_path / "run")
+    assert checkpoint_to_resume(settings(), run) is None
+    run.checkpoints.mkdir(parents=True)
+    torch.save({"hyper_parameters": {"config": to_plain(settings())}}, run.last_checkpoint)
+    return run
+
+
+def test_settings_that_change_no_result_may_differ(run: Run) -> None:
+    others = {"trainer": {"max_epochs": 99}, "explain": {"enabled": False}, "name": "other"}
+    assert checkpoint_to_resume(settings(**others), run) == run.last_checkpoint
+    same_step = {"data": {"batch_size": 4}, "trainer": {"accumulate": 2}}
+    assert checkpoint_to_resume(settings(**same_step), run) == run.last_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recipe": {"lr": 0.5}}, "recipe.lr=0.001, not 0.5"),
+        ({"data": {"limit": 40}}, "data.limit=None, not 40"),
+        ({"data": {"root": "others"}}, "data.root="),
+        ({"data": {"batch_size": 16}}, "8 images a step, not 16"),
+    ],
+)
+def test_other_settings_are_refused(run: Run, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(GenderClsError) as caught:
+        checkpoint_to_resume(settings(**changes), run)
+    assert words in str(caught.value)
+    assert str(run.folder) in str(caught.value)
+
+
+def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = to_plain(settings())
+    recorded["data"]["root"] = "crops"
+    torch.save({"hyper_parameters": {"config": recorded}}, run.last_checkpoint)
+    assert checkpoint_to_resume(settings(), run) == run.last_checkpoint
+    with pytest.raises(GenderClsError, match=r"data\.root="):
+        checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
+
+
+def test_a_damaged_checkpoint_is_named(run: Run) -> None:
+    run.last_checkpoint.write_bytes(b"junk")
+    with pytest.raises(GenderClsError, match=r"last\.ckpt is damaged"):
+        checkpoint_to_resume(settings(), run)
