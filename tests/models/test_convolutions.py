@@ -4,7 +4,6 @@ import copy
 import io
 import logging
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def is_channels_last(images: Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("library", "name"), MODELS)
-def test_a_training_step_and_maps_are_the_same(library: str, name: str) -> None:
+def test_a_training_step_and_maps_are_the_same(library, name):
     plain, last = both(library, name)
     assert (plain.layout, last.layout) == (torch.contiguous_format, torch.channels_last)
     images, labels = random_images(4, plain.image_size, seed=1), torch.arange(4) % 2
@@ -76,7 +75,7 @@ def test_a_training_step_and_maps_are_the_same(library: str, name: str) -> None:
         assert error <= bound, f"{key}: {error}"
 
 
-def test_checkpoints_do_not_depend_on_the_layout(tmp_path: Path) -> None:
+def test_checkpoints_do_not_depend_on_the_layout(tmp_path):
     plain, last = both("custom", "custom_cnn")
     for one, other in ((plain, last), (last, plain)):
         nn.init.normal_(one.network.head.bias)
@@ -88,7 +87,7 @@ def test_checkpoints_do_not_depend_on_the_layout(tmp_path: Path) -> None:
             assert torch.equal(value, other.state_dict()[key]), key
 
 
-def test_a_trained_checkpoint_predicts_channels_last(tmp_path: Path) -> None:
+def test_a_trained_checkpoint_predicts_channels_last(tmp_path):
     made = GenderClassifier(settings())
     trainer = trainer_for(made)
     trainer.fit(made, batches(), batches())
@@ -110,9 +109,7 @@ class Viewing(nn.Module):
         return self.head(self.convolution(images).view(len(images), -1))
 
 
-def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(caplog):
     caplog.set_level(logging.INFO)
     network, images = Viewing(), torch.rand(1, 3, 32, 16)
     answer, layout = run_in_layout(network, images, "TITLE", channels_last=True)
@@ -122,14 +119,14 @@ def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(
     assert re.fullmatch(r"TITLE .*trainer\.channels_last.*: view size.*", caplog.messages[0])
 
 
-def test_a_network_that_runs_channels_last_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_that_runs_channels_last_says_nothing(caplog):
     caplog.set_level(logging.INFO)
     _, layout = run_in_layout(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 32, 16), "TITLE", channels_last=True)
     assert layout is torch.channels_last
     assert not caplog.messages
 
 
-def test_only_convolutions_change_their_layout() -> None:
+def test_only_convolutions_change_their_layout():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 3, 3))
     network.position = nn.Parameter(torch.rand(1, 4, 5, 6))
     set_layout(network, torch.channels_last)
@@ -143,9 +140,7 @@ def test_only_convolutions_change_their_layout() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("mean", "std"), [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.0,) * 3, (1.0,) * 3)])
-def test_pixels_are_normalised_in_any_layout(
-    mean: tuple[float, ...], std: tuple[float, ...], given: torch.memory_format, layout: torch.memory_format
-) -> None:
+def test_pixels_are_normalised_in_any_layout(mean, std, given, layout):
     images = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 3, 16, 16).contiguous(memory_format=given)
     before = images.clone()
     centre, spread = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
@@ -157,7 +152,7 @@ def test_pixels_are_normalised_in_any_layout(
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 0.02)])
-def test_pixels_get_the_type_of_the_network(dtype: torch.dtype, error: float) -> None:
+def test_pixels_get_the_type_of_the_network(dtype, error):
     images = random_images(4, (8, 4))
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     normalised = normalise(images, mean.to(dtype), std.to(dtype), torch.channels_last)
@@ -171,7 +166,7 @@ def depthwise(network: nn.Module) -> list[nn.Conv2d]:
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "mobilenetv2_100"])
-def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_as_bf16_rounds(name: str) -> None:
+def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_as_bf16_rounds(name):
     torch.manual_seed(0)
     options = {"pad_type": "same"} if name == "mobilenetv2_100" else {}
     plain = timm.create_model(name, num_classes=2, **options).eval()
@@ -195,37 +190,27 @@ def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_a
         assert (one - right).norm() < 2 * (other - right).norm(), "no farther from float32 than plain bf16 is"
 
 
-def test_convolutions_compute_in_float32_and_answer_in_bfloat16() -> None:
-    convolution = nn.Conv2d(8, 8, 3, groups=8)
-    grouped, pointwise = nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 8, 1)
-    network = nn.Sequential(convolution, grouped, pointwise)
-    exact = convolution(features := torch.randn(2, 8, 9, 9))
-    widen_depthwise(network)
+def test_depthwise_convolutions_compute_in_float32_and_answer_in_bfloat16():
+    convolution, grouped, pointwise = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 8, 1)
+    features = torch.randn(2, 8, 9, 9, requires_grad=True)
+    back = torch.randn(2, 8, 7, 7).to(torch.bfloat16)
+    exact = convolution(features)
+    exact.backward(back.float())
+    gradients = [features.grad, convolution.weight.grad]
+    features.grad = convolution.weight.grad = None
+    widen_depthwise(nn.Sequential(convolution, grouped, pointwise))
     assert type(grouped) is type(pointwise) is nn.Conv2d
     with torch.autocast("cpu", torch.bfloat16):
         answer = convolution(features)
-    assert answer.dtype is torch.bfloat16
     assert torch.equal(answer, exact.to(torch.bfloat16))
+    answer.backward(back)
+    assert torch.equal(features.grad, gradients[0])
+    assert torch.equal(convolution.weight.grad, gradients[1])
     with torch.autocast("cpu", torch.float16):
         assert convolution(features).dtype is torch.float16
 
 
-def test_gradients_are_those_of_float32_for_what_comes_back_in_bfloat16() -> None:
-    convolution = nn.Conv2d(8, 8, 3, groups=8)
-    features = torch.randn(2, 8, 9, 9, requires_grad=True)
-    back = torch.randn(2, 8, 7, 7).to(torch.bfloat16)
-    convolution(features).backward(back.float())
-    exact = [features.grad, convolution.weight.grad]
-    features.grad = convolution.weight.grad = None
-    widen_depthwise(convolution)
-    with torch.autocast("cpu", torch.bfloat16):
-        answer = convolution(features)
-    answer.backward(back)
-    for gradient, right in zip((features.grad, convolution.weight.grad), exact, strict=True):
-        assert torch.equal(gradient, right)
-
-
-def test_a_copy_and_the_weights_of_a_widened_network_are_whole() -> None:
+def test_a_copy_and_the_weights_of_a_widened_network_are_whole():
     network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
     widen_depthwise(network)
     widen_depthwise(network)  # as for a network that was built before

@@ -35,7 +35,7 @@ AUTO = {"batch_size": "auto"}
 Train = Callable[..., Run]
 
 
-def test_halving_keeps_the_step() -> None:
+def test_halving_keeps_the_step():
     batch: Batch | None = Batch(12, 2)
     sizes = []
     while batch is not None:
@@ -49,12 +49,12 @@ def test_halving_keeps_the_step() -> None:
     assert Batch(10, 1).halved() == Batch(5, 2, (10,))
 
 
-def test_a_step_has_as_many_images_whatever_fits() -> None:
+def test_a_step_has_as_many_images_whatever_fits():
     assert images_per_step("auto", 1) == images_per_step(32, 1) == images_per_step(8, 4) == 32
     assert images_per_step("auto", 2) == 64
 
 
-def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path: Path) -> None:
+def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path):
     run = Run(tmp_path)
     settings = config_of(trainer={"accumulate": 2})
     assert recorded_batch(settings, run) is None
@@ -71,14 +71,7 @@ def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path:
     ("first", "each", "size"),
     [(1.0, 0.01, 32), (1.0, 0.09, 32), (1.0, 0.1, 16), (1.0, 0.4, 8), (1.0, 1.0, 4), (3.0, 1.0, 2), (5.0, 0.1, 1)],
 )
-def test_the_largest_batch_is_extrapolated(
-    first: float,
-    each: float,
-    size: int,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_path, caplog):
     """Of 5 GiB available, 4 may be used."""
     gib = 2**30
 
@@ -99,9 +92,7 @@ def test_the_largest_batch_is_extrapolated(
         assert fact in caplog.text
 
 
-def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeypatch, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     state = torch.get_rng_state()
     wide = {"library": "custom", "name": "custom_cnn", "options": {"widths": [32, 64]}}
@@ -114,7 +105,7 @@ def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_trial_leaves_no_trace_and_knows_what_it_holds() -> None:
+def test_a_trial_leaves_no_trace_and_knows_what_it_holds():
     settings = config_of(recipe={"ema_decay": 0.9})
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -125,9 +116,7 @@ def test_a_trial_leaves_no_trace_and_knows_what_it_holds() -> None:
     assert 3 * weights <= trial.held_bytes < 3 * weights + 4 * 100, "the weights and two moments of each"
 
 
-def test_steps_are_halved_on_an_accelerator(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog):
     tried: list[int] = []
 
     def step(self: TrialTraining, images: int) -> None:
@@ -198,9 +187,7 @@ def last(run: Run) -> dict[str, Any]:
     return torch.load(run.last_checkpoint, weights_only=True)
 
 
-def test_training_continues_with_smaller_batches(
-    train: Train, prepared: PreparedData, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_training_continues_with_smaller_batches(train, prepared, monkeypatch, caplog):
     failing = Failing(monkeypatch, fitting=2, from_epoch=1)
     run = train()
     assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
@@ -215,9 +202,7 @@ def test_training_continues_with_smaller_batches(
     assert content["epoch"] == 2
 
 
-def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out(
-    train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out(train, monkeypatch):
     sections = {"data": {"image_size": [64, 32]}, "model": TINY_CONVNEXT}
     undisturbed = train("undisturbed", **sections)
     Failing(monkeypatch, fitting=4, from_epoch=1)
@@ -228,9 +213,7 @@ def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out
         torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-5, msg=key)
 
 
-def test_at_one_image_a_sentence_names_the_ways_out(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch):
     Failing(monkeypatch, fitting=0)
     ways = r"2\.00 GiB.*grad_checkpointing=true .*precision=bf16-mixed .*data\.image_size.* custom/custom_cnn"
     with pytest.raises(GenderClsError, match=ways) as raised:
@@ -243,7 +226,7 @@ def test_at_one_image_a_sentence_names_the_ways_out(
         smaller_batch(tried, run, Batch(1, 8), "full")
 
 
-def test_other_errors_are_not_taken_for_lack_of_memory(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch):
     def broken(*_: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -252,7 +235,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(train: Train, monkeypatch
         train()
 
 
-def test_resuming_needs_only_the_same_steps(train: Train) -> None:
+def test_resuming_needs_only_the_same_steps(train):
     run = train(trainer={"max_epochs": 1})
     run.note(fitted=False)
     train(data={"batch_size": 2}, trainer={"max_epochs": 2, "accumulate": 4})
@@ -285,9 +268,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path / "0_job")
 
 
-def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(
-    job: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog):
     sweep.run_job(killed_by_the_kernel(kill=True, until=2), config_of(), job)
     assert job.status["state"] == "finished"
     assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
@@ -295,19 +276,19 @@ def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(
     assert "batches of 8 images" in caplog.text
 
 
-def test_a_job_that_runs_out_of_memory_with_one_image_fails(job: Run) -> None:
+def test_a_job_that_runs_out_of_memory_with_one_image_fails(job):
     with pytest.raises(GenderClsError, match=r"kernel.*recipe"):
         sweep.run_job(killed_by_the_kernel(kill=True), config_of(), job)
     assert job.status["batch"] == {"size": 1, "accumulate": 8, "too_large": [8, 4, 2]}
 
 
-def test_a_job_that_somebody_kills_fails(job: Run) -> None:
+def test_a_job_that_somebody_kills_fails(job):
     with pytest.raises(GenderClsError, match="SIGKILL"):
         sweep.run_job(killed_by_the_kernel(kill=False), config_of(), job)
     assert job.status["batch"]["size"] == 8
 
 
-def test_a_job_that_has_trained_is_not_halved(tmp_path: Path) -> None:
+def test_a_job_that_has_trained_is_not_halved(tmp_path):
     run = Run(tmp_path)
     assert not halve_recorded_batch(run)
     record_batch(run, Batch(8, 1))

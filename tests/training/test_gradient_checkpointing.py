@@ -1,7 +1,6 @@
 """Gradient checkpointing changes memory and time, and no number."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def step(network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_and_statistics_are_the_same(name: str) -> None:
+def test_gradients_and_statistics_are_the_same(name):
     torch.manual_seed(0)
     block, options = MODELS[name]
     plain = timm.create_model(name, num_classes=2, **options).train()
@@ -60,15 +59,6 @@ def test_gradients_and_statistics_are_the_same(name: str) -> None:
     for key, value in plain.state_dict().items():
         assert torch.equal(checkpointed.state_dict()[key], value), key
     assert len(passes) == 2
-
-
-def test_without_care_batchnorm_would_count_twice() -> None:
-    """The recomputation is real: statistics change in it unless they are kept."""
-    network = timm.create_model("resnet18", num_classes=2).train()
-    network.set_grad_checkpointing(True)
-    cross_entropy(network(torch.randn(2, 3, *SIZE)), torch.arange(2)).backward()
-    counts = {module.num_batches_tracked.item() for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
-    assert counts == {1, 2}
 
 
 class Recomputed(nn.Module):
@@ -105,7 +95,7 @@ class Module(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_it_is_on_in_training_steps_alone(tmp_path: Path) -> None:
+def test_it_is_on_in_training_steps_alone(tmp_path):
     plain, _ = fit(tmp_path, [], Module)
 
     class Checkpointed(Module):
@@ -120,7 +110,7 @@ def test_it_is_on_in_training_steps_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(checkpointed.state_dict()[key], value, rtol=1e-6, atol=1e-7)
 
 
-def test_maps_are_the_same() -> None:
+def test_maps_are_the_same():
     """Maps of a network that learns with checkpoints, as the callbacks see it after a step."""
     torch.manual_seed(0)
     network = timm.create_model("resnet18", num_classes=2)
@@ -140,6 +130,6 @@ def test_maps_are_the_same() -> None:
 @pytest.mark.parametrize(
     "network", [resnet18(num_classes=2), little(), timm.create_model("vgg11", num_classes=2, pretrained=False)]
 )
-def test_networks_without_checkpoints_are_refused(network: nn.Module) -> None:
+def test_networks_without_checkpoints_are_refused(network):
     with pytest.raises(GenderClsError, match=r"recipe\.grad_checkpointing=true .*library/name.* data\.batch_size"):
         GradientCheckpointing(network, "library/name")

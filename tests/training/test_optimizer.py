@@ -1,13 +1,10 @@
 """The fused AdamW equals the plain one up to rounding, whatever state it continues."""
 
 import copy
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from helpers.classifiers import batches, settings, trainer_for
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from gender_cls.models.convolutions import set_layout
@@ -45,7 +42,7 @@ def difference(a: nn.Module, b: nn.Module) -> float:
 
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_fused_steps_equal_plain_ones(dtype: torch.dtype, clip: float | None) -> None:
+def test_fused_steps_equal_plain_ones(dtype, clip):
     plain, fused = network().to(dtype), network().to(dtype)
     steps(plain, torch.optim.AdamW(plain.parameters(), **GROUPS), 5, clip)
     optimizer = adamw([{"params": list(fused.parameters()), **GROUPS}])
@@ -55,7 +52,7 @@ def test_fused_steps_equal_plain_ones(dtype: torch.dtype, clip: float | None) ->
     assert difference(plain, fused) < 1e-6
 
 
-def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step() -> None:
+def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step():
     half = [{"params": list(network().bfloat16().parameters()), **GROUPS}]
     assert adamw(half).param_groups[0]["fused"] is None
     whole = [{"params": list(network().parameters()), **GROUPS}]
@@ -64,7 +61,7 @@ def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step() ->
 
 @pytest.mark.parametrize("was_fused", [True, False])
 @pytest.mark.parametrize("was_channels_last", [True, False])
-def test_any_state_is_continued(was_channels_last: bool, was_fused: bool) -> None:
+def test_any_state_is_continued(was_channels_last, was_fused):
     """Above all that of the other layout: torch's fused step would use each moment for another weight."""
     unbroken = network()
     steps(unbroken, optimizer := torch.optim.AdamW(unbroken.parameters(), **GROUPS), 3)
@@ -85,7 +82,7 @@ def test_any_state_is_continued(was_channels_last: bool, was_fused: bool) -> Non
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
-def test_gradients_are_clipped_at_every_precision(precision: str) -> None:
+def test_gradients_are_clipped_at_every_precision(precision):
     norms: list[float] = []
 
     class Measured(GenderClassifier):
@@ -104,27 +101,3 @@ def test_gradients_are_clipped_at_every_precision(precision: str) -> None:
         assert max(norms) < below
         if clip is None:
             assert max(norms) > 0.02
-
-
-class StopsAfterOneEpoch(Callback):
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop = True
-
-
-def test_a_run_that_is_resumed_with_the_other_layout_continues_alike(tmp_path: Path) -> None:
-    def classifier(channels_last: bool) -> GenderClassifier:
-        torch.manual_seed(0)
-        return GenderClassifier(settings(trainer={"max_epochs": 2, "channels_last": channels_last}))
-
-    def fit(made: GenderClassifier, *callbacks: Callback, **options: Any) -> None:
-        trainer = trainer_for(made, gradient_clip_val=1.0, callbacks=list(callbacks))
-        trainer.fit(made, batches(), batches(), **options)
-        trainer.save_checkpoint(tmp_path / "last.ckpt")
-
-    unbroken = classifier(True)
-    fit(unbroken)
-    half = classifier(False)
-    fit(half, StopsAfterOneEpoch())
-    resumed = classifier(True)
-    fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
-    assert difference(unbroken.network, resumed.network) < 1e-5

@@ -13,8 +13,8 @@ from torch import Tensor
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.system.resources import Resources
-from gender_cls.training.accelerated import augment_on_device, describe_cuda
 from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.fit import augment_on_device, describe_cuda
 from gender_cls.training.predictor import Predictor
 
 AUGMENT = {"flip": 0.5, "brightness": 0.3, "affine": 0.5, "translate": 0.2, "blur": 0.5, "erase": 0.3, "jpeg": 0.5}
@@ -42,9 +42,7 @@ def same(one: GenderClassifier, other: GenderClassifier) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the_last_bit(
-    folders: Path, tmp_path: Path
-) -> None:
+def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the_last_bit(folders, tmp_path):
     results = []
     for name, checkpoint in (("once", None), ("again", None), ("resumed", tmp_path / "once" / "epoch=0.ckpt")):
         classifier, data = classifier_of(AUGMENT), module_of(folders)
@@ -59,7 +57,7 @@ def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the
     assert not same(results[0], without)
 
 
-def test_the_loader_does_only_what_the_device_cannot(folders: Path) -> None:
+def test_the_loader_does_only_what_the_device_cannot(folders):
     classifier, data = classifier_of({**AUGMENT, "jpeg": 0.0}), module_of(folders)
     augment_on_device(classifier, data)
     assert data.datasets["train"].augmentation is None
@@ -71,7 +69,7 @@ def test_the_loader_does_only_what_the_device_cannot(folders: Path) -> None:
     assert 0 < changed.sum() < 12
 
 
-def test_validation_and_prediction_see_the_images_as_they_are() -> None:
+def test_validation_and_prediction_see_the_images_as_they_are():
     classifier = classifier_of({"erase": 1.0, "flip": 1.0}).eval()
     batch = (random_images(4), torch.zeros(4))
     with torch.no_grad():
@@ -80,13 +78,13 @@ def test_validation_and_prediction_see_the_images_as_they_are() -> None:
         assert torch.equal(classifier.predict_step(batch, 0), before)
 
 
-def test_memory_is_pinned_for_cuda_only(folders: Path) -> None:
+def test_memory_is_pinned_for_cuda_only(folders):
     assert not module_of(folders).train_dataloader().pin_memory
     for device, pinned in (("cuda", True), ("mps", False), ("cpu", False)):
         assert Predictor(Path("x"), "auto", Resources(device, "32-true", 1, 0)).pin_memory == pinned
 
 
-def test_a_sentence_about_the_gpu_tells_what_is_on() -> None:
+def test_a_sentence_about_the_gpu_tells_what_is_on():
     sentence = describe_cuda(config_of(augment=AUGMENT), Resources("cuda", "bf16-mixed", 1, 0))
     for fact in ("bf16-mixed", "channels last", "JPEG compression in the loader", "pinned", "no TF32", "compile off"):
         assert fact in sentence
@@ -94,7 +92,7 @@ def test_a_sentence_about_the_gpu_tells_what_is_on() -> None:
     assert "no augmentation" in describe_cuda(config_of(augment={}), Resources("cuda", "bf16-mixed", 1, 0))
 
 
-def test_a_compiled_network_trains_as_the_plain_one_through_a_frozen_stage(tmp_path: Path) -> None:
+def test_a_compiled_network_trains_as_the_plain_one_through_a_frozen_stage(tmp_path):
     graphs, calls = [], []
 
     def counting(module: Any, _: list[Tensor]) -> Any:
