@@ -127,7 +127,7 @@ def keep_freed_memory() -> None:
 def _control_groups() -> list[Path]:
     """Folders of the groups that limit this process's memory, and of their parents."""
     folders: list[Path] = []
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
+    for line in kernel_file(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -139,17 +139,18 @@ def _control_groups() -> list[Path]:
 
 def _numbers(file: Path) -> dict[str, int]:
     """The lines `name: number unit` or `name number` of a file of the kernel."""
-    words = (line.replace(":", " ").split() for line in _text(file).splitlines())
+    words = (line.replace(":", " ").split() for line in kernel_file(file).splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}
 
 
 def _number(file: Path) -> int | None:
-    text = _text(file).strip()
+    text = kernel_file(file)
     return int(text) if text.isdigit() else None
 
 
-def _text(file: Path) -> str:
+def kernel_file(file: Path | str) -> str:
+    """The text of a file of the kernel, without white space around it; empty if there is none."""
     try:
-        return file.read_text()
+        return Path(file).read_text().strip()
     except OSError:
         return ""

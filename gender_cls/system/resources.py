@@ -8,9 +8,9 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gender_cls.config.checks import AUTO
+from gender_cls.system.memory import kernel_file
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,18 @@ def usable_cores() -> int:
     """How many cores (not hyperthreads) this process may use, by its affinity and the quota of its container."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    siblings = {_read(topology.format(cpu)) or str(cpu) for cpu in allowed}
+    siblings = {kernel_file(topology.format(cpu)) or str(cpu) for cpu in allowed}
     return max(1, min(len(siblings), _quota()))
 
 
 def _quota() -> int:
     """The quota of the container in CPUs."""
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    quota, _, period = kernel_file("/sys/fs/cgroup/cpu.max").partition(" ")
     if not period:
-        quota, period = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        quota, period = (
+            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+        )
     with contextlib.suppress(ValueError):
         if int(quota) > 0:
             return max(1, round(int(quota) / int(period)))
@@ -106,7 +109,7 @@ def multiplies_bf16() -> bool:
 
     ARM's instructions do not count: training with them has not been measured.
     """
-    flags = next((line for line in _read("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
+    flags = next((line for line in kernel_file("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
     return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
@@ -161,11 +164,3 @@ def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
         return 0, "the cores are busy with training"
     share, most = (8, 4) if pixels_at_hand else (4, 8)
     return max(1, min(cores // share, most)), f"one for every {share} cores" if cores >= share else "next to training"
-
-
-def _read(file: str) -> str:
-    """The text of a file of the kernel, empty if there is none."""
-    try:
-        return Path(file).read_text().strip()
-    except OSError:
-        return ""

@@ -21,7 +21,7 @@ from torchmetrics.classification import (
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.parsing import parse_config, without_removed_values
+from gender_cls.config.parsing import typed_config, without_removed_values
 from gender_cls.config.train import Config
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
@@ -58,7 +58,7 @@ class GenderClassifier(LightningModule):
         super().__init__()
         kept = {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}
         self.save_hyperparameters(kept, logger=False)
-        settings = parse_config(config, Config)
+        settings = typed_config(config, Config)  # files that it names may be gone
         self.settings = settings
         channels_last = settings.trainer.channels_last
         backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)

@@ -190,6 +190,16 @@ def test_a_taken_name_is_refused(tmp_path: Path) -> None:
         claimed(tmp_path, "name=mine")
 
 
+def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for flags, kind in (([], "run"), (["-m"], "sweep")):
+        line = read_command_line(["data.root=x", "output_dir=~/out", "name=mine", *flags])
+        [(config, composed)] = check_jobs(line, "train", Config)
+        folder = choose_folder(line, config, composed)
+        assert folder == tmp_path / "out" / f"{kind}s" / "mine"
+        assert composed.hydra[kind].dir == str(folder)
+
+
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):

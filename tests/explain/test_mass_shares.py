@@ -31,15 +31,6 @@ def test_mass_of_a_stretched_crop_by_hand() -> None:
     assert one(mass_shares(torch.tensor(values), torch.tensor([[0, 0, 10, 10]]))) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("image_size", [(256, 128), (224, 224), (17, 31)])
-def test_areas_of_a_stretched_crop(image_size: tuple[int, int]) -> None:
-    height, width = image_size
-    areas = area_shares(image_size, [[0, 0, width, height]] * 2)
-    assert tuple(areas) == PLACES
-    for place, area in zip(PLACES, (0.2, 0.35, 0.45, 0.52), strict=True):
-        assert areas[place].tolist() == pytest.approx([area] * 2)
-
-
 def test_an_even_map_has_the_shares_of_the_area() -> None:
     boxes = np.array([[0, 0, 30, 40], [7, 0, 23, 40], [0, -5.5, 30, 45.5], [2.25, 3.5, 20.75, 31.125]])
     areas = area_shares((40, 30), boxes)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_training import Tiny, explain, fit
+from helpers.tiny_training import explain, fit
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
@@ -79,35 +79,6 @@ def test_a_training_with_maps_is_bit_identical_to_one_without(
     found = everything(*fit(tmp_path, [explain_all(tmp_path / "maps"), *(make() for make in others)], **options))
     assert_drawn(tmp_path / "maps")
     assert differences(found, expected) == []
-
-
-def test_a_compiled_network_stays_compiled_and_trains_the_same(tmp_path: Path) -> None:
-    def train(callbacks: list[Callback]) -> tuple[dict[str, Tensor], list[str]]:
-        events = []
-
-        def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
-            events.append("compiled")
-
-            def run(*arguments: Any) -> Any:
-                events.append("run")
-                return graph(*arguments)
-
-            return run
-
-        def make() -> Tiny:
-            model = Tiny()
-            model.network.compile(backend=backend)
-            return model
-
-        torch.compiler.reset()
-        return everything(*fit(tmp_path, callbacks, make)), events
-
-    expected, without_maps = train([])
-    found, with_maps = train([explain_all(tmp_path / "maps")])
-    assert_drawn(tmp_path / "maps")
-    assert differences(found, expected) == []
-    assert with_maps == without_maps  # maps run none of it, and nothing is compiled again because of them
-    assert without_maps.count("run") == 2 + 2 * (4 + 2)  # the sanity check; per epoch 4 steps and 2 validation batches
 
 
 def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:

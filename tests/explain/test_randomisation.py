@@ -63,29 +63,6 @@ def test_map_that_ignores_what_was_learned_stays_alike() -> None:
         assert stage.similarity[Method.saliency] == pytest.approx(np.ones(3), abs=1e-3)
 
 
-def test_maps_of_a_trained_cnn_fall() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(64, 3, 32, 16, generator=generator) / 4, torch.arange(64) % 2
-    images[labels == 1, 0, 6:14, 2:10] += 1  # all that there is to learn
-    images[:, 1, 18:30, 4:14] += 2 * torch.randn(64, 12, 10, generator=generator).abs()  # strong, says nothing
-    torch.manual_seed(0)
-    network = CustomCNN(widths=(8, 12, 16))
-    optimizer = torch.optim.Adam(network.parameters(), 0.01)
-    for _ in range(25):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-    network.eval()
-    assert (network(images).argmax(dim=1) == labels).float().mean() > 0.95
-    feature_map = find_feature_map(network, (32, 16), ("head",))
-    stages = randomisation_check(network, images[:16], labels[:16], ("head",), METHODS, feature_map)
-    assert [stage.layers for stage in stages] == ["head", "stages.2.0.0", "stages.1.0.0", "stages.0.0.0"]
-    assert len(stages) == STAGES
-    first, last = stages[0].similarity, stages[-1].similarity
-    assert last[Method.saliency].mean() < min(first[Method.saliency].mean() - 0.1, 0.6)
-    assert abs(last[Method.grad_cam].mean()) < 0.4
-
-
 NETWORKS = {
     "cnn": (lambda: CustomCNN(widths=(4, 6, 8)), ("head",), "stages.0.0.0"),
     "vit": (
@@ -108,7 +85,7 @@ def layout(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[str, ...], 
     build, heads, first = NETWORKS[request.param]
     torch.manual_seed(0)
     network = build().eval()
-    with torch.no_grad():  # embeddings and heads begin at 0, which no deal changes
+    with torch.no_grad():  # embeddings and heads begin at 0, which no shuffling changes
         for weight in network.parameters():
             weight.add_(torch.randn(weight.shape) / 10)
     return network, heads, first, find_feature_map(network, (32, 16), heads)
@@ -136,20 +113,11 @@ def test_every_layout_has_finite_similarities_and_ends_with_everything_random(
             assert stage.similarity[method].shape == (3,)
             assert np.isfinite(stage.similarity[method]).all()
     assert stages[-1].similarity[Method.saliency].mean() < 0.9
+    again = randomisation_check(network, some_images(), TARGETS, heads, METHODS, feature_map)
+    np.testing.assert_equal([stage.similarity for stage in again], [stage.similarity for stage in stages])
 
 
-def test_same_check_twice_is_the_same(layout: tuple[nn.Module, tuple[str, ...], str, FeatureMap]) -> None:
-    network, heads, _, feature_map = layout
-    one, two = (
-        [stage.similarity[Method.saliency].tolist() for stage in stages]
-        for stages in (
-            randomisation_check(network, some_images(), TARGETS, heads, METHODS, feature_map) for _ in range(2)
-        )
-    )
-    assert one == two
-
-
-def test_each_stage_deals_the_values_of_its_layers_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = CustomCNN(widths=(4, 6))
     network(some_images())  # statistics that are not 0 and 1

@@ -1,4 +1,4 @@
-"""A copy of a clean dataset with faults put in, and the record of which file has which."""
+"""A copy of a clean dataset with known faults."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,35 +10,25 @@ from PIL import Image
 
 REENCODED = ("jpeg_90", "jpeg_75", "jpeg_50", "resized_90")
 CROPPED = ("cropped_2", "cropped_4")
+SINGLE_LABEL_CAMERA = "c9"
 
 
 @dataclass
 class Injected:
-    """What was done.
+    """Which file has which fault."""
 
-    Attributes:
-        root: the folder with train, val and test.
-        source: where the clean pictures lie.
-        swapped: identity -> the label it carries now.
-        originals: copy -> the image in train that it was made from, by kind of copy.
-        broken: path -> fault.
-        hidden: pictures that must be passed over.
-        single_label_camera: its name.
-    """
-
-    root: Path
-    source: Path
-    swapped: dict[str, str] = field(default_factory=dict)
-    originals: dict[str, dict[str, str]] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    hidden: list[str] = field(default_factory=list)
-    single_label_camera: str = "c9"
+    root: Path  # the folder with train, val and test
+    source: Path  # of the clean images
+    swapped: dict[str, str] = field(default_factory=dict)  # identity -> its wrong label
+    originals: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind: copy -> its original in train
+    broken: dict[str, str] = field(default_factory=dict)  # path -> fault
+    hidden: list[str] = field(default_factory=list)  # images that must not be used
 
 
 def inject(table: pd.DataFrame, source: Path, root: Path, copies: int, seed: int = 0) -> Injected:
-    """Lay out `table` (path below `source`, label, identity, camera, split) as folders, faults included.
+    """Lay out `table` (path below `source`, label, identity, camera, split) as folders with faults.
 
-    File names become `<identity>_<camera>_<number>.<suffix>`, without `_` in the first two.
+    File names are `<identity>_<camera>_<number>.<suffix>`, without `_` in the first two.
 
     Args:
         copies: of each kind, from train into test.
@@ -60,49 +50,38 @@ def inject(table: pd.DataFrame, source: Path, root: Path, copies: int, seed: int
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         os.symlink(source / path, root / name)
     train = rng.permutation([name for name in names if name.startswith("train/")]).tolist()
-    _copy(result, train, copies)
+    for kind in ("exact", *REENCODED, *CROPPED):
+        originals = [train.pop() for _ in range(copies)]
+        result.originals[kind] = {_copy(root, path, kind, number): path for number, path in enumerate(originals)}
     _break(result, source / table["path"].iloc[0])
     for name in [name for name in train if "/MALE/" in name][:12]:  # of people whom other cameras see too
         who, _, rest = Path(name).name.split("_")
-        os.rename(root / name, (root / name).with_name(f"{who}_{result.single_label_camera}_{rest}"))
+        os.rename(root / name, (root / name).with_name(f"{who}_{SINGLE_LABEL_CAMERA}_{rest}"))
     return result
 
 
-def _copy(result: Injected, train: list[str], copies: int) -> None:
-    """Put copies of training images into test, each of another kind, as somebody new at an unknown camera."""
-    for kind in ("exact", *REENCODED, *CROPPED):
-        result.originals[kind] = {}
-        for number in range(copies):
-            original = train.pop()
-            label = original.split("/")[1]
-            picture = Image.open(result.root / original).convert("RGB")
-            width, height = picture.size
-            suffix, options = "png", {}
-            if kind.startswith("jpeg"):
-                suffix, options = "jpg", {"quality": int(kind[5:])}
-            elif kind == "resized_90":
-                picture = picture.resize((round(width * 0.9), round(height * 0.9)), Image.Resampling.BILINEAR)
-            elif kind.startswith("cropped"):
-                share = int(kind[8:]) / 100
-                picture = picture.crop(
-                    (
-                        round(width * share),
-                        round(height * share),
-                        round(width * (1 - share)),
-                        round(height * (1 - share)),
-                    )
-                )
-            copy = f"test/{label}/copy-{kind.replace('_', '-')}-{number}_c8_0.{suffix}"
-            picture.save(result.root / copy, **options)
-            result.originals[kind][copy] = original
+def _copy(root: Path, original: str, kind: str, number: int) -> str:
+    """Put a changed copy of a training image into test, as a new person at an unknown camera; return its path."""
+    image = Image.open(root / original).convert("RGB")
+    name, _, amount = kind.partition("_")
+    size = np.array(image.size)
+    if name == "resized":
+        image = image.resize((size * int(amount) / 100).round().astype(int).tolist(), Image.Resampling.BILINEAR)
+    elif name == "cropped":
+        share = int(amount) / 100
+        image = image.crop((*(size * share).round().astype(int), *(size * (1 - share)).round().astype(int)))
+    suffix, options = ("jpg", {"quality": int(amount)}) if name == "jpeg" else ("png", {})
+    copy = f"test/{original.split('/')[1]}/copy-{kind.replace('_', '-')}-{number}_c8_0.{suffix}"
+    image.save(root / copy, **options)
+    return copy
 
 
-def _break(result: Injected, picture: Path) -> None:
-    content = picture.read_bytes()
+def _break(result: Injected, image: Path) -> None:
+    content = image.read_bytes()
     contents = {
         "empty": ("jpg", b""),
-        "no_picture": ("jpg", b"This is a note about the camera, not a picture.\n"),
-        "damaged": (picture.suffix[1:], content[: len(content) // 2]),
+        "no_picture": ("jpg", b"This is a note about the camera, not an image.\n"),
+        "damaged": (image.suffix[1:], content[: len(content) // 2]),
     }
     for fault, (suffix, data) in contents.items():
         for number in range(3):
@@ -112,5 +91,5 @@ def _break(result: Injected, picture: Path) -> None:
     hidden = result.root / "train" / "MALE" / ".ipynb_checkpoints"
     hidden.mkdir()
     for number in range(2):
-        (hidden / f"{number}{picture.suffix}").write_bytes(content)
-        result.hidden.append(f"train/MALE/.ipynb_checkpoints/{number}{picture.suffix}")
+        (hidden / f"{number}{image.suffix}").write_bytes(content)
+        result.hidden.append(f"train/MALE/.ipynb_checkpoints/{number}{image.suffix}")

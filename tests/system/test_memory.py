@@ -29,7 +29,7 @@ MEMINFO = "MemTotal: 25165824 kB\nMemAvailable: 8388608 kB\n"
 def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The kernel's files, by path."""
     files: dict[str, str] = {}
-    monkeypatch.setattr(memory, "_text", lambda file: files.get(str(file), ""))
+    monkeypatch.setattr(memory, "kernel_file", lambda file: files.get(str(file), "").strip())
     return files
 
 

@@ -16,7 +16,7 @@ SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The kernel's files by path, none at first; two CPUs are allowed, and nothing is said in the environment."""
     files: dict[str, str] = {}
-    monkeypatch.setattr(resources, "_read", lambda file: files.get(file, ""))
+    monkeypatch.setattr(resources, "kernel_file", lambda file: files.get(file, ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return files

@@ -1,4 +1,4 @@
-"""The best checkpoint holds the weights that were validated, and nothing else."""
+"""The best checkpoint holds the weights that were validated, and needs no other file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from helpers.classifiers import settings
 from helpers.tiny_training import fit
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 
 def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
@@ -36,3 +36,12 @@ def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, avera
     if averaged:  # the average is not by chance what training went on with
         raw = last["current_model_state"]
         assert any(not torch.equal(value, raw[name]) for name, value in best["state_dict"].items())
+
+
+def test_a_checkpoint_loads_when_the_files_that_its_configuration_names_are_gone(tmp_path: Path) -> None:
+    table, checkpoint = tmp_path / "suspects.csv", tmp_path / "best.ckpt"
+    table.touch()
+    classifier = GenderClassifier(settings(data={"corrections": str(table)}))
+    torch.save({"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}, checkpoint)
+    table.unlink()
+    assert load_classifier(checkpoint).settings.data.corrections == str(table)
