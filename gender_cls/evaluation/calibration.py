@@ -152,12 +152,7 @@ def _with_enough(share: Estimate, units: int) -> Estimate:
 
 
 def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Calibration:
-    """Fit the temperature on validation; score the probabilities on test without and with it.
-
-    Args:
-        validation: predictions of that split.
-        test: predictions of that split.
-    """
+    """Fit the temperature on the predictions of validation; score the probabilities of test without and with it."""
     temperature, remark = fit_temperature(is_female(validation), logit(validation))
     female, units = is_female(test), bootstrap_units(test)
     return Calibration(

@@ -65,8 +65,7 @@ def choose_operating_point(
     taken. If several are equally good, the one nearest to 0.5 is taken.
 
     Args:
-        validation: predictions of that split.
-        test: predictions of that split.
+        validation: predictions of that split, as is `test`.
         temperature: of the calibration.
         rule: balanced_accuracy, the highest; or equal_recall, the smallest difference between the recalls of the two
             classes, then the highest sum.
@@ -143,8 +142,7 @@ def choose_abstention(
     threshold. The band, the curve and its area all use these.
 
     Args:
-        validation: predictions of that split.
-        test: predictions of that split.
+        validation: predictions of that split, as is `test`.
         decide: the rule without a band.
         target_error: share of wrong answers among the answered images.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,6 @@ from gender_cls.evaluation.metrics import known_people
 from gender_cls.evaluation.predictions import read_table
 from gender_cls.evaluation.schema import (
     BASELINES,
-    GAMES,
     PLACES,
     SCORE_COLUMNS,
     Explanations,
@@ -40,6 +40,8 @@ LARGEST_SIMILARITY = 0.8
 """A map whose rank correlation is at least this after all weights became random shows the image, not the network. A
 choice of this project, because Adebayo et al. 2018 name no number: maps of trained networks lie clearly below it on
 real crops and slightly below it on the demo data, whose cue stands out in any image. An edge map has 1."""
+
+GAME_SCORES = [key for key in Game.__annotations__ if key != "baseline"]
 
 AGREEMENT = "agreement_"
 """Prefix of the columns with the rank correlation with another method's map."""
@@ -164,15 +166,8 @@ def _method(
     name: str, means: Mapping[str, Estimate], values: Mapping[str, Numbers], randomisation: Randomisation | None
 ) -> MethodScores:
     def game(baseline: str) -> Game:
-        deletion, insertion = (means[f"{name} {each}_{baseline}"] for each in GAMES)
-        return {
-            "baseline": baseline,
-            "deletion": deletion,
-            "insertion": insertion,
-            "random": means[f"{name} random_{baseline}"],
-            "deletion_gain": means[f"{name} deletion_gain_{baseline}"],
-            "insertion_gain": means[f"{name} insertion_gain_{baseline}"],
-        }
+        scores = {score: means[f"{name} {score}_{baseline}"] for score in GAME_SCORES}
+        return cast(Game, {"baseline": baseline, **scores})
 
     def place(place: str) -> Place:
         area = values[f"{name} {place}_area"][np.isfinite(values[f"{name} {place}"])]  # of the images that have a share

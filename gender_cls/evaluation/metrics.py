@@ -40,11 +40,7 @@ def known_people(table: pd.DataFrame) -> int:
 
 
 def absent_labels(female: Booleans) -> list[str]:
-    """The labels that no row has.
-
-    Args:
-        female: (rows,) whether the label is FEMALE.
-    """
+    """The labels that no row has; `female` (rows,) says whether the label is FEMALE."""
     return [name for name, there in ((FEMALE, female.any()), (MALE, not female.all())) if not there]
 
 
@@ -198,11 +194,7 @@ def by_identity(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Scored:
-    """All scores of these rows; none if a probability is not finite. Such rows are not in the confusion matrix.
-
-    Args:
-        table: predictions; `group` is optional.
-    """
+    """All scores of predictions; none if a probability is not finite. Such rows are not in the confusion matrix."""
     female, says_female = is_female(table), is_female(table, "prediction")
     p_female, units = p_female_of(table), bootstrap_units(table)
     finite = np.isfinite(p_female)
@@ -242,11 +234,7 @@ def _remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
 
 
 def score_split(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> SplitScores:
-    """All scores of one split, by image and by person.
-
-    Args:
-        table: predictions of that split.
-    """
+    """All scores of the predictions of one split, by image and by person."""
     people = by_identity(table)
     voted = score_rows(people, resamples, seed) if len(people) else None
     return SplitScores(**score_rows(table, resamples, seed), by_identity=voted)

@@ -7,26 +7,16 @@ is null if there is nothing to say.
 
 from typing import Any, TypedDict
 
+from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.estimate import Estimate
 
 SCHEMA_VERSION = 2
 
 SCORES = (
-    "balanced_accuracy",
-    "accuracy",
-    "mA",
-    "recall_FEMALE",
-    "recall_MALE",
-    "precision_FEMALE",
-    "precision_MALE",
-    "f1_FEMALE",
-    "f1_MALE",
-    "auroc",
-    "average_precision_FEMALE",
-    "average_precision_MALE",
-    "brier",
-    "log_loss",
-    "ece",
+    *("balanced_accuracy", "accuracy", "mA"),
+    *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
+    *("auroc", *(f"average_precision_{label}" for label in CLASSES)),
+    *("brier", "log_loss", "ece"),
 )
 """Names of all scores, the main one first; `metrics.py` defines them."""
 

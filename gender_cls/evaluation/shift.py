@@ -33,8 +33,7 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> 
     counts as two. Stratified splits are more similar than chance makes them; their p-values are too large.
 
     Args:
-        validation: predictions of that split.
-        test: predictions of that split, with the same columns.
+        validation: predictions of that split, as is `test`; both have the same columns.
     """
     units = [bootstrap_units(split) for split in (validation, test)]
     people = [count_units(codes) for codes in units]

@@ -30,9 +30,6 @@ def slice_columns(table: pd.DataFrame) -> list[str]:
     These are the measured ones that vary, and those of names (strings) with 2 to 30 known values and on average five
     people or more per value. Of several that divide the images in the same way only the first is kept, and none that
     divides them as the label does.
-
-    Args:
-        table: predictions.
     """
     units = bootstrap_units(table)
     partitions = {_partition(table["label"])}
@@ -59,12 +56,9 @@ def _partition(names: pd.Series) -> bytes:
 
 
 def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Slices:
-    """The scores of each slice, with intervals over the people in it.
+    """The scores of each slice of the test predictions, with intervals over the people in it.
 
     The worst of many slices is partly the unluckiest one; its interval is not corrected for this selection.
-
-    Args:
-        test: predictions of the test split.
     """
     cells = []
     for column in slice_columns(test):

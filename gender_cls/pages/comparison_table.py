@@ -104,7 +104,7 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
         str(len(row["seeds"])),
         _score(validation["mean"], spread=validation["spread"]),
         _score(test["mean"], test["low"], test["high"], test["spread"]),
-        _score(row["auroc"]),
+        decimal(row["auroc"]),
         *_cost_cells(row["cost"]),
         {None: MISSING, True: "yes", False: "no"}[row["pareto"]],
         ", ".join(notes + [state] * (state != "finished")),
@@ -112,17 +112,9 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
 
 
 def _ensemble_cells(ensemble: Ensemble) -> list[str]:
-    score = ensemble["balanced_accuracy"]
-    scores = [_score(score["value"], score["low"], score["high"]), _score(ensemble["auroc"])]
-    return [
-        ENSEMBLE,
-        MISSING,
-        MISSING,
-        *scores,
-        *_cost_cells(ensemble["cost"]),
-        MISSING,
-        f"{ensemble['networks']} networks",
-    ]
+    scores = [stated(ensemble["balanced_accuracy"]), decimal(ensemble["auroc"])]
+    note = f"{ensemble['networks']} networks"
+    return [ENSEMBLE, MISSING, MISSING, *scores, *_cost_cells(ensemble["cost"]), MISSING, note]
 
 
 def _cost_cells(cost: MeanCost) -> list[str]:

@@ -15,7 +15,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from gender_cls.config.parsing import to_plain
-from gender_cls.config.train import Config
+from gender_cls.config.train import AugmentConfig, Config
+from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
@@ -24,7 +25,6 @@ from gender_cls.runs.outputs import HPARAMS_SCORES
 from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
-from gender_cls.training.accelerated import augment_on_device, describe_cuda
 from gender_cls.training.batch import Batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier
@@ -53,7 +53,7 @@ def fit(
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
     """
-    _warn_of_frozen_backbone(config)
+    warn_of_frozen_backbone(config)
     record_data(config, run, prepared)
     checkpoint_to_resume(config, run)  # a run that cannot be resumed fails here, before anything is measured
     if run.status.get("fitted"):
@@ -151,7 +151,7 @@ def _fit_with_batch(
     run.note(
         fitted=True,
         best_validation=float(best.best_model_score),
-        best_epoch=kept["epoch"] + 1,  # counted from 1, as in the pictures
+        best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
         best_step=kept["global_step"],
         fit_seconds=round(time.monotonic() - began, 1),
         peak_memory_bytes=peak_memory(device),
@@ -188,7 +188,8 @@ def _callbacks(
     return [*callbacks, best, ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False)]
 
 
-def _warn_of_frozen_backbone(config: Config) -> None:
+def warn_of_frozen_backbone(config: Config) -> None:
+    """Log a warning if the head alone is trained, or if a backbone of random weights is frozen at first."""
     frozen, epochs = config.recipe.frozen_epochs, config.trainer.max_epochs
     if frozen is not None and frozen >= epochs:
         log.warning(f"recipe.frozen_epochs={frozen} with trainer.max_epochs={epochs} trains the head alone.")
@@ -202,3 +203,30 @@ def _hparams(config: Config, run: Run) -> dict[str, Any]:
     settings = {f"settings.{key}": value for key, value in flat(to_plain(config)).items()}
     hparams = {**choices, "lr": config.recipe.lr, "seed": config.seed, **settings}
     return {key: value if isinstance(value, int | float | str) else str(value) for key, value in hparams.items()}
+
+
+def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) -> None:
+    """Move all augmentation that works on whole batches from the data loader to the device.
+
+    The loader's processes then do little more than hand over pixels. On a CPU nothing would be gained: one image at a
+    time stays in the processor's cache.
+    """
+    in_loader, on_device = split_by_device(classifier.settings.augment)
+    datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
+    classifier.augmentation = build_augmentation(on_device)
+
+
+def describe_cuda(config: Config, resources: Resources) -> str:
+    """Return a sentence that tells what is switched on for a GPU."""
+    in_loader, _ = split_by_device(config.augment)
+    before = [
+        name for name, on in (("RandAugment", in_loader.rand_augment), ("JPEG compression", in_loader.jpeg)) if on
+    ]
+    augmentation = "no augmentation"
+    if config.augment != AugmentConfig():
+        augmentation = "augmentation on the GPU" + (f" after {' and '.join(before)} in the loader" if before else "")
+    layout = "channels last" if config.trainer.channels_last else "channels first"
+    return (
+        f"On the GPU: {resources.precision}, {layout}, {augmentation}, batches copied from pinned memory, kernels of "
+        f"cuDNN chosen by trial, no TF32, torch.compile {'on' if config.trainer.compile else 'off'} (trainer.compile)."
+    )

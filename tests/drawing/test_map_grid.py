@@ -56,20 +56,13 @@ def as_seen_without_green(picture: np.ndarray) -> np.ndarray:
     return linear.clip(0, 1) ** (1 / 2.2) * 255
 
 
-def test_eight_tall_crops_fit_on_a_page() -> None:
-    picture = grid(8, 256, 128)
-    assert picture.dtype == np.uint8
-    height, width, channels = picture.shape
-    assert 1200 <= width <= 1720
-    assert height < 1200
-    assert channels == 3
-
-
-@pytest.mark.parametrize("maps", range(11))
+@pytest.mark.parametrize("maps", [0, 1, 2, 5, 10])
 @pytest.mark.parametrize(("height", "width"), [(256, 128), (224, 224), (64, 32), (32, 64)])
 def test_any_number_of_maps_fits_on_a_page(maps: int, height: int, width: int) -> None:
     picture = grid(2, height, width, names=("Grad-CAM, true",) * maps)
+    assert picture.dtype == np.uint8
     assert 640 <= picture.shape[1] <= 1704
+    assert picture.shape[0] < 1200
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.comparing import TABLE, compare, simulated, write_run
 from helpers.example_metrics import assert_matches
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw, with_evil
 
@@ -280,26 +278,39 @@ def test_a_roc_chart_is_cut_down_to_the_corner_that_the_curves_pass_through(auro
     assert last.get_xydata().tolist() == roc_of("a", auroc)["points"]
 
 
-def test_no_significant_difference_is_said_in_these_words() -> None:
+@pytest.mark.parametrize(
+    ("difference", "p_holm", "words"),
+    [
+        (0.01, 0.21, "2 minus net01 no significant difference +0.010 [+0.000, +0.020] 0.210"),
+        (0.0, 1.0, "2 minus net01 no significant difference +0.000 [−0.010, +0.010] 1.000"),
+        (0.02, 0.04, "2 minus net01 net00 is better +0.020 [+0.010, +0.030] 0.040"),
+        (-0.02, 0.0004, "2 minus net01 net01 is better −0.020 [−0.030, −0.010] < 0.001"),
+    ],
+)
+def test_only_significant_differences_name_the_better_one(difference: float, p_holm: float, words: str) -> None:
     record = many(2)
-    page = page_of(record)
-    assert "1 net00 2 minus net01 no significant difference +0.010 [−0.030, +0.050] 0.210" in page.text
+    about = {"low": difference - 0.01, "high": difference + 0.01, "p_holm": p_holm, "significant": p_holm < 0.05}
+    record["pairs"][0].update(difference=difference, **about)  # type: ignore[typeddict-item]
+    assert words in page_of(record).text
 
 
-def test_a_better_second_is_named() -> None:
-    record = example_comparison()
-    record["pairs"][0].update(difference=-0.02, low=-0.03, high=-0.01, p_holm=0.0004)
-    assert "mobilenetv2_100 is better −0.020 [−0.030, −0.010] < 0.001" in page_of(record).text
-
-
-def test_a_tie_is_no_difference() -> None:
-    twin = candidate("twin", 0.8, 5.0)
-    record = compared([candidate("net", 0.8, 5.0), twin])
-    record["pairs"][0].update(difference=0.0, low=0.0, high=0.0, p_value=1.0, p_holm=1.0)
-    record["agreement"] = {"candidates": ["net", "twin"], "shares": [[1.0, 1.0], [1.0, 1.0]]}
-    page = page_of(record)
-    assert "2 minus twin no significant difference +0.000 [+0.000, +0.000] 1.000" in page.text
-    assert "1 net · 100.0 2 twin 100.0 ·" in page.text
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"all_wrong": []}, "Each test image is answered correctly"),
+        (
+            {"candidates": [candidate("net", 0.8, 5.0, seeds=1), candidate("b", 0.7, 5.0)]},
+            "candidates with several seeds",
+        ),
+        (
+            {"agreement": {"candidates": ["net00", "net01"], "shares": [[1.0, 1.0], [1.0, 1.0]]}},
+            "1 net00 · 100.0 2 net01 100.0 ·",
+        ),
+    ],
+)
+def test_what_differs_is_said(changed: dict[str, Any], words: str) -> None:
+    titles = {"pairs": [], "agreement": None, "roc": []} if "candidates" in changed else {}
+    assert words in page_of({**many(2), **titles, **changed}).text  # type: ignore[typeddict-item]
 
 
 def test_a_single_run_says_what_is_missing() -> None:
@@ -311,11 +322,6 @@ def test_a_single_run_says_what_is_missing() -> None:
     assert "There is one seed per candidate" in page.text
     assert "Soft vote" not in page.text
     assert len(charts(page)) == 2
-
-
-def test_seeds_of_some_candidates_only_are_told_apart() -> None:
-    page = page_of(compared([candidate("net", 0.8, 5.0, seeds=1), candidate("other", 0.7, 5.0)]))
-    assert "For candidates with several seeds" in page.text
 
 
 @pytest.mark.parametrize("rows", [[], [failed("a"), failed("b")]])
@@ -404,24 +410,3 @@ def test_without_pictures_the_paths_are_named(root: Path | None, thumbnails: int
     assert pictures(page) == []
     assert [f"MALE/w{index}.png" in page.pieces for index in range(5)] == [True] * 5
     assert "more are in the JSON file" not in page.text
-
-
-def test_no_image_wrong_for_all_is_good_news() -> None:
-    record = example_comparison()
-    record["all_wrong"] = []
-    assert "Each test image is answered correctly" in page_of(record).text
-
-
-def test_a_comparison_of_run_folders_can_be_rendered(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    runs = [
-        write_run(tmp_path / f"{model}-{seed}", simulated(rng, skill), model=model, seed=seed)
-        for model, skill in (("good", 1.2), ("poor", 0.3))
-        for seed in (0, 1)
-    ]
-    record = compare(*runs, write_run(tmp_path / "typo", TABLE, model="typo", state="failed", error="No such model."))
-    page = page_of(record)
-    assert " ".join(record["verdict"]) in page.text
-    assert "typo failed No such model." in page.text
-    assert len(charts(page)) == 2
-    assert page_of(json.loads(json.dumps(record))).text == page.text

@@ -87,9 +87,8 @@ class Candidate:
                 return f"{one.runs[0].predictions} lacks validation or test images."
             invalid = ~np.isfinite(pd.concat([one.validation, one.test])[["p_FEMALE", "p_MALE"]]).all(axis=1)
             if invalid.any():
-                return (
-                    f"{invalid.sum()} predictions of {first_few(run.folder.name for run in one.runs)} are not numbers."
-                )
+                names = first_few(run.folder.name for run in one.runs)
+                return f"{invalid.sum()} predictions of {names} are not numbers."
         return None
 
 
@@ -111,11 +110,6 @@ class _Described:
     def seed(self) -> Hashable:
         """The seed; without a configuration every run counts as a seed of its own."""
         return self.settings.get("seed") if self.settings else self.run.folder
-
-    @property
-    def place(self) -> Hashable:
-        """Seed and fold."""
-        return self.seed, self.settings.get("data.fold", 0)
 
 
 def find_candidates(runs: Sequence[Run]) -> list[Candidate]:
@@ -172,7 +166,7 @@ def _text(value: Any) -> str:
 
 def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
     by_age = sorted(described, key=lambda one: (one.run.finished, one.run.status.get("started") or ""))
-    latest = {one.place: one.run for one in by_age}.values()
+    latest = {(one.seed, one.settings.get("data.fold", 0)): one.run for one in by_age}.values()
     seeds: dict[Hashable, list[Run]] = defaultdict(list)
     for one in described:
         if one.run in latest:
