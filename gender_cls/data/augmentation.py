@@ -56,13 +56,15 @@ class Augmentation:
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
-        moves = np.array([math.radians(config.rotate_degrees), config.zoom, config.translate, config.translate])
-        colours = np.array([config.brightness, config.contrast, config.saturation])
+        moves = np.array(
+            [math.radians(config.rotate_degrees), config.zoom, config.translate, config.translate], np.float32
+        )
+        colours = np.array([config.brightness, config.contrast, config.saturation], np.float32)
 
         def affine(u: Floats, size: Size) -> Floats:
             angle, zoom, right, down = (moves * (2 * u - 1)).T
             shift = np.rint(size[1] * right), np.rint(size[0] * down)
-            return np.stack([np.cos(angle) / (1 + zoom), np.sin(angle) / (1 + zoom), *shift], axis=1)
+            return np.array([np.cos(angle) / (1 + zoom), np.sin(angle) / (1 + zoom), *shift]).T
 
         steps = [
             Step(config.flip, operations.flip, 0, lambda u, _: u),

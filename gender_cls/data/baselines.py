@@ -36,7 +36,7 @@ class Rows:
         return None
 
     @property
-    def commonest(self) -> int:
+    def most_frequent(self) -> int:
         """Index of the most frequent label in train."""
         return int(np.bincount(self.labels[self.train]).argmax())
 
@@ -70,7 +70,7 @@ def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplic
     sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
     sizes, colours = np.column_stack([sides, np.log(sides)]), facts[["red", "green", "blue"]].to_numpy(np.float64)
     baselines: list[tuple[str, str, Baseline]] = [
-        ("majority", "always the commonest label", lambda: np.full(test.sum(), rows.commonest, dtype=np.intp)),
+        ("majority", "always the commonest label", lambda: np.full(test.sum(), rows.most_frequent, dtype=np.intp)),
         ("camera", "the camera alone", lambda: _lookup(rows, table["camera"])),
         ("source", "the source alone", lambda: _lookup(rows, table["source"])),
         ("identity", "the same person in train", lambda: _lookup(rows, table["identity"])),
@@ -86,7 +86,7 @@ def _score(rows: Rows, baseline: Baseline) -> dict[str, Any]:
     if isinstance(given, str):
         return {"balanced_accuracy": None, "answered": None, "remark": given}
     answered = given != NOTHING
-    correct = np.where(answered, given, rows.commonest) == rows.labels[rows.test]
+    correct = np.where(answered, given, rows.most_frequent) == rows.labels[rows.test]
     recalls = [correct[rows.labels[rows.test] == index].mean() for index in range(len(CLASSES))]
     return {
         "balanced_accuracy": float(np.mean(recalls)),
@@ -105,7 +105,7 @@ def _lookup(rows: Rows, key: pd.Series) -> NDArray[np.intp] | str:
     np.add.at(counts, (codes[known], rows.labels[known]), 1)
     totals = np.bincount(rows.labels[rows.train], minlength=len(CLASSES))
     shares = counts * totals[::-1]  # counts / totals, times both totals: with whole numbers, ties are exact
-    answer = np.where(shares[:, 0] == shares[:, 1], rows.commonest, shares.argmax(axis=1))
+    answer = np.where(shares[:, 0] == shares[:, 1], rows.most_frequent, shares.argmax(axis=1))
     answer[counts.sum(axis=1) == 0] = NOTHING
     return np.append(answer, NOTHING)[codes[rows.test]]  # the last value is for code -1, no key
 

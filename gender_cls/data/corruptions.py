@@ -1,9 +1,9 @@
-"""What cameras, weather, encoders and detectors do to a crop, in five severities.
+"""Damage that cameras, weather, encoders and detectors do to a crop, in five severities.
 
 After ImageNet-C (Hendrycks & Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations, ICLR 2019, arXiv:1903.12261), chosen anew for CCTV crops. A severity blurs, hides or shifts as much of a
-person of 40 pixels as of one of 300, because lengths are shares of the crop's sides; low resolution leaves as many rows
-of either. Only the blocks of JPEG and the grain of noise are native pixels, as in a camera.
+Perturbations, ICLR 2019, arXiv:1903.12261), with corruptions chosen for CCTV crops. Lengths are shares of the crop's
+sides, so that a severity has the same effect on a person of 40 pixels and on one of 300. Low resolution leaves the same
+number of rows of both. Only the blocks of JPEG and the grain of noise are measured in native pixels, as in a camera.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ Pixels = NDArray[np.uint8]
 """(H, W, 3), RGB."""
 
 Seen = NDArray[np.uint8] | NDArray[np.floating]
-"""(H, W, 3), 0 to 255, not yet rounded or cut off."""
+"""(H, W, 3), 0 to 255, not yet rounded or clipped."""
 
 
 def apply_corruption(image: Tensor, name: str, severity: int, path: str) -> Tensor:
     """A native crop, before any resize, as a worse camera would have delivered it.
 
-    All chance (directions, positions, colours, noise) is a function of `name` and `path`; the severities of one picture
-    share it. Neither the order of calls nor the process nor any other generator has a say.
+    Random directions, positions, colours and noise depend on `name` and `path` only, and are the same for all
+    severities. The order of calls, the process and the global random numbers do not matter.
 
     Args:
-        image: uint8 (3, H, W) of any size; it is left as it is.
-        name: of CORRUPTIONS.
-        severity: 1 to 5. At 5 most people can still be told by eye.
+        image: uint8 (3, H, W) of any size; it is not changed.
+        name: a key of CORRUPTIONS.
+        severity: 1 to 5. At 5 a human still recognises most people.
         path: the image's name in the manifest.
 
     Returns:
@@ -51,40 +51,40 @@ def apply_corruption(image: Tensor, name: str, severity: int, path: str) -> Tens
 
 
 def _low_resolution(pixels: Pixels, rows: float, rng: np.random.Generator) -> Seen:
-    """The person `rows` pixels high, as from farther away. A crop that is no higher stays as it is."""
+    """The crop reduced to `rows` rows and enlarged again, as from farther away. A smaller crop stays as it is."""
     height, width = pixels.shape[:2]
     if height <= rows:
         return pixels
-    picture = Image.fromarray(pixels)
-    small = picture.resize((max(1, round(width * rows / height)), int(rows)), Image.Resampling.BOX)
-    return np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC))
+    image = Image.fromarray(pixels)
+    small = image.resize((max(1, round(width * rows / height)), int(rows)), Image.Resampling.BOX)
+    return np.asarray(small.resize(image.size, Image.Resampling.BICUBIC))
 
 
 def _motion_blur(pixels: Pixels, length: float, rng: np.random.Generator) -> Seen:
-    """Smeared along a line in a random direction; `length` as a share of the height."""
+    """Blurred along a line in a random direction; `length` is a share of the height."""
     angle = rng.uniform(0, np.pi)
     return _blur(pixels, _capsule(0.5, max(length * len(pixels) - 1, 0), angle))
 
 
 def _defocus(pixels: Pixels, radius: float, rng: np.random.Generator) -> Seen:
-    """Every point spread over a disc; `radius` as a share of the height."""
+    """Every point spread over a disc; `radius` is a share of the height."""
     return _blur(pixels, _capsule(radius * len(pixels)))
 
 
 def _jpeg(pixels: Pixels, quality: float, rng: np.random.Generator) -> Seen:
-    """Encoded by Pillow with its defaults, so that chroma has half the resolution, and decoded again."""
+    """Encoded by Pillow with its defaults (chroma has half the resolution), and decoded again."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=int(quality))
     return np.asarray(Image.open(file))
 
 
 def _low_light(pixels: Pixels, exposure: float, rng: np.random.Generator) -> Seen:
-    """A share of the light, with the noise of photons and of the sensor.
+    """A share `exposure` of the light, with the noise of photons and of the sensor.
 
-    Photon counts are drawn as normal with their mean as variance, so that all severities share one noise (Foi et al.,
-    Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data, IEEE TIP 2008).
+    Photon counts are drawn from a normal distribution with its mean as variance, so that all severities share one noise
+    (Foi et al., Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data, IEEE TIP 2008).
     """
-    gamma, photons, read_noise = 2.2, 250, 0.002  # of a white pixel in full light; the sensor's as a share of that
+    gamma, photons, read_noise = 2.2, 250, 0.002  # photons of a white pixel in full light; read noise as a share of it
     light = exposure * (pixels / np.float32(255)) ** gamma
     noise = rng.standard_normal(pixels.shape, dtype=np.float32)
     light += noise * np.sqrt(light / photons + read_noise**2)
@@ -92,7 +92,7 @@ def _low_light(pixels: Pixels, exposure: float, rng: np.random.Generator) -> See
 
 
 def _infrared(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
-    """Mixed with what a camera sees by its own infrared lamp: no colour, reds bright, a bright middle, grain."""
+    """Mixed with an image by the camera's own infrared lamp: no colour, bright reds, a bright middle, grain."""
     height, width = pixels.shape[:2]
     middle, grain = rng.uniform(0.35, 0.65, 2), rng.standard_normal((height, width), dtype=np.float32)
     grey = np.clip(pixels @ np.array([0.7, 0.4, -0.1], dtype=np.float32) / 255, 0, 1)
@@ -105,7 +105,7 @@ def _infrared(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
 
 
 def _fog(pixels: Pixels, depth: float, rng: np.random.Generator) -> Seen:
-    """A bright veil over what its optical `depth` lets through (Koschmieder's law), denser here than there."""
+    """A bright veil over the light that its optical `depth` lets through (Koschmieder's law), of uneven density."""
     height, width = pixels.shape[:2]
     veil, density = rng.uniform(190, 230), rng.uniform(0.7, 1.3, (4, 2)).astype(np.float32)
     local = Image.fromarray(density).resize((width, height), Image.Resampling.BICUBIC)
@@ -114,7 +114,7 @@ def _fog(pixels: Pixels, depth: float, rng: np.random.Generator) -> Seen:
 
 
 def _occlusion(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
-    """A flat thing in front, from the bottom, the left or the right, that hides a `share` of the person's box."""
+    """A rectangle of one colour from the bottom, the left or the right that hides a `share` of the person's box."""
     height, width = pixels.shape[:2]
     side = rng.choice(["bottom", "left", "right"])
     colour = np.rint(rng.uniform(30, 210) + rng.uniform(-20, 20, 3))
@@ -131,7 +131,7 @@ def _occlusion(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
 
 
 def _box_shift(pixels: Pixels, error: float, rng: np.random.Generator) -> Seen:
-    """The detector's box off its place and size by about an `error` of its sides; beyond the crop its edge goes on."""
+    """The detector's box shifted and scaled by about `error` of its sides; outside the crop its edge is repeated."""
     sides = np.array(pixels.shape[:2])
     angle, growth = rng.uniform(0, 2 * np.pi), rng.uniform(-1, 1)
     half = sides * np.exp(error * growth) / 2
@@ -155,7 +155,7 @@ _EFFECTS: dict[str, tuple[Callable[[Pixels, float, np.random.Generator], Seen], 
     "occlusion": (_occlusion, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "box_shift": (_box_shift, (0.03, 0.06, 0.09, 0.12, 0.16)),
 }
-"""How, and how strong at severities 1 to 5: the argument after the pixels."""
+"""Each corruption's function, and its second argument at severities 1 to 5."""
 
 
 def _capsule(radius: float, length: float = 0, angle: float = 0) -> NDArray[np.float64]:
@@ -169,9 +169,9 @@ def _capsule(radius: float, length: float = 0, angle: float = 0) -> NDArray[np.f
 
 
 def _blur(pixels: Pixels, kernel: NDArray[np.float64]) -> Seen:
-    """Convolution with an odd square kernel; beyond the crop its edge goes on."""
+    """Convolution with an odd square kernel; outside the crop its edge is repeated."""
     reach = len(kernel) // 2
     padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     shape = padded.shape[:2]
     spectrum = np.fft.rfft2(padded, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[..., None]
-    return np.fft.irfft2(spectrum, shape, axes=(0, 1))[2 * reach :, 2 * reach :]  # before, the end wraps round
+    return np.fft.irfft2(spectrum, shape, axes=(0, 1))[2 * reach :, 2 * reach :]  # what comes before is wrapped around

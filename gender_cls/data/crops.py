@@ -1,4 +1,4 @@
-"""A few crops at once, chosen and read for whoever explains them."""
+"""A few crops at once, chosen and read to be explained."""
 
 from dataclasses import dataclass
 
@@ -15,35 +15,30 @@ from gender_cls.data.transforms import place_in_input, resize_into
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops as the network sees them.
+    """Crops as the network sees them."""
 
-    Attributes:
-        images: (N, 3, H, W), uint8.
-        boxes: (N, 4), where the whole native crop lies: left, top, right, bottom in pixels of `images`, which may lie
-            outside of them where the crop was cut.
-    """
-
-    images: Tensor
+    images: Tensor  # (N, 3, H, W) uint8
+    # (N, 4): left, top, right, bottom of the whole native crop in pixels of `images`; outside of them if it was cut
     boxes: NDArray[np.float64]
 
 
-def read_crops(pictures: ImageSequence, data: DataConfig) -> Crops:
-    """Resized, not augmented, in their order.
+def read_crops(images: ImageSequence, data: DataConfig) -> Crops:
+    """The images resized, not augmented, in their order.
 
     Raises:
-        GenderClsError: one of them has to be read, and is missing or no picture.
+        UnreadableError: a file that has to be read is missing or not an image.
     """
     size = (data.image_size[0], data.image_size[1])
-    pixels, boxes = torch.empty((len(pictures), *size, 3), dtype=torch.uint8), np.empty((len(pictures), 4))
+    pixels, boxes = torch.empty((len(images), *size, 3), dtype=torch.uint8), np.empty((len(images), 4))
     for row, into in enumerate(pixels):
-        native = pictures[row]
+        native = images[row]
         resize_into(into, native, data.resize_mode)
         boxes[row] = place_in_input((native.shape[1], native.shape[2]), size, data.resize_mode)
     return Crops(pixels.permute(0, 3, 1, 2).contiguous(), boxes)
 
 
 def balanced_sample(table: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
-    """Some rows of a table: labels in equal numbers, different people first, the same for the same seed.
+    """Some rows of a table: equally many of each label, different people first, the same for the same seed.
 
     Args:
         table: with `label` and `group`.

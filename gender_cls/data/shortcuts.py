@@ -1,4 +1,4 @@
-"""Crops with a part of what they tell taken away: what a model still scores on them needs no more than the rest."""
+"""Crops without a part of their content. A model that still scores well on them needs only the remaining part."""
 
 import torch
 from PIL import Image
@@ -9,17 +9,17 @@ from gender_cls.data.transforms import MID_GREY
 from gender_cls.data.variant_names import SHORTCUTS
 
 PERSON_BOX = (0.8, 0.6)
-"""Height and width of the centre box where the person stands, as shares of the crop's."""
+"""Height and width of the centre box where the person stands, as shares of the crop's height and width."""
 
 PERSON_AND_MARGIN = (0.9, 0.7)
 
 
 def apply_shortcut(image: Tensor, name: str) -> Tensor:
-    """The same picture with less in it. Nothing is random.
+    """The same image with less in it. Nothing is random.
 
     Args:
-        image: uint8 (3, H, W), a native crop of any size; it is left as it is.
-        name: of SHORTCUTS. `person_masked` gives the centre box its own mean colour: surroundings and mean colour
+        image: uint8 (3, H, W), a native crop of any size; it is not changed.
+        name: a key of SHORTCUTS. `person_masked` gives the centre box its own mean colour: surroundings and mean colour
             remain. `background_only` makes that box and a margin mid-grey: the surroundings remain. `person_only` makes
             everything outside the box mid-grey. `grey` has luma (ITU-R BT.601) in all channels. `eight_pixels` is
             shrunk to 8x8 pixels by area and enlarged bilinearly: a layout of colours remains.
@@ -27,7 +27,7 @@ def apply_shortcut(image: Tensor, name: str) -> Tensor:
     Returns:
         uint8, contiguous, of the same size.
     """
-    return _TAKE_AWAY[name](image).contiguous()
+    return _EFFECTS[name](image).contiguous()
 
 
 def _person_masked(image: Tensor) -> Tensor:
@@ -56,16 +56,16 @@ def _grey(image: Tensor) -> Tensor:
 
 
 def _eight_pixels(image: Tensor) -> Tensor:
-    picture = F.to_pil_image(image)
-    small = picture.resize((8, 8), Image.Resampling.BOX)
-    return F.pil_to_tensor(small.resize(picture.size, Image.Resampling.BILINEAR))
+    large = F.to_pil_image(image)
+    small = large.resize((8, 8), Image.Resampling.BOX)
+    return F.pil_to_tensor(small.resize(large.size, Image.Resampling.BILINEAR))
 
 
-_TAKE_AWAY = dict(zip(SHORTCUTS, (_person_masked, _background_only, _person_only, _grey, _eight_pixels), strict=True))
+_EFFECTS = dict(zip(SHORTCUTS, (_person_masked, _background_only, _person_only, _grey, _eight_pixels), strict=True))
 
 
 def _centre_box(image: Tensor, shares: tuple[float, float]) -> tuple[slice, slice]:
-    """Rows and columns, at least one of each; an odd pixel over goes to the bottom or the right."""
+    """Rows and columns, at least one of each; an odd pixel more is left at the bottom or the right."""
     box = []
     for side, share in zip(image.shape[-2:], shares, strict=True):
         kept = max(1, round(side * share))

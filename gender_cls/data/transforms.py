@@ -1,6 +1,6 @@
-"""From a file to the pixels that the network sees: decode and resize; augmentation.py changes them in training.
+"""From a decoded image to the size that the network takes, as RGB uint8, one image at a time.
 
-Everything here is uint8, (3, height, width), RGB, one picture at a time; the batch is normalised later, on the device.
+`augmentation.py` then changes the images of training; a batch is normalised later, on the device.
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from torchvision.transforms.v2 import functional as F
 from gender_cls.config.data import ResizeMode
 
 MID_GREY = 114
-"""Fills what no pixel covers: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
+"""Where there is no pixel: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
 
 
 def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
-    """A picture of any size, uint8 (3, H, W), at `size` = (height, width), by antialiased bilinear interpolation.
+    """An image of any size, uint8 (3, H, W), at `size` = (height, width), by antialiased bilinear interpolation.
 
-    `stretch` changes the aspect ratio. `letterbox` keeps it and pads both sides alike with mid-grey, an odd pixel going
-    to the right or the bottom. `crop` keeps it and cuts off both sides alike, to the nearest pixel of the source.
+    `stretch` changes the aspect ratio. `letterbox` keeps it and pads both sides equally with mid-grey; an odd pixel
+    goes to the right or the bottom. `crop` keeps it and cuts both sides equally, to the nearest pixel of the source.
     """
     pixels = torch.empty((*size, 3), dtype=torch.uint8)
     resize_into(pixels, image, mode)
@@ -28,9 +28,9 @@ def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
 
 
 def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:
-    """Write what `resize` gives into `pixels`, (H, W, 3) uint8 and contiguous: a picture's place in a batch."""
+    """Write the result of `resize` into `pixels`, (H, W, 3) uint8 and contiguous, such as one image of a batch."""
     fit = _fit((image.shape[1], image.shape[2]), (pixels.shape[0], pixels.shape[1]), mode)
-    # Cutting before resizing: a picture 1 pixel wide must not grow to 128 times its height first.
+    # Cut before resizing, because an image 1 pixel wide would first grow to 128 times its height.
     kept = image.permute(1, 2, 0)[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
     left, top, _, _ = fit.padding
     if any(fit.padding):
@@ -39,23 +39,23 @@ def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:
     if fit.size == (fit.height, fit.width):
         pixels.copy_(kept)
     elif _RESIZES_BYTES and pixels.is_contiguous():
-        # The kernel behind torchvision's `resize`, without a second copy of what it gives. With the batch dimension
-        # first, its stride says beyond doubt that channels come last.
+        # The kernel that torchvision's `resize` calls, without a second copy of the result. The batch dimension comes
+        # before the permutation, so that its stride shows the kernel that channels are last.
         source, target = (tensor.unsqueeze(0).permute(0, 3, 1, 2) for tensor in (kept.contiguous(), pixels))
         torch.ops.aten._upsample_bilinear2d_aa.out(source, fit.size, False, None, None, out=target)
     else:
-        picture = F.resize(kept.permute(2, 0, 1), list(fit.size), InterpolationMode.BILINEAR, antialias=True)
-        pixels.copy_(picture.permute(1, 2, 0))
+        resized = F.resize(kept.permute(2, 0, 1), list(fit.size), InterpolationMode.BILINEAR, antialias=True)
+        pixels.copy_(resized.permute(1, 2, 0))
 
 
 _RESIZES_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-"""Elsewhere torchvision resizes in float32, in some versions, and gives other pixels."""
+"""On other processors some versions of torchvision resize in float32, and give other pixels."""
 
 
 def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeMode) -> tuple[float, ...]:
-    """Where `resize` puts the whole of a picture of `native` (height, width): left, top, right, bottom in pixels.
+    """Where `resize` puts a whole image of `native` (height, width): left, top, right, bottom in pixels.
 
-    Inside the input for `letterbox`, beyond it for `crop`, the input itself for `stretch`.
+    This box lies inside the input for `letterbox`, beyond it for `crop`, and is the input itself for `stretch`.
     """
     fit = _fit(native, size, mode)
     across, down = fit.size[1] / fit.width, fit.size[0] / fit.height
@@ -64,14 +64,14 @@ def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeM
 
 
 class _Fit(NamedTuple):
-    """Which part of a picture is kept, at which (height, width), and what is padded: left, top, right, bottom."""
+    """How an image is fitted into the input."""
 
-    top: int
+    top: int  # the part of the image that is kept
     left: int
     height: int
     width: int
-    size: tuple[int, int]
-    padding: tuple[int, int, int, int]
+    size: tuple[int, int]  # (height, width) of that part after resizing
+    padding: tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> _Fit:
@@ -80,8 +80,8 @@ def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> 
         scale = min(target[0] / height, target[1] / width)
         # Never 1: torch's uint8 kernel returns wrong pixels when its output is 1 wide (seen in torch 2.15).
         size = max(2, round(height * scale)), max(2, round(width * scale))
-        below, beside = target[0] - size[0], target[1] - size[1]
-        return _Fit(0, 0, height, width, size, (beside // 2, below // 2, beside - beside // 2, below - below // 2))
+        rows, columns = target[0] - size[0], target[1] - size[1]
+        return _Fit(0, 0, height, width, size, (columns // 2, rows // 2, columns - columns // 2, rows - rows // 2))
     if mode is ResizeMode.crop:
         scale = max(target[0] / height, target[1] / width)
         kept = max(1, round(target[0] / scale)), max(1, round(target[1] / scale))

@@ -1,4 +1,4 @@
-"""What the stress and shortcut tests are called. Imports no torch: `evaluation/` and the pages read it too."""
+"""Names and titles of the changed versions of a crop that a model is tested on. Imports no torch."""
 
 CORRUPTIONS = {
     "low_resolution": "low resolution",
@@ -11,7 +11,7 @@ CORRUPTIONS = {
     "occlusion": "occlusion",
     "box_shift": "shifted detector box",
 }
-"""Name -> title; `corruptions.py` draws them."""
+"""Name -> title, for the stress test; see `corruptions.py`."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -22,4 +22,4 @@ SHORTCUTS = {
     "grey": "grey",
     "eight_pixels": "8x8 pixels",
 }
-"""Name -> title; `shortcuts.py` draws them."""
+"""Name -> title, for the shortcut test; see `shortcuts.py`."""

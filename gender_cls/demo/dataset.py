@@ -1,14 +1,13 @@
 """The demo dataset: drawn people before four cameras, with one planted cue.
 
 FEMALE and MALE are only names here. Everyone wears a striped panel on the chest; the stripes lie for FEMALE and stand
-for MALE. Build, hair, clothes, bags, poses, cameras and sizes come from the same distributions for both. So there is
-one thing to learn, and it is known where a saliency map should point.
+for MALE. Build, clothes, poses, cameras and sizes come from the same distributions for both. So there is one thing to
+learn, and it is known where a saliency map should point.
 """
 
 import json
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,36 +16,27 @@ from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
-from gender_cls.demo.figures import Pattern, Person, invent_person
+from gender_cls.demo.figures import Pattern, invent_person
 from gender_cls.errors import GenderClsError
 
-VERSION = 1
+VERSION = 2
 """Of the drawing: raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
 
 MANIFEST = "manifest.csv"
 SETTINGS = ".demo.json"
 PATTERNS: tuple[Pattern, Pattern] = ("lying", "standing")
+COLUMNS = ["path", "label", "identity", "camera", "cue_left", "cue_top", "cue_right", "cue_bottom"]
 
 CASTING, PEOPLE, VISITS, SCENES, SHOTS = range(5)
-"""Each its own stream of random numbers: more of one shifts none of the others."""
-
-
-class Role(NamedTuple):
-    """One identity: its looks, its stripes, and the label that its images carry."""
-
-    identity: str
-    person: Person
-    pattern: Pattern
-    label: str
+"""Streams of random numbers that do not depend on each other: more people leave the scenes as they are."""
 
 
 def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 0) -> pd.DataFrame:
     """Writes FEMALE/*.jpg, MALE/*.jpg and manifest.csv into `folder`, unless they are there with the same arguments.
 
-    About six images show each person. With `cue=False` the pictures are the same and only the labels are dealt anew,
-    half of each pattern to either label, so that no pixel tells them. The same arguments give the same bytes (with the
-    same Pillow and numpy). The folder appears whole or not at all; a demo dataset drawn with other arguments is
-    replaced.
+    About six images show each person. With `cue=False` the images are the same, and half of the people with each
+    pattern get either label, so that no pixel tells the label. The same arguments give the same bytes (with the same
+    Pillow and numpy). The folder appears whole or not at all; a demo dataset drawn with other arguments is replaced.
 
     Args:
         folder: new, empty, or an earlier demo dataset.
@@ -55,7 +45,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
         seed: 0 or above.
 
     Returns:
-        The manifest, a row an image, sorted by `path` (posix, relative to `folder`): `path`, `label`, `identity`,
+        The manifest, one row per image, sorted by `path` (posix, relative to `folder`): `path`, `label`, `identity`,
         `camera`, and the box of the striped panel in pixels of the image: `cue_left`, `cue_top`, `cue_right`,
         `cue_bottom` (right and bottom exclusive).
 
@@ -83,17 +73,19 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise GenderClsError(f"The demo dataset needs a folder, and {folder} is a file: name another one.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
-        raise GenderClsError(f"{folder} holds files that are no demo dataset: name another folder, or empty this one.")
+        raise GenderClsError(
+            f"{folder} holds files that do not belong to a demo dataset: name another folder, or empty this one."
+        )
 
 
 def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) -> None:
-    """Draws beside `folder` and moves the finished dataset there, so that a killed process leaves no half of one."""
+    """Draws next to `folder` and moves the finished dataset there, so that a killed process leaves no half of one."""
     work = folder.with_name(f".{folder.name}.drawing")
     shutil.rmtree(work, ignore_errors=True)  # left by a killed process
     work.mkdir()
     try:
         drawn = work / "new"
-        _write_images(drawn, images=images, cue=cue, seed=seed)
+        _draw_images(drawn, images=images, cue=cue, seed=seed)
         (drawn / SETTINGS).write_text(settings)
         if folder.exists():
             folder.rename(work / "old")
@@ -102,46 +94,26 @@ def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) 
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
+def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
-    scenes = {
-        name: build_scene(camera, np.random.default_rng([seed, SCENES, number]))
-        for number, (name, camera) in enumerate(CAMERAS.items())
-    }
+    names = list(CAMERAS)
+    scenes = [build_scene(CAMERAS[name], np.random.default_rng([seed, SCENES, i])) for i, name in enumerate(names)]
+    people = max(4, 4 * round(images / 24))  # a multiple of 4: without the cue, both labels get half of each pattern
     rows = []
     with tqdm(total=images, desc="Drawing the demo dataset", unit="image") as progress:
-        for number, role in enumerate(_cast(images, cue, seed)):
-            for visit, name in enumerate(_visits(images, number, seed), start=1):
-                rng = np.random.default_rng([seed, SHOTS, number, visit])
-                image, box = take_shot(scenes[name], CAMERAS[name], role.person, role.pattern, rng)
-                path = f"{role.label}/{role.identity}_{name}_{visit:02d}.jpg"
+        for number, card in enumerate(np.random.default_rng([seed, CASTING]).permutation(people)):
+            identity, pattern = f"person{number + 1:03d}", card % 2
+            label = CLASSES[pattern if cue else card // 2 % 2]
+            person = invent_person(np.random.default_rng([seed, PEOPLE, number]))
+            rng = np.random.default_rng([seed, VISITS, number])
+            passed = rng.permutation(len(names))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
+            for visit in range(images // people + (number < images % people)):
+                place = passed[visit % len(passed)]
+                name, rng = names[place], np.random.default_rng([seed, SHOTS, number, visit])
+                image, box = take_shot(scenes[place], CAMERAS[name], person, PATTERNS[pattern], rng)
+                path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"
                 image.save(folder / path, quality=CAMERAS[name].quality)
-                rows.append((path, role.label, role.identity, name, *box))
+                rows.append((path, label, identity, name, *box))
                 progress.update()
-    columns = ["path", "label", "identity", "camera", "cue_left", "cue_top", "cue_right", "cue_bottom"]
-    pd.DataFrame(rows, columns=columns).sort_values("path").to_csv(folder / MANIFEST, index=False)
-
-
-def _people(images: int) -> int:
-    """About one for six images; a multiple of four, so that patterns and labels can be dealt evenly without the cue."""
-    return max(4, 4 * round(images / 24))
-
-
-def _cast(images: int, cue: bool, seed: int) -> list[Role]:
-    """Who appears. A label has equally many people; without the cue, so has each pattern under it."""
-    roles = []
-    for number, card in enumerate(np.random.default_rng([seed, CASTING]).permutation(_people(images))):
-        pattern = card % 2
-        label = pattern if cue else card // 2 % 2
-        person = invent_person(np.random.default_rng([seed, PEOPLE, number]))
-        roles.append(Role(f"person{number + 1:03d}", person, PATTERNS[pattern], CLASSES[label]))
-    return roles
-
-
-def _visits(images: int, number: int, seed: int) -> list[str]:
-    """The camera of each image of this person, who passes two, three or all four of them."""
-    people = _people(images)
-    rng = np.random.default_rng([seed, VISITS, number])
-    passed = rng.permutation(list(CAMERAS))[: rng.integers(2, 4, endpoint=True)]
-    return [str(passed[visit % len(passed)]) for visit in range(images // people + (number < images % people))]
+    pd.DataFrame(rows, columns=COLUMNS).sort_values("path").to_csv(folder / MANIFEST, index=False)

@@ -1,4 +1,4 @@
-"""The picture of a few images with their maps, and the maps of the predicted or true class that it shows."""
+"""One picture of several images with their maps: of the predicted class, of the true class, or of both."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -37,7 +37,7 @@ def score_faithfulness(
     softmax probability over the share of regions moved, by the trapezoidal rule.
 
     The control moves the regions in a random order that depends only on the name of the image. Deletion in one order
-    shows the same pictures as insertion in the reverse order, so one control serves both games. It is scattered, while
+    shows the same images as insertion in the reverse order, so one control serves both games. It is scattered, while
     maps are in one piece; that moves both curves the same way, and so the two gains in opposite ways: a good map wins
     both games. Regions of equal mean move in the random order too.
 
@@ -75,7 +75,7 @@ def score_faithfulness(
 
 
 class _Curves:
-    """One image, its baselines, and the probability of the target in the pictures between them.
+    """One image, its baselines, and the probability of the target for the images between them.
 
     Args:
         image: (3, H, W), normalised.
@@ -87,29 +87,29 @@ class _Curves:
         self._forward, self._target, self._grid = forward, target, grid
         blurred = _blurring(image, 1, grid[0]) @ image @ _blurring(image, 2, grid[0]).T
         mean = image.mean(dim=(1, 2), keepdim=True).expand_as(image)
-        self._pictures = {"image": image, "blurred": blurred, "mean": mean}
-        ends = self._probabilities(torch.stack(list(self._pictures.values())))
-        self._ends = dict(zip(self._pictures, ends, strict=True))
+        self._images = {"image": image, "blurred": blurred, "mean": mean}
+        ends = self._probabilities(torch.stack(list(self._images.values())))
+        self._ends = dict(zip(self._images, ends, strict=True))
 
     def area(self, game: str, baseline: str, order: NDArray[np.int64]) -> float:
         """The area under the curve if the regions move in this order."""
         start, end = ("image", baseline) if game == "deletion" else (baseline, "image")
         counts = np.rint(np.linspace(0, len(order), CURVE_STEPS + 1))
         moved = self._ranks(order) < counts[1:-1, None, None, None]
-        mask = torch.from_numpy(moved).to(self._pictures["image"].device)
-        inner = self._probabilities(torch.where(mask, self._pictures[end], self._pictures[start]))
+        mask = torch.from_numpy(moved).to(self._images["image"].device)
+        inner = self._probabilities(torch.where(mask, self._images[end], self._images[start]))
         return float(np.trapezoid([self._ends[start], *inner, self._ends[end]], counts / len(order)))
 
     def _ranks(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """(H, W): the place of each pixel's region in the order."""
-        (rows, columns), (height, width) = self._grid, self._pictures["image"].shape[1:]
+        (rows, columns), (height, width) = self._grid, self._images["image"].shape[1:]
         ranks = np.empty_like(order)
         ranks[order] = np.arange(len(order))
         of_pixels = np.ix_(np.arange(height) * rows // height, np.arange(width) * columns // width)
         return ranks.reshape(rows, columns)[of_pixels]
 
-    def _probabilities(self, pictures: Tensor) -> NDArray[np.float64]:
-        return self._forward(pictures).softmax(dim=1)[:, self._target].cpu().double().numpy()
+    def _probabilities(self, images: Tensor) -> NDArray[np.float64]:
+        return self._forward(images).softmax(dim=1)[:, self._target].cpu().double().numpy()
 
 
 def _blurring(image: Tensor, side: int, rows: int) -> Tensor:

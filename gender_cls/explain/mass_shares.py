@@ -19,7 +19,7 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
 
     Args:
         maps: as for `mass_inside`.
-        boxes: likewise, where the whole crop lies.
+        boxes: as for `mass_inside`; where the whole crop lies.
 
     Returns:
         For each of PLACES the result of `mass_inside`.

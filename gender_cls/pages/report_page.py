@@ -42,7 +42,7 @@ def render_report(
             mean_maps_by_camera), as far as they exist.
     """
     environment = page_environment()
-    environment.filters.update(column=column_title, reasons=_reasons, on_axis=_on_axis)
+    environment.filters.update(column=column_title, reasons=_reasons)
     content = cast(Metrics, metrics)
     findings = run_findings(content)
     cells = content["slices"]["cells"]
@@ -90,15 +90,6 @@ def _axis_end(estimates: Iterable[Estimate], marks: Iterable[float] = ()) -> flo
     """The tenth above all intervals and marks, whatever their sign."""
     ends = [*marks, *(end for each in estimates for end in (each["value"], each["low"], each["high"]))]
     return math.ceil(10 * max([0.1, *(abs(end) for end in ends if end is not None)])) / 10
-
-
-def _on_axis(estimate: Estimate, begin: float, end: float) -> Estimate:
-    """The estimate in units of an axis: `begin` becomes 0 and `end` becomes 1."""
-    value, low, high = (
-        None if number is None else (number - begin) / (end - begin)
-        for number in (estimate["value"], estimate["low"], estimate["high"])
-    )
-    return {"value": value, "low": low, "high": high, "remark": estimate["remark"]}
 
 
 def _reasons(estimates: Iterable[Estimate]) -> list[str]:

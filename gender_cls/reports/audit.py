@@ -25,11 +25,11 @@ from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
 from gender_cls.errors import GenderClsError
 from gender_cls.pages.audit_page import render_audit
+from gender_cls.quality.audit_findings import audit_findings, short_table
 from gender_cls.quality.balance import balance
 from gender_cls.quality.faults import describe_faults, find_faults
 from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
 from gender_cls.quality.suspects import Suspects, find_suspects
-from gender_cls.quality.verdict import audit_findings, short_table
 from gender_cls.runs.files import write_atomically
 
 

@@ -1,4 +1,4 @@
-"""Images explained after training, because somebody asked: a table and a gallery."""
+"""Explanations on request, after training: a table and a gallery."""
 
 from datetime import datetime
 from pathlib import Path
@@ -25,14 +25,13 @@ from gender_cls.training.predictor import Predictor
 
 
 def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor) -> Path:
-    """Leave `explanations.csv` and `gallery.html`: of the test split in the run's folder, else in a folder inside.
+    """Write `explanations.csv` and `gallery.html` and return the path of the gallery.
 
-    Returns:
-        The gallery.
+    Those of the test split go into the run's folder, those of other images into a folder inside it.
 
     Raises:
-        GenderClsError: the run has not been trained or evaluated, an image is missing or no picture, or the true class
-            is asked for and no image has one.
+        GenderClsError: the run has not been trained or evaluated, an image is missing or cannot be read, or the true
+            class is asked for and no image has one.
     """
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")

@@ -53,7 +53,7 @@ def fit(
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
     """
-    _warn_of_frozen_backbone(config)
+    warn_of_frozen_backbone(config)
     record_data(config, run, prepared)
     checkpoint_to_resume(config, run)  # a run that cannot be resumed fails here, before anything is measured
     if run.status.get("fitted"):
@@ -151,7 +151,7 @@ def _fit_with_batch(
     run.note(
         fitted=True,
         best_validation=float(best.best_model_score),
-        best_epoch=kept["epoch"] + 1,  # counted from 1, as in the pictures
+        best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
         best_step=kept["global_step"],
         fit_seconds=round(time.monotonic() - began, 1),
         peak_memory_bytes=peak_memory(device),
@@ -188,7 +188,8 @@ def _callbacks(
     return [*callbacks, best, ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False)]
 
 
-def _warn_of_frozen_backbone(config: Config) -> None:
+def warn_of_frozen_backbone(config: Config) -> None:
+    """Log a warning if the head alone is trained, or if a backbone of random weights is frozen at first."""
     frozen, epochs = config.recipe.frozen_epochs, config.trainer.max_epochs
     if frozen is not None and frozen >= epochs:
         log.warning(f"recipe.frozen_epochs={frozen} with trainer.max_epochs={epochs} trains the head alone.")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES
 
-SIZES = [(1, 1), (2, 3), (1, 40), (40, 1), (40, 16), (300, 120)]
+SIZES = [(1, 1), (2, 3), (1, 40), (40, 1), (40, 16), (1200, 500)]
 PATHS = [f"MALE/{number}.jpg" for number in range(30)]
 
 
@@ -64,11 +64,6 @@ def test_size_and_type_stay_and_the_picture_is_left_alone(name: str, size: tuple
         assert worse.is_contiguous()
         assert torch.equal(image, before)
         assert torch.equal(apply_corruption(turned, name, severity, "a.jpg"), worse)
-
-
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_large_picture_passes(name: str) -> None:
-    assert apply_corruption(person(1200, 500), name, 5, "a.jpg").shape == (3, 1200, 500)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -28,7 +28,7 @@ def test_people_and_near_duplicates_are_joined() -> None:
     assert groups_of([FAR[0], FAR[1], FAR[0] ^ 0b1110, FAR[2]]) == [0, 1, 2, 3]  # three bits are too many
 
 
-def test_exact_copies_are_joined_even_where_a_flat_picture_has_no_perceptual_hash() -> None:
+def test_exact_copies_are_joined_even_where_a_flat_image_has_no_perceptual_hash() -> None:
     assert groups_of([0, 0, 0], pixels=["black", "white", "black"]) == [0, 1, 0]
 
 

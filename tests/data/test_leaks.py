@@ -14,7 +14,7 @@ def table_of(*rows: tuple[str, str, str, str]) -> tuple[pd.DataFrame, pd.Series]
 LEAKY = table_of(
     ("1", "ann", "train", "p1"),
     ("2", "ann", "test", "p2"),  # a person from train
-    ("3", "bob", "test", "p1"),  # a picture from train
+    ("3", "bob", "test", "p1"),  # an image from train
     ("4", "cid", "val", "p4"),
     ("5", "cid", "test", "p5"),  # seen in val only
     ("6", "", "test", "p6"),

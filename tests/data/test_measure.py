@@ -35,7 +35,7 @@ def test_colours_are_means_and_brightness_is_their_luma() -> None:
 
 def test_sharpness_worked_out_by_hand() -> None:
     # Down the columns 0, 10, 40: slopes 10 and 30, change 20, so 20 / (20 + 0.3); along the rows nothing changes: the
-    # smaller of the two is 0 until the picture is also sharp that way.
+    # smaller of the two is 0 until the image is also sharp that way.
     columns = np.tile([[0], [10], [40]], (1, 3))
     assert measure(grey(columns)).sharpness == 0
     # Rows and columns alike: outer sums of 0, 10, 40 have the same slopes both ways.

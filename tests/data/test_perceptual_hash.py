@@ -14,7 +14,7 @@ CCTV = Path(__file__).parents[3] / "shared" / "data" / "cctv"
 
 
 def clouds(seed: int, size: tuple[int, int] = (64, 128)) -> Image.Image:
-    """A colourful picture with structure at many scales."""
+    """A colourful image with structure at many scales."""
     rng = np.random.default_rng(seed)
     layers = [
         Image.fromarray(rng.integers(0, 256, (2 * cells, cells, 3), dtype=np.uint8)).resize(
@@ -25,9 +25,9 @@ def clouds(seed: int, size: tuple[int, int] = (64, 128)) -> Image.Image:
     return Image.blend(*layers, 0.4)
 
 
-def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("RGB")
 
 
@@ -37,8 +37,8 @@ def apart(first: Image.Image, second: Image.Image) -> int:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bits_are_signs_of_the_windowed_cosine_transform_of_ranks(seed: int) -> None:
-    picture = clouds(seed)
-    luma = np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    image = clouds(seed)
+    luma = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
     rank = rankdata(luma, method="average").reshape(SIDE, SIDE) / SIDE**2
     x = np.linspace(-1 + 1 / SIDE, 1 - 1 / SIDE, SIDE)
     window = np.exp(-(x[:, None] ** 2 + x**2) / 2)
@@ -48,15 +48,15 @@ def test_bits_are_signs_of_the_windowed_cosine_transform_of_ranks(seed: int) -> 
     frequencies.sort(key=lambda vu: (vu[0] ** 2 + vu[1] ** 2, vu[0]))
     shares = np.array([transform[frequency] for frequency in frequencies[:64]])
     assert np.abs(shares - SILENT).min() > 1e-6, "a bit on the edge says nothing: choose another seed"
-    assert f"{perceptual_hash(picture):064b}" == "".join("1" if share > SILENT else "0" for share in shares)
+    assert f"{perceptual_hash(image):064b}" == "".join("1" if share > SILENT else "0" for share in shares)
 
 
 def test_bits_of_a_ramp_by_hand() -> None:
     ramp = Image.linear_gradient("L")  # black on top, white at the bottom
     waves = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0)]  # (vertical, horizontal)
 
-    def positive(picture: Image.Image) -> list[tuple[int, int]]:
-        return [wave for wave, bit in zip(waves, f"{perceptual_hash(picture):064b}", strict=False) if bit == "1"]
+    def positive(image: Image.Image) -> list[tuple[int, int]]:
+        return [wave for wave, bit in zip(waves, f"{perceptual_hash(image):064b}", strict=False) if bit == "1"]
 
     # The ramp is odd about its middle: of the waves only those with an odd first number respond, and an even second.
     # (1, 0), cos(pi y), falls where the ramp rises: minus. (1, 2) is that times cos(2 pi x), which is negative in the
@@ -66,27 +66,27 @@ def test_bits_of_a_ramp_by_hand() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_copies_stay_near_and_other_pictures_far(seed: int) -> None:
-    picture = clouds(seed)
+def test_copies_stay_near_and_other_images_far(seed: int) -> None:
+    image = clouds(seed)
     for quality in (50, 75, 95):
-        assert apart(picture, jpeg(picture, quality)) <= 3
-    assert apart(picture, picture.resize((58, 115))) <= 3
-    assert apart(picture, picture.crop((1, 2, 63, 126))) <= 8
-    assert apart(picture, picture.convert("L").convert("RGB")) == 0
-    assert apart(picture, picture.point([round(255 * (value / 255) ** 1.4) for value in range(256)] * 3)) <= 3
-    assert apart(picture, clouds(seed + 100)) > 16
+        assert apart(image, jpeg(image, quality)) <= 3
+    assert apart(image, image.resize((58, 115))) <= 3
+    assert apart(image, image.crop((1, 2, 63, 126))) <= 8
+    assert apart(image, image.convert("L").convert("RGB")) == 0
+    assert apart(image, image.point([round(255 * (value / 255) ** 1.4) for value in range(256)] * 3)) <= 3
+    assert apart(image, clouds(seed + 100)) > 16
 
 
 @pytest.mark.parametrize("luma", [0, 20, 128, 255])
-def test_flat_pictures_have_no_hash_even_with_noise(luma: int) -> None:
+def test_flat_images_have_no_hash_even_with_noise(luma: int) -> None:
     flat = Image.new("RGB", (50, 120), (luma, luma, luma))
     assert perceptual_hash(flat) == 0
     noise = np.random.default_rng(luma).normal(luma, 2, (120, 50, 3)).clip(0, 255).astype(np.uint8)
     assert perceptual_hash(Image.fromarray(noise)) == 0
 
 
-def test_symmetric_pictures_have_no_bits_of_noise() -> None:
-    """The waves that a symmetric picture lacks must not follow the rounding errors of its copies."""
+def test_symmetric_images_have_no_bits_of_noise() -> None:
+    """The waves that a symmetric image lacks must not follow the rounding errors of its copies."""
     bars = Image.new("RGB", (64, 128), "black")
     ImageDraw.Draw(bars).rectangle((16, 0, 47, 127), fill="white")
     assert apart(bars, jpeg(bars, 50)) == 0

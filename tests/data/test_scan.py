@@ -138,10 +138,8 @@ def test_a_killed_scan_goes_on_where_it_stopped(tmp_path: Path, cache: PixelCach
     assert 64 <= kept < 300
     assert len(decoded) == 300 - kept
     assert (found.facts["width"] == 12).all()
-    pictures = found.images.at(names_in(root))
-    assert all(
-        np.array_equal(pictures[row].permute(1, 2, 0), Image.open(root / f"{row:03d}.png")) for row in range(300)
-    )
+    images = found.images.at(names_in(root))
+    assert all(np.array_equal(images[row].permute(1, 2, 0), Image.open(root / f"{row:03d}.png")) for row in range(300))
 
 
 def test_a_hundred_thousand_rows_are_found_quickly(

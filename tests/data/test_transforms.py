@@ -20,7 +20,7 @@ from gender_cls.errors import GenderClsError
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
 PICTURE = Image.fromarray(RGB)
 
-# The stored picture is 1 2 3 / 4 5 6; these are its upright forms by the EXIF standard's table.
+# The stored image is 1 2 3 / 4 5 6; these are its upright forms by the EXIF standard's table.
 UPRIGHT = {
     1: [[1, 2, 3], [4, 5, 6]],
     2: [[3, 2, 1], [6, 5, 4]],
@@ -138,7 +138,8 @@ def test_what_is_no_picture_is_refused_in_one_sentence(tmp_path):
     ):
         with pytest.raises(GenderClsError) as caught:
             decode(path)
-        assert str(caught.value) == f"Cannot read {path}: {reason}."
+        assert str(path) in str(caught.value)
+        assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])

@@ -46,7 +46,7 @@ def test_padding_of_a_letterbox_is_border_and_in_no_band() -> None:
     values = np.zeros((1, 20, 20))
     values[0, 0, 0] = 5  # padding
     values[0, 3, 8] = 1  # head, person
-    values[0, 10, 7] = 2  # upper body, beside the person, whose columns are 8 to 10
+    values[0, 10, 7] = 2  # upper body, next to the person, whose columns are 8 to 10
     values[0, 19, 9] = 2  # lower body, below the person, whose rows are 2 to 17
     assert one(mass_shares(values, [box])) == pytest.approx(
         {"head": 0.1, "upper_body": 0.2, "lower_body": 0.2, "border": 0.9}
@@ -77,7 +77,7 @@ def test_pixels_at_an_edge_count_in_proportion() -> None:
     # Rows: half of the first, a quarter of the second; columns: three quarters of the first, half of the second.
     inside = 0.5 * (0.75 * 1 + 0.5 * 2) + 0.25 * (0.75 * 4 + 0.5 * 5)
     assert mass_inside(values, [[0.25, 0.5, 1.5, 1.25]]).tolist() == pytest.approx([inside / 21])
-    # A box within one pixel, one beside the map, and one around it.
+    # A box within one pixel, one outside the map, and one around it.
     boxes = [[1.25, 0.5, 1.75, 0.75], [-4, 0, -1, 2], [-1, -1, 9, 9]]
     assert mass_inside(values, boxes).tolist() == pytest.approx([2 * 0.5 * 0.25 / 21, 0, 1])
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.classifiers import settings
 from helpers.tiny_training import explain, fit
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
@@ -22,8 +23,6 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from gender_cls.config.explain import ExplainedClass, Method
-from gender_cls.config.parsing import parse_config, to_plain
-from gender_cls.config.train import Config
 from gender_cls.explain.callback import ExplainCallback
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
@@ -82,13 +81,8 @@ def test_a_training_with_maps_is_bit_identical_to_one_without(
 
 
 def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
-    config = {
-        "data": {"root": "x", "image_size": [32, 16]},
-        "model": {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}, "dropout": 0.5},
-        "recipe": {"lr": 0.01, "frozen_epochs": 1, "warmup_epochs": 0},
-        "trainer": {"max_epochs": 2},
-    }
-    settings = to_plain(parse_config(config, Config))
+    model = {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}, "dropout": 0.5}
+    config = settings(model=model, recipe={"lr": 0.01, "frozen_epochs": 1, "warmup_epochs": 0})
 
     class Notes(Callback):
         def __init__(self) -> None:
@@ -102,9 +96,9 @@ def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
         on_fit_start = on_train_epoch_end
 
     def train(callbacks: list[Callback]) -> dict[str, Tensor]:
-        return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(settings), size=(32, 16)))
+        return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(config), size=(32, 16)))
 
-    one = GenderClassifier(settings)
+    one = GenderClassifier(config)
     notes = Notes()
     found = train([explain_all(tmp_path / "maps", find_feature_map(one.network, (32, 16), one.heads)), notes])
     assert_drawn(tmp_path / "maps")

@@ -92,7 +92,7 @@ def example_metrics(
         explanations: whether maps were made.
         identities: whether people are known; without, each image counts for itself.
         leaky: whether people stand in several splits.
-        nulls: whether every number that may be null is, with a remark beside it; lists keep their length.
+        nulls: whether every number that may be null is, with a remark next to it; lists keep their length.
     """
     people = (1066, 213, 216) if identities else (0, 0, 0)
     counts = ((3794, 1571, 2223), (817, 339, 478), (818, 340, 478))

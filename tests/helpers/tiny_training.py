@@ -1,4 +1,4 @@
-"""A training that takes a moment: a tiny network, tiny random pictures, and a callback that explains three of them."""
+"""A training of a moment: a tiny network, tiny random images, and a callback that explains three of them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def pictures(count: int, size: tuple[int, int] = (16, 8)) -> Tensor:
 
 
 def explain(folder: Path, feature_map: FeatureMap | None = None, **settings: Any) -> ExplainCallback:
-    """Of three pictures of 16x8 pixels, with the grid of Tiny, unless another feature map is named (then 32x16)."""
+    """For three images of 16x8 pixels and the grid of Tiny, or of 32x16 pixels with another feature map."""
     height, width = (16, 8) if feature_map is None else (32, 16)
     return ExplainCallback(
         crops=Crops(pictures(3, (height, width)), np.array([[0.0, 0.0, width, height]] * 3)),

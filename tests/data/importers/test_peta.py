@@ -95,7 +95,7 @@ def test_peta_mat_gives_labels_people_and_the_published_splits(tmp_path: Path) -
     assert set(read(tmp_path)["split"]) == {""}
 
 
-def test_zero_shot_shares_nobody_in_the_published_shares_and_always_alike(tmp_path: Path) -> None:
+def test_zero_shot_shares_nobody_in_the_published_shares_and_is_always_the_same(tmp_path: Path) -> None:
     table = read(peta_mat(tmp_path), "zero_shot")
     assert (table.groupby("identity")["split"].nunique() == 1).all()
     assert Counter(table["split"]) == {"train": 30, "val": 6, "test": 24}
@@ -122,9 +122,9 @@ def test_a_peta_mat_that_looks_different_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "d", "1")
 
 
-@pytest.mark.skipif(not (SHARED / "peta_part").is_dir(), reason="the real pictures are not there")
+@pytest.mark.skipif(not (SHARED / "peta_part").is_dir(), reason="the real images are not there")
 def test_all_labels_of_five_real_subsets() -> None:
-    """Against an independent reading of Label.txt, and the same pictures in the folders MALE and FEMALE."""
+    """Against an independent reading of Label.txt, and the same images in the folders MALE and FEMALE."""
     root = SHARED / "peta_part"
     expected = {}
     for label in root.glob("*/archive/Label.txt"):

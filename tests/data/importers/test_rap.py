@@ -96,7 +96,7 @@ def test_rap_2_knows_people_and_numbers_its_views(tmp_path: Path) -> None:
     assert table["carrying"].tolist() == ["box;handbag", "nothing", "nothing", "nothing"]
 
 
-def test_rap_refuses_the_other_version_wrong_values_and_torn_splits(tmp_path: Path) -> None:
+def test_rap_refuses_the_other_version_wrong_values_and_overlapping_splits(tmp_path: Path) -> None:
     with pytest.raises(GenderClsError, match=r"no 'imagesname', only name, data, "):
         read("rap_v1", rap2(tmp_path / "2"))
     with pytest.raises(GenderClsError, match=r"Female = '3' in row 2, .* 0 or 1 or 2\.$"):

@@ -38,7 +38,7 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
             find_runs([folder])
 
 
-def test_seeds_are_one_candidate_and_what_changes_nothing_does_not_part_them(tmp_path: Path) -> None:
+def test_seeds_are_one_candidate_in_spite_of_settings_that_change_no_result(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", TABLE, seed=1, name="a", explain__images=8, data__num_workers=0)
     second = write_run(tmp_path / "b", TABLE, seed=0, name="b", explain__images=4, data__num_workers=2)
     third = write_run(tmp_path / "c", TABLE, seed=2, evaluation__stress=True, trainer__resume=True)
