@@ -49,13 +49,13 @@ def invent_person(rng: np.random.Generator) -> Person:
 
 def strike_pose(width: int, height: int, rng: np.random.Generator) -> Pose:
     """A stance that keeps the chest inside the crop; one figure in six is cut off at the shins."""
-    body, head_room = height * rng.uniform(0.8, 0.97), rng.uniform(0.1, 0.9)
+    body = height * rng.uniform(0.79, 0.98)
+    head_room = (height - body) * rng.random()
     if rng.random() < 1 / 6:
-        body, head_room = height * rng.uniform(1.0, 1.08), -0.5
+        body, head_room = height * rng.uniform(1.0, 1.08), height * rng.uniform(0.01, 0.04)
     lean = rng.uniform(-0.035, 0.045)
-    chest = width / 2 + (width / 2 - 0.145 * body) * rng.uniform(-1, 1)
-    ground = body + max((height - body) * head_room, 0.01 * height)
-    return Pose(chest - 0.7 * lean * body, ground, body, lean, turn=rng.uniform(-1, 1), stride=rng.uniform(-1, 1))
+    axis = width / 2 + (width / 2 - 0.145 * body) * rng.uniform(-1, 1) - 0.7 * lean * body  # the chest moves evenly
+    return Pose(axis, head_room + body, body, lean, turn=rng.uniform(-1, 1), stride=rng.uniform(-1, 1))
 
 
 def draw_figure(
