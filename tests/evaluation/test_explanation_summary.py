@@ -222,8 +222,7 @@ def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: fl
 
 
 @pytest.mark.parametrize(
-    ("last", "flagged"),
-    [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)],
+    ("last", "flagged"), [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)]
 )
 def test_a_method_is_flagged_by_what_all_random_weights_leave(last: tuple[float, float], flagged: bool) -> None:
     assert LARGEST_SIMILARITY == 0.8
