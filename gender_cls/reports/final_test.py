@@ -166,11 +166,7 @@ def _cost(test: FinalTest) -> dict[str, Any]:
         precision=test.predictor.precision,
         title=test.config.model.title,
     )
-    return {
-        **measured,
-        "peak_memory_bytes": status.get("peak_memory_bytes"),
-        "fit_seconds": status["fit_seconds"],
-    }
+    return {**measured, "peak_memory_bytes": status.get("peak_memory_bytes"), "fit_seconds": status["fit_seconds"]}
 
 
 def _explain(test: FinalTest, number: int) -> None:
