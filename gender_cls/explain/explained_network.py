@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import Attribution, attribute
-from gender_cls.models.feature_map import FeatureMap, find_feature_map
+from gender_cls.models.feature_map import FeatureMap
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
@@ -23,12 +23,15 @@ class ExplainedNetwork:
         """On its device, in eval mode."""
         return self._predictor.resident()
 
+    @property
+    def network(self) -> nn.Module:
+        """Normalised images -> logits."""
+        return self.classifier.network
+
     @cached_property
     def feature_map(self) -> FeatureMap:
         """The layer for Grad-CAM."""
-        classifier = self.classifier
-        layer = classifier.settings.model.cam_layer
-        return find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
+        return self.classifier.find_feature_map()
 
     def inputs(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) -> the normalised input of the network, on its device."""
@@ -36,4 +39,4 @@ class ExplainedNetwork:
 
     def attribute(self, inputs: Tensor, methods: Sequence[Method], targets: Tensor | None = None) -> Attribution:
         """Maps of the target class, or of the predicted one; see `attribution.attribute`."""
-        return attribute(self.classifier.network, inputs, methods, self.feature_map, targets)
+        return attribute(self.network, inputs, methods, self.feature_map, targets)

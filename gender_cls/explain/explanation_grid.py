@@ -93,14 +93,10 @@ def explanation_grid(
         captions,
         title=f"{title}: {right} of {len(captions)} right",
         note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
-        f"border: share of the mass outside the person's box, {_percent(even)} for an even map.",
+        f"border: share of the mass outside the person's box, {100 * even:.0f} % for an even map.",
     )
 
 
 def _border_notes(maps: Tensor, crops: Crops) -> list[str]:
     shares = mass_shares(maps, crops.boxes)["border"]
-    return [f"border {_percent(share)}" if isfinite(share) else "" for share in shares]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return [f"border {100 * share:.0f} %" if isfinite(share) else "" for share in shares]

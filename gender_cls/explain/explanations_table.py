@@ -113,12 +113,16 @@ def _extended(question: Question, stale: pd.DataFrame) -> Question:
 
 
 def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Images in the order of `rows`, others after them; columns in one order, whatever came first."""
+    """Rows in the order of `rows`; columns in one order, whatever came first."""
     agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
-    place = {path: place for place, path in enumerate(rows["path"])}
-    order = table["path"].map(lambda path: place.get(path, len(place)))
     columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]
-    return table.loc[order.sort_values(kind="stable").index, columns]
+    return _in_order(table, rows)[columns]
+
+
+def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort by image, in the order of `rows`; other images come last."""
+    place = {path: place for place, path in enumerate(rows["path"])}
+    return table.sort_values("path", key=lambda paths: paths.map(place).fillna(len(place)), kind="stable")
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def _explain(
     crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
     inputs = network.inputs(crops.images)
     if "prediction" not in rows:
-        rows = predictions_table(rows, predict(network.classifier.network, inputs).double().numpy())
+        rows = predictions_table(rows, predict(network.network, inputs).double().numpy())
     chunk = _Chunk(rows, crops, inputs)
     labels, predicted = codes(rows["label"]), codes(rows["prediction"])
     answers = []
@@ -155,8 +159,7 @@ def _explain(
             left &= labels != predicted
     if "true" in question.roles and left.any():
         answers.append(_explain_role("true", labels[left], chunk.take(left), network, question, folder))
-    place = {path: place for place, path in enumerate(rows["path"])}
-    return pd.concat(answers).sort_values("path", key=lambda paths: paths.map(place), kind="stable")
+    return _in_order(pd.concat(answers), rows)
 
 
 def _explain_role(
@@ -188,9 +191,7 @@ def _scores(
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()
-        games, control = score_faithfulness(
-            network.classifier.network, chunk.inputs, attribution.targets, maps=maps, names=names
-        )
+        games, control = score_faithfulness(network.network, chunk.inputs, attribution.targets, maps, names)
         for method in maps:
             scores[method] |= games[method] | control
     for a, b in permutations(maps, 2):

@@ -1,7 +1,5 @@
 """Explanations of the final test: test images explained by the chosen checkpoint, scored, checked and drawn."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
@@ -28,15 +26,9 @@ PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "
 """Names of the grids; a grid is missing if there is nothing to show."""
 
 IMAGES_IN_GRID = 12
-
-CHECKED = 16
-"""Images of the sanity check, which explains each of them five times."""
-
-FEWEST, MOST_GROUPS = 5, 8
-"""Images that a mean map needs, and groups that have one."""
-
-SAMPLE_SEED = 0
-"""Runs with the same split explain the same images."""
+CHECKED = 16  # images of the sanity check, which explains each of them five times
+FEWEST, MOST_GROUPS = 5, 8  # images that a mean map needs, and groups that have one
+SAMPLE_SEED = 0  # runs with the same split explain the same images
 
 
 def explain_test_images(
@@ -63,7 +55,7 @@ def explain_test_images(
     explain_images(sample, images, network, question, run.folder, progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
-        _check_sanity(run, checked, read(checked), network, settings)
+        _check_sanity(run, checked, network.inputs(read(checked).images), network, settings)
     run_maps = load_run_maps(run.maps)
     if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
         crops = read(sample)
@@ -78,21 +70,19 @@ def explain_test_images(
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
         if len(shown) and not run.explanation_picture(name).exists():
-            _save(run, name, _image_grid(title, shown, read(shown), network, settings))
+            crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
+            inputs, layer = network.inputs(crops.images), network.feature_map
+            explained = explain_classes(network.network, inputs, labels, settings, layer, predicted)
+            captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
+            _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, crops: Crops, network: ExplainedNetwork, settings: ExplainConfig
+    run: Run, rows: pd.DataFrame, inputs: Tensor, network: ExplainedNetwork, settings: ExplainConfig
 ) -> None:
     """Write `randomisation.csv`: one row per image, method and stage."""
-    stages = randomisation_check(
-        network.classifier.network,
-        network.inputs(crops.images),
-        codes(rows["prediction"]),
-        heads=network.classifier.heads,
-        methods=settings.methods,
-        feature_map=network.feature_map,
-    )
+    targets, heads = codes(rows["prediction"]), network.classifier.heads
+    stages = randomisation_check(network.network, inputs, targets, heads, settings.methods, network.feature_map)
     table = [
         rows[["path", "identity", "group"]].assign(
             method=method.value, stage=number, layers=stage.layers, share=stage.share, similarity=similarity
@@ -119,22 +109,6 @@ def _collect_maps(run: Run, rows: pd.DataFrame, crops: Crops, settings: ExplainC
     )
 
 
-def _image_grid(
-    title: str, rows: pd.DataFrame, crops: Crops, network: ExplainedNetwork, settings: ExplainConfig
-) -> Picture:
-    """Some test images with their maps."""
-    explained = explain_classes(
-        network.classifier.network,
-        network.inputs(crops.images),
-        rows["label"].tolist(),
-        settings,
-        network.feature_map,
-        predicted=codes(rows["prediction"]),
-    )
-    captions = make_captions(rows["label"].tolist(), rows["path"].tolist(), rows["p_FEMALE"].tolist())
-    return explanation_grid(crops, captions, explained, title, "the weights that were tested")
-
-
 def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMaps) -> None:
     """Mean images and mean maps of each answer, and of the cameras with the most images."""
     size = (crops.images.shape[2], crops.images.shape[3])
@@ -145,22 +119,19 @@ def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMap
     for kind, column in (("answer", "prediction"), ("camera", "camera")):
         names = rows[column].to_numpy(str)
         known, counts = np.unique(names[names != ""], return_counts=True)
-        largest = [(known[at], counts[at]) for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]]
-        groups = [
-            _mean_maps(str(name), crops.images[chosen], {method: stack[chosen] for method, stack in maps.items()})
-            for name, chosen in ((name, torch.tensor(names == name)) for name, count in largest if count >= FEWEST)
-        ]
+        groups = []
+        for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]:
+            if counts[at] >= FEWEST:
+                chosen = torch.tensor(names == known[at])
+                columns = [
+                    MapColumn(method.title, stack[chosen].mean(dim=0, keepdim=True).numpy(), method.signed)
+                    for method, stack in maps.items()
+                ]
+                mean = crops.images[chosen].float().mean(dim=0).numpy()
+                groups.append(MeanMaps(str(known[at]), int(counts[at]), mean, columns))
         if groups:
             grid = mean_map_grid(groups, f"Mean maps by {kind}", "Every image counts alike.")
             _save(run, f"mean_maps_by_{kind}", grid)
-
-
-def _mean_maps(name: str, images: Tensor, maps: Mapping[Method, Tensor]) -> MeanMaps:
-    columns = [
-        MapColumn(method.title, stack.mean(dim=0, keepdim=True).numpy(), method.signed)
-        for method, stack in maps.items()
-    ]
-    return MeanMaps(name, len(images), images.float().mean(dim=0).numpy(), columns)
 
 
 def _save(run: Run, name: str, picture: Picture) -> None:

@@ -133,7 +133,6 @@ def _prediction_files(folder: Path) -> list[Path]:
     unfinished = [file.parent.name for file in files if not file.is_file()]
     where = f"{len(unfinished)} of {len(files)} jobs of {folder} ({', '.join(unfinished)})" if jobs else str(folder)
     require(
-        not unfinished,
-        f"No predictions.csv in {where}: finish with trainer.resume=true, or name finished runs only.",
+        not unfinished, f"No predictions.csv in {where}: finish with trainer.resume=true, or name finished runs only."
     )
     return files

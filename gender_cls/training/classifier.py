@@ -28,6 +28,7 @@ from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
@@ -91,6 +92,10 @@ class GenderClassifier(LightningModule):
     def head(self) -> nn.Module:
         """The module that makes the logits; the first one of a distilled model."""
         return self.network.get_submodule(self.heads[0])
+
+    def find_feature_map(self) -> FeatureMap:
+        """Find the layer where Grad-CAM looks; see `models.feature_map.find_feature_map`."""
+        return find_feature_map(self.network, self.image_size, self.heads, self.settings.model.cam_layer)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 images (B, 3, H, W) as the backbone expects them, in its dtype and layout."""

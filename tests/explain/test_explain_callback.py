@@ -12,7 +12,6 @@ from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from scipy.stats import spearmanr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,6 +23,8 @@ from gender_cls.explain import callback as explain_callback
 from gender_cls.explain import explanation_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.callback import ConfusionMatrixCallback
+from gender_cls.explain.map_regions import rank_correlation
+from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
 FEATURE_MAP = FeatureMap("0", "NCHW", (8, 4))
@@ -70,17 +71,8 @@ def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
     }
 
 
-def border(maps: Tensor) -> np.ndarray:
-    """Outside the centre 80 % of 16 rows and 60 % of 8 columns: rows 1.6 to 14.4, columns 1.6 to 6.4."""
-    rows = np.array([0, 0.4, *[1] * 12, 0.4, 0])
-    columns = np.array([0, 0.4, 1, 1, 1, 1, 0.4, 0])
-    mass = maps.clamp(min=0).numpy().astype(float)
-    return 1 - (mass * np.outer(rows, columns)).sum(axis=(1, 2)) / mass.sum(axis=(1, 2))
-
-
-def correlations(a: Tensor, b: Tensor) -> np.ndarray:
-    """Each of the 16x8 pixels is a region."""
-    return np.array([spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(a, b, strict=True)])
+def shares(maps: Tensor, place: str = "border") -> np.ndarray:
+    return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
 
 
 def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
@@ -117,8 +109,8 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
     for method, column in zip(BOTH, last.columns.values(), strict=True):
         assert torch.equal(column.maps, scaled(expected[method]))
         assert column.signed == (method is Method.grad_cam)
-        shares = [f"border {100 * share:.0f} %" for share in border(expected[method])]
-        assert column.notes == ["" if "nan" in share else share for share in shares]
+        notes = [f"border {100 * share:.0f} %" for share in shares(expected[method])]
+        assert column.notes == ["" if "nan" in note else note for note in notes]
     assert [caption.label for caption in last.captions] == ["MALE", "FEMALE", "MALE"]
     assert [caption.predicted for caption in last.captions] == [["FEMALE", "MALE"][index] for index in predicted]
     assert [caption.probability for caption in last.captions] == pytest.approx(confidence.tolist())
@@ -186,15 +178,12 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(
     fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
     found = scalars(logger)
     for method in BOTH:
-        expected = {epoch: border(one.maps[method]).mean() for epoch, one in ((2, first), (4, second))}
-        assert found[f"{method.value}/border"] == pytest.approx(expected)
-        # Bands are rows 0 to 3.2, 3.2 to 8.8 and 8.8 to 16 of 16.
-        mass = first.maps[method].clamp(min=0).sum(dim=2).double()
-        rows = torch.tensor([0, 0, 0, 0.8, 1, 1, 1, 1, 0.8, 0, 0, 0, 0, 0, 0, 0])
-        assert found[f"{method.value}/upper_body"][2] == pytest.approx(((mass * rows).sum(1) / mass.sum(1)).mean())
-        stability = correlations(first.maps[method], second.maps[method])[[0, 2]].mean()
+        for place in ("border", "upper_body"):
+            expected = {epoch: shares(one.maps[method], place).mean() for epoch, one in ((2, first), (4, second))}
+            assert found[f"{method.value}/{place}"] == pytest.approx(expected)
+        stability = rank_correlation(first.maps[method], second.maps[method])[[0, 2]].mean()
         assert found[f"{method.value}/stability"] == pytest.approx({4: stability})
-    agreement = {epoch: correlations(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
+    agreement = {epoch: rank_correlation(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
     assert found["agreement/saliency_grad_cam"] == pytest.approx(agreement)
     assert found["seconds"].keys() == {2, 4}
 
@@ -212,7 +201,7 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     fit(tmp_path, [explain(tmp_path)], logger=logger)
     found = scalars(logger)
     assert found["saliency/border"] == pytest.approx(
-        {1: border(first.maps[Method.saliency][2:])[0], 2: border(second.maps[Method.saliency][1:]).mean()}
+        {1: shares(first.maps[Method.saliency][2:])[0], 2: shares(second.maps[Method.saliency][1:]).mean()}
     )
     assert found["grad_cam/border"].keys() == {2}
     assert found["agreement/saliency_grad_cam"].keys() == {2}
@@ -253,25 +242,6 @@ def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamesp
     assert not torch.allclose(shown, maps())
 
 
-class Clock:
-    """Goes on only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def after(self, seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work` that takes so many seconds."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            self.now += seconds
-            return work(*arguments, **options)
-
-        return timed
-
-
 @pytest.mark.parametrize(
     ("budget", "every_n_epochs", "expected"),
     [
@@ -290,10 +260,18 @@ def test_epochs_are_skipped_to_stay_within_the_budget(
     every_n_epochs: int,
     expected: list[int],
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(explain_callback, "time", clock)
-    monkeypatch.setattr(explanation_grid, "map_grid", clock.after(3, explanation_grid.map_grid))
-    monkeypatch.setattr(Tiny, "on_train_epoch_start", clock.after(10, lambda _: None), raising=False)
+    now = [1000.0]
+
+    def after(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            now[0] += seconds
+            return work(*arguments, **options)
+
+        return timed
+
+    monkeypatch.setattr(explain_callback, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(explanation_grid, "map_grid", after(3, explanation_grid.map_grid))
+    monkeypatch.setattr(Tiny, "on_train_epoch_start", after(10, lambda _: None), raising=False)
     logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, budget=budget, every_n_epochs=every_n_epochs)
     for _ in range(2):  # a second training with the same callback begins to count again

@@ -36,7 +36,7 @@ def shipped(name: str) -> ModelConfig:
     return model
 
 
-def test_the_custom_cnn_is_small_and_splits_as_timm_models_do():
+def test_the_custom_cnn_is_small_and_splits_as_timm_models_do() -> None:
     network = CustomCNN().eval()
     pairs = [(3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
     convolutions = sum(9 * before * after + 2 * after for before, after in pairs)  # with BatchNorm's scale and shift
@@ -48,13 +48,13 @@ def test_the_custom_cnn_is_small_and_splits_as_timm_models_do():
     torch.testing.assert_close(network(images), network.head(features.mean(dim=(2, 3))))
 
 
-def test_the_custom_cnn_starts_with_kaiming_weights():
+def test_the_custom_cnn_starts_with_kaiming_weights() -> None:
     convolution = CustomCNN().stages[3][1][0]  # 256 -> 256 channels
     assert convolution.weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_model_builds_at_the_default_size_with_the_parameters_its_comment_states(name):
+def test_every_shipped_model_builds_at_the_default_size_with_the_parameters_its_comment_states(name) -> None:
     with torch.device("meta"):
         backbone = build_backbone(shipped(name), (256, 128), load=False)
         assert backbone.network.eval()(torch.zeros(1, 3, 256, 128)).shape == (1, 2)
@@ -65,7 +65,7 @@ def test_every_shipped_model_builds_at_the_default_size_with_the_parameters_its_
 
 
 @pytest.mark.parametrize("name", OPEN_DOORS)
-def test_the_open_doors_ask_for_a_name(name):
+def test_the_open_doors_ask_for_a_name(name) -> None:
     model = shipped(name)
     assert model.library.value == name
     with pytest.raises(GenderClsError, match=r"model\.name is not set"):
@@ -86,7 +86,7 @@ def test_the_open_doors_ask_for_a_name(name):
         ("torchvision", "squeezenet1_1", ("classifier.1",)),
     ],
 )
-def test_the_heads_are_all_that_depends_on_the_number_of_classes(library, name, heads, monkeypatch):
+def test_the_heads_are_all_that_depends_on_the_number_of_classes(library, name, heads, monkeypatch) -> None:
     with torch.device("meta"):
         backbone = build_backbone(config(library, name), (224, 224))
         monkeypatch.setattr(backbones, "CLASSES", ("FEMALE", "MALE", "unknown"))
@@ -107,21 +107,21 @@ def test_the_heads_are_all_that_depends_on_the_number_of_classes(library, name, 
         ("torchvision", "efficientnet_v2_l", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ],
 )
-def test_mean_and_std_are_those_of_the_published_weights(library, name, mean, std):
+def test_mean_and_std_are_those_of_the_published_weights(library, name, mean, std) -> None:
     with torch.device("meta"):
         backbone = build_backbone(config(library, name), (224, 224))
     assert (backbone.mean, backbone.std) == (mean, std)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_networks_with_auxiliary_heads_give_plain_logits_in_training(name):
+def test_networks_with_auxiliary_heads_give_plain_logits_in_training(name) -> None:
     with torch.device("meta"):
         network = build_backbone(config("torchvision", name), (128, 128)).network
         assert network.training
         assert network(torch.zeros(2, 3, 128, 128)).shape == (2, 2)
 
 
-def test_dropout_reaches_each_library():
+def test_dropout_reaches_each_library() -> None:
     assert build_backbone(config("custom", "custom_cnn", dropout=0.3), SIZE).network.dropout.p == 0.3
     assert build_backbone(config("timm", "resnet18", dropout=0.3), SIZE).network.drop_rate == 0.3
     mobilenet = build_backbone(config("torchvision", "mobilenet_v2", dropout=0.3), SIZE).network
@@ -129,7 +129,7 @@ def test_dropout_reaches_each_library():
     assert dropout.p == 0.3
 
 
-def test_dropout_before_a_bare_head_leaves_the_keys_alone():
+def test_dropout_before_a_bare_head_leaves_the_keys_alone() -> None:
     plain = build_backbone(config("torchvision", "shufflenet_v2_x0_5"), SIZE).network
     dropped = build_backbone(config("torchvision", "shufflenet_v2_x0_5", dropout=0.5), SIZE).network
     assert dropped.state_dict().keys() == plain.state_dict().keys()
@@ -144,14 +144,14 @@ def test_dropout_before_a_bare_head_leaves_the_keys_alone():
     assert 0.4 * features.numel() < kept < 0.6 * features.numel()
 
 
-def test_options_reach_the_constructor():
+def test_options_reach_the_constructor() -> None:
     network = build_backbone(config("custom", "custom_cnn", options={"widths": [8, 16]}), SIZE).network
     assert network.forward_features(torch.zeros(1, 3, *SIZE)).shape == (1, 16, 16, 8)
     tiny = build_backbone(config("timm", "test_vit", options={"depth": 2}), SIZE).network
     assert len(tiny.blocks) == 2
 
 
-def test_a_vit_takes_the_shape_of_the_crops():
+def test_a_vit_takes_the_shape_of_the_crops() -> None:
     network = build_backbone(config("timm", "test_vit"), (64, 32)).network
     assert network.pos_embed.shape[1] == 1 + 4 * 2
 
@@ -178,7 +178,7 @@ def test_a_vit_takes_the_shape_of_the_crops():
         ("timm/test_convnext2", {"pretrained": True}, "model.pretrained=false"),
     ],
 )
-def test_wrong_input_fails_with_one_sentence(model, settings, words, monkeypatch):
+def test_wrong_input_fails_with_one_sentence(model, settings, words, monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
     with pytest.raises(GenderClsError, match=words) as caught, torch.device("meta"):
         build_backbone(config(*model.split("/", 1), **settings), SIZE)
@@ -186,13 +186,13 @@ def test_wrong_input_fails_with_one_sentence(model, settings, words, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_without_published_weights_says_so():
+def test_a_model_without_published_weights_says_so() -> None:
     name = next(name for name in timm.list_models("vit_small*") if not timm.models.get_pretrained_cfg(name).has_weights)
     with pytest.raises(GenderClsError, match=rf"timm/{name} .*model\.pretrained=false"):
         build_backbone(config("timm", name, pretrained=True), SIZE)
 
 
-def test_load_false_touches_neither_the_network_nor_the_weights_file(monkeypatch):
+def test_load_false_touches_neither_the_network_nor_the_weights_file(monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
     monkeypatch.setattr(backbones, "read_weights", _no_network)
     with torch.device("meta"):
@@ -201,7 +201,7 @@ def test_load_false_touches_neither_the_network_nor_the_weights_file(monkeypatch
             build_backbone(config(library, name, weights="gone.pth"), SIZE, load=False)
 
 
-def test_a_local_file_wins_over_the_download(tmp_path: Path, monkeypatch):
+def test_a_local_file_wins_over_the_download(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", _no_network)
     weights = tmp_path / "resnet.pth"
     saved = timm.create_model("test_resnet", num_classes=2).state_dict()
@@ -218,7 +218,7 @@ def _no_network(*_, **__):
     ("library", "name"),
     [("timm", "mobilenetv2_100"), ("timm", "deit_tiny_distilled_patch16_224"), ("torchvision", "squeezenet1_1")],
 )
-def test_a_new_head_starts_near_zero(library, name):
+def test_a_new_head_starts_near_zero(library, name) -> None:
     backbone = build_backbone(config(library, name), (64, 64), load=False)
     for head in backbone.heads:
         for key, parameter in backbone.network.get_submodule(head).named_parameters():

@@ -49,7 +49,7 @@ def is_channels_last(images: Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("library", "name"), MODELS)
-def test_a_training_step_and_maps_are_the_same(library, name):
+def test_a_training_step_and_maps_are_the_same(library, name) -> None:
     plain, last = both(library, name)
     assert (plain.layout, last.layout) == (torch.contiguous_format, torch.channels_last)
     images, labels = random_images(4, plain.image_size, seed=1), torch.arange(4) % 2
@@ -75,7 +75,7 @@ def test_a_training_step_and_maps_are_the_same(library, name):
         assert error <= bound, f"{key}: {error}"
 
 
-def test_checkpoints_do_not_depend_on_the_layout(tmp_path):
+def test_checkpoints_do_not_depend_on_the_layout(tmp_path) -> None:
     plain, last = both("custom", "custom_cnn")
     for one, other in ((plain, last), (last, plain)):
         nn.init.normal_(one.network.head.bias)
@@ -87,7 +87,7 @@ def test_checkpoints_do_not_depend_on_the_layout(tmp_path):
             assert torch.equal(value, other.state_dict()[key]), key
 
 
-def test_a_trained_checkpoint_predicts_channels_last(tmp_path):
+def test_a_trained_checkpoint_predicts_channels_last(tmp_path) -> None:
     made = GenderClassifier(settings())
     trainer = trainer_for(made)
     trainer.fit(made, batches(), batches())
@@ -109,7 +109,7 @@ class Viewing(nn.Module):
         return self.head(self.convolution(images).view(len(images), -1))
 
 
-def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(caplog):
+def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(caplog) -> None:
     caplog.set_level(logging.INFO)
     network, images = Viewing(), torch.rand(1, 3, 32, 16)
     answer, layout = run_in_layout(network, images, "TITLE", channels_last=True)
@@ -119,14 +119,14 @@ def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(ca
     assert re.fullmatch(r"TITLE .*trainer\.channels_last.*: view size.*", caplog.messages[0])
 
 
-def test_a_network_that_runs_channels_last_says_nothing(caplog):
+def test_a_network_that_runs_channels_last_says_nothing(caplog) -> None:
     caplog.set_level(logging.INFO)
     _, layout = run_in_layout(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 32, 16), "TITLE", channels_last=True)
     assert layout is torch.channels_last
     assert not caplog.messages
 
 
-def test_only_convolutions_change_their_layout():
+def test_only_convolutions_change_their_layout() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 3, 3))
     network.position = nn.Parameter(torch.rand(1, 4, 5, 6))
     set_layout(network, torch.channels_last)
@@ -140,7 +140,7 @@ def test_only_convolutions_change_their_layout():
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("given", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("mean", "std"), [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.0,) * 3, (1.0,) * 3)])
-def test_pixels_are_normalised_in_any_layout(mean, std, given, layout):
+def test_pixels_are_normalised_in_any_layout(mean, std, given, layout) -> None:
     images = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 3, 16, 16).contiguous(memory_format=given)
     before = images.clone()
     centre, spread = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
@@ -152,7 +152,7 @@ def test_pixels_are_normalised_in_any_layout(mean, std, given, layout):
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 0.02)])
-def test_pixels_get_the_type_of_the_network(dtype, error):
+def test_pixels_get_the_type_of_the_network(dtype, error) -> None:
     images = random_images(4, (8, 4))
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     normalised = normalise(images, mean.to(dtype), std.to(dtype), torch.channels_last)
@@ -166,7 +166,7 @@ def depthwise(network: nn.Module) -> list[nn.Conv2d]:
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "mobilenetv2_100"])
-def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_as_bf16_rounds(name):
+def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_as_bf16_rounds(name) -> None:
     torch.manual_seed(0)
     options = {"pad_type": "same"} if name == "mobilenetv2_100" else {}
     plain = timm.create_model(name, num_classes=2, **options).eval()
@@ -190,7 +190,7 @@ def test_only_depthwise_convolutions_change_and_only_under_autocast_by_as_much_a
         assert (one - right).norm() < 2 * (other - right).norm(), "no farther from float32 than plain bf16 is"
 
 
-def test_depthwise_convolutions_compute_in_float32_and_answer_in_bfloat16():
+def test_depthwise_convolutions_compute_in_float32_and_answer_in_bfloat16() -> None:
     convolution, grouped, pointwise = nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 8, 1)
     features = torch.randn(2, 8, 9, 9, requires_grad=True)
     back = torch.randn(2, 8, 7, 7).to(torch.bfloat16)
@@ -210,7 +210,7 @@ def test_depthwise_convolutions_compute_in_float32_and_answer_in_bfloat16():
         assert convolution(features).dtype is torch.float16
 
 
-def test_a_copy_and_the_weights_of_a_widened_network_are_whole():
+def test_a_copy_and_the_weights_of_a_widened_network_are_whole() -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
     widen_depthwise(network)
     widen_depthwise(network)  # as for a network that was built before

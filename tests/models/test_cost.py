@@ -56,7 +56,7 @@ def on_data(model: Pixels, act: Callable[[int], None]) -> None:
     model.register_forward_pre_hook(lambda _, inputs: act(len(inputs[0])))
 
 
-def test_the_custom_network_costs_the_sum_over_its_layers():
+def test_the_custom_network_costs_the_sum_over_its_layers() -> None:
     height, width, before, products = 256, 128, 3, 0
     for after in (32, 64, 128, 256):
         height, width = height // 2, width // 2
@@ -67,7 +67,7 @@ def test_the_custom_network_costs_the_sum_over_its_layers():
     assert products == pytest.approx(0.42e9, rel=0.01)
 
 
-def test_attention_of_a_vit_is_counted():
+def test_attention_of_a_vit_is_counted() -> None:
     tokens, patches, dim, blocks = 129, 128, 192, 12
     linear = tokens * (3 * dim * dim + dim * dim + 2 * 4 * dim * dim)
     attention = 2 * tokens * tokens * dim
@@ -76,17 +76,17 @@ def test_attention_of_a_vit_is_counted():
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "vit_b_32"])
-def test_flops_agree_with_those_that_torchvision_publishes(name):
+def test_flops_agree_with_those_that_torchvision_publishes(name) -> None:
     published = torchvision.models.get_model_weights(name).DEFAULT.meta["_ops"]  # 1e9 multiply-adds, with 1000 classes
     assert flops("torchvision", name, (224, 224)) / 2e9 == pytest.approx(published, abs=0.0025)
 
 
-def test_flops_of_a_huge_network_need_no_data():
+def test_flops_of_a_huge_network_need_no_data() -> None:
     with torch.device("meta"):
         assert flops("timm", "convnext_xlarge") == pytest.approx(2 * 39.8e9, rel=0.001)
 
 
-def test_a_network_that_looks_at_its_data_has_no_flops_and_says_why(tiny, caplog):
+def test_a_network_that_looks_at_its_data_has_no_flops_and_says_why(tiny, caplog) -> None:
     class Curious(nn.Linear):
         def forward(self, images: Tensor) -> Tensor:
             return images.mean(dim=(2, 3))[:, :2] * (1 if images.sum().item() > 0 else 2)
@@ -97,7 +97,7 @@ def test_a_network_that_looks_at_its_data_has_no_flops_and_says_why(tiny, caplog
     assert "item" in caplog.text
 
 
-def test_the_cost_has_the_keys_of_the_schema_that_are_known_without_training(tiny):
+def test_the_cost_has_the_keys_of_the_schema_that_are_known_without_training(tiny) -> None:
     measured = measure(tiny)
     assert measured.keys() == Cost.__annotations__.keys() - {"peak_memory_bytes", "fit_seconds"}
     assert measured["parameters"] == 3 * 4 * 9 + 8 + 4 * 4 * 9 + 8 + 4 * 2 + 2
@@ -107,7 +107,7 @@ def test_the_cost_has_the_keys_of_the_schema_that_are_known_without_training(tin
     assert measured["milliseconds_batch_32"] > 0
 
 
-def test_the_device_is_named_with_threads_and_precision(tiny):
+def test_the_device_is_named_with_threads_and_precision(tiny) -> None:
     threads = torch.get_num_threads()
     where = f"cpu, {threads} thread" + ("s" if threads > 1 else "")
     types: list[torch.dtype] = []
@@ -120,7 +120,7 @@ def test_the_device_is_named_with_threads_and_precision(tiny):
     assert measure(tiny.to(torch.bfloat16), "bf16-true")["device"] == f"{where}, bf16-true"
 
 
-def test_time_is_per_image_and_without_the_warm_up(tiny):
+def test_time_is_per_image_and_without_the_warm_up(tiny) -> None:
     sizes: list[int] = []
 
     def wait(size: int) -> None:
@@ -134,7 +134,7 @@ def test_time_is_per_image_and_without_the_warm_up(tiny):
     assert 50 / 32 <= measured["milliseconds_batch_32"] < 300 / 32
 
 
-def test_a_fast_network_is_called_until_the_time_is_up(tiny, monkeypatch):
+def test_a_fast_network_is_called_until_the_time_is_up(tiny, monkeypatch) -> None:
     monkeypatch.setattr(cost, "SECONDS", 0.05)
     sizes: list[int] = []
     on_data(tiny, sizes.append)
@@ -142,7 +142,7 @@ def test_a_fast_network_is_called_until_the_time_is_up(tiny, monkeypatch):
     assert sizes.count(1) > 5
 
 
-def test_a_batch_that_does_not_fit_has_no_time(tiny):
+def test_a_batch_that_does_not_fit_has_no_time(tiny) -> None:
     def refuse(size: int) -> None:
         if size == 32:
             raise torch.OutOfMemoryError("out of memory")
@@ -154,7 +154,7 @@ def test_a_batch_that_does_not_fit_has_no_time(tiny):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_measuring_leaves_no_trace(tiny, fails):
+def test_measuring_leaves_no_trace(tiny, fails) -> None:
     def fail(_: int) -> None:
         if fails:
             raise ValueError("no")
@@ -175,7 +175,7 @@ def test_measuring_leaves_no_trace(tiny, fails):
     assert all(parameter.grad is None and parameter.requires_grad for parameter in tiny.parameters())
 
 
-def test_a_network_that_keeps_what_it_computed_can_still_be_explained(monkeypatch):
+def test_a_network_that_keeps_what_it_computed_can_still_be_explained(monkeypatch) -> None:
     monkeypatch.setattr(cost, "SECONDS", 0.0)
     keeper = build("timm", "levit_128s", (224, 224)).eval()
     measure(Pixels(keeper), size=(224, 224))

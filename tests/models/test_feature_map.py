@@ -20,7 +20,7 @@ def find(library: str, name: str, size: tuple[int, int] = SIZE, layer: str | Non
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
-def test_layouts_are_read_row_by_row_and_written_back(layout):
+def test_layouts_are_read_row_by_row_and_written_back(layout) -> None:
     nchw = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
     prefix = torch.full((2, 2, 3), -1.0)
     activation = {
@@ -34,7 +34,7 @@ def test_layouts_are_read_row_by_row_and_written_back(layout):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
-def test_gradients_pass_and_memory_is_new(layout):
+def test_gradients_pass_and_memory_is_new(layout) -> None:
     shape = {"NCHW": (1, 3, 2, 2), "NHWC": (1, 2, 2, 3), "tokens": (1, 5, 3)}[layout]
     activation = torch.randn(shape, requires_grad=True)
     feature_map = FeatureMap("layer", layout, (2, 2), prefix_tokens=1 if layout == "tokens" else 0)
@@ -80,11 +80,11 @@ def test_gradients_pass_and_memory_is_new(layout):
         ("torchvision/swin_t", "permute", "NCHW", (4, 2), 0),
     ],
 )
-def test_the_last_map_is_found(model, layer, layout, grid, prefix_tokens):
+def test_the_last_map_is_found(model, layer, layout, grid, prefix_tokens) -> None:
     assert find(*model.split("/")) == FeatureMap(layer, layout, grid, prefix_tokens)
 
 
-def test_the_last_map_of_other_image_sizes():
+def test_the_last_map_of_other_image_sizes() -> None:
     assert find("torchvision", "alexnet", (256, 128)).grid == (7, 3)  # its average pooling makes 6x6 of it
     vit = FeatureMap("encoder.layers.encoder_layer_11.ln_1", "tokens", (2, 2), 1)
     assert find("torchvision", "vit_b_32", (64, 64)) == vit
@@ -99,7 +99,7 @@ def test_the_last_map_of_other_image_sizes():
         ("timm", "test_convnext", "stages.3.blocks.0.mlp.fc1"),
     ],
 )
-def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer):
+def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer) -> None:
     """As Grad-CAM does: logits and map stay as they were, and the logits have a gradient."""
     backbone = build(library, name)
     network = backbone.network.eval()
@@ -126,7 +126,7 @@ def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer):
 @pytest.mark.parametrize(
     ("name", "layer"), [("test_vit", "blocks.0.norm1"), ("test_mambaout", "stages.0"), ("test_convnext", "stages.0")]
 )
-def test_a_change_of_the_image_is_seen_where_it_was_made(name, layer):
+def test_a_change_of_the_image_is_seen_where_it_was_made(name, layer) -> None:
     backbone = build("timm", name)
     network = backbone.network.eval()
     feature_map = find_feature_map(network, SIZE, backbone.heads, layer)
@@ -156,12 +156,12 @@ def test_a_change_of_the_image_is_seen_where_it_was_made(name, layer):
         ("coat_tiny", None, r"no last feature map .* 128x64 pixels: set model\.cam_layer"),
     ],
 )
-def test_unsuitable_layers_are_refused_with_the_names_of_suitable_ones(name, layer, words):
+def test_unsuitable_layers_are_refused_with_the_names_of_suitable_ones(name, layer, words) -> None:
     with pytest.raises(GenderClsError, match=words):
         find("timm", name, layer=layer)
 
 
-def test_the_names_in_the_refusal_are_suitable():
+def test_the_names_in_the_refusal_are_suitable() -> None:
     backbone = build("timm", "coat_tiny")
     with pytest.raises(GenderClsError) as caught:
         find_feature_map(backbone.network, SIZE, backbone.heads)
@@ -171,7 +171,7 @@ def test_the_names_in_the_refusal_are_suitable():
         assert find_feature_map(backbone.network, SIZE, backbone.heads, name).layer == name
 
 
-def test_attention_weights_are_refused_even_on_a_grid_that_would_do(monkeypatch):
+def test_attention_weights_are_refused_even_on_a_grid_that_would_do(monkeypatch) -> None:
     """One window of 8x8 tokens: its weights (1, heads, 64, 64) could be a map of 256x256 pixels at stride 4."""
     monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
     small = {"window_size": 8, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]}
@@ -181,7 +181,7 @@ def test_attention_weights_are_refused_even_on_a_grid_that_would_do(monkeypatch)
     assert find("timm", "swin_tiny_patch4_window7_224", (256, 256), layer, **small).grid == (8, 8)
 
 
-def test_a_layer_that_runs_twice_is_refused():
+def test_a_layer_that_runs_twice_is_refused() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -200,13 +200,13 @@ def test_a_layer_that_runs_twice_is_refused():
         find_feature_map(Twice(), (8, 8), ["head"], "idle")
 
 
-def test_a_single_cell_is_no_map():
+def test_a_single_cell_is_no_map() -> None:
     with pytest.raises(GenderClsError, match="Grad-CAM finds no last feature map"):
         find_feature_map(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2)), (8, 8), ["2"])
 
 
 @pytest.mark.parametrize("layer", [None, "fc"])
-def test_nothing_is_left_behind(layer):
+def test_nothing_is_left_behind(layer) -> None:
     backbone = build("timm", "resnet18")
     network = backbone.network.requires_grad_(False)
     network.train()
@@ -226,6 +226,6 @@ def test_nothing_is_left_behind(layer):
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-def test_half_precision_networks_are_read_too():
+def test_half_precision_networks_are_read_too() -> None:
     backbone = build("custom", "custom_cnn")
     assert find_feature_map(backbone.network.to(torch.bfloat16), SIZE, backbone.heads).grid == (8, 4)

@@ -48,7 +48,7 @@ def assert_same(left: nn.Module, right: nn.Module) -> None:
         ":network._orig_mod.",
     ],
 )
-def test_wrapped_and_prefixed_state_dicts_load_completely(tmp_path, path):
+def test_wrapped_and_prefixed_state_dicts_load_completely(tmp_path, path) -> None:
     wrapper, prefix = path.split(":")
     source, target = small(), small()
     state = {prefix + key: value for key, value in source.state_dict().items()}
@@ -57,24 +57,24 @@ def test_wrapped_and_prefixed_state_dicts_load_completely(tmp_path, path):
     assert_same(target, source)
 
 
-def test_other_modules_of_a_checkpoint_of_this_project_are_left_out():
+def test_other_modules_of_a_checkpoint_of_this_project_are_left_out() -> None:
     source, target = small(), small()
     state = {f"network.{key}": value for key, value in source.state_dict().items()}
     fit(target, state | {"train_metrics.accuracy.tp": torch.tensor(3)})
     assert_same(target, source)
 
 
-def test_averaged_weights_go_before_raw_ones(tmp_path):
+def test_averaged_weights_go_before_raw_ones(tmp_path) -> None:
     torch.save({"state_dict": {"a": torch.zeros(1)}, "state_dict_ema": {"a": torch.ones(1)}}, tmp_path / "two.pth.tar")
     assert read_weights(tmp_path / "two.pth.tar") == {"a": torch.ones(1)}
 
 
-def test_safetensors_are_read(tmp_path):
+def test_safetensors_are_read(tmp_path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "weights.safetensors")
     assert read_weights(tmp_path / "weights.safetensors") == {"a": torch.ones(1)}
 
 
-def test_a_head_of_other_classes_is_left_out():
+def test_a_head_of_other_classes_is_left_out() -> None:
     source, target = small(1000), small()
     head = target.head.weight.clone()
     fit(target, source.state_dict())
@@ -82,13 +82,13 @@ def test_a_head_of_other_classes_is_left_out():
     assert torch.equal(target.stages[1][1][0].weight, source.stages[1][1][0].weight)
 
 
-def test_missing_batch_counts_are_harmless():
+def test_missing_batch_counts_are_harmless() -> None:
     source, target = small(), small()
     fit(target, {key: value for key, value in source.state_dict().items() if not key.endswith("num_batches_tracked")})
     assert_same(target, source)
 
 
-def test_a_state_that_does_not_fit_is_refused_with_its_keys_and_nothing_is_loaded():
+def test_a_state_that_does_not_fit_is_refused_with_its_keys_and_nothing_is_loaded() -> None:
     source, target = small().state_dict(), small()
     before = {key: value.clone() for key, value in target.state_dict().items()}
     del source["stages.0.0.0.weight"]
@@ -106,7 +106,7 @@ def test_a_state_that_does_not_fit_is_refused_with_its_keys_and_nothing_is_loade
     torch.testing.assert_close(dict(target.state_dict()), before, rtol=0, atol=0)
 
 
-def test_the_refusal_of_another_model_lists_five_keys():
+def test_the_refusal_of_another_model_lists_five_keys() -> None:
     with pytest.raises(GenderClsError, match=r"20 missing \(.* and 15 more\); 16 unexpected \(.* 11 more\)") as caught:
         fit(small(), torchvision.models.alexnet(num_classes=2).state_dict())
     assert str(caught.value).count("stages.") == 5
@@ -127,7 +127,7 @@ def test_the_refusal_of_another_model_lists_five_keys():
         ("name.pth", {"model": "resnet18"}, "name.pth holds no tensors"),
     ],
 )
-def test_files_without_weights_are_refused(tmp_path, name, content, words):
+def test_files_without_weights_are_refused(tmp_path, name, content, words) -> None:
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     elif content is not None:
@@ -137,7 +137,7 @@ def test_files_without_weights_are_refused(tmp_path, name, content, words):
     assert "\n" not in str(caught.value)
 
 
-def test_position_embeddings_of_another_grid_are_resampled_as_timm_does():
+def test_position_embeddings_of_another_grid_are_resampled_as_timm_does() -> None:
     source = timm.create_model("test_vit", num_classes=1000)  # 160x160 pixels: 10x10 patches
     target = timm.create_model("test_vit", num_classes=2, img_size=(256, 128))
     fit(target, source.state_dict())
@@ -145,7 +145,7 @@ def test_position_embeddings_of_another_grid_are_resampled_as_timm_does():
     assert torch.equal(target.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
 
 
-def test_position_embeddings_of_torchvision_are_resampled():
+def test_position_embeddings_of_torchvision_are_resampled() -> None:
     tiny = {"patch_size": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
     source = torchvision.models.VisionTransformer(image_size=32, **tiny)
     target = torchvision.models.VisionTransformer(image_size=64, num_classes=2, **tiny)
@@ -154,7 +154,7 @@ def test_position_embeddings_of_torchvision_are_resampled():
     torch.testing.assert_close(target.encoder.pos_embedding, torch.ones(1, 1 + 4 * 4, 8))
 
 
-def test_densenet_files_of_torchvision_keep_their_old_names():
+def test_densenet_files_of_torchvision_keep_their_old_names() -> None:
     tiny = {"growth_rate": 2, "block_config": (1, 1), "num_init_features": 4}
     source, target = torchvision.models.DenseNet(**tiny), torchvision.models.DenseNet(**tiny)
     old = {
@@ -166,14 +166,14 @@ def test_densenet_files_of_torchvision_keep_their_old_names():
     assert_same(target, source)
 
 
-def test_auxiliary_heads_are_left_out():
+def test_auxiliary_heads_are_left_out() -> None:
     source = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=True).state_dict()
     target = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=False, num_classes=2)
     fit(target, source, "fc")
     assert torch.equal(target.conv1.conv.weight, source["conv1.conv.weight"])
 
 
-def test_the_versioned_mnasnet_loads():
+def test_the_versioned_mnasnet_loads() -> None:
     source, target = (torchvision.models.mnasnet0_5(num_classes=classes) for classes in (1000, 2))
     fit(target, dict(source.state_dict()), "classifier.1")
     assert torch.equal(target.layers[0].weight, source.layers[0].weight)
@@ -187,7 +187,7 @@ def test_the_versioned_mnasnet_loads():
         ("torchvision", "mobilenet_v2", "mobilenet_v2_imagenet_torchvision.pth"),
     ],
 )
-def test_real_imagenet_weights_arrive_in_every_layer(library, name, file):
+def test_real_imagenet_weights_arrive_in_every_layer(library, name, file) -> None:
     backbone = build_backbone(ModelConfig(Library[library], name, weights=str(SHARED / file)), (64, 32))
     saved, loaded = torch.load(SHARED / file, weights_only=True), backbone.network.state_dict()
     assert saved.keys() == loaded.keys()
@@ -221,7 +221,7 @@ def http_error(code: int) -> urllib.error.HTTPError:
     return urllib.error.HTTPError("https://example.org", code, "said the server", None, None)
 
 
-def test_an_unreachable_hub_is_reported_within_seconds_with_both_ways_out(empty_caches):
+def test_an_unreachable_hub_is_reported_within_seconds_with_both_ways_out(empty_caches) -> None:
     start = time.monotonic()
     with pytest.raises(
         GenderClsError, match=r"Connection refused.* model\.weights=.* model\.pretrained=false"
@@ -231,27 +231,27 @@ def test_an_unreachable_hub_is_reported_within_seconds_with_both_ways_out(empty_
     assert f"timm/test_resnet.r160_in1k cannot be loaded from {CLOSED_PORT}/timm/test_resnet" in str(caught.value)
 
 
-def test_the_offline_switch_of_the_hub_is_named(empty_caches, monkeypatch):
+def test_the_offline_switch_of_the_hub_is_named(empty_caches, monkeypatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(GenderClsError, match=r"timm/test_resnet.*HF_HUB_OFFLINE"):
         pretrained("timm", "test_resnet")
 
 
-def test_an_unreachable_server_of_torchvision_is_reported(empty_caches, monkeypatch):
+def test_an_unreachable_server_of_torchvision_is_reported(empty_caches, monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(urllib.error.URLError("no route to host")))
     with pytest.raises(GenderClsError, match=r"torchvision/alexnet .* https://\S+ \(no route to"):
         pretrained("torchvision", "alexnet", (64, 64))
 
 
 @pytest.mark.parametrize("error", [http_error(503), urllib.error.URLError("down"), TimeoutError("timed out")])
-def test_what_counts_as_unreachable(empty_caches, monkeypatch, error):
+def test_what_counts_as_unreachable(empty_caches, monkeypatch, error) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(error))
     with pytest.raises(GenderClsError, match=r"https://example\.org/a\.pth \(.*(503|down|timed out)"):
         find_published("https://example.org/a.pth", "timm/a")
 
 
 @pytest.mark.parametrize("error", [http_error(404), urllib.error.URLError(ssl.SSLError("no certificate"))])
-def test_a_server_that_answers_leaves_the_decision_to_the_loader(empty_caches, monkeypatch, error):
+def test_a_server_that_answers_leaves_the_decision_to_the_loader(empty_caches, monkeypatch, error) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(error))
     assert find_published("https://example.org/a.pth", "timm/a") is None
 
@@ -263,14 +263,14 @@ def test_a_server_that_answers_leaves_the_decision_to_the_loader(empty_caches, m
         ("torchvision", "torchvision.models.ResNet18_Weights.get_state_dict"),
     ],
 )
-def test_a_download_that_breaks_off_is_reported(empty_caches, monkeypatch, library, loader):
+def test_a_download_that_breaks_off_is_reported(empty_caches, monkeypatch, library, loader) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(http_error(404)))
     monkeypatch.setattr(loader, raising(ConnectionResetError("reset by peer\n  and more.")))
     with pytest.raises(GenderClsError, match=rf"{library}/resnet18 .* \(reset by peer and more\): "):
         pretrained(library, "resnet18")
 
 
-def test_cached_weights_of_timm_need_no_network(empty_caches, monkeypatch):
+def test_cached_weights_of_timm_need_no_network(empty_caches, monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(AssertionError("asked the network")))
     source = timm.create_model("test_vit", num_classes=1000)
     repository = empty_caches / "hub" / "models--timm--test_vit.r160_in1k"
@@ -284,7 +284,7 @@ def test_cached_weights_of_timm_need_no_network(empty_caches, monkeypatch):
     assert network.head.weight.shape == (2, 64)
 
 
-def test_cached_weights_of_torchvision_need_no_network(empty_caches, monkeypatch):
+def test_cached_weights_of_torchvision_need_no_network(empty_caches, monkeypatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", raising(AssertionError("asked the network")))
     source = torchvision.models.shufflenet_v2_x0_5()
     url = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url

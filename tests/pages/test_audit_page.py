@@ -186,11 +186,7 @@ NO_DUPLICATES = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits"
         ("balance.single_label_groups", [], "Images per person"),
         ("baselines", None, "None could be scored."),
         ("baselines", [], "None could be scored."),
-        (
-            "baselines",
-            [{"balanced_accuracy": None, "remark": "No MALE."}] * 2,
-            "scored: No MALE. Suspect",
-        ),
+        ("baselines", [{"balanced_accuracy": None, "remark": "No MALE."}] * 2, "scored: No MALE. Suspect"),
         ("data.corrections", None, "images 1,234 people 321 cameras 2 sources unknown"),
         ("data.split_problem", "Too few people.", "splits none No split: Too few people."),
         ("data.split_origin", "dealt", "splits, sampled, keeping 300 groups whole train 1,000"),

@@ -20,7 +20,7 @@ from gender_cls.training.classifier import GenderClassifier
 
 
 @pytest.mark.parametrize("items", range(1, 36))
-def test_steps_depend_on_the_product_only(items):
+def test_steps_depend_on_the_product_only(items) -> None:
     def steps(size: int, accumulate: int) -> list[list[int]]:
         batches = StepBatchSampler(SequentialSampler(range(items)), size, accumulate)
         found = list(batches)
@@ -34,7 +34,7 @@ def test_steps_depend_on_the_product_only(items):
     assert list(chain(*steps(4, 2))) == list(range(kept))
 
 
-def test_a_batch_of_one_image_is_avoided():
+def test_a_batch_of_one_image_is_avoided() -> None:
     assert [len(batch) for batch in StepBatchSampler(RandomSampler(range(13)), 4, 2)] == [4, 4, 2, 3]
     assert list(StepBatchSampler(SequentialSampler(range(3)), 1)) == [[0], [1], [2]], "unless each batch is one image"
 
@@ -75,7 +75,7 @@ def trained(config: Config, prepared: PreparedData, size: int, accumulate: int) 
 
 
 @pytest.mark.parametrize("balance", ["none", "loss"])
-def test_batches_of_a_step_give_the_weights_of_one(prepared, balance):
+def test_batches_of_a_step_give_the_weights_of_one(prepared, balance) -> None:
     one = trained(config(balance), prepared, 8, 1)
     for size, accumulate in ((4, 2), (1, 8)):
         several = trained(config(balance), prepared, size, accumulate)
@@ -87,7 +87,7 @@ def test_batches_of_a_step_give_the_weights_of_one(prepared, balance):
             torch.testing.assert_close(several.network.state_dict()[key], value, rtol=0, atol=1e-5, msg=key)
 
 
-def test_totals_of_uneven_batches_are_those_of_all_images():
+def test_totals_of_uneven_batches_are_those_of_all_images() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(37, 2, generator=generator), torch.randint(0, 2, (37,), generator=generator)
     totals = TrainingTotals()
@@ -101,7 +101,7 @@ def test_totals_of_uneven_batches_are_those_of_all_images():
     assert balanced_accuracy.item() == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
-def test_a_label_that_never_occurs_counts_when_it_was_answered():
+def test_a_label_that_never_occurs_counts_when_it_was_answered() -> None:
     totals = TrainingTotals()
     loss, labels = torch.tensor(0.5), torch.zeros(4, dtype=torch.int64)
     totals.add(loss, torch.tensor([[1.0, 0.0]] * 4), labels)
@@ -110,7 +110,7 @@ def test_a_label_that_never_occurs_counts_when_it_was_answered():
     assert [value.item() for value in totals.accuracies()] == [0.5, 0.25]  # as torchmetrics has it
 
 
-def test_adding_a_batch_asks_the_device_for_no_value():
+def test_adding_a_batch_asks_the_device_for_no_value() -> None:
     totals = TrainingTotals()
     logits = torch.empty(8, 2, device="meta")  # where a value cannot be had
     for _ in range(2):

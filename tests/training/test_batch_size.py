@@ -35,7 +35,7 @@ AUTO = {"batch_size": "auto"}
 Train = Callable[..., Run]
 
 
-def test_halving_keeps_the_step():
+def test_halving_keeps_the_step() -> None:
     batch: Batch | None = Batch(12, 2)
     sizes = []
     while batch is not None:
@@ -49,12 +49,12 @@ def test_halving_keeps_the_step():
     assert Batch(10, 1).halved() == Batch(5, 2, (10,))
 
 
-def test_a_step_has_as_many_images_whatever_fits():
+def test_a_step_has_as_many_images_whatever_fits() -> None:
     assert images_per_step("auto", 1) == images_per_step(32, 1) == images_per_step(8, 4) == 32
     assert images_per_step("auto", 2) == 64
 
 
-def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path):
+def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path) -> None:
     run = Run(tmp_path)
     settings = config_of(trainer={"accumulate": 2})
     assert recorded_batch(settings, run) is None
@@ -71,7 +71,7 @@ def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path)
     ("first", "each", "size"),
     [(1.0, 0.01, 32), (1.0, 0.09, 32), (1.0, 0.1, 16), (1.0, 0.4, 8), (1.0, 1.0, 4), (3.0, 1.0, 2), (5.0, 0.1, 1)],
 )
-def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_path, caplog):
+def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_path, caplog) -> None:
     """Of 5 GiB available, 4 may be used."""
     gib = 2**30
 
@@ -92,7 +92,7 @@ def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_p
         assert fact in caplog.text
 
 
-def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeypatch, tmp_path, caplog):
+def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeypatch, tmp_path, caplog) -> None:
     caplog.set_level(logging.INFO)
     state = torch.get_rng_state()
     wide = {"library": "custom", "name": "custom_cnn", "options": {"widths": [32, 64]}}
@@ -105,7 +105,7 @@ def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeyp
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_trial_leaves_no_trace_and_knows_what_it_holds():
+def test_a_trial_leaves_no_trace_and_knows_what_it_holds() -> None:
     settings = config_of(recipe={"ema_decay": 0.9})
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -116,7 +116,7 @@ def test_a_trial_leaves_no_trace_and_knows_what_it_holds():
     assert 3 * weights <= trial.held_bytes < 3 * weights + 4 * 100, "the weights and two moments of each"
 
 
-def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog):
+def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> None:
     tried: list[int] = []
 
     def step(self: TrialTraining, images: int) -> None:
@@ -187,7 +187,7 @@ def last(run: Run) -> dict[str, Any]:
     return torch.load(run.last_checkpoint, weights_only=True)
 
 
-def test_training_continues_with_smaller_batches(train, prepared, monkeypatch, caplog):
+def test_training_continues_with_smaller_batches(train, prepared, monkeypatch, caplog) -> None:
     failing = Failing(monkeypatch, fitting=2, from_epoch=1)
     run = train()
     assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
@@ -202,7 +202,7 @@ def test_training_continues_with_smaller_batches(train, prepared, monkeypatch, c
     assert content["epoch"] == 2
 
 
-def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out(train, monkeypatch):
+def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out(train, monkeypatch) -> None:
     sections = {"data": {"image_size": [64, 32]}, "model": TINY_CONVNEXT}
     undisturbed = train("undisturbed", **sections)
     Failing(monkeypatch, fitting=4, from_epoch=1)
@@ -213,7 +213,7 @@ def test_without_batchnorm_the_weights_are_the_same_as_if_memory_had_not_run_out
         torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-5, msg=key)
 
 
-def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch):
+def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch) -> None:
     Failing(monkeypatch, fitting=0)
     ways = r"2\.00 GiB.*grad_checkpointing=true .*precision=bf16-mixed .*data\.image_size.* custom/custom_cnn"
     with pytest.raises(GenderClsError, match=ways) as raised:
@@ -226,7 +226,7 @@ def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch
         smaller_batch(tried, run, Batch(1, 8), "full")
 
 
-def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch):
+def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -235,7 +235,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch):
         train()
 
 
-def test_resuming_needs_only_the_same_steps(train):
+def test_resuming_needs_only_the_same_steps(train) -> None:
     run = train(trainer={"max_epochs": 1})
     run.note(fitted=False)
     train(data={"batch_size": 2}, trainer={"max_epochs": 2, "accumulate": 4})
@@ -268,7 +268,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path / "0_job")
 
 
-def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog):
+def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog) -> None:
     sweep.run_job(killed_by_the_kernel(kill=True, until=2), config_of(), job)
     assert job.status["state"] == "finished"
     assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
@@ -276,19 +276,19 @@ def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplo
     assert "batches of 8 images" in caplog.text
 
 
-def test_a_job_that_runs_out_of_memory_with_one_image_fails(job):
+def test_a_job_that_runs_out_of_memory_with_one_image_fails(job) -> None:
     with pytest.raises(GenderClsError, match=r"kernel.*recipe"):
         sweep.run_job(killed_by_the_kernel(kill=True), config_of(), job)
     assert job.status["batch"] == {"size": 1, "accumulate": 8, "too_large": [8, 4, 2]}
 
 
-def test_a_job_that_somebody_kills_fails(job):
+def test_a_job_that_somebody_kills_fails(job) -> None:
     with pytest.raises(GenderClsError, match="SIGKILL"):
         sweep.run_job(killed_by_the_kernel(kill=False), config_of(), job)
     assert job.status["batch"]["size"] == 8
 
 
-def test_a_job_that_has_trained_is_not_halved(tmp_path):
+def test_a_job_that_has_trained_is_not_halved(tmp_path) -> None:
     run = Run(tmp_path)
     assert not halve_recorded_batch(run)
     record_batch(run, Batch(8, 1))

@@ -25,7 +25,7 @@ def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, averaged):
+def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, averaged) -> None:
     best, last = train(tmp_path, [EMAWeightAveraging(decay=0.5)] if averaged else [])
     assert best["state_dict"].keys() == last["state_dict"].keys()
     assert all(torch.equal(value, last["state_dict"][name]) for name, value in best["state_dict"].items())

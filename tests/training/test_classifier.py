@@ -9,7 +9,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.training.classifier import GenderClassifier
 
 
-def test_pixels_are_normalised_with_the_backbones_own_mean_and_std():
+def test_pixels_are_normalised_with_the_backbones_own_mean_and_std() -> None:
     classifier = GenderClassifier(settings())
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4)
     black, white = classifier.normalise(pixels)[:, :, 0, 0]
@@ -17,7 +17,7 @@ def test_pixels_are_normalised_with_the_backbones_own_mean_and_std():
     assert white.tolist() == pytest.approx([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225], rel=1e-5)
 
 
-def test_validation_metrics_agree_with_scikit_learn():
+def test_validation_metrics_agree_with_scikit_learn() -> None:
     torch.manual_seed(0)
     classifier = GenderClassifier(settings()).eval()
     loader = batches(40)
@@ -37,7 +37,7 @@ def test_validation_metrics_agree_with_scikit_learn():
     ]
 
 
-def test_class_weights_enter_the_loss():
+def test_class_weights_enter_the_loss() -> None:
     torch.manual_seed(0)
     classifier = GenderClassifier(settings(), class_weights=[3.0, 1.0]).eval()
     images, labels = next(iter(batches()))
@@ -61,7 +61,7 @@ class RecordsRates(GenderClassifier):
         return super().training_step(batch, batch_index)
 
 
-def test_the_backbone_wakes_after_the_frozen_epochs():
+def test_the_backbone_wakes_after_the_frozen_epochs() -> None:
     recipe = {"lr": 1.0, "frozen_epochs": 1, "warmup_epochs": 0, "backbone_lr_factor": 0.5}
     classifier = RecordsRates(settings(recipe=recipe))
     classifier.seen = []
@@ -74,7 +74,7 @@ def test_the_backbone_wakes_after_the_frozen_epochs():
 
 
 @pytest.mark.parametrize("augment", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
-def test_mixing_trains(augment):
+def test_mixing_trains(augment) -> None:
     classifier = GenderClassifier(settings(augment=augment))
     trainer = trainer_for(classifier)
     trainer.fit(classifier, batches(), batches())
@@ -82,7 +82,7 @@ def test_mixing_trains(augment):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
-def test_precisions_train_and_predict(precision):
+def test_precisions_train_and_predict(precision) -> None:
     classifier = GenderClassifier(settings())
     trainer = trainer_for(classifier, precision=precision)
     trainer.fit(classifier, batches(), batches())
@@ -91,14 +91,14 @@ def test_precisions_train_and_predict(precision):
     assert first.sum(dim=1).tolist() == pytest.approx([1] * 4)
 
 
-def test_a_loss_that_is_no_number_is_refused():
+def test_a_loss_that_is_no_number_is_refused() -> None:
     classifier = GenderClassifier(settings())
     torch.nn.init.constant_(classifier.network.head.weight, float("nan"))
     with pytest.raises(GenderClsError, match=r"loss became nan in epoch 1, by step 0: .*recipe\.lr"):
         trainer_for(classifier).fit(classifier, batches(), batches())
 
 
-def test_a_compiled_network_keeps_clean_checkpoint_keys():
+def test_a_compiled_network_keeps_clean_checkpoint_keys() -> None:
     classifier = GenderClassifier(settings())
     keys = list(classifier.state_dict())
     classifier.network.compile(backend="eager")

@@ -136,7 +136,7 @@ RESNET = {"library": "torchvision", "name": "resnet18", "pretrained": False, "dr
     ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "weights", "workers", "views", "augmented",
          "more-views", "averaged", "compiled", "bf16"],
 )  # fmt: skip
-def test_features_end_where_pixels_end(prepared, sections):
+def test_features_end_where_pixels_end(prepared, sections) -> None:
     uncompiled = {**sections.get("trainer", {}), "compile": False}
     pixels = {**sections, "recipe": {**sections.get("recipe", {}), "views": 0}, "trainer": uncompiled}
     classifier, records, logged = train(prepared, **sections)
@@ -164,14 +164,14 @@ def count(prepared: PreparedData) -> dict[str, int]:
     return prepared.manifest.table["split"].value_counts().to_dict()
 
 
-def test_ten_frozen_epochs_pass_each_image_once(prepared):
+def test_ten_frozen_epochs_pass_each_image_once(prepared) -> None:
     _, records, logged = train(prepared, recipe={"frozen_epochs": None}, trainer={"max_epochs": 10})
     assert {point["epoch"] for _, point in logged.points} == set(range(10))
     assert records.calls == count(prepared)["train"] + count(prepared)["val"]
     assert logged.speeds == {"speed/head_images_per_second"}
 
 
-def test_one_view_repeats_the_images_of_the_first_epoch_and_two_take_turns(prepared):
+def test_one_view_repeats_the_images_of_the_first_epoch_and_two_take_turns(prepared) -> None:
     def sorted_features(views: int) -> list[Tensor]:
         _, records, _ = train(prepared, recipe={"frozen_epochs": None, "views": views}, augment=AUGMENTED)
         by_epoch = [torch.cat([f for epoch, _, f, _ in records.batches if epoch == number]) for number in range(4)]
@@ -187,7 +187,7 @@ def test_one_view_repeats_the_images_of_the_first_epoch_and_two_take_turns(prepa
     assert torch.equal(two, four)
 
 
-def test_a_last_batch_of_one_image_is_left_out_as_with_pixels(prepared):
+def test_a_last_batch_of_one_image_is_left_out_as_with_pixels(prepared) -> None:
     train_images = count(prepared)["train"]
     size = next(size for size in range(5, train_images) if train_images % size == 1)
     sections = {"data": {"batch_size": size}, "recipe": {"frozen_epochs": 1}, "trainer": {"max_epochs": 2}}
@@ -197,7 +197,7 @@ def test_a_last_batch_of_one_image_is_left_out_as_with_pixels(prepared):
     assert logged.speeds == {"speed/head_images_per_second", "speed/train_images_per_second"}
 
 
-def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepared):
+def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepared) -> None:
     once, always = (
         train(prepared, augment=AUGMENTED, recipe={"frozen_epochs": 1, "views": views}, trainer={"max_epochs": 2})[1]
         for views in (1, 0)
@@ -208,7 +208,7 @@ def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepare
         assert labels == plain_labels
 
 
-def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_wakes(prepared, monkeypatch):
+def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_wakes(prepared, monkeypatch) -> None:
     from torch.utils.data import dataloader
 
     started: list[int] = []
@@ -224,7 +224,7 @@ def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_wak
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_a_resumed_run_ends_like_an_uninterrupted_one(prepared, tmp_path):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(prepared, tmp_path) -> None:
     recipe = {"views": 2, "frozen_epochs": 3, "ema_decay": 0.9}
     sections: dict[str, Any] = {"augment": AUGMENTED, "data": {"balance": "sampler"}, "recipe": recipe}
     whole, _, logged = train(prepared, ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1), **sections)
@@ -256,7 +256,9 @@ SQUEEZENET = {"library": "torchvision", "name": "squeezenet1_1", "pretrained": F
     ],
     ids=["two-heads", "head", "mixup", "cutmix", "memory", "no-views", "nothing-frozen"],
 )
-def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(prepared, sections, reason, caplog, monkeypatch):
+def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(
+    prepared, sections, reason, caplog, monkeypatch
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(feature_cache, "available_memory", lambda: 1 << 10)
     classifier, datamodule = modules_of(prepared, config_of(prepared, **sections))
@@ -269,7 +271,7 @@ def test_what_cannot_be_cached_trains_on_pixels_and_the_log_says_why(prepared, s
     assert reason in caplog.text if reason else not caplog.text
 
 
-def test_the_log_says_how_many_images_are_computed(prepared, caplog, capfd):
+def test_the_log_says_how_many_images_are_computed(prepared, caplog, capfd) -> None:
     caplog.set_level(logging.INFO)
     train(prepared, trainer={"max_epochs": 2, "progress_bar": True})
     images = [count(prepared)[split] for split in ("train", "val")]

@@ -42,7 +42,7 @@ def same(one: GenderClassifier, other: GenderClassifier) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
-def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the_last_bit(folders, tmp_path):
+def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the_last_bit(folders, tmp_path) -> None:
     results = []
     for name, checkpoint in (("once", None), ("again", None), ("resumed", tmp_path / "once" / "epoch=0.ckpt")):
         classifier, data = classifier_of(AUGMENT), module_of(folders)
@@ -57,7 +57,7 @@ def test_training_with_augmentation_on_the_device_is_repeated_and_resumed_to_the
     assert not same(results[0], without)
 
 
-def test_the_loader_does_only_what_the_device_cannot(folders):
+def test_the_loader_does_only_what_the_device_cannot(folders) -> None:
     classifier, data = classifier_of({**AUGMENT, "jpeg": 0.0}), module_of(folders)
     augment_on_device(classifier, data)
     assert data.datasets["train"].augmentation is None
@@ -69,7 +69,7 @@ def test_the_loader_does_only_what_the_device_cannot(folders):
     assert 0 < changed.sum() < 12
 
 
-def test_validation_and_prediction_see_the_images_as_they_are():
+def test_validation_and_prediction_see_the_images_as_they_are() -> None:
     classifier = classifier_of({"erase": 1.0, "flip": 1.0}).eval()
     batch = (random_images(4), torch.zeros(4))
     with torch.no_grad():
@@ -78,13 +78,13 @@ def test_validation_and_prediction_see_the_images_as_they_are():
         assert torch.equal(classifier.predict_step(batch, 0), before)
 
 
-def test_memory_is_pinned_for_cuda_only(folders):
+def test_memory_is_pinned_for_cuda_only(folders) -> None:
     assert not module_of(folders).train_dataloader().pin_memory
     for device, pinned in (("cuda", True), ("mps", False), ("cpu", False)):
         assert Predictor(Path("x"), "auto", Resources(device, "32-true", 1, 0)).pin_memory == pinned
 
 
-def test_a_sentence_about_the_gpu_tells_what_is_on():
+def test_a_sentence_about_the_gpu_tells_what_is_on() -> None:
     sentence = describe_cuda(config_of(augment=AUGMENT), Resources("cuda", "bf16-mixed", 1, 0))
     for fact in ("bf16-mixed", "channels last", "JPEG compression in the loader", "pinned", "no TF32", "compile off"):
         assert fact in sentence
@@ -92,7 +92,7 @@ def test_a_sentence_about_the_gpu_tells_what_is_on():
     assert "no augmentation" in describe_cuda(config_of(augment={}), Resources("cuda", "bf16-mixed", 1, 0))
 
 
-def test_a_compiled_network_trains_as_the_plain_one_through_a_frozen_stage(tmp_path):
+def test_a_compiled_network_trains_as_the_plain_one_through_a_frozen_stage(tmp_path) -> None:
     graphs, calls = [], []
 
     def counting(module: Any, _: list[Tensor]) -> Any:

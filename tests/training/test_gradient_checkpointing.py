@@ -40,7 +40,7 @@ def step(network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_and_statistics_are_the_same(name):
+def test_gradients_and_statistics_are_the_same(name) -> None:
     torch.manual_seed(0)
     block, options = MODELS[name]
     plain = timm.create_model(name, num_classes=2, **options).train()
@@ -95,7 +95,7 @@ class Module(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_it_is_on_in_training_steps_alone(tmp_path):
+def test_it_is_on_in_training_steps_alone(tmp_path) -> None:
     plain, _ = fit(tmp_path, [], Module)
 
     class Checkpointed(Module):
@@ -110,7 +110,7 @@ def test_it_is_on_in_training_steps_alone(tmp_path):
         torch.testing.assert_close(checkpointed.state_dict()[key], value, rtol=1e-6, atol=1e-7)
 
 
-def test_maps_are_the_same():
+def test_maps_are_the_same() -> None:
     """Maps of a network that learns with checkpoints, as the callbacks see it after a step."""
     torch.manual_seed(0)
     network = timm.create_model("resnet18", num_classes=2)
@@ -130,6 +130,6 @@ def test_maps_are_the_same():
 @pytest.mark.parametrize(
     "network", [resnet18(num_classes=2), little(), timm.create_model("vgg11", num_classes=2, pretrained=False)]
 )
-def test_networks_without_checkpoints_are_refused(network):
+def test_networks_without_checkpoints_are_refused(network) -> None:
     with pytest.raises(GenderClsError, match=r"recipe\.grad_checkpointing=true .*library/name.* data\.batch_size"):
         GradientCheckpointing(network, "library/name")

@@ -42,7 +42,7 @@ def difference(a: nn.Module, b: nn.Module) -> float:
 
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_fused_steps_equal_plain_ones(dtype, clip):
+def test_fused_steps_equal_plain_ones(dtype, clip) -> None:
     plain, fused = network().to(dtype), network().to(dtype)
     steps(plain, torch.optim.AdamW(plain.parameters(), **GROUPS), 5, clip)
     optimizer = adamw([{"params": list(fused.parameters()), **GROUPS}])
@@ -52,7 +52,7 @@ def test_fused_steps_equal_plain_ones(dtype, clip):
     assert difference(plain, fused) < 1e-6
 
 
-def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step():
+def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step() -> None:
     half = [{"params": list(network().bfloat16().parameters()), **GROUPS}]
     assert adamw(half).param_groups[0]["fused"] is None
     whole = [{"params": list(network().parameters()), **GROUPS}]
@@ -61,7 +61,7 @@ def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step():
 
 @pytest.mark.parametrize("was_fused", [True, False])
 @pytest.mark.parametrize("was_channels_last", [True, False])
-def test_any_state_is_continued(was_channels_last, was_fused):
+def test_any_state_is_continued(was_channels_last, was_fused) -> None:
     """Above all that of the other layout: torch's fused step would use each moment for another weight."""
     unbroken = network()
     steps(unbroken, optimizer := torch.optim.AdamW(unbroken.parameters(), **GROUPS), 3)
@@ -82,7 +82,7 @@ def test_any_state_is_continued(was_channels_last, was_fused):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
-def test_gradients_are_clipped_at_every_precision(precision):
+def test_gradients_are_clipped_at_every_precision(precision) -> None:
     norms: list[float] = []
 
     class Measured(GenderClassifier):

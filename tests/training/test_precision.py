@@ -36,7 +36,7 @@ def probabilities(classifier: GenderClassifier, precision: str) -> NDArray[np.fl
     return torch.cat([batch for batch in batches if isinstance(batch, Tensor)])[:, 0].numpy()
 
 
-def test_bf16_moves_answers_by_little_and_accuracy_by_less_than_chance_does():
+def test_bf16_moves_answers_by_little_and_accuracy_by_less_than_chance_does() -> None:
     exact = train("32-true")
     answers = probabilities(exact, "32-true")
     labels = np.arange(200) % 2
@@ -49,6 +49,6 @@ def test_bf16_moves_answers_by_little_and_accuracy_by_less_than_chance_does():
     assert np.mean((probabilities(trained_in_bf16, "bf16-mixed") < 0.5) == labels) == pytest.approx(accuracy, abs=0.03)
 
 
-def test_a_predictor_computes_as_it_is_told(tmp_path):
+def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:
     predictor = Predictor(tmp_path / "none.ckpt", "cpu", Resources("cpu", "bf16-mixed", 1, 0))
     assert predictor.precision == predictor._trainer.precision == "bf16-mixed"

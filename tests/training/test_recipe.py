@@ -10,13 +10,13 @@ from gender_cls.config.train import RecipeConfig
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
 
 
-def test_the_freeze_schedule_is_a_function_of_the_epoch():
+def test_the_freeze_schedule_is_a_function_of_the_epoch() -> None:
     assert [trains_backbone(RecipeConfig(frozen_epochs=2), epoch) for epoch in range(4)] == [False, False, True, True]
     assert trains_backbone(RecipeConfig(frozen_epochs=0), 0)
     assert not trains_backbone(RecipeConfig(frozen_epochs=None), 1000)
 
 
-def test_a_frozen_backbone_keeps_its_batchnorm_statistics():
+def test_a_frozen_backbone_keeps_its_batchnorm_statistics() -> None:
     network = timm.create_model("resnet10t", num_classes=2)
     names = {name for name, _ in network.named_parameters()}
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -33,7 +33,7 @@ def test_a_frozen_backbone_keeps_its_batchnorm_statistics():
     assert not network.conv1[0].weight.requires_grad  # what the architecture fixes stays fixed
 
 
-def test_groups_hold_every_parameter_once_with_its_own_rate_and_decay():
+def test_groups_hold_every_parameter_once_with_its_own_rate_and_decay() -> None:
     network = torchvision.models.resnet18(num_classes=2)
     recipe = RecipeConfig(lr=1e-2, backbone_lr_factor=0.1, weight_decay=0.3)
     groups = parameter_groups(network, ["fc"], recipe)
@@ -48,7 +48,7 @@ def test_groups_hold_every_parameter_once_with_its_own_rate_and_decay():
     assert undecayed == {id(p) for p in network.parameters() if p.ndim == 1}
 
 
-def test_layer_decay_multiplies_the_rates_themselves():
+def test_layer_decay_multiplies_the_rates_themselves() -> None:
     network = timm.create_model("vit_tiny_patch16_224", num_classes=2, depth=2, img_size=32)
     groups = parameter_groups(network, ["head"], RecipeConfig(lr=1.0, layer_decay=0.5))
     rate = {id(p): g["lr"] for g in groups for p in g["params"]}
@@ -60,7 +60,7 @@ def test_layer_decay_multiplies_the_rates_themselves():
     assert decay[id(network.pos_embed)] == decay[id(network.cls_token)] == 0
 
 
-def test_layer_decay_also_works_for_networks_that_are_not_timms():
+def test_layer_decay_also_works_for_networks_that_are_not_timms() -> None:
     network = torchvision.models.resnet18(num_classes=2)
     groups = parameter_groups(network, ["fc"], RecipeConfig(lr=1.0, layer_decay=0.5))
     rate = {id(p): g["lr"] for g in groups for p in g["params"]}
@@ -72,7 +72,7 @@ def test_layer_decay_also_works_for_networks_that_are_not_timms():
     )
 
 
-def test_rates_warm_up_then_fall_to_zero_like_a_cosine():
+def test_rates_warm_up_then_fall_to_zero_like_a_cosine() -> None:
     factors = [lr_factor(step, 0, 4, 12) for step in range(13)]
     assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factors[8] == pytest.approx(0.5)
@@ -80,7 +80,7 @@ def test_rates_warm_up_then_fall_to_zero_like_a_cosine():
     assert factors[6] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
-def test_the_backbone_warms_up_when_it_wakes():
+def test_the_backbone_warms_up_when_it_wakes() -> None:
     factors = [lr_factor(step, 6, 2, 12) for step in range(13)]
     assert factors[:6] == [0] * 6
     assert factors[6:9] == pytest.approx([1 / 3, 2 / 3, 1])
@@ -88,7 +88,7 @@ def test_the_backbone_warms_up_when_it_wakes():
     assert lr_factor(3, 5, 2, 5) == 0  # it never wakes: linear probe
 
 
-def test_fixed_parameters_outside_the_head_stay_out():
+def test_fixed_parameters_outside_the_head_stay_out() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     set_trainable(network, ["1"], {"1.weight", "1.bias"}, backbone=True)
     assert [p.requires_grad for p in network.parameters()] == [False, False, True, True]
