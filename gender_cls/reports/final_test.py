@@ -29,7 +29,7 @@ from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
-from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
+from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
@@ -184,7 +184,7 @@ def _measured_explanations(test: FinalTest, resamples: int) -> Explanations | No
         return None
     methods = [method.value for method in test.config.explain.methods]
     randomisation = read_randomisation(run.randomisation) if run.randomisation.exists() else pd.DataFrame()
-    return summarise_explanations(read_explanations(run.explained), randomisation, methods, resamples, SEED)
+    return summarise_explanations(read_explanations(run.explained), randomisation, methods, resamples)
 
 
 def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:

@@ -43,7 +43,7 @@ def summary(rows: list[Any], checks: list[Any] | None = None, methods: Any = MET
     """Of rows; it fits the schema, and JSON can hold it."""
     table = pd.DataFrame(rows, columns=list(scored("a")))
     found = summarise_explanations(
-        table, pd.DataFrame(checks) if checks else NO_CHECK, methods, **{"resamples": 500, "seed": 3, **options}
+        table, pd.DataFrame(checks) if checks else NO_CHECK, methods, **{"resamples": 500, **options}
     )
     assert_matches(found, Explanations)
     return found
@@ -115,15 +115,8 @@ def test_intervals_are_those_of_a_bootstrap_over_people() -> None:
     found = game(summary(rows, methods=["saliency"], resamples=20_000))["deletion_gain"]
 
     gain, units = random - deletion, bootstrap_units(pd.DataFrame({"identity": people}))
-    same = estimates(units, lambda weights: {"gain": weights @ gain / weights.sum(axis=1)}, 20_000, 3)["gain"]
+    same = estimates(units, lambda weights: {"gain": weights @ gain / weights.sum(axis=1)}, 20_000)["gain"]
     assert found == pytest.approx(same)
-
-    independent = np.random.default_rng(0)
-    sums, counts = np.bincount(units, gain), np.bincount(units)
-    picks = independent.integers(30, size=(20_000, 30))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    # Phi(-sqrt(30 / 29) * 2.045), of Student's quantile with 29 degrees of freedom: the expanded percentile.
-    assert [found["low"], found["high"]] == pytest.approx(np.quantile(means, [0.0188, 0.9812]), abs=0.002)
 
 
 def test_all_methods_share_the_samples_of_people() -> None:
@@ -161,15 +154,6 @@ def test_maps_of_a_network_that_diverged_have_no_scores() -> None:
     assert found["methods"][0]["randomisation"]["flagged"] is None
 
 
-def test_one_person_gives_values_without_intervals() -> None:
-    found = summary([scored("a.jpg", head=0.1), scored("b.jpg", head=0.3)], methods=["saliency"])
-    assert (found["images"], found["identities"], found["units"]) == (2, 1, 1)
-    share = place(found, "head")["share"]
-    assert share["value"] == pytest.approx(0.2)
-    assert share["low"] is share["high"] is None
-    assert "only one person" in share["remark"]
-
-
 def test_an_empty_table_has_nothing_but_reasons() -> None:
     found = summary([])
     assert (found["images"], found["identities"], found["units"]) == (0, 0, 0)
@@ -182,7 +166,7 @@ def test_where_nobody_is_known_images_are_drawn_and_groups_stay_together() -> No
     rows = [{**row, "identity": ""} for row in a_person_an_image(4)]
     assert summary(rows)["units"] == 4
     grouped = pd.DataFrame([{**row, "group": "g" if index < 3 else ""} for index, row in enumerate(rows)])
-    found = summarise_explanations(grouped, NO_CHECK, METHODS, 100, 0)
+    found = summarise_explanations(grouped, NO_CHECK, METHODS, 100)
     assert (found["identities"], found["units"]) == (0, 2)
 
 
@@ -222,8 +206,7 @@ def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: fl
 
 
 @pytest.mark.parametrize(
-    ("last", "flagged"),
-    [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)],
+    ("last", "flagged"), [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)]
 )
 def test_a_method_is_flagged_by_what_all_random_weights_leave(last: tuple[float, float], flagged: bool) -> None:
     assert LARGEST_SIMILARITY == 0.8

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gender_cls.config.data import ResizeMode
-from gender_cls.data.transforms import place_in_input
+from gender_cls.data.resizing import place_in_input
 from gender_cls.explain.run_maps import RunMaps
 from gender_cls.pages.compare_maps import MapTable, ModelMaps, Prediction, maps_by_method, on_crop, scale_end
 from gender_cls.reports.comparison import write_comparison
