@@ -114,11 +114,8 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
                 f"The images of {run.folder} cannot be read any more. The first: {first} If they were moved, name the "
                 "folder with data_root."
             )
-        rows = rows.assign(
-            native_height=facts["height"],
-            brightness=facts["brightness"].round(1),
-            sharpness=facts["sharpness"].round(3),
-        )
+        brightness, sharpness = facts["brightness"].round(1), facts["sharpness"].round(3)
+        rows = rows.assign(native_height=facts["height"], brightness=brightness, sharpness=sharpness)
         table = predictions_table(rows, predictor.probabilities(rows, scanned.images))
         write_atomically(run.predictions, table.to_csv(index=False))
     return read_predictions(run.predictions)
@@ -221,14 +218,8 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
     write_atomically(run.report, report)
     if metrics["explanations"] is not None:
-        gallery = render_gallery(
-            read_explanations(run.explained),
-            title=title,
-            folder=folder,
-            created=created,
-            whole=len(test.rows),
-            image_size=test.config.data.image_size,
-        )
+        table, whole, size = read_explanations(run.explained), len(test.rows), test.config.data.image_size
+        gallery = render_gallery(table, title=title, folder=folder, created=created, whole=whole, image_size=size)
         write_atomically(run.gallery, gallery)
     config = to_plain(test.config)
     config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
