@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from gender_cls.config.explain import Method
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.config.parsing import CONFIG_FOLDER
-from gender_cls.explain import attribution
+from gender_cls.explain import attribution, map_regions
 from gender_cls.explain.attribution import attribute
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
@@ -77,7 +77,7 @@ def build_cheaply(model: ModelConfig, size: tuple[int, int]) -> Backbone:
 def fewer_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attribution, "SAMPLES", 2)
     monkeypatch.setattr(attribution, "INTEGRATION_POINTS", 3)
-    monkeypatch.setattr(attribution, "region_grid", lambda image_size: (5, 3))
+    monkeypatch.setattr(map_regions, "ROWS", 5)
 
 
 def check_maps(model: ModelConfig, size: tuple[int, int], stride: int) -> None:
