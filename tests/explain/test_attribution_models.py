@@ -84,6 +84,9 @@ def check_maps(model: ModelConfig, size: tuple[int, int], stride: int) -> None:
     torch.manual_seed(0)
     backbone = (build_cheaply if model.name in TOO_MANY_WEIGHTS else build_backbone)(model, size)
     network, inputs, targets = backbone.network.eval(), smooth_images(2, size), torch.tensor([0, 1])
+    for name, parameter in network.named_parameters():
+        if any(name.startswith(f"{head}.") for head in backbone.heads):
+            torch.nn.init.normal_(parameter)  # heads begin so near zero that a logit hardly changes
     feature_map = find_feature_map(network, size, backbone.heads)
     assert feature_map.grid == (size[0] // stride, size[1] // stride)
     result = attribute(network, inputs, list(Method), feature_map, targets)

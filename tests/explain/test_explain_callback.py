@@ -27,7 +27,6 @@ from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
-FEATURE_MAP = FeatureMap("0", "NCHW", (8, 4))
 BOTH = [Method.saliency, Method.grad_cam]
 PLACES = {"head", "upper_body", "lower_body", "border"}
 
@@ -101,7 +100,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
     network, inputs = model.network.eval(), pictures(3).float() / 255
     probabilities = network(inputs).softmax(dim=1).detach()
     confidence, predicted = probabilities.max(dim=1)
-    expected = attribute(network, inputs, BOTH, FEATURE_MAP, predicted).maps
+    expected = attribute(network, inputs, BOTH, Tiny.feature_map, predicted).maps
     assert len(drawn) == 2
     last = drawn[-1]
     assert torch.equal(last.images, pictures(3))
@@ -124,7 +123,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
 def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
     logger = TensorBoardLogger(tmp_path, name="events")
     model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
-    expected = attribute(model.network, pictures(3).float() / 255, BOTH, FEATURE_MAP, torch.tensor([1, 0, 1]))
+    expected = attribute(model.network, pictures(3).float() / 255, BOTH, Tiny.feature_map, torch.tensor([1, 0, 1]))
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
     assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(expected.maps[Method.grad_cam]))
     assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
@@ -154,7 +153,7 @@ def test_of_both_classes_only_mistakes_are_explained_twice(
     assert counts == [3, 1]
     inputs = pictures(3).float() / 255
     said, true = (
-        attribute(model.network, inputs, BOTH, FEATURE_MAP, torch.tensor(targets)).maps
+        attribute(model.network, inputs, BOTH, Tiny.feature_map, torch.tensor(targets)).maps
         for targets in ([1, 1, 1], [1, 0, 1])
     )
     [grid] = drawn
@@ -234,7 +233,7 @@ def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamesp
     predicted = torch.tensor([["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions])
 
     def maps() -> Tensor:
-        return scaled(attribute(model.network, inputs, BOTH, FEATURE_MAP, predicted).maps[Method.saliency])
+        return scaled(attribute(model.network, inputs, BOTH, Tiny.feature_map, predicted).maps[Method.saliency])
 
     shown = drawn[-1].columns["saliency"].maps
     assert torch.equal(shown, maps())  # at the end of fit the model holds the average
@@ -296,8 +295,11 @@ def test_nothing_is_drawn_outside_training(tmp_path: Path) -> None:
 
 
 def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
+    class Wrong(Tiny):
+        feature_map = FeatureMap("0", "NCHW", (4, 4))
+
     with pytest.raises(GenderClsError, match=r"model\.cam_layer"):
-        fit(tmp_path, [explain(tmp_path, FeatureMap("0", "NCHW", (4, 4)))])
+        fit(tmp_path, [explain(tmp_path)], Wrong)
 
 
 def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path: Path) -> None:

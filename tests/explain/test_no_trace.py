@@ -24,12 +24,11 @@ from torch import Tensor
 
 from gender_cls.config.explain import ExplainedClass, Method
 from gender_cls.explain.callback import ExplainCallback
-from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
 
 
-def explain_all(folder: Path, feature_map: FeatureMap | None = None) -> ExplainCallback:
-    return explain(folder, feature_map, methods=list(Method), explained_class=ExplainedClass.both)
+def explain_all(folder: Path, size: tuple[int, int] = (16, 8)) -> ExplainCallback:
+    return explain(folder, size, methods=list(Method), explained_class=ExplainedClass.both)
 
 
 def everything(model: LightningModule, trainer: Trainer) -> dict[str, Tensor]:
@@ -98,9 +97,8 @@ def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
     def train(callbacks: list[Callback]) -> dict[str, Tensor]:
         return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(config), size=(32, 16)))
 
-    one = GenderClassifier(config)
     notes = Notes()
-    found = train([explain_all(tmp_path / "maps", find_feature_map(one.network, (32, 16), one.heads)), notes])
+    found = train([explain_all(tmp_path / "maps", (32, 16)), notes])
     assert_drawn(tmp_path / "maps")
     assert differences(found, train([])) == []
     begun, frozen, awake = notes.backbones

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import attribute
 from gender_cls.models.convolutions import normalise, run_in_layout, set_layout, widen_depthwise
-from gender_cls.models.feature_map import find_feature_map
 from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 MODELS = {
@@ -56,8 +55,8 @@ def test_a_training_step_and_maps_are_the_same(library, name) -> None:
     assert is_channels_last(last.normalise(images))
     found: list[dict[str, Any]] = []
     for one in (plain, last):
-        feature_map = find_feature_map(one.network, one.image_size, one.heads)
-        explained = attribute(one.network, one.normalise(images), [Method.saliency, Method.grad_cam], feature_map)
+        methods = [Method.saliency, Method.grad_cam]
+        explained = attribute(one.network, one.normalise(images), methods, one.feature_map)
         one.network.train()
         torch.manual_seed(3)  # of what is dropped
         optimizer = torch.optim.SGD(one.network.parameters(), lr=0.1)
