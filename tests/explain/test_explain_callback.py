@@ -1,6 +1,5 @@
 import io
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,7 +73,7 @@ def shares(maps: Tensor, place: str = "border") -> np.ndarray:
     return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
 
 
-def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
+def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path) -> None:
     folder = tmp_path / "maps"
     logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
@@ -93,9 +92,7 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_maps_notes_and_captions_are_those_of_the_predicted_class(
-    tmp_path: Path, drawn: list[SimpleNamespace], precision: str
-) -> None:
+def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, drawn, precision) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path)], precision=precision)
     network, inputs = model.network.eval(), pictures(3).float() / 255
     probabilities = network(inputs).softmax(dim=1).detach()
@@ -120,7 +117,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
     assert "52 % for an even map" in last.note  # 1 - 0.8 * 0.6
 
 
-def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
+def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn) -> None:
     logger = TensorBoardLogger(tmp_path, name="events")
     model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
     expected = attribute(model.network, pictures(3).float() / 255, BOTH, Tiny.feature_map, torch.tensor([1, 0, 1]))
@@ -131,9 +128,7 @@ def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, dra
     assert not any("_true" in tag for tag in scalars(logger))
 
 
-def test_of_both_classes_only_mistakes_are_explained_twice(
-    tmp_path: Path, drawn: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monkeypatch) -> None:
     class Mistaken(Tiny):
         """Says MALE of everything: wrong of the second picture."""
 
@@ -168,9 +163,7 @@ def test_of_both_classes_only_mistakes_are_explained_twice(
     assert scalars(logger).keys() == {f"{part}/{place}" for part in parts for place in PLACES} | agreement | {"seconds"}
 
 
-def test_scores_are_means_over_images_and_compare_with_the_grid_before(
-    tmp_path: Path, invented: list[Attribution]
-) -> None:
+def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path, invented) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 1, 1])  # the second picture's class changes
     invented += [first, second]
     logger = TensorBoardLogger(tmp_path, name="events")
@@ -187,9 +180,7 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(
     assert found["seconds"].keys() == {2, 4}
 
 
-def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(
-    tmp_path: Path, invented: list[Attribution], drawn: list[SimpleNamespace]
-) -> None:
+def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(tmp_path, invented, drawn) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 0, 0])
     first.maps[Method.saliency][0] = 0
     first.maps[Method.saliency][1] = torch.nan
@@ -209,7 +200,7 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
 
 
-def test_a_diverged_network_is_drawn_and_not_scored(tmp_path: Path) -> None:
+def test_a_diverged_network_is_drawn_and_not_scored(tmp_path) -> None:
     class Diverged(Tiny):
         def on_validation_start(self) -> None:
             self.network[6].weight.data[:] = torch.nan
@@ -221,7 +212,7 @@ def test_a_diverged_network_is_drawn_and_not_scored(tmp_path: Path) -> None:
     assert len(list((tmp_path / "maps").iterdir())) == 2
 
 
-def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
+def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
     class Raw(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
             self.network = [value.clone() for value in pl_module.network.state_dict().values()]
@@ -252,12 +243,7 @@ def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamesp
     ],
 )
 def test_epochs_are_skipped_to_stay_within_the_budget(
-    tmp_path: Path,
-    drawn: list[SimpleNamespace],
-    monkeypatch: pytest.MonkeyPatch,
-    budget: float | None,
-    every_n_epochs: int,
-    expected: list[int],
+    tmp_path, drawn, monkeypatch, budget, every_n_epochs, expected
 ) -> None:
     now = [1000.0]
 
@@ -281,20 +267,20 @@ def test_epochs_are_skipped_to_stay_within_the_budget(
 
 
 @pytest.mark.parametrize("logger", [False, CSVLogger])
-def test_due_epochs_and_the_last_one_without_tensorboard(tmp_path: Path, logger: Any) -> None:
+def test_due_epochs_and_the_last_one_without_tensorboard(tmp_path, logger) -> None:
     folder = tmp_path / "maps"
     fit(tmp_path, [explain(folder, every_n_epochs=3)], max_epochs=4, logger=logger and logger(tmp_path))
     assert sorted(path.name for path in folder.iterdir()) == ["epoch_003.png", "epoch_004.png"]
 
 
-def test_nothing_is_drawn_outside_training(tmp_path: Path) -> None:
+def test_nothing_is_drawn_outside_training(tmp_path) -> None:
     model, trainer = fit(tmp_path, [], max_epochs=1)
     trainer.callbacks.append(explain(tmp_path / "maps"))
     trainer.validate(model, DataLoader(TensorDataset(pictures(4), torch.zeros(4, dtype=torch.long))), verbose=False)
     assert not (tmp_path / "maps").exists()
 
 
-def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
+def test_an_error_while_explaining_is_not_hidden(tmp_path) -> None:
     class Wrong(Tiny):
         feature_map = FeatureMap("0", "NCHW", (4, 4))
 
@@ -302,7 +288,7 @@ def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
         fit(tmp_path, [explain(tmp_path)], Wrong)
 
 
-def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path: Path) -> None:
+def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path) -> None:
     logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images("confusion_matrix/val")
