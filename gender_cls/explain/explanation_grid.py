@@ -68,8 +68,6 @@ def explanation_grid(
     """One panel per image: the input, each map with its border share, and a caption.
 
     Args:
-        crops: N images.
-        captions: N.
         explained: from `explain_classes`.
         title: heading; the number of right answers is added.
         weights: whose maps these are, such as "this epoch's weights".

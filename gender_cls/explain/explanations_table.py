@@ -78,7 +78,9 @@ def explain_images(
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
-                write_atomically(file, _ordered(table, rows).to_csv(index=False))
+                agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
+                columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]  # in one order, whatever came first
+                write_atomically(file, _in_order(table, rows)[columns].to_csv(index=False))
                 saved = time.monotonic()
     return read_explanations(file) if file.exists() else table
 
@@ -111,13 +113,6 @@ def _extended(question: Question, stale: pd.DataFrame) -> Question:
     roles = [role for role in ("predicted", "true") if role in question.roles or role in set(stale["role"])]
     faithfulness = question.faithfulness or bool(stale["random_blurred"].notna().any())
     return Question(tuple(methods), tuple(roles), faithfulness)
-
-
-def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of `rows`; columns in one order, whatever came first."""
-    agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
-    columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]
-    return _in_order(table, rows)[columns]
 
 
 def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import ExplainConfig, Method

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,11 @@ from gender_cls.models.feature_map import FeatureMap
 
 BOTH = [Method.saliency, Method.grad_cam]
 PLACES = {"head", "upper_body", "lower_body", "border"}
+
+
+@pytest.fixture
+def logger(tmp_path: Path) -> TensorBoardLogger:
+    return TensorBoardLogger(tmp_path, name="events")
 
 
 @pytest.fixture
@@ -73,9 +79,8 @@ def shares(maps: Tensor, place: str = "border") -> np.ndarray:
     return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
 
 
-def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path) -> None:
+def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger) -> None:
     folder = tmp_path / "maps"
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
 
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
@@ -117,8 +122,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, draw
     assert "52 % for an even map" in last.note  # 1 - 0.8 * 0.6
 
 
-def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn) -> None:
-    logger = TensorBoardLogger(tmp_path, name="events")
+def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, logger) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
     expected = attribute(model.network, pictures(3).float() / 255, BOTH, Tiny.feature_map, torch.tensor([1, 0, 1]))
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
@@ -128,7 +132,7 @@ def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn) ->
     assert not any("_true" in tag for tag in scalars(logger))
 
 
-def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monkeypatch) -> None:
+def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monkeypatch, logger) -> None:
     class Mistaken(Tiny):
         """Says MALE of everything: wrong of the second picture."""
 
@@ -142,7 +146,6 @@ def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monk
         return attribute(network, inputs, *rest)
 
     monkeypatch.setattr(explanation_grid, "attribute", spy)
-    logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, explained_class=ExplainedClass.both)
     model, _ = fit(tmp_path, [callback], Mistaken, max_epochs=1, logger=logger)
     assert counts == [3, 1]
@@ -163,10 +166,9 @@ def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monk
     assert scalars(logger).keys() == {f"{part}/{place}" for part in parts for place in PLACES} | agreement | {"seconds"}
 
 
-def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path, invented) -> None:
+def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path, invented, logger) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 1, 1])  # the second picture's class changes
     invented += [first, second]
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
     found = scalars(logger)
     for method in BOTH:
@@ -180,14 +182,15 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path,
     assert found["seconds"].keys() == {2, 4}
 
 
-def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(tmp_path, invented, drawn) -> None:
+def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(
+    tmp_path, invented, drawn, logger
+) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 0, 0])
     first.maps[Method.saliency][0] = 0
     first.maps[Method.saliency][1] = torch.nan
     second.maps[Method.saliency][0] = torch.inf
     first.maps[Method.grad_cam][:] = -1  # evidence against the class is no mass
     invented += [first, second]
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(tmp_path)], logger=logger)
     found = scalars(logger)
     assert found["saliency/border"] == pytest.approx(
@@ -200,12 +203,11 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
 
 
-def test_a_diverged_network_is_drawn_and_not_scored(tmp_path) -> None:
+def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:
     class Diverged(Tiny):
         def on_validation_start(self) -> None:
             self.network[6].weight.data[:] = torch.nan
 
-    logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path / "maps", methods=list(Method), explained_class=ExplainedClass.both)
     fit(tmp_path, [callback], Diverged, logger=logger)
     assert scalars(logger).keys() == {"seconds"}
@@ -243,7 +245,7 @@ def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
     ],
 )
 def test_epochs_are_skipped_to_stay_within_the_budget(
-    tmp_path, drawn, monkeypatch, budget, every_n_epochs, expected
+    tmp_path, drawn, monkeypatch, budget, every_n_epochs, expected, logger
 ) -> None:
     now = [1000.0]
 
@@ -257,7 +259,6 @@ def test_epochs_are_skipped_to_stay_within_the_budget(
     monkeypatch.setattr(explain_callback, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(explanation_grid, "map_grid", after(3, explanation_grid.map_grid))
     monkeypatch.setattr(Tiny, "on_train_epoch_start", after(10, lambda _: None), raising=False)
-    logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, budget=budget, every_n_epochs=every_n_epochs)
     for _ in range(2):  # a second training with the same callback begins to count again
         drawn.clear()
@@ -288,8 +289,7 @@ def test_an_error_while_explaining_is_not_hidden(tmp_path) -> None:
         fit(tmp_path, [explain(tmp_path)], Wrong)
 
 
-def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path) -> None:
-    logger = TensorBoardLogger(tmp_path, name="events")
+def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path, logger) -> None:
     fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images("confusion_matrix/val")
     assert [event.step for event in events] == [4, 8]
