@@ -60,16 +60,10 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
             raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
     if table.empty:
-        raise GenderClsError(
-            "None of the images has a label whose class could be explained: explained_class=predicted."
-        )
+        raise GenderClsError("No image has a label whose class could be explained: use explained_class=predicted.")
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
-    gallery = folder / "gallery.html"
-    write_atomically(
-        gallery,
-        render_gallery(
-            table, title=title, folder=str(folder), created=created, whole=whole, image_size=recorded.data.image_size
-        ),
-    )
+    gallery, size = folder / "gallery.html", recorded.data.image_size
+    page = render_gallery(table, title=title, folder=str(folder), created=created, whole=whole, image_size=size)
+    write_atomically(gallery, page)
     return gallery

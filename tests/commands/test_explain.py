@@ -276,7 +276,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert table["border"].notna().all()
 
     only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
-    with pytest.raises(GenderClsError, match=r"None of the images has a label .*: explained_class=predicted\."):
+    with pytest.raises(GenderClsError, match="explained_class=predicted"):
         explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
 
 

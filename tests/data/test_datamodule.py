@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.crops import PATTERN, decode, write_crop
+from helpers.crops import PATTERN, decode, resize, write_crop
 
 from gender_cls.config.data import Balance, DataConfig, PixelCache
 from gender_cls.config.train import AugmentConfig
@@ -17,7 +17,6 @@ from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data
 from gender_cls.data.samplers import EpochSampler, derived_seed
-from gender_cls.data.transforms import resize
 from gender_cls.system.processes import forking
 
 

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from gender_cls.config.data import ResizeMode
 from gender_cls.data.image_files import read_image
+from gender_cls.data.resizing import resize_into
 from gender_cls.system.resources import Resources
 
 
@@ -31,6 +34,13 @@ def draw_folders(root: Path) -> Path:
 def decode(path: Path) -> Tensor:
     """An image file as uint8 (3, H, W)."""
     return pil_to_tensor(read_image(path).image)
+
+
+def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
+    """An image (3, H, W) at `size` = (height, width)."""
+    pixels = torch.empty((*size, 3), dtype=torch.uint8)
+    resize_into(pixels, image, mode)
+    return pixels.permute(2, 0, 1).contiguous()
 
 
 ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)

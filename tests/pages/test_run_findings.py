@@ -61,12 +61,7 @@ def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
         (("abstention", "reached"), False, "warn", "11.3 % [8.2, 14.4] of them wrongly; the target of 10 % is missed."),
         (("abstention", "test"), None, "warn", "an error of 10 %"),
         (("shortcuts", 0, "balanced_accuracy"), example_estimate(0.52), "fine", "0.520 [0.490, 0.550], not shown"),
-        (
-            ("slices", "cells", 5, "balanced_accuracy"),
-            example_estimate(0.79),
-            "fine",
-            "[0.760, 0.820]; it is not",
-        ),
+        (("slices", "cells", 5, "balanced_accuracy"), example_estimate(0.79), "fine", "[0.760, 0.820]; it is not"),
         (("stress", "mean"), None, "fine", "(low light with noise, severity 5)."),
         (("stress", "corruptions", 4, "severities", 4, "balanced_accuracy"), example_estimate(0.52), "warn", "0.520"),
     ],

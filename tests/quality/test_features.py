@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.crops import decode, write_crop
+from helpers.crops import decode, resize, write_crop
 
 from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.transforms import resize
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.quality import features
