@@ -14,17 +14,8 @@ from numpy.typing import NDArray
 from gender_cls.drawing.canvas import data_uri
 
 PALETTE = {
-    "paper": "#fbfbf9",
-    "well": "#f1f1ed",
-    "rule": "#e3e3dd",
-    "ink": "#1f2328",
-    "soft": "#5c636b",
-    "faint": "#70767e",
-    "female": "#7b64a8",
-    "male": "#4fa39a",
-    "stop": "#b3261e",
-    "warn": "#986000",
-    "mark": "#2f6690",
+    **{"paper": "#fbfbf9", "well": "#f1f1ed", "rule": "#e3e3dd", "ink": "#1f2328", "soft": "#5c636b"},
+    **{"faint": "#70767e", "female": "#7b64a8", "male": "#4fa39a", "mark": "#2f6690"},
 }
 """The light colours of page.css. In dark mode, a rule of page.css inverts the lightness of a chart."""
 
