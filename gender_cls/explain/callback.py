@@ -28,7 +28,6 @@ from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
-from gender_cls.models.feature_map import FeatureMap
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
@@ -41,8 +40,9 @@ def explain_callbacks(
     callbacks: list[Callback] = [ConfusionMatrixCallback()]
     if config.explain.enabled:
         crops, rows = datamodule.probe_set(config.explain.images)
-        labels, names, feature_map = list(rows["label"]), list(rows["path"]), classifier.find_feature_map()
-        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
+        labels, names = list(rows["label"]), list(rows["path"])
+        callbacks.append(ExplainCallback(crops, labels, names, run.explanations, config.explain))
+        _ = classifier.feature_map  # or raise before training starts
     return callbacks
 
 
@@ -63,7 +63,6 @@ class ExplainCallback(Callback):
     crops: Crops  # the probe set
     labels: Sequence[str]
     names: Sequence[str]  # of the files, for the captions
-    feature_map: FeatureMap  # the layer for Grad-CAM
     folder: Path  # for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid
     settings: ExplainConfig  # which maps, and how often
 
@@ -80,8 +79,7 @@ class ExplainCallback(Callback):
         if not (_validates_an_epoch(trainer) and self._is_due(trainer, began)):
             return
         classifier = cast("GenderClassifier", pl_module)
-        inputs = classifier.normalise(self.crops.images.to(classifier.device))
-        explained = explain_classes(classifier.network, inputs, self.labels, self.settings, self.feature_map)
+        explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
         scores = _scores(explained, self.crops.boxes, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)

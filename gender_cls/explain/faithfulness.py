@@ -74,12 +74,7 @@ def score_faithfulness(
 
 
 class _Curves:
-    """One image, its baselines, and the probability of the target for the images between them.
-
-    Args:
-        image: (3, H, W), normalised.
-        target: class index.
-    """
+    """One normalised image (3, H, W), its baselines, and the probability of the target for the images between them."""
 
     def __init__(self, forward: Forward, image: Tensor, target: int) -> None:
         self._forward, self._target = forward, target

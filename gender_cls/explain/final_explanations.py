@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import ExplainConfig, Method
@@ -13,7 +12,6 @@ from gender_cls.drawing.canvas import Picture, png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.evaluation.explanations import read_explanations
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
@@ -21,6 +19,8 @@ from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.predictor import Predictor
 
 PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
 """Names of the grids; a grid is missing if there is nothing to show."""
@@ -35,7 +35,7 @@ def explain_test_images(
     run: Run,
     test: pd.DataFrame,
     images: ImageStore,
-    network: ExplainedNetwork,
+    predictor: Predictor,
     settings: ExplainConfig,
     number: int,
     progress_bar: bool = True,
@@ -48,14 +48,14 @@ def explain_test_images(
     """
 
     def read(rows: pd.DataFrame) -> Crops:
-        return read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
+        return read_crops(images.at(rows["path"].tolist()), predictor.classifier.settings.data)
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, network, question, run.folder, progress_bar)
+    explain_images(sample, images, predictor, question, run.folder, progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
-        _check_sanity(run, checked, network.inputs(read(checked).images), network, settings)
+        _check_sanity(run, checked, read(checked), predictor.resident(), settings)
     run_maps = load_run_maps(run.maps)
     if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
         crops = read(sample)
@@ -71,18 +71,23 @@ def explain_test_images(
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
         if len(shown) and not run.explanation_picture(name).exists():
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
-            inputs, layer = network.inputs(crops.images), network.feature_map
-            explained = explain_classes(network.network, inputs, labels, settings, layer, predicted)
+            explained = explain_classes(predictor.resident(), crops.images, labels, settings, predicted)
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
             _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, inputs: Tensor, network: ExplainedNetwork, settings: ExplainConfig
+    run: Run, rows: pd.DataFrame, crops: Crops, classifier: GenderClassifier, settings: ExplainConfig
 ) -> None:
     """Write `randomisation.csv`: one row per image, method and stage."""
-    targets, heads = codes(rows["prediction"]), network.classifier.heads
-    stages = randomisation_check(network.network, inputs, targets, heads, settings.methods, network.feature_map)
+    stages = randomisation_check(
+        classifier.network,
+        classifier.normalise(crops.images),
+        codes(rows["prediction"]),
+        heads=classifier.heads,
+        methods=settings.methods,
+        feature_map=classifier.feature_map,
+    )
     table = [
         rows[["path", "identity", "group"]].assign(
             method=method.value, stage=number, layers=stage.layers, share=stage.share, similarity=similarity

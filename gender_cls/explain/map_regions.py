@@ -57,13 +57,8 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """
     means = np.stack([region_means(a), region_means(b)])
     means[:, ~np.isfinite(means).all(axis=(0, 2))] = 0
-    x, y = (_centred_ranks(one) for one in means)
+    x, y = (np.asarray(rankdata(one, axis=1) - (one.shape[1] + 1) / 2) for one in means)  # minus their mean
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     covariance = (x * y).sum(axis=1)
     # Rounding may give slightly more than 1.
     return np.divide(covariance, spread, out=np.full(len(x), np.nan), where=spread > 0).clip(-1, 1)
-
-
-def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks within each row, minus their mean."""
-    return np.asarray(rankdata(values, axis=1) - (values.shape[1] + 1) / 2)

@@ -68,7 +68,10 @@ def randomisation_check(
     stages = []
     for part in _parts(changing, heads):
         random = [*part, *random]
-        _shuffle(changing, part, generator)
+        with torch.no_grad():
+            for weight in _weights(changing, part):
+                order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+                weight.copy_(weight.flatten()[order].view_as(weight))
         _measure_batch_norm(changing, random, inputs)
         maps = attribute(changing, inputs, methods, feature_map, targets).maps
         similarity = {method: rank_correlation(trained[method], maps[method]) for method in methods}
@@ -92,14 +95,6 @@ def _parts(network: nn.Module, heads: Sequence[str]) -> list[list[str]]:
     others = [layer for layer in reversed(layers) if layer not in of_heads]
     parts = [part.tolist()[::-1] for part in np.array_split(np.array(others, dtype=object), STAGES - 1)]
     return [part for part in (of_heads, *parts) if part]
-
-
-def _shuffle(network: nn.Module, layers: Iterable[str], generator: torch.Generator) -> None:
-    """Put the values of each tensor of these layers into a random order."""
-    with torch.no_grad():
-        for weight in _weights(network, layers):
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-            weight.copy_(weight.flatten()[order].view_as(weight))
 
 
 def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tensor) -> None:

@@ -14,7 +14,6 @@ from gender_cls.data.loose_images import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
@@ -55,7 +54,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         faithfulness=config.faithfulness,
     )
     try:
-        table = explain_images(asked, images, ExplainedNetwork(predictor), question, folder, config.progress_bar)
+        table = explain_images(asked, images, predictor, question, folder, config.progress_bar)
     except UnreadableError as error:
         if config.image_paths:
             raise

@@ -34,7 +34,6 @@ from gender_cls.evaluation.explanations import read_explanations, read_randomisa
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
@@ -168,9 +167,9 @@ def _cost(test: FinalTest) -> dict[str, Any]:
 
 def _explain(test: FinalTest, number: int) -> None:
     """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
-    network, settings = ExplainedNetwork(test.predictor), test.config.explain
+    settings = test.config.explain
     try:
-        explain_test_images(test.run, test.rows, test.images, network, settings, number, test.progress_bar)
+        explain_test_images(test.run, test.rows, test.images, test.predictor, settings, number, test.progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."

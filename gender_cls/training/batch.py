@@ -12,8 +12,7 @@ from gender_cls.runs.run import Run
 
 log = logging.getLogger(__name__)
 
-LARGEST_AUTO_BATCH = 32
-"""The most images in one pass with `data.batch_size=auto`; the recipes are tuned for it."""
+LARGEST_AUTO_BATCH = 32  # images in one pass with `data.batch_size=auto`; the recipes are tuned for it
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,9 @@ class FeatureCache(Callback):
         if trains_backbone(self._recipe, self._epoch):
             return None
         features = self._features[split, self._epoch % self._views if split == "train" else 0]
-        labels = self._labels[split]
-        return (FeatureBatch(features[rows], labels[rows]) for rows in _rows_of_batches(loader))
+        labels, keys = self._labels[split], cast(Iterable[list[Any]], loader.batch_sampler)  # row, or (epoch, row)
+        batches = ([key[1] if isinstance(key, tuple) else key for key in batch] for batch in keys)
+        return (FeatureBatch(features[rows], labels[rows]) for rows in batches)
 
 
 class StagedLoader:
@@ -219,12 +220,6 @@ def _collect_inputs(module: nn.Module) -> Iterator[list[Tensor | None]]:
         yield inputs
     finally:
         handle.remove()
-
-
-def _rows_of_batches(loader: DataLoader) -> Iterator[list[int]]:
-    """The rows of each batch in the loader's order; its keys are rows or `(epoch, row)`."""
-    for keys in cast(Iterable[list[Any]], loader.batch_sampler):
-        yield [key[1] if isinstance(key, tuple) else key for key in keys]
 
 
 def _views(classifier: GenderClassifier) -> int:

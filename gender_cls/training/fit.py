@@ -38,17 +38,7 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of rooms that training knows nothing of, such as explanations."""
 
 
-def _no_callbacks(*_: object) -> list[Callback]:
-    return []
-
-
-def fit(
-    config: Config,
-    run: Run,
-    prepared: PreparedData,
-    resources: Resources,
-    more_callbacks: MoreCallbacks = _no_callbacks,
-) -> None:
+def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
@@ -74,13 +64,7 @@ def fit(
 
 
 def _fit_with_batch(
-    batch: Batch,
-    config: Config,
-    run: Run,
-    prepared: PreparedData,
-    *,
-    resources: Resources,
-    more_callbacks: MoreCallbacks,
+    batch: Batch, config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)

@@ -24,8 +24,7 @@ def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collect
     A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics do not change.
 
     Args:
-        network: the model that makes the logits.
-        heads: names of the modules inside that belong to the head.
+        heads: names of the modules that belong to the head.
         trainable: names of the parameters that may learn at all (some architectures fix a few).
         backbone: whether the backbone learns.
     """

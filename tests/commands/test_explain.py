@@ -13,7 +13,7 @@ from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
 from helpers.html_page import Page
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.evaluation import EvaluationConfig
@@ -27,8 +27,7 @@ from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
 from gender_cls.explain import explanations_table, final_explanations
-from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.attribution import Attribution, attribute
 from gender_cls.explain.explanations_table import ABOUT, Question, explain_images
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.map_regions import rank_correlation
@@ -64,8 +63,8 @@ def run(trained: Path, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(trained, tmp_path / "outputs" / "runs" / "NAME")))
 
 
-def network_of(run: Run) -> ExplainedNetwork:
-    return ExplainedNetwork(Predictor(run.best_checkpoint, "cpu", ON_CPU))
+def predictor_of(run: Run) -> Predictor:
+    return Predictor(run.best_checkpoint, "cpu", ON_CPU)
 
 
 def rows_of(run: Run) -> pd.DataFrame:
@@ -99,15 +98,16 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, images = network_of(run), ImageStore(Path(run.data["root"]))
+    classifier, images = predictor_of(run).resident(), ImageStore(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
         assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
-        crops = read_crops(images.at([str(path)]), network.classifier.settings.data)
-        attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
+        crops = read_crops(images.at([str(path)]), classifier.settings.data)
+        inputs = classifier.normalise(crops.images)
+        attribution = attribute(classifier.network, inputs, DEFAULT.methods, classifier.feature_map)
         played, control = score_faithfulness(
-            network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
+            classifier.network, inputs, attribution.targets, attribution.maps, [str(path)]
         )
         likeness = rank_correlation(*attribution.maps.values())[0]
         for method, other in zip(DEFAULT.methods, DEFAULT.methods[::-1], strict=True):
@@ -183,7 +183,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
     final_explanations.explain_test_images(
-        run, table, ImageStore(Path(run.data["root"])), network_of(run), config, 4, progress_bar=False
+        run, table, ImageStore(Path(run.data["root"])), predictor_of(run), config, 4, progress_bar=False
     )
 
     [(_, mistakes), (_, doubts)] = shown
@@ -215,27 +215,27 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
     monkeypatch.setattr(explanations_table, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
 
-    class Counting(ExplainedNetwork):
-        def attribute(self, inputs: Tensor, *others: Any) -> Attribution:
-            chunks.append(len(inputs))
-            if len(chunks) == 2:
-                raise OutOfOrder
-            return super().attribute(inputs, *others)
+    def counting(network: nn.Module, inputs: Tensor, *others: Any) -> Attribution:
+        chunks.append(len(inputs))
+        if len(chunks) == 2:
+            raise OutOfOrder
+        return attribute(network, inputs, *others)
 
-    network = Counting(Predictor(run.best_checkpoint, "cpu", ON_CPU))
+    monkeypatch.setattr(explanations_table, "attribute", counting)
+    predictor = predictor_of(run)
     with pytest.raises(OutOfOrder):
-        explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
+        explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
-    table = explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
     assert chunks == [5, 5, 5, 2]
     assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
 
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
-    images, network = ImageStore(Path(run.data["root"])), network_of(run)
+    images, predictor = ImageStore(Path(run.data["root"])), predictor_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
-    table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
         answers = table[table["path"] == path]
         known = path in set(read_explanations(run.explained)["path"])
@@ -301,7 +301,7 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
             final_explanations.explain_test_images(
-                run, rows_of(run), ImageStore(Path(run.data["root"])), network_of(run), ExplainConfig(), 4
+                run, rows_of(run), ImageStore(Path(run.data["root"])), predictor_of(run), ExplainConfig(), 4
             )
 
 

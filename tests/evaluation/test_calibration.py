@@ -98,9 +98,8 @@ def test_reliability_by_hand() -> None:
     p_female = np.array([0.0, 1 / 15, 0.1, 0.5, 0.97, 1.0])
     found = reliability(female, p_female, np.arange(6), 200)
     filled = {index: one for index, one in enumerate(found["bins"]) if one["images"]}
-    assert [(one["low"], one["high"]) for one in found["bins"]] == [
-        (pytest.approx(i / 15), pytest.approx((i + 1) / 15)) for i in range(15)
-    ]
+    edges = [[one["low"], one["high"]] for one in found["bins"]]
+    np.testing.assert_allclose(edges, [[i / 15, (i + 1) / 15] for i in range(15)])
     counts = {index: (one["images"], one["probability"], one["share"]["value"]) for index, one in filled.items()}
     assert counts == {
         0: (1, 0, 0),
@@ -113,10 +112,8 @@ def test_reliability_by_hand() -> None:
     assert found["log_loss"]["value"] == pytest.approx(-np.log([1 / 15, 0.1, 0.5, 0.97]).sum() / 6)
     few = {"value": 1, "low": None, "high": None, "remark": "No interval: fewer than 10 units in this bin."}
     assert filled[1]["share"] == few
-    assert (found["bins"][2]["probability"], found["bins"][2]["share"]) == (
-        None,
-        undefined("There are no images in this bin."),
-    )
+    assert found["bins"][2]["probability"] is None
+    assert found["bins"][2]["share"] == undefined("There are no images in this bin.")
 
 
 def test_reliability_agrees_with_scikit_learn() -> None:
@@ -138,16 +135,6 @@ def test_before_calibration_stand_the_scores_of_the_split_with_the_same_interval
     for name in ("brier", "log_loss", "ece"):
         for key in ("value", "low", "high"):
             assert before[name][key] == pytest.approx(scores[name][key], rel=1e-10)
-
-
-def test_the_interval_of_a_share_follows_people_not_images() -> None:
-    labels = np.arange(40) % 2 == 0  # 40 people, half of them FEMALE, all in one bin
-    one_each, ten_each = (
-        reliability(labels.repeat(images), np.full(40 * images, 0.5), np.arange(40).repeat(images), 2000)["bins"][7]
-        for images in (1, 10)
-    )
-    assert ten_each["share"] == one_each["share"]
-    assert one_each["share"]["low"] == pytest.approx(0.5 - 2.05 * math.sqrt(0.25 / 40), abs=0.03)  # as of a binomial
 
 
 def test_many_images_of_few_people_are_too_few_for_the_interval_of_a_bin() -> None:
@@ -176,14 +163,8 @@ def test_degenerate_splits_have_numbers_or_remarks() -> None:
     one_person = good.assign(identity="ann")
     constant = good.assign(p_FEMALE=0.5, p_MALE=0.5)
     one_class = good.assign(label="MALE")
-    for validation, test in [
-        (good.iloc[:0], good.iloc[:0]),
-        (good, broken),
-        (broken, good),
-        (one_person, one_person),
-        (constant, constant),
-        (one_class, one_class),
-    ]:
+    equal = [(table, table) for table in (good.iloc[:0], one_person, constant, one_class)]
+    for validation, test in [(good, broken), (broken, good), *equal]:
         found = calibrate(validation, test, 50)
         assert_matches(found, Calibration)
         assert len(found["after"]["bins"]) == 15

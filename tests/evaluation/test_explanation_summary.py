@@ -1,3 +1,4 @@
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,8 @@ def test_means_and_gains_are_those_worked_out_by_hand() -> None:
     )
     assert (found["images"], found["identities"], found["units"]) == (3, 2, 2)
     assert found["explained_class"] == "predicted"
-    assert [(method["name"], method["title"]) for method in found["methods"]] == [
-        ("saliency", "saliency"),
-        ("grad_cam", "Grad-CAM"),
-    ]
+    titles = {method["name"]: method["title"] for method in found["methods"]}
+    assert titles == {"saliency": "saliency", "grad_cam": "Grad-CAM"}
     values = {name: score["value"] for name, score in game(found).items() if name != "baseline"}
     assert values == pytest.approx(
         {"deletion": 0.4, "insertion": 0.7, "random": 0.7, "deletion_gain": 0.3, "insertion_gain": 0.0}
@@ -108,10 +107,8 @@ def test_intervals_are_those_of_a_bootstrap_over_people() -> None:
     rng = np.random.default_rng(5)
     people = [f"p{index}" for index in np.repeat(np.arange(30), rng.integers(1, 6, 30))]
     deletion, random = rng.random((2, len(people))) / 2 + 0.25
-    rows = [
-        scored(f"{index}.jpg", identity=person, deletion_blurred=deletion[index], random_blurred=random[index])
-        for index, person in enumerate(people)
-    ]
+    scores = zip(people, deletion, random, strict=True)
+    rows = [scored(f"{i}.jpg", identity=p, deletion_blurred=d, random_blurred=r) for i, (p, d, r) in enumerate(scores)]
     found = game(summary(rows, methods=["saliency"], resamples=20_000))["deletion_gain"]
 
     gain, units = random - deletion, bootstrap_units(pd.DataFrame({"identity": people}))
@@ -181,26 +178,19 @@ def test_the_true_class_counts_only_where_nothing_else_was_explained() -> None:
 
 
 def test_agreement_is_of_every_pair_once() -> None:
-    rows = [
-        scored(f"{index}.jpg", "saliency", f"p{index}", agreement_grad_cam=value)
-        for index, value in enumerate((-0.2, 0.0, 0.5))
-    ]
+    rows = a_person_an_image(3, agreement_grad_cam=(-0.2, 0.0, 0.5))
     (pair,) = summary(rows)["agreement"]
     assert (pair["a"], pair["b"]) == METHODS
     assert pair["correlation"]["value"] == pytest.approx(0.1)
     three = summary(rows, methods=["occlusion", "saliency", "grad_cam"])
-    assert [(pair["a"], pair["b"]) for pair in three["agreement"]] == [
-        ("occlusion", "saliency"),
-        ("occlusion", "grad_cam"),
-        ("saliency", "grad_cam"),
-    ]
+    expected = list(combinations(("occlusion", "saliency", "grad_cam"), 2))
+    assert [(pair["a"], pair["b"]) for pair in three["agreement"]] == expected
     assert three["agreement"][0]["correlation"]["remark"] == "No image has this score."
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: float) -> None:
-    rows = [scored(f"{index}.jpg", identity=f"p{index}", agreement_grad_cam=value) for index in range(8)]
-    correlation = summary(rows)["agreement"][0]["correlation"]
+    correlation = summary(a_person_an_image(8, agreement_grad_cam=[value] * 8))["agreement"][0]["correlation"]
     assert (correlation["low"], correlation["high"]) == (value, value)
     assert "no width" in correlation["remark"]
 

@@ -123,13 +123,6 @@ def test_a_real_shift_is_found_and_named() -> None:
     assert [one["p_holm"] for one in result["columns"]] == pytest.approx(holm(p_values).tolist())
 
 
-def test_cameras_of_one_split_only_are_a_shift() -> None:
-    rng = np.random.default_rng(0)
-    result = compared(split_of(rng, 20).assign(camera="c1"), split_of(rng, 20).assign(camera="c2"))
-    assert column(result, "camera")["value"] == 1
-    assert result["shifted"] == ["camera"]
-
-
 def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None:
     split = split_of(np.random.default_rng(0), 20)
     result = compared(split, split.copy())
@@ -143,9 +136,7 @@ def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None
     [
         ((0, 5), "validation has no images"),
         ((5, 0), "test has no images"),
-        ((0, 0), "validation has no images"),
         ((1, 5), "validation has one person"),
-        ((1, 1), "validation has one person"),
     ],
 )
 def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, int], remark: str) -> None:
@@ -153,14 +144,6 @@ def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, i
     result = compared(*(split_of(rng, count) for count in people))
     assert result["columns"] == result["shifted"] == []
     assert remark in (result["remark"] or "")
-
-
-def test_two_people_in_each_split_can_prove_nothing() -> None:
-    rng = np.random.default_rng(0)
-    result = compared(split_of(rng, 2), split_of(rng, 2, mean=50))
-    assert column(result, "native_height")["value"] == 1
-    assert column(result, "native_height")["p_value"] == pytest.approx(2 / 6, abs=0.04)
-    assert result["shifted"] == []
 
 
 def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:

@@ -31,14 +31,6 @@ def test_mass_of_a_stretched_crop_by_hand() -> None:
     assert one(mass_shares(torch.tensor(values), torch.tensor([[0, 0, 10, 10]]))) == pytest.approx(expected)
 
 
-def test_an_even_map_has_the_shares_of_the_area() -> None:
-    boxes = np.array([[0, 0, 30, 40], [7, 0, 23, 40], [0, -5.5, 30, 45.5], [2.25, 3.5, 20.75, 31.125]])
-    areas = area_shares((40, 30), boxes)
-    shares = mass_shares(np.full((4, 40, 30), 0.1, dtype=np.float32), boxes)
-    for place in PLACES:
-        np.testing.assert_allclose(shares[place], areas[place], rtol=1e-12)
-
-
 def test_padding_of_a_letterbox_is_border_and_in_no_band() -> None:
     # A crop of 40x10 in an input of 20x20 is 5 columns wide: 7 columns of padding to its left, 8 to its right.
     box = place_in_input((40, 10), (20, 20), ResizeMode.letterbox)

@@ -6,9 +6,11 @@ import logging
 import signal
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -75,15 +77,8 @@ def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_p
     """Of 5 GiB available, 4 may be used."""
     gib = 2**30
 
-    class Pool:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def __enter__(self) -> Any:
-            return SimpleNamespace(submit=lambda *_: SimpleNamespace(result=lambda: (first * gib, each * gib)))
-
-        def __exit__(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(batch_size, "ProcessPoolExecutor", Pool)
+    pool = SimpleNamespace(submit=lambda *_: SimpleNamespace(result=lambda: (first * gib, each * gib)))
+    monkeypatch.setattr(batch_size, "ProcessPoolExecutor", lambda *_, **__: nullcontext(pool))
     monkeypatch.setattr(batch_size, "available_memory", lambda: 5 * gib)
     caplog.set_level(logging.INFO)
     batch = choose_batch(config_of(data=AUTO, trainer={"accumulate": 2}), Run(tmp_path), ON_CPU)
@@ -124,12 +119,6 @@ def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> No
         if images > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    def fail(error: Exception) -> Any:
-        def function(*_: Any) -> None:
-            raise error
-
-        return function
-
     accelerator = Resources("mps", "32-true", 1, 0)
     real = TrialTraining
     monkeypatch.setattr(batch_size, "TrialTraining", lambda config, precision, _: real(config, precision, "cpu"))
@@ -139,10 +128,12 @@ def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> No
     assert choose_batch(settings, Run(tmp_path / "0"), accelerator) == Batch(4, 8)
     assert "8 images did not fit" in caplog.text
     assert tried == [32, 16, 8, 4, 4]
-    monkeypatch.setattr(TrialTraining, "step", fail(RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
+    monkeypatch.setattr(
+        TrialTraining, "step", Mock(side_effect=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    )
     with pytest.raises(RuntimeError, match="mat1"):
         choose_batch(settings, Run(tmp_path / "1"), accelerator)
-    monkeypatch.setattr(batch_size, "TrialTraining", fail(MisconfigurationException("no such device")))
+    monkeypatch.setattr(batch_size, "TrialTraining", Mock(side_effect=MisconfigurationException("no such device")))
     assert choose_batch(settings, Run(tmp_path / "2"), accelerator).size == 32, "the real trainer will say why"
 
 
@@ -227,10 +218,8 @@ def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch) -> None:
-    def broken(*_: Any) -> None:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-    monkeypatch.setattr(GenderClassifier, "training_step", broken)
+    broken = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    monkeypatch.setattr(GenderClassifier, "on_train_batch_start", Mock(side_effect=broken))
     with pytest.raises(RuntimeError, match="mat1"):
         train()
 
