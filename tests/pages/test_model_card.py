@@ -52,7 +52,7 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, int | float) else []
 
 
-@pytest.mark.parametrize("flags", itertools.product((True, False), repeat=len(FLAGS)))
+@pytest.mark.parametrize("flags", list(itertools.product((True, False), repeat=len(FLAGS))))
 def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numbers(flags: tuple[bool, ...]) -> None:
     variant = dict(zip(FLAGS, flags, strict=True)) | {"explanations": flags[1]}
     metrics = example_metrics(**variant)
