@@ -1,5 +1,7 @@
 """Synthetic crops for tests: drawn here, tiny, nothing downloaded."""
 
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,24 @@ def draw_folders(root: Path) -> Path:
 def decode(path: Path) -> Tensor:
     """An image file as uint8 (3, H, W)."""
     return pil_to_tensor(read_image(path).image)
+
+
+def jpeg(image: Tensor, quality: int) -> Tensor:
+    """An image (3, H, W) through Pillow's JPEG."""
+    file = BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+
+
+def assert_new_image(change: Callable[[Tensor], Tensor], image: Tensor) -> None:
+    """The change gives a new image of the same size, the same one for either layout in memory."""
+    before, changed = image.clone(), change(image)
+    assert (changed.shape, changed.dtype, changed.is_contiguous()) == (image.shape, torch.uint8, True)
+    assert torch.equal(image, before)
+    channels_last = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # as a decoder leaves it
+    again = change(channels_last)
+    assert torch.equal(again, changed)
+    assert again.is_contiguous()
 
 
 def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
