@@ -47,7 +47,7 @@ class Means:
 def resample_means(
     correct: Sequence[Booleans], female: Booleans, units: Units, resamples: int, seed: int = SEED
 ) -> Means:
-    """Draw people, the same for all candidates, and for each candidate seeds.
+    """Draw people, the same for all candidates, and for each candidate seeds; `correct` as in `Means`.
 
     A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
     independently. So the draws contain chance in the sample and in training. Few seeds say little about training: their
