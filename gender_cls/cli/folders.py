@@ -1,5 +1,6 @@
 """Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -58,12 +59,10 @@ def _claimed(folder: Path, text: str) -> bool:
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
-    try:
-        with (folder / COMMAND_FILE).open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
-    return True
+    with contextlib.suppress(FileExistsError), (folder / COMMAND_FILE).open("x") as file:
+        file.write(text)
+        return True
+    return False
 
 
 def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path:
@@ -101,8 +100,7 @@ def fitted_runs(folder: str) -> Iterator[Run]:
     Raises:
         GenderClsError: there is no run, or another process works on one.
     """
-    runs = find_runs([Path(folder)])
-    for run in runs:
+    for run in (runs := find_runs([Path(folder)])):
         if len(runs) > 1 and not run.status.get("fitted"):
             print(f"\n{run.folder.name} has not been trained to its end and is left out.")
             continue

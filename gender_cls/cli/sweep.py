@@ -38,12 +38,9 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     """OmegaConf resolver: `0_mobilenetv2_lr-0.001`, without `=` and slashes, which some launchers cannot use."""
     hydra = _root_.hydra
     parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
-    for key in swept:
-        if key == "model":
-            continue
+    for key in (key for key in swept if key != "model"):
         choice = hydra.runtime.choices.get(key)
-        value = choice if choice is not None else OmegaConf.select(_root_, key)
-        parts.append(f"{key.rpartition('.')[2]}-{value}")
+        parts.append(f"{key.rpartition('.')[2]}-{OmegaConf.select(_root_, key) if choice is None else choice}")
     return "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-") for part in parts)[:120]
 
 
@@ -125,11 +122,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
             failure = error
         finally:
             print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
-    failed = [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]
-    if failed:
-        raise GenderClsError(
-            f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
-        )
+    if failed := [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]:
+        sentence = f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
+        raise GenderClsError(sentence)
     if failure is not None:
         raise failure
 

@@ -24,7 +24,6 @@ class Resources:
     reasons: dict[str, str] = field(default_factory=dict)  # for each of the last three that was chosen here
 
     def __str__(self) -> str:
-        """A line for the terminal."""
         chosen = {
             "precision": f"precision {self.precision}",
             "threads": f"{self.threads} thread{'s' * (self.threads > 1)}",
@@ -93,11 +92,8 @@ def usable_cores() -> int:
 def _quota() -> int:
     """The quota of the container in CPUs."""
     quota, _, period = kernel_file("/sys/fs/cgroup/cpu.max").partition(" ")
-    if not period:
-        quota, period = (
-            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
-            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-        )
+    if not period:  # control groups of version 1
+        quota, period = (kernel_file(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
     with contextlib.suppress(ValueError):
         if int(quota) > 0:
             return max(1, round(int(quota) / int(period)))
@@ -122,7 +118,7 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return {"cuda": "cuda", "mps": "mps"}.get(accelerator, "cpu")  # Lightning says if it is not there
+    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # Lightning says if it is not there
 
 
 def _precision(device: str) -> tuple[str, str]:

@@ -14,22 +14,13 @@ class Accumulation:
     Lightning averages the mean losses of the batches, which differs if one batch is smaller or if class weights make
     its images count less. So each loss is multiplied by the total weight of its images, and before the step the
     gradients are divided by the total weight of all images.
-
-    Args:
-        batches: how many make a step; Lightning divides each loss by this.
     """
 
     def __init__(self, batches: int = 1) -> None:
-        self.batches = batches
+        self.batches = batches  # in a step; Lightning divides each loss by this
 
     def scale(self, loss: Tensor, weight: float | Tensor, batch_index: int) -> Tensor:
-        """Return the loss for the backward pass.
-
-        Args:
-            loss: the weighted mean over the batch.
-            weight: total weight of the batch's images, by which the mean was divided.
-            batch_index: within the epoch.
-        """
+        """Return the loss for the backward pass, from the mean over the batch and the total weight of its images."""
         if self.batches == 1:
             return loss
         if batch_index % self.batches == 0:

@@ -38,16 +38,12 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of rooms that training knows nothing of, such as explanations."""
 
 
-def _no_callbacks(*_: object) -> list[Callback]:
-    return []
-
-
 def fit(
     config: Config,
     run: Run,
     prepared: PreparedData,
     resources: Resources,
-    more_callbacks: MoreCallbacks = _no_callbacks,
+    more_callbacks: MoreCallbacks,
 ) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
@@ -138,15 +134,12 @@ def _fit_with_batch(
     logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
     if config.trainer.compile:
         classifier.network.compile()
-    device = trainer.strategy.root_device.type
-    began = time.monotonic()
+    device, began = trainer.strategy.root_device.type, time.monotonic()
     restart_peak(device)
     trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
 
     # Note
-    best = trainer.checkpoint_callback
-    assert isinstance(best, ModelCheckpoint)
-    assert best.best_model_score is not None
+    best: Any = trainer.checkpoint_callback
     kept = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True, mmap=True)
     run.note(
         fitted=True,
@@ -208,8 +201,7 @@ def _hparams(config: Config, run: Run) -> dict[str, Any]:
 def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) -> None:
     """Move all augmentation that works on whole batches from the data loader to the device.
 
-    The loader's processes then do little more than hand over pixels. On a CPU nothing would be gained: one image at a
-    time stays in the processor's cache.
+    On a CPU nothing would be gained: one image at a time stays in the processor's cache.
     """
     in_loader, on_device = split_by_device(classifier.settings.augment)
     datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
@@ -219,14 +211,12 @@ def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) 
 def describe_cuda(config: Config, resources: Resources) -> str:
     """Return a sentence that tells what is switched on for a GPU."""
     in_loader, _ = split_by_device(config.augment)
-    before = [
-        name for name, on in (("RandAugment", in_loader.rand_augment), ("JPEG compression", in_loader.jpeg)) if on
-    ]
-    augmentation = "no augmentation"
-    if config.augment != AugmentConfig():
-        augmentation = "augmentation on the GPU" + (f" after {' and '.join(before)} in the loader" if before else "")
-    layout = "channels last" if config.trainer.channels_last else "channels first"
+    first = {"RandAugment": in_loader.rand_augment, "JPEG compression": in_loader.jpeg}
+    before = " and ".join(name for name, on in first.items() if on)
+    augmentation = "augmentation on the GPU" + (f" after {before} in the loader" if before else "")
     return (
-        f"On the GPU: {resources.precision}, {layout}, {augmentation}, batches copied from pinned memory, kernels of "
-        f"cuDNN chosen by trial, no TF32, torch.compile {'on' if config.trainer.compile else 'off'} (trainer.compile)."
+        f"On the GPU: {resources.precision}, channels {'last' if config.trainer.channels_last else 'first'}, "
+        f"{'no augmentation' if config.augment == AugmentConfig() else augmentation}, batches copied from pinned "
+        "memory, kernels of cuDNN chosen by trial, no TF32, torch.compile "
+        f"{'on' if config.trainer.compile else 'off'} (trainer.compile)."
     )

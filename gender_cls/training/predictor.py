@@ -12,14 +12,12 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from gender_cls.config.checks import AUTO
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
+from gender_cls.training.batch import images_per_step
 from gender_cls.training.classifier import GenderClassifier, load_classifier, silent_trainer
-
-BATCH_SIZE = 32  # with `data.batch_size=auto`; predictions do not depend on it
 
 
 class Predictor:
@@ -32,10 +30,8 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
-        self.checkpoint = checkpoint
-        self.accelerator = accelerator
-        self.precision = resources.precision
-        self.num_workers = resources.num_workers
+        self.checkpoint, self.accelerator = checkpoint, accelerator
+        self.precision, self.num_workers = resources.precision, resources.num_workers
         self.pin_memory = resources.device == "cuda"
 
     @cached_property
@@ -48,10 +44,8 @@ class Predictor:
         try:
             return silent_trainer(self.accelerator, self.precision)
         except MisconfigurationException as error:
-            raise GenderClsError(
-                f"accelerator={self.accelerator} with precision={self.precision} cannot be used on this machine: "
-                f"{error}"
-            ) from error
+            given = f"accelerator={self.accelerator} with precision={self.precision}"
+            raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
 
     def resident(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""
@@ -69,7 +63,7 @@ class Predictor:
             distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
-        batch_size = BATCH_SIZE if data.batch_size == AUTO else int(data.batch_size)
+        batch_size = images_per_step(data.batch_size, accumulate=1)  # predictions do not depend on it
         dataset = CropDataset(rows, images, data, distort=distort)
         loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
         try:

@@ -55,9 +55,8 @@ def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig)
     for layer in param_groups_layer_decay(
         network, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay, layer_decay=recipe.layer_decay
     ):
-        decay = layer["weight_decay"]
         for parameter in layer["params"]:
-            in_head = id(parameter) in head_parameters
+            in_head, decay = id(parameter) in head_parameters, layer["weight_decay"]
             part = "head" if in_head else "backbone"
             rate = recipe.lr * (1.0 if in_head else layer["lr_scale"] * recipe.backbone_lr_factor)
             group = {"params": [], "lr": rate, "weight_decay": decay, "part": part}
