@@ -51,10 +51,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     """Do a job's work in a child process, which frees its memory at the end and may die without harm to other jobs.
 
     When the kernel kills the process because memory ran out, a new one goes on with half the batch, and so forth. The
-    leaderboard is updated after each job.
-
-    Raises:
-        GenderClsError: the work failed; the sentence is the one in `status.json`.
+    leaderboard is updated after each job. GenderClsError has the sentence in `status.json` if the work failed.
     """
     if sys.platform == "linux":
         from gender_cls.data.prepare import keep_prepared
@@ -109,11 +106,7 @@ def _ending(exit_code: int) -> str:
 
 @contextlib.contextmanager
 def ending_in_leaderboard(folder: Path) -> Iterator[None]:
-    """Lock the sweep's folder, and print its leaderboard when the jobs have ended, with or without success.
-
-    Raises:
-        GenderClsError: another process works on this sweep, or jobs have failed.
-    """
+    """Lock the sweep's folder, and print its leaderboard when the jobs have ended; GenderClsError if some failed."""
     failure: GenderClsError | None = None
     with locked(folder):
         try:

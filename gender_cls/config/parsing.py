@@ -47,11 +47,7 @@ def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
 
 
 def recorded_config(file: Path) -> Config:
-    """The configuration that a run was started with; the files that it names may be gone.
-
-    Raises:
-        GenderClsError: there is none, or another version wrote it.
-    """
+    """The configuration that a run was started with, whose files may be gone; GenderClsError if it cannot be read."""
     if not file.is_file():
         raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
     values: Any = OmegaConf.to_container(OmegaConf.load(file))
@@ -65,11 +61,7 @@ def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
-    """The composed configuration as dataclasses with absolute paths; its values are not checked.
-
-    Raises:
-        GenderClsError: an unknown key or a wrong type.
-    """
+    """The composed configuration as dataclasses with absolute paths; of its values only the types are checked."""
     try:
         values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.

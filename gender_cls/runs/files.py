@@ -15,11 +15,7 @@ from gender_cls.errors import GenderClsError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the lock ends with the process, also when that is killed.
-
-    Raises:
-        GenderClsError: another process has locked it.
-    """
+    """Lock a folder for this process, or raise GenderClsError; the lock ends with the process, also when killed."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

@@ -19,10 +19,7 @@ def image_cache(output_dir: str) -> Path:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in these folders, each once, sorted by path with numbers in numerical order.
-
-    Args:
-        folders: of runs, of sweeps, or with such folders at any depth.
+    """The runs at any depth in these folders, each once, sorted by path with numbers in numerical order.
 
     Raises:
         GenderClsError: there is no run in one of them.

@@ -91,14 +91,8 @@ class Run:
     def recording(self, **about: Any) -> Iterator[None]:
         """Lock the folder and write into `status.json` how the work inside ends.
 
-        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted. After a process that
-        was killed it is still running.
-
-        Args:
-            about: further fields.
-
-        Raises:
-            GenderClsError: another process works in this folder.
+        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted; after a process that
+        was killed it is still running. `about` are further fields.
         """
         with locked(self.folder):
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too

@@ -108,9 +108,8 @@ def keep_freed_memory() -> None:
     """Let glibc's malloc keep freed memory, also of large tensors, instead of returning it to the kernel.
 
     Otherwise every training step on a CPU asks the kernel for the pages of its activations again, which takes a large
-    part of the step (bench_defaults.py). The price is a higher peak. A larger top pad or torch's huge pages
-    (THP_MEM_ALLOC_ENABLE) gain no more.
-    Without effect with another C library, or if the environment tunes malloc already.
+    part of the step (bench_defaults.py). The price is a higher peak. Without effect with another C library, or if the
+    environment tunes malloc already.
     """
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in _MALLOC_TUNED)
     if tuned or platform.libc_ver()[0] != "glibc":

@@ -48,12 +48,7 @@ class Resources:
 def choose_resources(
     accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
 ) -> Resources:
-    """Replace each `auto` by what suits this machine.
-
-    Args:
-        accelerator: as in `conf/train.yaml`, like the others.
-        pixels_at_hand: whether decoded pixels are kept, which makes a batch cheap to prepare.
-    """
+    """Replace each `auto` by what suits this machine; `pixels_at_hand`, which are decoded, are cheap to prepare."""
     device = _device(accelerator)
     reasons: dict[str, str] = {}
     if precision == AUTO:
@@ -122,9 +117,9 @@ def _device(accelerator: str) -> str:
 
 
 def _precision(device: str) -> tuple[str, str]:
-    if device == "cuda":
-        import torch
+    import torch
 
+    if device == "cuda":
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16-mixed", "the GPU multiplies bf16 itself"
         return "32-true", "the GPU does not multiply bf16; 16-mixed may be faster"
@@ -132,8 +127,6 @@ def _precision(device: str) -> tuple[str, str]:
         return "32-true", "the safe choice there"
     if not multiplies_bf16():
         return "32-true", "the processor does not multiply bf16 itself"
-    import torch
-
     if not torch.backends.mkldnn.is_available():
         return "32-true", "this torch lacks oneDNN, which would multiply bf16"
     return "bf16-mixed", "the processor multiplies bf16 itself"

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from itertools import chain
 
 import torch
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.functional import cross_entropy
 
 from gender_cls.config.checks import AUTO
@@ -29,7 +28,7 @@ from gender_cls.system.memory import (
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.classifier import GenderClassifier, silent_trainer
+from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import parameter_groups, set_trainable
@@ -80,7 +79,7 @@ class TrialTraining:
     """
 
     def __init__(self, config: Config, precision: str, device: str) -> None:
-        trainer, recipe = silent_trainer(device, precision), config.recipe
+        trainer, recipe = build_trainer(device, precision), config.recipe
         self._plugin, self._device = trainer.precision_plugin, torch.device(device)
         with self._keep_random_state():
             classifier = GenderClassifier(to_plain(config), load=False)
@@ -146,7 +145,7 @@ def _fits(config: Config, resources: Resources, images: int) -> bool:
     except Exception as error:
         if is_out_of_memory(error):
             return False
-        if not isinstance(error, MisconfigurationException):  # no such accelerator, as the real trainer will say
+        if not isinstance(error, GenderClsError):  # which the real training will meet too
             raise
     return True
 

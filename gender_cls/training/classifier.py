@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -67,7 +68,7 @@ class GenderClassifier(LightningModule):
         self.class_weights: Tensor | None
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
-        weights = torch.tensor(class_weights) if class_weights is not None else None
+        weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
         self.mix = _mixing(settings)
@@ -233,17 +234,19 @@ class GenderClassifier(LightningModule):
             )
 
 
-def silent_trainer(accelerator: str, precision: str) -> Trainer:
-    """Return a Trainer for one device that prints and writes nothing."""
-    return Trainer(
-        accelerator=accelerator,
-        precision=precision,  # type: ignore[arg-type]  # a str that the schema has checked
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
+    """Return a Trainer for one device, which prints and writes nothing unless the options say so.
+
+    Raises:
+        GenderClsError: there is no such accelerator, or it does not compute in this precision.
+    """
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    devices: dict[str, Any] = {"accelerator": accelerator, "precision": precision, "devices": 1}
+    try:
+        return Trainer(**devices, **{**dict.fromkeys(off, False), **options})
+    except MisconfigurationException as error:
+        given = f"accelerator={accelerator} with precision={precision}"
+        raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
 
 
 def load_classifier(checkpoint: Path) -> GenderClassifier:

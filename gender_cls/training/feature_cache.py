@@ -41,10 +41,6 @@ class FeatureCache(Callback):
 
     With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
     rounding.
-
-    Args:
-        classifier: the one to be trained.
-        datamodule: its data; from now on its loaders give `FeatureBatch`es in frozen epochs.
     """
 
     def __init__(self, classifier: GenderClassifier, datamodule: CropDataModule) -> None:

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -20,14 +19,14 @@ from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import error_sentence
 from gender_cls.runs.outputs import HPARAMS_SCORES
 from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import Batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import checkpoint_to_resume, flat
@@ -38,13 +37,7 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of rooms that training knows nothing of, such as explanations."""
 
 
-def fit(
-    config: Config,
-    run: Run,
-    prepared: PreparedData,
-    resources: Resources,
-    more_callbacks: MoreCallbacks,
-) -> None:
+def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
@@ -57,7 +50,7 @@ def fit(
     batch = choose_batch(config, run, resources)
     while True:
         try:
-            _fit_with_batch(batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks)
+            _fit_with_batch(batch, config, run, prepared, resources, more_callbacks)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -70,13 +63,7 @@ def fit(
 
 
 def _fit_with_batch(
-    batch: Batch,
-    config: Config,
-    run: Run,
-    prepared: PreparedData,
-    *,
-    resources: Resources,
-    more_callbacks: MoreCallbacks,
+    batch: Batch, config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
@@ -106,28 +93,21 @@ def _fit_with_batch(
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
-    try:
-        trainer = Trainer(
-            logger=logger,
-            callbacks=callbacks,
-            max_epochs=config.trainer.max_epochs,
-            accumulate_grad_batches=batch.accumulate,
-            precision=resources.precision,  # type: ignore[arg-type]  # a str that the schema has checked
-            accelerator=config.trainer.accelerator,
-            devices=1,
-            benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
-            gradient_clip_val=config.recipe.gradient_clip,
-            log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
-            num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
-            enable_progress_bar=config.trainer.progress_bar,
-            enable_model_summary=False,
-            default_root_dir=run.folder,
-        )
-    except MisconfigurationException as error:
-        raise GenderClsError(
-            f"trainer.accelerator={config.trainer.accelerator} with trainer.precision={resources.precision} "
-            f"cannot be used on this machine: {error}"
-        ) from error
+    trainer = build_trainer(
+        config.trainer.accelerator,
+        resources.precision,
+        logger=logger,
+        callbacks=callbacks,
+        max_epochs=config.trainer.max_epochs,
+        accumulate_grad_batches=batch.accumulate,
+        benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
+        gradient_clip_val=config.recipe.gradient_clip,
+        log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
+        num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
+        enable_checkpointing=True,
+        enable_progress_bar=config.trainer.progress_bar,
+        default_root_dir=run.folder,
+    )
     run.note(resources=asdict(resources))
 
     # Fit

@@ -19,15 +19,13 @@ def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
 
 
 def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collection[str], backbone: bool) -> None:
-    """Put the network in training mode for an epoch.
+    """Put the network in training mode for an epoch in which the backbone learns, or only the head.
 
     A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics do not change.
 
     Args:
-        network: the model that makes the logits.
         heads: names of the modules inside that belong to the head.
         trainable: names of the parameters that may learn at all (some architectures fix a few).
-        backbone: whether the backbone learns.
     """
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in trainable and (backbone or _in_head(name, heads)))

@@ -89,7 +89,7 @@ def test_checkpoints_do_not_depend_on_the_layout(tmp_path) -> None:
 
 def test_a_trained_checkpoint_predicts_channels_last(tmp_path) -> None:
     made = GenderClassifier(settings())
-    trainer = trainer_for(made)
+    trainer = trainer_for()
     trainer.fit(made, batches(), batches())
     trainer.save_checkpoint(tmp_path / "one.ckpt")
     loaded = load_classifier(tmp_path / "one.ckpt")

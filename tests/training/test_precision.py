@@ -25,14 +25,14 @@ def crops(count: int, seed: int) -> TensorDataset:
 def train(precision: str) -> GenderClassifier:
     torch.manual_seed(0)
     classifier = GenderClassifier(settings(recipe={"lr": 0.01, "warmup_epochs": 0}))
-    trainer = trainer_for(classifier, precision=precision, gradient_clip_val=1.0)
+    trainer = trainer_for(precision=precision, gradient_clip_val=1.0)
     trainer.fit(classifier, DataLoader(crops(128, 1), batch_size=16), DataLoader(crops(16, 2), batch_size=16))
     return classifier
 
 
 def probabilities(classifier: GenderClassifier, precision: str) -> NDArray[np.float64]:
     """Of FEMALE, for 200 other images."""
-    batches = trainer_for(classifier, precision=precision).predict(classifier, DataLoader(crops(200, 3), batch_size=50))
+    batches = trainer_for(precision=precision).predict(classifier, DataLoader(crops(200, 3), batch_size=50))
     return torch.cat([batch for batch in batches if isinstance(batch, Tensor)])[:, 0].numpy()
 
 
