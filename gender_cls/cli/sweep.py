@@ -125,12 +125,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
 def _write_leaderboard(folder: Path) -> str:
     from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
 
+    default = CompareConfig
     return write_comparison(
-        folder,
-        _job_runs(folder),
-        name="leaderboard",
-        resamples=CompareConfig.resamples,
-        thumbnails=CompareConfig.thumbnails,
+        folder, _job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
     )
 
 

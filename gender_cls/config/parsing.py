@@ -26,13 +26,9 @@ CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / 
 
 Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
 SCHEMAS = {
-    "train": Config,
-    "audit": AuditConfig,
-    "evaluate": EvaluateConfig,
-    "compare": CompareConfig,
-    "explain": ExplainRunConfig,
-    "demo": DemoConfig,
-}
+    "train": Config, "audit": AuditConfig, "evaluate": EvaluateConfig, "compare": CompareConfig,
+    "explain": ExplainRunConfig, "demo": DemoConfig,
+}  # fmt: skip
 for _command, _schema in SCHEMAS.items():
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 

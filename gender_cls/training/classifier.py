@@ -12,13 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics import MetricCollection, classification
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
@@ -264,11 +258,11 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
 def _validation_metrics() -> MetricCollection:
     options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
     metrics: dict[str, Any] = {
-        "accuracy": MulticlassAccuracy(average="micro", **options),
-        "balanced_accuracy": MulticlassAccuracy(average="macro", **options),
-        "auroc": MulticlassAUROC(**options),
-        "f1": MulticlassF1Score(average="none", **options),
-        "confusion": MulticlassConfusionMatrix(**options),
+        "accuracy": classification.MulticlassAccuracy(average="micro", **options),
+        "balanced_accuracy": classification.MulticlassAccuracy(average="macro", **options),
+        "auroc": classification.MulticlassAUROC(**options),
+        "f1": classification.MulticlassF1Score(average="none", **options),
+        "confusion": classification.MulticlassConfusionMatrix(**options),
     }
     return MetricCollection(metrics, prefix="val/")
 

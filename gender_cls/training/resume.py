@@ -14,17 +14,9 @@ from gender_cls.runs.run import Run
 from gender_cls.training.batch import images_per_step
 
 MAY_CHANGE_ON_RESUME = (
-    "name",
-    "output_dir",
-    "trainer",
-    "explain",
-    "evaluation",
-    "data.batch_size",
-    "data.num_workers",
-    "data.cache",
-    "model.weights",
-    "recipe.grad_checkpointing",
-)
+    "name", "output_dir", "trainer", "explain", "evaluation", "data.batch_size", "data.num_workers", "data.cache",
+    "model.weights", "recipe.grad_checkpointing",
+)  # fmt: skip
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:

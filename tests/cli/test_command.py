@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,21 +176,20 @@ def claimed(tmp_path: Path, *arguments: str) -> Path:
 def test_names_sort_and_never_collide(tmp_path: Path) -> None:
     line = read_command_line(["data.root=x", f"output_dir={tmp_path}"])
     job = check_jobs(line, "train", Config)[0]
-    names: list[str] = []
-    threads = [threading.Thread(target=lambda: names.append(choose_folder(line, *job).name)) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(5) as pool:
+        names = list(pool.map(lambda _: choose_folder(line, *job).name, range(5)))
     assert len(set(names)) == 5
     assert all(re.match(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_mobilenetv2", name) for name in names)
     assert claimed(tmp_path, "-m", "seed=0,1").parent == tmp_path / "sweeps"
 
 
-def test_a_taken_name_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_taken_and_a_folder_that_cannot_be_made_are_named(tmp_path: Path) -> None:
     assert claimed(tmp_path, "name=mine") == tmp_path / "runs" / "mine"
     with pytest.raises(GenderClsError, match=r"runs/mine exists already: .*trainer\.resume=true"):
         claimed(tmp_path, "name=mine")
+    (tmp_path / "file").touch()
+    with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):
+        claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
 def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,12 +200,6 @@ def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: py
         folder = choose_folder(line, config, composed)
         assert folder == tmp_path / "out" / f"{kind}s" / "mine"
         assert composed.hydra[kind].dir == str(folder)
-
-
-def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):
-        claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
 def test_resume_finds_the_newest_unfinished_folder_of_the_same_command(tmp_path: Path) -> None:

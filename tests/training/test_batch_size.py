@@ -205,7 +205,7 @@ def test_at_one_image_a_sentence_names_the_ways_out(train, tmp_path, monkeypatch
 
 def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch) -> None:
     broken = Mock(side_effect=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    monkeypatch.setattr(GenderClassifier, "training_step", broken)
+    monkeypatch.setattr(GenderClassifier, "on_train_batch_start", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         train()
 

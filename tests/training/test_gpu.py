@@ -108,8 +108,6 @@ def test_a_compiled_network_trains_as_the_plain_one_through_a_frozen_stage(tmp_p
         classifier.network.to(memory_format=torch.channels_last)
         torch._dynamo.reset()
         fit(classifier, batches(10), batches(10), folder=tmp_path / name, epochs=4)
-    for one, other in zip(plain.network.parameters(), compiled.network.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
+    torch.testing.assert_close(compiled.network.state_dict(), plain.network.state_dict(), rtol=1e-5, atol=1e-6)
     assert len(calls) == 4 * 2 * 3  # all passes, validation too, use what was compiled: batches of 4, 4 and 2
     assert len(graphs) <= 6  # frozen, trained or validated, batches of the first size or of any: torch stops at 8
-    assert list(compiled.network.state_dict()) == list(plain.network.state_dict())
