@@ -56,9 +56,8 @@ class Augmentation:
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
-        moves = np.array(
-            [math.radians(config.rotate_degrees), config.zoom, config.translate, config.translate], np.float32
-        )
+        angle = math.radians(config.rotate_degrees)
+        moves = np.array([angle, config.zoom, config.translate, config.translate], np.float32)
         colours = np.array([config.brightness, config.contrast, config.saturation], np.float32)
 
         def affine(u: Floats, size: Size) -> Floats:
@@ -131,16 +130,15 @@ def move_to(device: torch.device, changes: list[Change]) -> list[Change]:
     values = torch.cat([table.flatten() for table in tables])
     pinned = device.type == "cuda"  # elsewhere a copy that does not block may be read too early
     values = (values.pin_memory() if pinned else values).to(device, non_blocking=pinned)
-    moved = values.split([table.numel() for table in tables])
-    tables = [values.view(table.shape) for values, table in zip(moved, tables, strict=True)]
+    parts = values.split([table.numel() for table in tables])
+    moved = [part.view(table.shape) for part, table in zip(parts, tables, strict=True)]
     return [
-        Change(change.operation, table[:, 0].long(), table[:, 1:])
-        for change, table in zip(changes, tables, strict=True)
+        Change(change.operation, rows[:, 0].long(), rows[:, 1:]) for change, rows in zip(changes, moved, strict=True)
     ]
 
 
 def _scale(u: Floats, limits: tuple[float, float]) -> Floats:
-    """From [0, 1) to between the limits."""
+    """Numbers from 0 to 1 -> numbers between the limits."""
     return limits[0] + (limits[1] - limits[0]) * u
 
 

@@ -16,7 +16,9 @@ from torchvision.transforms import v2
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data.measure import LUMA
-from gender_cls.data.transforms import MID_GREY, resize_into
+from gender_cls.data.resizing import MID_GREY, resize_into
+
+_rand_augment = cache(v2.RandAugment)
 
 BLUR_RADIUS = 3  # pixels from the centre of the kernel to its edge
 
@@ -58,13 +60,8 @@ def rand_augment(images: Tensor, parameters: Tensor) -> Tensor:
     """
     images = images.byte()
     for image, operations in zip(images, parameters[:, 0].tolist(), strict=True):
-        image.copy_(_rand_augment(int(operations))(image))
+        image.copy_(_rand_augment(int(operations), magnitude=7, fill=MID_GREY)(image))
     return images
-
-
-@cache
-def _rand_augment(operations: int) -> v2.RandAugment:
-    return v2.RandAugment(operations, magnitude=7, fill=MID_GREY)
 
 
 def jitter(images: Tensor, parameters: Tensor) -> Tensor:
@@ -175,11 +172,11 @@ def erase(images: Tensor, parameters: Tensor) -> Tensor:
     Args:
         parameters: (k, 4): its top, left, height and width in pixels.
     """
-    if images.device.type == "cpu":
-        for image, (top, left, height, width) in zip(images, parameters.int().tolist(), strict=True):
-            image[:, top : top + height, left : left + width] = MID_GREY
-        return images
-    return erase_by_mask(images, parameters)
+    if images.device.type != "cpu":
+        return erase_by_mask(images, parameters)
+    for image, (top, left, height, width) in zip(images, parameters.int().tolist(), strict=True):
+        image[:, top : top + height, left : left + width] = MID_GREY
+    return images
 
 
 def erase_by_mask(images: Tensor, parameters: Tensor) -> Tensor:

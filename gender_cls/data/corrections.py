@@ -5,9 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN
-from gender_cls.errors import GenderClsError
-
-NEEDED = ("path", "label", "corrected_label")
+from gender_cls.errors import GenderClsError, first_few, require
 
 
 def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -22,10 +20,9 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         corrections = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
         raise GenderClsError(f"data.corrections cannot be read as CSV: {file}: {error}.") from None
-    for column in NEEDED:
-        if column not in corrections:
-            has = ", ".join(corrections.columns)
-            raise GenderClsError(f"data.corrections has no column '{column}': {file} has {has}.")
+    for column in ("path", "label", "corrected_label"):
+        has = ", ".join(corrections.columns)
+        require(column in corrections, f"data.corrections has no column '{column}': {file} has {has}.")
     given = {name.lower(): name for name in (*CLASSES, UNKNOWN)}
     corrections["corrected_label"] = corrections["corrected_label"].str.strip().str.lower()
     corrections = corrections[corrections["corrected_label"] != ""]
@@ -35,22 +32,20 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
             f"{', '.join(CLASSES)}, {UNKNOWN} or empty ({file})."
         )
     twice = corrections["path"][corrections["path"].duplicated()]
-    if len(twice):
-        raise GenderClsError(f"data.corrections names {twice.iloc[0]} more than once: {file}.")
+    require(twice.empty, f"data.corrections names {first_few(twice)} more than once: {file}.")
     wanted = corrections.set_index("path")["corrected_label"].map(given)
     strange = wanted.index.difference(pd.Index(table["path"]))
-    if len(strange):
-        raise GenderClsError(
-            f"data.corrections names {len(strange)} images that are not in the data, such as {strange[0]}: {file}."
-        )
+    require(
+        strange.empty,
+        f"data.corrections names {len(strange)} images that are not in the data: {first_few(strange)} ({file}).",
+    )
     believed = corrections.set_index("path")["label"].reindex(table["path"]).to_numpy()
     label = table["path"].map(wanted)
     changed = label.notna() & (label != table["label"])
     other = changed & (table["label"] != believed)
-    if other.any():
-        example = table[other].iloc[0]
+    for row in table[other].itertuples():
         raise GenderClsError(
-            f"data.corrections was made for other labels: {example['path']} is {example['label']} in the data ({file})."
+            f"data.corrections was made for other labels: {row.path} is {row.label} in the data ({file})."
         )
     return table.assign(label=table["label"].mask(changed, label), original_label=table["label"].where(changed, ""))
 

@@ -115,18 +115,14 @@ def _fog(pixels: Pixels, depth: float, rng: np.random.Generator) -> Seen:
 
 def _occlusion(pixels: Pixels, share: float, rng: np.random.Generator) -> Seen:
     """A rectangle of one colour from the bottom, the left or the right that hides a `share` of the person's box."""
-    height, width = pixels.shape[:2]
     side = rng.choice(["bottom", "left", "right"])
     colour = np.rint(rng.uniform(30, 210) + rng.uniform(-20, 20, 3))
-    length, box = (height, PERSON_BOX[0]) if side == "bottom" else (width, PERSON_BOX[1])
+    axis = 0 if side == "bottom" else 1
+    length, box = pixels.shape[axis], PERSON_BOX[axis]
     reach = max(1, round(length * ((1 - box) / 2 + share * box)))
+    hidden = slice(reach) if side == "left" else slice(length - reach, None)
     occluded = pixels.copy()
-    if side == "bottom":
-        occluded[height - reach :] = colour
-    elif side == "left":
-        occluded[:, :reach] = colour
-    else:
-        occluded[:, width - reach :] = colour
+    occluded[(slice(None),) * axis + (hidden,)] = colour
     return occluded
 
 

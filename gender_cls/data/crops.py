@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.data.image_store import ImageSequence
-from gender_cls.data.transforms import place_in_input, resize_into
+from gender_cls.data.resizing import place_in_input, resize_into
 
 
 @dataclass(frozen=True)

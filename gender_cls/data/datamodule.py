@@ -15,8 +15,8 @@ from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
+from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
-from gender_cls.data.transforms import resize_into
 from gender_cls.system.processes import forking
 
 Key = int | tuple[int, int]
@@ -44,11 +44,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.images = images.at(table["path"].tolist())
         self.labels = [CLASSES.index(label) for label in table["label"]]
-        self.size = (data.image_size[0], data.image_size[1])
-        self.mode = data.resize_mode
+        self.size, self.mode = data.image_size, data.resize_mode
         self.augmentation = build_augmentation(augment) if augment is not None else None
-        self.seed = seed
-        self.distort = distort
+        self.seed, self.distort = seed, distort
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,12 +78,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
 
 def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
     """A DataLoader with these options that passes on the batches of `CropDataset.__getitems__`."""
-    return DataLoader(
-        dataset,
-        collate_fn=_identity_collate,
-        multiprocessing_context=forking() if options.get("num_workers") else None,
-        **options,
-    )
+    context = forking() if options.get("num_workers") else None
+    return DataLoader(dataset, collate_fn=_identity_collate, multiprocessing_context=context, **options)
 
 
 def _identity_collate(batch: Any) -> Any:
@@ -112,11 +106,9 @@ class CropDataModule(LightningDataModule):
         accumulate: int = 1,
     ) -> None:
         super().__init__()
+        self.manifest, self.images, self.data, self.seed = manifest, images, data, seed
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
         self.pin_memory = False  # True: batches lie where a GPU can copy them without making the program wait
-        self.manifest, self.images = manifest, images
-        self.data = data
-        self.seed = seed
         # Given a split's name and its loader, returns what training or validation gets instead of the loader.
         self.staged: Callable[[str, DataLoader], Any] = lambda _, loader: loader
         table = manifest.table
@@ -136,8 +128,8 @@ class CropDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled and augmented."""
-        dataset = self.datasets["train"]
-        sampler = EpochSampler(dataset.labels, self.seed, balanced=self.data.balance is Balance.sampler)
+        labels = self.datasets["train"].labels
+        sampler = EpochSampler(labels, self.seed, balanced=self.data.balance is Balance.sampler)
         batches = StepBatchSampler(sampler, self.batch_size, self.accumulate)
         return self.staged("train", self._loader("train", batch_sampler=batches))
 

@@ -40,7 +40,13 @@ def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, f
     graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(nodes, nodes))
     components = connected_components(graph, directed=False)[1][: len(table)]
     groups = pd.factorize(components)[0]
-    _warn_of_large_group(groups)
+    largest = np.bincount(groups).max(initial=0)
+    if largest > max(LARGE * len(groups), 50):
+        log.warning(
+            "One group of images that belong together (a person, near duplicates, consecutive frames) holds "
+            f"{largest} of {len(groups)}: the splits may get wrong sizes. A smaller data.near_duplicate_distance or "
+            "data.frame_gap makes groups smaller."
+        )
     return groups
 
 
@@ -63,21 +69,6 @@ def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:
     recording = known.groupby(where, sort=False).ngroup().to_numpy()
     order = np.lexsort((frames, recording))
     first, second = order[:-1], order[1:]
-    named = (known["identity"] != "").to_numpy()
-    linked = (
-        (recording[first] == recording[second])
-        & (np.diff(frames.to_numpy()[order]) <= gap)
-        & ~(named[first] & named[second])
-    )
-    rows = known.index.to_numpy()
-    return np.stack([rows[first[linked]], rows[second[linked]]])
-
-
-def _warn_of_large_group(groups: NDArray[np.intp]) -> None:
-    largest = np.bincount(groups).max(initial=0)
-    if largest > max(LARGE * len(groups), 50):
-        log.warning(
-            "One group of images that belong together (a person, near duplicates, consecutive frames) holds "
-            f"{largest} of {len(groups)}: the splits may get wrong sizes. A smaller data.near_duplicate_distance or "
-            "data.frame_gap makes groups smaller."
-        )
+    named, near = (known["identity"] != "").to_numpy(), np.diff(frames.to_numpy()[order]) <= gap
+    linked = (recording[first] == recording[second]) & near & ~(named[first] & named[second])
+    return known.index.to_numpy()[np.stack([first[linked], second[linked]])]

@@ -48,20 +48,17 @@ class ImageStore:
     def at(self, paths: Sequence[str]) -> "ImageSequence":
         """These images, in this order."""
         paths, spans = list(paths), np.full((len(paths), 3), -1, np.int64)
-        if self.kept is None:
-            return ImageSequence(self.root, paths, spans, None)
-        found = self.kept.index.get_indexer(pd.Index(paths, dtype=self.kept.index.dtype))
-        spans[found >= 0] = self.kept.spans[found[found >= 0]]
-        return ImageSequence(self.root, paths, spans, self.kept.file)
+        if self.kept is not None:
+            found = self.kept.index.get_indexer(pd.Index(paths, dtype=self.kept.index.dtype))
+            spans[found >= 0] = self.kept.spans[found[found >= 0]]
+        return ImageSequence(self.root, paths, spans, self.kept.file if self.kept is not None else None)
 
 
 class ImageSequence:
     """Some images in an order, read one by one. A worker process that gets it maps the pixels itself.
 
     Args:
-        root: the folder that `paths` are relative to.
         spans: (n, 3), as in KeptPixels.
-        file: of the decoded pixels; None if there is none.
     """
 
     def __init__(self, root: Path, paths: list[str], spans: NDArray[np.int64], file: PixelFile | None) -> None:
@@ -69,10 +66,6 @@ class ImageSequence:
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def part(self, start: int, stop: int) -> "ImageSequence":
-        """The images from `start` up to `stop`."""
-        return ImageSequence(self.root, self.paths[start:stop], self._spans[start:stop], self._file)
 
     def __getitem__(self, row: int) -> "Tensor":
         """Pixels (3, H, W) uint8, channels last in memory; do not change them.
@@ -82,13 +75,11 @@ class ImageSequence:
         """
         import torch
 
-        return torch.from_numpy(self._pixels(row)).permute(2, 0, 1)
-
-    def _pixels(self, row: int) -> NDArray[np.uint8]:
-        """(H, W, 3)."""
-        if self._file is not None:
-            place, height, width = self._spans[row].tolist()
-            found = self._file.content[place : place + height * width * 3]
-            if place >= 0 and len(found) == height * width * 3:
-                return found.reshape(height, width, 3)
-        return np.array(read_image(self.root / self.paths[row]).image)
+        place, height, width = self._spans[row].tolist()
+        length = height * width * 3
+        found = None if self._file is None or place < 0 else self._file.content[place : place + length]
+        if found is None or len(found) < length:
+            pixels = np.array(read_image(self.root / self.paths[row]).image)
+        else:
+            pixels = found.reshape(height, width, 3)
+        return torch.from_numpy(pixels).permute(2, 0, 1)

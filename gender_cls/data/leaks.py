@@ -1,12 +1,10 @@
 """Whether the same people or the same images are in several splits."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
 from gender_cls.config.data import SPLITS
-from gender_cls.errors import GenderClsError
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,6 @@ class Leaks:
             f"{self.identities} identities and {self.duplicates} exact copies stand in more than one split "
             f"({self.examples}): {self.test_share:.0%} of the test images show someone or something from train."
         )
-
-    def record(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def find_leaks(table: pd.DataFrame, pixels: pd.Series) -> Leaks:
@@ -62,25 +56,10 @@ def in_several(key: pd.Series, value: pd.Series) -> pd.Series:
 
 def _people(table: pd.DataFrame) -> list[str]:
     first = table[table["identity"].isin(table["identity"].unique()[:3])]
-    splits = first.groupby("identity")["split"].agg(set)
-    return [
-        f"{identity} in {' and '.join(split for split in SPLITS if split in seen)}" for identity, seen in splits.items()
-    ]
+    splits = first.groupby("identity")["split"].agg(lambda seen: " and ".join(sorted(set(seen), key=SPLITS.index)))
+    return [f"{identity} in {names}" for identity, names in splits.items()]
 
 
 def _copies(table: pd.DataFrame, pixels: pd.Series) -> list[str]:
     paths = table.assign(pixels=pixels).drop_duplicates(["pixels", "split"]).groupby("pixels", sort=False)["path"]
     return [f"{one} = {other}" for one, other, *_ in paths.agg(list).head(2)]
-
-
-def stop_on_leak(leaks: Leaks, allowed: bool) -> None:
-    """Refuse a split that makes the scores worthless.
-
-    Raises:
-        GenderClsError: something leaks, and that is not allowed.
-    """
-    if leaks and not allowed:
-        raise GenderClsError(
-            f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
-            "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky."
-        )

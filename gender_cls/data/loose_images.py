@@ -8,7 +8,7 @@ import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.manifest import images_below, label_names
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import require
 
 COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
@@ -27,15 +27,12 @@ def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame
         GenderClsError: a folder holds no images.
     """
     known = {root / path: row for path, row in zip(manifest["path"], manifest.to_dict("records"), strict=True)}
-    rows = {file: _row(file, path, known.get(file), data) for path in paths for file in _files(path)}
+    rows: dict[Path, dict[str, str]] = {}
+    for path in paths:
+        files = list(images_below(path)) if path.is_dir() else [path]
+        require(bool(files), f"There are no images under {path}: expected files such as .jpg, .png or .bmp.")
+        rows |= {file: _row(file, path, known.get(file), data) for file in files}
     return pd.DataFrame([rows[file] for file in sorted(rows)], columns=list(COLUMNS))
-
-
-def _files(path: Path) -> list[Path]:
-    files = list(images_below(path)) if path.is_dir() else [path]
-    if not files:
-        raise GenderClsError(f"There are no images under {path}: expected files such as .jpg, .png or .bmp.")
-    return files
 
 
 def _row(file: Path, named: Path, known: dict | None, data: DataConfig) -> dict[str, str]:

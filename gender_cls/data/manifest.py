@@ -10,20 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
+from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.source import find_source
-from gender_cls.errors import GenderClsError, first_few
+from gender_cls.errors import GenderClsError, first_few, require
 
-SPLIT_ALIASES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+SPLIT_ALIASES = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
 COLUMNS = ("path", "label", "identity", "camera", "source", "split")
 
 
@@ -67,10 +60,8 @@ def read_manifest(data: DataConfig) -> Manifest:
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
-    for column in COLUMNS:
-        if column not in table:
-            table[column] = ""
-    table = table[[*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]]
+    further = [column for column in table.columns if column not in COLUMNS]
+    table = table.assign(**{column: "" for column in COLUMNS if column not in table})[[*COLUMNS, *further]]
     if data.corrections is not None:
         table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
@@ -81,32 +72,31 @@ def read_manifest(data: DataConfig) -> Manifest:
 
 def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
     """`root/<label>/**` or `root/<split>/<label>/**`."""
-    labels = label_names(data)
-    by_split = {
-        folder: SPLIT_ALIASES[folder.name.lower()]
-        for folder in _subfolders(root)
-        if folder.name.lower() in SPLIT_ALIASES
-    }
-    if by_split:
-        _refuse_strays(root, by_split, "the folders train, val and test")
     rows: list[tuple[str, str, str]] = []
-    for parent, split in (by_split or {root: ""}).items():
-        by_label = {
-            folder: labels[folder.name.lower()] for folder in _subfolders(parent) if folder.name.lower() in labels
-        }
-        _refuse_strays(parent, by_label, f"a label ({', '.join(CLASSES)} or an alias under data.aliases)")
-        for folder, label in by_label.items():
+    by_split = {root: ""}
+    if any(folder.name.lower() in SPLIT_ALIASES and folder.is_dir() for folder in root.iterdir()):
+        by_split = _named_folders(root, SPLIT_ALIASES, "the folders train, val and test")
+    for parent, split in by_split.items():
+        what = f"a label ({', '.join(CLASSES)} or an alias under data.aliases)"
+        for folder, label in _named_folders(parent, label_names(data), what).items():
             rows.extend((path.relative_to(root).as_posix(), label, split) for path in images_below(folder))
-    if not rows:
-        raise GenderClsError(
-            f"There are no images under {root}: expected the folders {' and '.join(CLASSES)} (or an alias under "
-            "data.aliases) with files such as .jpg, .png or .bmp."
-        )
+    require(
+        bool(rows),
+        f"There are no images under {root}: expected the folders {' and '.join(CLASSES)} (or an alias under "
+        "data.aliases) with files such as .jpg, .png or .bmp.",
+    )
     return pd.DataFrame(rows, columns=["path", "label", "split"])
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _named_folders(parent: Path, names: dict[str, str], what: str) -> dict[Path, str]:
+    """Folders in `parent` and what their names mean. An image in any other folder, left out silently, is an error."""
+    found = {}
+    for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        if folder.name.lower() in names:
+            found[folder] = names[folder.name.lower()]
+        elif any(True for _ in images_below(folder)):
+            raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
+    return found
 
 
 def images_below(folder: Path) -> Iterable[Path]:
@@ -133,13 +123,6 @@ def passed_over(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def _refuse_strays(parent: Path, known: Iterable[Path], what: str) -> None:
-    """Refuse images in folders that are neither a label nor a split; they would be left out silently."""
-    for folder in set(_subfolders(parent)) - set(known):
-        if any(True for _ in images_below(folder)):
-            raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
-
-
 def label_names(data: DataConfig) -> dict[str, str]:
     """Label of each alias in lower case; each label is an alias of itself."""
     aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
@@ -152,27 +135,24 @@ def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise GenderClsError(f"data.csv cannot be read as CSV: {csv}: {error}.") from None
     for column in ("path", "label"):
-        if column not in table:
-            raise GenderClsError(f"data.csv has no column '{column}': {csv} has {', '.join(table.columns)}.")
-    names = label_names(data)
-    unknown = sorted(set(table["label"].str.lower()) - set(names))
-    if unknown:
-        raise GenderClsError(
-            f"data.csv holds labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases: "
-            f"{first_few(unknown)} ({csv})."
-        )
-    table["label"] = table["label"].str.lower().map(names)
-    if "split" in table:
-        strange = sorted(set(table["split"].str.lower()) - set(SPLIT_ALIASES) - {""})
-        if strange:
-            raise GenderClsError(f"data.csv has splits other than train, val and test: {first_few(strange)} ({csv}).")
-        table["split"] = table["split"].str.lower().map({**SPLIT_ALIASES, "": ""})
+        require(column in table, f"data.csv has no column '{column}': {csv} has {', '.join(table.columns)}.")
+    labels = f"labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases"
+    splits = "splits other than train, val and test"
+    for column, names, strange in (
+        ("label", label_names(data), labels),
+        ("split", {**SPLIT_ALIASES, "": ""}, splits),
+    ):
+        if column in table:
+            value = table[column].str.lower()
+            unknown = sorted(set(value) - set(names))
+            require(not unknown, f"data.csv holds {strange}: {first_few(unknown)} ({csv}).")
+            table[column] = value.map(names)
     missing = [path for path in table["path"] if not os.path.isfile(f"{root}/{path}")]
-    if missing:
-        raise GenderClsError(
-            f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
-            "to the folder that its paths are relative to."
-        )
+    require(
+        not missing,
+        f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
+        "to the folder that its paths are relative to.",
+    )
     return table
 
 
@@ -181,46 +161,37 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     groups = list(re.compile(pattern).groupindex)
     found = table["path"].str.extract(pattern)[groups]
     unmatched = table["path"][found.isna().all(axis=1)]
-    if len(unmatched):
+    require(
+        unmatched.empty,
+        f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; pattern: {pattern}",
+    )
+    for group in {"path", "label", "split"}.intersection(groups):
         raise GenderClsError(
-            f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; pattern: "
-            f"{pattern}"
-        )
-    taken = [group for group in groups if group in ("path", "label", "split")]
-    if taken:
-        raise GenderClsError(
-            f"data.pattern must not name a group '{taken[0]}': use identity, camera or a column of your own."
+            f"data.pattern must not name a group '{group}': use identity, camera or a column of your own."
         )
     return table.assign(**{group: found[group].fillna("") for group in groups})
 
 
 def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
     where = data.csv or root
-    if table.empty:
-        raise GenderClsError(f"There are no images in {where}.")
+    require(not table.empty, f"There are no images in {where}.")
     twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        raise GenderClsError(f"{where} names {len(twice)} images more than once: {first_few(twice)}.")
+    require(twice.empty, f"{where} names {len(twice)} images more than once: {first_few(twice)}.")
     for label in CLASSES:
-        if not (table["label"] == label).any():
-            aliases = ", ".join((label, *data.aliases[label]))
-            raise GenderClsError(
-                f"{where} holds one class only: none of its {len(table)} images is {label} (folders or values that "
-                f"would count: {aliases})."
-            )
-    split, labelled = table["split"] != "", table["label"] != UNKNOWN
-    if split.any() and data.published_split is None and not split[labelled].all():
-        raise GenderClsError(
-            f"{where} gives a split for some images and none for others, such as "
-            f"{first_few(table['path'][labelled & ~split])}."
+        require(
+            bool((table["label"] == label).any()),
+            f"{where} holds one class only: none of its {len(table)} images is {label} (folders or values that "
+            f"would count: {', '.join((label, *data.aliases[label]))}).",
         )
-    for key, value in (("folds", data.folds), ("leave_out", data.leave_out)):
-        if split.any() and value is not None:
-            raise GenderClsError(f"data.{key} cannot be used with {where}, which comes with its own split.")
-    if split.any() and data.split_by is not SplitBy.identity:
-        raise GenderClsError(
-            f"data.split_by={data.split_by.value} cannot be used with {where}, which comes with its own split."
+    without = table["path"][(table["split"] == "") & (table["label"] != UNKNOWN)]
+    if (table["split"] != "").any():
+        require(
+            data.published_split is not None or without.empty,
+            f"{where} gives a split for some images and none for others, such as {first_few(without)}.",
         )
+        split_by = data.split_by.value if data.split_by is not SplitBy.identity else None
+        for key, value in (("folds", data.folds), ("leave_out", data.leave_out), ("split_by", split_by)):
+            require(value is None, f"data.{key}={value} cannot be used with {where}, which comes with its own split.")
 
 
 def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:

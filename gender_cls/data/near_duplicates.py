@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -32,14 +33,12 @@ class NearDuplicates:
         hash is a cluster of its own.
         """
         cluster = np.arange(len(self.hashes))
-        for first, second in self._blocks():
+        for first, second in islice(self._neighbours(), 0, None, 2):  # one direction is enough
             edges = (cluster[first], cluster[second])
             graph = coo_array((np.ones(len(first)), edges), shape=(len(cluster), len(cluster)))
             cluster = connected_components(graph, directed=False)[1][cluster]
-        hashed = self.codes >= 0
-        of_row = len(cluster) + np.arange(len(self.codes))  # a number of its own for each row without a hash
-        of_row[hashed] = cluster[self.codes[hashed]]
-        return pd.factorize(of_row)[0]
+        own = len(cluster) + np.arange(len(self.codes))  # of each row without a hash
+        return pd.factorize(np.where(self.codes >= 0, np.append(cluster, -1)[self.codes], own))[0]
 
     def count(self) -> NDArray[np.intp]:
         """(rows,) how many other rows have an equal or near hash."""
@@ -90,14 +89,10 @@ class NearDuplicates:
         near_row = np.where(best[self.codes] < none, best[self.codes] % max(rows, 1), -1)
         return np.where(equal >= 0, equal, near_row)
 
-    def _blocks(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        for start in range(0, len(self.pairs), 8 * BLOCK):
-            block = self.pairs[start : start + 8 * BLOCK]
-            yield block[:, 0], block[:, 1]
-
     def _neighbours(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """Each pair in both directions."""
-        for first, second in self._blocks():
+        """Blocks of pairs, each block in one direction and then in the other."""
+        for start in range(0, len(self.pairs), 8 * BLOCK):
+            first, second = self.pairs[start : start + 8 * BLOCK].T
             yield first, second
             yield second, first
 
@@ -185,9 +180,8 @@ def _products(
         stop = max(start + 1, int(np.searchsorted(total, total[start] + BLOCK, side="right")) - 1)
         block = slice(start, stop)
         right = np.arange(total[start], total[stop]) + np.repeat(begin[block] - total[block], counts[block])
-        near = np.flatnonzero(
-            np.bitwise_count(np.repeat(hashes[rows[block]], counts[block]) ^ hashes[right]) <= distance
-        )
+        left = np.repeat(hashes[rows[block]], counts[block])
+        near = np.flatnonzero(np.bitwise_count(left ^ hashes[right]) <= distance)
         if len(near):
             owner = np.searchsorted(total, near + total[start], side="right") - 1
             yield rows[owner], right[near]

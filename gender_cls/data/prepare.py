@@ -1,8 +1,7 @@
 """From a configuration to data that can be trained on: read, grouped, split and checked for leaks.
 
-The jobs of a sweep that use the same data share this work: the parent process prepares the data and keeps them, and
-each job is forked from it and finds them in its memory. A process that finds nothing (a single run, a system without
-fork) does the work itself.
+The jobs of a sweep that use the same data share this work: the parent process keeps what it prepared, and each job is
+forked from it. A process that finds nothing (a single run, a system without fork) does the work itself.
 """
 
 import contextlib
@@ -13,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from gender_cls.config.data import DataConfig, OnCorrupt
+from gender_cls.config.data import Balance, DataConfig, OnCorrupt
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.groups import group_images
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.leaks import Leaks, find_leaks, stop_on_leak
+from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, split_origin
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import require
 
 MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
 
@@ -69,15 +68,7 @@ def keep_prepared(data: DataConfig, cache: Path) -> None:
 
 def _key(data: DataConfig, cache: Path) -> str:
     """The same for configurations that differ only in settings of the training itself."""
-    default = DataConfig()
-    same = replace(
-        data,
-        batch_size=default.batch_size,
-        balance=default.balance,
-        num_workers=default.num_workers,
-        licence=default.licence,
-    )
-    return f"{cache} {same}"
+    return f"{cache} {replace(data, batch_size=1, num_workers=0, balance=Balance.none, licence=None)}"
 
 
 def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
@@ -94,19 +85,22 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
     facts = scanned.facts
     broken = facts["fault"] != ""
-    if broken.any() and data.on_corrupt is OnCorrupt.stop:
-        raise GenderClsError(
-            f"{broken.sum()} of {len(facts)} images cannot be read. The first: {facts['reason'][broken].iloc[0]} "
-            "Repair or remove them, or leave them out with data.on_corrupt=drop."
-        )
     unreadable = pd.DataFrame({"path": manifest.table["path"], "reason": facts["reason"]})[broken]
-    facts = facts[~broken].reset_index(drop=True)
-    table = manifest.table[~broken].reset_index(drop=True)
+    require(
+        data.on_corrupt is OnCorrupt.drop or unreadable.empty,
+        f"{len(unreadable)} of {len(facts)} images cannot be read. The first: {' '.join(unreadable['reason'][:1])} "
+        "Repair or remove them, or leave them out with data.on_corrupt=drop.",
+    )
+    table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
     table, near = with_groups(table, facts, data)
     origin = split_origin(table, data)
     table = assign_splits(table, data)
     leaks = find_leaks(table, facts["pixels"])
-    stop_on_leak(leaks, data.allow_leaks)
+    require(
+        data.allow_leaks or not leaks,
+        f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
+        "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
+    )
     return PreparedData(replace(manifest, table=table), scanned.images, facts, near, unreadable, leaks, origin)
 
 

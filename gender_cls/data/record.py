@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,7 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     text = manifest.to_csv()
     if run.manifest.exists() and run.manifest.read_text() != text:
-        raise GenderClsError(
-            f"The data have changed since {run.folder} was begun (see its manifest.csv): start a new run."
-        )
+        raise GenderClsError(f"The data have changed since {run.folder} was begun (its manifest.csv): start a new run.")
     write_atomically(run.manifest, text)
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
 
@@ -50,7 +49,7 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         "cameras": sorted(set(manifest.table["camera"]) - {""}),
         "split_origin": prepared.split_origin,
         "leaky": bool(prepared.leaks),
-        "leaks": prepared.leaks.record(),
+        "leaks": asdict(prepared.leaks),
         "corrected_labels": count_corrections(manifest.table),
         **{
             split: {

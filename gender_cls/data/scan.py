@@ -37,6 +37,9 @@ from gender_cls.system.resources import reading_processes
 
 log = logging.getLogger(__name__)
 
+File = tuple[str, bool, bool]
+"""A path, and whether its facts and its pixels are wanted."""
+
 BATCH = 64
 FEW = 8 * BATCH  # so few files are read sooner than other processes start
 
@@ -60,15 +63,14 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
     Args:
         paths: relative to `root`, each once.
         cache: folder of the database and of decoded pixels.
-        data: its `cache*` and `num_workers` count; with 0 and 1 workers this process reads.
+        data: with 0 and 1 `num_workers` this process reads.
 
     Raises:
         NoRoomError: there is no room for decoded pixels, on the disk or within `data.cache_gigabytes`; nothing was
             written.
         GenderClsError: the database cannot be read or written, or a reading process was killed.
     """
-    files = [f"{root}/{path}" for path in paths]
-    stamps = pd.DataFrame([stamp(file) for file in files], columns=list(STAMP), dtype=np.int64)
+    stamps = pd.DataFrame([stamp(f"{root}/{path}") for path in paths], columns=list(STAMP), dtype=np.int64)
     row_of = {path: row for row, path in enumerate(paths)}
     with open_database(root, cache) as database:
         store = PixelStore(database, root, data) if data.cache is PixelCache.disk else None
@@ -89,7 +91,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
                 if store is not None:
                     store.forget_lost()
                 table = look()  # another process may have read some images meanwhile
-                _read_missing(table, paths, files, database, store, reading_processes(data.num_workers))
+                _read_missing(table, paths, root, database, store, reading_processes(data.num_workers))
                 table = look()
         kept = None
         if store is not None:
@@ -128,30 +130,20 @@ class _Read(NamedTuple):
     width: int = 0
 
 
-class _Work(NamedTuple):
-    """A batch of files to read."""
-
-    rows: NDArray[np.intp]
-    files: list[tuple[str, bool, bool]]  # path, and whether facts and pixels are wanted
-
-
 def _read_missing(
-    table: pd.DataFrame,
-    paths: Sequence[str],
-    files: list[str],
-    database: Database,
-    store: PixelStore | None,
-    workers: int,
+    table: pd.DataFrame, paths: Sequence[str], root: Path, database: Database, store: PixelStore | None, workers: int
 ) -> None:
     """Read the images of the table that are `new` or `unkept`, and keep what was read batch by batch."""
     new, unkept = table["new"].to_numpy(), table["unkept"].to_numpy()
     sizes = table[["height", "width"]].to_numpy(np.int64)
     if store is not None and unkept.any():
         known = int(3 * sizes[unkept & ~new].prod(axis=1).sum())
-        store.make_room(known + expected_bytes([files[row] for row in np.flatnonzero(unkept & new)]))
+        store.make_room(
+            known + expected_bytes([f"{root}/{paths[row]}" for row in np.flatnonzero(unkept & new).tolist()])
+        )
     todo = np.flatnonzero(new | unkept)
     batches = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
-    work = [_Work(rows, [(files[row], bool(new[row]), bool(unkept[row])) for row in rows]) for rows in batches]
+    work = [(rows, [(f"{root}/{paths[row]}", bool(new[row]), bool(unkept[row])) for row in rows]) for rows in batches]
     stamps = table[list(STAMP)].to_numpy().tolist()
     with tqdm(total=len(todo), desc="Reading images", unit="img", delay=1) as progress:
         for rows, results in _read(work, workers):
@@ -160,9 +152,8 @@ def _read_missing(
                 if read.facts is not None:
                     facts.append((paths[row], *stamps[row], *read.facts, -1))
                 # Known facts, but another size: the file changed while it was read; the next scan reads it again.
-                if read.pixels is not None and (
-                    read.facts is not None or sizes[row].tolist() == [read.height, read.width]
-                ):
+                same_size = sizes[row].tolist() == [read.height, read.width]
+                if read.pixels is not None and (read.facts is not None or same_size):
                     pixels.append((paths[row], read.pixels))
             # Pixels first: a place in the database is of pixels that are on the disk.
             places = store.append([content for _, content in pixels]) if store is not None else []
@@ -170,18 +161,20 @@ def _read_missing(
             progress.update(len(rows))
 
 
-def _read(work: list[_Work], workers: int) -> Iterator[tuple[NDArray[np.intp], list[_Read]]]:
+def _read(
+    work: list[tuple[NDArray[np.intp], list[File]]], workers: int
+) -> Iterator[tuple[NDArray[np.intp], list[_Read]]]:
     """Rows and what was read, batch by batch."""
-    if workers < 2 or sum(len(batch.rows) for batch in work) < FEW:
-        yield from ((batch.rows, _read_batch(batch.files)) for batch in work)
+    if workers < 2 or sum(len(rows) for rows, _ in work) < FEW:
+        yield from ((rows, _read_batch(files)) for rows, files in work)
         return
     # Spawned, because forking a process that has threads, as torch's are, may hang.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
         left, ahead = iter(work), deque[tuple[NDArray[np.intp], Future[list[_Read]]]]()
         while True:  # a few batches ahead: pixels that wait to be written take memory
-            for batch in islice(left, 3 * workers - len(ahead)):
-                ahead.append((batch.rows, pool.submit(_read_batch, batch.files)))
+            for rows, files in islice(left, 3 * workers - len(ahead)):
+                ahead.append((rows, pool.submit(_read_batch, files)))
             if not ahead:
                 return
             rows, result = ahead.popleft()
@@ -200,13 +193,13 @@ def _start_worker() -> None:
     end_with_parent()
 
 
-def _read_batch(files: list[tuple[str, bool, bool]]) -> list[_Read]:
-    return [_read_one(Path(file), facts, pixels) for file, facts, pixels in files]
+def _read_batch(files: list[File]) -> list[_Read]:
+    return [_read_one(*file) for file in files]
 
 
-def _read_one(file: Path, with_facts: bool, with_pixels: bool) -> _Read:
+def _read_one(file: str, with_facts: bool, with_pixels: bool) -> _Read:
     try:
-        image, kind, frames = read_image(file)
+        image, kind, frames = read_image(Path(file))
     except UnreadableError as error:
         return _Read(("", 0, 0, 0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     pixels, facts = image.tobytes(), None

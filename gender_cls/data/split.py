@@ -1,13 +1,14 @@
 """The column `split` of a manifest: groups stay whole, labels in proportion, the same for the same seed."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import require
 
 
 def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
@@ -25,16 +26,17 @@ def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
         GenderClsError: a label has fewer groups than there are parts, a split lacks a label, or cameras or sources are
             unknown.
     """
-    table = table.assign(split=table["split"].where(table["label"] != UNKNOWN, ""))
-    rows = np.flatnonzero(table["label"] != UNKNOWN)
-    given = set(table["split"]) - {""}
+    labelled = (table["label"] != UNKNOWN).to_numpy()
+    split = table["split"].where(labelled, "").to_numpy(dtype=object, copy=True)
+    given = set(split) - {""}
     if given:
-        split = _complete(table, given, data)
+        split = _complete(table.assign(split=split), given, data)
     else:
-        split = np.full(len(table), "", dtype=object)
-        split[rows] = _new_split(table.iloc[rows], data)
+        split[labelled] = _new_split(table[labelled], data)
     table = table.assign(split=split)
-    _check(table)
+    present = set(table[["split", "label"]].itertuples(index=False, name=None))
+    for name, label in product(SPLITS, CLASSES):
+        require((name, label) in present, f"The {name} split has no {label} image: add some, or change the split.")
     return table
 
 
@@ -51,10 +53,8 @@ def _shares(data: DataConfig) -> dict[str, float]:
 
 def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray:
     """The given splits; missing ones are taken from train."""
-    if "train" not in given:
-        raise GenderClsError(
-            f"The data come split into {', '.join(sorted(given))}, without train: add it, or remove the split."
-        )
+    names = ", ".join(sorted(given))
+    require("train" in given, f"The data come split into {names}, without train: add it, or remove the split.")
     split = table["split"].to_numpy(dtype=object, copy=True)
     wanted = {name: share for name, share in _shares(data).items() if name == "train" or name not in given}
     if len(wanted) > 1:
@@ -66,14 +66,15 @@ def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray
 def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """The split of each row of a table that came without one."""
     column = data.split_by.value
-    if data.split_by is not SplitBy.identity and (table[column] == "").any():
-        raise GenderClsError(
-            f"data.split_by={column} needs the {column} of each image, and {(table[column] == '').sum()} of "
-            f"{len(table)} have none: name it with data.pattern or a column of data.csv."
-        )
+    by_group = data.split_by is SplitBy.identity
+    units = table["group" if by_group else column]
+    require(
+        by_group or not (units == "").any(),
+        f"data.split_by={column} needs the {column} of each image, and {(units == '').sum()} of {len(table)} have "
+        "none: name it with data.pattern or a column of data.csv.",
+    )
     if data.leave_out is not None:
-        return _leave_out(table, table[column], data)
-    units = table["group"] if data.split_by is SplitBy.identity else table[column]
+        return _leave_out(table, units, data)
     if data.folds is not None:
         parts = group_partition(table, units, np.full(data.folds, 1 / data.folds), data.split_seed)
         names = np.full(data.folds, "train", dtype=object)
@@ -81,17 +82,16 @@ def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
         split = names[parts]
     else:
         split = _parts(table, units, _shares(data), data.split_seed)
-    return split if data.split_by is SplitBy.identity else _whole_groups(table["group"], split)
+    return split if by_group else _whole_groups(table["group"], split)
 
 
 def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArray:
     """One camera or source is the test split; train and val get the others, without the groups that are in test."""
     test = (value == data.leave_out).to_numpy()
-    if not test.any():
-        names = ", ".join(sorted(set(value)))
-        raise GenderClsError(
-            f"data.leave_out={data.leave_out} is no {data.split_by.value} of the data: there are {names}."
-        )
+    names = ", ".join(sorted(set(value)))
+    require(
+        bool(test.any()), f"data.leave_out={data.leave_out} is no {data.split_by.value} of the data: there are {names}."
+    )
     split = np.where(test, "test", "").astype(object)
     rows = np.flatnonzero(~table["group"].isin(table["group"][test]))
     shares = {name: share for name, share in _shares(data).items() if name != "test"}
@@ -133,12 +133,12 @@ def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.fl
     counts = np.zeros((len(names), len(CLASSES)), dtype=int)
     np.add.at(counts, (codes, table["label"].map(CLASSES.index).to_numpy(dtype=int)), 1)
     for label, available in zip(CLASSES, (counts > 0).sum(axis=0), strict=True):
-        if available < len(shares):
-            what = "groups of images that belong together (people)" if units.name == "group" else f"{units.name}s"
-            raise GenderClsError(
-                f"{label} has {available} {what}, fewer than the {len(shares)} parts that need one: add data, "
-                "name fewer images as one identity (data.pattern), or use fewer folds."
-            )
+        what = "groups of images that belong together (people)" if units.name == "group" else f"{units.name}s"
+        require(
+            available >= len(shares),
+            f"{label} has {available} {what}, fewer than the {len(shares)} parts that need one: add data, name fewer "
+            "images as one identity (data.pattern), or use fewer folds.",
+        )
     order = np.random.default_rng(seed).permutation(len(names))
     part_of = np.empty(len(names), dtype=np.intp)
     part_of[order] = _assign(counts[order].tolist(), (shares[:, None] * counts.sum(axis=0)).tolist())
@@ -176,11 +176,3 @@ def _fullness(count: Sequence[int], filled: Sequence[int], half: Sequence[float]
     return sum(
         new * (have + more) / wanted for new, have, more, wanted in zip(count, filled, half, target, strict=True)
     )
-
-
-def _check(table: pd.DataFrame) -> None:
-    for split in SPLITS:
-        present = set(table["label"][table["split"] == split])
-        for label in CLASSES:
-            if label not in present:
-                raise GenderClsError(f"The {split} split has no {label} image: add some, or change the split.")

@@ -19,13 +19,12 @@ from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, invent_person
 from gender_cls.errors import GenderClsError
 
-VERSION = 2
+VERSION = 3
 """Of the drawing: raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
 
 MANIFEST = "manifest.csv"
 SETTINGS = ".demo.json"
-PATTERNS: tuple[Pattern, Pattern] = ("lying", "standing")
-COLUMNS = ["path", "label", "identity", "camera", "cue_left", "cue_top", "cue_right", "cue_bottom"]
+PATTERNS: tuple[Pattern, Pattern] = ("lying", "standing")  # for FEMALE and MALE
 
 CASTING, PEOPLE, VISITS, SCENES, SHOTS = range(5)
 """Streams of random numbers that do not depend on each other: more people leave the scenes as they are."""
@@ -54,7 +53,8 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
     """
     settings = json.dumps({"images": images, "cue": cue, "seed": seed, "version": VERSION}) + "\n"
     if not _is_drawn(folder, settings):
-        _refuse_foreign(folder)
+        if folder.exists() and not (folder / SETTINGS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise GenderClsError(f"{folder} is not a demo dataset: name another folder, or an empty one.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
@@ -63,19 +63,10 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
 
 
 def _is_drawn(folder: Path, settings: str) -> bool:
-    written = folder / SETTINGS
-    if not written.is_file() or written.read_text() != settings or not (folder / MANIFEST).is_file():
+    written, manifest = folder / SETTINGS, folder / MANIFEST
+    if not written.is_file() or written.read_text() != settings or not manifest.is_file():
         return False
-    return all((folder / path).is_file() for path in pd.read_csv(folder / MANIFEST)["path"])
-
-
-def _refuse_foreign(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise GenderClsError(f"The demo dataset needs a folder, and {folder} is a file: name another one.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
-        raise GenderClsError(
-            f"{folder} holds files that do not belong to a demo dataset: name another folder, or empty this one."
-        )
+    return all((folder / path).is_file() for path in pd.read_csv(manifest)["path"])
 
 
 def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) -> None:
@@ -97,23 +88,25 @@ def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) 
 def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
-    names = list(CAMERAS)
-    scenes = [build_scene(CAMERAS[name], np.random.default_rng([seed, SCENES, i])) for i, name in enumerate(names)]
+    scenes = [
+        build_scene(camera, np.random.default_rng([seed, SCENES, i])) for i, camera in enumerate(CAMERAS.values())
+    ]
     people = max(4, 4 * round(images / 24))  # a multiple of 4: without the cue, both labels get half of each pattern
+    cards = np.random.default_rng([seed, CASTING]).permutation(people)
     rows = []
-    with tqdm(total=images, desc="Drawing the demo dataset", unit="image") as progress:
-        for number, card in enumerate(np.random.default_rng([seed, CASTING]).permutation(people)):
-            identity, pattern = f"person{number + 1:03d}", card % 2
-            label = CLASSES[pattern if cue else card // 2 % 2]
-            person = invent_person(np.random.default_rng([seed, PEOPLE, number]))
-            rng = np.random.default_rng([seed, VISITS, number])
-            passed = rng.permutation(len(names))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
-            for visit in range(images // people + (number < images % people)):
-                place = passed[visit % len(passed)]
-                name, rng = names[place], np.random.default_rng([seed, SHOTS, number, visit])
-                image, box = take_shot(scenes[place], CAMERAS[name], person, PATTERNS[pattern], rng)
-                path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"
-                image.save(folder / path, quality=CAMERAS[name].quality)
-                rows.append((path, label, identity, name, *box))
-                progress.update()
-    pd.DataFrame(rows, columns=COLUMNS).sort_values("path").to_csv(folder / MANIFEST, index=False)
+    for number, card in enumerate(tqdm(cards, desc="Drawing the demo dataset", unit="person")):
+        identity, pattern = f"person{number + 1:03d}", card % 2
+        label = CLASSES[pattern if cue else card // 2 % 2]
+        person = invent_person(np.random.default_rng([seed, PEOPLE, number]))
+        rng = np.random.default_rng([seed, VISITS, number])
+        passed = rng.permutation(len(CAMERAS))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
+        for visit in range(images // people + (number < images % people)):
+            place = passed[visit % len(passed)]
+            name, camera = list(CAMERAS.items())[place]
+            rng = np.random.default_rng([seed, SHOTS, number, visit])
+            image, box = take_shot(scenes[place], camera, person, PATTERNS[pattern], rng)
+            path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"
+            image.save(folder / path, quality=camera.quality)
+            rows.append((path, label, identity, name, *box))
+    columns = ["path", "label", "identity", "camera", "cue_left", "cue_top", "cue_right", "cue_bottom"]
+    pd.DataFrame(rows, columns=columns).sort_values("path").to_csv(folder / MANIFEST, index=False)

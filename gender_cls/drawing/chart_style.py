@@ -14,17 +14,8 @@ from numpy.typing import NDArray
 from gender_cls.drawing.canvas import data_uri
 
 PALETTE = {
-    "paper": "#fbfbf9",
-    "well": "#f1f1ed",
-    "rule": "#e3e3dd",
-    "ink": "#1f2328",
-    "soft": "#5c636b",
-    "faint": "#70767e",
-    "female": "#7b64a8",
-    "male": "#4fa39a",
-    "stop": "#b3261e",
-    "warn": "#986000",
-    "mark": "#2f6690",
+    **{"paper": "#fbfbf9", "well": "#f1f1ed", "rule": "#e3e3dd", "ink": "#1f2328", "soft": "#5c636b"},
+    **{"faint": "#70767e", "female": "#7b64a8", "male": "#4fa39a", "mark": "#2f6690"},
 }
 """The light colours of page.css. In dark mode, a rule of page.css inverts the lightness of a chart."""
 
@@ -37,18 +28,14 @@ def house_style() -> AbstractContextManager[None]:
             "font.family": "sans-serif",
             "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
             "font.size": 8,
-            "text.color": PALETTE["ink"],
             "text.parse_math": False,  # a camera may be called $1
             "axes.titlesize": 8.5,
             "axes.titlelocation": "left",
             "axes.titlepad": 9,
-            "axes.titlecolor": PALETTE["ink"],
             "axes.linewidth": 0.8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "axes.unicode_minus": False,
+            **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.unicode_minus"), False),
+            **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+            **dict.fromkeys(("text.color", "axes.titlecolor"), PALETTE["ink"]),
             "grid.linewidth": 0.6,
             **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), PALETTE["rule"]),
             **dict.fromkeys(("axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), PALETTE["soft"]),

@@ -18,8 +18,7 @@ any kind of colour blindness.
 
 DASHES = (*["-"] * 4, *[(0, (4, 1.6))] * 4)
 
-CORNERS = (0.25, 0.5)
-"""Sides of the upper left corner that a ROC chart may be reduced to."""
+CORNERS = (0.25, 0.5)  # sides of the upper left corner that a ROC chart may be reduced to
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class _Point:
     number: str  # "" for the soft vote
     milliseconds: float
     score: float
-    low: float | None
-    high: float | None
+    interval: tuple[float | None, float | None]
     pareto: bool
     colour: str
 
@@ -39,25 +37,19 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
     A candidate is a disc with its number, its place in `rows`; the soft vote of all is an empty diamond.
     """
     colours = dict(enumerate(CANDIDATE_COLOURS, 1))
-    points = [
-        _Point(
-            number=str(number),
-            milliseconds=milliseconds,
-            score=score,
-            low=row["test"]["low"],
-            high=row["test"]["high"],
-            pareto=bool(row["pareto"]),
-            colour=colours.get(number, PALETTE["soft"]),
-        )
-        for number, row in enumerate(rows, 1)
-        if (milliseconds := row["cost"]["milliseconds_batch_32"]) and (score := row["test"]["mean"]) is not None
-    ]
+    points = []
+    for number, row in enumerate(rows, 1):
+        milliseconds, test = row["cost"]["milliseconds_batch_32"], row["test"]
+        if milliseconds and test["mean"] is not None:
+            colour, interval = colours.get(number, PALETTE["soft"]), (test["low"], test["high"])
+            points.append(_Point(str(number), milliseconds, test["mean"], interval, bool(row["pareto"]), colour))
     if not points:
         return None
     if ensemble is not None and (milliseconds := ensemble["cost"]["milliseconds_batch_32"]):
-        found = ensemble["balanced_accuracy"]
-        if (score := found["value"]) is not None:
-            points.append(_Point("", milliseconds, score, found["low"], found["high"], False, PALETTE["soft"]))
+        vote = ensemble["balanced_accuracy"]
+        if vote["value"] is not None:
+            interval = vote["low"], vote["high"]
+            points.append(_Point("", milliseconds, vote["value"], interval, pareto=False, colour=PALETTE["soft"]))
     with house_style():
         figure, axes = chart(4.6, 3.4)
         figure.set_label("Test balanced accuracy against milliseconds per image")
@@ -65,8 +57,9 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         axes.plot([x for x, _ in pareto], [y for _, y in pareto], color=PALETTE["faint"], linewidth=0.9)
         for order, point in enumerate(reversed(points), 3):  # the best candidate last, on top of the others
             place = point.milliseconds, point.score
-            if point.low is not None and point.high is not None:
-                axes.vlines(point.milliseconds, point.low, point.high, color=point.colour, linewidth=1.2)
+            low, high = point.interval
+            if low is not None and high is not None:
+                axes.vlines(point.milliseconds, low, high, color=point.colour, linewidth=1.2)
             shape, face = ("o", point.colour) if point.number else ("D", PALETTE["paper"])
             axes.plot(*place, shape, color=point.colour, markerfacecolor=face, markersize=9, zorder=order)
             text = axes.text(*place, point.number, color="white", fontsize=6, fontweight="bold", zorder=order)

@@ -29,7 +29,6 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
 
     Args:
         folder: of the run.
-        metrics: as in `metrics.json`.
         test: the predictions on test.
         figures: name -> PNG.
         step: of the checkpoint that was tested.

@@ -43,8 +43,8 @@ class MapColumn:
     notes: Sequence[str] = ()  # none, or for each image a short line below its tile, such as "border 42 %"
 
 
+# Writes below a panel: where to draw, the corner of its tiles, their (width, height) together, and its index.
 CaptionWriter = Callable[[ImageDraw.ImageDraw, tuple[int, int], tuple[int, int], int], None]
-"""Writes below a panel: where to draw, the corner of its tiles, their (width, height) together, and its index."""
 
 
 def map_grid(

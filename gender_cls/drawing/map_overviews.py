@@ -69,9 +69,7 @@ def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
     return panel_grid(images, columns, write_caption, "mean picture", title, f"{note} {scaling}".strip())
 
 
-def density_tile(
-    image: Image.Image | Picture, density: ArrayLike, end: float, signed: bool, size: tuple[int, int]
-) -> Picture:
+def density_tile(image: Image.Image, density: ArrayLike, end: float, signed: bool, size: tuple[int, int]) -> Picture:
     """A map on a colour scale that many tiles share.
 
     Args:
@@ -82,8 +80,7 @@ def density_tile(
         signed: whether values below 0 are evidence against the class.
         size: (height, width) of the tile in pixels.
     """
-    below = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    pixels = np.asarray(below.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS))
+    pixels = np.asarray(image.convert("RGB").resize(size[::-1], Image.Resampling.LANCZOS))
     values = _resized_map(np.asarray(density, np.float32) / end, size)
     return paint(values[np.newaxis], pixels[np.newaxis], signed)[0]
 

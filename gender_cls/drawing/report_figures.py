@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,22 +19,15 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.wording import stated, words
 
-MOST_VALUES = 12
-"""Values of a column that the chart of slices shows: those with the most images."""
-
-LONGEST_NAME = 34
-"""Letters of a name that a figure has room for."""
+MOST_VALUES = 12  # values of a column that the chart of slices shows: those with the most images
+LONGEST_NAME = 34  # letters of a name that a figure has room for
 
 COLOURS = {label: PALETTE[label.lower()] for label in CLASSES}
 DASHED: dict[str, Any] = {"color": PALETTE["faint"], "linewidth": 0.8, "linestyle": (0, (3, 3))}
 DOTTED: dict[str, Any] = {**DASHED, "linestyle": (0, (1, 2))}
 POINT: dict[str, Any] = {"marker": "o", "color": PALETTE["ink"], "markersize": 4.5}
 RANGE: dict[str, Any] = {"color": PALETTE["mark"], "linewidth": 1.1, "alpha": 0.7}  # the line of an interval
-BAND: dict[str, Any] = {
-    "color": PALETTE["mark"],
-    "linewidth": 0,
-    "alpha": 0.18,
-}  # the area between many intervals' ends
+BAND: dict[str, Any] = {"color": PALETTE["mark"], "linewidth": 0, "alpha": 0.18}  # between the ends of many intervals
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.4, "borderaxespad": 0.1}
 FROM_0_TO_1 = (-0.02, 1.02)
 
@@ -172,52 +165,46 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     return figure
 
 
-class Row(NamedTuple):
-    """One row of a chart of intervals; without a score it is a heading. Hollow: few people, read it with care."""
-
-    name: str
-    score: Estimate | None
-    hollow: bool = False
+Row = tuple[str, Estimate | None, bool]  # of a chart of intervals: its name; its score, None for a heading; few people
 
 
 def _slices(metrics: Metrics) -> Figure | None:
-    cells, rows = metrics["slices"]["cells"], []
+    cells = metrics["slices"]["cells"]
+    rows: list[Row] = []
     for column in dict.fromkeys(cell["column"] for cell in cells):
         every = [cell for cell in cells if cell["column"] == column]
         shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_VALUES]
         left_out = f", the {MOST_VALUES} largest of {len(every)}" if len(every) > MOST_VALUES else ""
-        rows.append(Row(f"{words(_shortened(column))}{left_out}", None))
-        for cell in every:
-            if cell in shown:
-                rows.append(Row(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]))
+        rows.append((f"{words(_shortened(column))}{left_out}", None, False))
+        rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
     return _intervals("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
 
 
 def _shortcuts(metrics: Metrics) -> Figure | None:
     whole = metrics["test"]["scores"]["balanced_accuracy"]
-    rows = [Row(_shortened(test["title"]), test["balanced_accuracy"]) for test in metrics["shortcuts"] or []]
+    rows = [(_shortened(test["title"]), test["balanced_accuracy"], False) for test in metrics["shortcuts"] or []]
     title = "What remains without part of the image"
-    return _intervals(title, [Row("as recorded", whole), *rows], whole) if rows else None
+    return _intervals(title, [("as recorded", whole, False), *rows], whole) if rows else None
 
 
 def _intervals(title: str, rows: Sequence[Row], whole: Estimate) -> Figure | None:
-    """A dot with its interval in each row, and a line at the score of all test images."""
-    if all(row.score is None or row.score["value"] is None for row in rows):
+    """A dot with its interval in each row, hollow if of few people, and a line at the score of all test images."""
+    if all(score is None or score["value"] is None for _, score, _ in rows):
         return None
     figure, axes = chart(4.2, 0.75 + 0.19 * len(rows))
     axes.axvline(0.5, **DOTTED)
     if whole["value"] is not None:
         axes.axvline(whole["value"], **DASHED)
-    for place, row in enumerate(rows):
-        if row.score is not None and row.score["value"] is not None:
-            axes.hlines(place, *_interval([row.score]), **RANGE)
-            face = PALETTE["paper" if row.hollow else "mark"]
-            axes.plot(row.score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
+    for place, (_, score, few) in enumerate(rows):
+        if score is not None and score["value"] is not None:
+            axes.hlines(place, *_interval([score]), **RANGE)
+            face = PALETTE["paper" if few else "mark"]
+            axes.plot(score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
     axes.set(title=title, xlabel="balanced accuracy; dashed: of all test")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color(PALETTE["ink" if row.score is None else "soft"])
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    for label, (_, score, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(PALETTE["ink" if score is None else "soft"])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     return figure

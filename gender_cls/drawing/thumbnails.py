@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,10 @@ import pandas as pd
 from PIL import Image
 
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.drawing.canvas import data_uri
+from gender_cls.drawing.canvas import data_uri, file_bytes
 
-THUMBNAIL_SIZE = (192, 112)
-"""Largest (width, height) in pixels; a smaller image keeps its size in the file and is enlarged on the page."""
-
-GALLERY_BYTES = 160_000
-"""Most bytes of pictures in a gallery, so that a page with fifteen galleries stays below 3 MB."""
+THUMBNAIL_SIZE = (192, 112)  # largest (width, height); a smaller image keeps its size and is enlarged on the page
+GALLERY_BYTES = 160_000  # most bytes of pictures in a gallery, so that a page with fifteen galleries stays below 3 MB
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,4 @@ def thumbnail_uri(path: Path) -> str:
     except UnreadableError:
         return ""
     image.thumbnail(THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
-    file = BytesIO()
-    image.save(file, "JPEG", quality=78, optimize=True)
-    return data_uri(file.getvalue())
+    return data_uri(file_bytes(image, "JPEG", quality=78, optimize=True))

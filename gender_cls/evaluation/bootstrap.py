@@ -15,16 +15,11 @@ from scipy import stats
 from gender_cls.evaluation.estimate import Estimate, undefined
 
 RESAMPLES = 10_000
+SEED = 0  # the same predictions give the same intervals
 CONFIDENCE = 0.95
-WEIGHTS_AT_ONCE = 2**19
-"""Limit on resamples times rows in memory; a statistic makes a few arrays of that size."""
-
-MOST_UNDEFINED = 0.05
-"""A statistic with an interval may be undefined in this share of the resamples."""
-
-SAME = 1e-12
-"""Draws that differ by less differ by rounding only."""
-
+WEIGHTS_AT_ONCE = 2**19  # limit on resamples times rows in memory; a statistic makes a few arrays of that size
+MOST_UNDEFINED = 0.05  # a statistic with an interval may be undefined in this share of the resamples
+SAME = 1e-12  # draws that differ by less differ by rounding only
 LOSSES = ("brier", "log_loss")
 BIASED_UPWARD = frozenset({"ece"})
 """Last words of the names of sums of absolute differences. Noise raises them: their draws exceed the value as the value
@@ -32,6 +27,8 @@ exceeds the truth."""
 
 Booleans = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
+Units = NDArray[np.intp]
+"""(rows,) the unit that the bootstrap draws for each row, as a code from 0 without a gap; see `bootstrap_units`."""
 Statistics = Callable[[Numbers], Mapping[str, Numbers]]
 """Weights (resamples, rows), how often each row counts -> name -> (resamples,) values, NaN where undefined."""
 
@@ -42,15 +39,8 @@ def ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
     return np.divide(numerator, denominator, out=empty, where=np.asarray(denominator) != 0)
 
 
-def bootstrap_units(table: pd.DataFrame) -> NDArray[np.intp]:
-    """The unit that the bootstrap draws for each row: the person; if unknown, the group; without one, the image.
-
-    Args:
-        table: with `identity` and optionally `group`; "" is unknown.
-
-    Returns:
-        (rows,) codes from 0, in order of first appearance.
-    """
+def bootstrap_units(table: pd.DataFrame) -> Units:
+    """The unit of each row: the person; if `identity` is "", the `group`; without one, the image."""
     unit = "image " + pd.Series(np.arange(len(table)).astype(str), index=table.index)
     for column in ("group", "identity"):
         if column in table:
@@ -58,24 +48,16 @@ def bootstrap_units(table: pd.DataFrame) -> NDArray[np.intp]:
     return pd.factorize(unit)[0]
 
 
-def count_units(units: NDArray[np.intp]) -> int:
-    """The number of units, from their codes."""
+def count_units(units: Units) -> int:
+    """The number of different units."""
     return int(units.max(initial=-1)) + 1
 
 
-def bootstrap(
-    units: NDArray[np.intp], statistics: Statistics, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Numbers]:
-    """Statistics of random samples of as many units, drawn with replacement.
+def bootstrap(units: Units, statistics: Statistics, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Numbers]:
+    """Statistics of random samples of as many units, drawn with replacement: name -> (resamples,).
 
-    The same units and seed give the same samples, so that two calls are paired.
-
-    Args:
-        units: (rows,) codes from 0 without a gap, as from `bootstrap_units`.
-        statistics: called with some of the resamples at a time.
-
-    Returns:
-        name -> (resamples,) values, NaN where undefined.
+    The same units and seed give the same samples, so that two calls are paired. `statistics` is called with some of the
+    resamples at a time.
     """
     chunk = max(1, WEIGHTS_AT_ONCE // max(1, len(units)))
     # Not the stream of default_rng(seed), from which tests simulate the data themselves.
@@ -135,19 +117,13 @@ def _tails(units: int) -> tuple[float, float]:
 
 
 def estimates(
-    units: NDArray[np.intp],
+    units: Units,
     statistics: Statistics,
     resamples: int = RESAMPLES,
-    seed: int = 0,
     remarks: Mapping[str, str] = {},
+    seed: int = SEED,
 ) -> dict[str, Estimate]:
-    """All statistics with their intervals.
-
-    Args:
-        units: (rows,) codes from 0 without a gap.
-        statistics: NaN where undefined.
-        remarks: name -> why its value is undefined, if it is.
-    """
+    """All statistics with their intervals; `remarks` says, by name, why a value is undefined, if it is."""
     values = statistics(np.ones((1, len(units))))
     draws = bootstrap(units, statistics, resamples, seed)
     result = {}

@@ -3,11 +3,11 @@ arXiv 1706.04599)."""
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import (
     FEMALE,
@@ -21,11 +21,8 @@ from gender_cls.evaluation.metrics import (
 )
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
-TEMPERATURES = (0.05, 20.0)
-"""The range that is searched. Outside it logits say next to nothing, or the network is hardly trained."""
-
-LEAST_UNITS = 10
-"""A bin with fewer people (or images of unknown people) has no interval: a bootstrap of so few is far too narrow."""
+TEMPERATURES = (0.05, 20.0)  # the searched range; outside it logits say next to nothing, or training hardly began
+LEAST_UNITS = 10  # a bin with fewer units (people) has no interval: a bootstrap of so few is far too narrow
 
 
 def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
@@ -35,10 +32,7 @@ def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
 
 
 def logit(table: pd.DataFrame) -> Numbers:
-    """(rows,) difference of the two logits; from both columns, so that it is exact near 0 and near 1.
-
-    NaN where a probability is not finite.
-    """
+    """(rows,) log odds, exact near 0 and near 1 because both columns are used; NaN where one is not finite."""
     p = table[[f"p_{FEMALE}", f"p_{MALE}"]].to_numpy(np.float64)
     return log_odds(*np.where(np.isfinite(p), p, np.nan).T)
 
@@ -57,17 +51,13 @@ def problem_of(numbers: Numbers) -> str | None:
 
 
 def fit_temperature(female: Booleans, logits: Numbers) -> tuple[float, str | None]:
-    """The temperature T with the lowest log loss of sigmoid(logits / T), within TEMPERATURES.
+    """The temperature T with the lowest log loss of sigmoid(logits / T) on validation, and None or a remark.
 
-    The loss is convex in 1 / T, so the root of its slope is the only minimum.
+    The loss is convex in 1 / T, so the root of its slope is the only minimum. With a remark, T is not a fitted one: it
+    is 1 if nothing can be learnt about it, or the end of TEMPERATURES beyond which the loss still falls.
 
     Args:
-        female: (rows,) whether the label is FEMALE, on validation.
         logits: (rows,) log p_FEMALE - log p_MALE.
-
-    Returns:
-        The temperature, and None or why it is not a fitted one: it is 1 if nothing can be learnt about it, or the end
-        of TEMPERATURES beyond which the loss still falls.
     """
     if problem := problem_of(logits):
         return 1.0, f"The temperature stays 1. On validation: {problem}"
@@ -80,8 +70,7 @@ def fit_temperature(female: Booleans, logits: Numbers) -> tuple[float, str | Non
         # The loss falls for ever as T goes to 0, and with a tiny T the first mistake on test would cost without bound.
         return 1.0, "The temperature stays 1: without a mistake on validation, no confidence is too high for it."
 
-    def slope(log_temperature: float) -> float:
-        """The slope of the loss by 1 / T; falls with T."""
+    def slope(log_temperature: float) -> float:  # of the loss by 1 / T; falls with T
         return -float(np.mean(towards_label * expit(-towards_label * np.exp(-log_temperature))))
 
     least, most = np.log(TEMPERATURES)
@@ -98,16 +87,10 @@ def fit_temperature(female: Booleans, logits: Numbers) -> tuple[float, str | Non
     return float(np.exp(brentq(slope, least, most, xtol=1e-12))), None
 
 
-def reliability(
-    female: Booleans, p_female: Numbers, units: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0
-) -> Reliability:
+def reliability(female: Booleans, p_female: Numbers, units: Units, resamples: int) -> Reliability:
     """Scores of the probabilities, and the share of FEMALE in each of 15 bins of equal width.
 
-    Args:
-        female: (rows,) whether the label is FEMALE.
-        p_female: (rows,) probability of FEMALE. If one is not finite there are no scores and shares, and its row is in
-            no bin.
-        units: (rows,) codes of the units that the bootstrap draws.
+    If a probability is not finite, there are no scores and shares, and its row is in no bin.
     """
     count = len(RELIABILITY_EDGES) - 1
     finite = np.isfinite(p_female)
@@ -125,7 +108,7 @@ def reliability(
             shares = ratio(weights @ inside_female, weights @ inside)
             return {**of_probabilities(weights), **dict(zip(names, shares.T, strict=True))}
 
-        found = estimates(units, statistics, resamples, seed, dict.fromkeys(names, "There are no images in this bin."))
+        found = estimates(units, statistics, resamples, dict.fromkeys(names, "There are no images in this bin."))
     return Reliability(
         brier=found["brier"],
         log_loss=found["log_loss"],
@@ -151,13 +134,13 @@ def _with_enough(share: Estimate, units: int) -> Estimate:
     return Estimate(value=share["value"], low=None, high=None, remark=few)
 
 
-def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Calibration:
+def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int) -> Calibration:
     """Fit the temperature on the predictions of validation; score the probabilities of test without and with it."""
     temperature, remark = fit_temperature(is_female(validation), logit(validation))
     female, units = is_female(test), bootstrap_units(test)
     return Calibration(
         temperature=temperature,
         remark=remark,
-        before=reliability(female, p_female_of(test), units, resamples, seed),
-        after=reliability(female, calibrated(test, temperature), units, resamples, seed),
+        before=reliability(female, p_female_of(test), units, resamples),
+        after=reliability(female, calibrated(test, temperature), units, resamples),
     )

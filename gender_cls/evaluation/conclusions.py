@@ -12,9 +12,6 @@ from gender_cls.evaluation.shift import split_shift
 from gender_cls.evaluation.slices import slice_scores
 from gender_cls.evaluation.stress import shortcut_scores, stress_scores, variants
 
-SEED = 0
-"""The seed of every bootstrap, so that the same predictions give the same intervals."""
-
 
 def draw_conclusions(predictions: pd.DataFrame, logits: pd.DataFrame, settings: EvaluationConfig) -> dict[str, Any]:
     """Scores, calibration, decisions, slices and shift; also shortcuts and stress if their logits are there.
@@ -26,28 +23,28 @@ def draw_conclusions(predictions: pd.DataFrame, logits: pd.DataFrame, settings: 
         logits: of the test images, one column per variant; see `stress.py`.
     """
     validation, test = (predictions[predictions["split"] == split].reset_index(drop=True) for split in ("val", "test"))
-    bootstrap = (settings.resamples, SEED)
-    calibration = calibrate(validation, test, *bootstrap)
+    resamples = settings.resamples
+    calibration = calibrate(validation, test, resamples)
     temperature = calibration["temperature"]
-    point = choose_operating_point(validation, test, temperature, settings.operating_point, *bootstrap)
+    point = choose_operating_point(validation, test, temperature, settings.operating_point, resamples)
     without_band = DecisionRule(temperature, point["threshold"], None)
     chosen = {
         "calibration": calibration,
         "operating_point": point,
-        "abstention": choose_abstention(validation, test, without_band, settings.target_error, *bootstrap),
+        "abstention": choose_abstention(validation, test, without_band, settings.target_error, resamples),
     }
     band = DecisionRule.from_metrics(chosen).band
     measured = set(logits.columns)
     shortcuts = measured.issuperset(variants(stress=False, shortcuts=True))
     stress = measured.issuperset(variants(stress=True, shortcuts=False))
     return {
-        "validation": score_split(validation, *bootstrap),
-        "test": score_split(test, *bootstrap),
+        "validation": score_split(validation, resamples),
+        "test": score_split(test, resamples),
         **chosen,
-        "slices": slice_scores(test, *bootstrap),
-        "shift": split_shift(validation, test, SEED),
-        "shortcuts": shortcut_scores(test, logits, *bootstrap) if shortcuts else None,
-        "stress": stress_scores(test, logits, temperature, band, *bootstrap) if stress else None,
+        "slices": slice_scores(test, resamples),
+        "shift": split_shift(validation, test),
+        "shortcuts": shortcut_scores(test, logits, resamples) if shortcuts else None,
+        "stress": stress_scores(test, logits, temperature, band, resamples) if stress else None,
     }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from gender_cls.config.evaluation import OperatingPointRule
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.calibration import calibrated, log_odds, logit, problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female
@@ -18,9 +18,7 @@ from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
 ABSTAIN = "abstain"
-
-LEAST_ANSWERED = 20
-"""A band must leave this many answers on validation; the error among fewer says nothing."""
+LEAST_ANSWERED = 20  # a band must leave this many answers on validation; the error among fewer says nothing
 
 
 @dataclass(frozen=True)
@@ -52,33 +50,18 @@ class DecisionRule:
 
 
 def choose_operating_point(
-    validation: pd.DataFrame,
-    test: pd.DataFrame,
-    temperature: float,
-    rule: OperatingPointRule,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    validation: pd.DataFrame, test: pd.DataFrame, temperature: float, rule: OperatingPointRule, resamples: int
 ) -> OperatingPoint:
     """The threshold that is best on validation, and its scores on both splits.
 
     Every threshold between two neighbouring probabilities gives the same answers; the middle of the two, in logits, is
-    taken. If several are equally good, the one nearest to 0.5 is taken.
-
-    Args:
-        validation: predictions of that split, as is `test`.
-        temperature: of the calibration.
-        rule: balanced_accuracy, the highest; or equal_recall, the smallest difference between the recalls of the two
-            classes, then the highest sum.
+    taken. If several are equally good, the one nearest to 0.5 is taken. The rule is balanced_accuracy, the highest; or
+    equal_recall, the smallest difference between the recalls of the two classes, then the highest sum.
     """
     threshold, remark = _best_threshold(validation, temperature, rule)
     decide = DecisionRule(temperature, threshold, None)
-    return OperatingPoint(
-        rule=rule.value,
-        threshold=threshold,
-        remark=remark,
-        validation=_scores(validation, decide, resamples, seed),
-        test=_scores(test, decide, resamples, seed),
-    )
+    on_validation, on_test = (_scores(split, decide, resamples) for split in (validation, test))
+    return OperatingPoint(rule=rule.value, threshold=threshold, remark=remark, validation=on_validation, test=on_test)
 
 
 def _best_threshold(validation: pd.DataFrame, temperature: float, rule: OperatingPointRule) -> tuple[float, str | None]:
@@ -109,7 +92,7 @@ def _best_threshold(validation: pd.DataFrame, temperature: float, rule: Operatin
     return float(np.clip(expit(middle[gap]), np.nextafter(lower, 1), min(upper, np.nextafter(1, 0)))), None
 
 
-def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int, seed: int) -> dict[str, Estimate]:
+def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
     """Scores of the answers; all undefined if a probability is not finite."""
     names = ("balanced_accuracy", f"recall_{FEMALE}", f"recall_{MALE}")
     if problem := problem_of(logit(table)):
@@ -120,21 +103,14 @@ def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int, seed: int
         scores = decision_scores(female, says_female, weights)
         return {name: scores[name] for name in names}
 
-    remarks = {
-        name: f"There is no {label} image."
-        for label in absent_labels(female)
-        for name in ("balanced_accuracy", f"recall_{label}")
-    }
-    return estimates(bootstrap_units(table), statistics, resamples, seed, remarks)
+    remarks: dict[str, str] = {}
+    for label in absent_labels(female):
+        remarks |= dict.fromkeys(("balanced_accuracy", f"recall_{label}"), f"There is no {label} image.")
+    return estimates(bootstrap_units(table), statistics, resamples, remarks)
 
 
 def choose_abstention(
-    validation: pd.DataFrame,
-    test: pd.DataFrame,
-    decide: DecisionRule,
-    target_error: float,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    validation: pd.DataFrame, test: pd.DataFrame, decide: DecisionRule, target_error: float, resamples: int
 ) -> Abstention:
     """The narrowest band around the threshold that reaches the target on validation, and its effect on both splits.
 
@@ -142,25 +118,22 @@ def choose_abstention(
     threshold. The band, the curve and its area all use these.
 
     Args:
-        validation: predictions of that split, as is `test`.
         decide: the rule without a band.
         target_error: share of wrong answers among the answered images.
     """
     band, remark = _narrowest_band(validation, decide, target_error)
-    on_validation: Accepted | None = None
-    on_test: Accepted | None = None
-    if band is not None:
-        with_band = replace(decide, band=band)
-        on_validation, on_test = (_accepted(split, with_band, resamples, seed) for split in (validation, test))
-    wrong, certainty = _wrong_and_certainty(test, decide)
-    aurc, curve = risk_coverage_curve(wrong, certainty, bootstrap_units(test), resamples, seed)
+    on_validation, on_test = (
+        _accepted(split, replace(decide, band=band), resamples) if band is not None else None
+        for split in (validation, test)
+    )
+    aurc, curve = risk_coverage_curve(*_wrong_and_certainty(test, decide), bootstrap_units(test), resamples)
     return Abstention(
         target_error=target_error,
         band=None if band is None else list(band),
         remark=remark,
         validation=on_validation,
         test=on_test,
-        reached=None if on_test is None else _reached(on_test["error"], target_error),
+        reached=_reached(on_test["error"], target_error) if on_test else None,
         aurc=aurc,
         curve=curve,
     )
@@ -201,7 +174,7 @@ def _narrowest_band(
     return (float(low[steady[0]]), float(high[steady[0]])), None
 
 
-def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int, seed: int) -> Accepted:
+def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> Accepted:
     if problem := problem_of(logit(table)):
         return Accepted(coverage=undefined(problem), error=undefined(problem))
     answers = decide.answers(table)
@@ -212,7 +185,7 @@ def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int, seed: i
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {"share": ratio(weights @ counted, weights.sum(axis=1))}
 
-        return estimates(bootstrap_units(rows), statistics, resamples, seed)["share"]
+        return estimates(bootstrap_units(rows), statistics, resamples)["share"]
 
     # The error is drawn from the people who got an answer: with few of them, the interval must be that of few.
     error = share(table[answered], wrong[answered]) if answered.any() else undefined("No image is answered.")

@@ -7,19 +7,10 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.bootstrap import (
-    Booleans,
-    Numbers,
-    bootstrap,
-    bootstrap_units,
-    count_units,
-    estimate,
-    ratio,
-)
+from gender_cls.evaluation.bootstrap import Numbers, bootstrap, bootstrap_units, count_units, estimate, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import known_people
 from gender_cls.evaluation.predictions import read_table
@@ -42,9 +33,7 @@ choice of this project, because Adebayo et al. 2018 name no number: maps of trai
 real crops and slightly below it on the demo data, whose cue stands out in any image. An edge map has 1."""
 
 GAME_SCORES = [key for key in Game.__annotations__ if key != "baseline"]
-
-AGREEMENT = "agreement_"
-"""Prefix of the columns with the rank correlation with another method's map."""
+AGREEMENT = "agreement_"  # prefix of the columns with the rank correlation with another method's map
 
 
 def read_explanations(file: Path) -> pd.DataFrame:
@@ -53,8 +42,7 @@ def read_explanations(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    numbers = (*SCORE_COLUMNS, "probability", "p_FEMALE")
-    return _read(file, key=("path", "method", "role"), names=("identity", "label"), numbers=numbers)
+    return _read(file, ("path", "method", "role"), ("identity", "label"), (*SCORE_COLUMNS, "probability", "p_FEMALE"))
 
 
 def read_randomisation(file: Path) -> pd.DataFrame:
@@ -63,11 +51,10 @@ def read_randomisation(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    numbers = ("stage", "share", "similarity")
-    return _read(file, key=("path", "method", "stage"), names=("identity", "layers"), numbers=numbers)
+    return _read(file, ("path", "method", "stage"), ("identity", "layers"), ("stage", "share", "similarity"))
 
 
-def _read(file: Path, *, key: Sequence[str], names: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+def _read(file: Path, key: Sequence[str], names: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table in which no two rows have the same key."""
     table = read_table(
         file,
@@ -84,7 +71,7 @@ def _read(file: Path, *, key: Sequence[str], names: Sequence[str], numbers: Sequ
 
 
 def summarise_explanations(
-    table: pd.DataFrame, randomisation: pd.DataFrame, methods: Sequence[str], resamples: int, seed: int
+    table: pd.DataFrame, randomisation: pd.DataFrame, methods: Sequence[str], resamples: int
 ) -> Explanations:
     """Means over images with intervals by a bootstrap over people, with the same samples for all methods.
 
@@ -98,14 +85,14 @@ def summarise_explanations(
     """
     role = "true" if len(table) and not (table["role"] == "predicted").any() else "predicted"
     rows = table[table["role"] == role]
-    images = _images(rows)
+    images = rows.drop_duplicates("path").reset_index(drop=True)
     values = {
         f"{method} {name}": column
         for method in methods
         for name, column in _scores(rows[rows["method"] == method], images, methods).items()
     }
-    means = _means(images, values, resamples, seed)
-    checks = _randomisations(randomisation, methods, resamples, seed)
+    means = _means(images, values, resamples)
+    checks = _randomisations(randomisation, methods, resamples)
     return {
         "images": len(images),
         "identities": known_people(images),
@@ -116,10 +103,6 @@ def summarise_explanations(
             MethodAgreement(a=a, b=b, correlation=means[f"{a} {AGREEMENT}{b}"]) for a, b in combinations(methods, 2)
         ],
     }
-
-
-def _images(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.drop_duplicates("path").reset_index(drop=True)
 
 
 def _scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[str]) -> dict[str, Numbers]:
@@ -134,8 +117,8 @@ def _scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[str]) ->
     return scores
 
 
-def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int, seed: int) -> dict[str, Estimate]:
-    """The mean of each name's (images,) values, with its interval; NaN are left out."""
+def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) -> dict[str, Estimate]:
+    """The mean of each name's (images,) values, with its interval; NaN are left out, and a remark counts them."""
     columns = np.array(list(values.values())).reshape(len(values), len(images)).T
     known = np.isfinite(columns)
     filled = np.where(known, columns, 0.0)
@@ -144,22 +127,16 @@ def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int, 
         return dict(zip(values, ratio(weights @ filled, weights @ known).T, strict=True))
 
     units = bootstrap_units(images)
-    draws = bootstrap(units, means, resamples, seed)
-    whole = means(np.ones((1, len(images))))
-    return {
-        name: _estimate(float(whole[name][0]), draws[name], units, known[:, index]) for index, name in enumerate(values)
-    }
-
-
-def _estimate(value: float, draws: Numbers, units: NDArray[np.intp], known: Booleans) -> Estimate:
-    """An estimate with a remark on the images without a value."""
-    reason = "No image has this score." if len(known) else "No image was explained."
-    found = estimate(value, draws, len(np.unique(units[known])), reason, is_share=False)
-    missing = len(known) - int(known.sum())
-    if found["value"] is not None and missing:
-        left_out = f"{missing:,} of {len(known):,} images have no such score and are left out."
-        found["remark"] = f"{found['remark']} {left_out}" if found["remark"] else left_out
-    return found
+    draws = bootstrap(units, means, resamples)
+    reason = "No image has this score." if len(images) else "No image was explained."
+    result = {}
+    for (name, whole), has_score in zip(means(np.ones((1, len(images)))).items(), known.T, strict=True):
+        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason, is_share=False)
+        if found["value"] is not None and not has_score.all():
+            left_out = f"{(~has_score).sum():,} of {len(images):,} images have no such score and are left out."
+            found["remark"] = f"{found['remark']} {left_out}" if found["remark"] else left_out
+        result[name] = found
+    return result
 
 
 def _method(
@@ -183,17 +160,18 @@ def _method(
     }
 
 
-def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int, seed: int) -> dict[str, Randomisation]:
+def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int) -> dict[str, Randomisation]:
     """The checks of the methods that were checked."""
     if table.empty:
         return {}
-    images, checked = _images(table), [method for method in methods if (table["method"] == method).any()]
+    images = table.drop_duplicates("path").reset_index(drop=True)
+    checked = [method for method in methods if (table["method"] == method).any()]
     first = table.drop_duplicates("stage").sort_values("stage")
     values = {}
     for method, stage in product(checked, first["stage"]):
         rows = table[(table["method"] == method) & (table["stage"] == stage)]
         values[f"{method} {stage}"] = rows.set_index("path")["similarity"].reindex(images["path"]).to_numpy(np.float64)
-    means = _means(images, values, resamples, seed)
+    means = _means(images, values, resamples)
     checks = {}
     for method in checked:
         stages = [

@@ -1,4 +1,8 @@
-"""A table of predictions -> scores with intervals. Needs neither a model nor torch."""
+"""A table of predictions -> scores with intervals. Needs neither a model nor torch.
+
+Everywhere in `evaluation`, `female` (rows,) says whether the label is FEMALE, `says_female` (rows,) whether the answer
+is, `p_female` (rows,) is the finite probability of FEMALE, and `weights` (resamples, rows) say how often a row counts.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +10,6 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import (
-    RESAMPLES,
     Booleans,
     Numbers,
     Statistics,
@@ -19,9 +22,7 @@ from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import SCORES, Scored, SplitScores
 
 FEMALE, MALE = CLASSES
-
-RELIABILITY_EDGES = np.linspace(0, 1, 16)
-"""Edges of the 15 bins of the probability of FEMALE."""
+RELIABILITY_EDGES = np.linspace(0, 1, 16)  # of the 15 bins of the probability of FEMALE
 
 
 def is_female(table: pd.DataFrame, column: str = "label") -> Booleans:
@@ -40,23 +41,15 @@ def known_people(table: pd.DataFrame) -> int:
 
 
 def absent_labels(female: Booleans) -> list[str]:
-    """The labels that no row has; `female` (rows,) says whether the label is FEMALE."""
+    """The labels that no row has."""
     return [name for name, there in ((FEMALE, female.any()), (MALE, not female.all())) if not there]
 
 
 def decision_scores(female: Booleans, says_female: Booleans, weights: Numbers) -> dict[str, Numbers]:
-    """Scores of the decisions; NaN where a class is absent or, for precision, never answered.
+    """Scores of the decisions, name -> (resamples,); NaN where a class is absent or, for precision, never answered.
 
     mA is the mean over attributes of (TPR + TNR) / 2 (Li et al. 2016, RAP). With one attribute it is the balanced
     accuracy.
-
-    Args:
-        female: (rows,) whether the label is FEMALE.
-        says_female: (rows,) whether the answer is FEMALE.
-        weights: (resamples, rows) how often each row counts.
-
-    Returns:
-        name -> (resamples,).
     """
     cells = [female & says_female, female & ~says_female, ~female & says_female, ~female & ~says_female]
     right_female, wrong_female, wrong_male, right_male = (weights @ np.stack(cells, axis=1).astype(np.float64)).T
@@ -82,10 +75,6 @@ def probability_scores(female: Booleans, p_female: Numbers) -> Statistics:
 
     AUROC counts ties half. Average precision is the sum of precision times rise of recall over the distinct
     probabilities, not interpolated. For the others see `calibration_scores`.
-
-    Args:
-        female: (rows,) whether the label is FEMALE.
-        p_female: (rows,) finite probability of FEMALE.
     """
     ranking, calibration = _ranking_scores(female, p_female), calibration_scores(female, p_female)
     return lambda weights: {**ranking(weights), **calibration(weights)}
@@ -97,10 +86,6 @@ def calibration_scores(female: Booleans, p_female: Numbers) -> Statistics:
     Log loss is natural, of probabilities clipped to [eps, 1 - eps] of float64. ECE (Naeini et al. 2015) is that of the
     probability of FEMALE: the sum over bins of (share of the images in the bin) x |mean probability - share labelled
     FEMALE|.
-
-    Args:
-        female: (rows,) whether the label is FEMALE.
-        p_female: (rows,) finite probability of FEMALE.
     """
     eps = np.finfo(np.float64).eps
     clipped = np.clip(p_female, eps, 1 - eps)
@@ -169,14 +154,9 @@ def reliability_bins(p_female: Numbers) -> NDArray[np.intp]:
 
 
 def by_identity(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per person, with the mean probability over that person's images (track voting).
+    """One row per known person, in order of appearance, with the mean probability over the images (track voting).
 
-    Args:
-        table: predictions; images of unknown people ("") are left out.
-
-    Returns:
-        identity, label (the person's most frequent; ties go to the first of CLASSES), p_FEMALE, p_MALE and prediction,
-        in the order in which people appear.
+    The columns are identity, label (the most frequent; ties go to the first of CLASSES), p_FEMALE, p_MALE, prediction.
     """
     known = table[table["identity"] != ""]
     people, names = pd.factorize(known["identity"])
@@ -193,7 +173,7 @@ def by_identity(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Scored:
+def score_rows(table: pd.DataFrame, resamples: int) -> Scored:
     """All scores of predictions; none if a probability is not finite. Such rows are not in the confusion matrix."""
     female, says_female = is_female(table), is_female(table, "prediction")
     p_female, units = p_female_of(table), bootstrap_units(table)
@@ -205,7 +185,7 @@ def score_rows(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {**decision_scores(female, says_female, weights), **of_probabilities(weights)}
 
-        scores = estimates(units, statistics, resamples, seed, _remarks(female, says_female))
+        scores = estimates(units, statistics, resamples, _remarks(female, says_female))
     else:
         broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."
         scores = {name: undefined(broken if len(table) else "There are no images.") for name in SCORES}
@@ -233,8 +213,9 @@ def _remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
     return remarks
 
 
-def score_split(table: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> SplitScores:
+def score_split(table: pd.DataFrame, resamples: int) -> SplitScores:
     """All scores of the predictions of one split, by image and by person."""
     people = by_identity(table)
-    voted = score_rows(people, resamples, seed) if len(people) else None
-    return SplitScores(**score_rows(table, resamples, seed), by_identity=voted)
+    return SplitScores(
+        **score_rows(table, resamples), by_identity=score_rows(people, resamples) if len(people) else None
+    )

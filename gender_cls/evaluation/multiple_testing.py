@@ -3,18 +3,13 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SIGNIFICANT = 0.05
-"""A corrected p-value below it is significant."""
+SIGNIFICANT = 0.05  # a corrected p-value below it is significant
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction (Holm 1979), valid even if the tests depend on each other.
+    """(tests,) p-values after Holm's step-down correction (1979), valid even if the tests depend on each other.
 
-    Args:
-        p_values: (tests,), each from 0 to 1; may be empty.
-
-    Returns:
-        (tests,) in the same order. If those below 0.05 are rejected, the chance of any false rejection is at most 5 %.
+    If those below 0.05 are rejected, the chance of any false rejection is at most 5 %.
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")

@@ -1,27 +1,24 @@
 """How the error falls as fewer images are answered, the most certain ones first."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import digamma
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, estimates, ratio
 from gender_cls.evaluation.calibration import problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.schema import RiskCoveragePoint
 
-MOST_POINTS = 100
-"""Points of the stored curve."""
+MOST_POINTS = 100  # of the stored curve
 
 
 def risk_coverage_curve(
-    wrong: Booleans, certainty: Numbers, units: NDArray[np.intp], resamples: int = RESAMPLES, seed: int = 0
+    wrong: Booleans, certainty: Numbers, units: Units, resamples: int
 ) -> tuple[Estimate, list[RiskCoveragePoint]]:
     """AURC and the curve. The interval at a point is that of the error from the point's certainty on, as a band cuts.
 
     Args:
         wrong: (rows,) whether the answer is wrong.
         certainty: (rows,); if one is not finite there is no curve.
-        units: (rows,) codes of the units that the bootstrap draws.
     """
     if problem := problem_of(certainty):
         return undefined(problem), []
@@ -38,16 +35,11 @@ def risk_coverage_curve(
         area = area_under_risk_coverage(wrong, certainty, weights)
         return {"aurc": area} | {str(point): errors[:, index] for index, point in enumerate(points)}
 
-    found = estimates(units[order], statistics, resamples, seed)
-    curve = [
-        RiskCoveragePoint(
-            coverage=float(coverage[point]),
-            error=float(error[point]),
-            low=found[str(point)]["low"],
-            high=found[str(point)]["high"],
-        )
-        for point in points
-    ]
+    found = estimates(units[order], statistics, resamples)
+    curve = []
+    for point in points:
+        share, wrong_share, interval = float(coverage[point]), float(error[point]), found[str(point)]
+        curve.append(RiskCoveragePoint(coverage=share, error=wrong_share, low=interval["low"], high=interval["high"]))
     return found["aurc"], curve
 
 
@@ -59,7 +51,7 @@ def risk_coverage(wrong: Booleans, certainty: Numbers) -> tuple[Numbers, Numbers
         certainty: (rows,) finite.
 
     Returns:
-        coverage (distinct certainties,), falling from 1, and error (distinct certainties,).
+        coverage, falling from 1, and error, both (distinct certainties,).
     """
     order = np.argsort(-certainty, kind="stable")
     answered = 1 + np.append(np.flatnonzero(np.diff(certainty[order])), len(order) - 1)[::-1]
@@ -74,7 +66,6 @@ def area_under_risk_coverage(wrong: Booleans, certainty: Numbers, weights: Numbe
     Args:
         wrong: (rows,) whether the answer is wrong, the most certain first.
         certainty: (rows,) finite, falling.
-        weights: (resamples, rows) how often each row counts.
 
     Returns:
         (resamples,), NaN where nothing counts.

@@ -6,34 +6,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, count_units
+from gender_cls.evaluation.bootstrap import SEED, Numbers, Units, bootstrap_units, count_units
 from gender_cls.evaluation.metrics import p_female_of
 from gender_cls.evaluation.multiple_testing import SIGNIFICANT, holm
 from gender_cls.evaluation.schema import Shift, ShiftedColumn
 from gender_cls.evaluation.slices import DECIMALS, slice_columns
 
 PERMUTATIONS = 2000
-IMAGES_AT_ONCE = 2**17
-"""Limit on permutations times images in memory (at least one permutation), small enough for the processor's cache."""
+IMAGES_AT_ONCE = 2**17  # limit on permutations times images in memory, small enough for the processor's cache
 
 
 class SortedColumn(NamedTuple):
     """A column of both splits, in rising order of its values; for names any order would do."""
 
     statistic: str  # ks (Kolmogorov-Smirnov distance) or tv (total variation distance)
-    owners: NDArray[np.intp]  # (images,) code of the person on each
+    owners: Units  # (images,) the person on each
     upto: NDArray[np.intp]  # (distinct values,) how many images have that value or a lower one
 
 
-def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
+def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
     """How far label, probability and the columns of the slices differ, and whether by more than chance.
 
     Chance is a random exchange of people between the splits: images of one person are similar, so a test that takes
     images as independent would find shift everywhere. Each split keeps its number of people; a person in both splits
     counts as two. Stratified splits are more similar than chance makes them; their p-values are too large.
-
-    Args:
-        validation: predictions of that split, as is `test`; both have the same columns.
     """
     units = [bootstrap_units(split) for split in (validation, test)]
     people = [count_units(codes) for codes in units]
@@ -52,12 +48,11 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> 
 
     owners = np.concatenate([units[0], people[0] + units[1]])
     in_order = [sort_column(values, owners, column in measured) for column, values in compared.items()]
-    values, p_values = _exchange(in_order, people[0], people[1], seed)
+    values, p_values = _exchange(in_order, *people)
+    numbers = np.stack([values, p_values, holm(p_values)], axis=1).tolist()
     columns = [
         ShiftedColumn(column=name, statistic=column.statistic, value=value, p_value=p_value, p_holm=p_holm)
-        for name, column, value, p_value, p_holm in zip(
-            compared, in_order, values.tolist(), p_values.tolist(), holm(p_values).tolist(), strict=True
-        )
+        for name, column, (value, p_value, p_holm) in zip(compared, in_order, numbers, strict=True)
     ]
     columns.sort(key=lambda column: column["p_value"])
     shifted = [column["column"] for column in columns if column["p_holm"] < SIGNIFICANT]
@@ -65,31 +60,20 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> 
     return Shift(columns=columns, shifted=shifted, remark=left_out)
 
 
-def sort_column(values: NDArray, owners: NDArray[np.intp], measured: bool) -> SortedColumn:
-    """The column in rising order of its values.
-
-    Args:
-        values: (images,) numbers or names.
-        owners: (images,) code of the person on each.
-        measured: whether the values are numbers, so that their order means something.
-    """
+def sort_column(values: NDArray, owners: Units, measured: bool) -> SortedColumn:
+    """The (images,) values in rising order; `measured` are numbers, others are names, whose order means nothing."""
     _, images = np.unique(values, return_counts=True)
     return SortedColumn("ks" if measured else "tv", owners[np.argsort(values, kind="stable")], images.cumsum())
 
 
-def _exchange(columns: list[SortedColumn], validation: int, test: int, seed: int) -> tuple[Numbers, Numbers]:
-    """The distances, and how often a random exchange makes them as large.
+def _exchange(columns: list[SortedColumn], validation: int, test: int) -> tuple[Numbers, Numbers]:
+    """(columns,) distances and (columns,) p-values, the share of random exchanges that make them as large.
 
-    Args:
-        validation: number of people, whose codes come first.
-        test: number of people.
-
-    Returns:
-        (columns,) distances and (columns,) p-values; the splits as they are count as one of the exchanges.
+    The splits as they are count as one exchange. `validation` and `test` are numbers of people.
     """
     as_is = np.repeat(np.array([[1, 0]], dtype=np.int8), [validation, test], axis=1)
     distances = np.concatenate([distance(column, as_is) for column in columns])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     reached = np.ones(len(columns))
     images = max(len(column.owners) for column in columns)
     at_once = min(PERMUTATIONS, max(1, IMAGES_AT_ONCE // images))
@@ -107,10 +91,7 @@ def distance(column: SortedColumn, in_validation: NDArray[np.int8]) -> Numbers:
     distribution functions differ there by v / V - (u - v) / T = (v N - u V) / (V T).
 
     Args:
-        in_validation: (permutations, people) 1 or 0.
-
-    Returns:
-        (permutations,) from 0 to 1.
+        in_validation: (permutations, people) 1 or 0. The distances are (permutations,) from 0 to 1.
     """
     images = in_validation.take(column.owners, axis=1)
     if len(column.upto) < len(column.owners):

@@ -5,23 +5,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimate
+from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, bootstrap_units, estimate
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import absent_labels, decision_scores, is_female, known_people, p_female_of
 from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
 DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
-
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
-
-MOST_VALUES = 30
-"""Most different values of a column of names; the largest pedestrian datasets have 25 cameras."""
-
-PEOPLE_PER_VALUE = 5
-"""Fewest people per value of a column, on average. With fewer, the values name people, frames or coordinates."""
-
-FEW = 50
-"""A slice with fewer people is marked."""
+MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
+PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
+FEW = 50  # a slice with fewer people is marked
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:
@@ -51,11 +45,11 @@ def slice_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _partition(names: pd.Series) -> bytes:
-    """A key that is equal for columns that differ in their names only, which are numbered as they appear."""
+    """A key that is equal for columns that divide the rows alike."""
     return pd.factorize(names)[0].tobytes()
 
 
-def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Slices:
+def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     """The scores of each slice of the test predictions, with intervals over the people in it.
 
     The worst of many slices is partly the unluckiest one; its interval is not corrected for this selection.
@@ -64,7 +58,7 @@ def slice_scores(test: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) 
     for column in slice_columns(test):
         slices = _terciles(test[column], DECIMALS[column]) if column in DECIMALS else _by_name(test[column])
         if len(slices) > 1:
-            cells += [_score(test[rows], column, value, resamples, seed) for value, rows in slices.items()]
+            cells += [_score(test[rows], column, value, resamples) for value, rows in slices.items()]
     scored = [
         WorstSlice(column=cell["column"], value=cell["value"], balanced_accuracy=cell["balanced_accuracy"]["value"])
         for cell in cells
@@ -90,8 +84,8 @@ def _by_name(names: pd.Series) -> dict[str, Booleans]:
 def _terciles(measured: pd.Series, decimals: int) -> dict[str, Booleans]:
     """Range -> (rows,) whether the value lies in it; rising, values that are not finite last.
 
-    Equal values stay together, so ties make uneven ranges, or fewer than three. Values are rounded before they are cut,
-    so that no two ranges share a number as it is printed.
+    Equal values stay together, so ties make uneven ranges, or fewer than three. Values are rounded first, so that no
+    two ranges share a number as it is printed.
     """
     values = measured.to_numpy(np.float64).round(decimals)
     known = np.isfinite(values)
@@ -105,64 +99,45 @@ def _terciles(measured: pd.Series, decimals: int) -> dict[str, Booleans]:
     return slices if known.all() else {**slices, UNKNOWN: ~known}
 
 
-def _score(rows: pd.DataFrame, column: str, value: str, resamples: int, seed: int) -> Slice:
+def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice:
     units = bootstrap_units(rows)
     female, right = is_female(rows), (rows["label"] == rows["prediction"]).to_numpy()
     images = np.zeros((units.max() + 1, 4), dtype=np.int64)
     np.add.at(images, (units, 2 * ~female + ~right), 1)
 
-    scores = _scores(images.sum(axis=0, keepdims=True))
-    draws = _scores(_resampled(images, resamples, seed))
+    # The scores cannot tell people with the same counts apart, and how often each kind of them is drawn is multinomial.
+    # So this is the bootstrap of `bootstrap.py` at a fraction of its cost.
+    kinds, people = np.unique(images, axis=0, return_counts=True)
+    rng = np.random.default_rng(SEED)  # anew for each slice, so that one more column changes none of the others
+    drawn = rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
+    values, draws = _scores(images.sum(axis=0, keepdims=True)), _scores(drawn)
+
     remark = None
     if absent := absent_labels(female):
         remark = f"There is no {absent[0]} image."
     infinite = ~np.isfinite(p_female_of(rows))
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
-        scores = {name: np.full(1, np.nan) for name in scores}
-    estimates = {
-        name: estimate(scores[name][0], draws[name], len(images), remark, is_share=name != "recall_gap")
-        for name in scores
-    }
+
+    def found(name: str) -> Estimate:
+        value = np.nan if infinite.any() else values[name][0]
+        return estimate(value, draws[name], len(images), remark, is_share=name != "recall_gap")
+
     return Slice(
         column=column,
         value=value,
         images=len(rows),
         identities=known_people(rows),
-        balanced_accuracy=estimates["balanced_accuracy"],
-        recall_FEMALE=estimates["recall_FEMALE"],
-        recall_MALE=estimates["recall_MALE"],
-        recall_gap=estimates["recall_gap"],
+        balanced_accuracy=found("balanced_accuracy"),
+        recall_FEMALE=found("recall_FEMALE"),
+        recall_MALE=found("recall_MALE"),
+        recall_gap=found("recall_gap"),
         few=len(images) < FEW,
     )
 
 
-def _resampled(images: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
-    """Sums over as many people, drawn with replacement.
-
-    The scores cannot tell people with the same counts apart, and how often each kind of them is drawn is multinomial.
-    So this is the bootstrap of `bootstrap.py` at a fraction of its cost.
-
-    Args:
-        images: (people, 4) counts.
-
-    Returns:
-        (resamples, 4).
-    """
-    kinds, people = np.unique(images, axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)  # anew for each slice, so that one more column changes none of the others
-    return rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
-
-
 def _scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
-    """The scores of a slice, name -> (resamples,).
-
-    Args:
-        images: (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong.
-    """
+    """Scores from (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong."""
     female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
     scores = decision_scores(female, says_female, images.astype(np.float64))
-    return {
-        **{name: scores[name] for name in ("balanced_accuracy", "recall_FEMALE", "recall_MALE")},
-        "recall_gap": scores["recall_MALE"] - scores["recall_FEMALE"],
-    }
+    return {**scores, "recall_gap": scores["recall_MALE"] - scores["recall_FEMALE"]}

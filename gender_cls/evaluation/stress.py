@@ -5,18 +5,19 @@ it keeps its precision near 0 and 1.
 """
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, absent_labels, is_female, reliability_bins
 from gender_cls.evaluation.schema import CorruptionScores, Severity, Shortcut, Stress, WorstCorruption
 
-SCORES = ("balanced_accuracy", "flip_rate", "coverage", "ece")
+SCORES = ("balanced_accuracy", "ece", "flip_rate", "coverage")
 
 MOST_RESAMPLES = 2_000
 """Limit for the stress test, whose many variants would take long. The ends of an interval then vary by chance with a
@@ -33,12 +34,7 @@ def variants(stress: bool, shortcuts: bool) -> list[str]:
 
 
 def stress_scores(
-    test: pd.DataFrame,
-    logits: pd.DataFrame,
-    temperature: float,
-    band: Band | None,
-    resamples: int = MOST_RESAMPLES,
-    seed: int = 0,
+    test: pd.DataFrame, logits: pd.DataFrame, temperature: float, band: Band | None, resamples: int
 ) -> Stress:
     """Scores by corruption and severity.
 
@@ -50,11 +46,10 @@ def stress_scores(
         logits: `path` and a column for each of the `variants`; rows in any order. A variant has null scores if the
             logit of an image is NaN or its row is missing.
         temperature: of the calibration; `ece` and `coverage` depend on it.
-        band: of abstention; None without one.
-        resamples: of the bootstrap; no more than MOST_RESAMPLES are drawn.
+        resamples: no more than MOST_RESAMPLES are drawn.
     """
-    resamples = min(resamples, MOST_RESAMPLES)
-    scored = _score(test, logits, variants(stress=True, shortcuts=False), temperature, band, resamples, seed)
+    names = variants(stress=True, shortcuts=False)
+    scored = _score(test, logits, names, temperature, band, min(resamples, MOST_RESAMPLES))
     corruptions = [_stressed_by(name, scored, band) for name in CORRUPTIONS]
     cells = [
         WorstCorruption(name=one["name"], severity=cell["severity"], balanced_accuracy=value)
@@ -69,16 +64,12 @@ def stress_scores(
     )
 
 
-def shortcut_scores(
-    test: pd.DataFrame, logits: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Shortcut]:
+def shortcut_scores(test: pd.DataFrame, logits: pd.DataFrame, resamples: int) -> list[Shortcut]:
     """Balanced accuracy, at the more probable label, with a part of each image removed.
 
-    Args:
-        test: predictions of the test split.
-        logits: `path` and a column for each of SHORTCUTS; rows in any order.
+    `logits` has `path` and a column for each of SHORTCUTS; rows in any order.
     """
-    scored = _score(test, logits, list(SHORTCUTS), 1.0, None, resamples, seed)
+    scored = _score(test, logits, list(SHORTCUTS), 1.0, None, resamples)
     return [
         Shortcut(name=name, title=title, balanced_accuracy=scored[f"{name} balanced_accuracy"])
         for name, title in SHORTCUTS.items()
@@ -86,35 +77,24 @@ def shortcut_scores(
 
 
 def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> CorruptionScores:
-    severities = [
-        Severity(
-            severity=severity,
-            balanced_accuracy=scored[f"{name}_{severity} balanced_accuracy"],
-            ece=scored[f"{name}_{severity} ece"],
-            flip_rate=scored[f"{name}_{severity} flip_rate"],
-            coverage=None if band is None else scored[f"{name}_{severity} coverage"],
-        )
-        for severity in SEVERITIES
-    ]
+    def at(severity: int) -> Severity:
+        found = {score: scored[f"{name}_{severity} {score}"] for score in SCORES}
+        return cast(Severity, {"severity": severity, **found, **({"coverage": None} if band is None else {})})
+
+    severities = [at(severity) for severity in SEVERITIES]
     values = [one["balanced_accuracy"]["value"] for one in severities]
     lowest = min((value for value in values if value is not None), default=None)
     return CorruptionScores(name=name, title=CORRUPTIONS[name], severities=severities, mean=_mean(values), worst=lowest)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean; None if one of the values is."""
+    """None if one of the values is."""
     mean = np.array(list(values), dtype=np.float64).mean()
     return float(mean) if np.isfinite(mean) else None
 
 
 def _score(
-    test: pd.DataFrame,
-    logits: pd.DataFrame,
-    names: list[str],
-    temperature: float,
-    band: Band | None,
-    resamples: int,
-    seed: int,
+    test: pd.DataFrame, logits: pd.DataFrame, names: list[str], temperature: float, band: Band | None, resamples: int
 ) -> dict[str, Estimate]:
     """`variant score` -> number, for balanced_accuracy, flip_rate, coverage and ece.
 
@@ -147,7 +127,7 @@ def _score(
         remarks = {f"{name} balanced_accuracy": remark for name in complete for remark in absent}
     else:
         remarks = {f"{name} {score}": "There are no images." for name in complete for score in SCORES}
-    result = estimates(np.arange(len(sums)), statistics, resamples, seed, remarks)
+    result = estimates(np.arange(len(sums)), statistics, resamples, remarks)
     for name in names:
         if missing[name]:
             remark = f"{missing[name]} of {len(test)} images have no logit."
@@ -167,15 +147,9 @@ def _terms(logits: Numbers, female: Booleans, said_female: Booleans, temperature
     says_female = logits >= 0  # as argmax does, a tie is the first of CLASSES
     female, said_female = female[:, None], said_female[:, None]
     terms = np.zeros((*logits.shape, 6 + len(RELIABILITY_EDGES) - 1))
-    counts = (
-        female,
-        ~female,
-        female & says_female,
-        ~female & ~says_female,
-        says_female != said_female,
-        (p_female <= low) | (p_female >= high),
-    )
-    for at, count in enumerate(counts):
+    answered = (p_female <= low) | (p_female >= high)
+    right_female, right_male, flipped = female & says_female, ~female & ~says_female, says_female != said_female
+    for at, count in enumerate((female, ~female, right_female, right_male, flipped, answered)):
         terms[..., at] = count
     bins = 6 + reliability_bins(p_female)
     np.put_along_axis(terms, bins[..., None], (p_female - female)[..., None], axis=-1)

@@ -33,19 +33,13 @@ from torch.nn.functional import interpolate
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.isolation import IMAGES_PER_PASS, Forward, chunks, isolated
-from gender_cls.explain.map_regions import region_grid
+from gender_cls.explain.map_regions import region_grid, region_of_pixels
 from gender_cls.models.feature_map import FeatureMap
 
-SAMPLES = 16
-"""Noisy copies of an image in SmoothGrad."""
-
-NOISE = 0.15
-"""Standard deviation of SmoothGrad's noise, as a share of the range of the image; the paper advises 0.1 to 0.2."""
-
+SAMPLES = 16  # noisy copies of an image in SmoothGrad
+NOISE = 0.15  # standard deviation of the noise, as a share of the range of the image; the paper advises 0.1 to 0.2
 NOISE_SEED = 0
-
-INTEGRATION_POINTS = 32
-"""Where Integrated Gradients computes the gradient between the baseline and the image."""
+INTEGRATION_POINTS = 32  # where Integrated Gradients computes the gradient between the baseline and the image
 
 
 @dataclass(frozen=True)
@@ -185,9 +179,12 @@ def _smoothgrad(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
     from captum.attr import NoiseTunnel, Saliency
 
     method = NoiseTunnel(Saliency(forward))
+    on_cpu = images.device.type == "cpu"
+    generator = torch.default_generator if on_cpu else torch.get_device_module(images.device)
     maps = []
     for image, target in zip(images.detach().split(1), targets.split(1), strict=True):
-        _seed_noise(image.device)  # the same noise for each image, whatever its place in the batch
+        # The same noise for each image, whatever its place in the batch; `torch.manual_seed` would seed other devices.
+        generator.manual_seed(NOISE_SEED)
         gradient = method.attribute(
             image,
             nt_samples=SAMPLES,
@@ -198,14 +195,6 @@ def _smoothgrad(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
         )
         maps.append(gradient.abs().amax(dim=1))
     return torch.cat(maps)
-
-
-def _seed_noise(device: torch.device) -> None:
-    """Seed only the generator of `device`; `torch.manual_seed` would seed those of other devices too."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(NOISE_SEED)
-    else:
-        torch.get_device_module(device).manual_seed(NOISE_SEED)
 
 
 def _integrated_gradients(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
@@ -225,24 +214,20 @@ def _occlusion(forward: Forward, images: Tensor, targets: Tensor) -> Tensor:
     from captum.attr import Occlusion
 
     height, width = images.shape[2:]
-    rows, columns = region_grid((height, width))
-    row = torch.arange(height, device=images.device) * rows // height  # the regions of `region_means`
-    column = torch.arange(width, device=images.device) * columns // width
-
-    def on_pixels(regions: Tensor) -> Tensor:
-        return regions[..., row.unsqueeze(1), column]
+    rows, columns = region_of_pixels((height, width))
+    of_pixels = (..., torch.from_numpy(rows).to(images.device), torch.from_numpy(columns).to(images.device))
 
     # Captum moves its window over a mask of regions, so regions may differ by a pixel if the grid does not divide the
     # image evenly.
-    regions = Occlusion(lambda shown, pixels: forward(pixels * on_pixels(shown))).attribute(
-        images.new_ones(len(images), 1, rows, columns),
+    regions = Occlusion(lambda shown, pixels: forward(pixels * shown[of_pixels])).attribute(
+        images.new_ones(len(images), 1, *region_grid((height, width))),
         sliding_window_shapes=(1, 2, 2),
         baselines=0,
         target=targets,
         additional_forward_args=images.detach(),
         perturbations_per_eval=max(1, IMAGES_PER_PASS // len(images)),
     )
-    return on_pixels(regions).squeeze(1)
+    return regions[of_pixels].squeeze(1)
 
 
 _MORE_PASSES = {

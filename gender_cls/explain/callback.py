@@ -28,7 +28,6 @@ from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
-from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
@@ -41,10 +40,9 @@ def explain_callbacks(
     callbacks: list[Callback] = [ConfusionMatrixCallback()]
     if config.explain.enabled:
         crops, rows = datamodule.probe_set(config.explain.images)
-        layer = config.model.cam_layer
-        feature_map = find_feature_map(classifier.network, classifier.image_size, classifier.heads, layer)
         labels, names = list(rows["label"]), list(rows["path"])
-        callbacks.append(ExplainCallback(crops, labels, names, feature_map, run.explanations, config.explain))
+        callbacks.append(ExplainCallback(crops, labels, names, run.explanations, config.explain))
+        _ = classifier.feature_map  # or raise before training starts
     return callbacks
 
 
@@ -65,7 +63,6 @@ class ExplainCallback(Callback):
     crops: Crops  # the probe set
     labels: Sequence[str]
     names: Sequence[str]  # of the files, for the captions
-    feature_map: FeatureMap  # the layer for Grad-CAM
     folder: Path  # for `epoch_001.png`, ...; epochs count from 1, as in the title of the grid
     settings: ExplainConfig  # which maps, and how often
 
@@ -82,29 +79,23 @@ class ExplainCallback(Callback):
         if not (_validates_an_epoch(trainer) and self._is_due(trainer, began)):
             return
         classifier = cast("GenderClassifier", pl_module)
-        inputs = classifier.normalise(self.crops.images.to(classifier.device))
-        explained = explain_classes(classifier.network, inputs, self.labels, self.settings, self.feature_map)
+        explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
         scores = _scores(explained, self.crops.boxes, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         p_female = next(iter(explained.values())).probabilities[:, 0].tolist()
-        grid = explanation_grid(
-            self.crops,
-            make_captions(self.labels, self.names, p_female),
-            explained,
-            title=f"Epoch {epoch}, step {step:,}",
-            weights="this epoch's averaged weights" if averaged else "this epoch's weights",
-        )
+        captions = make_captions(self.labels, self.names, p_female)
+        weights = "this epoch's averaged weights" if averaged else "this epoch's weights"
+        png = png_bytes(explanation_grid(self.crops, captions, explained, f"Epoch {epoch}, step {step:,}", weights))
         self._previous = explained
-        png = png_bytes(grid)
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         for writer in writers:
             add_png(writer, "explanations/probe_set", png, step)
             for name, values in scores.items():
-                if len(defined := values[np.isfinite(values)]):
-                    writer.add_scalar(f"explanations/{name}", defined.mean(), step)
+                if np.isfinite(values).any():
+                    writer.add_scalar(f"explanations/{name}", values[np.isfinite(values)].mean(), step)
         self._last_cost = time.perf_counter() - began
         self._spent += self._last_cost
         for writer in writers:
@@ -131,8 +122,8 @@ class ConfusionMatrixCallback(Callback):
         if matrix is None or not _validates_an_epoch(trainer):
             return
         for writer in _tensorboards(trainer):
-            picture = confusion_matrix_figure(matrix, CLASSES)
-            add_png(writer, "confusion_matrix/val", png_bytes(picture), trainer.global_step)
+            png = png_bytes(confusion_matrix_figure(matrix, CLASSES))
+            add_png(writer, "confusion_matrix/val", png, trainer.global_step)
 
 
 def _scores(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import isfinite
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import ExplainConfig, ExplainedClass
@@ -14,7 +14,7 @@ from gender_cls.drawing.canvas import Picture
 from gender_cls.drawing.map_grid import Caption, MapColumn, map_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.mass_shares import area_shares, mass_shares
-from gender_cls.models.feature_map import FeatureMap
+from gender_cls.training.classifier import GenderClassifier
 
 EXPLAINED_LABEL = {
     ExplainedClass.predicted: "the predicted label",
@@ -24,11 +24,10 @@ EXPLAINED_LABEL = {
 
 
 def explain_classes(
-    network: nn.Module,
-    inputs: Tensor,
+    classifier: GenderClassifier,
+    images: Tensor,
     labels: Sequence[str],
     settings: ExplainConfig,
-    feature_map: FeatureMap,
     predicted: Tensor | None = None,
 ) -> dict[str, Attribution]:
     """Maps of the class or classes that the settings name, by role: `predicted`, `true`.
@@ -36,10 +35,11 @@ def explain_classes(
     If the answer for an image is right, both roles share one computation.
 
     Args:
-        inputs: (N, 3, H, W), normalised, on the network's device.
+        images: (N, 3, H, W), uint8.
         labels: N true labels.
         predicted: (N,), class index of the answers, if they are known.
     """
+    network, inputs, feature_map = classifier.network, classifier.normalise(images), classifier.feature_map
     methods, explained_class = settings.methods, settings.explained_class
     true = torch.tensor([CLASSES.index(label) for label in labels])
     if explained_class is ExplainedClass.true:
@@ -68,8 +68,6 @@ def explanation_grid(
     """One panel per image: the input, each map with its border share, and a caption.
 
     Args:
-        crops: N images.
-        captions: N.
         explained: from `explain_classes`.
         title: heading; the number of right answers is added.
         weights: whose maps these are, such as "this epoch's weights".
@@ -93,14 +91,10 @@ def explanation_grid(
         captions,
         title=f"{title}: {right} of {len(captions)} right",
         note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
-        f"border: share of the mass outside the person's box, {_percent(even)} for an even map.",
+        f"border: share of the mass outside the person's box, {100 * even:.0f} % for an even map.",
     )
 
 
 def _border_notes(maps: Tensor, crops: Crops) -> list[str]:
     shares = mass_shares(maps, crops.boxes)["border"]
-    return [f"border {_percent(share)}" if isfinite(share) else "" for share in shares]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return [f"border {100 * share:.0f} %" if isfinite(share) else "" for share in shares]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
@@ -19,14 +19,15 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
-from gender_cls.explain.attribution import Attribution, predict
-from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.attribution import Attribution, attribute, predict
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps
 from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import area_shares, mass_shares
 from gender_cls.runs.files import write_atomically
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.predictor import Predictor
 
 ABOUT = ("path", "label", "identity", "camera", "source", "group")
 ANSWER = ("prediction", "p_FEMALE", "method", "role", "explained", "probability")
@@ -45,7 +46,7 @@ class Question:
 def explain_images(
     rows: pd.DataFrame,
     images: ImageStore,
-    network: ExplainedNetwork,
+    predictor: Predictor,
     question: Question,
     folder: Path,
     progress_bar: bool = True,
@@ -72,12 +73,14 @@ def explain_images(
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
-            answers = _explain(chunk, images, network, _extended(question, table[stale]), folder)
+            answers = _explain(chunk, images, predictor.resident(), _extended(question, table[stale]), folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
-                write_atomically(file, _ordered(table, rows).to_csv(index=False))
+                agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
+                columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]  # in one order, whatever came first
+                write_atomically(file, _in_order(table, rows)[columns].to_csv(index=False))
                 saved = time.monotonic()
     return read_explanations(file) if file.exists() else table
 
@@ -112,13 +115,10 @@ def _extended(question: Question, stale: pd.DataFrame) -> Question:
     return Question(tuple(methods), tuple(roles), faithfulness)
 
 
-def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Images in the order of `rows`, others after them; columns in one order, whatever came first."""
-    agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
+def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort by image, in the order of `rows`; other images come last."""
     place = {path: place for place, path in enumerate(rows["path"])}
-    order = table["path"].map(lambda path: place.get(path, len(place)))
-    columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]
-    return table.loc[order.sort_values(kind="stable").index, columns]
+    return table.sort_values("path", key=lambda paths: paths.map(place).fillna(len(place)), kind="stable")
 
 
 @dataclass(frozen=True)
@@ -136,34 +136,34 @@ class _Chunk:
 
 
 def _explain(
-    rows: pd.DataFrame, images: ImageStore, network: ExplainedNetwork, question: Question, folder: Path
+    rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
-    crops = read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
-    inputs = network.inputs(crops.images)
+    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
+    inputs = classifier.normalise(crops.images)
     if "prediction" not in rows:
-        rows = predictions_table(rows, predict(network.classifier.network, inputs).double().numpy())
+        rows = predictions_table(rows, predict(classifier.network, inputs).double().numpy())
     chunk = _Chunk(rows, crops, inputs)
     labels, predicted = codes(rows["label"]), codes(rows["prediction"])
     answers = []
     left = labels >= 0
     if "predicted" in question.roles:
-        answers.append(_explain_role("predicted", predicted, chunk, network, question, folder))
+        answers.append(_explain_role("predicted", predicted, chunk, classifier, question, folder))
         if "true" in question.roles:  # if the answer is right, the maps of the true class are the same
             right = answers[0]["label"] == answers[0]["prediction"]
             answers.append(answers[0][right].assign(role="true"))
             left &= labels != predicted
     if "true" in question.roles and left.any():
-        answers.append(_explain_role("true", labels[left], chunk.take(left), network, question, folder))
-    place = {path: place for place, path in enumerate(rows["path"])}
-    return pd.concat(answers).sort_values("path", key=lambda paths: paths.map(place), kind="stable")
+        answers.append(_explain_role("true", labels[left], chunk.take(left), classifier, question, folder))
+    return _in_order(pd.concat(answers), rows)
 
 
 def _explain_role(
-    role: str, targets: Tensor, chunk: _Chunk, network: ExplainedNetwork, question: Question, folder: Path
+    role: str, targets: Tensor, chunk: _Chunk, classifier: GenderClassifier, question: Question, folder: Path
 ) -> pd.DataFrame:
     """One row per image and method, for one class of each image; writes the maps."""
-    attribution = network.attribute(chunk.inputs, question.methods, targets)
+    network, feature_map = classifier.network, classifier.feature_map
+    attribution = attribute(network, chunk.inputs, question.methods, feature_map, targets)
     scores = _scores(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()
     answers = chunk.rows[[*ABOUT, "prediction", "p_FEMALE"]].assign(
@@ -176,7 +176,7 @@ def _explain_role(
 
 
 def _scores(
-    chunk: _Chunk, attribution: Attribution, network: ExplainedNetwork, faithfulness: bool
+    chunk: _Chunk, attribution: Attribution, network: nn.Module, faithfulness: bool
 ) -> dict[Method, dict[str, NDArray[np.float64]]]:
     """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""
     maps, boxes = attribution.maps, chunk.crops.boxes
@@ -188,9 +188,7 @@ def _scores(
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()
-        games, control = score_faithfulness(
-            network.classifier.network, chunk.inputs, attribution.targets, maps=maps, names=names
-        )
+        games, control = score_faithfulness(network, chunk.inputs, attribution.targets, maps, names)
         for method in maps:
             scores[method] |= games[method] | control
     for a, b in permutations(maps, 2):

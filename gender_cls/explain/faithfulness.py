@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gender_cls.config.explain import Method
 from gender_cls.evaluation.schema import BASELINES, GAMES
 from gender_cls.explain.isolation import Forward, isolated
-from gender_cls.explain.map_regions import region_grid, region_means
+from gender_cls.explain.map_regions import region_grid, region_means, region_of_pixels
 
 CURVE_STEPS = 8
 """Equal steps from no region moved to all regions moved."""
@@ -54,15 +54,14 @@ def score_faithfulness(
         For each method `deletion_<baseline>` (lower is better) and `insertion_<baseline>` (higher is better), and
         `random_<baseline>` of the control. NaN if a map or a probability is not finite.
     """
-    grid = region_grid((inputs.shape[2], inputs.shape[3]))
     means = {method: region_means(values) for method, values in maps.items()}
     games = {f"{game}_{baseline}": (game, baseline) for game, baseline in product(GAMES, BASELINES)}
     scores = {method: {column: np.full(len(names), np.nan) for column in games} for method in maps}
     control = {f"random_{baseline}": np.full(len(names), np.nan) for baseline in BASELINES}
     with isolated(network) as forward, torch.no_grad():
         for index, (name, target) in enumerate(zip(names, targets.tolist(), strict=True)):
-            curves = _Curves(forward, inputs[index].float(), target, grid)
-            random_order = _random_order(name, grid)
+            curves = _Curves(forward, inputs[index].float(), target)
+            random_order = _random_order(name, curves.regions)
             for baseline in BASELINES:
                 control[f"random_{baseline}"][index] = curves.area("deletion", baseline, random_order)
             for method, of_method in scores.items():
@@ -75,17 +74,14 @@ def score_faithfulness(
 
 
 class _Curves:
-    """One image, its baselines, and the probability of the target for the images between them.
+    """One normalised image (3, H, W), its baselines, and the probability of the target for the images between them."""
 
-    Args:
-        image: (3, H, W), normalised.
-        target: class index.
-        grid: rows and columns of regions.
-    """
-
-    def __init__(self, forward: Forward, image: Tensor, target: int, grid: tuple[int, int]) -> None:
-        self._forward, self._target, self._grid = forward, target, grid
-        blurred = _blurring(image, 1, grid[0]) @ image @ _blurring(image, 2, grid[0]).T
+    def __init__(self, forward: Forward, image: Tensor, target: int) -> None:
+        self._forward, self._target = forward, target
+        size = (image.shape[1], image.shape[2])
+        self._grid, self._of_pixels = region_grid(size), region_of_pixels(size)
+        self.regions = self._grid[0] * self._grid[1]
+        blurred = _blurring(image, 1, self._grid[0]) @ image @ _blurring(image, 2, self._grid[0]).T
         mean = image.mean(dim=(1, 2), keepdim=True).expand_as(image)
         self._images = {"image": image, "blurred": blurred, "mean": mean}
         ends = self._probabilities(torch.stack(list(self._images.values())))
@@ -95,18 +91,12 @@ class _Curves:
         """The area under the curve if the regions move in this order."""
         start, end = ("image", baseline) if game == "deletion" else (baseline, "image")
         counts = np.rint(np.linspace(0, len(order), CURVE_STEPS + 1))
-        moved = self._ranks(order) < counts[1:-1, None, None, None]
+        ranks = np.empty_like(order)  # the place of each region in the order
+        ranks[order] = np.arange(len(order))
+        moved = ranks.reshape(self._grid)[self._of_pixels] < counts[1:-1, None, None, None]
         mask = torch.from_numpy(moved).to(self._images["image"].device)
         inner = self._probabilities(torch.where(mask, self._images[end], self._images[start]))
         return float(np.trapezoid([self._ends[start], *inner, self._ends[end]], counts / len(order)))
-
-    def _ranks(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(H, W): the place of each pixel's region in the order."""
-        (rows, columns), (height, width) = self._grid, self._images["image"].shape[1:]
-        ranks = np.empty_like(order)
-        ranks[order] = np.arange(len(order))
-        of_pixels = np.ix_(np.arange(height) * rows // height, np.arange(width) * columns // width)
-        return ranks.reshape(rows, columns)[of_pixels]
 
     def _probabilities(self, images: Tensor) -> NDArray[np.float64]:
         return self._forward(images).softmax(dim=1)[:, self._target].cpu().double().numpy()
@@ -122,7 +112,7 @@ def _blurring(image: Tensor, side: int, rows: int) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _random_order(name: str, grid: tuple[int, int]) -> NDArray[np.int64]:
+def _random_order(name: str, regions: int) -> NDArray[np.int64]:
     """All regions in a random order that depends only on the name of the image."""
     digest = hashlib.blake2b(f"order/{name}".encode(errors="surrogateescape"), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big")).permutation(grid[0] * grid[1])
+    return np.random.default_rng(int.from_bytes(digest, "big")).permutation(regions)

@@ -1,11 +1,8 @@
 """Explanations of the final test: test images explained by the chosen checkpoint, scored, checked and drawn."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import ExplainConfig, Method
@@ -15,7 +12,6 @@ from gender_cls.drawing.canvas import Picture, png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.evaluation.explanations import read_explanations
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
@@ -23,27 +19,23 @@ from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.predictor import Predictor
 
 PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
 """Names of the grids; a grid is missing if there is nothing to show."""
 
 IMAGES_IN_GRID = 12
-
-CHECKED = 16
-"""Images of the sanity check, which explains each of them five times."""
-
-FEWEST, MOST_GROUPS = 5, 8
-"""Images that a mean map needs, and groups that have one."""
-
-SAMPLE_SEED = 0
-"""Runs with the same split explain the same images."""
+CHECKED = 16  # images of the sanity check, which explains each of them five times
+FEWEST, MOST_GROUPS = 5, 8  # images that a mean map needs, and groups that have one
+SAMPLE_SEED = 0  # runs with the same split explain the same images
 
 
 def explain_test_images(
     run: Run,
     test: pd.DataFrame,
     images: ImageStore,
-    network: ExplainedNetwork,
+    predictor: Predictor,
     settings: ExplainConfig,
     number: int,
     progress_bar: bool = True,
@@ -56,14 +48,14 @@ def explain_test_images(
     """
 
     def read(rows: pd.DataFrame) -> Crops:
-        return read_crops(images.at(rows["path"].tolist()), network.classifier.settings.data)
+        return read_crops(images.at(rows["path"].tolist()), predictor.classifier.settings.data)
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, network, question, run.folder, progress_bar)
+    explain_images(sample, images, predictor, question, run.folder, progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
-        _check_sanity(run, checked, read(checked), network, settings)
+        _check_sanity(run, checked, read(checked), predictor.resident(), settings)
     run_maps = load_run_maps(run.maps)
     if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
         crops = read(sample)
@@ -78,20 +70,23 @@ def explain_test_images(
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
         if len(shown) and not run.explanation_picture(name).exists():
-            _save(run, name, _image_grid(title, shown, read(shown), network, settings))
+            crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
+            explained = explain_classes(predictor.resident(), crops.images, labels, settings, predicted)
+            captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
+            _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, crops: Crops, network: ExplainedNetwork, settings: ExplainConfig
+    run: Run, rows: pd.DataFrame, crops: Crops, classifier: GenderClassifier, settings: ExplainConfig
 ) -> None:
     """Write `randomisation.csv`: one row per image, method and stage."""
     stages = randomisation_check(
-        network.classifier.network,
-        network.inputs(crops.images),
+        classifier.network,
+        classifier.normalise(crops.images),
         codes(rows["prediction"]),
-        heads=network.classifier.heads,
+        heads=classifier.heads,
         methods=settings.methods,
-        feature_map=network.feature_map,
+        feature_map=classifier.feature_map,
     )
     table = [
         rows[["path", "identity", "group"]].assign(
@@ -119,22 +114,6 @@ def _collect_maps(run: Run, rows: pd.DataFrame, crops: Crops, settings: ExplainC
     )
 
 
-def _image_grid(
-    title: str, rows: pd.DataFrame, crops: Crops, network: ExplainedNetwork, settings: ExplainConfig
-) -> Picture:
-    """Some test images with their maps."""
-    explained = explain_classes(
-        network.classifier.network,
-        network.inputs(crops.images),
-        rows["label"].tolist(),
-        settings,
-        network.feature_map,
-        predicted=codes(rows["prediction"]),
-    )
-    captions = make_captions(rows["label"].tolist(), rows["path"].tolist(), rows["p_FEMALE"].tolist())
-    return explanation_grid(crops, captions, explained, title, "the weights that were tested")
-
-
 def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMaps) -> None:
     """Mean images and mean maps of each answer, and of the cameras with the most images."""
     size = (crops.images.shape[2], crops.images.shape[3])
@@ -145,22 +124,19 @@ def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMap
     for kind, column in (("answer", "prediction"), ("camera", "camera")):
         names = rows[column].to_numpy(str)
         known, counts = np.unique(names[names != ""], return_counts=True)
-        largest = [(known[at], counts[at]) for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]]
-        groups = [
-            _mean_maps(str(name), crops.images[chosen], {method: stack[chosen] for method, stack in maps.items()})
-            for name, chosen in ((name, torch.tensor(names == name)) for name, count in largest if count >= FEWEST)
-        ]
+        groups = []
+        for at in np.argsort(-counts, kind="stable")[:MOST_GROUPS]:
+            if counts[at] >= FEWEST:
+                chosen = torch.tensor(names == known[at])
+                columns = [
+                    MapColumn(method.title, stack[chosen].mean(dim=0, keepdim=True).numpy(), method.signed)
+                    for method, stack in maps.items()
+                ]
+                mean = crops.images[chosen].float().mean(dim=0).numpy()
+                groups.append(MeanMaps(str(known[at]), int(counts[at]), mean, columns))
         if groups:
             grid = mean_map_grid(groups, f"Mean maps by {kind}", "Every image counts alike.")
             _save(run, f"mean_maps_by_{kind}", grid)
-
-
-def _mean_maps(name: str, images: Tensor, maps: Mapping[Method, Tensor]) -> MeanMaps:
-    columns = [
-        MapColumn(method.title, stack.mean(dim=0, keepdim=True).numpy(), method.signed)
-        for method, stack in maps.items()
-    ]
-    return MeanMaps(name, len(images), images.float().mean(dim=0).numpy(), columns)
 
 
 def _save(run: Run, name: str, picture: Picture) -> None:

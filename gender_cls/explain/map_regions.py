@@ -21,11 +21,18 @@ def region_grid(image_size: tuple[int, int]) -> tuple[int, int]:
     return rows, max(2, round(width * rows / height))
 
 
+def region_of_pixels(image_size: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The row (H, 1) and column (W,) of each pixel's region: an index that enlarges (..., rows, columns) to the image.
+
+    Pixel row y belongs to region row floor(y * rows / H), as in nearest-neighbour enlargement. If the grid does not
+    divide the image evenly, some regions are one pixel higher or wider.
+    """
+    (height, width), (rows, columns) = image_size, region_grid(image_size)
+    return (np.arange(height) * rows // height)[:, None], np.arange(width) * columns // width
+
+
 def region_means(maps: ArrayLike) -> NDArray[np.float64]:
     """Mean of each region of `region_grid`.
-
-    Each pixel belongs to exactly one region: pixel row y to region row floor(y * rows / H), as in nearest-neighbour
-    enlargement. If the grid does not divide the image evenly, some regions are one pixel higher or wider.
 
     Args:
         maps: (N, H, W).
@@ -34,12 +41,12 @@ def region_means(maps: ArrayLike) -> NDArray[np.float64]:
         (N, rows * columns), row by row; NaN or infinite where a pixel is.
     """
     values = np.asarray(maps)
-    size = values.shape[1], values.shape[2]
-    rows, columns = region_grid(size)
-    (top, height), (left, width) = _starts_and_lengths(size[0], rows), _starts_and_lengths(size[1], columns)
+    rows, columns = region_of_pixels((values.shape[1], values.shape[2]))
+    _, top, height = np.unique(rows, return_index=True, return_counts=True)
+    _, left, width = np.unique(columns, return_index=True, return_counts=True)
     with np.errstate(invalid="ignore"):  # a region may hold infinities of both signs
         sums = np.add.reduceat(np.add.reduceat(values, top, axis=1, dtype=np.float64), left, axis=2)
-    return (sums / np.outer(height, width)).reshape(len(values), rows * columns)
+    return (sums / np.outer(height, width)).reshape(len(values), len(top) * len(left))
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -50,19 +57,8 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """
     means = np.stack([region_means(a), region_means(b)])
     means[:, ~np.isfinite(means).all(axis=(0, 2))] = 0
-    x, y = (_centred_ranks(one) for one in means)
+    x, y = (np.asarray(rankdata(one, axis=1) - (one.shape[1] + 1) / 2) for one in means)  # minus their mean
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     covariance = (x * y).sum(axis=1)
     # Rounding may give slightly more than 1.
     return np.divide(covariance, spread, out=np.full(len(x), np.nan), where=spread > 0).clip(-1, 1)
-
-
-def _starts_and_lengths(pixels: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first pixel of each part, and its number of pixels."""
-    edges = -(-np.arange(parts + 1) * pixels // parts)
-    return edges[:-1], np.diff(edges)
-
-
-def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks within each row, minus their mean."""
-    return np.asarray(rankdata(values, axis=1) - (values.shape[1] + 1) / 2)

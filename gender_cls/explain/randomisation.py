@@ -21,12 +21,8 @@ from gender_cls.explain.isolation import isolated
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.models.feature_map import FeatureMap
 
-STAGES = 4
-"""The heads, then the other layers in three parts of nearly equal numbers of layers."""
-
-BATCH = 32
-"""Images, mirrored ones included, in one pass when the statistics of BatchNorm are measured."""
-
+STAGES = 4  # the heads, then the other layers in three parts of nearly equal numbers of layers
+BATCH = 32  # images, mirrored ones included, in one pass when the statistics of BatchNorm are measured
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -36,8 +32,7 @@ class Stage:
 
     layers: str  # name of the first random layer, counted from the input
     share: float  # of the parameters that are random, above 0 to 1
-    # Of each method (N,), rank correlation with the maps of the trained network, signs included, -1 to 1; NaN if not
-    # defined.
+    # By method (N,): rank correlation with the maps of the trained network, signs included; NaN if not defined.
     similarity: dict[Method, NDArray[np.float64]]
 
 
@@ -67,16 +62,21 @@ def randomisation_check(
     trained = attribute(network, inputs, methods, feature_map, targets).maps
     with torch.inference_mode(False), torch.no_grad():
         changing = deepcopy(network).float()
+    total = sum(weight.numel() for weight in changing.parameters())
     generator = torch.Generator().manual_seed(0)
     random: list[str] = []
     stages = []
     for part in _parts(changing, heads):
         random = [*part, *random]
-        _shuffle(changing, part, generator)
+        with torch.no_grad():
+            for weight in _weights(changing, part):
+                order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+                weight.copy_(weight.flatten()[order].view_as(weight))
         _measure_batch_norm(changing, random, inputs)
         maps = attribute(changing, inputs, methods, feature_map, targets).maps
         similarity = {method: rank_correlation(trained[method], maps[method]) for method in methods}
-        stages.append(Stage(next(filter(None, random), ""), _share(changing, random), similarity))
+        share = sum(weight.numel() for weight in _weights(changing, random)) / total
+        stages.append(Stage(next(filter(None, random), ""), share, similarity))
     return stages
 
 
@@ -95,14 +95,6 @@ def _parts(network: nn.Module, heads: Sequence[str]) -> list[list[str]]:
     others = [layer for layer in reversed(layers) if layer not in of_heads]
     parts = [part.tolist()[::-1] for part in np.array_split(np.array(others, dtype=object), STAGES - 1)]
     return [part for part in (of_heads, *parts) if part]
-
-
-def _shuffle(network: nn.Module, layers: Iterable[str], generator: torch.Generator) -> None:
-    """Put the values of each tensor of these layers into a random order."""
-    with torch.no_grad():
-        for weight in _weights(network, layers):
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-            weight.copy_(weight.flatten()[order].view_as(weight))
 
 
 def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tensor) -> None:
@@ -127,8 +119,3 @@ def _weights(network: nn.Module, layers: Iterable[str]) -> Iterable[nn.Parameter
     return dict.fromkeys(
         weight for layer in layers for weight in network.get_submodule(layer).parameters(recurse=False)
     )
-
-
-def _share(network: nn.Module, layers: Iterable[str]) -> float:
-    random = sum(weight.numel() for weight in _weights(network, layers))
-    return random / sum(weight.numel() for weight in network.parameters())

@@ -45,7 +45,7 @@ def run_in_layout(
             set_layout(network, torch.contiguous_format)
     output = network(images)
     if channels_last:
-        log.info(f"{title} does not support trainer.channels_last and runs without it: {reason}")
+        log.info(f"{title} does not support channels_last memory and runs without it: {reason}")
     return output, torch.contiguous_format
 
 

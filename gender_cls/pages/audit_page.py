@@ -17,8 +17,7 @@ MOST_IN_GROUP = 4  # pictures shown of one person or of one set of duplicates
 MOST_UNREADABLE = 50  # unreadable files named per fault; audit.csv has all of them
 CURVE_POINTS = 100  # most points drawn of a curve
 
-UNREADABLE = get_args(Fault)
-"""Faults that are counted among `unreadable`."""
+UNREADABLE = get_args(Fault)  # faults that are counted among `unreadable`
 
 EXTREMES: dict[str, tuple[str, bool, str]] = {
     "low": ("height", True, "{width:.0f} × {height:.0f} px"),
@@ -29,22 +28,18 @@ EXTREMES: dict[str, tuple[str, bool, str]] = {
 }
 """Fault -> the column to sort by, whether low values are the worst, and the text below a picture."""
 
-Tag = tuple[str, str]
-"""A few words about a group, and how serious they are: `warn` or `stop`."""
-
 
 @dataclass(frozen=True)
 class Group:
     """One person, or one set of duplicates."""
 
     title: str
-    tags: list[Tag]
+    tags: list[tuple[str, str]]  # a few words, and how serious they are: `warn` or `stop`
     pictures: list[Thumbnail]  # of some of its images
     size: int  # number of its images
 
 
-Groups = tuple[list[Group], int]
-"""The groups that are shown, and how many there are."""
+Groups = tuple[list[Group], int]  # those that are shown, and how many there are
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,6 @@ class FaultTile:
     description: str
     pictures: list[Thumbnail]
     unreadable: list[tuple[str, str]]  # (path, reason)
-
-    @property
-    def hidden(self) -> int:
-        """How many of the images the page does not show."""
-        return self.count - len(self.pictures) - len(self.unreadable)
 
 
 def render_audit(
@@ -79,6 +69,11 @@ def render_audit(
     environment.filters["thinned"] = _thinned
     faults = totals["faults"] or {}
     kinds = [name for name in faults if name not in UNREADABLE]
+
+    def people(flag: str) -> Groups:
+        rows = images[images[flag]]
+        return _groups(rows, rows["identity"], Gallery(root, thumbnails))
+
     return environment.get_template("audit.html.jinja").render(
         totals=totals,
         tiles=[
@@ -88,8 +83,8 @@ def render_audit(
         faulty=int(images[kinds].any(axis=1).sum()),
         copies=int((images["duplicate_cluster"] >= 0).sum()),
         duplicates=_duplicates(images, Gallery(root, thumbnails)),
-        across_splits=_people(images, "identity_across_splits", Gallery(root, thumbnails)),
-        both_labels=_people(images, "identity_with_both_labels", Gallery(root, thumbnails)),
+        across_splits=people("identity_across_splits"),
+        both_labels=people("identity_with_both_labels"),
         suspects=None if suspects is None else _suspects(suspects, Gallery(root, thumbnails)),
         flagged=0 if suspects is None else int(suspects["flagged"].sum()),
         thumbnails=thumbnails,
@@ -127,7 +122,7 @@ def _duplicates(images: pd.DataFrame, gallery: Gallery) -> Groups:
         size=size,
     ).sort_values(["crosses", "disagrees", "size", "duplicate_cluster"], ascending=[False, False, False, True])
 
-    def describe(group: pd.DataFrame) -> tuple[str, list[Tag]]:
+    def describe(group: pd.DataFrame) -> tuple[str, list[tuple[str, str]]]:
         first = group.iloc[0]
         people = group["identity"].replace("", np.nan).nunique()
         tags = [("across splits", "stop", first["crosses"]), ("both labels", "stop", first["disagrees"])]
@@ -138,31 +133,22 @@ def _duplicates(images: pd.DataFrame, gallery: Gallery) -> Groups:
     return _groups(rows, rows["duplicate_cluster"], gallery, describe)
 
 
-def _people(images: pd.DataFrame, flag: str, gallery: Gallery) -> Groups:
-    rows = images[images[flag]]
-    return _groups(rows, rows["identity"], gallery)
-
-
 def _suspects(suspects: pd.DataFrame, gallery: Gallery) -> Groups:
     """Suspect labels by person, most suspect first; an image of an unknown person is a group of its own."""
     rows = suspects[suspects["flagged"]]
     rows = rows.assign(identity=rows["identity"].fillna(""))
-
-    def note(row: Any) -> str:
-        return f"→ {row['suggested_label']} {1 - row['score']:.2f}"
-
-    return _groups(rows, rows["identity"].where(rows["identity"] != "", rows["path"]), gallery, note=note)
-
-
-def _person(group: pd.DataFrame) -> tuple[str, list[Tag]]:
-    return group["identity"].iloc[0], []
+    person = rows["identity"].where(rows["identity"] != "", rows["path"])
+    return _groups(rows, person, gallery, note=lambda row: f"→ {row['suggested_label']} {1 - row['score']:.2f}")
 
 
 def _groups(
     rows: pd.DataFrame,
     key: pd.Series,
     gallery: Gallery,
-    describe: Callable[[pd.DataFrame], tuple[str, list[Tag]]] = _person,
+    describe: Callable[[pd.DataFrame], tuple[str, list[tuple[str, str]]]] = lambda group: (
+        group["identity"].iloc[0],
+        [],
+    ),
     note: Callable[[Any], str] = lambda row: "",
 ) -> Groups:
     """As many groups as fit in the gallery, in the order of their first rows.

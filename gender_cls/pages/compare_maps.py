@@ -18,9 +18,7 @@ from gender_cls.drawing.thumbnails import Thumbnail
 from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
-MOST_MAPPED = 8
-"""Most candidates whose maps are shown: the best by validation."""
-
+MOST_MAPPED = 8  # most candidates whose maps are shown: the best by validation
 FEW_MODELS = 4  # up to this number of candidates, tiles are large
 LARGE_TILE, SMALL_TILE = (228, 294), (144, 168)  # most (width, height) in pixels, 1.5 times the size on the page
 MISSING_SIZE = (72, 144)  # (width, height) of a crop whose file is gone
@@ -106,11 +104,10 @@ def maps_by_method(
         shown = [model for model in models if name in model.maps.maps]
         without = [model.title for model in models if model not in shown]
         remarks = [f"No maps of this kind were kept of {', '.join(without)}."] if images and without else []
-        maps = None
-        if images and shown and len(shown) >= enough:
-            maps = _side_by_side(name, shown, root, images)
-            if maps is None:
-                remarks.append("The candidates have kept maps of different images, so none can be compared.")
+        wanted = images and shown and len(shown) >= enough
+        maps = _side_by_side(name, shown, root, images) if wanted else None
+        if wanted and maps is None:
+            remarks.append("The candidates have kept maps of different images, so none can be compared.")
         found.append(MethodMaps(next(iter(by_title.values()))["title"], by_title, maps, remarks))
     return found
 
@@ -164,16 +161,15 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
 def on_crop(
     values: ArrayLike, box: Sequence[float] | NDArray[np.float64], size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """The part of a map that lies on the native crop.
+    """The part of a map that lies on the native crop, (height, width); NaN where the network does not see the crop.
+
+    The unit of the result is a map that is even on what the network sees of the crop and 0 on the padding around it, so
+    that maps of inputs with different shapes can be compared.
 
     Args:
         values: (H, W), in units of an even map over the whole input.
         box: left, top, right, bottom of the crop in pixels of the input; outside of the input where the crop was cut.
         size: (width, height) of the result.
-
-    Returns:
-        (height, width), NaN where the network does not see the crop. The unit is a map that is even on what the network
-        sees of the crop and 0 on the padding around it, so that maps of inputs with different shapes can be compared.
     """
     values = np.asarray(values, np.float32)
     left, top, right, bottom = (float(edge) for edge in box)

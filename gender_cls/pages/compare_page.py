@@ -99,13 +99,10 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 def _score_axis(comparison: Comparison) -> tuple[float, float]:
     """The ends of an axis that holds every test score with its interval and its baseline, in steps of 0.05."""
-    values: list[float | None] = []
-    for row in comparison["candidates"]:
-        values += [row["test"]["low"], row["test"]["mean"], row["test"]["high"]]
-        values += [row["baseline"]["balanced_accuracy"]] if row["baseline"] else []
-    if comparison["ensemble"] is not None:
-        found = comparison["ensemble"]["balanced_accuracy"]
-        values += [found["low"], found["value"], found["high"]]
+    rows, ensemble = comparison["candidates"], comparison["ensemble"]
+    values = [row["test"][key] for row in rows for key in ("low", "mean", "high")]
+    values += [row["baseline"]["balanced_accuracy"] for row in rows if row["baseline"]]
+    values += [ensemble["balanced_accuracy"][key] for key in ("low", "value", "high")] if ensemble else []
     low, high = min(_known(values), default=0.5), max(_known(values), default=1.0)
     low = math.floor(20 * low + 1e-9) / 20
     return low, max(math.ceil(20 * high - 1e-9) / 20, low + 0.05)

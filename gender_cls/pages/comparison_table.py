@@ -21,9 +21,7 @@ PAIR_HEADINGS = ("pair", "difference [95 %]", "p (Holm)", "", "McNemar: people, 
 def _state(row: CandidateRow) -> str:
     """`finished`, or how many runs are in which state."""
     counts = Counter(run["state"] for run in row["runs"])
-    if len(counts) == 1:
-        return next(iter(counts))
-    return ", ".join(f"{count} {state}" for state, count in counts.items())
+    return ", ".join(f"{count} {state}" if len(counts) > 1 else state for state, count in counts.items())
 
 
 def _cost(name: str) -> Callable[[CandidateRow], Any]:
@@ -112,9 +110,8 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
 
 
 def _ensemble_cells(ensemble: Ensemble) -> list[str]:
-    scores = [stated(ensemble["balanced_accuracy"]), decimal(ensemble["auroc"])]
-    note = f"{ensemble['networks']} networks"
-    return [ENSEMBLE, MISSING, MISSING, *scores, *_cost_cells(ensemble["cost"]), MISSING, note]
+    scores = [MISSING, MISSING, stated(ensemble["balanced_accuracy"]), decimal(ensemble["auroc"])]
+    return [ENSEMBLE, *scores, *_cost_cells(ensemble["cost"]), MISSING, f"{ensemble['networks']} networks"]
 
 
 def _cost_cells(cost: MeanCost) -> list[str]:
@@ -140,10 +137,10 @@ def _pair_cells(pair: Pair) -> list[str]:
 
 
 def _caption(comparison: Comparison) -> str:
-    people, baseline = comparison["identities"], comparison["baseline"]
-    test = f"Test: {plural(comparison['images'], 'image')}" + (
-        f", {plural(people, 'person', 'people')}. " if people else ". "
-    )
+    baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
+    if comparison["identities"]:
+        test += f", {plural(comparison['identities'], 'person', 'people')}"
+    test += ". "
     if baseline is not None:
         test += f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. "
     return (
@@ -161,5 +158,4 @@ def _score(
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    return markdown_table(header, escaped) + "\n"
+    return markdown_table(header, [[cell.replace("|", r"\|") for cell in row] for row in rows]) + "\n"

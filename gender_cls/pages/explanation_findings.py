@@ -1,6 +1,6 @@
 """What the scores of explanation maps mean, in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
@@ -16,16 +16,13 @@ from gender_cls.evaluation.wording import (
     stated_percent,
 )
 
-BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}
-"""What replaces deleted pixels -> its name in a table."""
+BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}  # what replaces deleted pixels -> its name in a table
 
 
 def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
     """At most three, each about all methods: faithfulness, where the mass lies, and what random weights change."""
-    methods = explanations["methods"]
-    yield from _faithfulness(methods)
-    yield from _mass(methods)
-    yield from _random_weights(methods)
+    for about in (_faithfulness, _mass, _random_weights):
+        yield from about(explanations["methods"])
 
 
 def _faithfulness(methods: Sequence[MethodScores]) -> Iterator[Finding]:
@@ -84,20 +81,20 @@ def _mass(methods: Sequence[MethodScores]) -> Iterator[Finding]:
             continue
         body, box, of_uniform = "", "", ""
         if not sentences:  # the first sentence also says what its numbers are
-            uniform = _percents([band["area"] for band in bands])
+            uniform = _percents(band["area"] for band in bands)
             body = f" of its mass on head, upper and lower body (a uniform map: {uniform})"
             box, of_uniform = " the person's box", " of a uniform map"
         comparison = _comparison(share, area)
         more |= comparison == "more than"
         sentences.append(
-            f"{capitalised(method['title'])} has {_percents([band['share']['value'] for band in bands])}{body}, and "
+            f"{capitalised(method['title'])} has {_percents(band['share']['value'] for band in bands)}{body}, and "
             f"{stated_percent(share, 0)} outside{box}, {comparison} the {percent(area)}{of_uniform}."
         )
     if sentences:
         yield Finding("warn" if more else "fine", " ".join(sentences))
 
 
-def _percents(shares: Sequence[float | None]) -> str:
+def _percents(shares: Iterable[float | None]) -> str:
     """`27, 47 and 26 %`."""
     return listed(MISSING if share is None else f"{100 * share:.0f}" for share in shares) + PERCENT
 

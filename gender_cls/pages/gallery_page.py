@@ -22,11 +22,9 @@ from gender_cls.pages.page import page_environment
 TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", "explained", "picture")
 STRIP_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
 
-Row = dict[str, Any]
-"""A row of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats."""
-
-Scores = list[tuple[str, list[str]]]
-"""The name of each score, and its value for each method as a text, a dash where it is not defined."""
+Row = dict[str, Any]  # of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats
+Scores = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
+Order = tuple[str, list[int]]  # a way to sort: its name, and the place of each card, from 0
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,6 @@ class Facet:
     keys: list[str]  # the CSS class of each card
 
 
-Order = tuple[str, list[int]]
-"""A way to sort: its name, and the place of each card, from 0."""
-
-
 def render_gallery(
     table: pd.DataFrame,
     *,
@@ -97,41 +91,39 @@ def render_gallery(
         whole: how many images these were drawn from; None if somebody named them.
         image_size: (height, width) of the network's input, so that the page keeps the right space for the pictures.
     """
-    rows = _records(table)
+    known = [name for name in TEXTS if name in table]
+    texts = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in known}
+    rows = cast(list[Row], table.assign(**texts).to_dict("records"))
     methods = [Method(name) for name in dict.fromkeys(row["method"] for row in rows)]
     cards = _cards(rows, methods)
     orders = _orders(cards, methods)
     aspect = (1 + len(methods)) * image_size[1] / image_size[0]  # of a strip: the input and its maps side by side
-    page = page_environment().get_template("gallery.html.jinja")
-    return page.render(
-        title=title,
-        folder=folder,
-        created=created,
-        whole=whole,
-        cards=cards,
-        first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
-        people=len({card.person for card in cards} - {""}),
-        known=sum(card.label != "" for card in cards),
-        right=sum(card.outcome == "right" for card in cards),
-        roles={row["role"] for row in rows},
-        methods=[method.title for method in methods],
-        legend=[
-            (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
-            for signed in sorted({method.signed for method in methods}, reverse=True)
-        ],
-        scored={name for card in cards for name, _ in card.strips[0].scores},
-        facets=_facets(cards),
-        orders=orders,
-        aspect=round(aspect, 4),
-        narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
+    return (
+        page_environment()
+        .get_template("gallery.html.jinja")
+        .render(
+            title=title,
+            folder=folder,
+            created=created,
+            whole=whole,
+            cards=cards,
+            first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
+            people=len({card.person for card in cards} - {""}),
+            known=sum(card.label != "" for card in cards),
+            right=sum(card.outcome == "right" for card in cards),
+            roles={row["role"] for row in rows},
+            methods=[method.title for method in methods],
+            legend=[
+                (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
+                for signed in sorted({method.signed for method in methods}, reverse=True)
+            ],
+            scored={name for card in cards for name, _ in card.strips[0].scores},
+            facets=_facets(cards),
+            orders=orders,
+            aspect=round(aspect, 4),
+            narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
+        )
     )
-
-
-def _records(table: pd.DataFrame) -> list[Row]:
-    texts = {
-        name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in TEXTS if name in table
-    }
-    return cast(list[Row], table.assign(**texts).to_dict("records"))
 
 
 def _cards(rows: Sequence[Row], methods: Sequence[Method]) -> list[Card]:
@@ -187,15 +179,14 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
 
 def _facets(cards: Sequence[Card]) -> list[Facet]:
     """The facets with more than one value; the values are in a fixed order."""
-    values: dict[str, list[str]] = {
-        "Right or wrong": [card.outcome for card in cards],
-        "Label": [card.label or "unknown" for card in cards],
-        "Answer": [card.answer or "none" for card in cards],
-        "Camera": [card.camera or "not known" for card in cards],
-    }
     first = ("right", "wrong", *CLASSES)
     facets = []
-    for letter, (title, of_cards) in zip("rlac", values.items(), strict=True):
+    for letter, title, of_cards in (
+        ("r", "Right or wrong", [card.outcome for card in cards]),
+        ("l", "Label", [card.label or "unknown" for card in cards]),
+        ("a", "Answer", [card.answer or "none" for card in cards]),
+        ("c", "Camera", [card.camera or "not known" for card in cards]),
+    ):
         names = sorted(set(of_cards), key=lambda name: (first.index(name) if name in first else len(first), name))
         keys = {name: f"{letter}{index}" for index, name in enumerate(names)}
         if len(names) > 1:
@@ -207,9 +198,7 @@ def _facets(cards: Sequence[Card]) -> list[Facet]:
 def _orders(cards: Sequence[Card], methods: Sequence[Method]) -> list[Order]:
     """The orders to choose from; the page opens in the first. An order that no card has a number for is left out.
 
-    Args:
-        cards: by file name; cards with equal numbers keep this order.
-        methods: of the maps.
+    Cards with equal numbers stay in the order of `cards`.
     """
     certainty = [card.certainty for card in cards]
     numbers: dict[str, list[float]] = {
@@ -230,11 +219,8 @@ def _orders(cards: Sequence[Card], methods: Sequence[Method]) -> list[Order]:
 
 def _places(numbers: Sequence[float]) -> list[int]:
     """The place of each number, smallest first; equal numbers keep their order, undefined ones come last."""
-    places = [0] * len(numbers)
     ordered = sorted(range(len(numbers)), key=lambda index: (math.isnan(numbers[index]), numbers[index]))
-    for place, index in enumerate(ordered):
-        places[index] = place
-    return places
+    return sorted(range(len(numbers)), key=ordered.__getitem__)
 
 
 def _probability(row: Row, name: str) -> float:

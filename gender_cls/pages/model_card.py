@@ -7,16 +7,14 @@ is null there, the card says that it was not measured, and why.
 import re
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
-from gender_cls.evaluation.wording import count, decimal, duration, listed, percent, plural, score_title, stated, words
+from gender_cls.evaluation.wording import count, decimal, percent, score_title, stated
 from gender_cls.pages.markdown import markdown_table
+from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import resampled, run_findings
 
 WIDTH = 120
@@ -40,15 +38,9 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
         metrics: the content of `metrics.json`.
         config: the run's configuration as plain values (`parsing.to_plain`).
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,  # and no autoescape: `text` and `code` do what Markdown needs
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(code=_code, count=count, duration=duration, estimate=_estimate, listed=listed)
-    environment.filters.update(number=_number, percent=percent, reason=_reason, text=_text, words=words)
-    environment.globals.update(plural=plural, settings=_settings, table=markdown_table)
+    environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
+    environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
+    environment.globals.update(settings=_settings, table=markdown_table)
     levels = [level for level in (metrics["test"], metrics["test"]["by_identity"]) if level is not None]
     slice_words = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
     card = environment.get_template("model_card.md.jinja").render(

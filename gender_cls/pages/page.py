@@ -6,31 +6,22 @@ import jinja2
 
 from gender_cls.evaluation import wording
 
+FILTERS = (
+    *(wording.capitalised, wording.count, wording.decimal, wording.duration, wording.in_bytes, wording.listed),
+    *(wording.p_value, wording.percent, wording.short, wording.signed, wording.stated, wording.three_digits),
+    wording.words,
+)
 
-def page_environment() -> jinja2.Environment:
+
+def page_environment(autoescape: bool = True) -> jinja2.Environment:
     """Jinja for HTML: every value is escaped, and a template that uses an undefined name fails."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filter_ in (
-        wording.capitalised,
-        wording.count,
-        wording.decimal,
-        wording.duration,
-        wording.in_bytes,
-        wording.listed,
-        wording.p_value,
-        wording.percent,
-        wording.short,
-        wording.signed,
-        wording.stated,
-        wording.three_digits,
-        wording.words,
-    ):
-        environment.filters[filter_.__name__] = filter_
+    environment.filters.update({filter_.__name__: filter_ for filter_ in FILTERS})
     environment.globals.update(plural=wording.plural)
     return environment

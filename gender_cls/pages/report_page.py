@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -10,19 +10,16 @@ from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics, Slice
-from gender_cls.evaluation.wording import Finding, score_title
+from gender_cls.evaluation.wording import score_title
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import column_title, resampled, run_findings
 
-MOST_SLICES = 30
-"""Slices of a column on the page: those with the most images. metrics.json has them all."""
-
-LOWER_IS_BETTER = ("brier", "log_loss", "ece")
+MOST_SLICES = 30  # slices of a column on the page: those with the most images; metrics.json has them all
 
 
 def render_report(
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     figures: Mapping[str, Figure],
     *,
     title: str,
@@ -33,8 +30,8 @@ def render_report(
     """The page, as HTML.
 
     Args:
-        metrics: `schema.Metrics`.
-        figures: of the same, from `report_figures`.
+        metrics: the content of `metrics.json`.
+        figures: the result of `report_figures` for it.
         title: the name of the run.
         folder: the run's folder, as a command would name it.
         created: an ISO 8601 date and time.
@@ -43,34 +40,23 @@ def render_report(
     """
     environment = page_environment()
     environment.filters.update(column=column_title, reasons=_reasons)
-    content = cast(Metrics, metrics)
-    findings = run_findings(content)
-    cells = content["slices"]["cells"]
-    shortcuts = [test["balanced_accuracy"] for test in content["shortcuts"] or []]
+    cells = metrics["slices"]["cells"]
     return environment.get_template("report.html.jinja").render(
-        metrics=content,
+        metrics=metrics,
         title=title,
         folder=folder,
         created=created,
-        findings=findings,
-        heading=_heading(findings),
-        resampled=resampled(content["test"]),
+        findings=run_findings(metrics),
+        resampled=resampled(metrics["test"]),
         figures={name: figure_image(figure) for name, figure in figures.items()},
-        scores=[(score_title(name), name, name in LOWER_IS_BETTER) for name in SCORES],
+        scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
         slices={name: _largest(cells, name) for name in dict.fromkeys(cell["column"] for cell in cells)},
         slices_from=_axis_begin([cell["balanced_accuracy"] for cell in cells]),
-        shortcuts_from=_axis_begin(shortcuts),
-        maps=content["explanations"] and _map_axes(content["explanations"]),
+        shortcuts_from=_axis_begin([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
+        maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
         pictures={name: data_uri(picture) for name, picture in pictures.items()},
     )
-
-
-def _heading(findings: Sequence[Finding]) -> str:
-    levels = {finding.level for finding in findings}
-    if "stop" in levels:
-        return "Do not rely on these scores"
-    return "Read with care" if "warn" in levels else "No test found a reason to doubt these scores"
 
 
 def _largest(cells: Sequence[Slice], column: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from gender_cls.evaluation.schema import Metrics, Scored
 from gender_cls.evaluation.wording import Finding, listed, percent, plural, stated, stated_percent, words
 from gender_cls.pages.explanation_findings import explanation_findings
 
-LARGE_ECE = 0.05
-"""From this calibration error on, probabilities are further off than readers expect of a percentage."""
+LARGE_ECE = 0.05  # above it, probabilities are further off than readers expect of a percentage
 
 WITHOUT_THE_PERSON = {
     "person_masked": ("With the person masked", "the surroundings or the colours"),
@@ -19,19 +18,19 @@ WITHOUT_THE_PERSON = {
 
 def run_findings(metrics: Metrics) -> list[Finding]:
     """Sentences that a reader should know first. Those of level `stop` come before the rest."""
-    explanations = metrics["explanations"]
-    found = [
-        *_leaks(metrics),
-        *_headline(metrics),
-        *_against_baselines(metrics),
-        *_worst_slice(metrics),
-        *_shift(metrics),
-        *_calibration(metrics),
-        *_abstention(metrics),
-        *_shortcuts(metrics),
-        *_stress(metrics),
-        *(explanation_findings(explanations) if explanations else ()),
-    ]
+    parts = (
+        _leaks,
+        _headline,
+        _against_baselines,
+        _worst_slice,
+        _shift,
+        _calibration,
+        _abstention,
+        _shortcuts,
+        _stress,
+    )
+    found = [finding for part in parts for finding in part(metrics)]
+    found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     return sorted(found, key=lambda finding: finding.level != "stop")
 
 

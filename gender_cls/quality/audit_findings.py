@@ -7,8 +7,7 @@ from gender_cls.errors import first_few
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.wording import Finding, plural, words
 
-TELLING = 0.55
-"""A trivial baseline with this balanced accuracy or more is worth a warning."""
+TELLING = 0.55  # a trivial baseline with this balanced accuracy or more is worth a warning
 
 
 def audit_findings(totals: dict[str, Any]) -> list[Finding]:

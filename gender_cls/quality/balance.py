@@ -9,8 +9,8 @@ from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN
 
 LABELS = (*CLASSES, UNKNOWN)
 
+# Name of each bin of the histogram -> smallest number of images of a person
 BINS = {"1": 1, "2": 2, "3": 3, "4": 4, "5-9": 5, "10-19": 10, "20-49": 20, "50+": 50}
-"""Of the histogram: name -> smallest number of images of a person."""
 
 
 def balance(table: pd.DataFrame) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def balance(table: pd.DataFrame) -> dict[str, Any]:
     by_camera, by_source = _labels_by(table, "camera"), _labels_by(table, "source")
     known = table.loc[table["identity"] != "", ["identity", "label", "split"]]
     per_identity = known["identity"].value_counts(sort=False).to_numpy()
+    bins = zip(BINS, np.histogram(per_identity, bins=[*BINS.values(), np.inf])[0], strict=True)
     per_split = known.groupby("split", sort=False)["identity"]
     pairs = known[["identity", "label"]].drop_duplicates()
     return {
@@ -47,7 +48,7 @@ def balance(table: pd.DataFrame) -> dict[str, Any]:
         "images_per_identity_by_split": _in_order_of_splits(
             [{"split": split, **_statistics(people.value_counts(sort=False).to_numpy())} for split, people in per_split]
         ),
-        "histogram": _histogram(per_identity) if len(known) else [],
+        "histogram": [{"bin": name, "identities": int(count)} for name, count in bins if len(known)],
     }
 
 
@@ -83,8 +84,3 @@ def _statistics(images: np.ndarray) -> dict[str, Any]:
         "max": int(images.max()),
         "effective_sample_size": float(images.sum()) ** 2 / float((images.astype(float) ** 2).sum()),
     }
-
-
-def _histogram(images: np.ndarray) -> list[dict[str, Any]]:
-    counts, _ = np.histogram(images, bins=[*BINS.values(), np.inf])
-    return [{"bin": name, "identities": int(count)} for name, count in zip(BINS, counts, strict=True)]

@@ -29,12 +29,8 @@ from gender_cls.runs.files import write_atomically
 from gender_cls.system.resources import choose_resources
 
 BATCH = 32
-
-IMAGES_PER_FILE = 4096
-"""Images whose features share a file; a killed process loses at most so many."""
-
-STRIPS = 4
-"""Head, chest, hips and legs look different; one mean over the whole person would hide that."""
+IMAGES_PER_FILE = 4096  # images whose features share a file; a killed process loses at most so many
+STRIPS = 4  # head, chest, hips and legs look different; one mean over the whole person would hide that
 
 
 def backbone_features(
@@ -96,7 +92,13 @@ def _compute(
                 f"{model.title} gives no features: its head {backbone.heads[0]} is not called once per image; "
                 "choose another model.",
             )
-            _write(file, torch.cat(features).numpy())
+            np.save(content := BytesIO(), torch.cat(features).numpy())
+            try:
+                write_atomically(file, content.getvalue())
+            except OSError as error:
+                raise GenderClsError(
+                    f"{file.parent} cannot keep features ({error}): make room, or set audit.suspects=false."
+                ) from None
 
 
 @contextmanager
@@ -129,14 +131,3 @@ def _one_vector_per_image(features: Tensor) -> Tensor:
     if features.ndim == 4:
         return features.mean(dim=(2, 3))
     return features.mean(dim=1) if features.ndim == 3 else features
-
-
-def _write(file: Path, features: NDArray[np.float16]) -> None:
-    content = BytesIO()
-    np.save(content, features)
-    try:
-        write_atomically(file, content.getvalue())
-    except OSError as error:
-        raise GenderClsError(
-            f"{file.parent} cannot keep features ({error}): make room, or set audit.suspects=false."
-        ) from None

@@ -29,7 +29,6 @@ def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplica
     split = table["split"].where(table["split"] != "")
     copies = pixels.groupby(pixels).transform("size").to_numpy() - 1
     alike = near.count() - copies
-    clusters = near.clusters()
     return pd.DataFrame(
         {
             "exact_duplicates": copies,
@@ -38,7 +37,7 @@ def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplica
             "near_duplicates": alike,
             "near_across_labels": near.touches_other(label) & (alike > 0),
             "near_across_splits": near.touches_other(split) & (alike > 0),
-            "duplicate_cluster": np.where(copies + alike > 0, clusters, -1),
+            "duplicate_cluster": np.where(copies + alike > 0, near.clusters(), -1),
         },
         index=table.index,
     )
@@ -58,21 +57,14 @@ def identity_findings(table: pd.DataFrame) -> pd.DataFrame:
 def duplicate_totals(images: pd.DataFrame, near: NearDuplicates, distance: int) -> dict[str, Any]:
     """Counts for `audit.json`; `by_distance` counts pairs of different hashes, so 0 at distance 0."""
     distances = np.bitwise_count(near.hashes[near.pairs[:, 0]] ^ near.hashes[near.pairs[:, 1]])
+    pairs = np.bincount(distances, minlength=distance + 1).tolist()
     exact, alike = images["exact_duplicates"] > 0, images["near_duplicates"] > 0
+    clusters = round(float((1 / (1 + images.loc[exact, "exact_duplicates"])).sum()))
+    near_clusters = int(images.loc[alike, "duplicate_cluster"].nunique())
     return {
-        "exact": {
-            "clusters": round(float((1 / (1 + images.loc[exact, "exact_duplicates"])).sum())),
-            **_across(images, exact, "exact"),
-        },
-        "near": {
-            "distance": distance,
-            "clusters": int(images.loc[alike, "duplicate_cluster"].nunique()),
-            **_across(images, alike, "near"),
-        },
-        "by_distance": [
-            {"distance": step, "pairs": int(pairs)}
-            for step, pairs in enumerate(np.bincount(distances, minlength=distance + 1))
-        ],
+        "exact": {"clusters": clusters, **_across(images, exact, "exact")},
+        "near": {"distance": distance, "clusters": near_clusters, **_across(images, alike, "near")},
+        "by_distance": [{"distance": step, "pairs": count} for step, count in enumerate(pairs)],
     }
 
 

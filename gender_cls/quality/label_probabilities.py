@@ -14,14 +14,9 @@ from gender_cls.config.data import CLASSES
 from gender_cls.data.split import group_partition
 from gender_cls.errors import require
 
-MOST_TRAINING_ROWS = 30_000
-"""A light classifier learns from at most so many rows; the features of a million would not fit into memory."""
-
-EPSILON = 1e-6
-"""Smallest distance of a probability from 0 and 1, where the log-odds are infinite."""
-
-INVERSE_REGULARISATION = 0.0005
-"""Small, because features are many and correlated, and the classifier must not learn the wrong labels."""
+MOST_TRAINING_ROWS = 30_000  # a light classifier learns from; the features of a million would not fit into memory
+EPSILON = 1e-6  # smallest distance of a probability from 0 and 1, where the log-odds are infinite
+INVERSE_REGULARISATION = 0.0005  # small: features are many and correlated, and wrong labels must not be learned
 
 
 def out_of_fold_probabilities(
@@ -42,10 +37,8 @@ def out_of_fold_probabilities(
     labels = table["label"].to_numpy()
     probabilities = np.empty((len(table), len(CLASSES)))
     for part in range(folds):
-        held_out = np.flatnonzero(parts == part)
-        probabilities[held_out] = predicted_probabilities(
-            features, labels, train=np.flatnonzero(parts != part), predict=held_out, seed=seed
-        )
+        train, held_out = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        probabilities[held_out] = predicted_probabilities(features, labels, train, held_out, seed)
     return probabilities
 
 
@@ -133,7 +126,6 @@ def _prediction_files(folder: Path) -> list[Path]:
     unfinished = [file.parent.name for file in files if not file.is_file()]
     where = f"{len(unfinished)} of {len(files)} jobs of {folder} ({', '.join(unfinished)})" if jobs else str(folder)
     require(
-        not unfinished,
-        f"No predictions.csv in {where}: finish with trainer.resume=true, or name finished runs only.",
+        not unfinished, f"No predictions.csv in {where}: finish with trainer.resume=true, or name finished runs only."
     )
     return files

@@ -23,11 +23,8 @@ from gender_cls.quality.systematic_errors import find_systematic_errors
 
 log = logging.getLogger(__name__)
 
-REVIEWED = "reviewed_label"
-"""Column of the data with labels that somebody has checked; the ranking is scored where they are known."""
-
-CORRELATION = 0.5
-"""Assumed between the log-odds of one person's images: many that agree count at most twice as much as one."""
+REVIEWED = "reviewed_label"  # column with labels that somebody has checked; the ranking is scored where it is known
+CORRELATION = 0.5  # assumed between the log-odds of one person's images: many that agree count at most twice
 
 
 class Suspects(NamedTuple):
@@ -192,25 +189,14 @@ def review(suspects: pd.DataFrame, reviewed: pd.Series) -> tuple[Review, Review]
 
 def _review(wrong: NDArray[np.bool_]) -> Review:
     """Of a list in the order of review."""
-    found = np.cumsum(wrong)
-    total = int(wrong.sum())
-    if not total:
-        return Review(len(wrong), 0, None, [])
-    steps = np.unique(np.geomspace(1, len(wrong), 100).round().astype(int))
-    twentieth = max(1, round(len(wrong) / 20))
-    return Review(
-        total=len(wrong),
-        wrong=total,
-        factor_at_5_percent=float(found[twentieth - 1] / twentieth / (total / len(wrong))),
-        points=[
-            {
-                "reviewed": int(k) / len(wrong),
-                "precision": float(found[k - 1] / k),
-                "recall": float(found[k - 1] / total),
-            }
-            for k in steps
-        ],
-    )
+    found, total = np.cumsum(wrong).tolist(), len(wrong)
+    if not wrong.any():
+        return Review(total, 0, None, [])
+    steps = np.unique(np.geomspace(1, total, 100).round().astype(int)).tolist()
+    twentieth = max(1, round(total / 20))
+    factor = found[twentieth - 1] / twentieth / (found[-1] / total)
+    points = [{"reviewed": k / total, "precision": found[k - 1] / k, "recall": found[k - 1] / found[-1]} for k in steps]
+    return Review(total, found[-1], factor, points)
 
 
 def _review_totals(ranked: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any] | None:

@@ -16,17 +16,10 @@ from sklearn.metrics import roc_auc_score
 from gender_cls.config.data import CLASSES
 from gender_cls.quality.label_probabilities import predicted_probabilities
 
-FALSE_ALARMS = 0.01
-"""Probability of any claim for all cameras or sources together if nothing is wrong."""
-
-FEWEST_PEOPLE = 10
-"""A camera that saw at most so many people may well have seen one sex only."""
-
-FEWEST_OTHERS = 3
-"""Cameras that are needed to estimate the error of an estimate."""
-
-MOST_MODELS = 20
-"""If there are more cameras, several are left out at a time."""
+FALSE_ALARMS = 0.01  # probability of any claim for all cameras or sources together if nothing is wrong
+FEWEST_PEOPLE = 10  # a camera that saw at most so many people may well have seen one sex only
+FEWEST_OTHERS = 3  # cameras that are needed to estimate the error of an estimate
+MOST_MODELS = 20  # if there are more cameras, several are left out at a time
 
 
 @dataclass(frozen=True)
@@ -97,10 +90,8 @@ def _people(
         if len(set(labels[train])) == len(CLASSES):
             predicted = predicted_probabilities(features, labels, train=train, predict=held_out, seed=seed)
             probability[held_out] = predicted[:, CLASSES.index("FEMALE")]
-    images = pd.DataFrame(
-        {"value": table[column], "label": labels, "group": table["group"], "p_female": probability}, index=table.index
-    )
-    people = images[named & kept].groupby(["value", "label", "group"])["p_female"]
+    images = table.assign(value=table[column], p_female=probability)[named & kept]
+    people = images.groupby(["value", "label", "group"])["p_female"]
     return people.agg(images="size", p_female="mean").reset_index()
 
 
@@ -112,10 +103,8 @@ def _most_inverted(column: str, people: pd.DataFrame) -> SystematicError | None:
         if women.any() and not women.all():
             area = float(roc_auc_score(women, seen["p_female"]))
             rows.append((str(value), area, (0.5 - area) / _auroc_error(area, int(women.sum()), int((~women).sum()))))
-    if not rows:
-        return None
-    worst, area, deviation = max(rows, key=lambda row: row[2])
-    if deviation < norm.isf(FALSE_ALARMS / len(rows)):
+    worst, area, deviation = max(rows, key=lambda row: row[2], default=("", 0.5, -np.inf))
+    if not rows or deviation < norm.isf(FALSE_ALARMS / len(rows)):
         return None
     others = [other for value, other, _ in rows if value != worst]
     elsewhere = f" (on the other {column}s in {min(others):.0%} to {max(others):.0%})" if others else ""

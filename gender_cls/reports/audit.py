@@ -32,6 +32,8 @@ from gender_cls.quality.findings import duplicate_findings, duplicate_totals, id
 from gender_cls.quality.suspects import Suspects, find_suspects
 from gender_cls.runs.files import write_atomically
 
+MEASURED = ["width", "height", "brightness", "sharpness"]
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -107,15 +109,8 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
     except GenderClsError as error:
         split_problem = str(error)
     findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
-    images = pd.concat(
-        [
-            manifest.table.drop(columns=["width", "height"], errors="ignore"),
-            facts[["width", "height", "brightness", "sharpness"]].round(3),
-            faults,
-            facts["reason"],
-        ],
-        axis=1,
-    )
+    stated, measured = manifest.table.drop(columns=["width", "height"], errors="ignore"), facts[MEASURED].round(3)
+    images = pd.concat([stated, measured, faults, facts["reason"]], axis=1)
     rows = np.flatnonzero(readable)
     images.loc[rows, "split"] = table["split"].to_numpy()
     for name, values in findings.items():
@@ -166,7 +161,7 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
 
 
 def _count_known(values: pd.Series) -> int:
-    return int(values.replace("", np.nan).nunique())
+    return int(values[values != ""].nunique())
 
 
 def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:

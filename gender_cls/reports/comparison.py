@@ -28,8 +28,6 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    root = data_root or next((Path(run.data["root"]) for run in runs if run.data), None)
-    created = datetime.now().astimezone().isoformat(timespec="seconds")
     text = to_markdown(comparison)
     write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / f"{name}.csv", to_csv(comparison))
@@ -38,8 +36,8 @@ def write_comparison(
     page = render_comparison(
         comparison,
         title=folder.name,
-        created=created,
-        root=root,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        root=data_root or next((Path(run.data["root"]) for run in runs if run.data), None),
         thumbnails=thumbnails,
         models=models,
         without_maps=without_maps,
@@ -57,13 +55,12 @@ def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str
             continue
         try:
             maps = _maps_of(row)
+            if maps is None:
+                without.append(row["title"])
+            else:
+                models.append(maps)
         except GenderClsError as error:  # the page shows the other maps, and this sentence
             damaged.append(str(error))
-            continue
-        if maps is None:
-            without.append(row["title"])
-        else:
-            models.append(maps)
     return models, [f"No maps were kept of {', '.join(without)}."] * bool(without) + damaged
 
 

@@ -14,7 +14,6 @@ from gender_cls.data.loose_images import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
@@ -55,22 +54,16 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         faithfulness=config.faithfulness,
     )
     try:
-        table = explain_images(asked, images, ExplainedNetwork(predictor), question, folder, config.progress_bar)
+        table = explain_images(asked, images, predictor, question, folder, config.progress_bar)
     except UnreadableError as error:
         if config.image_paths:
             raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
     if table.empty:
-        raise GenderClsError(
-            "None of the images has a label whose class could be explained: explained_class=predicted."
-        )
+        raise GenderClsError("No image has a label whose class could be explained: use explained_class=predicted.")
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
-    gallery = folder / "gallery.html"
-    write_atomically(
-        gallery,
-        render_gallery(
-            table, title=title, folder=str(folder), created=created, whole=whole, image_size=recorded.data.image_size
-        ),
-    )
+    gallery, size = folder / "gallery.html", recorded.data.image_size
+    page = render_gallery(table, title=title, folder=str(folder), created=created, whole=whole, image_size=size)
+    write_atomically(gallery, page)
     return gallery

@@ -29,12 +29,11 @@ from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
-from gender_cls.evaluation.conclusions import SEED, draw_conclusions, with_answers
+from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
-from gender_cls.explain.explained_network import ExplainedNetwork
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
@@ -114,11 +113,8 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
                 f"The images of {run.folder} cannot be read any more. The first: {first} If they were moved, name the "
                 "folder with data_root."
             )
-        rows = rows.assign(
-            native_height=facts["height"],
-            brightness=facts["brightness"].round(1),
-            sharpness=facts["sharpness"].round(3),
-        )
+        brightness, sharpness = facts["brightness"].round(1), facts["sharpness"].round(3)
+        rows = rows.assign(native_height=facts["height"], brightness=brightness, sharpness=sharpness)
         table = predictions_table(rows, predictor.probabilities(rows, scanned.images))
         write_atomically(run.predictions, table.to_csv(index=False))
     return read_predictions(run.predictions)
@@ -166,18 +162,14 @@ def _cost(test: FinalTest) -> dict[str, Any]:
         precision=test.predictor.precision,
         title=test.config.model.title,
     )
-    return {
-        **measured,
-        "peak_memory_bytes": status.get("peak_memory_bytes"),
-        "fit_seconds": status["fit_seconds"],
-    }
+    return {**measured, "peak_memory_bytes": status.get("peak_memory_bytes"), "fit_seconds": status["fit_seconds"]}
 
 
 def _explain(test: FinalTest, number: int) -> None:
     """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
-    network, settings = ExplainedNetwork(test.predictor), test.config.explain
+    settings = test.config.explain
     try:
-        explain_test_images(test.run, test.rows, test.images, network, settings, number, test.progress_bar)
+        explain_test_images(test.run, test.rows, test.images, test.predictor, settings, number, test.progress_bar)
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
@@ -191,7 +183,7 @@ def _measured_explanations(test: FinalTest, resamples: int) -> Explanations | No
         return None
     methods = [method.value for method in test.config.explain.methods]
     randomisation = read_randomisation(run.randomisation) if run.randomisation.exists() else pd.DataFrame()
-    return summarise_explanations(read_explanations(run.explained), randomisation, methods, resamples, SEED)
+    return summarise_explanations(read_explanations(run.explained), randomisation, methods, resamples)
 
 
 def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
@@ -225,14 +217,8 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
     write_atomically(run.report, report)
     if metrics["explanations"] is not None:
-        gallery = render_gallery(
-            read_explanations(run.explained),
-            title=title,
-            folder=folder,
-            created=created,
-            whole=len(test.rows),
-            image_size=test.config.data.image_size,
-        )
+        table, whole, size = read_explanations(run.explained), len(test.rows), test.config.data.image_size
+        gallery = render_gallery(table, title=title, folder=folder, created=created, whole=whole, image_size=size)
         write_atomically(run.gallery, gallery)
     config = to_plain(test.config)
     config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`

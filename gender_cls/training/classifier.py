@@ -1,6 +1,7 @@
 """The only LightningModule: any backbone, two logits, cross-entropy."""
 
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
+from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
@@ -83,9 +85,14 @@ class GenderClassifier(LightningModule):
         """The module that makes the logits; the first one of a distilled model."""
         return self.network.get_submodule(self.heads[0])
 
+    @cached_property
+    def feature_map(self) -> FeatureMap:
+        """The layer where Grad-CAM looks; see `models.feature_map.find_feature_map`."""
+        return find_feature_map(self.network, self.image_size, self.heads, self.settings.model.cam_layer)
+
     def normalise(self, images: Tensor) -> Tensor:
-        """Return uint8 images (B, 3, H, W) as the backbone expects them, in its dtype and layout."""
-        return normalise(images, self.mean, self.std, self.layout)
+        """Return uint8 images (B, 3, H, W) as the backbone expects them: on its device, in its dtype and layout."""
+        return normalise(images.to(self.mean.device), self.mean, self.std, self.layout)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) uint8 -> logits (B, 2)."""

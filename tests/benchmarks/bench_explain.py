@@ -42,7 +42,6 @@ def measure(name: str) -> None:
     from gender_cls.data.crops import Crops
     from gender_cls.explain.attribution import attribute
     from gender_cls.explain.callback import ExplainCallback
-    from gender_cls.models.feature_map import find_feature_map
 
     library, size = MODELS[name]
     classifier = random_classifier(library, name, size)
@@ -50,7 +49,6 @@ def measure(name: str) -> None:
     optimizer = torch.optim.AdamW(network.parameters())
     images = torch.randint(0, 256, (BATCH, 3, *size), dtype=torch.uint8)
     inputs = classifier.normalise(images[:PROBE])
-    feature_map = find_feature_map(network, size, classifier.heads)
     settings = ExplainConfig()
 
     def step() -> None:
@@ -60,14 +58,13 @@ def measure(name: str) -> None:
         optimizer.zero_grad()
 
     def maps(methods: list[Method], count: int = PROBE) -> Any:
-        return attribute(network, inputs[:count], methods, feature_map)
+        return attribute(network, inputs[:count], methods, classifier.feature_map)
 
     with tempfile.TemporaryDirectory() as folder:
         callback = ExplainCallback(
             crops=Crops(images[:PROBE], np.array([[0.0, 0.0, size[1], size[0]]] * PROBE)),
             labels=["FEMALE", "MALE"] * (PROBE // 2),
             names=[f"crops/MALE/{index:06d}.jpg" for index in range(PROBE)],
-            feature_map=feature_map,
             folder=Path(folder),
             settings=settings,
         )

@@ -170,20 +170,19 @@ def answers(rows: int) -> None:
         stage("predictions.csv written", lambda: table.to_csv(file, index=False))
         table = stage("predictions.csv read", lambda: read_predictions(file))
     validation, test = (table[table["split"] == split].reset_index(drop=True) for split in ("val", "test"))
-    bootstrap = (FEW_RESAMPLES, 0)
-    stage("scores of a split", lambda: score_split(test, *bootstrap))
-    calibration = stage("calibration", lambda: calibrate(validation, test, *bootstrap))
+    stage("scores of a split", lambda: score_split(test, FEW_RESAMPLES))
+    calibration = stage("calibration", lambda: calibrate(validation, test, FEW_RESAMPLES))
     temperature = calibration["temperature"]
     rule = EvaluationConfig().operating_point
-    point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, *bootstrap))
+    point = stage("threshold", lambda: choose_operating_point(validation, test, temperature, rule, FEW_RESAMPLES))
     abstention = stage(
         "abstention",
         lambda: choose_abstention(
-            validation, test, DecisionRule(temperature, point["threshold"], None), 0.1, *bootstrap
+            validation, test, DecisionRule(temperature, point["threshold"], None), 0.1, FEW_RESAMPLES
         ),
     )
-    stage("slices", lambda: slice_scores(test, *bootstrap))
-    stage("shift", lambda: split_shift(validation, test, 0))
+    stage("slices", lambda: slice_scores(test, FEW_RESAMPLES))
+    stage("shift", lambda: split_shift(validation, test))
     found = {"calibration": calibration, "operating_point": point, "abstention": abstention}
     stage("answers", lambda: with_answers(table, found))
     stage.print()

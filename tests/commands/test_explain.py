@@ -13,7 +13,7 @@ from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
 from helpers.html_page import Page
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.evaluation import EvaluationConfig
@@ -27,8 +27,7 @@ from gender_cls.evaluation.explanations import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
 from gender_cls.explain import explanations_table, final_explanations
-from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.explained_network import ExplainedNetwork
+from gender_cls.explain.attribution import Attribution, attribute
 from gender_cls.explain.explanations_table import ABOUT, Question, explain_images
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.map_regions import rank_correlation
@@ -39,6 +38,8 @@ from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
+UNUSED = Predictor(Path("gone.ckpt"), "cpu", ON_CPU)
+
 DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
 
 
@@ -47,8 +48,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that explained 4 of its 12 test images, by one of two methods; the crops lie beside it."""
     cwd = tmp_path_factory.mktemp("explained")
     crops = draw_folders(cwd / "crops")
-    small = ["data.test_fraction=0.25", "trainer.max_epochs=1", "evaluation.explained_images=4"]
-    result = command("train", f"data.root={crops}", *SMALL, "name=NAME", *small, cwd=cwd)
+    result = command(
+        "train", f"data.root={crops}", *SMALL, "name=NAME", "data.test_fraction=0.25", "trainer.max_epochs=1",
+        "evaluation.explained_images=4", cwd=cwd,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return cwd / "outputs" / "runs" / "NAME"
 
@@ -61,20 +65,6 @@ def run(trained: Path, tmp_path: Path) -> Run:
 
 def predictor_of(run: Run) -> Predictor:
     return Predictor(run.best_checkpoint, "cpu", ON_CPU)
-
-
-def request(run: Run, **settings: Any) -> Path:
-    """Explain the run again, as the command does."""
-    config = ExplainRunConfig(run=str(run.folder), progress_bar=False, **settings)
-    return explain_on_request(run, config, predictor_of(run))
-
-
-def network_of(run: Run) -> ExplainedNetwork:
-    return ExplainedNetwork(predictor_of(run))
-
-
-def images_of(run: Run) -> ImageStore:
-    return ImageStore(Path(run.data["root"]))
 
 
 def rows_of(run: Run) -> pd.DataFrame:
@@ -108,15 +98,16 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    network, images = network_of(run), images_of(run)
+    classifier, images = predictor_of(run).resident(), ImageStore(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}
         assert rows["probability"].tolist() == [answer[f"p_{answer['prediction']}"]] * 2
-        crops = read_crops(images.at([str(path)]), network.classifier.settings.data)
-        attribution = network.attribute(network.inputs(crops.images), DEFAULT.methods)
+        crops = read_crops(images.at([str(path)]), classifier.settings.data)
+        inputs = classifier.normalise(crops.images)
+        attribution = attribute(classifier.network, inputs, DEFAULT.methods, classifier.feature_map)
         played, control = score_faithfulness(
-            network.classifier.network, network.inputs(crops.images), attribution.targets, attribution.maps, [str(path)]
+            classifier.network, inputs, attribution.targets, attribution.maps, [str(path)]
         )
         likeness = rank_correlation(*attribution.maps.values())[0]
         for method, other in zip(DEFAULT.methods, DEFAULT.methods[::-1], strict=True):
@@ -145,6 +136,7 @@ def test_maps_are_kept_in_units_of_an_even_map(run: Run) -> None:
 def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run, tmp_path: Path) -> None:
     before = read_explanations(run.explained)
     result = command("explain", *EXPLAINING.split()[3:], "progress_bar=false", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert result.stdout == f"Open {run.gallery}.\n"
     after = read_explanations(run.explained)
     assert after["path"].nunique() == len(rows_of(run)) == 12
@@ -154,9 +146,9 @@ def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run
     assert run.gallery.read_text().count("<article") == 12
 
     run.best_checkpoint.unlink()  # nothing is left to ask the network
-    request(run)
-    measured = EvaluationConfig(shortcuts=False, explained_images=0, resamples=200)
-    evaluate_run(run, measured, predictor_of(run), Path("gone"))
+    config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
+    explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", ON_CPU))
+    evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), UNUSED, cache=Path("gone"))
     assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
 
 
@@ -190,7 +182,9 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    final_explanations.explain_test_images(run, table, images_of(run), network_of(run), config, 4, progress_bar=False)
+    final_explanations.explain_test_images(
+        run, table, ImageStore(Path(run.data["root"])), predictor_of(run), config, 4, progress_bar=False
+    )
 
     [(_, mistakes), (_, doubts)] = shown
     groups = table.set_index("path")["group"]
@@ -210,38 +204,44 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     assert np.asarray(first.columns[0].maps)[0] == pytest.approx(expected, rel=2e-3)  # half precision
 
 
+class OutOfOrder(Exception):
+    pass
+
+
 def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.explained.unlink()
-    rows, images = rows_of(run), images_of(run)
+    rows, images = rows_of(run), ImageStore(Path(run.data["root"]))
     monkeypatch.setattr(explanations_table, "IMAGES_PER_PASS", 5)
     monkeypatch.setattr(explanations_table, "SECONDS_BETWEEN_SAVES", 0)
     chunks: list[int] = []
 
-    class Counting(ExplainedNetwork):
-        def attribute(self, inputs: Tensor, *others: Any) -> Attribution:
-            chunks.append(len(inputs))
-            if len(chunks) == 2:
-                raise InterruptedError
-            return super().attribute(inputs, *others)
+    def counting(network: nn.Module, inputs: Tensor, *others: Any) -> Attribution:
+        chunks.append(len(inputs))
+        if len(chunks) == 2:
+            raise OutOfOrder
+        return attribute(network, inputs, *others)
 
-    network = Counting(predictor_of(run))
-    with pytest.raises(InterruptedError):
-        explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
+    monkeypatch.setattr(explanations_table, "attribute", counting)
+    predictor = predictor_of(run)
+    with pytest.raises(OutOfOrder):
+        explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
-    table = explain_images(rows, images, network, DEFAULT, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
     assert chunks == [5, 5, 5, 2]
     assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
 
 
 def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
-    rows, images, network = rows_of(run).head(3), images_of(run), network_of(run)
+    rows = rows_of(run).head(3)
+    images, predictor = ImageStore(Path(run.data["root"])), predictor_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
-    table = explain_images(rows, images, network, both, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, both, run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
         answers = table[table["path"] == path]
-        assert path in set(read_explanations(run.explained)["path"])
+        known = path in set(read_explanations(run.explained)["path"])
+        assert known
         assert set(answers["role"]) == {"predicted", "true"}
-        assert "occlusion" in set(answers["method"])
+        assert set(answers["method"]) >= {"occlusion"}
         assert set(answers["explained"][answers["role"] == "true"]) == {label}
         predicted, true = (answers[answers["role"] == role].set_index("method") for role in ("predicted", "true"))
         if answers["prediction"].iloc[0] == label:
@@ -256,7 +256,8 @@ def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
 def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Path) -> None:
     for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png"):
         write_crop(tmp_path / name, 5)
-    gallery = request(run, images=str(tmp_path / "new"))
+    config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
+    gallery = explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", ON_CPU))
     assert gallery == run.explanations / "new" / "gallery.html"
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
@@ -264,15 +265,19 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert all((gallery.parent / picture).is_file() for picture in table["picture"])
     assert len(read_explanations(run.explained)) == 8, "the table of the test split is left alone"
 
-    true = {"explained_class": ExplainedClass.true, "faithfulness": False, "methods": [Method.saliency]}
-    gallery = request(run, images=[str(tmp_path / "new")], name="true", **true)
+    only_true = ExplainRunConfig(
+        run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
+        faithfulness=False, methods=[Method.saliency], progress_bar=False,
+    )  # fmt: skip
+    gallery = explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
     assert table["border"].notna().all()
 
-    with pytest.raises(GenderClsError, match=r"None of the images has a label .*: explained_class=predicted\."):
-        request(run, images=str(tmp_path / "new" / "unsorted"), **true)
+    only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
+    with pytest.raises(GenderClsError, match="explained_class=predicted"):
+        explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
 
 
 def test_maps_that_are_gone_are_named(run: Run) -> None:
@@ -281,21 +286,31 @@ def test_maps_that_are_gone_are_named(run: Run) -> None:
     for spoil in (lambda: file.write_bytes(b"PK no more"), file.unlink):
         spoil()
         run.maps.unlink(missing_ok=True)
-        with pytest.raises(GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run ag"):
+        with pytest.raises(
+            GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
+        ):
             final_explanations.explain_test_images(
-                run, rows_of(run), images_of(run), network_of(run), ExplainConfig(), 4
+                run, rows_of(run), ImageStore(Path(run.data["root"])), predictor_of(run), ExplainConfig(), 4
             )
 
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:
-    data = run.data
-    run.data_file.write_text(json.dumps({**data, "root": "/gone"}))
-    with pytest.raises(GenderClsError, match=r"Cannot read .*: No such file or directory\..*data_root"):
-        request(run)
-    request(run, data_root=data["root"], limit=5)
+    config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    root = Path(run.data["root"])
+    root.rename(root.with_name("moved"))
+    try:
+        with pytest.raises(GenderClsError, match=r"Cannot read .*: No such file or directory\..*data_root"):
+            explain_on_request(run, config, predictor)
+        config.data_root = str(root.with_name("moved"))
+        config.limit = 5
+        explain_on_request(run, config, predictor)
+    finally:
+        root.with_name("moved").rename(root)
     run.predictions.unlink()
     with pytest.raises(GenderClsError, match=r"predictions\.csv is missing: python -m gender_cls\.evaluate run="):
-        request(run)
-    run.note(fitted=False)
+        explain_on_request(run, config, predictor)
+    status = json.loads(run.status_file.read_text())
+    run.status_file.write_text(json.dumps({**status, "fitted": False}))
     with pytest.raises(GenderClsError, match="has not been trained to its end: there is nothing to explain yet"):
-        request(run)
+        explain_on_request(run, config, predictor)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.commands import SMALL, command, start
-from helpers.crops import decode, draw_folders
+from helpers.crops import decode, draw_folders, resize
 from helpers.example_metrics import assert_matches
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +23,6 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.config.train import Config
-from gender_cls.data.transforms import resize
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import Run
 from gender_cls.train import train as train_task

@@ -3,13 +3,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers.crops import decode, write_crop
+from helpers.crops import decode, resize, write_crop
 
 from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.transforms import resize
 
 
 def table_of(*rows: tuple[str, str]) -> pd.DataFrame:

@@ -34,9 +34,8 @@ def test_exact_copies_are_joined_even_where_a_flat_image_has_no_perceptual_hash(
 
 def test_groups_are_the_union_of_what_is_known() -> None:
     # 0 and 1 are ann, 1 and 2 look alike, 2 and 3 are bob: one group; 4 is alone
-    assert groups_of([FAR[0], FAR[1], FAR[1] ^ 1, FAR[2], FAR[3]], identity=["ann", "ann", "bob", "bob", ""]) == [
-        0, 0, 0, 0, 1,
-    ]  # fmt: skip
+    people = ["ann", "ann", "bob", "bob", ""]
+    assert groups_of([FAR[0], FAR[1], FAR[1] ^ 1, FAR[2], FAR[3]], identity=people) == [0, 0, 0, 0, 1]
 
 
 def test_consecutive_frames_of_one_recording_are_joined() -> None:

@@ -1,8 +1,9 @@
+import re
+
 import pandas as pd
 import pytest
 
-from gender_cls.data.leaks import find_leaks, in_several, stop_on_leak
-from gender_cls.errors import GenderClsError
+from gender_cls.data.leaks import find_leaks, in_several
 
 
 def table_of(*rows: tuple[str, str, str, str]) -> tuple[pd.DataFrame, pd.Series]:
@@ -29,21 +30,13 @@ def test_people_and_copies_in_several_splits_are_counted() -> None:
     assert leaks.test_share == pytest.approx(2 / 4)
     assert leaks.examples == "ann in train and test; cid in val and test; 1 = 3"
     assert leaks
-
-
-def test_a_leak_stops_unless_allowed() -> None:
-    leaks = find_leaks(*LEAKY)
-    sentence = r"^2 identities and 2 .*\(ann in train and test;.*\b50% of the test images .*data\.allow_leaks=true"
-    with pytest.raises(GenderClsError, match=sentence):
-        stop_on_leak(leaks, allowed=False)
-    stop_on_leak(leaks, allowed=True)
+    assert re.match(r"2 identities and 2 .*\(ann in train and test;.*\b50% of the test images ", leaks.sentence())
 
 
 def test_a_clean_split_has_no_leaks() -> None:
     leaks = find_leaks(*table_of(("1", "ann", "train", "p1"), ("2", "ann", "train", "p1"), ("3", "bob", "test", "p3")))
     assert not leaks
     assert leaks.test_share == 0
-    stop_on_leak(leaks, allowed=False)
 
 
 def test_in_several_ignores_what_is_missing() -> None:

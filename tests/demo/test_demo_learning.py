@@ -17,7 +17,6 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.demo.dataset import draw_demo
 from gender_cls.explain.attribution import attribute
 from gender_cls.explain.mass_shares import mass_inside
-from gender_cls.models.feature_map import find_feature_map
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier, load_classifier
 
@@ -63,8 +62,7 @@ def cues(crops: Crops, rows: pd.DataFrame) -> np.ndarray:
 
 def pointing(classifier: GenderClassifier, crops: Crops, boxes: np.ndarray) -> dict[Method, float]:
     """The energy-based pointing game: mean share of a map's mass in the cue's box, over that of an even map."""
-    network, size = classifier.network, classifier.image_size
-    feature_map = find_feature_map(network, size, classifier.heads)
+    network, size, feature_map = classifier.network, classifier.image_size, classifier.feature_map
     inputs = classifier.normalise(crops.images)
     dear = [method for method in Method if method not in CHEAP]
     maps = attribute(network, inputs, CHEAP, feature_map).maps

@@ -96,7 +96,7 @@ def test_tiles_share_one_colour_scale() -> None:
 
 
 def test_signed_tiles_run_from_minus_most_to_most() -> None:
-    picture = np.full((60, 30, 3), 128, np.uint8)
+    picture = Image.new("RGB", (30, 60), (128, 128, 128))
     assert density_tile(picture, halves(-3, 3, 64, 32), 3.0, True, (96, 48))[0, 0].tolist() == AGAINST
     assert density_tile(picture, halves(-3, 3, 64, 32), 3.0, True, (96, 48))[95, 0].tolist() == FOR
     weaker = density_tile(picture, halves(-3, 3, 64, 32), 6.0, True, (96, 48))

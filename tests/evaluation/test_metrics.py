@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.prediction_tables import letters, table_of
+from helpers.prediction_tables import table_of
 from sklearn import metrics as sklearn_metrics
 from torchmetrics.classification import BinaryCalibrationError
 
 from gender_cls.config.data import CLASSES
-from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap
+from gender_cls.evaluation.bootstrap import Booleans, Numbers
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.metrics import (
     by_identity,
@@ -141,17 +141,6 @@ def test_calibration_error_agrees_with_torchmetrics(decimals: int) -> None:
         assert value == pytest.approx(metric(*drawn).item(), abs=1e-6)
 
 
-def test_weights_count_like_repeated_rows_in_any_order() -> None:
-    rng = np.random.default_rng(5)
-    p_female, weights = rng.random(80).round(1), rng.integers(0, 4, 80)
-    female = rng.random(80) < p_female
-    weighted = all_scores(female, p_female, weights[None].astype(float))
-    rows = rng.permutation(np.arange(80).repeat(weights))
-    repeated = all_scores(female[rows], p_female[rows], np.ones((1, len(rows))))
-    for name in SCORES:
-        assert weighted[name] == pytest.approx(repeated[name], rel=1e-12)
-
-
 def test_certain_and_wrong_has_a_finite_log_loss() -> None:
     eps = np.finfo(np.float64).eps
     found = probability_scores(np.array([True, False]), np.array([0.0, 1.0]))(np.eye(2))
@@ -212,15 +201,6 @@ def test_probabilities_that_are_not_finite_leave_no_scores(broken: float) -> Non
         assert scored["scores"] == dict.fromkeys(SCORES, nothing)
 
 
-def test_one_person_has_values_and_no_intervals() -> None:
-    result = score_split(table_of("FMF", [0.9, 0.2, 0.4], ["a"] * 3), 10)
-    assert result["units"] == result["by_identity"]["images"] == 1
-    found = result["scores"]["accuracy"]
-    assert found["value"] == pytest.approx(2 / 3)
-    assert found["low"] is found["high"] is None
-    assert "only one person" in found["remark"]
-
-
 def test_people_vote_with_their_mean_probability_and_have_their_most_frequent_label() -> None:
     people = by_identity(
         table_of(
@@ -244,27 +224,3 @@ def test_scores_by_person() -> None:
     assert result["confusion_matrix"] == [[2, 0], [0, 1]]  # a 0.85, b 0.7; c 0.35
     assert result["scores"]["balanced_accuracy"]["value"] == 1
     assert score_split(SIX.assign(identity=""), 50)["by_identity"] is None
-
-
-def test_scores_are_reproducible_and_their_draws_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(7)
-    p_female, units = rng.random(60), rng.permutation(np.arange(60) // 3)
-    female = rng.random(60) < p_female
-    table = table_of(letters(female), p_female, [f"p{unit}" for unit in units])
-    assert score_split(table, 200, seed=1) == score_split(table, 200, seed=1)
-    assert score_split(table, 200, seed=1) != score_split(table, 200, seed=2)
-    whole = bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200)
-    monkeypatch.setattr("gender_cls.evaluation.bootstrap.WEIGHTS_AT_ONCE", 60 * 7)
-    for name, draws in bootstrap(units, lambda weights: all_scores(female, p_female, weights), 200).items():
-        assert draws == pytest.approx(whole[name], rel=1e-12, nan_ok=True)
-
-
-def test_images_repeated_within_their_person_have_the_same_intervals() -> None:
-    rng = np.random.default_rng(8)
-    p_female = rng.random(40).round(2)
-    table = table_of(letters(rng.random(40) < p_female), p_female)
-    once, often = score_rows(table, 300), score_rows(table.loc[table.index.repeat(10)].reset_index(drop=True), 300)
-    assert often["images"] == 10 * once["images"]
-    for name in SCORES:
-        for key in ("value", "low", "high"):
-            assert often["scores"][name][key] == pytest.approx(once["scores"][name][key], rel=1e-9)

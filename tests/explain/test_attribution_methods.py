@@ -28,14 +28,11 @@ class ByHand(nn.Module):
 BY_HAND_MAP = FeatureMap("features", "NCHW", (2, 2))
 
 
-def by_hand_inputs(count: int = 2) -> Tensor:
-    red, green = [[1.0, 2], [3, 4]], [[0.0, -1], [0, 1]]
-    return torch.tensor([[red, green, [[0.0, 0], [0, 0]]]]).repeat(count, 1, 1, 1)
-
-
 def by_hand(method: Method) -> list[list[list[float]]]:
     """The maps of logit 0 and logit 1."""
-    result = attribute(ByHand(), by_hand_inputs(), [method], BY_HAND_MAP, torch.tensor([0, 1]))
+    red, green, blue = [[1.0, 2], [3, 4]], [[0.0, -1], [0, 1]], [[0.0, 0], [0, 0]]
+    inputs = torch.tensor([[red, green, blue]] * 2)
+    result = attribute(ByHand(), inputs, [method], BY_HAND_MAP, torch.tensor([0, 1]))
     assert list(result.maps) == [method]
     assert result.maps[method].dtype == torch.float32
     return result.maps[method].tolist()
@@ -52,42 +49,44 @@ def test_grad_cam_by_hand_with_in_place_relu_behind_the_layer() -> None:
     assert by_hand(Method.grad_cam) == [[[0.25, 0.625], [0.75, 0.875]], [[-0.25, -0.25], [-0.75, -1.25]]]
 
 
-def test_smoothgrad_by_hand() -> None:
-    # The values range from -1 to 4. The gradient of a noisy copy has the values of saliency, where the ReLU is open.
-    generator = torch.Generator().manual_seed(NOISE_SEED)
-    spread = torch.full((IMAGES_PER_PASS, 3, 2, 2), NOISE * 5)
-    noise = torch.cat([torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // IMAGES_PER_PASS)])
-    red, green, _ = (by_hand_inputs(1) + noise).unbind(dim=1)
-    red_open, green_open = (red > 0).float().mean(dim=0), (green < 0).float().mean(dim=0)
-    expected = torch.stack([torch.maximum(red_open, size * green_open) / 4 for size in (2, 4)])
-    assert 0 < green_open.min() < green_open.max()
-    torch.testing.assert_close(torch.tensor(by_hand(Method.smoothgrad)), expected)
+def test_saliency_is_the_largest_finite_difference_of_the_channels() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Softplus(), nn.Flatten(), nn.Linear(24, 2), nn.Tanh())
+    image, step = torch.randn(1, 3, 4, 3), 0.01
+    moves = step * torch.eye(36).view(36, 3, 4, 3)
+    with torch.no_grad():
+        slopes = (network(image + moves) - network(image - moves))[:, 1].view(3, 4, 3) / (2 * step)
+    maps = attribute(network, image, [Method.saliency], LITTLE_MAP, torch.tensor([1])).maps[Method.saliency]
+    torch.testing.assert_close(maps[0], slopes.abs().amax(dim=0), rtol=1e-2, atol=1e-4)
 
 
-class Mountain(nn.Module):
-    """One logit, minus the sum of all magnitudes: the gradient points to 0 from both sides."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return -self.weight * images.abs().sum(dim=(1, 2, 3)).unsqueeze(1)
-
-
-def test_opposite_gradients_cancel_in_smoothgrad() -> None:
-    inputs = torch.full((1, 3, 8, 8), 1e-6)
-    inputs[:, :, 0] = 2.0  # far above the noise of 0.3
-    maps = attribute(Mountain(), inputs, [Method.saliency, Method.smoothgrad], BY_HAND_MAP).maps
-    assert (maps[Method.saliency] == 1).all()
-    assert (maps[Method.smoothgrad][:, 0] == 1).all()
-    # 16 coins of -1 and 1 have a mean of magnitude 0.2, the largest of three about 0.33; averaged magnitudes were 1.
-    assert 0.2 < maps[Method.smoothgrad][:, 1:].mean() < 0.45
+def test_smoothgrad_is_the_gradient_averaged_over_noisy_samples() -> None:
+    network, inputs, targets = little(), little_batch(2), torch.tensor([0, 1])
+    maps = attribute(network, inputs, [Method.smoothgrad], LITTLE_MAP, targets).maps[Method.smoothgrad]
+    for image, target, own in zip(inputs, targets, maps, strict=True):
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        spread = (NOISE * (image.max() - image.min())).expand(IMAGES_PER_PASS, 3, 8, 8)
+        noise = [torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // IMAGES_PER_PASS)]
+        samples = (image + torch.cat(noise)).requires_grad_()
+        (gradients,) = torch.autograd.grad(network(samples)[:, target].sum(), samples)
+        torch.testing.assert_close(own, gradients.mean(dim=0).abs().amax(dim=0))
 
 
 def test_smoothgrad_of_an_even_image_has_no_noise() -> None:
     maps = attribute(little(), torch.ones(1, 3, 8, 8), [Method.saliency, Method.smoothgrad], LITTLE_MAP).maps
     torch.testing.assert_close(maps[Method.smoothgrad], maps[Method.saliency])
+
+
+def test_occlusion_by_hand() -> None:
+    # 3x3 pixels are 3x3 regions and four windows, in which the sum of the pixels is lost: 13 and 9, 9 and 5. A region
+    # has the mean of the windows that cover it.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, bias=False))
+    network[1].weight.data = torch.tensor([1.0, -2.0])[:, None].expand(2, 27)
+    inputs = torch.zeros(2, 3, 3, 3)
+    inputs[:, 0, 0, 0], inputs[:, 1, 1, 1], inputs[:, 2, 2, 2] = 4, 9, -4
+    maps = attribute(network, inputs, [Method.occlusion], BY_HAND_MAP, torch.tensor([0, 1])).maps[Method.occlusion]
+    expected = torch.tensor([[13.0, 11, 9], [11, 9, 7], [9, 7, 5]])
+    torch.testing.assert_close(maps, torch.stack([expected, -2 * expected]))
 
 
 def test_occlusion_where_the_regions_do_not_divide_the_image_equals_own_computation() -> None:

@@ -1,7 +1,6 @@
 """Grad-CAM against an independent implementation: the package grad-cam."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -30,34 +29,24 @@ def tokens(prefix: int) -> Callable[[Tensor], Tensor]:
     return lambda activation: activation[:, prefix:].reshape(len(activation), 8, 4, -1).permute(0, 3, 1, 2)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A network, and what a user of grad-cam must know about it."""
-
-    library: str
-    name: str
-    layer: str
-    to_nchw: Callable[[Tensor], Tensor] | None = None
-    options: dict[str, object] = field(default_factory=dict)
-
-
-CASES = [
-    Case("timm", "resnet18", "layer4"),
-    Case("timm", "mobilenetv2_050", "bn2"),
+# A network, and what a user of grad-cam must know about it
+CASES: list[tuple[str, str, str, Callable[[Tensor], Tensor] | None, dict[str, object]]] = [
+    ("timm", "resnet18", "layer4", None, {}),
+    ("timm", "mobilenetv2_050", "bn2", None, {}),
     # An in-place ReLU follows, which would overwrite what grad-cam keeps.
-    Case("torchvision", "densenet121", "features", torch.clone),
-    Case("timm", "convnext_atto", "stages"),
-    Case("timm", "swin_tiny_patch4_window7_224", "norm", channels_last, {"depths": (2, 2, 1, 1)}),
-    Case("timm", "vit_tiny_patch16_224", "blocks.3.norm1", tokens(1), {"depth": 4}),  # pools its class token
-    Case("timm", "deit_tiny_distilled_patch16_224", "blocks.3.norm1", tokens(2), {"depth": 4}),
-    Case("timm", "test_vit4", "blocks", tokens(1)),  # pools its patch tokens
+    ("torchvision", "densenet121", "features", torch.clone, {}),
+    ("timm", "convnext_atto", "stages", None, {}),
+    ("timm", "swin_tiny_patch4_window7_224", "norm", channels_last, {"depths": (2, 2, 1, 1)}),
+    ("timm", "vit_tiny_patch16_224", "blocks.3.norm1", tokens(1), {"depth": 4}),  # pools its class token
+    ("timm", "deit_tiny_distilled_patch16_224", "blocks.3.norm1", tokens(2), {"depth": 4}),
+    ("timm", "test_vit4", "blocks", tokens(1), {}),  # pools its patch tokens
 ]
 
 
-def build(case: Case) -> tuple[nn.Module, FeatureMap]:
+def build(library: str, name: str, options: dict[str, object]) -> tuple[nn.Module, FeatureMap]:
     """With larger weights where heads and scales of branches begin near zero, as if it were trained."""
     torch.manual_seed(0)
-    model = ModelConfig(Library[case.library], case.name, pretrained=False, options=case.options)
+    model = ModelConfig(Library[library], name, pretrained=False, options=options)
     backbone = build_backbone(model, SIZE)
     for name, parameter in backbone.network.named_parameters():
         if name.endswith("gamma") or any(name.startswith(f"{head}.") for head in backbone.heads):
@@ -66,16 +55,16 @@ def build(case: Case) -> tuple[nn.Module, FeatureMap]:
     return backbone.network.eval(), find_feature_map(backbone.network, SIZE, backbone.heads)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_grad_cam_agrees_with_the_package_grad_cam(case: Case) -> None:
-    network, feature_map = build(case)
+@pytest.mark.parametrize(("library", "name", "layer", "to_nchw", "options"), CASES, ids=[case[1] for case in CASES])
+def test_grad_cam_agrees_with_the_package_grad_cam(library, name, layer, to_nchw, options) -> None:
+    network, feature_map = build(library, name, options)
     inputs, classes = smooth_images(4, SIZE), [0, 1, 1, 0]
-    assert feature_map.layer == case.layer
+    assert feature_map.layer == layer
     own = attribute(network, inputs, [Method.grad_cam], feature_map, torch.tensor(classes)).maps[Method.grad_cam]
 
     targets = [ClassifierOutputTarget(one) for one in classes]
-    layers = [network.get_submodule(case.layer)]
-    with GradCAM(network, layers, reshape_transform=case.to_nchw) as package:
+    layers = [network.get_submodule(layer)]
+    with GradCAM(network, layers, reshape_transform=to_nchw) as package:
         package(inputs, targets)
         seen = package.activations_and_grads
         signed = package.get_cam_image(

@@ -12,7 +12,6 @@ from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from scipy.stats import spearmanr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,11 +23,17 @@ from gender_cls.explain import callback as explain_callback
 from gender_cls.explain import explanation_grid
 from gender_cls.explain.attribution import Attribution, attribute, scaled
 from gender_cls.explain.callback import ConfusionMatrixCallback
+from gender_cls.explain.map_regions import rank_correlation
+from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
-FEATURE_MAP = FeatureMap("0", "NCHW", (8, 4))
 BOTH = [Method.saliency, Method.grad_cam]
 PLACES = {"head", "upper_body", "lower_body", "border"}
+
+
+@pytest.fixture
+def logger(tmp_path: Path) -> TensorBoardLogger:
+    return TensorBoardLogger(tmp_path, name="events")
 
 
 @pytest.fixture
@@ -70,22 +75,12 @@ def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
     }
 
 
-def border(maps: Tensor) -> np.ndarray:
-    """Outside the centre 80 % of 16 rows and 60 % of 8 columns: rows 1.6 to 14.4, columns 1.6 to 6.4."""
-    rows = np.array([0, 0.4, *[1] * 12, 0.4, 0])
-    columns = np.array([0, 0.4, 1, 1, 1, 1, 0.4, 0])
-    mass = maps.clamp(min=0).numpy().astype(float)
-    return 1 - (mass * np.outer(rows, columns)).sum(axis=(1, 2)) / mass.sum(axis=(1, 2))
+def shares(maps: Tensor, place: str = "border") -> np.ndarray:
+    return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
 
 
-def correlations(a: Tensor, b: Tensor) -> np.ndarray:
-    """Each of the 16x8 pixels is a region."""
-    return np.array([spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(a, b, strict=True)])
-
-
-def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
+def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger) -> None:
     folder = tmp_path / "maps"
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
 
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
@@ -102,14 +97,12 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_maps_notes_and_captions_are_those_of_the_predicted_class(
-    tmp_path: Path, drawn: list[SimpleNamespace], precision: str
-) -> None:
+def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, drawn, precision) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path)], precision=precision)
     network, inputs = model.network.eval(), pictures(3).float() / 255
     probabilities = network(inputs).softmax(dim=1).detach()
     confidence, predicted = probabilities.max(dim=1)
-    expected = attribute(network, inputs, BOTH, FEATURE_MAP, predicted).maps
+    expected = attribute(network, inputs, BOTH, Tiny.feature_map, predicted).maps
     assert len(drawn) == 2
     last = drawn[-1]
     assert torch.equal(last.images, pictures(3))
@@ -117,8 +110,8 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
     for method, column in zip(BOTH, last.columns.values(), strict=True):
         assert torch.equal(column.maps, scaled(expected[method]))
         assert column.signed == (method is Method.grad_cam)
-        shares = [f"border {100 * share:.0f} %" for share in border(expected[method])]
-        assert column.notes == ["" if "nan" in share else share for share in shares]
+        notes = [f"border {100 * share:.0f} %" for share in shares(expected[method])]
+        assert column.notes == ["" if "nan" in note else note for note in notes]
     assert [caption.label for caption in last.captions] == ["MALE", "FEMALE", "MALE"]
     assert [caption.predicted for caption in last.captions] == [["FEMALE", "MALE"][index] for index in predicted]
     assert [caption.probability for caption in last.captions] == pytest.approx(confidence.tolist())
@@ -129,10 +122,9 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(
     assert "52 % for an even map" in last.note  # 1 - 0.8 * 0.6
 
 
-def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
-    logger = TensorBoardLogger(tmp_path, name="events")
+def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, logger) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
-    expected = attribute(model.network, pictures(3).float() / 255, BOTH, FEATURE_MAP, torch.tensor([1, 0, 1]))
+    expected = attribute(model.network, pictures(3).float() / 255, BOTH, Tiny.feature_map, torch.tensor([1, 0, 1]))
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
     assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(expected.maps[Method.grad_cam]))
     assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
@@ -140,9 +132,7 @@ def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path: Path, dra
     assert not any("_true" in tag for tag in scalars(logger))
 
 
-def test_of_both_classes_only_mistakes_are_explained_twice(
-    tmp_path: Path, drawn: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monkeypatch, logger) -> None:
     class Mistaken(Tiny):
         """Says MALE of everything: wrong of the second picture."""
 
@@ -156,13 +146,12 @@ def test_of_both_classes_only_mistakes_are_explained_twice(
         return attribute(network, inputs, *rest)
 
     monkeypatch.setattr(explanation_grid, "attribute", spy)
-    logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path, explained_class=ExplainedClass.both)
     model, _ = fit(tmp_path, [callback], Mistaken, max_epochs=1, logger=logger)
     assert counts == [3, 1]
     inputs = pictures(3).float() / 255
     said, true = (
-        attribute(model.network, inputs, BOTH, FEATURE_MAP, torch.tensor(targets)).maps
+        attribute(model.network, inputs, BOTH, Tiny.feature_map, torch.tensor(targets)).maps
         for targets in ([1, 1, 1], [1, 0, 1])
     )
     [grid] = drawn
@@ -177,30 +166,24 @@ def test_of_both_classes_only_mistakes_are_explained_twice(
     assert scalars(logger).keys() == {f"{part}/{place}" for part in parts for place in PLACES} | agreement | {"seconds"}
 
 
-def test_scores_are_means_over_images_and_compare_with_the_grid_before(
-    tmp_path: Path, invented: list[Attribution]
-) -> None:
+def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path, invented, logger) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 1, 1])  # the second picture's class changes
     invented += [first, second]
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
     found = scalars(logger)
     for method in BOTH:
-        expected = {epoch: border(one.maps[method]).mean() for epoch, one in ((2, first), (4, second))}
-        assert found[f"{method.value}/border"] == pytest.approx(expected)
-        # Bands are rows 0 to 3.2, 3.2 to 8.8 and 8.8 to 16 of 16.
-        mass = first.maps[method].clamp(min=0).sum(dim=2).double()
-        rows = torch.tensor([0, 0, 0, 0.8, 1, 1, 1, 1, 0.8, 0, 0, 0, 0, 0, 0, 0])
-        assert found[f"{method.value}/upper_body"][2] == pytest.approx(((mass * rows).sum(1) / mass.sum(1)).mean())
-        stability = correlations(first.maps[method], second.maps[method])[[0, 2]].mean()
+        for place in ("border", "upper_body"):
+            expected = {epoch: shares(one.maps[method], place).mean() for epoch, one in ((2, first), (4, second))}
+            assert found[f"{method.value}/{place}"] == pytest.approx(expected)
+        stability = rank_correlation(first.maps[method], second.maps[method])[[0, 2]].mean()
         assert found[f"{method.value}/stability"] == pytest.approx({4: stability})
-    agreement = {epoch: correlations(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
+    agreement = {epoch: rank_correlation(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
     assert found["agreement/saliency_grad_cam"] == pytest.approx(agreement)
     assert found["seconds"].keys() == {2, 4}
 
 
 def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_none(
-    tmp_path: Path, invented: list[Attribution], drawn: list[SimpleNamespace]
+    tmp_path, invented, drawn, logger
 ) -> None:
     first, second = invent(1, [1, 0, 1]), invent(2, [1, 0, 0])
     first.maps[Method.saliency][0] = 0
@@ -208,11 +191,10 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     second.maps[Method.saliency][0] = torch.inf
     first.maps[Method.grad_cam][:] = -1  # evidence against the class is no mass
     invented += [first, second]
-    logger = TensorBoardLogger(tmp_path, name="events")
     fit(tmp_path, [explain(tmp_path)], logger=logger)
     found = scalars(logger)
     assert found["saliency/border"] == pytest.approx(
-        {1: border(first.maps[Method.saliency][2:])[0], 2: border(second.maps[Method.saliency][1:]).mean()}
+        {1: shares(first.maps[Method.saliency][2:])[0], 2: shares(second.maps[Method.saliency][1:]).mean()}
     )
     assert found["grad_cam/border"].keys() == {2}
     assert found["agreement/saliency_grad_cam"].keys() == {2}
@@ -221,19 +203,18 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
 
 
-def test_a_diverged_network_is_drawn_and_not_scored(tmp_path: Path) -> None:
+def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:
     class Diverged(Tiny):
         def on_validation_start(self) -> None:
             self.network[6].weight.data[:] = torch.nan
 
-    logger = TensorBoardLogger(tmp_path, name="events")
     callback = explain(tmp_path / "maps", methods=list(Method), explained_class=ExplainedClass.both)
     fit(tmp_path, [callback], Diverged, logger=logger)
     assert scalars(logger).keys() == {"seconds"}
     assert len(list((tmp_path / "maps").iterdir())) == 2
 
 
-def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamespace]) -> None:
+def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
     class Raw(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
             self.network = [value.clone() for value in pl_module.network.state_dict().values()]
@@ -245,31 +226,12 @@ def test_averaged_weights_are_explained(tmp_path: Path, drawn: list[SimpleNamesp
     predicted = torch.tensor([["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions])
 
     def maps() -> Tensor:
-        return scaled(attribute(model.network, inputs, BOTH, FEATURE_MAP, predicted).maps[Method.saliency])
+        return scaled(attribute(model.network, inputs, BOTH, Tiny.feature_map, predicted).maps[Method.saliency])
 
     shown = drawn[-1].columns["saliency"].maps
     assert torch.equal(shown, maps())  # at the end of fit the model holds the average
     model.network.load_state_dict(dict(zip(model.network.state_dict(), raw.network, strict=True)))
     assert not torch.allclose(shown, maps())
-
-
-class Clock:
-    """Goes on only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def after(self, seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work` that takes so many seconds."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            self.now += seconds
-            return work(*arguments, **options)
-
-        return timed
 
 
 @pytest.mark.parametrize(
@@ -283,18 +245,20 @@ class Clock:
     ],
 )
 def test_epochs_are_skipped_to_stay_within_the_budget(
-    tmp_path: Path,
-    drawn: list[SimpleNamespace],
-    monkeypatch: pytest.MonkeyPatch,
-    budget: float | None,
-    every_n_epochs: int,
-    expected: list[int],
+    tmp_path, drawn, monkeypatch, budget, every_n_epochs, expected, logger
 ) -> None:
-    clock = Clock()
-    monkeypatch.setattr(explain_callback, "time", clock)
-    monkeypatch.setattr(explanation_grid, "map_grid", clock.after(3, explanation_grid.map_grid))
-    monkeypatch.setattr(Tiny, "on_train_epoch_start", clock.after(10, lambda _: None), raising=False)
-    logger = TensorBoardLogger(tmp_path, name="events")
+    now = [1000.0]
+
+    def after(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            now[0] += seconds
+            return work(*arguments, **options)
+
+        return timed
+
+    monkeypatch.setattr(explain_callback, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(explanation_grid, "map_grid", after(3, explanation_grid.map_grid))
+    monkeypatch.setattr(Tiny, "on_train_epoch_start", after(10, lambda _: None), raising=False)
     callback = explain(tmp_path, budget=budget, every_n_epochs=every_n_epochs)
     for _ in range(2):  # a second training with the same callback begins to count again
         drawn.clear()
@@ -304,26 +268,28 @@ def test_epochs_are_skipped_to_stay_within_the_budget(
 
 
 @pytest.mark.parametrize("logger", [False, CSVLogger])
-def test_due_epochs_and_the_last_one_without_tensorboard(tmp_path: Path, logger: Any) -> None:
+def test_due_epochs_and_the_last_one_without_tensorboard(tmp_path, logger) -> None:
     folder = tmp_path / "maps"
     fit(tmp_path, [explain(folder, every_n_epochs=3)], max_epochs=4, logger=logger and logger(tmp_path))
     assert sorted(path.name for path in folder.iterdir()) == ["epoch_003.png", "epoch_004.png"]
 
 
-def test_nothing_is_drawn_outside_training(tmp_path: Path) -> None:
+def test_nothing_is_drawn_outside_training(tmp_path) -> None:
     model, trainer = fit(tmp_path, [], max_epochs=1)
     trainer.callbacks.append(explain(tmp_path / "maps"))
     trainer.validate(model, DataLoader(TensorDataset(pictures(4), torch.zeros(4, dtype=torch.long))), verbose=False)
     assert not (tmp_path / "maps").exists()
 
 
-def test_an_error_while_explaining_is_not_hidden(tmp_path: Path) -> None:
+def test_an_error_while_explaining_is_not_hidden(tmp_path) -> None:
+    class Wrong(Tiny):
+        feature_map = FeatureMap("0", "NCHW", (4, 4))
+
     with pytest.raises(GenderClsError, match=r"model\.cam_layer"):
-        fit(tmp_path, [explain(tmp_path, FeatureMap("0", "NCHW", (4, 4)))])
+        fit(tmp_path, [explain(tmp_path)], Wrong)
 
 
-def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path: Path) -> None:
-    logger = TensorBoardLogger(tmp_path, name="events")
+def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path, logger) -> None:
     fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images("confusion_matrix/val")
     assert [event.step for event in events] == [4, 8]

@@ -122,13 +122,31 @@ def test_scores_equal_a_plain_loop_over_pixels() -> None:
     assert np.ptp(scores[A]["deletion_mean"]) > 0.01
 
 
-def test_deleting_in_one_order_is_inserting_in_the_reverse_order() -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(4)
-    scores, _ = score_faithfulness(network, inputs, targets, {A: maps[A], B: -maps[A]}, names)
+class UpperHalf(nn.Module):
+    """Speaks for class 0 by how much brighter the upper half is than the lower one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, -1.0]).repeat_interleave(16)[:, None].expand(32, 16) / 400)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logit = (images.sum(dim=1) * self.weight).sum(dim=(1, 2))
+        return torch.stack([logit, -logit], dim=1)
+
+
+def test_right_map_beats_chance_and_chance_beats_its_reverse() -> None:
+    network, names = UpperHalf(), [str(number) for number in range(12)]
+    inputs = torch.rand(12, 3, 32, 16, generator=torch.Generator().manual_seed(0)) / 2
+    inputs[:, :, 4:10, 3:13] += 2  # speaks for class 0
+    inputs[:, :, 22:28, 3:13] += 1  # against it
+    right = inputs.sum(dim=1) * network.weight.detach()
+    scores, control = score_faithfulness(network, inputs, torch.zeros(12, dtype=int), {A: right, B: -right}, names)
     for baseline in ("blurred", "mean"):
-        for one, other in ((A, B), (B, A)):
-            inserted, deleted = scores[one][f"insertion_{baseline}"], scores[other][f"deletion_{baseline}"]
-            assert inserted == pytest.approx(deleted, abs=1e-6)
+        chance = control[f"random_{baseline}"]
+        for better, worse in ((A, B), (B, A)):
+            score = "deletion" if better is A else "insertion"
+            assert (scores[better][f"{score}_{baseline}"] < chance).all()
+            assert (scores[worse][f"{score}_{baseline}"] > chance).all()
 
 
 def test_neither_the_other_images_nor_the_other_methods_have_a_say() -> None:

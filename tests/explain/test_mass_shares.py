@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gender_cls.config.data import ResizeMode
+from gender_cls.data.resizing import MID_GREY, place_in_input
 from gender_cls.data.shortcuts import apply_shortcut
-from gender_cls.data.transforms import MID_GREY, place_in_input
 from gender_cls.evaluation.schema import PLACES
 from gender_cls.explain.mass_shares import area_shares, mass_inside, mass_shares
 
@@ -29,14 +29,6 @@ def test_mass_of_a_stretched_crop_by_hand() -> None:
     expected = {"head": 0.4, "upper_body": 0.2, "lower_body": 0.4, "border": 0.5}
     assert one(mass_shares(values, [[0, 0, 10, 10]])) == pytest.approx(expected)
     assert one(mass_shares(torch.tensor(values), torch.tensor([[0, 0, 10, 10]]))) == pytest.approx(expected)
-
-
-def test_an_even_map_has_the_shares_of_the_area() -> None:
-    boxes = np.array([[0, 0, 30, 40], [7, 0, 23, 40], [0, -5.5, 30, 45.5], [2.25, 3.5, 20.75, 31.125]])
-    areas = area_shares((40, 30), boxes)
-    shares = mass_shares(np.full((4, 40, 30), 0.1, dtype=np.float32), boxes)
-    for place in PLACES:
-        np.testing.assert_allclose(shares[place], areas[place], rtol=1e-12)
 
 
 def test_padding_of_a_letterbox_is_border_and_in_no_band() -> None:

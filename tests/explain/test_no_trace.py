@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +23,11 @@ from torch import Tensor
 
 from gender_cls.config.explain import ExplainedClass, Method
 from gender_cls.explain.callback import ExplainCallback
-from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.classifier import GenderClassifier
 
 
-def explain_all(folder: Path, feature_map: FeatureMap | None = None) -> ExplainCallback:
-    return explain(folder, feature_map, methods=list(Method), explained_class=ExplainedClass.both)
+def explain_all(folder: Path, size: tuple[int, int] = (16, 8)) -> ExplainCallback:
+    return explain(folder, size, methods=list(Method), explained_class=ExplainedClass.both)
 
 
 def everything(model: LightningModule, trainer: Trainer) -> dict[str, Tensor]:
@@ -71,16 +69,14 @@ def assert_drawn(folder: Path) -> None:
     ],
     ids=["plain", "autocast", "bfloat16", "accumulation", "averaging"],
 )
-def test_a_training_with_maps_is_bit_identical_to_one_without(
-    tmp_path: Path, options: dict[str, Any], others: list[Callable[[], Callback]]
-) -> None:
+def test_a_training_with_maps_is_bit_identical_to_one_without(tmp_path, options, others) -> None:
     expected = everything(*fit(tmp_path, [make() for make in others], **options))
     found = everything(*fit(tmp_path, [explain_all(tmp_path / "maps"), *(make() for make in others)], **options))
     assert_drawn(tmp_path / "maps")
     assert differences(found, expected) == []
 
 
-def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
+def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path) -> None:
     model = {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}, "dropout": 0.5}
     config = settings(model=model, recipe={"lr": 0.01, "frozen_epochs": 1, "warmup_epochs": 0})
 
@@ -98,9 +94,8 @@ def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
     def train(callbacks: list[Callback]) -> dict[str, Tensor]:
         return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(config), size=(32, 16)))
 
-    one = GenderClassifier(config)
     notes = Notes()
-    found = train([explain_all(tmp_path / "maps", find_feature_map(one.network, (32, 16), one.heads)), notes])
+    found = train([explain_all(tmp_path / "maps", (32, 16)), notes])
     assert_drawn(tmp_path / "maps")
     assert differences(found, train([])) == []
     begun, frozen, awake = notes.backbones
@@ -109,7 +104,7 @@ def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
-def test_a_resumed_training_goes_on_the_same_and_checkpoints_hold_nothing_of_it(tmp_path: Path) -> None:
+def test_a_resumed_training_goes_on_the_same_and_checkpoints_hold_nothing_of_it(tmp_path) -> None:
     def train(folder: Path, explaining: Callable[[], list[Callback]]) -> dict[str, Tensor]:
         def callbacks() -> list[Callback]:
             return [*explaining(), ModelCheckpoint(folder, "last", enable_version_counter=False)]
@@ -126,7 +121,7 @@ def test_a_resumed_training_goes_on_the_same_and_checkpoints_hold_nothing_of_it(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its two processes by fork")
-def test_two_processes_stay_in_step_while_the_first_draws(tmp_path: Path) -> None:
+def test_two_processes_stay_in_step_while_the_first_draws(tmp_path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, timeout=180, env=environment)
     assert_drawn(tmp_path / "maps")

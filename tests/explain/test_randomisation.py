@@ -95,9 +95,7 @@ def some_images() -> Tensor:
     return torch.randn(3, 3, 32, 16, generator=torch.Generator().manual_seed(1))
 
 
-def test_every_layout_has_finite_similarities_and_ends_with_everything_random(
-    layout: tuple[nn.Module, tuple[str, ...], str, FeatureMap],
-) -> None:
+def test_every_layout_has_finite_similarities_and_ends_with_everything_random(layout) -> None:
     network, heads, first, feature_map = layout
     stages = randomisation_check(network, some_images(), TARGETS, heads, METHODS, feature_map)
     shares = [stage.share for stage in stages]
@@ -117,7 +115,7 @@ def test_every_layout_has_finite_similarities_and_ends_with_everything_random(
     np.testing.assert_equal([stage.similarity for stage in again], [stage.similarity for stage in stages])
 
 
-def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch) -> None:
     torch.manual_seed(0)
     network = CustomCNN(widths=(4, 6))
     network(some_images())  # statistics that are not 0 and 1
@@ -146,9 +144,7 @@ def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monk
                 assert not torch.equal(state[name], value)
 
 
-def test_statistics_of_batch_norm_are_those_of_the_images_and_their_mirrored_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_statistics_of_batch_norm_are_those_of_the_images_and_their_mirrored_ones(monkeypatch) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
@@ -189,7 +185,7 @@ def test_network_that_diverged_has_no_similarity() -> None:
 
 
 @pytest.mark.parametrize("outer", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_network_and_random_states_stay_bit_identical(outer: type[torch.no_grad]) -> None:
+def test_network_and_random_states_stay_bit_identical(outer) -> None:
     torch.manual_seed(0)
     network = CustomCNN(widths=(4, 6), dropout=0.5)
     feature_map = find_feature_map(network, (32, 16), ("head",))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gender_cls.config.explain import Method
 from gender_cls.evaluation.comparison.compare import compare_runs
 from gender_cls.evaluation.comparison.schema import Comparison
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, MethodScores
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
@@ -26,6 +26,20 @@ TABLE = table_of(
     split=["val"] * 4 + ["test"] * 6,
 )
 """Validation 3/4; test (2/3 + 2/3) / 2."""
+
+METRICS = {
+    "model": "timm/net",
+    "baselines": [
+        {"title": "always the commonest label", "balanced_accuracy": 0.5},
+        {"title": "the camera alone", "balanced_accuracy": 0.6},
+        {"title": "the source alone", "balanced_accuracy": None},
+    ],
+    "calibration": {"after": {"log_loss": {"value": 0.4}, "ece": {"value": 0.03}}},
+}
+COST = {
+    **{"parameters": 2_230_000, "flops": 400_000_000, "milliseconds_batch_1": 9.0, "milliseconds_batch_32": 5.1},
+    **{"peak_memory_bytes": 1_200_000_000, "fit_seconds": 881.0, "device": "cpu"},
+}
 
 
 def simulated(rng: np.random.Generator, skill: float, people: int = 120) -> pd.DataFrame:
@@ -102,7 +116,8 @@ def write_run(
         write_yaml(folder / ".hydra" / "hydra.yaml", {"hydra": {"runtime": runtime}})
     if state == "finished":
         table.to_csv(run.predictions, index=False)
-        run.metrics_file.write_text(json.dumps(metrics(leaky, version, cost or {}, explanations)))
+        found = {**METRICS, "schema_version": version, "data": {"leaky": leaky}, "explanations": explanations}
+        run.metrics_file.write_text(json.dumps({**found, "cost": {**COST, **(cost or {})}}))
     if maps is not None:
         save_run_maps(run.maps, maps)
     return run
@@ -118,48 +133,17 @@ def scores_of(
 ) -> MethodScores:
     """Half the gain for deletion, other gains for the mean baseline; the mass outside the border is split evenly."""
 
-    def estimate(value: float | None) -> Estimate:
-        return {"value": value, "low": None, "high": None, "remark": None}
-
-    scores = example_method("saliency")
+    scores: Any = example_method("saliency")
     for game in scores["games"]:
         known = gain if gain is None or game["baseline"] == "blurred" else gain - 1
-        game["deletion_gain"] = estimate(None if known is None else known / 2)
-        game["insertion_gain"] = estimate(known)
+        game["deletion_gain"] = {**undefined(""), "value": None if known is None else known / 2}
+        game["insertion_gain"] = {**undefined(""), "value": known}
     for place in scores["places"]:
         on_border = place["name"] == "border"
-        place["share"] = estimate(border if border is None or on_border else (1 - border) / 3)
+        place["share"] = {**undefined(""), "value": border if border is None or on_border else (1 - border) / 3}
         place["area"] = 0.52 if on_border else 0.16
-    assert scores["randomisation"] is not None
     scores["randomisation"]["flagged"] = flagged
     return {**scores, "name": method, "title": Method(method).title}
-
-
-def metrics(
-    leaky: bool, version: int, cost: dict[str, Any], explanations: Explanations | None = None
-) -> dict[str, Any]:
-    return {
-        "schema_version": version,
-        "model": "timm/net",
-        "data": {"leaky": leaky},
-        "baselines": [
-            {"title": "always the commonest label", "balanced_accuracy": 0.5},
-            {"title": "the camera alone", "balanced_accuracy": 0.6},
-            {"title": "the source alone", "balanced_accuracy": None},
-        ],
-        "calibration": {"after": {"log_loss": {"value": 0.4}, "ece": {"value": 0.03}}},
-        "cost": {
-            "parameters": 2_230_000,
-            "flops": 400_000_000,
-            "milliseconds_batch_1": 9.0,
-            "milliseconds_batch_32": 5.1,
-            "peak_memory_bytes": 1_200_000_000,
-            "fit_seconds": 881.0,
-            "device": "cpu",
-            **cost,
-        },
-        "explanations": explanations,
-    }
 
 
 def write_yaml(file: Path, content: dict[str, Any]) -> None:

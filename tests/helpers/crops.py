@@ -1,13 +1,18 @@
 """Synthetic crops for tests: drawn here, tiny, nothing downloaded."""
 
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from gender_cls.config.data import ResizeMode
 from gender_cls.data.image_files import read_image
+from gender_cls.data.resizing import resize_into
 from gender_cls.system.resources import Resources
 
 
@@ -31,6 +36,31 @@ def draw_folders(root: Path) -> Path:
 def decode(path: Path) -> Tensor:
     """An image file as uint8 (3, H, W)."""
     return pil_to_tensor(read_image(path).image)
+
+
+def jpeg(image: Tensor, quality: int) -> Tensor:
+    """An image (3, H, W) through Pillow's JPEG."""
+    file = BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+
+
+def assert_new_image(change: Callable[[Tensor], Tensor], image: Tensor) -> None:
+    """The change gives a new image of the same size, the same one for either layout in memory."""
+    before, changed = image.clone(), change(image)
+    assert (changed.shape, changed.dtype, changed.is_contiguous()) == (image.shape, torch.uint8, True)
+    assert torch.equal(image, before)
+    channels_last = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # as a decoder leaves it
+    again = change(channels_last)
+    assert torch.equal(again, changed)
+    assert again.is_contiguous()
+
+
+def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
+    """An image (3, H, W) at `size` = (height, width)."""
+    pixels = torch.empty((*size, 3), dtype=torch.uint8)
+    resize_into(pixels, image, mode)
+    return pixels.permute(2, 0, 1).contiguous()
 
 
 ON_CPU = Resources("cpu", "32-true", threads=1, num_workers=0)

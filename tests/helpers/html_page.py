@@ -1,5 +1,6 @@
 """An HTML page as tests read it, and what goes into one."""
 
+import re
 from collections.abc import Collection
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,7 +28,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len(dict(attrs)) == len(attrs)
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self.handle_startendtag(tag, attrs)
         if tag not in VOID:
             self._open.append(tag)
 
@@ -41,7 +42,7 @@ class Page(HTMLParser):
         if self._open and self._open[-1] == "style":
             self.style += data
         elif data.strip():
-            self.pieces.append(" ".join(data.split()))
+            self.pieces.append(" ".join(data.replace("\u200b", "").split()))
 
     @property
     def text(self) -> str:
@@ -51,8 +52,20 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     @property
+    def policy(self) -> str:
+        """What the page may load and run."""
+        (policy,) = (meta["content"] for meta in self.all("meta") if "http-equiv" in meta)
+        return policy
+
+    @property
     def pictures(self) -> list[str]:
         return [image["alt"] for image in self.all("img")]
+
+
+def texts_of(html: str, tag: str) -> list[str]:
+    """What each such element of a page says."""
+    inside = re.findall(rf"<{tag}\b.*?</{tag}>", html, re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]+>", " ", each).replace("\u202f", " ").split()) for each in inside]
 
 
 def assert_runs_and_fetches_nothing(page: Page, sources: str = "data:image/") -> None:
@@ -66,8 +79,7 @@ def assert_runs_and_fetches_nothing(page: Page, sources: str = "data:image/") ->
         assert not any("url(" in value for value in attributes.values())
     assert "url(" not in page.style
     assert "@import" not in page.style
-    (policy,) = (meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
-    assert policy.startswith("default-src 'none'; img-src ")
+    assert page.policy.startswith("default-src 'none'; img-src ")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {link["href"][1:] for link in page.all("a")} <= set(ids)
@@ -82,7 +94,8 @@ def with_evil(value: Any, kept: Collection[str]) -> Any:
     return EVIL if isinstance(value, str) else value
 
 
-def draw(root: Path, path: str, seed: int = 0) -> None:
+def draw(root: Path, path: str, seed: int = 0, size: tuple[int, int] = (48, 20)) -> None:
+    """Write a PNG file of noise, (height, width)."""
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (48, 20, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(root / path, "PNG")

@@ -19,6 +19,8 @@ LABELS = ["MALE", "FEMALE", "MALE"]
 
 
 class Tiny(LightningModule):
+    feature_map = FeatureMap("0", "NCHW", (8, 4))
+
     def __init__(self) -> None:
         super().__init__()
         self.network = nn.Sequential(
@@ -52,14 +54,12 @@ def pictures(count: int, size: tuple[int, int] = (16, 8)) -> Tensor:
     return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def explain(folder: Path, feature_map: FeatureMap | None = None, **settings: Any) -> ExplainCallback:
-    """For three images of 16x8 pixels and the grid of Tiny, or of 32x16 pixels with another feature map."""
-    height, width = (16, 8) if feature_map is None else (32, 16)
+def explain(folder: Path, size: tuple[int, int] = (16, 8), **settings: Any) -> ExplainCallback:
+    """For three images."""
     return ExplainCallback(
-        crops=Crops(pictures(3, (height, width)), np.array([[0.0, 0.0, width, height]] * 3)),
+        crops=Crops(pictures(3, size), np.array([[0.0, 0.0, *size[::-1]]] * 3)),
         labels=LABELS,
         names=[f"crop_{index}.png" for index in range(3)],
-        feature_map=feature_map or FeatureMap("0", "NCHW", (8, 4)),
         folder=folder,
         settings=ExplainConfig(**settings),
     )

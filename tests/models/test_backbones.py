@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from omegaconf import OmegaConf
+from helpers.shipped_models import ANY_MODEL, SHIPPED, shipped
 from torch import nn
 
 from gender_cls.config.checks import check_config
@@ -16,8 +16,6 @@ from gender_cls.models.backbones import build_backbone
 from gender_cls.models.custom_cnn import CustomCNN
 
 SIZE = (64, 32)
-OPEN_DOORS = ("timm", "torchvision")
-SHIPPED = sorted(path.stem for path in (CONFIG_FOLDER / "model").glob("*.yaml") if path.stem not in OPEN_DOORS)
 
 
 def config(library: str, name: str, **settings) -> ModelConfig:
@@ -26,14 +24,6 @@ def config(library: str, name: str, **settings) -> ModelConfig:
 
 def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def shipped(name: str) -> ModelConfig:
-    content = OmegaConf.load(CONFIG_FOLDER / "model" / f"{name}.yaml")
-    content = content.get("model", content)  # custom_cnn chooses its recipe too, and so is a global file
-    model = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), content))
-    assert isinstance(model, ModelConfig)
-    return model
 
 
 def test_the_custom_cnn_is_small_and_splits_as_timm_models_do() -> None:
@@ -64,8 +54,8 @@ def test_every_shipped_model_builds_at_the_default_size_with_the_parameters_its_
     assert parameters(backbone.network) / 1e6 == pytest.approx(float(stated[1]), abs=0.06)
 
 
-@pytest.mark.parametrize("name", OPEN_DOORS)
-def test_the_open_doors_ask_for_a_name(name) -> None:
+@pytest.mark.parametrize("name", ANY_MODEL)
+def test_a_configuration_for_any_model_asks_for_a_name(name) -> None:
     model = shipped(name)
     assert model.library.value == name
     with pytest.raises(GenderClsError, match=r"model\.name is not set"):

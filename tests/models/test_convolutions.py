@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from helpers.classifiers import batches, random_images, settings, trainer_for
+from helpers.classifiers import random_images, settings
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
 from gender_cls.explain.attribution import attribute
 from gender_cls.models.convolutions import normalise, run_in_layout, set_layout, widen_depthwise
-from gender_cls.models.feature_map import find_feature_map
-from gender_cls.training.classifier import GenderClassifier, load_classifier
+from gender_cls.training.classifier import GenderClassifier
 
 MODELS = {
     ("custom", "custom_cnn"): (64, 32),
@@ -56,8 +55,8 @@ def test_a_training_step_and_maps_are_the_same(library, name) -> None:
     assert is_channels_last(last.normalise(images))
     found: list[dict[str, Any]] = []
     for one in (plain, last):
-        feature_map = find_feature_map(one.network, one.image_size, one.heads)
-        explained = attribute(one.network, one.normalise(images), [Method.saliency, Method.grad_cam], feature_map)
+        methods = [Method.saliency, Method.grad_cam]
+        explained = attribute(one.network, one.normalise(images), methods, one.feature_map)
         one.network.train()
         torch.manual_seed(3)  # of what is dropped
         optimizer = torch.optim.SGD(one.network.parameters(), lr=0.1)
@@ -87,16 +86,6 @@ def test_checkpoints_do_not_depend_on_the_layout(tmp_path) -> None:
             assert torch.equal(value, other.state_dict()[key]), key
 
 
-def test_a_trained_checkpoint_predicts_channels_last(tmp_path) -> None:
-    made = GenderClassifier(settings())
-    trainer = trainer_for()
-    trainer.fit(made, batches(), batches())
-    trainer.save_checkpoint(tmp_path / "one.ckpt")
-    loaded = load_classifier(tmp_path / "one.ckpt")
-    assert loaded.layout is torch.channels_last
-    assert is_channels_last(loaded.network.stages[0][1][0].weight)
-
-
 class Viewing(nn.Module):
     """Runs only with contiguous images."""
 
@@ -112,18 +101,14 @@ class Viewing(nn.Module):
 def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(caplog) -> None:
     caplog.set_level(logging.INFO)
     network, images = Viewing(), torch.rand(1, 3, 32, 16)
+    assert run_in_layout(nn.Conv2d(3, 4, 3), images, "TITLE", channels_last=True)[1] is torch.channels_last
+    assert not caplog.messages
     answer, layout = run_in_layout(network, images, "TITLE", channels_last=True)
     assert layout is torch.contiguous_format
     assert torch.equal(answer, network(images))
     assert network.convolution.weight.is_contiguous()
-    assert re.fullmatch(r"TITLE .*trainer\.channels_last.*: view size.*", caplog.messages[0])
-
-
-def test_a_network_that_runs_channels_last_says_nothing(caplog) -> None:
-    caplog.set_level(logging.INFO)
-    _, layout = run_in_layout(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 32, 16), "TITLE", channels_last=True)
-    assert layout is torch.channels_last
-    assert not caplog.messages
+    assert re.fullmatch(r"TITLE .*channels_last.*: view size.*", caplog.messages[0])
+    assert "trainer." not in caplog.text  # the audit has no such key
 
 
 def test_only_convolutions_change_their_layout() -> None:

@@ -21,30 +21,22 @@ def find(library: str, name: str, size: tuple[int, int] = SIZE, layer: str | Non
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
 def test_layouts_are_read_row_by_row_and_written_back(layout) -> None:
-    nchw = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+    nchw = torch.arange(1, 121.0).reshape(2, 3, 4, 5)
     prefix = torch.full((2, 2, 3), -1.0)
     activation = {
-        "NCHW": nchw,
+        "NCHW": nchw.clone(),
         "NHWC": nchw.permute(0, 2, 3, 1).contiguous(),
         "tokens": torch.cat([prefix, torch.stack([nchw[:, :, i // 5, i % 5] for i in range(20)], dim=1)], dim=1),
     }[layout]
     feature_map = FeatureMap("layer", layout, (4, 5), prefix_tokens=2 if layout == "tokens" else 0)
-    assert torch.equal(feature_map.to_nchw(activation), nchw)
-    assert torch.equal(feature_map.from_nchw(nchw, activation), activation)
-
-
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens"])
-def test_gradients_pass_and_memory_is_new(layout) -> None:
-    shape = {"NCHW": (1, 3, 2, 2), "NHWC": (1, 2, 2, 3), "tokens": (1, 5, 3)}[layout]
-    activation = torch.randn(shape, requires_grad=True)
-    feature_map = FeatureMap("layer", layout, (2, 2), prefix_tokens=1 if layout == "tokens" else 0)
-    seen = feature_map.to_nchw(activation)
-    before = seen.detach().clone()
+    seen = feature_map.to_nchw(activation.requires_grad_())
+    assert torch.equal(seen, nchw)
     written = feature_map.from_nchw(seen, activation)
+    assert torch.equal(written, activation)
     (gradient,) = torch.autograd.grad(written.sum(), seen, retain_graph=True)
     assert torch.equal(gradient, torch.ones_like(seen))
-    written.relu_()
-    assert torch.equal(seen, before)
+    written.neg_()  # as an in-place ReLU behind the layer writes
+    assert torch.equal(seen, nchw)
 
 
 @pytest.mark.parametrize(
@@ -121,26 +113,6 @@ def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer) -> None:
     assert torch.equal(seen[0], copies[0])
     (gradient,) = torch.autograd.grad(logits[:, 0].sum(), seen[0])
     assert gradient.abs().amax(dim=(1, 2, 3)).gt(0).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"), [("test_vit", "blocks.0.norm1"), ("test_mambaout", "stages.0"), ("test_convnext", "stages.0")]
-)
-def test_a_change_of_the_image_is_seen_where_it_was_made(name, layer) -> None:
-    backbone = build("timm", name)
-    network = backbone.network.eval()
-    feature_map = find_feature_map(network, SIZE, backbone.heads, layer)
-    outputs: list[Tensor] = []
-    network.get_submodule(layer).register_forward_hook(lambda _, __, output: outputs.append(output.detach()))
-    image = torch.randn(1, 3, *SIZE)
-    changed = image.clone()
-    changed[:, :, 80:96, 16:32] += 1  # rows 5/8 to 6/8 of the height, columns 1/4 to 2/4 of the width
-    network(image)
-    network(changed)
-    difference = (feature_map.to_nchw(outputs[1]) - feature_map.to_nchw(outputs[0])).abs().sum(dim=1)[0]
-    row, column = divmod(int(difference.argmax()), feature_map.grid[1])
-    assert 5 / 8 <= (row + 0.5) / feature_map.grid[0] <= 6 / 8
-    assert 1 / 4 <= (column + 0.5) / feature_map.grid[1] <= 2 / 4
 
 
 @pytest.mark.parametrize(

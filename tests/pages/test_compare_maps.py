@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gender_cls.config.data import ResizeMode
-from gender_cls.data.transforms import place_in_input
+from gender_cls.data.resizing import place_in_input
 from gender_cls.explain.run_maps import RunMaps
 from gender_cls.pages.compare_maps import MapTable, ModelMaps, Prediction, maps_by_method, on_crop, scale_end
 from gender_cls.reports.comparison import write_comparison
@@ -41,23 +41,15 @@ def bright_block(size: tuple[int, int], mode: ResizeMode) -> NDArray[np.float32]
 
 
 def kept(
-    paths: list[str],
-    maps: NDArray[np.float32],
-    box: NDArray[np.float64],
-    methods: tuple[str, ...] = ("saliency",),
-    answer: str = "FEMALE",
+    paths: list[str], values: NDArray[np.float32], box: NDArray[np.float64], *methods: str, answer: str = "FEMALE"
 ) -> RunMaps:
     """The same map of each path by each method."""
-    return RunMaps(
-        paths=paths,
-        explained=[answer] * len(paths),
-        maps={method: np.repeat(maps[np.newaxis], len(paths), axis=0) for method in methods},
-        boxes=np.repeat(box[np.newaxis], len(paths), axis=0),
-    )
+    maps = {method: np.stack([values] * len(paths)) for method in methods or ["saliency"]}
+    return RunMaps(paths, explained=[answer] * len(paths), maps=maps, boxes=np.stack([box] * len(paths)))
 
 
 def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str) -> RunMaps:
-    return kept(TEST, bright_block(size, mode), box_of(size, mode), methods or ("saliency",))
+    return kept(TEST, bright_block(size, mode), box_of(size, mode), *methods)
 
 
 def run_with_maps(
@@ -68,10 +60,9 @@ def run_with_maps(
 
 
 def page_of(tmp_path: Path, *runs: Run, thumbnails: int = 24) -> Page:
-    write_comparison(
-        tmp_path / "out", runs, name="compare", resamples=20, thumbnails=thumbnails, data_root=tmp_path / "data"
-    )
-    return Page((tmp_path / "out" / "compare.html").read_text())
+    folder, data = tmp_path / "out", tmp_path / "data"
+    write_comparison(folder, runs, name="compare", resamples=20, thumbnails=thumbnails, data_root=data)
+    return Page((folder / "compare.html").read_text())
 
 
 def looked_at(page: Page) -> str:
@@ -85,12 +76,13 @@ def pixels(uri: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(base64.b64decode(uri.removeprefix(prefix)))))
 
 
-def table_of_maps(tmp_path: Path, *maps: RunMaps, tables: tuple[pd.DataFrame, ...] = ()) -> MapTable:
+def table_of_maps(
+    tmp_path: Path, *maps: RunMaps, tables: tuple[pd.DataFrame, ...] = (TABLE,) * 3, method: str = "saliency"
+) -> MapTable:
     """Of candidates `0`, `1`, ..."""
-    tables = tables or (TABLE,) * len(maps)
     runs, models = [], []
-    for index, (one, table) in enumerate(zip(maps, tables, strict=True)):
-        runs.append(run_with_maps(tmp_path / str(index), one, table))
+    for index, (one, table) in enumerate(zip(maps, tables, strict=False)):
+        runs.append(run_with_maps(tmp_path / str(index), one, table, (method,)))
         test = table[table["split"] == "test"].itertuples()
         predictions = {row.path: Prediction(row.label, row.prediction, 0.9) for row in test}
         models.append(ModelMaps(str(index), one, predictions))
@@ -142,12 +134,8 @@ def test_the_scale_ends_at_a_high_quantile_of_all_maps() -> None:
 
 def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) -> None:
     weaker = bright_block(*STRETCHED) / 4 + 0.75
-    maps = table_of_maps(
-        tmp_path,
-        block_maps(*STRETCHED),
-        block_maps(*LETTERBOXED),
-        kept(TEST, weaker / weaker.mean(), box_of(*STRETCHED)),
-    )
+    weaker_maps = kept(TEST, weaker / weaker.mean(), box_of(*STRETCHED))
+    maps = table_of_maps(tmp_path, block_maps(*STRETCHED), block_maps(*LETTERBOXED), weaker_maps)
     assert maps.end == pytest.approx(8)
     assert not maps.signed
     assert len(maps.rows) == 6
@@ -165,19 +153,13 @@ def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) ->
 
 def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
     for_it = bright_block(*STRETCHED)
-    runs = [run_with_maps(tmp_path / name, None, methods=("grad_cam",)) for name in "ab"]
-    answers = {path: Prediction("FEMALE", "FEMALE", 0.9) for path in TEST}
-    models = [
-        ModelMaps(name, kept(TEST, sign * for_it, box_of(*STRETCHED), ("grad_cam",)), answers)
-        for name, sign in (("a", 1), ("b", -1))
-    ]
-    (look,) = maps_by_method(compare(*runs), models, None, 8)
-    assert look.maps is not None
-    assert look.maps.signed
-    against, for_class = pixels(look.maps.legend)[6, [3, -4]].astype(int)
-    height, width = pixels(look.maps.rows[0][1][0].uri).shape[:2]
+    signed = (kept(TEST, sign * for_it, box_of(*STRETCHED), "grad_cam") for sign in (1, -1))
+    maps = table_of_maps(tmp_path, *signed, method="grad_cam")
+    assert maps.signed
+    against, for_class = pixels(maps.legend)[6, [3, -4]].astype(int)
+    height, width = pixels(maps.rows[0][1][0].uri).shape[:2]
     middle = (3 * height // 8, width // 2)
-    first, second = (pixels(tile.uri)[middle].astype(int) for tile in look.maps.rows[0][1])
+    first, second = (pixels(tile.uri)[middle].astype(int) for tile in maps.rows[0][1])
     assert first == pytest.approx(for_class, abs=12)
     assert second == pytest.approx(against, abs=12)
     assert np.abs(for_class - against).max() > 80
@@ -231,12 +213,6 @@ def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
     assert {"href": "#looks"} in page.all("a")
 
 
-def test_a_single_candidate_has_its_maps_shown(tmp_path: Path) -> None:
-    text = looked_at(page_of(tmp_path, run_with_maps(tmp_path / "one", block_maps(*STRETCHED))))
-    assert "input 1 one no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
-    assert "answers come first" not in text
-
-
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     both = ("saliency", "grad_cam")
     good = [run_with_maps(tmp_path / name, block_maps(*STRETCHED, *both), methods=both) for name in "ab"]
@@ -261,11 +237,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
-    box = box_of(*STRETCHED)
-    runs = [
-        run_with_maps(tmp_path / name, kept(paths, bright_block(*STRETCHED), box))
-        for name, paths in (("a", TEST[:3]), ("b", TEST[3:]))
-    ]
+    halves = [kept(paths, bright_block(*STRETCHED), box_of(*STRETCHED)) for paths in (TEST[:3], TEST[3:])]
+    runs = [run_with_maps(tmp_path / name, half) for name, half in zip("ab", halves, strict=True)]
     text = looked_at(page_of(tmp_path, *runs))
     assert "maps of different images" in text
     assert "times an even map" not in text
@@ -273,6 +246,9 @@ def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
 
 def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: Path) -> None:
     run = run_with_maps(tmp_path / "one", block_maps(*STRETCHED))
+    text = looked_at(page_of(tmp_path, run))
+    assert "input 1 one no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
+    assert "answers come first" not in text  # of a single candidate
     text = looked_at(page_of(tmp_path, run, thumbnails=2))
     assert "1 one +0.100" in text
     assert "times an even map" not in text
@@ -280,11 +256,8 @@ def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: P
 
 
 def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
-    box = box_of(*STRETCHED)
-    runs = [
-        run_with_maps(tmp_path / name, kept(TEST, np.full((64, 32), value, np.float32), box / 4))
-        for name, value in (("zero", 0), ("diverged", np.nan))
-    ]
+    maps = [kept(TEST, np.full((64, 32), value, np.float32), box_of(*STRETCHED) / 4) for value in (0, np.nan)]
+    runs = [run_with_maps(tmp_path / name, one) for name, one in zip(("zero", "nan"), maps, strict=True)]
     text = looked_at(page_of(tmp_path, *runs))
     assert "FEMALE 0.90 ✓ right The map is all zero. FEMALE 0.90 ✓ right The map is not finite." in text
     assert "0 1 times an even map or more" in text
@@ -292,9 +265,7 @@ def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
 
 def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
     about = [explained(scores_of("saliency", None, None, None)), explained(scores_of("saliency", -0.1, flagged=True))]
-    runs = [
-        write_run(tmp_path / str(index), TABLE, model=f"m{index}", explanations=one) for index, one in enumerate(about)
-    ]
+    runs = [write_run(tmp_path / f"{i}", TABLE, model=f"m{i}", explanations=one) for i, one in enumerate(about)]
     text = looked_at(page_of(tmp_path, *runs))
     assert "1 m0 – – – – – – – 2 m1 −0.100 −0.050 23" in text
     assert "hardly changes" in text
@@ -304,22 +275,16 @@ def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Pat
     methods = ("saliency", "grad_cam")
     rng = np.random.default_rng(0)
     paths = [f"{index}{EVIL}.png" for index in range(10)]
-    table = pd.concat(
-        [TABLE[:4], TABLE[4:6].iloc[[0, 1] * 5].assign(path=paths, identity=[str(index) for index in range(10)])]
-    )
+    tests = TABLE[4:6].iloc[[0, 1] * 5].assign(path=paths, identity=[str(index) for index in range(10)])
+    table = pd.concat([TABLE[:4], tests])
     for path in paths:
-        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
-        noise = rng.integers(0, 256, (300, 140, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(tmp_path / "data" / path, "PNG")
+        draw(tmp_path / "data", path, size=(300, 140))
     noisy = rng.exponential(1, (64, 32)).astype(np.float32)
-    runs = []
-    for index in range(10):
-        maps = kept(paths, noisy, np.array([0.0, 0, 32, 64]), methods, answer=EVIL)
-        about = explained(*(scores_of(method) for method in methods))
-        name = f"{index}{EVIL}" if index else "none"
-        runs.append(
-            write_run(tmp_path / str(index), table, model=name, explanations=about, maps=maps if index else None)
-        )
+    maps = kept(paths, noisy, np.array([0.0, 0, 32, 64]), *methods, answer=EVIL)
+    about = explained(*(scores_of(method) for method in methods))
+    runs = [write_run(tmp_path / "0", table, model="none", explanations=about)]
+    for i in range(1, 10):
+        runs.append(write_run(tmp_path / f"{i}", table, model=f"{i}{EVIL}", explanations=about, maps=maps))
     page = page_of(tmp_path, *runs)
     text = looked_at(page)
     assert "the best 8 of 10 by validation." in text

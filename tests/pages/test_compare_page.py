@@ -15,119 +15,74 @@ from gender_cls.pages.compare_page import render_comparison
 
 def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **changed: Any) -> CandidateRow:
     """A finished candidate; its interval is 0.05 wide on either side."""
-    return {
-        "title": title,
-        "runs": [{"folder": f"/sweeps/a/{title}-{seed}", "state": "finished", "error": None} for seed in range(seeds)],
-        "repeated": [],
-        "seeds": list(range(seeds)),
-        "compared": True,
-        "remark": None,
-        "rows": "same",
-        "leaky": False,
-        "validation": {"mean": score + 0.011, "spread": 0.0052 if seeds > 1 else None},
-        "test": {
-            "mean": score,
-            "spread": 0.0084 if seeds > 1 else None,
-            "low": score - 0.05,
-            "high": score + 0.05,
-            "remark": None,
-        },
-        "auroc": score + 0.061,
-        "accuracy": score + 0.007,
-        "log_loss": 0.4567,
-        "ece": 0.0234,
+    spread = 0.0084 if seeds > 1 else None
+    runs = [{"folder": f"/sweeps/a/{title}-{seed}", "state": "finished", "error": None} for seed in range(seeds)]
+    times = {"milliseconds_batch_1": 8 * milliseconds, "milliseconds_batch_32": milliseconds, "fit_seconds": 431.0}
+    sizes = {"parameters": 2_225_282.0, "flops": 5.99e8, "peak_memory_bytes": 1.25 * 2**30}
+    row: Any = {
+        **{"title": title, "runs": runs, "repeated": [], "seeds": list(range(seeds)), "compared": True, "remark": None},
+        **{"rows": "same", "leaky": False, "validation": {"mean": score + 0.011, "spread": spread and 0.0052}},
+        "test": {"mean": score, "spread": spread, "low": score - 0.05, "high": score + 0.05, "remark": None},
+        **{"auroc": score + 0.061, "accuracy": score + 0.007, "log_loss": 0.4567, "ece": 0.0234},
         "baseline": {"title": "Source", "balanced_accuracy": 0.5912},
-        "cost": {
-            "parameters": 2_225_282.0,
-            "flops": 5.99e8,
-            "milliseconds_batch_1": 8 * milliseconds,
-            "milliseconds_batch_32": milliseconds,
-            "peak_memory_bytes": 1.25 * 2**30,
-            "fit_seconds": 431.0,
-            "device": "cpu, 2 threads, float32",
-        },
-        "pareto": True,
-        "explanations": None,
-        **changed,  # type: ignore[typeddict-item]
+        **{"cost": {**sizes, **times, "device": "cpu, 2 threads, float32"}, "pareto": True, "explanations": None},
     }
+    return row | changed
 
 
 def failed(title: str) -> CandidateRow:
     """A candidate whose only run has failed."""
-    nothing = candidate(title, 0.5, 1.0)
-    nothing.update(
-        runs=[{"folder": f"/sweeps/a/{title}-0", "state": "failed", "error": "There is no model of that name."}],
-        seeds=[],
-        compared=False,
-        remark="No seed has finished.",
-        validation={"mean": None, "spread": None},
-        test={"mean": None, "spread": None, "low": None, "high": None, "remark": None},
-        cost=dict.fromkeys(nothing["cost"]),  # type: ignore[typeddict-item]
-    )
-    nothing.update(dict.fromkeys(("rows", "leaky", "auroc", "accuracy", "log_loss", "ece", "baseline", "pareto")))  # type: ignore[typeddict-item]
-    return nothing
+    none: Any = candidate(title, 0.5, 1.0)
+    error = "There is no model of that name."
+    none |= dict.fromkeys(("rows", "leaky", "auroc", "accuracy", "log_loss", "ece", "baseline", "pareto"))
+    none |= {part: dict.fromkeys(none[part]) for part in ("validation", "test", "cost")}
+    none["runs"] = [{"folder": f"/sweeps/a/{title}-0", "state": "failed", "error": error}]
+    return none | {"seeds": [], "compared": False, "remark": "No seed has finished."}
 
 
 def pair(a: CandidateRow, b: CandidateRow, p_holm: float = 0.21, half: float = 0.04) -> Pair:
-    difference = (a["test"]["mean"] or 0) - (b["test"]["mean"] or 0)
-    significant = p_holm < 0.05
-    return {
-        "a": a["title"],
-        "b": b["title"],
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "remark": None,
-        "p_value": p_holm / 2,
-        "p_holm": p_holm,
-        "significant": significant,
+    difference, significant = (a["test"]["mean"] or 0) - (b["test"]["mean"] or 0), p_holm < 0.05
+    found: Any = {
+        **{"a": a["title"], "b": b["title"], "remark": None, "p_value": p_holm / 2, "p_holm": p_holm},
+        **{"difference": difference, "low": difference - half, "high": difference + half, "significant": significant},
         "verdict": f"{a['title']} is better." if significant else "No significant difference.",
         "mcnemar": {"people": 206, "only_a": 31, "only_b": 17, "p_value": 0.0595},
     }
+    return found
 
 
 def roc_of(title: str, auroc: float) -> Any:
     """A power curve of that area."""
     power = (1 - auroc) / auroc
-    return {
-        "candidate": title,
-        "auroc": auroc,
-        "points": [[share, share**power] for share in [step / 60 for step in range(61)]],
-    }
+    return {"candidate": title, "auroc": auroc, "points": [[step / 60, (step / 60) ** power] for step in range(61)]}
 
 
 def compared(rows: list[CandidateRow], **changed: Any) -> Comparison:
     """A comparison of these candidates, the compared ones first."""
     sound = [row for row in rows if row["compared"]]
-    pairs = [pair(a, b) for index, a in enumerate(sound) for b in sound[index + 1 :]]
     shares = [[1.0 if a == b else 0.8 + 0.17 / (1 + abs(a - b)) for b in range(len(sound))] for a in range(len(sound))]
-    several = len(sound) > 1
-    return {
-        "resamples": 10_000,
-        "images": 818 if sound else 0,
-        "identities": 206 if sound else 0,
-        "units": 206 if sound else 0,
-        "candidates": rows,
-        "baseline": {"title": "Source", "balanced_accuracy": 0.5912} if sound else None,
-        "ensemble": {
+    vote = agreement = None
+    if len(sound) > 1:
+        agreement = {"candidates": [row["title"] for row in sound], "shares": shares}
+        vote = {
             "networks": sum(len(row["seeds"]) for row in sound),
             "balanced_accuracy": {"value": 0.8444, "low": 0.8001, "high": 0.8807, "remark": None},
-            "accuracy": 0.8512,
-            "auroc": 0.9123,
+            **{"accuracy": 0.8512, "auroc": 0.9123},
             "cost": {**sound[0]["cost"], "milliseconds_batch_32": 29.9, "parameters": 91_000_000.0},
         }
-        if several
-        else None,
-        "pairs": pairs,
+    record: Any = {
+        **{"resamples": 10_000, **dict.fromkeys(("identities", "units"), 206 if sound else 0)},
+        **{"images": 818 if sound else 0, "candidates": rows, "ensemble": vote, "agreement": agreement},
+        "baseline": {"title": "Source", "balanced_accuracy": 0.5912} if sound else None,
+        "pairs": [pair(a, b) for index, a in enumerate(sound) for b in sound[index + 1 :]],
         "verdict": ["The first is better.", "One run has failed."],
-        "agreement": {"candidates": [row["title"] for row in sound], "shares": shares} if several else None,
         "roc": [roc_of(row["title"], row["auroc"] or 0.5) for row in sound],
         "all_wrong": [
             {"path": f"MALE/w{index}.png", "label": "MALE", "identity": f"p{index}", "p_label": 0.031 + index / 100}
             for index in range(5 if sound else 0)
         ],
-        **changed,  # type: ignore[typeddict-item]
     }
+    return record | changed
 
 
 def example_comparison() -> Comparison:
@@ -149,14 +104,23 @@ def many(number: int) -> Comparison:
     return compared([candidate(f"net{index:02d}", 0.9 - index / 100, 1.5**index) for index in range(number)])
 
 
-def page_of(comparison: Comparison, root: Path | None = None, thumbnails: int = 0, title: str = "night shift") -> Page:
-    return Page(html_of(comparison, root, thumbnails, title))
+def html_of(comparison: Any, root: Path | None = None, thumbnails: int = 0, title: str = "night shift") -> str:
+    created = "2026-11-23T10:00:00+01:00"
+    return render_comparison(comparison, title=title, created=created, root=root, thumbnails=thumbnails)
 
 
-def html_of(comparison: Comparison, root: Path | None = None, thumbnails: int = 0, title: str = "night shift") -> str:
-    return render_comparison(
-        comparison, title=title, created="2026-11-23T10:00:00+01:00", root=root, thumbnails=thumbnails
-    )
+def page_of(comparison: Any, *about: Any) -> Page:
+    return Page(html_of(comparison, *about))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return html_of(example_comparison())
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
 
 
 def charts(page: Page) -> list[str]:
@@ -194,8 +158,7 @@ def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
     assert set(pictures(page)) == ({EVIL} if thumbnails else set())
 
 
-def test_numbers_are_those_of_the_record() -> None:
-    page = page_of(example_comparison())
+def test_numbers_are_those_of_the_record(page: Page) -> None:
     for words in (
         "night shift 2026-11-23 10:00 convnext_tiny is best on validation (balanced accuracy 0.845) and",
         "candidates compared 2 of 3 runs finished 6 of 7 test images 818 people in test 206",
@@ -218,13 +181,11 @@ def test_numbers_are_those_of_the_record() -> None:
         assert words in page.text
 
 
-def test_an_interval_in_a_sentence_is_not_broken_in_two() -> None:
-    html = html_of(example_comparison())
+def test_an_interval_in_a_sentence_is_not_broken_in_two(html: str) -> None:
     assert "by 0.043 [0.013,\u00a00.073], p\u00a0=\u00a00.012 (Holm)." in html
 
 
-def test_dots_lines_and_ticks_stand_where_the_numbers_are() -> None:
-    page = page_of(example_comparison())
+def test_dots_lines_and_ticks_stand_where_the_numbers_are(page: Page) -> None:
     assert page.pieces[page.pieces.index("0.55") :][:2] == ["0.55", "0.90"]
     dots = [dot["style"] for dot in page.all("b") if "style" in dot]
     lines = [line["style"] for line in page.all("i") if line.get("style", "").startswith("left")]
@@ -236,8 +197,7 @@ def test_dots_lines_and_ticks_stand_where_the_numbers_are() -> None:
     assert len(dots) == len(lines) == 4  # two candidates, their vote, their pair
 
 
-def test_both_charts_are_there_and_have_the_colours_of_the_tables() -> None:
-    page = page_of(example_comparison())
+def test_both_charts_are_there_and_have_the_colours_of_the_tables(page: Page) -> None:
     assert charts(page) == ["Test balanced accuracy against milliseconds per image", "ROC curves"]
     styles = [mark["style"] for mark in page.all("i") if "candidate" in mark.get("class", "")]
     assert set(styles) == {f"color:{colour}" for colour in CANDIDATE_COLOURS[:2]}
@@ -289,37 +249,28 @@ def test_a_roc_chart_is_cut_down_to_the_corner_that_the_curves_pass_through(auro
 )
 def test_only_significant_differences_name_the_better_one(difference: float, p_holm: float, words: str) -> None:
     record = many(2)
-    about = {"low": difference - 0.01, "high": difference + 0.01, "p_holm": p_holm, "significant": p_holm < 0.05}
-    record["pairs"][0].update(difference=difference, **about)  # type: ignore[typeddict-item]
+    changed: Any = {"low": difference - 0.01, "high": difference + 0.01, "p_holm": p_holm, "significant": p_holm < 0.05}
+    record["pairs"][0].update(difference=difference, **changed)
     assert words in page_of(record).text
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("record", "words"),
     [
-        ({"all_wrong": []}, "Each test image is answered correctly"),
-        (
-            {"candidates": [candidate("net", 0.8, 5.0, seeds=1), candidate("b", 0.7, 5.0)]},
-            "candidates with several seeds",
-        ),
-        (
-            {"agreement": {"candidates": ["net00", "net01"], "shares": [[1.0, 1.0], [1.0, 1.0]]}},
-            "1 net00 · 100.0 2 net01 100.0 ·",
-        ),
+        (compared([candidate("net", 0.8, 5.0, seeds=1), candidate("b", 0.7, 5.0)]), "candidates with several seeds"),
+        (many(2) | {"all_wrong": []}, "Each test image is answered correctly"),
+        (many(2) | {"agreement": {"candidates": ["net00", "net01"], "shares": [[1.0] * 2] * 2}}, "1 net00 · 100.0 2"),
     ],
 )
-def test_what_differs_is_said(changed: dict[str, Any], words: str) -> None:
-    titles = {"pairs": [], "agreement": None, "roc": []} if "candidates" in changed else {}
-    assert words in page_of({**many(2), **titles, **changed}).text  # type: ignore[typeddict-item]
+def test_what_differs_is_said(record: Any, words: str) -> None:
+    assert words in page_of(record).text
 
 
 def test_a_single_run_says_what_is_missing() -> None:
     page = page_of(compared([candidate("net", 0.8, 5.0, seeds=1)]))
     assert "1 net 1 seed 0.811 0.800 [0.750, 0.850]" in page.text  # no spread
-    assert "There is only one candidate" in page.text
-    assert "At least two candidates are needed." in page.text
-    assert "wrong for the candidate" in page.text
-    assert "There is one seed per candidate" in page.text
+    for words in ("only one candidate", "At least two candidates", "wrong for the candidate", "one seed per candidate"):
+        assert words in page.text
     assert "Soft vote" not in page.text
     assert len(charts(page)) == 2
 
@@ -335,19 +286,17 @@ def test_nothing_finished(rows: list[CandidateRow]) -> None:
 
 
 def test_what_is_null_is_never_shown_as_such() -> None:
-    record = many(3)
+    record: Any = many(3)
     first, second, third = record["candidates"]
-    first["test"].update(mean=None, spread=None, low=None, high=None, remark="There is no MALE image in test.")
-    first.update(auroc=None, log_loss=None, ece=None, baseline=None, pareto=None, leaky=None)
-    first["validation"].update(mean=None, spread=None)
-    second["cost"].update(dict.fromkeys(second["cost"]))  # type: ignore[typeddict-item]
+    remark = {"remark": "There is no MALE image in test."}
+    first["test"] = dict.fromkeys(first["test"]) | remark
+    first.update(dict.fromkeys(("auroc", "log_loss", "ece", "baseline", "pareto", "leaky")))
+    first["validation"] = dict.fromkeys(first["validation"])
+    second["cost"] = dict.fromkeys(second["cost"])
     third["test"].update(low=None, high=None, remark="There is one person.")
-    record["pairs"][0].update(
-        difference=None, low=None, high=None, p_value=None, p_holm=None, remark="There is no MALE image in test."
-    )
-    assert record["ensemble"] is not None
-    record["ensemble"]["balanced_accuracy"] = {"value": None, "low": None, "high": None, "remark": "One label only."}
-    record["ensemble"].update(auroc=None, cost=second["cost"])
+    record["pairs"][0].update(dict.fromkeys(("difference", "low", "high", "p_value", "p_holm")) | remark)
+    nothing = {"value": None, "low": None, "high": None, "remark": "One label only."}
+    record["ensemble"].update(auroc=None, cost=second["cost"], balanced_accuracy=nothing)
     record.update(baseline=None, roc=[], identities=0)
     html = html_of(record)
     page = Page(html)

@@ -1,10 +1,11 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing
+from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, texts_of
 
 from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.pages.gallery_page import render_gallery
@@ -30,18 +31,9 @@ def row(name: str, method: str, role: str = "predicted", **changed: Any) -> dict
     explained = answer if role == "predicted" else label
     blurred = {"insertion_blurred": insertion, "deletion_blurred": deletion, "random_blurred": 0.5}
     return {
-        "path": f"crops/{name}",
-        "label": label,
-        "identity": name[0].upper(),
-        "camera": camera,
-        "source": "",
-        "group": 1,
-        "prediction": answer,
-        "p_FEMALE": female,
-        "method": method,
-        "role": role,
-        "explained": explained,
-        "probability": female if explained == "FEMALE" else 1 - female,
+        **{"path": f"crops/{name}", "label": label, "identity": name[0].upper(), "camera": camera, "source": ""},
+        **{"group": 1, "prediction": answer, "p_FEMALE": female, "method": method, "role": role},
+        **{"explained": explained, "probability": female if explained == "FEMALE" else 1 - female},
         **dict.fromkeys(SCORE_COLUMNS, NAN),
         **(blurred if method == "grad_cam" else {"border": border}),
         "agreement_saliency": NAN if method == "saliency" else -0.25,
@@ -62,6 +54,11 @@ def page_of(rows: pd.DataFrame, whole: int | None = 20) -> Page:
     return Page(html_of(rows, whole))
 
 
+@pytest.fixture(scope="module")
+def html() -> str:
+    return html_of(table())
+
+
 def cards(page: Page) -> list[tuple[str, dict[str, str]]]:
     """File name and attributes of each card, in the order of the page."""
     found: list[tuple[str, dict[str, str]]] = []
@@ -72,12 +69,6 @@ def cards(page: Page) -> list[tuple[str, dict[str, str]]]:
         elif tag == "h2":
             found.append((attributes["title"].removeprefix("crops/"), article))
     return found
-
-
-def texts(html: str, tag: str) -> list[str]:
-    """What each such element says."""
-    inside = re.findall(rf"<{tag}\b.*?</{tag}>", html, re.DOTALL)
-    return [" ".join(re.sub(r"<[^>]+>", " ", each).replace("\u202f", " ").split()) for each in inside]
 
 
 def options(html: str) -> dict[str, str]:
@@ -127,12 +118,11 @@ def sorted_by(html: str, order: str) -> str:
         ("Grad-CAM: worst deletion", "bfdace"),
     ],
 )
-def test_each_order_puts_the_cards_where_a_person_would(order: str, letters: str) -> None:
-    assert sorted_by(html_of(table()), order) == letters
+def test_each_order_puts_the_cards_where_a_person_would(html: str, order: str, letters: str) -> None:
+    assert sorted_by(html, order) == letters
 
 
-def test_the_page_opens_in_its_first_order_and_offers_only_those_that_have_numbers() -> None:
-    html = html_of(table())
+def test_the_page_opens_in_its_first_order_and_offers_only_those_that_have_numbers(html: str) -> None:
     assert "".join(name[0] for name, _ in cards(Page(html))) == "cbdaef"
     assert re.findall(r'<option id="s0" selected>(.*?)<', html) == ["most confidently wrong first"]
     assert html.count(" selected>") == 1
@@ -158,12 +148,12 @@ def test_the_page_opens_in_its_first_order_and_offers_only_those_that_have_numbe
         (["c yard", "r right"], ""),
     ],
 )
-def test_boxes_of_one_group_add_up_and_groups_narrow_each_other(ticked: list[str], letters: str) -> None:
-    assert shown(html_of(table()), *ticked) == letters
+def test_boxes_of_one_group_add_up_and_groups_narrow_each_other(html: str, ticked: list[str], letters: str) -> None:
+    assert shown(html, *ticked) == letters
 
 
-def test_each_box_says_how_many_images_it_stands_for() -> None:
-    assert texts(html_of(table()), "label") == [
+def test_each_box_says_how_many_images_it_stands_for(html: str) -> None:
+    assert texts_of(html, "label") == [
         "Sort by",
         *("right 3", "wrong 2", "no label 1"),
         *("FEMALE 2", "MALE 3", "unknown 1"),
@@ -173,8 +163,8 @@ def test_each_box_says_how_many_images_it_stands_for() -> None:
     assert "not known" not in html_of(table(camera="gate")), "a group with one value is not offered"
 
 
-def test_a_card_says_what_was_answered_with_a_sign_and_a_word() -> None:
-    said = [each for each in texts(html_of(table()), "article") if each]
+def test_a_card_says_what_was_answered_with_a_sign_and_a_word(html: str) -> None:
+    said = [each for each in texts_of(html, "article") if each]
     assert said[0].startswith("✗ wrong MALE 95 % label FEMALE input saliency Grad-CAM insertion ")
     assert said[2].startswith("✓ right MALE 60 % label MALE ")
     assert said[4].startswith("? no label FEMALE 55 % input ")
@@ -183,10 +173,8 @@ def test_a_card_says_what_was_answered_with_a_sign_and_a_word() -> None:
     assert said[2].endswith(" d.png D"), "the camera of d.png is not known"
 
 
-def test_scores_stand_below_the_maps_and_missing_ones_are_dashes() -> None:
-    html = html_of(table())
-    first = html.split("<article")[1]
-    rows = texts(first, "tr")
+def test_scores_stand_below_the_maps_and_missing_ones_are_dashes(html: str) -> None:
+    rows = texts_of(html.split("<article")[1], "tr")
     assert rows[:2] == ["input saliency Grad-CAM", ""], "the second is the strip"
     assert rows[2:6] == ["insertion – 0.90", "deletion – 0.10", "random – 0.50", "border 30 % –"]
     assert rows[6] == "saliency Grad-CAM"
@@ -194,11 +182,9 @@ def test_scores_stand_below_the_maps_and_missing_ones_are_dashes() -> None:
 
 
 def test_scores_that_nobody_asked_for_take_no_room_and_are_not_explained() -> None:
-    rows = (
-        table().assign(**dict.fromkeys(SCORE_COLUMNS, NAN)).drop(columns=["agreement_saliency", "agreement_grad_cam"])
-    )
-    html = html_of(rows)
-    assert len(texts(html, "tr")) == 2 * 6
+    rows = table(**dict.fromkeys(SCORE_COLUMNS, NAN))
+    html = html_of(rows.drop(columns=["agreement_saliency", "agreement_grad_cam"]))
+    assert len(texts_of(html, "tr")) == 2 * 6
     assert Page(html).all("details") == []
     assert "Insertion" not in html.split("</header>")[0]
     assert len(re.findall("<option ", html)) == 4
@@ -229,27 +215,25 @@ def test_the_header_says_how_many_images_and_how_many_are_right() -> None:
     assert "for the label's class, also where" in page_of(table(role="true")).text
 
 
-def test_the_legend_tells_methods_with_a_sign_from_those_without() -> None:
-    signed, unsigned = texts(html_of(table()), "li")
+def test_the_legend_tells_methods_with_a_sign_from_those_without(html: str) -> None:
+    signed, unsigned = texts_of(html, "li")
     assert signed.startswith("Grad-CAM against for Yellow")
     assert unsigned.startswith("saliency little much Bright")
-    only = texts(html_of(table().query("method == 'saliency'")), "li")
-    assert len(only) == 1
-    assert only[0].startswith("saliency")
+    assert texts_of(html_of(table().query("method == 'saliency'")), "li") == [unsigned]
 
 
 def test_images_without_labels_are_neither_right_nor_wrong() -> None:
     html = html_of(table(label=""))
     assert "– no image has a label" in Page(html).text
-    assert "wrong" not in texts(html, "main")[0]
+    assert "wrong" not in texts_of(html, "main")[0]
     assert "most confidently wrong first" not in options(html)
     assert sorted_by(html, "least certain first") == "edbacf"
     assert "".join(name[0] for name, _ in cards(Page(html))) == "edbacf"
 
 
-def test_a_table_that_was_read_back_from_its_file_gives_the_same_page(tmp_path: Any) -> None:
+def test_a_table_that_was_read_back_from_its_file_gives_the_same_page(html: str, tmp_path: Path) -> None:
     table().to_csv(tmp_path / "explanations.csv", index=False)
-    assert html_of(pd.read_csv(tmp_path / "explanations.csv")) == html_of(table())
+    assert html_of(pd.read_csv(tmp_path / "explanations.csv")) == html
 
 
 def test_nothing_was_explained() -> None:
@@ -260,9 +244,8 @@ def test_nothing_was_explained() -> None:
 
 
 def test_names_are_text_wherever_they_stand() -> None:
-    folder = {f"{column}": EVIL for column in ("label", "identity", "camera", "prediction", "explained")}
     evil = table().assign(picture=f"explanations/{EVIL}#?.webp", path=lambda rows: rows["path"] + EVIL)
-    evil.loc[evil.index[:4], list(folder)] = list(folder.values())
+    evil.loc[:3, ["label", "identity", "camera", "prediction", "explained"]] = EVIL
     html = render_gallery(evil, **{**ABOUT, "title": EVIL, "folder": EVIL}, whole=6)
     page = Page(html)
     assert_runs_and_fetches_nothing(page, "explanations/")
@@ -274,29 +257,25 @@ def test_names_are_text_wherever_they_stand() -> None:
     assert all(re.fullmatch(r"[rlac]\d+( [rlac]\d+)*", card["class"]) for _, card in cards(page))
 
 
-def test_the_page_runs_nothing_and_asks_only_for_its_own_pictures() -> None:
-    page = page_of(table())
+def test_the_page_runs_nothing_and_asks_only_for_its_own_pictures(html: str) -> None:
+    page = Page(html)
     assert_runs_and_fetches_nothing(page, "explanations/pictures/")
-    policy = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == ["default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'none'"]
+    assert page.policy == "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'none'"
     assert {link["href"] for link in page.all("a")} == {"#controls"}
     assert {(image["loading"], image["decoding"]) for image in page.all("img")} == {("lazy", "async")}
 
 
 def test_the_other_pages_keep_their_policy() -> None:
     plain = page_environment().get_template("page.html.jinja").render()
-    policy = [meta.get("content") for meta in Page(plain).all("meta") if "http-equiv" in meta]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert Page(plain).policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert plain.split("<style>")[1].split("</style>")[0].strip().endswith("}")
 
 
 def test_room_is_kept_for_pictures_that_have_not_come_yet() -> None:
-    def style(html: str) -> str:
-        return next(div["style"] for div in Page(html).all("div") if div.get("class") == "cards")
-
-    assert style(html_of(table(), size=(224, 224))) == "--aspect:3.0;--narrowest:528px"
-    assert style(html_of(table())) == "--aspect:1.5;--narrowest:264px"
-    assert style(html_of(table().query("method == 'saliency'"))) == "--aspect:1.0;--narrowest:240px"
+    square, usual = html_of(table(), size=(224, 224)), html_of(table())
+    assert 'class="cards" style="--aspect:3.0;--narrowest:528px"' in square
+    assert 'class="cards" style="--aspect:1.5;--narrowest:264px"' in usual
+    assert 'style="--aspect:1.0;--narrowest:240px"' in html_of(table().query("method == 'saliency'"))
 
 
 def test_a_picture_that_was_not_written_leaves_a_word() -> None:
@@ -305,8 +284,7 @@ def test_a_picture_that_was_not_written_leaves_a_word() -> None:
     assert page.text.count("no picture") == 6
 
 
-def test_every_control_has_a_name_and_an_old_browser_is_told_why_it_has_none() -> None:
-    html = html_of(table())
+def test_every_control_has_a_name_and_an_old_browser_is_told_why_it_has_none(html: str) -> None:
     page = Page(html)
     assert html.count("<fieldset") == html.count("<legend>") == 5
     assert {label.get("for") for label in page.all("label")} == {"sort", None}

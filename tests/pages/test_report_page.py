@@ -1,6 +1,4 @@
 import base64
-import copy
-import json
 import re
 from collections.abc import Mapping
 from io import BytesIO
@@ -8,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.example_metrics import changed_metrics, example_estimate, example_metrics, predictions, with_methods
-from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, with_evil
+from helpers.example_metrics import changed_metrics, example_metrics, predictions, with_methods
+from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, texts_of, with_evil
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,14 +22,9 @@ def html_of(
     metrics: Any, figures: Mapping[str, Figure] | None = None, name: str = "night", picture: bytes | None = None
 ) -> str:
     """The page; its figures take most of the time, so most tests leave them out."""
-    return render_report(
-        metrics,
-        figures or {},
-        title=name,
-        folder=f"outputs/{name}",
-        created="2026-11-22T21:00:00+01:00",
-        pictures={} if picture is None else dict.fromkeys(PICTURES, picture),
-    )
+    pictures = {} if picture is None else dict.fromkeys(PICTURES, picture)
+    about = {"title": name, "folder": f"outputs/{name}", "created": "2026-11-22T21:00:00+01:00"}
+    return render_report(metrics, figures or {}, **about, pictures=pictures)
 
 
 def drawn(metrics: Any, test: pd.DataFrame | None = None) -> str:
@@ -40,9 +33,7 @@ def drawn(metrics: Any, test: pd.DataFrame | None = None) -> str:
 
 def rows_of(html: str, section: str) -> list[str]:
     """The text of each table row of a section."""
-    inside = html.split(f'<section id="{section}">')[1].split("</section>")[0]
-    rows = re.findall(r"<tr.*?</tr>", inside, re.DOTALL)
-    return [" ".join(re.sub(r"<[^>]+>", " ", row).replace("\u202f", " ").split()) for row in rows]
+    return texts_of(html.split(f'<section id="{section}">')[1].split("</section>")[0], "tr")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +44,6 @@ def html() -> str:
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(html: str) -> None:
     page = Page(html)
     assert_runs_and_fetches_nothing(page, "data:image/svg+xml;base64,")
-    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert len(page.all("img")) == 6
     assert len(html) < 500_000
 
@@ -172,17 +161,14 @@ def test_no_word_of_the_machine_is_seen(html: str) -> None:
     metrics["baselines"], metrics["slices"]["cells"], metrics["shift"]["columns"] = [], [], []
     metrics["abstention"]["curve"] = []
     metrics["validation"]["by_identity"] = metrics["test"]["by_identity"] = None
+    machine = r"\b(nan|inf|Undefined|null|True|False)\b|\bNone\b(?! could| found)|_FEMALE|_MALE"
     for shown in (html, html_of(example_metrics(nulls=True)), drawn(metrics, predictions().iloc[:0])):
         page = Page(shown)
         values = [value for _, attributes in page.tags for key, value in attributes.items() if key != "src"]
-        for words in (page.text, *values):
-            assert not re.search(
-                r"\b(nan|inf|Undefined|null|True|False)\b|\bNone\b(?! could| found)|_FEMALE|_MALE", words
-            )
+        assert [words for words in (page.text, *values) if re.search(machine, words)] == []
 
 
-def test_maps_are_shown_by_their_numbers() -> None:
-    html = html_of(example_metrics())
+def test_maps_are_shown_by_their_numbers(html: str) -> None:
     rows = rows_of(html, "explanations")
     assert rows[:3] == [
         "−0.2 0 0.2 gain map chance",
@@ -268,10 +254,3 @@ def test_names_stay_text_everywhere(nulls: bool) -> None:
     page = Page(html_of(metrics, figures, name=EVIL, picture=EVIL.encode()))
     assert_runs_and_fetches_nothing(page)
     assert page.text.count(EVIL) > 30
-
-
-def test_the_metrics_are_those_of_the_json_file_and_are_left_as_they_are() -> None:
-    metrics = changed_metrics(("test", "scores", "auroc"), example_estimate(0.5))
-    before = copy.deepcopy(metrics)
-    assert html_of(json.loads(json.dumps(metrics))) == html_of(metrics)
-    assert metrics == before

@@ -12,15 +12,7 @@ from gender_cls.quality.faults import FAULTS, describe_faults, find_faults
 
 SETTINGS = replace(AuditSettings(), min_height=48, dark=40.0, bright=215.0, blurred=0.8, min_aspect=1.2, max_aspect=4.0)
 
-FINE = {
-    "format": "PNG",
-    "frames": 1,
-    "width": 50,
-    "height": 100,
-    "brightness": 120.0,
-    "sharpness": 1.1,
-    "fault": "",
-}
+FINE = {"format": "PNG", "frames": 1, "width": 50, "height": 100, "brightness": 120.0, "sharpness": 1.1, "fault": ""}
 
 
 def faults_of(path: str = "MALE/a.png", **facts: object) -> set[str]:

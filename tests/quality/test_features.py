@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.crops import decode, write_crop
+from helpers.crops import decode, resize, write_crop
 
 from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.transforms import resize
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.quality import features
@@ -57,9 +56,7 @@ def normalised(paths: list[Path], backbone: Backbone, size: tuple[int, int] = SI
     return (images / 255 - mean) / std
 
 
-def test_features_are_means_of_four_strips_of_the_last_map(
-    crops: list[Path], model: ModelConfig, tmp_path: Path
-) -> None:
+def test_features_are_means_of_four_strips_of_the_last_map(crops, model, tmp_path) -> None:
     found = features_of(crops, model, tmp_path / "cache")
     backbone = build_backbone(model, SIZE)
     with torch.no_grad():
@@ -82,7 +79,7 @@ def test_features_are_means_of_four_strips_of_the_last_map(
         ("torchvision", "resnet18", 4 * 512),
     ],
 )
-def test_any_backbone_gives_features(crops: list[Path], tmp_path: Path, library: str, name: str, width: int) -> None:
+def test_any_backbone_gives_features(crops, tmp_path, library, name, width) -> None:
     config = ModelConfig(library=Library[library], name=name, pretrained=False)
     found = features_of(crops[:3], config, tmp_path, image_size=[64, 32])
     assert found.shape == (3, width)
@@ -90,7 +87,7 @@ def test_any_backbone_gives_features(crops: list[Path], tmp_path: Path, library:
     assert found.std(axis=0).max() > 0
 
 
-def test_features_of_a_transformer_are_the_input_of_its_head(crops: list[Path], tmp_path: Path) -> None:
+def test_features_of_a_transformer_are_the_input_of_its_head(crops, tmp_path) -> None:
     config = ModelConfig(library=Library.timm, name="test_vit", pretrained=False)
     torch.manual_seed(0)
     backbone = build_backbone(config, (64, 32))
@@ -104,7 +101,7 @@ def test_features_of_a_transformer_are_the_input_of_its_head(crops: list[Path], 
 
 @pytest.mark.parametrize("kind", ["vector", "tokens", "map"])
 def test_without_a_feature_map_it_is_the_input_of_the_head_averaged_over_places(
-    crops: list[Path], model: ModelConfig, built: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    crops, model, built, tmp_path, monkeypatch, kind
 ) -> None:
     def nothing(*_):
         raise GenderClsError("Grad-CAM finds no last feature map.")
@@ -120,7 +117,7 @@ def test_without_a_feature_map_it_is_the_input_of_the_head_averaged_over_places(
     np.testing.assert_allclose(found, strips.reshape(7, 6, 4).astype(float).mean(axis=2), rtol=2e-3, atol=1e-4)
 
 
-def test_random_weights_are_those_of_the_features_that_were_kept(crops: list[Path], tmp_path: Path) -> None:
+def test_random_weights_are_those_of_the_features_that_were_kept(crops, tmp_path) -> None:
     config = ModelConfig(library=Library.custom, name="custom_cnn", options={"widths": [4, 6]}, pretrained=False)
     found = []
     for seed in (1, 2):
@@ -129,16 +126,12 @@ def test_random_weights_are_those_of_the_features_that_were_kept(crops: list[Pat
     assert (found[0] == found[1]).all()
 
 
-def test_numbers_too_large_for_two_bytes_stay_finite(
-    crops: list[Path], model: ModelConfig, built: Backbone, tmp_path: Path
-) -> None:
+def test_numbers_too_large_for_two_bytes_stay_finite(crops, model, built, tmp_path) -> None:
     torch.nn.init.constant_(built.network.stages[1][1][1].weight, 1e7)  # the last BatchNorm
     assert features_of(crops, model, tmp_path / "cache").max() == np.finfo(np.float16).max
 
 
-def test_only_chunks_with_a_changed_image_are_computed_again(
-    crops: list[Path], model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_chunks_with_a_changed_image_are_computed_again(crops, model, tmp_path, monkeypatch) -> None:
     def kept() -> set[str]:
         return {path.name for path in (tmp_path / "cache").iterdir()}
 
@@ -158,9 +151,7 @@ def test_only_chunks_with_a_changed_image_are_computed_again(
     ]
 
 
-def test_everything_that_changes_the_features_makes_a_new_file(
-    crops: list[Path], model: ModelConfig, tmp_path: Path
-) -> None:
+def test_everything_that_changes_the_features_makes_a_new_file(crops, model, tmp_path) -> None:
     def files_after(paths: list[Path] = crops, **changes) -> int:
         features_of(paths, model, tmp_path / "cache", **changes)
         return len(list((tmp_path / "cache").iterdir()))
@@ -177,9 +168,7 @@ def test_everything_that_changes_the_features_makes_a_new_file(
     assert files_after() == 7
 
 
-def test_a_crash_keeps_the_chunks_before_it(
-    crops: list[Path], model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_keeps_the_chunks_before_it(crops, model, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
     crops[5].write_bytes(b"no image")
     with pytest.raises(GenderClsError, match=r"5\.png"):
@@ -187,23 +176,19 @@ def test_a_crash_keeps_the_chunks_before_it(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_a_network_is_left_without_hooks(
-    crops: list[Path], model: ModelConfig, built: Backbone, tmp_path: Path
-) -> None:
+def test_a_network_is_left_without_hooks(crops, model, built, tmp_path) -> None:
     features_of(crops, model, tmp_path / "cache")
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in built.network.modules())
 
 
-def test_a_head_that_is_not_called_is_an_error(
-    crops: list[Path], model: ModelConfig, built: Backbone, tmp_path: Path
-) -> None:
+def test_a_head_that_is_not_called_is_an_error(crops, model, built, tmp_path) -> None:
     built.network.unused = torch.nn.Linear(6, 2)
     built.heads = ("unused",)
     with pytest.raises(GenderClsError, match=r"custom/custom_cnn .* unused"):
         features_of(crops, model, tmp_path / "cache")
 
 
-def test_a_full_disk_is_told(crops: list[Path], model: ModelConfig, tmp_path: Path) -> None:
+def test_a_full_disk_is_told(crops, model, tmp_path) -> None:
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(GenderClsError, match=r"cache .*audit\.suspects=false"):
         features_of(crops, model, tmp_path / "cache")

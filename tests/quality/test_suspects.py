@@ -78,18 +78,9 @@ def test_too_few_people_for_the_folds_are_an_error() -> None:
 
 
 def hand_made() -> tuple[pd.DataFrame, np.ndarray]:
-    table = pd.DataFrame(
-        [
-            ("a1", "MALE", "ann"),
-            ("a2", "MALE", "ann"),
-            ("b1", "MALE", ""),
-            ("c1", "FEMALE", "cid"),
-            ("c2", "FEMALE", "cid"),
-            ("d1", "FEMALE", ""),
-            ("e1", "MALE", "eve"),
-        ],
-        columns=["path", "label", "identity"],
-    )
+    labels, identities = ["MALE"] * 3 + ["FEMALE"] * 3 + ["MALE"], ["ann", "ann", "", "cid", "cid", "", "eve"]
+    paths = ["a1", "a2", "b1", "c1", "c2", "d1", "e1"]
+    table = pd.DataFrame({"path": paths, "label": labels, "identity": identities})
     p_male = np.array([0.2, 0.5, 0.15, 0.1, 0.3, 0.9, np.nan])
     return table, np.column_stack([1 - p_male, p_male])
 
@@ -97,16 +88,8 @@ def hand_made() -> tuple[pd.DataFrame, np.ndarray]:
 def test_scores_and_order_are_those_worked_out_by_hand() -> None:
     """Ann's log-odds are ln(1/4) and 0: mean -ln 2, times 2 / 1.5, so odds of 2 ** (-4 / 3). b1: 0.15 / 0.85."""
     ranked = rank_suspects(*hand_made())
-    assert list(ranked) == [
-        "path",
-        "label",
-        "suggested_label",
-        "score",
-        "identity",
-        "identity_score",
-        "flagged",
-        "corrected_label",
-    ]
+    columns = "path label suggested_label score identity identity_score flagged corrected_label"
+    assert " ".join(ranked) == columns
     assert ranked["path"].tolist() == ["d1", "b1", "a1", "a2", "c2", "c1"]  # e1 was never predicted
     assert ranked["score"].to_numpy() == pytest.approx([0.1, 0.15, 0.2, 0.5, 0.7, 0.9])
     ann = 2 ** (-4 / 3) / (1 + 2 ** (-4 / 3))
@@ -148,13 +131,8 @@ def test_planted_swaps_come_first() -> None:
 
 def test_a_review_counts_what_was_found_so_far() -> None:
     """Of five reviewed images the first and the fourth are wrong; x9 is not reviewed, x8 could not be decided."""
-    ranked = pd.DataFrame(
-        {
-            "path": ["x1", "x9", "x2", "x3", "x8", "x4", "x5"],
-            "label": ["MALE"] * 7,
-            "identity": ["p", "q", "r", "p", "q", "s", "s"],
-        }
-    )
+    paths, identities = ["x1", "x9", "x2", "x3", "x8", "x4", "x5"], ["p", "q", "r", "p", "q", "s", "s"]
+    ranked = pd.DataFrame({"path": paths, "label": "MALE", "identity": identities})
     truth = pd.Series({"x1": "FEMALE", "x2": "MALE", "x3": "MALE", "x4": "FEMALE", "x5": "MALE", "x8": "unknown"})
     images, identities = review(ranked, truth)
     assert [point["reviewed"] for point in images.points] == [0.2, 0.4, 0.6, 0.8, 1]

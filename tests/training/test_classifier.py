@@ -6,7 +6,9 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 from torch import Tensor
 
 from gender_cls.errors import GenderClsError
+from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.predictor import Predictor
 
 
 def test_pixels_are_normalised_with_the_backbones_own_mean_and_std() -> None:
@@ -86,6 +88,14 @@ def test_precisions_train_and_predict(precision) -> None:
     [first, *_] = trainer.predict(classifier, batches())
     assert first.dtype == torch.float64
     assert first.sum(dim=1).tolist() == pytest.approx([1] * 4)
+    exact = trainer_for().predict(classifier, batches())[0]
+    assert torch.equal(first, exact) == (precision != "bf16-mixed")
+    torch.testing.assert_close(first, exact, rtol=0, atol=0.02)
+
+
+def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:
+    predictor = Predictor(tmp_path / "none.ckpt", "cpu", Resources("cpu", "bf16-mixed", 1, 0))
+    assert predictor.precision == predictor._trainer.precision == "bf16-mixed"
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:

@@ -16,9 +16,7 @@ from gender_cls.training.fit import warn_of_frozen_backbone
         (None, False, ["recipe=scratch"]),
     ],
 )
-def test_a_backbone_that_never_learns_gets_a_warning(
-    caplog: pytest.LogCaptureFixture, frozen_epochs: int | None, pretrained: bool, words: list[str]
-) -> None:
+def test_a_backbone_that_never_learns_gets_a_warning(caplog, frozen_epochs, pretrained, words) -> None:
     model = {"library": "timm", "name": "resnet18", "pretrained": pretrained}
     warn_of_frozen_backbone(config_of(recipe={"frozen_epochs": frozen_epochs}, trainer={"max_epochs": 2}, model=model))
     assert all(word in caplog.text for word in words)

@@ -38,8 +38,6 @@ FACTS: dict[str, type] = {
 COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
 
-ROWS_AT_ONCE = 20_000
-
 
 def stamp(file: str) -> tuple[int, int]:
     """Size in bytes and time of the last change in nanoseconds; a file with the same stamp has not changed."""
@@ -71,7 +69,7 @@ class Database:
         }
         values["place"] -= 1
         cursor = self._connection.execute(f"SELECT path, {', '.join(COLUMNS)} FROM images")
-        while found := cursor.fetchmany(ROWS_AT_ONCE):
+        while found := cursor.fetchmany(20_000):
             wanted = [record for record in found if record[0] in row_of]
             if wanted:
                 paths, *columns = zip(*wanted, strict=True)

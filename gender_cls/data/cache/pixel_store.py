@@ -33,12 +33,7 @@ class NoRoomError(GenderClsError):
 
 
 class PixelStore:
-    """The pixels of one folder.
-
-    Args:
-        root: the folder of the images, for messages.
-        data: its `cache_gigabytes` and `cache_days` count.
-    """
+    """The pixels of the images below `root`, within `cache_gigabytes` and `cache_days`."""
 
     def __init__(self, database: Database, root: Path, data: DataConfig) -> None:
         self.database, self.root, self.data = database, root, data
@@ -58,7 +53,7 @@ class PixelStore:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only process that adds pixels; wait for another one first."""
-        lock = _lock(self.path)
+        lock = FileLock(f"{self.path}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -85,7 +80,7 @@ class PixelStore:
         kept, folder = self.database.bytes_kept(), self.path.parent
         if kept + needed > self.data.cache_gigabytes * GB:
             raise NoRoomError(
-                f"The decoded pixels of these data take {_gb(kept + needed)} GB, more than data.cache_gigabytes="
+                f"The decoded pixels of these data take {(kept + needed) / GB:.3g} GB, more than data.cache_gigabytes="
                 f"{self.data.cache_gigabytes:g}: raise it, or set data.cache=none."
             )
         replaced = 0 if kept else len(self.file.content)
@@ -131,42 +126,26 @@ class PixelStore:
         total = needed + sum(size for _, size, _ in files)
         for used, size, file in sorted(files):
             too_old = time.time() - used > self.data.cache_days * DAY
-            if file != self.path and (too_old or total > self.data.cache_gigabytes * GB) and _removed(file):
-                total -= size
+            if file != self.path and (too_old or total > self.data.cache_gigabytes * GB):
+                # Nothing happens if it is in use or belongs to another user.
+                with contextlib.suppress(Timeout, OSError), FileLock(f"{file}.lock").acquire(timeout=0):
+                    file.unlink(missing_ok=True)
+                    total -= size
 
 
 def expected_bytes(files: Sequence[str]) -> int:
     """About how many bytes the pixels of these images take, from the headers of some of them."""
     sample = files[:: max(1, len(files) // SAMPLE)]
-    return round(sum(map(_pixel_bytes, sample)) / len(sample) * len(files)) if sample else 0
-
-
-def _pixel_bytes(file: str) -> int:
-    with contextlib.suppress(Exception), Image.open(file, formats=FORMATS) as image:
-        return image.width * image.height * 3
-    return 0  # pixels of an unreadable file are not kept
+    found = 0
+    for file in sample:
+        with contextlib.suppress(Exception), Image.open(file, formats=FORMATS) as image:
+            found += image.width * image.height * 3  # pixels of an unreadable file are not kept
+    return round(found / max(len(sample), 1) * len(files))
 
 
 def _no_room(folder: Path, needed: int) -> NoRoomError:
+    free = shutil.disk_usage(folder).free
     return NoRoomError(
-        f"{folder} has no room for decoded pixels: they need {_gb(needed)} GB and "
-        f"{_gb(shutil.disk_usage(folder).free)} GB are free. Make room, or set data.cache=none (decoded each time)."
+        f"{folder} has no room for decoded pixels: they need {needed / GB:.3g} GB and {free / GB:.3g} GB are free. "
+        "Make room, or set data.cache=none (decoded each time)."
     )
-
-
-def _lock(file: Path) -> FileLock:
-    """Held by a process that adds to a file of pixels, replaces or removes it."""
-    return FileLock(f"{file}.lock")
-
-
-def _removed(file: Path) -> bool:
-    try:
-        with _lock(file).acquire(timeout=0):
-            file.unlink(missing_ok=True)
-    except (Timeout, OSError):  # in use, or it belongs to another user
-        return False
-    return True
-
-
-def _gb(amount: int) -> str:
-    return f"{amount / GB:.3g}"

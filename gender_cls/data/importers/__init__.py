@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
+from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import read_market1501
 from gender_cls.data.importers.mivia_par import read_mivia_par
 from gender_cls.data.importers.pa100k import read_pa100k
@@ -14,7 +15,7 @@ from gender_cls.data.importers.rap import read_rap
 from gender_cls.data.importers.upar import read_upar
 from gender_cls.errors import require
 
-NUMBERED = ["1", "2", "3", "4", "5"]
+NUMBERED = list("12345")
 
 READERS: dict[Importer, tuple[Callable[[Path, DataConfig], pd.DataFrame], list[str]]] = {
     Importer.peta: (read_peta, [*NUMBERED, "zero_shot"]),
@@ -42,8 +43,7 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
         GenderClsError: a file is missing (the message says where to get it and what its licence demands), the
             annotations are not as published, or the dataset has no such published split.
     """
-    assert data.root is not None, "DataConfig.check asks for it"
-    assert data.importer is not None, "read_manifest calls this only with an importer"
+    assert data.root is not None and data.importer is not None, "DataConfig.check asks for both"  # noqa: PT018
     root = Path(data.root)
     require(root.is_dir(), f"data.root is no folder: {root}.")
     reader, published = READERS[data.importer]
@@ -53,6 +53,7 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
         f"{', '.join(published)} or null (a new split is made).",
     )
     table = reader(root, data)
+    check_images(root, table["path"], data.importer.value)
     if data.published_split is None:
         table["split"] = ""
     return table.assign(split=table["split"].where(table["label"] != UNKNOWN, "")).astype(str)

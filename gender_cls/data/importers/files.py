@@ -28,19 +28,15 @@ def needed(root: Path, *places: str, terms: str) -> Path:
 
 def image_names(folder: Path) -> list[str]:
     """The names of the images in a folder, sorted, without hidden files."""
-    return sorted(
-        name
-        for name in os.listdir(folder)
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-    )
+    names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+    return sorted(name for name in names if not name.startswith("."))
 
 
-def check_images(root: Path, paths: Iterable[str], annotation: Path) -> None:
+def check_images(root: Path, paths: Iterable[str], dataset: str) -> None:
     """Refuse annotations of images that do not exist. Each folder is listed once.
 
     Args:
         paths: relative to `root`, with `/` between folders.
-        annotation: the file that names them.
 
     Raises:
         GenderClsError: with how many are missing, and some of them.
@@ -55,6 +51,6 @@ def check_images(root: Path, paths: Iterable[str], annotation: Path) -> None:
         missing += [f"{folder}/{name}" for name in names if name not in present]
     require(
         not missing,
-        f"{annotation} names {len(missing)} images that do not exist under {root}: {first_few(missing)}; unpack the "
-        "dataset's images there, or point data.root to where they are.",
+        f"The annotations of {dataset} name {len(missing)} images that do not exist under {root}: "
+        f"{first_few(missing)}; unpack the dataset's images there, or point data.root to where they are.",
     )

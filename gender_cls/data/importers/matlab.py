@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError, mat_struct
 
+from gender_cls.config.data import SPLITS
 from gender_cls.errors import GenderClsError, require
-
-SPLIT_OF_FIELD = {"train": "train", "trainval": "train", "val": "val", "test": "test"}
 
 
 class MatFile:
@@ -84,9 +83,9 @@ class MatFile:
         while isinstance(entry, np.ndarray) and entry.size == 1:
             entry = entry.item()
         by_stem = {name.lower().removesuffix("_index"): name for name in _fields(entry)}
-        if "train" in by_stem:
-            by_stem.pop("trainval", None)
-        parts = {SPLIT_OF_FIELD[stem]: getattr(entry, name) for stem, name in by_stem.items() if stem in SPLIT_OF_FIELD}
+        if "train" not in by_stem and "trainval" in by_stem:
+            by_stem["train"] = by_stem["trainval"]
+        parts = {split: getattr(entry, by_stem[split]) for split in SPLITS if split in by_stem}
         what = f"The published split {number} of {self.path}"
         fields = ", ".join(_fields(entry)) or "none"
         require({"train", "test"} <= set(parts), f"{what} has the fields {fields}: expected train and test.")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, needed
+from gender_cls.data.importers.files import needed
 from gender_cls.data.importers.matlab import MatFile
 
 TERMS = (
@@ -24,11 +24,10 @@ def read_pa100k(root: Path, data: DataConfig) -> pd.DataFrame:
     images = {split: mat.texts(f"{split}_images_name") for split in SPLITS}
     values = [mat.matrix(f"{split}_label", rows=len(names)) for split, names in images.items()]
     attributes = Attributes(mat.texts("attributes"), np.concatenate(values), annotation)
-    paths = [f"{folder.relative_to(root).as_posix()}/{name}" for names in images.values() for name in names]
-    check_images(root, paths, annotation)
+    prefix = folder.relative_to(root).as_posix()
     return pd.DataFrame(
         {
-            "path": paths,
+            "path": [f"{prefix}/{name}" for names in images.values() for name in names],
             "label": meanings(attributes.column("Female"), {0: "MALE", 1: "FEMALE"}, "Female", annotation),
             "split": [split for split, names in images.items() for _ in names],
             "view": attributes.flagged("(Front|Side|Back)"),

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, image_names, needed
+from gender_cls.data.importers.files import image_names, needed
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.split import group_partition
-from gender_cls.errors import GenderClsError, first_few, require
+from gender_cls.errors import first_few, require
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
     folders = sorted(folder for folder in root.glob("*/archive") if folder.is_dir())
     if data.published_split is None and folders:
         return pd.concat([_read_folder(root, folder) for folder in folders], ignore_index=True).fillna("")
-    if data.published_split is None and not (root / "PETA.mat").is_file():
-        raise GenderClsError(
-            f"There is no PETA under {root}: looked for {root}/*/archive/Label.txt and {root / 'PETA.mat'}; nothing is "
-            f"downloaded, so {TERMS}."
-        )
+    require(
+        data.published_split is not None or (root / "PETA.mat").is_file(),
+        f"There is no PETA under {root}: looked for {root}/*/archive/Label.txt and {root / 'PETA.mat'}; nothing is "
+        f"downloaded, so {TERMS}.",
+    )
     return _read_mat(root, data)
 
 
@@ -68,15 +68,8 @@ def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
         f"{annotation} describes none of the {len(names)} images next to it, such as {first_few(names)}: is it another "
         "subset's?",
     )
-    table = pd.DataFrame(
-        {
-            "path": folder.relative_to(root).as_posix() + "/" + names,
-            "identity": subset + "_" + person,
-            "camera": subset,
-            "source": subset,
-            "split": "",
-        }
-    )
+    table = pd.DataFrame({"path": folder.relative_to(root).as_posix() + "/" + names, "identity": subset + "_" + person})
+    table = table.assign(camera=subset, source=subset, split="")
     if subset in NAME_PARTS:
         table = table.join(names.str.extract(NAME_PARTS[subset]).replace({"fore": "front"}))
     described = people.reindex(person).reset_index(drop=True).fillna({"label": UNKNOWN})
@@ -139,7 +132,6 @@ def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
         "columns are not where they were published.",
     )
     table = pd.DataFrame({"path": [f"images/{row:05d}.png" for row in range(1, rows + 1)], "identity": identity})
-    check_images(root, table["path"], annotation)
     table = table.assign(camera=subset, source=subset, split="").join(described)
     if data.published_split == "zero_shot":
         table["split"] = _zero_shot(table)

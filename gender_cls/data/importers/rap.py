@@ -1,6 +1,5 @@
 """RAP 1 (Li et al., arXiv 1603.07054) and RAP 2 (Li et al., TIP 2019): `RAP_annotation.mat` -> a table."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images, needed
+from gender_cls.data.importers.files import needed
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.errors import require
 
@@ -25,21 +24,11 @@ VIEWS = {1: "front", 2: "back", 3: "left", 4: "right"}
 NAME = r"(?P<camera>CAM\d+)[-_](?P<sequence>[\d-]+[-_]\d+-\d+)[-_](?P<track>tarid\d+)[-_]frame(?P<frame>\d+)[-_]"
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """Names in the struct that differ between the two versions."""
-
-    images: str
-    attributes: str
-    values: str
-    partitions: str
-    identity: str | None
-
-
-FIELDS = {
-    Importer.rap_v1: _Fields("imagesname", "attribute_eng", "label", "partition", None),
-    Importer.rap_v2: _Fields("name", "attribute", "data", "partition_attribute", "person_identity"),
+FIELDS: dict[Importer | None, tuple[str, str, str, str, str | None]] = {
+    Importer.rap_v1: ("imagesname", "attribute_eng", "label", "partition", None),
+    Importer.rap_v2: ("name", "attribute", "data", "partition_attribute", "person_identity"),
 }
+"""Names in the struct: of the images, attributes, values, published splits and identities."""
 
 
 def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
@@ -48,26 +37,22 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
     The identity is the annotated person (RAP 2, at most half of the images), otherwise the track: what the tracker
     followed through one recording.
     """
-    assert data.importer in FIELDS
     annotation = needed(root, "RAP_annotation/RAP_annotation.mat", terms=TERMS)
     needed(root, FOLDER, terms=TERMS)
-    mat, fields = MatFile(annotation), FIELDS[data.importer]
-    names = mat.texts(STRUCT, fields.images)
-    values = mat.matrix(STRUCT, fields.values, rows=len(names))
-    attributes = Attributes(mat.texts(STRUCT, fields.attributes), values, annotation)
-    paths = [f"{FOLDER}/{name}" for name in names]
-    check_images(root, paths, annotation)
+    mat = MatFile(annotation)
+    of_images, of_attributes, of_values, of_splits, of_identities = FIELDS[data.importer]
+    names = mat.texts(STRUCT, of_images)
+    values = mat.matrix(STRUCT, of_values, rows=len(names))
+    attributes = Attributes(mat.texts(STRUCT, of_attributes), values, annotation)
     parts = pd.Series(names, dtype="str").str.extract(NAME).fillna("")
     female = attributes.column("Female", "Femal")  # the second is RAP 2's spelling
     table = pd.DataFrame(
         {
-            "path": paths,
+            "path": [f"{FOLDER}/{name}" for name in names],
             "label": meanings(female, SEX, "Female", annotation),
-            "identity": _identities(mat, fields.identity, parts),
-            "camera": parts["camera"],
+            "identity": _identities(mat, of_identities, parts),
             "split": "",
-            "sequence": parts["sequence"],
-            "frame": parts["frame"],
+            **parts[["camera", "sequence", "frame"]],
             "view": _views(attributes),
             "occlusion": attributes.flagged("(?i:occlust?ion)-?(?:Type)?(.+)", none="none"),
             "age": attributes.flagged("Age(.+)"),
@@ -75,7 +60,7 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
         }
     )
     if data.published_split is not None:
-        table["split"] = mat.splits(STRUCT, fields.partitions, number=data.published_split, images=len(names))
+        table["split"] = mat.splits(STRUCT, of_splits, number=data.published_split, images=len(names))
     return table
 
 

@@ -7,9 +7,8 @@ import pandas as pd
 from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import name_parts
-from gender_cls.errors import GenderClsError, first_few, require
+from gender_cls.errors import GenderClsError, require
 
 TERMS = (
     "get UPAR's annotations and its images (of Market-1501, PA-100K and PETA) with the starter kit of "
@@ -30,14 +29,7 @@ def read_upar(root: Path, data: DataConfig) -> pd.DataFrame:
         f"UPAR's annotations are missing: looked for train.csv, val.csv and test.csv with a column {SEX_COLUMN} under "
         f"{root / 'phase1'} and {root / 'annotations'}; nothing is downloaded, so {TERMS}.",
     )
-    table = pd.concat([_read(root, file, split) for file, split in files.items()], ignore_index=True)
-    twice = table["path"][table["path"].duplicated()]
-    require(
-        twice.empty,
-        f"UPAR's files {first_few(files, most=9)} name {len(twice)} images more than once: {first_few(twice)}; keep "
-        "those of one split alone.",
-    )
-    return table
+    return pd.concat([_read(file, split) for file, split in files.items()], ignore_index=True)
 
 
 def _annotations(root: Path, split: str) -> list[Path]:
@@ -55,14 +47,13 @@ def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
     return table.rename(columns=lambda name: name.removeprefix("#").strip())
 
 
-def _read(root: Path, file: Path, split: str) -> pd.DataFrame:
+def _read(file: Path, split: str) -> pd.DataFrame:
     annotations = _csv(file)
     # The column of images is called Image in one edition and has no name in another: it is the one with file names.
     is_name = annotations.apply(lambda values: values.str.lower().str.endswith(tuple(IMAGE_SUFFIXES)).all())
     require(is_name.sum() == 1, f"{file} has {is_name.sum()} columns of image names, expected 1.")
     paths = annotations.loc[:, is_name].squeeze(axis=1)
     annotations = annotations.loc[:, ~is_name]
-    check_images(root, paths, file)
     values = annotations.apply(pd.to_numeric, errors="coerce").to_numpy()
     attributes = Attributes(list(annotations.columns), values, file)
     source = paths.str.partition("/")[0]
@@ -72,12 +63,10 @@ def _read(root: Path, file: Path, split: str) -> pd.DataFrame:
         {
             "path": paths,
             "label": meanings(annotations[SEX_COLUMN], {0: "MALE", 1: "FEMALE"}, SEX_COLUMN, file),
-            "identity": ("Market1501_" + parts["identity"]).where(parts["identity"] != "", ""),
-            "camera": ("Market1501_" + parts["camera"]).where(parts["camera"] != "", ""),
+            **{name: ("Market1501_" + parts[name]).where(parts[name] != "", "") for name in ("identity", "camera")},
             "source": source,
             "split": split,
-            "sequence": parts["sequence"],
-            "frame": parts["frame"],
+            **parts[["sequence", "frame"]],
             "age": attributes.flagged("Age-(.+)"),
             "carrying": attributes.flagged("Accessory-(Backpack|Bag)", none="nothing"),
         }

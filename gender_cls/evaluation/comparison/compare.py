@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, bootstrap_units, count_units
+from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
 from gender_cls.evaluation.comparison.means import (
@@ -34,15 +34,11 @@ from gender_cls.evaluation.metrics import decision_scores, is_female, known_peop
 from gender_cls.runs.run import Run
 
 
-def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+def compare_runs(runs: Sequence[Run], resamples: int) -> Comparison:
     """Compare candidates, which are runs that differ only in seed and fold, on the test images that they share.
 
-    Candidates with other test images take no part; neither do leaky ones if there are others.
-
-    Args:
-        runs: in any state.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+    The runs may be in any state. Candidates with other test images take no part; neither do leaky ones if there are
+    others.
     """
     candidates = find_candidates(runs)
     sound = [one for one in candidates if not one.problem]
@@ -53,12 +49,12 @@ def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0)
     estimates: dict[str, Estimate] = {}
     pairs: list[Pair] = []
     if compared:
-        means = _means(compared, resamples, seed)
+        means = _means(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
         pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
     for one in sound:
         if one not in compared and one.test_rows is not None:
-            estimates[one.title] = _means([one], resamples, seed).of(0)
+            estimates[one.title] = _means([one], resamples).of(0)
     rows = [_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
     best = [row for row in rows if row["compared"]]
@@ -74,7 +70,7 @@ def compare_runs(runs: Sequence[Run], resamples: int = RESAMPLES, seed: int = 0)
         units=count_units(bootstrap_units(test)),
         candidates=rows,
         baseline=baseline,
-        ensemble=ensemble_of(compared, cost_of_all(compared), resamples, seed) if several else None,
+        ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
         verdict=verdict(rows, pairs, baseline),
         agreement=agreement(compared) if several else None,
@@ -92,11 +88,11 @@ def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
     return max(counts, key=lambda rows: counts[rows], default=None)
 
 
-def _means(candidates: Sequence[Candidate], resamples: int, seed: int) -> Means:
+def _means(candidates: Sequence[Candidate], resamples: int) -> Means:
     """The resampled means of candidates with the same test rows."""
     test = candidates[0].test
     correct = [np.stack([one.correct for one in candidate.trained]) for candidate in candidates]
-    return resample_means(correct, is_female(test), bootstrap_units(test), resamples, seed)
+    return resample_means(correct, is_female(test), bootstrap_units(test), resamples)
 
 
 def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
@@ -151,11 +147,11 @@ def _validation(candidate: Candidate) -> MeanScore:
 
 
 def _test(values: Sequence[float], estimate: Estimate | None) -> MeanEstimate:
-    score = _over_seeds(values)
     if estimate is None:
         remark = "Its seeds were tested on different images." if values else None
-        return MeanEstimate(**score, low=None, high=None, remark=remark)
-    return MeanEstimate(**score, low=estimate["low"], high=estimate["high"], remark=estimate["remark"])
+        estimate = Estimate(value=None, low=None, high=None, remark=remark)
+    low, high, remark = estimate["low"], estimate["high"], estimate["remark"]
+    return MeanEstimate(**_over_seeds(values), low=low, high=high, remark=remark)
 
 
 def _over_seeds(values: Sequence[float]) -> MeanScore:

@@ -1,4 +1,4 @@
-"""What several candidates say of the same images: their mean, where they agree, and what none of them gets right."""
+"""What several candidates say of the same test rows: their mean, where they agree, and what none of them gets right."""
 
 from collections.abc import Sequence
 
@@ -18,20 +18,15 @@ def _mean_p_female(candidate: Candidate) -> Numbers:
     return np.mean([p_female_of(one.test) for one in candidate.trained], axis=0)
 
 
-def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int, seed: int) -> Ensemble:
-    """Scores of the soft vote; its answer is FEMALE from 0.5 on.
-
-    Args:
-        candidates: with the same test rows.
-        cost: of all networks together.
-    """
+def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int) -> Ensemble:
+    """Scores of the soft vote; its answer is FEMALE from 0.5 on. The cost is that of all networks together."""
     table = candidates[0].test
     female, p_female = is_female(table), np.mean([_mean_p_female(one) for one in candidates], axis=0)
 
     def balanced_accuracy(weights: Numbers) -> dict[str, Numbers]:
         return {"balanced_accuracy": decision_scores(female, p_female >= 0.5, weights)["balanced_accuracy"]}
 
-    found = estimates(bootstrap_units(table), balanced_accuracy, resamples, seed)
+    found = estimates(bootstrap_units(table), balanced_accuracy, resamples)
     return Ensemble(
         networks=sum(len(one.trained) for one in candidates),
         balanced_accuracy=found["balanced_accuracy"],
@@ -42,11 +37,7 @@ def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int,
 
 
 def agreement(candidates: Sequence[Candidate]) -> Agreement:
-    """How often two candidates give the same answer.
-
-    Args:
-        candidates: with the same test rows.
-    """
+    """How often two candidates give the same answer."""
     answers = [[one.test["prediction"].to_numpy() for one in candidate.trained] for candidate in candidates]
     shares = [
         [float(np.mean([(x == y).mean() for x, y in zip(a, b, strict=False)])) for b in answers]  # the shorter decides
@@ -70,11 +61,7 @@ def roc_curves(candidates: Sequence[Candidate]) -> list[RocCurve]:
 
 
 def wrong_for_all(candidates: Sequence[Candidate]) -> list[WrongImage]:
-    """The images that no candidate gets right, the most confidently wrong first.
-
-    Args:
-        candidates: with the same test rows.
-    """
+    """The images that no candidate gets right, the most confidently wrong first."""
     table = candidates[0].test
     p_female = np.mean([_mean_p_female(one) for one in candidates], axis=0)
     p_label = np.where(is_female(table), p_female, 1 - p_female)

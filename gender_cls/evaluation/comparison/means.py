@@ -1,8 +1,8 @@
 """Costs, baselines and scores of maps from the `metrics.json` of several runs, and which candidates are worth their
 cost."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from gender_cls.evaluation.comparison.schema import (
     MeanMethod,
     MeanPlace,
 )
-from gender_cls.evaluation.schema import PLACES, MethodScores
+from gender_cls.evaluation.schema import PLACES, MethodScores, Place
 from gender_cls.runs.run import Run
 
-BASELINE = "blurred"
-"""The compared one of BASELINES; the other is in each run's own record."""
+BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
 
 
 def mean_or_none(values: Iterable[float | None]) -> float | None:
@@ -28,42 +27,24 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
     return float(np.mean(numbers)) if numbers and np.isfinite(numbers).all() else None
 
 
-def _sum_or_none(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    mean = mean_or_none(known)
-    return None if mean is None else mean * len(known)
-
-
-def _max_or_none(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else max(value for value in known if value is not None)
-
-
 def mean_cost(runs: Sequence[Run]) -> MeanCost:
     """The mean cost of finished runs."""
-    return _combined_cost([run.metrics["cost"] for run in runs], mean_or_none, mean_or_none)
+    return cast(MeanCost, _mean_costs([run.metrics["cost"] for run in runs]))
 
 
 def cost_of_all(candidates: Sequence[Candidate]) -> MeanCost:
     """The cost of every seed of every candidate together: sums, and the largest memory, because they train in turn."""
     costs = [mean_cost(one.runs) for candidate in candidates for one in candidate.trained]
-    return _combined_cost(costs, _sum_or_none, _max_or_none)
+    means = _mean_costs(costs)
+    sums = {name: mean * len(costs) for name, mean in means.items() if name != "device" and mean is not None}
+    peaks = [cost["peak_memory_bytes"] for cost in costs]
+    largest = None if None in peaks else max(peak for peak in peaks if peak is not None)
+    return cast(MeanCost, {**means, **sums, "peak_memory_bytes": largest})
 
 
-def _combined_cost(
-    costs: Sequence[Any],
-    combine: Callable[[Iterable[float | None]], float | None],
-    combine_memory: Callable[[Iterable[float | None]], float | None],
-) -> MeanCost:
-    return MeanCost(
-        parameters=combine(cost["parameters"] for cost in costs),
-        flops=combine(cost["flops"] for cost in costs),
-        milliseconds_batch_1=combine(cost["milliseconds_batch_1"] for cost in costs),
-        milliseconds_batch_32=combine(cost["milliseconds_batch_32"] for cost in costs),
-        peak_memory_bytes=combine_memory(cost["peak_memory_bytes"] for cost in costs),
-        fit_seconds=combine(cost["fit_seconds"] for cost in costs),
-        device="; ".join(dict.fromkeys(cost["device"] for cost in costs if cost["device"])) or None,
-    )
+def _mean_costs(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    means = {name: mean_or_none(cost[name] for cost in costs) for name in MeanCost.__annotations__ if name != "device"}
+    return {**means, "device": "; ".join(dict.fromkeys(cost["device"] for cost in costs if cost["device"])) or None}
 
 
 def mark_pareto(rows: Sequence[CandidateRow]) -> None:
@@ -114,6 +95,9 @@ def mean_explanations(runs: Sequence[Run]) -> CandidateExplanations | None:
 def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
     """The mean over the runs that have the method."""
     games = [game for one in scores for game in one["games"] if game["baseline"] == BASELINE]
+    places: dict[str, list[Place]] = {name: [] for name in PLACES}
+    for place in (place for one in scores for place in one["places"]):
+        places[place["name"]].append(place)
     flags = [one["randomisation"]["flagged"] for one in scores if one["randomisation"] is not None]
     return MeanMethod(
         name=scores[0]["name"],
@@ -121,15 +105,13 @@ def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
         runs=len(scores),
         insertion_gain=mean_or_none(game["insertion_gain"]["value"] for game in games),
         deletion_gain=mean_or_none(game["deletion_gain"]["value"] for game in games),
-        places=[_mean_place(name, scores) for name in PLACES],
+        places=[
+            MeanPlace(
+                name=name,
+                share=mean_or_none(place["share"]["value"] for place in found),
+                area=mean_or_none(place["area"] for place in found),
+            )
+            for name, found in places.items()
+        ],
         flagged=True if True in flags else None if None in flags or not flags else False,
-    )
-
-
-def _mean_place(name: str, scores: Sequence[MethodScores]) -> MeanPlace:
-    places = [place for one in scores for place in one["places"] if place["name"] == name]
-    return MeanPlace(
-        name=name,
-        share=mean_or_none(place["share"]["value"] for place in places),
-        area=mean_or_none(place["area"] for place in places),
     )

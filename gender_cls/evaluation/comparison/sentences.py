@@ -10,15 +10,7 @@ from gender_cls.evaluation.wording import stated
 
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
-    """Which of two candidates is better.
-
-    Args:
-        a: title.
-        b: title.
-        difference: of their balanced accuracies, a minus b.
-        p_holm: the corrected p-value; None without an interval.
-        significant: whether it is small enough.
-    """
+    """Which of two candidates is better; `difference` is that of their balanced accuracies, a minus b."""
     value, low, high = difference["value"], difference["low"], difference["high"]
     if value is None or low is None or high is None or p_holm is None:
         return f"{a} and {b} cannot be compared: {difference['remark']}"
@@ -33,20 +25,16 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
     """Which candidate is best on validation, its test score against the others; then limits of the comparison.
 
-    Args:
-        rows: compared candidates first, by falling validation score.
-        pairs: of compared candidates.
-        baseline: the best trivial one.
+    The compared candidates are the first rows, by falling validation score.
     """
     compared = [row for row in rows if row["compared"]]
-    sentences = []
     if not rows:
-        sentences.append("There are no runs.")
-    elif not compared:
-        sentences.append("There is nothing to compare: no candidate has a result that can be used.")
+        return ["There are no runs."]
+    if not compared:
+        sentences = ["There is nothing to compare: no candidate has a result that can be used."]
     else:
         best = compared[0]
-        sentences += [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
+        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
     return sentences + _cautions(compared) + _left_out(rows)
 
 

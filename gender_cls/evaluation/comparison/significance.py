@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gender_cls.evaluation.bootstrap import RESAMPLES, Booleans, Numbers, bootstrap, count_units, estimate, ratio
+from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, Units, bootstrap, count_units, estimate, ratio
 from gender_cls.evaluation.comparison.schema import McNemar, Pair
 from gender_cls.evaluation.comparison.sentences import pair_sentence
 from gender_cls.evaluation.estimate import Estimate
@@ -22,40 +22,32 @@ class Means:
     """Balanced accuracies of candidates on the same rows."""
 
     correct: Sequence[Booleans]  # of each candidate (seeds, rows), whether its answers are right
-    units: NDArray[np.intp]  # (rows,) codes of people
+    units: Units
     by_seed: list[Numbers]  # of each candidate (seeds,); NaN if a label is absent
     draws: Numbers  # (candidates, resamples) of the mean over seeds: chance in the people
     luck: Numbers  # (candidates, resamples) by how much other seeds would have moved it; 0 with one seed
     remark: str | None  # why they are undefined, or None
 
-    @property
-    def people(self) -> int:
-        """The number of people who were drawn from."""
-        return count_units(self.units)
-
     def of(self, candidate: int) -> Estimate:
         """The mean over the candidate's seeds."""
         seeds = self.by_seed[candidate]
         draws = self.draws[candidate] + _widening(len(seeds) - 1) * self.luck[candidate]
-        return estimate(float(seeds.mean()), draws, self.people, self.remark)
+        return estimate(float(seeds.mean()), draws, count_units(self.units), self.remark)
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
         """The paired difference of two means (both are drawn together), and its p-value; None without an interval."""
         value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
         freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
         draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
-        found = estimate(value, draws, self.people, self.remark, is_share=False)
-        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], self.people)
+        people = count_units(self.units)
+        found = estimate(value, draws, people, self.remark, is_share=False)
+        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], people)
 
 
 def resample_means(
-    correct: Sequence[Booleans],
-    female: Booleans,
-    units: NDArray[np.intp],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    correct: Sequence[Booleans], female: Booleans, units: Units, resamples: int, seed: int = SEED
 ) -> Means:
-    """Draw people, the same for all candidates, and for each candidate seeds.
+    """Draw people, the same for all candidates, and for each candidate seeds; `correct` as in `Means`.
 
     A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
     independently. So the draws contain chance in the sample and in training. Few seeds say little about training: their
@@ -63,11 +55,6 @@ def resample_means(
     quantile over the normal one. In simulations with two to five seeds, 95 % intervals of a difference cover slightly
     more than 95 %. With one seed the draws contain chance in the sample alone: they cannot tell whether another run of
     training would have done as well.
-
-    Args:
-        correct: of each candidate (seeds, rows), whether its answers are right.
-        female: (rows,) whether the label is FEMALE.
-        units: (rows,) codes of people.
     """
     count = count_units(units)
     labels = np.stack([female, ~female])
@@ -113,13 +100,7 @@ def _widening(freedom: int) -> float:
 
 
 def _p_value(value: float, draws: Numbers, units: int) -> float:
-    """Two-sided: the level at which the interval of `estimate` would begin to leave out 0.
-
-    Args:
-        value: of the difference.
-        draws: (resamples,) finite.
-        units: at least 2.
-    """
+    """Two-sided: the level at which the interval of `estimate` would begin to leave out 0; at least 2 units."""
     if abs(value) < 1e-12:
         return 1.0  # equals, whatever the draws are
     beyond = int(min((draws <= 0).sum(), (draws >= 0).sum()))
@@ -131,13 +112,7 @@ def _p_value(value: float, draws: Numbers, units: int) -> float:
 
 
 def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> list[Pair]:
-    """Compare every candidate with every later one.
-
-    Args:
-        titles: of the candidates.
-        means: of the same candidates.
-        paths: (rows,) of the images.
-    """
+    """Compare every candidate with every later one; paths are those of the (rows,) images."""
     trials = _trials(means.units, paths)
     indices = list(combinations(range(len(titles)), 2))
     differences = [means.difference(a, b) for a, b in indices]
@@ -164,7 +139,7 @@ def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> 
     return pairs
 
 
-def _trials(units: NDArray[np.intp], paths: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+def _trials(units: Units, paths: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
     """One row per person, chosen by its path so that it is always the same, and a number to choose a seed by."""
     digests = (hashlib.blake2b(path.encode(), digest_size=8).digest() for path in paths)
     numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.uint64)

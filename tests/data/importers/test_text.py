@@ -4,6 +4,8 @@ import pytest
 from helpers.crops import write_crop
 from helpers.importing import read
 
+from gender_cls.config.data import DataConfig, Importer
+from gender_cls.data.manifest import read_manifest
 from gender_cls.errors import GenderClsError
 
 UPAR_HEADER = "Age-Young,Age-Adult,Age-Old,Gender-Female,Hair-Length-Short,Accessory-Backpack,Accessory-Bag"
@@ -47,10 +49,11 @@ def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
 def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
     with pytest.raises(GenderClsError, match=r"train\.csv .*Gender-Female = '-1' in row 3"):
         read("upar", upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0")))
-    with pytest.raises(GenderClsError, match=r"train\.csv .* 1 images .*: PA100k/lost\.jpg;"):
+    with pytest.raises(GenderClsError, match=r"upar name 1 images .*: PA100k/lost\.jpg;"):
         read("upar", upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n"))
-    with pytest.raises(GenderClsError, match=r" 1 images .*: PETA/images/00001\.png;"):
-        read("upar", upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL))
+    data = DataConfig(root=str(upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL)), importer=Importer.upar)
+    with pytest.raises(GenderClsError, match=r" 1 images more than once: PETA/images/00001\.png"):
+        read_manifest(data)
 
 
 def test_upar_without_annotations_says_where_they_are(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_pa
         ("a.jpg 1 1 0 0 0\n", r" 1 values "),
         ("a.jpg,1,1,0,0,0\nb.jpg,1,1,0,0,0,0\n", r"cannot be read .*image, upper"),
         ("", r"training_set\.txt cannot be read"),
-        ("z.jpg,1,1,0,0,0\n", r"training_set\.txt .* 1 images .*: training_set/z\.jpg;"),
+        ("z.jpg,1,1,0,0,0\n", r"mivia_par name 1 images .*: training_set/z\.jpg;"),
     ],
 )
 def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str) -> None:

@@ -1,4 +1,6 @@
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ from helpers.comparing import TABLE, compare, explained, scores_of, simulated, w
 from helpers.prediction_tables import answered
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
-from gender_cls.evaluation.comparison.schema import CandidateExplanations, CandidateRow, Comparison
+from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
 from gender_cls.evaluation.schema import Explanations
 from gender_cls.runs.run import Run
 
@@ -39,20 +41,12 @@ def test_scores_are_means_over_seeds(tmp_path: Path) -> None:
 
 
 def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
-    found = compare(write_run(tmp_path / "0", simulated(np.random.default_rng(0), 0.8)))
-    (candidate,) = found["candidates"]
-    test = candidate["test"]
-    assert candidate["validation"]["spread"] is None
-    assert test["spread"] is None
-    assert test["low"] is not None
-    assert test["high"] is not None
-    assert test["mean"] is not None
+    found: Any = compare(write_run(tmp_path / "0", simulated(np.random.default_rng(0), 0.8)))
+    validation, test = (found["candidates"][0][split] for split in ("validation", "test"))
+    assert validation["spread"] is test["spread"] is None
     assert test["low"] < test["mean"] < test["high"]
-    assert len(found["verdict"]) == 4
-    for sentence, facts in zip(
-        found["verdict"][1:], (["no other"], ["net beats", "0.600"], ["one seed: net"]), strict=True
-    ):
-        assert all(fact in sentence for fact in facts)
+    for sentence, fact in zip(found["verdict"][1:], ("no other", "net beats .* 0.600", "one seed: net"), strict=True):
+        assert re.search(fact, sentence)
 
 
 def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Path) -> None:
@@ -61,9 +55,7 @@ def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Pa
     found = compare(*runs)
     assert [one["title"] for one in found["candidates"]] == ["good", "lucky"]
     assert row(found, "lucky")["test"]["mean"] == 1
-    assert found["verdict"][0].startswith("good ")
-    for fact in ("1.000", "0.833", "one seed", "No interval"):
-        assert fact in found["verdict"][0]
+    assert re.search("^good .*1.000.*0.833.*one seed.*No interval", found["verdict"][0])
 
 
 def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
@@ -100,7 +92,6 @@ def test_other_test_rows_are_flagged_and_take_no_part(tmp_path: Path) -> None:
     assert "Not compared: fewer. It was tested on other images than most runs." in found["verdict"]
     assert row(found, "fewer")["test"]["mean"] == pytest.approx(1 / 4)
     assert row(found, "mixed")["test"]["remark"] == "Its seeds were tested on different images."
-    assert found["agreement"] is not None
     assert found["agreement"]["candidates"] == ["a", "b"]
 
 
@@ -153,7 +144,6 @@ def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
     assert found["candidates"][0]["auroc"] is None
     assert found["candidates"][0]["pareto"] is None
     assert found["roc"] == []
-    assert found["ensemble"] is not None
     assert found["ensemble"]["auroc"] is None
     assert found["verdict"][:2] == [
         "a has no balanced accuracy: There is no FEMALE image in test.",
@@ -173,8 +163,7 @@ def test_ensemble_by_hand(tmp_path: Path) -> None:
         write_run(tmp_path / "a1", BETTER, model="a", seed=1),
         write_run(tmp_path / "b", WORSE, model="b", cost={"peak_memory_bytes": 3e9, "fit_seconds": None}),
     ]
-    ensemble = compare(*runs)["ensemble"]
-    assert ensemble is not None
+    ensemble: Any = compare(*runs)["ensemble"]
     p_female = ((TABLE["p_FEMALE"] + BETTER["p_FEMALE"]) / 2 + WORSE["p_FEMALE"])[4:] / 2
     assert ensemble["networks"] == 3
     assert ensemble["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(FEMALE, p_female >= 0.5))
@@ -193,8 +182,7 @@ def test_agreement_by_hand(tmp_path: Path) -> None:
         write_run(tmp_path / "b1", BETTER, model="b", seed=1),
         write_run(tmp_path / "c0", BETTER, model="c", seed=0),
     ]
-    found = compare(*runs)["agreement"]
-    assert found is not None
+    found: Any = compare(*runs)["agreement"]
     assert found["candidates"] == ["c", "a", "b"]
     # TABLE says F M F M M F, BETTER F M F M M M, WORSE M M M M F F
     c_a, a_b, c_b = 5 / 6, (3 / 6 + 1) / 2, 2 / 6
@@ -222,15 +210,8 @@ def test_pareto_by_hand(tmp_path: Path) -> None:
         cost = {"milliseconds_batch_32": milliseconds, "device": device}
         return write_run(tmp_path / name, table, model=name, cost=cost)
 
-    runs = [
-        run("best", BETTER, 9),
-        run("dearer", BETTER, 10),
-        run("middle", TABLE, 5),
-        run("twin", TABLE, 5),
-        run("slow", TABLE, 6),
-        run("cheap", WORSE, 1),
-        run("dominated", WORSE, 5),
-    ]
+    good = [run("best", BETTER, 9), run("middle", TABLE, 5), run("twin", TABLE, 5), run("cheap", WORSE, 1)]
+    runs = [*good, run("dearer", BETTER, 10), run("slow", TABLE, 6), run("dominated", WORSE, 5)]
     found = compare(*runs)
     assert {one["title"] for one in found["candidates"] if one["pareto"]} == {"best", "middle", "twin", "cheap"}
     assert {one["title"] for one in found["candidates"] if one["pareto"] is False} == {"dearer", "slow", "dominated"}
@@ -274,8 +255,7 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
         write_run(tmp_path / "not explained", TABLE, seed=0),
         write_run(tmp_path / "later", TABLE, seed=2, explanations=second),
     )
-    about = found["candidates"][0]["explanations"]
-    assert about is not None
+    about: Any = found["candidates"][0]["explanations"]
     assert about["folder"] == str(tmp_path / "late")  # of those that were explained, the first seed
     assert about["explained_class"] == "predicted"
     saliency, grad_cam = about["methods"]
@@ -291,22 +271,14 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
 
 
 def test_scores_of_maps_that_are_not_known_are_null(tmp_path: Path) -> None:
-    def about(name: str, *explanations: Explanations | None) -> CandidateExplanations | None:
-        runs = [
-            write_run(tmp_path / f"{name}{seed}", TABLE, seed=seed, explanations=one)
-            for seed, one in enumerate(explanations)
-        ]
+    def about(name: str, *explanations: Explanations | None) -> Any:
+        folders = [tmp_path / f"{name}{seed}" for seed in range(len(explanations))]
+        runs = [write_run(folders[i], TABLE, seed=i, explanations=one) for i, one in enumerate(explanations)]
         return compare(*runs)["candidates"][0]["explanations"]
 
     known, unknown = explained(scores_of("saliency")), explained(scores_of("saliency", None, None, None))
-    found = about("a", known, unknown)
-    assert found is not None
-    assert found["methods"][0]["insertion_gain"] is found["methods"][0]["places"][0]["share"] is None
-    assert found["methods"][0]["flagged"] is None
-    found = about("b", known, unknown, explained(scores_of("saliency", flagged=True)))
-    assert found is not None
-    assert found["methods"][0]["flagged"] is True
-    found = about("c", explained(scores_of("saliency"), explained_class="true"), known)
-    assert found is not None
-    assert found["explained_class"] is None
+    (method,) = about("a", known, unknown)["methods"]
+    assert method["insertion_gain"] is method["places"][0]["share"] is method["flagged"] is None
+    assert about("b", known, unknown, explained(scores_of("saliency", flagged=True)))["methods"][0]["flagged"] is True
+    assert about("c", explained(scores_of("saliency"), explained_class="true"), known)["explained_class"] is None
     assert about("d", None) is None

@@ -47,7 +47,7 @@ def test_resamples_are_those_of_the_rows_themselves() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_model_compared_with_itself_is_never_significant(seeds: int) -> None:
     rng = np.random.default_rng(1)
-    for trial in range(150):
+    for trial in range(20):
         female, units = simulated_people(rng, 30, 4)
         (correct,) = simulated_answers(rng, units, [1.0], seeds, luck=0.3)
         means = resample_means([correct, correct.copy(), correct[::-1]], female, units, 200, trial)
@@ -74,31 +74,6 @@ def test_two_equally_good_models_differ_in_five_percent_and_intervals_cover(
         found_different += p_value < 0.05
         covered += found["low"] <= 0 <= found["high"]
     assert 0.02 <= found_different / 300 <= 0.09
-    assert 0.92 <= covered / 300 <= 0.98
-
-
-def test_two_different_models_are_told_apart_at_the_expected_rate() -> None:
-    """Expected from the standard deviation of the difference over other simulated data, by the normal distribution."""
-    truth = 0.80 - 0.74
-    qualities = [quality(0.80), quality(0.74)]
-    rng = np.random.default_rng(3)
-
-    def difference() -> tuple[float, list[np.ndarray], np.ndarray, np.ndarray]:
-        female, units = simulated_people(rng, 150, 6)
-        answers = simulated_answers(rng, units, qualities)
-        scores = [np.mean([one[0][female == label].mean() for label in (True, False)]) for one in answers]
-        return float(scores[0] - scores[1]), answers, female, units
-
-    spread = np.std([difference()[0] for _ in range(2000)])
-    expected = stats.norm.sf(1.96 - truth / spread) + stats.norm.cdf(-1.96 - truth / spread)
-    assert 0.3 < expected < 0.8
-    told_apart = covered = 0
-    for trial in range(300):
-        _, answers, female, units = difference()
-        found, p_value = resample_means(answers, female, units, 500, trial).difference(0, 1)
-        told_apart += p_value < 0.05
-        covered += found["low"] <= truth <= found["high"]
-    assert told_apart / 300 == pytest.approx(expected, abs=0.08)  # 2.8 standard errors of 300 trials
     assert 0.92 <= covered / 300 <= 0.98
 
 

@@ -1,7 +1,4 @@
-"""From a decoded image to the size that the network takes, as RGB uint8, one image at a time.
-
-`augmentation.py` then changes the images of training; a batch is normalised later, on the device.
-"""
+"""From a decoded image to the size that the network takes, as RGB uint8, one image at a time."""
 
 from typing import NamedTuple
 
@@ -16,19 +13,15 @@ MID_GREY = 114
 """Where there is no pixel: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
 
 
-def resize(image: Tensor, size: tuple[int, int], mode: ResizeMode) -> Tensor:
-    """An image of any size, uint8 (3, H, W), at `size` = (height, width), by antialiased bilinear interpolation.
+def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:
+    """Write an image of any size, uint8 (3, H, W), into `pixels`, by antialiased bilinear interpolation.
 
     `stretch` changes the aspect ratio. `letterbox` keeps it and pads both sides equally with mid-grey; an odd pixel
     goes to the right or the bottom. `crop` keeps it and cuts both sides equally, to the nearest pixel of the source.
+
+    Args:
+        pixels: (height, width, 3) uint8 and contiguous, such as one image of a batch.
     """
-    pixels = torch.empty((*size, 3), dtype=torch.uint8)
-    resize_into(pixels, image, mode)
-    return pixels.permute(2, 0, 1).contiguous()
-
-
-def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:
-    """Write the result of `resize` into `pixels`, (H, W, 3) uint8 and contiguous, such as one image of a batch."""
     fit = _fit((image.shape[1], image.shape[2]), (pixels.shape[0], pixels.shape[1]), mode)
     # Cut before resizing, because an image 1 pixel wide would first grow to 128 times its height.
     kept = image.permute(1, 2, 0)[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
@@ -53,7 +46,7 @@ _RESIZES_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
 def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeMode) -> tuple[float, ...]:
-    """Where `resize` puts a whole image of `native` (height, width): left, top, right, bottom in pixels.
+    """Where `resize_into` puts a whole image of `native` (height, width): left, top, right, bottom in pixels.
 
     This box lies inside the input for `letterbox`, beyond it for `crop`, and is the input itself for `stretch`.
     """
