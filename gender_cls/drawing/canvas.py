@@ -13,8 +13,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Picture = NDArray[np.uint8]
-"""(height, width, 3), RGB."""
+Picture = NDArray[np.uint8]  # (height, width, 3), RGB
 
 PAPER, INK, GREY, ALARM = "#fbfbf9", "#1f2328", "#686e76", "#b3261e"
 

@@ -17,15 +17,9 @@ from gender_cls.evaluation.estimate import Estimate, undefined
 RESAMPLES = 10_000
 SEED = 0  # the same predictions give the same intervals
 CONFIDENCE = 0.95
-WEIGHTS_AT_ONCE = 2**19
-"""Limit on resamples times rows in memory; a statistic makes a few arrays of that size."""
-
-MOST_UNDEFINED = 0.05
-"""A statistic with an interval may be undefined in this share of the resamples."""
-
-SAME = 1e-12
-"""Draws that differ by less differ by rounding only."""
-
+WEIGHTS_AT_ONCE = 2**19  # limit on resamples times rows in memory; a statistic makes a few arrays of that size
+MOST_UNDEFINED = 0.05  # a statistic with an interval may be undefined in this share of the resamples
+SAME = 1e-12  # draws that differ by less differ by rounding only
 LOSSES = ("brier", "log_loss")
 BIASED_UPWARD = frozenset({"ece"})
 """Last words of the names of sums of absolute differences. Noise raises them: their draws exceed the value as the value
@@ -46,7 +40,7 @@ def ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
 
 
 def bootstrap_units(table: pd.DataFrame) -> Units:
-    """The person; if `identity` is "", the `group`; without one, the image. Codes are in order of first appearance."""
+    """The unit of each row: the person; if `identity` is "", the `group`; without one, the image."""
     unit = "image " + pd.Series(np.arange(len(table)).astype(str), index=table.index)
     for column in ("group", "identity"):
         if column in table:

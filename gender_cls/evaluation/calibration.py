@@ -21,11 +21,8 @@ from gender_cls.evaluation.metrics import (
 )
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
-TEMPERATURES = (0.05, 20.0)
-"""The range that is searched. Outside it logits say next to nothing, or the network is hardly trained."""
-
-LEAST_UNITS = 10
-"""A bin with fewer people (or images of unknown people) has no interval: a bootstrap of so few is far too narrow."""
+TEMPERATURES = (0.05, 20.0)  # the searched range; outside it logits say next to nothing, or training hardly began
+LEAST_UNITS = 10  # a bin with fewer units (people) has no interval: a bootstrap of so few is far too narrow
 
 
 def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:

@@ -18,9 +18,7 @@ from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
 ABSTAIN = "abstain"
-
-LEAST_ANSWERED = 20
-"""A band must leave this many answers on validation; the error among fewer says nothing."""
+LEAST_ANSWERED = 20  # a band must leave this many answers on validation; the error among fewer says nothing
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,7 @@ class DecisionRule:
 
 
 def choose_operating_point(
-    validation: pd.DataFrame,
-    test: pd.DataFrame,
-    temperature: float,
-    rule: OperatingPointRule,
-    resamples: int,
+    validation: pd.DataFrame, test: pd.DataFrame, temperature: float, rule: OperatingPointRule, resamples: int
 ) -> OperatingPoint:
     """The threshold that is best on validation, and its scores on both splits.
 

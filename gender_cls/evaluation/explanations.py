@@ -33,9 +33,7 @@ choice of this project, because Adebayo et al. 2018 name no number: maps of trai
 real crops and slightly below it on the demo data, whose cue stands out in any image. An edge map has 1."""
 
 GAME_SCORES = [key for key in Game.__annotations__ if key != "baseline"]
-
-AGREEMENT = "agreement_"
-"""Prefix of the columns with the rank correlation with another method's map."""
+AGREEMENT = "agreement_"  # prefix of the columns with the rank correlation with another method's map
 
 
 def read_explanations(file: Path) -> pd.DataFrame:

@@ -22,9 +22,7 @@ from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import SCORES, Scored, SplitScores
 
 FEMALE, MALE = CLASSES
-
-RELIABILITY_EDGES = np.linspace(0, 1, 16)
-"""Edges of the 15 bins of the probability of FEMALE."""
+RELIABILITY_EDGES = np.linspace(0, 1, 16)  # of the 15 bins of the probability of FEMALE
 
 
 def is_female(table: pd.DataFrame, column: str = "label") -> Booleans:

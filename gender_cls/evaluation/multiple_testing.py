@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SIGNIFICANT = 0.05
-"""A corrected p-value below it is significant."""
+SIGNIFICANT = 0.05  # a corrected p-value below it is significant
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -11,8 +11,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError
 
 NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")
-CONCLUDED = ("calibrated_p_FEMALE", "answer")
-"""Columns that follow from the others and from the decision rule; each evaluation writes them anew."""
+CONCLUDED = ("calibrated_p_FEMALE", "answer")  # they follow from the others; each evaluation writes them anew
 
 
 def predictions_table(rows: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:

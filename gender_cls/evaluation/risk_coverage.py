@@ -8,8 +8,7 @@ from gender_cls.evaluation.calibration import problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.schema import RiskCoveragePoint
 
-MOST_POINTS = 100
-"""Points of the stored curve."""
+MOST_POINTS = 100  # of the stored curve
 
 
 def risk_coverage_curve(

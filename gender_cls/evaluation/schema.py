@@ -11,7 +11,6 @@ from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.estimate import Estimate
 
 SCHEMA_VERSION = 2
-
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -22,15 +21,10 @@ SCORES = (
 
 BANDS = {"head": (0.0, 0.2), "upper_body": (0.2, 0.55), "lower_body": (0.55, 1.0)}
 """Parts of a crop's height, from its top, as a standing person mostly fills them. They cover the whole crop."""
-
 PLACES = (*BANDS, "border")
 """Where the mass of a map is counted; `border` is everything outside the person's box (`data/shortcuts.py`)."""
-
-BASELINES = ("blurred", "mean")
-"""What replaces deleted pixels: the blurred image, or the mean colour of the image."""
-
+BASELINES = ("blurred", "mean")  # what replaces deleted pixels: the blurred image, or the mean colour of the image
 GAMES = ("deletion", "insertion")
-
 SCORE_COLUMNS = (
     *(f"{game}_{baseline}" for baseline in BASELINES for game in (*GAMES, "random")),
     *PLACES,

@@ -13,8 +13,7 @@ from gender_cls.evaluation.schema import Shift, ShiftedColumn
 from gender_cls.evaluation.slices import DECIMALS, slice_columns
 
 PERMUTATIONS = 2000
-IMAGES_AT_ONCE = 2**17
-"""Limit on permutations times images in memory (at least one permutation), small enough for the processor's cache."""
+IMAGES_AT_ONCE = 2**17  # limit on permutations times images in memory, small enough for the processor's cache
 
 
 class SortedColumn(NamedTuple):

@@ -12,17 +12,10 @@ from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
 DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
-
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
-
-MOST_VALUES = 30
-"""Most different values of a column of names; the largest pedestrian datasets have 25 cameras."""
-
-PEOPLE_PER_VALUE = 5
-"""Fewest people per value of a column, on average. With fewer, the values name people, frames or coordinates."""
-
-FEW = 50
-"""A slice with fewer people is marked."""
+MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
+PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
+FEW = 50  # a slice with fewer people is marked
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:

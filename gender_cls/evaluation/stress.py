@@ -94,12 +94,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _score(
-    test: pd.DataFrame,
-    logits: pd.DataFrame,
-    names: list[str],
-    temperature: float,
-    band: Band | None,
-    resamples: int,
+    test: pd.DataFrame, logits: pd.DataFrame, names: list[str], temperature: float, band: Band | None, resamples: int
 ) -> dict[str, Estimate]:
     """`variant score` -> number, for balanced_accuracy, flip_rate, coverage and ece.
 

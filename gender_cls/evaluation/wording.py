@@ -66,17 +66,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.{1 if 0 < share < 0.1 or 0.99 < share < 1 else 0}f}{PERCENT}"
 
 
-def stated(estimate: Estimate, digits: int = 3) -> str:
-    """`0.801 [0.771, 0.831]`, as far as the number and its interval are known."""
-    return _with_interval(estimate, digits, 1, "")
-
-
 def stated_percent(estimate: Estimate, digits: int = 1) -> str:
     """`11.3 % [8.2, 14.4]`, as far as the share and its interval are known."""
-    return _with_interval(estimate, digits, 100, PERCENT)
+    return stated(estimate, digits, 100, PERCENT)
 
 
-def _with_interval(estimate: Estimate, digits: int, scale: float, unit: str) -> str:
+def stated(estimate: Estimate, digits: int = 3, scale: float = 1, unit: str = "") -> str:
+    """`0.801 [0.771, 0.831]`, as far as the number and its interval are known."""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if value is None:
         return MISSING

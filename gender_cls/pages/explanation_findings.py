@@ -16,8 +16,7 @@ from gender_cls.evaluation.wording import (
     stated_percent,
 )
 
-BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}
-"""What replaces deleted pixels -> its name in a table."""
+BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}  # what replaces deleted pixels -> its name in a table
 
 
 def explanation_findings(explanations: Explanations) -> Iterator[Finding]:

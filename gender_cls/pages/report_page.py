@@ -15,8 +15,7 @@ from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import column_title, resampled, run_findings
 
-MOST_SLICES = 30
-"""Slices of a column on the page: those with the most images. metrics.json has them all."""
+MOST_SLICES = 30  # slices of a column on the page: those with the most images; metrics.json has them all
 
 
 def render_report(

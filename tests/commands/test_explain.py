@@ -38,7 +38,7 @@ from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
-UNUSED = (Predictor(Path("gone.ckpt"), "cpu", ON_CPU), Path("gone"))
+UNUSED = Predictor(Path("gone.ckpt"), "cpu", ON_CPU)
 
 DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
 
@@ -148,7 +148,7 @@ def test_the_whole_test_split_is_explained_on_request_and_nothing_twice(run: Run
     run.best_checkpoint.unlink()  # nothing is left to ask the network
     config = ExplainRunConfig(run=str(run.folder), progress_bar=False)
     explain_on_request(run, config, Predictor(run.best_checkpoint, "cpu", ON_CPU))
-    evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), *UNUSED)
+    evaluate_run(run, EvaluationConfig(shortcuts=False, explained_images=0, resamples=200), UNUSED, cache=Path("gone"))
     assert run.metrics["explanations"]["images"] == 12, "what was explained since then counts"
 
 

@@ -75,17 +75,14 @@ def test_interval_of_a_mean_is_students_interval() -> None:
     assert found["low"] == pytest.approx(low, abs=0.1 * (high - low))
 
 
-def test_undefined_value_has_the_remark_it_was_given() -> None:
+def test_undefined_values_and_single_units_have_a_remark() -> None:
+    found = estimates(np.zeros(3, dtype=int), mean_of(np.array([1.0, 2, 3])), 10)["mean"]
+    assert (found["value"], found["low"], found["high"]) == (2.0, None, None)
+    assert "only one person" in found["remark"]
     draws = np.linspace(0, 1, 101)
     assert estimate(np.nan, draws, 9, "There is nobody.") == undefined("There is nobody.")
     assert estimate(np.nan, draws, 9)["remark"]
     assert estimate(0.5, draws, 9, "There is nobody.")["remark"] is None
-
-
-def test_one_unit_has_a_value_and_no_interval() -> None:
-    found = estimates(np.zeros(3, dtype=int), mean_of(np.array([1.0, 2, 3])), 10)["mean"]
-    assert (found["value"], found["low"], found["high"]) == (2.0, None, None)
-    assert "only one person" in found["remark"]
 
 
 def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:

@@ -137,16 +137,6 @@ def test_before_calibration_stand_the_scores_of_the_split_with_the_same_interval
             assert before[name][key] == pytest.approx(scores[name][key], rel=1e-10)
 
 
-def test_the_interval_of_a_share_follows_people_not_images() -> None:
-    labels = np.arange(40) % 2 == 0  # 40 people, half of them FEMALE, all in one bin
-    one_each, ten_each = (
-        reliability(labels.repeat(images), np.full(40 * images, 0.5), np.arange(40).repeat(images), 2000)["bins"][7]
-        for images in (1, 10)
-    )
-    assert ten_each["share"] == one_each["share"]
-    assert one_each["share"]["low"] == pytest.approx(0.5 - 2.05 * math.sqrt(0.25 / 40), abs=0.03)  # as of a binomial
-
-
 def test_many_images_of_few_people_are_too_few_for_the_interval_of_a_bin() -> None:
     share = reliability(np.arange(90) % 3 == 0, np.full(90, 0.5), np.repeat(np.arange(9), 10), 50)["bins"][7]["share"]
     assert share["value"] == pytest.approx(1 / 3)

@@ -114,10 +114,8 @@ def test_a_real_shift_is_found_and_named() -> None:
     result = compared(split_of(rng, 60), split_of(rng, 60, mean=1.2))
     assert result["shifted"] == ["native_height"]
     assert result["remark"] is None
-    first = result["columns"][0]
-    assert first["column"] == "native_height"
-    assert first["p_value"] == pytest.approx(1 / 2001)
-    assert first["p_holm"] == pytest.approx(4 / 2001)
+    first = {"column": "native_height", "p_value": pytest.approx(1 / 2001), "p_holm": pytest.approx(4 / 2001)}
+    assert {**result["columns"][0], **first} == result["columns"][0]
     p_values = [one["p_value"] for one in result["columns"]]
     assert p_values == sorted(p_values)
     assert [one["p_holm"] for one in result["columns"]] == pytest.approx(holm(p_values).tolist())
@@ -136,9 +134,7 @@ def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None
     [
         ((0, 5), "validation has no images"),
         ((5, 0), "test has no images"),
-        ((0, 0), "validation has no images"),
         ((1, 5), "validation has one person"),
-        ((1, 1), "validation has one person"),
     ],
 )
 def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, int], remark: str) -> None:

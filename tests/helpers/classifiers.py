@@ -46,16 +46,9 @@ def prepare(folders: Path, **data: Any) -> PreparedData:
 def datamodule_of(
     prepared: PreparedData, config: Config, batch_size: int = 8, accumulate: int = 1, num_workers: int = 0
 ) -> CropDataModule:
-    return CropDataModule(
-        prepared.manifest,
-        prepared.images,
-        config.data,
-        augment=config.augment,
-        seed=config.seed,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        accumulate=accumulate,
-    )
+    options = {"batch_size": batch_size, "accumulate": accumulate, "num_workers": num_workers}
+    data = (prepared.manifest, prepared.images, config.data)
+    return CropDataModule(*data, augment=config.augment, seed=config.seed, **options)
 
 
 def random_images(count: int, size: tuple[int, int] = (32, 16), seed: int = 0) -> Tensor:
@@ -68,10 +61,5 @@ def batches(images: int = 12) -> DataLoader:
 
 
 def trainer_for(classifier: LightningModule, **changes: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return Trainer(**{"max_epochs": 2, "accelerator": "cpu", "num_sanity_val_steps": 0, **quiet, **changes})

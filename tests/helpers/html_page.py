@@ -42,7 +42,7 @@ class Page(HTMLParser):
         if self._open and self._open[-1] == "style":
             self.style += data
         elif data.strip():
-            self.pieces.append(" ".join(data.split()))
+            self.pieces.append(" ".join(data.replace("\u200b", "").split()))
 
     @property
     def text(self) -> str:

@@ -101,19 +101,14 @@ class Viewing(nn.Module):
 def test_a_network_that_needs_contiguous_images_gets_them_and_the_log_says_so(caplog) -> None:
     caplog.set_level(logging.INFO)
     network, images = Viewing(), torch.rand(1, 3, 32, 16)
+    assert run_in_layout(nn.Conv2d(3, 4, 3), images, "TITLE", channels_last=True)[1] is torch.channels_last
+    assert not caplog.messages
     answer, layout = run_in_layout(network, images, "TITLE", channels_last=True)
     assert layout is torch.contiguous_format
     assert torch.equal(answer, network(images))
     assert network.convolution.weight.is_contiguous()
     assert re.fullmatch(r"TITLE .*channels_last.*: view size.*", caplog.messages[0])
     assert "trainer." not in caplog.text  # the audit has no such key
-
-
-def test_a_network_that_runs_channels_last_says_nothing(caplog) -> None:
-    caplog.set_level(logging.INFO)
-    _, layout = run_in_layout(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 32, 16), "TITLE", channels_last=True)
-    assert layout is torch.channels_last
-    assert not caplog.messages
 
 
 def test_only_convolutions_change_their_layout() -> None:

@@ -228,12 +228,6 @@ def test_the_offline_switch_of_the_hub_is_named(empty_caches, monkeypatch) -> No
         pretrained("timm", "test_resnet")
 
 
-def test_an_unreachable_server_of_torchvision_is_reported(empty_caches, monkeypatch) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", Mock(side_effect=urllib.error.URLError("no route to host")))
-    with pytest.raises(GenderClsError, match=r"torchvision/alexnet .* https://\S+ \(no route to"):
-        pretrained("torchvision", "alexnet", (64, 64))
-
-
 @pytest.mark.parametrize("error", [http_error(503), urllib.error.URLError("down"), TimeoutError("timed out")])
 def test_what_counts_as_unreachable(empty_caches, monkeypatch, error) -> None:
     monkeypatch.setattr("urllib.request.urlopen", Mock(side_effect=error))

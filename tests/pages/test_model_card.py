@@ -15,10 +15,7 @@ from gender_cls.evaluation.wording import stated
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.run_findings import run_findings
 
-VARIANTS = [
-    dict(zip(("stress", "shortcuts", "identities", "leaky", "nulls"), flags, strict=True)) | {"explanations": flags[1]}
-    for flags in itertools.product((True, False), repeat=5)
-]
+FLAGS = ("stress", "shortcuts", "identities", "leaky", "nulls")
 
 
 def config(**sections: Any) -> dict[str, Any]:
@@ -55,24 +52,15 @@ def numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, int | float) else []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numbers(variant: dict[str, bool]) -> None:
+@pytest.mark.parametrize("flags", list(itertools.product((True, False), repeat=len(FLAGS))))
+def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numbers(flags: tuple[bool, ...]) -> None:
+    variant = dict(zip(FLAGS, flags, strict=True)) | {"explanations": flags[1]}
     metrics = example_metrics(**variant)
     assert_matches(metrics, Metrics)
     text = card(metrics)
     assert re.findall(r"^#+ (.*)$", text.replace("\n# model", ""), flags=re.MULTILINE) == [
-        "Model card: timm/mobilenetv2_100",
-        "Model details",
-        "How to load it",
-        "Intended use",
-        "Labels",
-        "Data",
-        "Results",
-        "Findings",
-        "Decision rule",
-        "What was not measured",
-        "Ethical considerations",
-        "Legal note",
+        *("Model card: timm/mobilenetv2_100", "Model details", "How to load it", "Intended use", "Labels", "Data"),
+        *("Results", "Findings", "Decision rule", "What was not measured", "Ethical considerations", "Legal note"),
     ]
     assert not re.search(r"\bNone\b|\bnan\b|\bTrue\b|\bFalse\b|[{}]|\n\n\n| \n| {2,}(?=[^#|\s]).*[a-z]$", text)
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
@@ -201,11 +189,11 @@ def test_conditions_with_a_slice_are_not_said_to_be_unmeasured() -> None:
         ({}, "seed 0; the whole network from the first epoch."),
         ({"recipe": RecipeConfig(frozen_epochs=2)}, "at first the head alone (2 epochs), then the whole network."),
         ({"recipe": RecipeConfig(frozen_epochs=None)}, "the head alone was trained."),
+        ({"recipe": RecipeConfig(frozen_epochs=3), "trainer": TrainerConfig(max_epochs=3)}, "0; the head alone was"),
         (
-            {"recipe": RecipeConfig(frozen_epochs=3), "trainer": TrainerConfig(max_epochs=3, precision="bf16-mixed")},
-            "at most 3 epochs, precision bf16-mixed, seed 0; the head alone was trained.",
+            {"seed": 7, "trainer": TrainerConfig(max_epochs=3, precision="32-true")},
+            "precision 32-true, seed 7;",
         ),
-        ({"seed": 7, "trainer": TrainerConfig(precision="32-true")}, "precision 32-true, seed 7;"),
         ({}, "Augmentation: none."),
         ({"augment": AugmentConfig(flip=0.5, grey=0.1)}, "Augmentation: `flip=0.5, grey=0.1`."),
         ({"recipe": RecipeConfig(lr=0.5, patience=4)}, "Recipe: `lr=0.5, weight_decay=0.05,"),
@@ -246,15 +234,9 @@ def test_unknown_sources_cameras_and_corrections_are_not_stated() -> None:
 def test_the_card_says_what_the_model_is_for_and_what_it_is_not_for() -> None:
     text = flat(card())
     assert text.count("gender identity") == 1
-    for part in (
-        "Not for decisions about a person, access control, alerts about individuals, or law enforcement.",
-        "Regulation (EU) 2024/1689",
-        "Article 3(40)",
-        "Annex III, point 1(b)",
-        "Article 50(3)",
-        "This is not legal advice.",
-    ):
-        assert part in text
+    assert "Not for decisions about a person" in text
+    for law in ("Regulation (EU) 2024/1689", "Article 3(40)", "Annex III, point 1(b)", "Article 50(3)"):
+        assert law in text
 
 
 @pytest.mark.parametrize("key", ["licence", "sources", "cameras", "split_origin", "leaks"])

@@ -32,10 +32,7 @@ def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
         ("warn", "background only it still scores 0.610 [0.580, 0.640], above chance"),
         ("fine", "0.531 [0.501, 0.561] at worst (low light with noise, severity 5) and 0.720 on average."),
         ("fine", "(deletion gain 0.10 [0.07, 0.12] and 0.17 [0.15, 0.20])"),
-        (
-            "fine",
-            "Saliency has 31, 37 and 32 % of its mass on head, upper and lower body (a uniform map: 20, 35 and 45 %)",
-        ),
+        ("fine", "has 31, 37 and 32 % of its mass on head, upper and lower body (a uniform map: 20, 35 and 45 %)"),
         ("fine", "maps of saliency and Grad-CAM change (rank correlation 0.18 and 0.06)"),
     ]
     found = findings_of(example_metrics())
@@ -87,16 +84,16 @@ def test_a_leak_comes_first_and_what_was_not_measured_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "identities", "units", "text"),
+    ("identities", "units", "text"),
     [
-        (9, 4, 4, "4 people"),
-        (9, 1, 3, "1 person and the images of unknown people"),
-        (9, 0, 3, "3 groups of images"),
-        (9, 0, 9, "9 images"),
+        (4, 4, "4 people"),
+        (1, 3, "1 person and the images of unknown people"),
+        (0, 3, "3 groups of images"),
+        (0, 9, "9 images"),
     ],
 )
-def test_what_the_bootstrap_draws_from_is_counted(images: int, identities: int, units: int, text: str) -> None:
-    scored: Any = {"images": images, "identities": identities, "units": units}
+def test_what_the_bootstrap_draws_from_is_counted(identities: int, units: int, text: str) -> None:
+    scored: Any = {"images": 9, "identities": identities, "units": units}
     assert resampled(scored) == text
 
 

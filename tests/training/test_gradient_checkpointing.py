@@ -7,8 +7,7 @@ import pytest
 import timm
 import torch
 from helpers.small_network import little
-from helpers.tiny_training import fit
-from pytorch_lightning import LightningModule
+from helpers.tiny_training import Tiny, fit
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
@@ -76,19 +75,13 @@ class Recomputed(nn.Module):
         return self.head(features.mean((2, 3)))
 
 
-class Module(LightningModule):
+class Module(Tiny):
     def __init__(self) -> None:
         super().__init__()
         self.network = Recomputed()
 
-    def training_step(self, batch: list[torch.Tensor], batch_index: int) -> torch.Tensor:
-        return cross_entropy(self.network(batch[0] / 255), batch[1])
-
-    def validation_step(self, batch: list[torch.Tensor], batch_index: int) -> None:
-        self.network(batch[0] / 255)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        return images / 255
 
 
 def test_it_is_on_in_training_steps_alone(tmp_path) -> None:

@@ -18,8 +18,7 @@ from gender_cls.evaluation.comparison.schema import (
 from gender_cls.evaluation.schema import PLACES, MethodScores, Place
 from gender_cls.runs.run import Run
 
-BASELINE = "blurred"
-"""The compared one of BASELINES; the other is in each run's own record."""
+BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
 
 
 def mean_or_none(values: Iterable[float | None]) -> float | None:

@@ -28,30 +28,26 @@ class Means:
     luck: Numbers  # (candidates, resamples) by how much other seeds would have moved it; 0 with one seed
     remark: str | None  # why they are undefined, or None
 
-    @property
-    def people(self) -> int:
-        """The number of people who were drawn from."""
-        return count_units(self.units)
-
     def of(self, candidate: int) -> Estimate:
         """The mean over the candidate's seeds."""
         seeds = self.by_seed[candidate]
         draws = self.draws[candidate] + _widening(len(seeds) - 1) * self.luck[candidate]
-        return estimate(float(seeds.mean()), draws, self.people, self.remark)
+        return estimate(float(seeds.mean()), draws, count_units(self.units), self.remark)
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
         """The paired difference of two means (both are drawn together), and its p-value; None without an interval."""
         value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
         freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
         draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
-        found = estimate(value, draws, self.people, self.remark, is_share=False)
-        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], self.people)
+        people = count_units(self.units)
+        found = estimate(value, draws, people, self.remark, is_share=False)
+        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], people)
 
 
 def resample_means(
     correct: Sequence[Booleans], female: Booleans, units: Units, resamples: int, seed: int = SEED
 ) -> Means:
-    """Draw people, the same for all candidates, and for each candidate seeds.
+    """Draw people, the same for all candidates, and for each candidate seeds; `correct` as in `Means`.
 
     A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
     independently. So the draws contain chance in the sample and in training. Few seeds say little about training: their
