@@ -3,10 +3,8 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.audit import AuditConfig
 from gender_cls.data.source import find_source
@@ -24,17 +22,12 @@ def audit(config: AuditConfig) -> None:
         print(audit_data(config, run.folder, image_cache(config.output_dir)))
 
 
-def choose_folder(command: CommandLine, config: AuditConfig, _: DictConfig) -> Path:
-    """A new folder for the audit."""
-    return claim_folder(command, config.output_dir, "audits", config.name)
-
-
 if __name__ == "__main__":
     run_command(
         audit,
         "audit",
         AuditConfig,
-        claim=choose_folder,
+        claim=lambda command, config, _: claim_folder(command, config.output_dir, "audits", config.name),
         instead_of_sweep="An audit looks at one dataset",
         when_interrupted="The same command reads only the images that have not been read yet.",
     )

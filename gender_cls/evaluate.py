@@ -18,22 +18,15 @@ def evaluate(config: EvaluateConfig) -> None:
         from gender_cls.training.predictor import Predictor
 
         recorded = recorded_config(run.config_file)
+        precision = config.precision or run.status.get("precision") or recorded.trainer.precision
+        kept = recorded.data.keeps_pixels
         resources = choose_resources(
-            config.accelerator,
-            config.precision or run.status.get("precision") or recorded.trainer.precision,
-            config.threads,
-            config.num_workers,
-            pixels_at_hand=recorded.data.keeps_pixels,
+            config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept
         ).apply()
         predictor = Predictor(run.best_checkpoint, config.accelerator, resources)
-        evaluate_run(
-            run,
-            config,
-            predictor,
-            cache=image_cache(config.output_dir),
-            data_root=None if config.data_root is None else Path(config.data_root),
-            progress_bar=config.progress_bar,
-        )
+        cache = image_cache(config.output_dir)
+        data_root = None if config.data_root is None else Path(config.data_root)
+        evaluate_run(run, config, predictor, cache=cache, data_root=data_root, progress_bar=config.progress_bar)
         print(run_summary(run))
 
 

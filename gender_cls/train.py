@@ -37,7 +37,7 @@ def train(config: Config) -> float:
 
 
 def fit_and_test(config: Config, run: Run) -> None:
-    """The whole experiment, in the run's folder. Imports come late, so that wrong data stop it within a second."""
+    """The whole experiment, in the run's folder; imports come late, so that wrong data stop it within a second."""
     with run.recording(model=config.model.title):
         find_source(config.data)
         from gender_cls.data.prepare import prepared_data
@@ -51,11 +51,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         trainer, data, evaluation = config.trainer, config.data, config.evaluation
         resources = choose_resources(
-            trainer.accelerator,
-            trainer.precision,
-            trainer.threads,
-            data.num_workers,
-            pixels_at_hand=data.keeps_pixels,
+            trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
         ).apply()
         log.info(resources)
         fit(config, run, prepared, resources, explain_callbacks)

@@ -103,24 +103,20 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (GenderClsError, HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
-            raise
-        sys.exit(f"error: {_sentence(error)}")
     except Exception as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)")
+        sys.exit(f"error: {_sentence(error)}")
 
 
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line, with the available choices where they are known."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        options = list(error.options)
-        close = get_close_matches(choice, options, n=2)
+        close = get_close_matches(choice, error.options, n=2)
         hint = f"did you mean {' or '.join(close)}? There are" if close else "there are"
-        return f"There is no {group}={choice}; {hint} {', '.join(options)}."
+        methods = " explain.methods=[...] chooses the methods." if group == "explain" else ""
+        return f"There is no {group}={choice}; {hint} {', '.join(error.options)}.{methods}"
     if missing := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
         group, choice, other = missing.groups()
         return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
@@ -129,4 +125,6 @@ def _sentence(error: Exception) -> str:
     for cause in (error.__cause__, error):
         if isinstance(cause, OmegaConfBaseException):
             return config_sentence(cause)
-    return " ".join(str(error).split())
+    if isinstance(error, GenderClsError | HydraException):
+        return " ".join(str(error).split())
+    return f"{error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)"

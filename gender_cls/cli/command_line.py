@@ -15,7 +15,6 @@ from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
 from gender_cls.errors import GenderClsError
 
 HYDRA_VERSION_BASE = "1.3"
-SHOWS_ONLY = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def read_command_line(arguments: list[str]) -> CommandLine:
         arguments=[*flags, *known.overrides],
         overrides=known.overrides,
         multirun=multirun,
-        shows_only=any(getattr(known, flag) for flag in SHOWS_ONLY),
+        shows_only=any([known.help, known.hydra_help, known.cfg, known.info, known.shell_completion]),
         swept=swept,
         config_dir=known.config_dir,
     )
@@ -70,12 +69,14 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     """
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).resolve()}]"] if command.config_dir else []
     with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
-        jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _expanded(command)]
-    return [(parse_config(_without_hydra(job), schema), job) for job in jobs]
+        jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _of_each_job(command)]
+    return [
+        (parse_config(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]), schema), job)
+        for job in jobs
+    ]
 
 
-def _expanded(command: CommandLine) -> list[list[str]]:
-    """The overrides of each job."""
+def _of_each_job(command: CommandLine) -> list[list[str]]:
     parsed = OverridesParser.create().parse_overrides(command.overrides)
     sweeps = [override for override in parsed if override.is_sweep_override()]
     fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
@@ -83,7 +84,3 @@ def _expanded(command: CommandLine) -> list[list[str]]:
         return [fixed]
     [points] = BasicSweeper.split_arguments(sweeps, max_batch_size=None)
     return [[*fixed, *map(str, point)] for point in points]
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])

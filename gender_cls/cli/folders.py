@@ -1,5 +1,6 @@
 """Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,14 +17,11 @@ RESUME = "trainer.resume="
 
 
 def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | None, suffix: str = "") -> Path:
-    """Make the folder that a command works in; two commands never share one.
+    """Make the folder that a command works in; two commands never share one, so a taken name is a GenderClsError.
 
     Args:
         kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
         name: of the new folder; when None, date and time, so that names sort, and `suffix`.
-
-    Raises:
-        GenderClsError: the name is taken, or nothing can be written there.
     """
     parent = _parent(output_dir, kind)
     claim = {
@@ -58,26 +56,19 @@ def _claimed(folder: Path, text: str) -> bool:
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
-    try:
-        with (folder / COMMAND_FILE).open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
-    return True
+    with contextlib.suppress(FileExistsError), (folder / COMMAND_FILE).open("x") as file:
+        file.write(text)
+        return True
+    return False
 
 
 def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path:
-    """The folder called `name`, or the newest unfinished one that the same command made.
-
-    Raises:
-        GenderClsError: there is none.
-    """
+    """The folder called `name`, or the newest unfinished one that the same command made; GenderClsError if none."""
     parent = _parent(output_dir, kind)
     if name is not None:
-        folder = parent / name
-        if not (folder / COMMAND_FILE).is_file():
-            raise GenderClsError(f"There is nothing to resume in {folder}: leave out trainer.resume=true to start.")
-        return folder
+        if not (parent / name / COMMAND_FILE).is_file():
+            raise GenderClsError(f"There is nothing to resume in {parent / name}: leave out {RESUME}true to start.")
+        return parent / name
     wanted = _without_resume(command.overrides)
     for folder in sorted(parent.glob("*/"), reverse=True):
         finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
@@ -97,12 +88,9 @@ def fitted_runs(folder: str) -> Iterator[Run]:
     """The runs in the folder of a run or a sweep, one after the other; each is locked until the next.
 
     Runs of a sweep whose training has not ended are left out, with a message; a single run is yielded in any state.
-
-    Raises:
-        GenderClsError: there is no run, or another process works on one.
+    GenderClsError: there is no run, or another process works on one.
     """
-    runs = find_runs([Path(folder)])
-    for run in runs:
+    for run in (runs := find_runs([Path(folder)])):
         if len(runs) > 1 and not run.status.get("fitted"):
             print(f"\n{run.folder.name} has not been trained to its end and is left out.")
             continue

@@ -38,12 +38,9 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     """OmegaConf resolver: `0_mobilenetv2_lr-0.001`, without `=` and slashes, which some launchers cannot use."""
     hydra = _root_.hydra
     parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
-    for key in swept:
-        if key == "model":
-            continue
+    for key in (key for key in swept if key != "model"):
         choice = hydra.runtime.choices.get(key)
-        value = choice if choice is not None else OmegaConf.select(_root_, key)
-        parts.append(f"{key.rpartition('.')[2]}-{value}")
+        parts.append(f"{key.rpartition('.')[2]}-{OmegaConf.select(_root_, key) if choice is None else choice}")
     return "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-") for part in parts)[:120]
 
 
@@ -54,10 +51,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     """Do a job's work in a child process, which frees its memory at the end and may die without harm to other jobs.
 
     When the kernel kills the process because memory ran out, a new one goes on with half the batch, and so forth. The
-    leaderboard is updated after each job.
-
-    Raises:
-        GenderClsError: the work failed; the sentence is the one in `status.json`.
+    leaderboard is updated after each job. GenderClsError has the sentence in `status.json` if the work failed.
     """
     if sys.platform == "linux":
         from gender_cls.data.prepare import keep_prepared
@@ -112,11 +106,7 @@ def _ending(exit_code: int) -> str:
 
 @contextlib.contextmanager
 def ending_in_leaderboard(folder: Path) -> Iterator[None]:
-    """Lock the sweep's folder, and print its leaderboard when the jobs have ended, with or without success.
-
-    Raises:
-        GenderClsError: another process works on this sweep, or jobs have failed.
-    """
+    """Lock the sweep's folder, and print its leaderboard when the jobs have ended; GenderClsError if some failed."""
     failure: GenderClsError | None = None
     with locked(folder):
         try:
@@ -125,11 +115,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
             failure = error
         finally:
             print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
-    failed = [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]
-    if failed:
-        raise GenderClsError(
-            f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
-        )
+    if failed := [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]:
+        sentence = f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
+        raise GenderClsError(sentence)
     if failure is not None:
         raise failure
 
@@ -137,12 +125,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
 def _write_leaderboard(folder: Path) -> str:
     from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
 
+    default = CompareConfig
     return write_comparison(
-        folder,
-        _job_runs(folder),
-        name="leaderboard",
-        resamples=CompareConfig.resamples,
-        thumbnails=CompareConfig.thumbnails,
+        folder, _job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
     )
 
 

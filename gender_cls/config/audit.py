@@ -1,4 +1,4 @@
-"""The schema of `conf/audit.yaml`. Imports no torch."""
+"""The schema of `conf/audit.yaml`: what counts as a finding, how suspect labels are found. Imports no torch."""
 
 from dataclasses import dataclass, field
 
@@ -10,8 +10,6 @@ from gender_cls.errors import require
 
 @dataclass
 class AuditSettings:
-    """What the audit calls a finding, and how it looks for suspect labels."""
-
     min_height: int = setting(48, least=0, unit="pixels")
     dark: float = setting(40.0, least=0, most=255, unit="(mean brightness)")
     bright: float = setting(215.0, least=0, most=255, unit="(mean brightness)")
@@ -34,8 +32,6 @@ class AuditSettings:
 
 @dataclass
 class AuditConfig:
-    """Everything that `gender_cls.audit` reads."""
-
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     seed: int = seed_setting()

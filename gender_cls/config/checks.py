@@ -73,11 +73,7 @@ def seed_setting() -> Any:
 
 
 def check_config(config: Any, prefix: str = "") -> None:
-    """Check every setting that is not None against its rule, then call `check` for the rules between settings.
-
-    Raises:
-        GenderClsError: a value is not allowed; the sentence names the first one.
-    """
+    """Check every setting that is not None against its rule, then call `check` for the rules between settings."""
     for one in fields(config):
         key, value = f"{prefix}{one.name}", getattr(config, one.name)
         if is_dataclass(value):

@@ -56,8 +56,6 @@ class SplitBy(Enum):
 
 @dataclass
 class DataConfig:
-    """Where the crops are, how they are split and how they reach the model."""
-
     root: str | None = setting(path="any")
     csv: str | None = setting(path="any")
     importer: Importer | None = None
@@ -105,18 +103,14 @@ class DataConfig:
             self.leave_out is None or self.split_by is not SplitBy.identity,
             "data.leave_out names a camera or a source: set data.split_by=camera or data.split_by=source.",
         )
-        require(
-            self.leave_out is None or self.folds is None,
-            "data.leave_out and data.folds both choose the test split: set one of them.",
-        )
+        both = self.leave_out is not None and self.folds is not None
+        require(not both, "data.leave_out and data.folds both choose the test split: set one of them.")
         require(
             sorted(self.aliases) == sorted(CLASSES),
             f"data.aliases must have the keys {' and '.join(CLASSES)}, not {', '.join(self.aliases) or 'none'}.",
         )
-        require(
-            self.val_fraction + self.test_fraction < 1,
-            f"data.val_fraction + data.test_fraction must be below 1, not {self.val_fraction + self.test_fraction}.",
-        )
+        held_out = self.val_fraction + self.test_fraction
+        require(held_out < 1, f"data.val_fraction + data.test_fraction must be below 1, not {held_out}.")
         require(
             self.folds is None or 0 <= self.fold < self.folds,
             f"data.fold must lie between 0 and data.folds - 1 = {(self.folds or 1) - 1}, not {self.fold}.",
@@ -130,12 +124,20 @@ class DataConfig:
                 names = re.compile(self.pattern).groupindex
             except re.error as error:
                 raise GenderClsError(f"data.pattern is no regular expression ({error}): {self.pattern}") from None
-            require(
-                bool(names),
-                f"data.pattern has no named group such as (?P<identity>...) or (?P<camera>...): {self.pattern}",
-            )
+            example = "(?P<identity>...) or (?P<camera>...)"
+            require(bool(names), f"data.pattern has no named group such as {example}: {self.pattern}")
 
     @property
     def keeps_pixels(self) -> bool:
         """Whether decoded pixels are kept, so that an image is decoded once and not in every epoch."""
         return self.cache is not PixelCache.none
+
+
+@dataclass
+class DemoConfig:
+    """Everything in `conf/demo.yaml`: how to draw the demo dataset."""
+
+    folder: str = setting("outputs/demo_data", path="any")
+    images: int = setting(600, least=48, unit="(8 people)")
+    cue: bool = True
+    seed: int = seed_setting()

@@ -8,8 +8,6 @@ from typing import Any
 from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, setting
 from gender_cls.errors import require
 
-NO_RUN = "No run is named: give run=FOLDER, a run's folder or a sweep's."
-
 
 class OperatingPointRule(Enum):
     balanced_accuracy = "balanced_accuracy"
@@ -29,26 +27,28 @@ class EvaluationConfig:
 
 
 @dataclass
-class EvaluateConfig(EvaluationConfig):
-    """Everything that `gender_cls.evaluate` reads."""
+class FinishedRunConfig:
+    """What the commands read that work on finished runs."""
 
     run: str | None = setting(path="folder")
     data_root: str | None = setting(path="folder")
-    output_dir: str = setting("outputs", path="any")
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
-    precision: str | None = setting(choices=PRECISIONS)
     threads: int | str = setting(AUTO, least=1, auto=True)
-    num_workers: int | str = setting(AUTO, least=0, auto=True)
     progress_bar: bool = True
 
     def check(self) -> None:
-        require(self.run is not None, NO_RUN)
+        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
+
+
+@dataclass
+class EvaluateConfig(EvaluationConfig, FinishedRunConfig):
+    output_dir: str = setting("outputs", path="any")
+    precision: str | None = setting(choices=PRECISIONS)
+    num_workers: int | str = setting(AUTO, least=0, auto=True)
 
 
 @dataclass
 class CompareConfig:
-    """Everything that `gender_cls.compare` reads."""
-
     runs: Any = setting(path="folder")
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")

@@ -5,8 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, setting
-from gender_cls.config.evaluation import NO_RUN
+from gender_cls.config.checks import setting
+from gender_cls.config.evaluation import FinishedRunConfig
 from gender_cls.errors import require
 
 
@@ -60,20 +60,13 @@ class ExplainConfig:
 
 
 @dataclass
-class ExplainRunConfig:
-    """Everything that `gender_cls.explain` reads."""
-
-    run: str | None = setting(path="folder")
+class ExplainRunConfig(FinishedRunConfig):
     images: Any = setting(path="file or folder")
     name: str | None = setting(names_folder=True)
     limit: int | None = setting(least=1, unit="image")
     methods: list[Method] | None = None
     explained_class: ExplainedClass | None = None
     faithfulness: bool = True
-    data_root: str | None = setting(path="folder")
-    accelerator: str = setting(AUTO, choices=ACCELERATORS)
-    threads: int | str = setting(AUTO, least=1, auto=True)
-    progress_bar: bool = True
 
     @property
     def image_paths(self) -> list[Path]:
@@ -82,7 +75,7 @@ class ExplainRunConfig:
         return [Path(path) for path in several if path is not None]
 
     def check(self) -> None:
-        require(self.run is not None, NO_RUN)
+        super().check()
         require(
             self.name is None or bool(self.image_paths),
             f"name={self.name} is for images=...; the maps of the test split lie in the run's own folder.",

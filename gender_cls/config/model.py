@@ -16,8 +16,6 @@ class Library(Enum):
 
 @dataclass
 class ModelConfig:
-    """Which backbone, and where its weights come from."""
-
     library: Library = Library.timm
     name: str | None = None
     pretrained: bool = True

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.checks import absolute, check_config, make_paths_absolute
-from gender_cls.config.demo import DemoConfig
+from gender_cls.config.data import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.train import Config
@@ -24,45 +24,30 @@ _package = Path(__file__).resolve().parents[1]
 CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
 """Inside the package when installed from a wheel, next to it in a clone."""
 
+Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
 SCHEMAS = {
-    "train_schema": Config,
-    "audit_schema": AuditConfig,
-    "evaluate_schema": EvaluateConfig,
-    "compare_schema": CompareConfig,
-    "explain_schema": ExplainRunConfig,
-    "demo_schema": DemoConfig,
-}
-for _name, _node in SCHEMAS.items():
-    ConfigStore.instance().store(name=_name, node=_node)
+    "train": Config, "audit": AuditConfig, "evaluate": EvaluateConfig, "compare": CompareConfig,
+    "explain": ExplainRunConfig, "demo": DemoConfig,
+}  # fmt: skip
+for _command, _schema in SCHEMAS.items():
+    ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 
-Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
-
 
 def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
-    """The composed configuration as checked dataclasses, with absolute paths.
-
-    Raises:
-        GenderClsError: an unknown key, a wrong type, or a value out of range.
-    """
+    """The composed configuration as checked dataclasses; GenderClsError names an unknown key or a wrong value."""
     config = typed_config(composed, schema)
     check_config(config)
     return config
 
 
 def recorded_config(file: Path) -> Config:
-    """The configuration that a run was started with; the files that it names may be gone.
-
-    Raises:
-        GenderClsError: there is none, or another version wrote it.
-    """
+    """The configuration that a run was started with, whose files may be gone; GenderClsError if it cannot be read."""
     if not file.is_file():
         raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
-    composed = OmegaConf.load(file)
-    values = OmegaConf.to_container(composed)
-    assert isinstance(values, dict)
-    return typed_config(without_removed_values({str(key): value for key, value in values.items()}), Config)
+    values: Any = OmegaConf.to_container(OmegaConf.load(file))
+    return typed_config(without_removed_values(values), Config)
 
 
 def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +57,7 @@ def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
 
 
 def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
-    """The composed configuration as dataclasses with absolute paths; its values are not checked.
-
-    Raises:
-        GenderClsError: an unknown key or a wrong type.
-    """
+    """The composed configuration as dataclasses with absolute paths; of its values only the types are checked."""
     try:
         values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
@@ -90,9 +71,8 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
 
 def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    return plain
 
 
 def config_sentence(error: OmegaConfBaseException) -> str:
@@ -101,10 +81,7 @@ def config_sentence(error: OmegaConfBaseException) -> str:
     reason = str(error).splitlines()[0].strip().rstrip(".")
     if error.key is not None and isinstance(error.ref_type or error.object_type, type) and "not in" in reason:
         known = list(getattr(error.object_type, "__dataclass_fields__", {}))
-        return f"{key} is no key of the configuration; {_suggestion(str(error.key), known)}"
+        close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."
+        return f"{key} is no key of the configuration; {hint}"
     return f"{key}: {reason}."
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."

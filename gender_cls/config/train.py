@@ -62,8 +62,6 @@ class RecipeConfig:
 
 @dataclass
 class TrainerConfig:
-    """How long, on what, and how precisely to compute."""
-
     max_epochs: int = setting(20, least=1)
     accumulate: int = setting(1, least=1)
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
@@ -77,8 +75,6 @@ class TrainerConfig:
 
 @dataclass
 class Config:
-    """Everything that `gender_cls.train` reads."""
-
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     seed: int = seed_setting()

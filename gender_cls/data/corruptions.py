@@ -29,14 +29,13 @@ Seen = NDArray[np.uint8] | NDArray[np.floating]
 def apply_corruption(image: Tensor, name: str, severity: int, path: str) -> Tensor:
     """A native crop, before any resize, as a worse camera would have delivered it.
 
-    Random directions, positions, colours and noise depend on `name` and `path` only, and are the same for all
-    severities. The order of calls, the process and the global random numbers do not matter.
+    Random directions, positions, colours and noise depend on `name` and `path` only: they are the same for all
+    severities, in any order and process.
 
     Args:
         image: uint8 (3, H, W) of any size; it is not changed.
         name: a key of CORRUPTIONS.
         severity: 1 to 5. At 5 a human still recognises most people.
-        path: the image's name in the manifest.
 
     Returns:
         uint8, contiguous, of the same size.

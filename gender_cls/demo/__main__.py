@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gender_cls.cli.command import run_command
-from gender_cls.config.demo import DemoConfig
+from gender_cls.config.data import DemoConfig
 
 
 def demo(config: DemoConfig) -> None:

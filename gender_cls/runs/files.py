@@ -15,11 +15,7 @@ from gender_cls.errors import GenderClsError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the lock ends with the process, also when that is killed.
-
-    Raises:
-        GenderClsError: another process has locked it.
-    """
+    """Lock a folder for this process, or raise GenderClsError; the lock ends with the process, also when killed."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -40,25 +36,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.umask(mask := os.umask(0))  # a mask can only be read by setting it
+        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file.
-
-    Raises:
-        GenderClsError: the file is no JSON.
-    """
+    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that is no JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

@@ -19,10 +19,7 @@ def image_cache(output_dir: str) -> Path:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in these folders, each once, sorted by path with numbers in numerical order.
-
-    Args:
-        folders: of runs, of sweeps, or with such folders at any depth.
+    """The runs at any depth in these folders, each once, sorted by path with numbers in numerical order.
 
     Raises:
         GenderClsError: there is no run in one of them.
@@ -31,16 +28,12 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise GenderClsError(f"{folder} is no folder: name a run, a sweep, or a folder with runs inside.")
-        runs = [run for file in folder.rglob("status.json") if _is_training(run := Run(file.parent))]
+        found_here = [Run(file.parent) for file in folder.rglob("status.json")]  # audits too
+        runs = [run for run in found_here if "model" in run.status or "trainer" in run.settings]
         if not runs:
             raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
         found.update((run.folder, run) for run in runs)
     return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
-
-
-def _is_training(run: Run) -> bool:
-    """Whether it is a training run; an audit has a status too."""
-    return "model" in run.status or "trainer" in run.settings
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -75,8 +75,7 @@ class Run:
     @property
     def settings(self) -> dict[Any, Any]:
         """The configuration that it was started with, as plain values; empty if it was not kept."""
-        settings = OmegaConf.to_container(OmegaConf.load(self.config_file)) if self.config_file.is_file() else {}
-        assert isinstance(settings, dict)
+        settings: Any = OmegaConf.to_container(OmegaConf.load(self.config_file)) if self.config_file.is_file() else {}
         return settings
 
     @property
@@ -92,17 +91,15 @@ class Run:
     def recording(self, **about: Any) -> Iterator[None]:
         """Lock the folder and write into `status.json` how the work inside ends.
 
-        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted. After a process that
-        was killed it is still running.
-
-        Args:
-            about: further fields.
-
-        Raises:
-            GenderClsError: another process works in this folder.
+        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted; after a process that
+        was killed it is still running. `about` are further fields.
         """
         with locked(self.folder):
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
+
+            def end(state: str, **fields: Any) -> None:
+                self.note(state=state, seconds=round(time.monotonic() - started, 1), **fields)
+
             try:
                 self.note(
                     state="running",
@@ -114,18 +111,12 @@ class Run:
                     traceback=None,
                 )
                 yield
-                self.note(state="finished", seconds=round(time.monotonic() - started, 1))
+                end("finished")
             except (KeyboardInterrupt, SystemExit):
-                self.note(state="interrupted", seconds=round(time.monotonic() - started, 1))
-                # Lightning turns Ctrl-C into SystemExit, which Hydra would not take for an interruption.
-                raise KeyboardInterrupt from None
+                end("interrupted")
+                raise KeyboardInterrupt from None  # Lightning makes it SystemExit, of which Hydra knows nothing
             except Exception as error:
-                self.note(
-                    state="failed",
-                    seconds=round(time.monotonic() - started, 1),
-                    error=error_sentence(error),
-                    traceback=traceback.format_exc(),
-                )
+                end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise
 
 

@@ -14,13 +14,11 @@ from pathlib import Path
 GIBIBYTE = 1 << 30
 
 _MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4  # of glibc's malloc.h
-_NEVER = -1
 _MALLOC_TUNED = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 # In messages of torch, oneDNN, NumPy and accelerators, besides torch.OutOfMemoryError and MemoryError.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
 _CGROUPS = Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # control groups of version 1 give almost 2**63
 
 
 def available_memory() -> int | None:
@@ -36,10 +34,9 @@ def available_memory() -> int | None:
     for group in _control_groups():
         limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
         used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes")
-        if limit is None or used is None or limit >= _UNLIMITED:
-            continue
-        stat = _numbers(group / "memory.stat")
-        free.append(limit - used + stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+        if limit is not None and used is not None and limit < 1 << 60:  # version 1 gives almost 2**63 for no limit
+            stat = _numbers(group / "memory.stat")
+            free.append(limit - used + stat.get("total_inactive_file", stat.get("inactive_file", 0)))
     return max(0, min(free))
 
 
@@ -111,17 +108,15 @@ def keep_freed_memory() -> None:
     """Let glibc's malloc keep freed memory, also of large tensors, instead of returning it to the kernel.
 
     Otherwise every training step on a CPU asks the kernel for the pages of its activations again, which takes a large
-    part of the step (bench_defaults.py). The price is a higher peak. A larger top pad or torch's huge pages
-    (THP_MEM_ALLOC_ENABLE) gain no more.
-
-    Without effect with another C library, or if the environment tunes malloc already.
+    part of the step (bench_defaults.py). The price is a higher peak. Without effect with another C library, or if the
+    environment tunes malloc already.
     """
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in _MALLOC_TUNED)
     if tuned or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a high threshold is no way: glibc allows at most 32 MiB
-    libc.mallopt(_MALLOC_TRIM_THRESHOLD, _NEVER)
+    libc.mallopt(_MALLOC_TRIM_THRESHOLD, -1)  # never
 
 
 def _control_groups() -> list[Path]:

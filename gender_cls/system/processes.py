@@ -15,14 +15,14 @@ def end_with_parent() -> None:
 
     Otherwise the child of a killed process would go on working, and the run could not be resumed.
     """
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
     parent = parent_process()
     assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+
+    def wait_for_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
 def forking() -> BaseContext | None:

@@ -24,7 +24,6 @@ class Resources:
     reasons: dict[str, str] = field(default_factory=dict)  # for each of the last three that was chosen here
 
     def __str__(self) -> str:
-        """A line for the terminal."""
         chosen = {
             "precision": f"precision {self.precision}",
             "threads": f"{self.threads} thread{'s' * (self.threads > 1)}",
@@ -49,12 +48,7 @@ class Resources:
 def choose_resources(
     accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
 ) -> Resources:
-    """Replace each `auto` by what suits this machine.
-
-    Args:
-        accelerator: as in `conf/train.yaml`, like the others.
-        pixels_at_hand: whether decoded pixels are kept, which makes a batch cheap to prepare.
-    """
+    """Replace each `auto` by what suits this machine; `pixels_at_hand`, which are decoded, are cheap to prepare."""
     device = _device(accelerator)
     reasons: dict[str, str] = {}
     if precision == AUTO:
@@ -93,11 +87,8 @@ def usable_cores() -> int:
 def _quota() -> int:
     """The quota of the container in CPUs."""
     quota, _, period = kernel_file("/sys/fs/cgroup/cpu.max").partition(" ")
-    if not period:
-        quota, period = (
-            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
-            kernel_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-        )
+    if not period:  # control groups of version 1
+        quota, period = (kernel_file(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period"))
     with contextlib.suppress(ValueError):
         if int(quota) > 0:
             return max(1, round(int(quota) / int(period)))
@@ -122,13 +113,13 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return {"cuda": "cuda", "mps": "mps"}.get(accelerator, "cpu")  # Lightning says if it is not there
+    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # Lightning says if it is not there
 
 
 def _precision(device: str) -> tuple[str, str]:
-    if device == "cuda":
-        import torch
+    import torch
 
+    if device == "cuda":
         if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16-mixed", "the GPU multiplies bf16 itself"
         return "32-true", "the GPU does not multiply bf16; 16-mixed may be faster"
@@ -136,8 +127,6 @@ def _precision(device: str) -> tuple[str, str]:
         return "32-true", "the safe choice there"
     if not multiplies_bf16():
         return "32-true", "the processor does not multiply bf16 itself"
-    import torch
-
     if not torch.backends.mkldnn.is_available():
         return "32-true", "this torch lacks oneDNN, which would multiply bf16"
     return "bf16-mixed", "the processor multiplies bf16 itself"

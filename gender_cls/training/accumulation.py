@@ -17,10 +17,10 @@ class Accumulation:
     """
 
     def __init__(self, batches: int = 1) -> None:
-        self.batches = batches  # that make a step; Lightning divides each loss by this
+        self.batches = batches  # in a step; Lightning divides each loss by this
 
     def scale(self, loss: Tensor, weight: float | Tensor, batch_index: int) -> Tensor:
-        """Return the loss for the backward pass, from a mean that was divided by the total `weight` of the images."""
+        """Return the loss for the backward pass, from the mean over the batch and the total weight of its images."""
         if self.batches == 1:
             return loss
         if batch_index % self.batches == 0:

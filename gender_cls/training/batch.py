@@ -36,7 +36,6 @@ class Batch:
         return Batch(size, self.step // size, (*self.too_large, self.size))
 
     def __str__(self) -> str:
-        """In a few words, for a message."""
         images = "1 image" if self.size == 1 else f"{self.size} images"
         return f"batches of {images}" + (f", {self.accumulate} of them a step" if self.accumulate > 1 else "")
 
@@ -69,10 +68,8 @@ def halve_recorded_batch(run: Run) -> bool:
     if smaller is None:
         return False
     record_batch(run, smaller)
-    log.warning(
-        f"{run.folder.name}: the kernel killed the process because memory ran out with {batch}; it goes on from the "
-        f"last epoch's checkpoint with {smaller}."
-    )
+    killed = f"{run.folder.name}: the kernel killed the process because memory ran out with {batch}"
+    log.warning(f"{killed}; it goes on from the last epoch's checkpoint with {smaller}.")
     return True
 
 

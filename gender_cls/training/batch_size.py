@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from itertools import chain
 
 import torch
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.functional import cross_entropy
 
 from gender_cls.config.checks import AUTO
@@ -29,7 +28,7 @@ from gender_cls.system.memory import (
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.classifier import GenderClassifier, silent_trainer
+from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import parameter_groups, set_trainable
@@ -41,10 +40,7 @@ SEVERAL = 4  # images of the second trial step on a CPU
 
 
 def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
-    """Return the batch of an earlier session of this run, of the configuration, or of trial steps.
-
-    It is written into `status.json`; the configuration is not changed.
-    """
+    """Return the batch of an earlier session, of the configuration or of trial steps; `status.json` keeps it."""
     batch = recorded_batch(config, run)
     if batch is None and config.data.batch_size != AUTO:
         batch = Batch(int(config.data.batch_size), config.trainer.accumulate)
@@ -57,11 +53,7 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
 
 
 def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch:
-    """Return the batch with which to continue after memory ran out; it is written into `status.json`.
-
-    Raises:
-        GenderClsError: the batch was one image already.
-    """
+    """Return the next smaller batch after memory ran out; `status.json` keeps it. GenderClsError after one image."""
     smaller = batch.halved()
     if smaller is None:
         record_batch(run, None)  # so that a later session starts with the batch of the configuration
@@ -70,13 +62,12 @@ def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch
             ways_out.insert(0, "trainer.precision=bf16-mixed")
         if not config.recipe.grad_checkpointing:
             ways_out.insert(0, "recipe.grad_checkpointing=true")
+        full = f"Memory ran out with one image at a time ({message})"
         raise GenderClsError(
-            f"Memory ran out with one image at a time ({message}): set {' or '.join(ways_out)}, or choose a smaller "
-            f"model than {config.model.title}."
+            f"{full}: set {' or '.join(ways_out)}, or choose a smaller model than {config.model.title}."
         )
-    log.warning(
-        f"Memory ran out with {batch}: training continues from the last epoch's checkpoint with {smaller}. ({message})"
-    )
+    goes_on = f"training continues from the last epoch's checkpoint with {smaller}"
+    log.warning(f"Memory ran out with {batch}: {goes_on}. ({message})")
     record_batch(run, smaller)
     return smaller
 
@@ -88,10 +79,8 @@ class TrialTraining:
     """
 
     def __init__(self, config: Config, precision: str, device: str) -> None:
-        trainer = silent_trainer(device, precision)
-        self._plugin = trainer.precision_plugin
-        self._device = torch.device(device)
-        recipe = config.recipe
+        trainer, recipe = build_trainer(device, precision), config.recipe
+        self._plugin, self._device = trainer.precision_plugin, torch.device(device)
         with self._keep_random_state():
             classifier = GenderClassifier(to_plain(config), load=False)
             self._plugin.convert_module(classifier)
@@ -132,8 +121,7 @@ class TrialTraining:
         return sum(tensor.nbytes for tensor in (*parameters, *states) if isinstance(tensor, torch.Tensor))
 
     def _keep_random_state(self) -> AbstractContextManager[None]:
-        on_gpu = self._device.type == "cuda"
-        return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpu else [])
+        return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if self._device.type == "cuda" else [])
 
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
@@ -154,12 +142,11 @@ def _fits(config: Config, resources: Resources, images: int) -> bool:
         training = TrialTraining(config, resources.precision, resources.device)
         for _ in range(2):  # the first step allocates the optimizer's state
             training.step(images)
-    except MisconfigurationException:
-        return True  # there is no such accelerator, as the real trainer will say
     except Exception as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
+            return False
+        if not isinstance(error, GenderClsError):  # which the real training will meet too
             raise
-        return False
     return True
 
 
@@ -181,10 +168,8 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     size = LARGEST_AUTO_BATCH
     while size > 1 and first + (size - 1) * each > budget:
         size //= 2
-    return size, (
-        f"a step takes {first / GIBIBYTE:.2f} GiB for one image and {each / GIBIBYTE:.3f} for each more, and "
-        f"{budget / GIBIBYTE:.1f} GiB ({SHARE:.0%} of what is free) may be used"
-    )
+    needed = f"a step takes {first / GIBIBYTE:.2f} GiB for one image and {each / GIBIBYTE:.3f} for each more"
+    return size, f"{needed}, and {budget / GIBIBYTE:.1f} GiB ({SHARE:.0%} of what is free) may be used"
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:

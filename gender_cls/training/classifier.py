@@ -8,17 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics import MetricCollection, classification
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
@@ -33,8 +28,6 @@ from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
 from gender_cls.training.optimizer import adamw
 from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
-
-CHECK_EVERY_N_STEPS = 50  # reading the loss waits for the device
 
 PixelBatch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64."""
@@ -60,20 +53,18 @@ class GenderClassifier(LightningModule):
         super().__init__()
         kept = {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}
         self.save_hyperparameters(kept, logger=False)
-        settings = typed_config(config, Config)  # files that it names may be gone
-        self.settings = settings
+        self.settings = settings = typed_config(config, Config)  # files that it names may be gone
         channels_last = settings.trainer.channels_last
         backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
         self.network: nn.Module = backbone.network
-        self.heads = backbone.heads
-        self.layout = backbone.layout
+        self.heads, self.layout = backbone.heads, backbone.layout
         self.trainable = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
         self.mean: Tensor
         self.std: Tensor
         self.class_weights: Tensor | None
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
-        weights = torch.tensor(class_weights) if class_weights is not None else None
+        weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
         self.mix = _mixing(settings)
@@ -118,10 +109,7 @@ class GenderClassifier(LightningModule):
         self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
-        """Seed each step's dropout, mixing and augmentation on the device.
-
-        Data loaders also use the global random numbers, and how many depends on workers and on resuming.
-        """
+        """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
 
     def training_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> Tensor:
@@ -139,7 +127,7 @@ class GenderClassifier(LightningModule):
             logits = self.network(inputs)
         smoothing = self.settings.recipe.label_smoothing
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=smoothing)
-        if batch_index % CHECK_EVERY_N_STEPS == 0:
+        if batch_index % 50 == 0:  # reading the loss waits for the device
             self._refuse_non_finite(loss)
         self.totals.add(loss, logits, labels)
         if self._is_logged(batch_index):
@@ -215,22 +203,19 @@ class GenderClassifier(LightningModule):
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def _total_weight(self, labels: Tensor) -> float | Tensor:
-        """The number by which torch's mean loss was divided."""
+        """The number by which torch divided the loss."""
         if self.class_weights is None or self.mix is not None:  # for mixed targets, torch divides by the batch size
             return float(len(labels))
         return self.class_weights[labels].float().sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save averaged weights, if there are any, in a checkpoint without an optimizer too, as Lightning does not.
-
-        The raw weights are left out there: only a resumed training needs them.
-        """
+        """Save averaged weights in a checkpoint without an optimizer too, and there without the raw ones."""
         if "optimizer_states" in checkpoint:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
-                checkpoint.pop("current_model_state", None)
+                checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights
 
     def _is_logged(self, batch_index: int) -> bool:
         """Whether Lightning writes this step; a number that it drops costs time and makes a GPU wait."""
@@ -239,11 +224,8 @@ class GenderClassifier(LightningModule):
 
     def _rates(self) -> dict[str, float]:
         """The highest learning rate of the head and of the backbone."""
-        rates: dict[str, float] = {}
-        for group in self.trainer.optimizers[0].param_groups:
-            name = f"lr/{group['part']}"
-            rates[name] = max(rates.get(name, 0.0), group["lr"])
-        return rates
+        groups = sorted(self.trainer.optimizers[0].param_groups, key=lambda group: group["lr"])
+        return {f"lr/{group['part']}": group["lr"] for group in groups}
 
     def _refuse_non_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -253,17 +235,19 @@ class GenderClassifier(LightningModule):
             )
 
 
-def silent_trainer(accelerator: str, precision: str) -> Trainer:
-    """Return a Trainer for one device that prints and writes nothing."""
-    return Trainer(
-        accelerator=accelerator,
-        precision=precision,  # type: ignore[arg-type]  # a str that the schema has checked
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
+    """Return a Trainer for one device, which prints and writes nothing unless the options say so.
+
+    Raises:
+        GenderClsError: there is no such accelerator, or it does not compute in this precision.
+    """
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    devices: dict[str, Any] = {"accelerator": accelerator, "precision": precision, "devices": 1}
+    try:
+        return Trainer(**devices, **{**dict.fromkeys(off, False), **options})
+    except MisconfigurationException as error:
+        given = f"accelerator={accelerator} with precision={precision}"
+        raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
 
 
 def load_classifier(checkpoint: Path) -> GenderClassifier:
@@ -281,21 +265,17 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
 def _validation_metrics() -> MetricCollection:
     options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
     metrics: dict[str, Any] = {
-        "accuracy": MulticlassAccuracy(average="micro", **options),
-        "balanced_accuracy": MulticlassAccuracy(average="macro", **options),
-        "auroc": MulticlassAUROC(**options),
-        "f1": MulticlassF1Score(average="none", **options),
-        "confusion": MulticlassConfusionMatrix(**options),
+        "accuracy": classification.MulticlassAccuracy(average="micro", **options),
+        "balanced_accuracy": classification.MulticlassAccuracy(average="macro", **options),
+        "auroc": classification.MulticlassAUROC(**options),
+        "f1": classification.MulticlassF1Score(average="none", **options),
+        "confusion": classification.MulticlassConfusionMatrix(**options),
     }
     return MetricCollection(metrics, prefix="val/")
 
 
 def _mixing(settings: Config) -> v2.Transform | None:
     """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a normalised batch; if both, a random one of them."""
-    augment = settings.augment
-    choices = [
-        kind(alpha=alpha, num_classes=len(CLASSES))
-        for kind, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
-        if alpha > 0
-    ]
+    kinds = ((v2.MixUp, settings.augment.mixup), (v2.CutMix, settings.augment.cutmix))
+    choices = [kind(alpha=alpha, num_classes=len(CLASSES)) for kind, alpha in kinds if alpha > 0]
     return v2.RandomChoice(choices) if choices else None

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5  # largest difference of logits made from features, as a share of the largest logit or of 1
 SHARE_OF_MEMORY = 0.25  # of the available memory, which features may take
-MEMORY = 4 * GIBIBYTE  # available where the system does not tell
 
 
 class FeatureCache(Callback):
@@ -42,17 +41,11 @@ class FeatureCache(Callback):
 
     With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
     rounding.
-
-    Args:
-        classifier: the one to be trained.
-        datamodule: its data; from now on its loaders give `FeatureBatch`es in frozen epochs.
     """
 
     def __init__(self, classifier: GenderClassifier, datamodule: CropDataModule) -> None:
-        settings = classifier.settings
-        self._recipe = settings.recipe
+        self._settings, self._recipe = classifier.settings, classifier.settings.recipe
         self._views = _views(classifier)
-        self._progress_bar = settings.trainer.progress_bar
         self._datamodule = datamodule
         self._features: dict[tuple[str, int], Tensor] = {}
         self._labels = {split: torch.tensor(datamodule.datasets[split].labels) for split in ("train", "val")}
@@ -66,23 +59,19 @@ class FeatureCache(Callback):
         views = sorted({epoch % self._views for epoch in range(trainer.current_epoch, _frozen_epochs(classifier))})
         if not views:
             return
-        images = {split: len(labels) for split, labels in self._labels.items()}
-        several = f"{len(views)} views of " if len(views) > 1 else ""
-        log.info(
-            f"The backbone is frozen at first, so its features are computed once: {several}{images['train']:,} + "
-            f"{images['val']:,} images."
-        )
+        train, val = len(self._labels["train"]), len(self._labels["val"])
+        images = (f"{len(views)} views of " if len(views) > 1 else "") + f"{train:,} + {val:,} images"
+        log.info(f"The backbone is frozen at first, so its features are computed once: {images}.")
         classifier.network.eval()  # the start of the epoch sets what trains
-        total = len(views) * images["train"] + images["val"]
-        with tqdm(total=total, desc="Features", unit="img", disable=not self._progress_bar) as progress:
+        hidden = not self._settings.trainer.progress_bar
+        with tqdm(total=len(views) * train + val, desc="Features", unit="img", disable=hidden) as progress:
             for view in views:
-                torch.manual_seed(derived_seed(classifier.settings.seed, view))
-                loader = self._datamodule.loader_of("train", [(view, row) for row in range(images["train"])])
-                features = _compute(trainer, loader, images["train"], progress, classifier.augmentation)
-                self._features["train", view] = features
+                torch.manual_seed(derived_seed(self._settings.seed, view))
+                loader = self._datamodule.loader_of("train", [(view, row) for row in range(train)])
+                self._features["train", view] = _compute(trainer, loader, train, progress, classifier.augmentation)
             trainer.validating = True  # other callbacks that act on batches must not take these for training
-            loader = self._datamodule.loader_of("val", range(images["val"]))
-            self._features["val", 0] = _compute(trainer, loader, images["val"], progress)
+            loader = self._datamodule.loader_of("val", range(val))
+            self._features["val", 0] = _compute(trainer, loader, val, progress)
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,9 +89,9 @@ class FeatureCache(Callback):
         if trains_backbone(self._recipe, self._epoch):
             return None
         features = self._features[split, self._epoch % self._views if split == "train" else 0]
-        labels, keys = self._labels[split], cast(Iterable[list[Any]], loader.batch_sampler)  # row, or (epoch, row)
-        batches = ([key[1] if isinstance(key, tuple) else key for key in batch] for batch in keys)
-        return (FeatureBatch(features[rows], labels[rows]) for rows in batches)
+        labels, batches = self._labels[split], cast(Iterable[list[Any]], loader.batch_sampler)
+        rows = ([key[1] if isinstance(key, tuple) else key for key in keys] for keys in batches)  # (epoch, row) or row
+        return (FeatureBatch(features[batch], labels[batch]) for batch in rows)
 
 
 class StagedLoader:
@@ -125,11 +114,8 @@ class StagedLoader:
 
 
 def build_feature_cache(classifier: GenderClassifier, datamodule: CropDataModule) -> FeatureCache | None:
-    """Return the callback for training on features while the backbone is frozen; None if that is not possible.
-
-    The log says why, unless `recipe.views=0` asks for pixels or the recipe freezes nothing.
-    """
-    if classifier.settings.recipe.views == 0 or _frozen_epochs(classifier) == 0:
+    """Return the callback that trains on features while the backbone is frozen; None, and a line of the log, if not."""
+    if classifier.settings.recipe.views == 0 or _frozen_epochs(classifier) == 0:  # nothing to explain then
         return None
     if obstacle := _obstacle(classifier, datamodule):
         log.info(f"The backbone is frozen at first, but every epoch computes its features again because {obstacle}.")
@@ -150,7 +136,7 @@ def _obstacle(classifier: GenderClassifier, datamodule: CropDataModule) -> str |
     train, val = (len(datamodule.datasets[split]) for split in ("train", "val"))
     views = min(_views(classifier), _frozen_epochs(classifier))
     needed = (views * train + val) * features[0].nbytes
-    available = available_memory() or MEMORY
+    available = available_memory() or 4 * GIBIBYTE
     if needed > SHARE_OF_MEMORY * available:
         return f"they would take {needed / GIBIBYTE:.1f} GiB of {available / GIBIBYTE:.1f} GiB of free memory"
     return None
@@ -175,11 +161,7 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
 
 
 def _compute(
-    trainer: Trainer,
-    loader: DataLoader,
-    images: int,
-    progress: tqdm,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    trainer: Trainer, loader: DataLoader, images: int, progress: tqdm, augment: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """Return what the head gets for each image of the loader: (images, ...) on the CPU, in its own dtype."""
     classifier = cast(GenderClassifier, trainer.lightning_module)
@@ -224,8 +206,7 @@ def _collect_inputs(module: nn.Module) -> Iterator[list[Tensor | None]]:
 
 def _views(classifier: GenderClassifier) -> int:
     """How many differently augmented copies of an image there are; one without augmentation."""
-    settings = classifier.settings
-    return settings.recipe.views if build_augmentation(settings.augment) is not None else 1
+    return classifier.settings.recipe.views if build_augmentation(classifier.settings.augment) is not None else 1
 
 
 def _frozen_epochs(classifier: GenderClassifier) -> int:

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -20,14 +19,14 @@ from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import error_sentence
 from gender_cls.runs.outputs import HPARAMS_SCORES
 from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import Batch
 from gender_cls.training.batch_size import choose_batch, smaller_batch
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import checkpoint_to_resume, flat
@@ -51,7 +50,7 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
     batch = choose_batch(config, run, resources)
     while True:
         try:
-            _fit_with_batch(batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks)
+            _fit_with_batch(batch, config, run, prepared, resources, more_callbacks)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -94,43 +93,33 @@ def _fit_with_batch(
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
-    try:
-        trainer = Trainer(
-            logger=logger,
-            callbacks=callbacks,
-            max_epochs=config.trainer.max_epochs,
-            accumulate_grad_batches=batch.accumulate,
-            precision=resources.precision,  # type: ignore[arg-type]  # a str that the schema has checked
-            accelerator=config.trainer.accelerator,
-            devices=1,
-            benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
-            gradient_clip_val=config.recipe.gradient_clip,
-            log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
-            num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
-            enable_progress_bar=config.trainer.progress_bar,
-            enable_model_summary=False,
-            default_root_dir=run.folder,
-        )
-    except MisconfigurationException as error:
-        raise GenderClsError(
-            f"trainer.accelerator={config.trainer.accelerator} with trainer.precision={resources.precision} "
-            f"cannot be used on this machine: {error}"
-        ) from error
+    trainer = build_trainer(
+        config.trainer.accelerator,
+        resources.precision,
+        logger=logger,
+        callbacks=callbacks,
+        max_epochs=config.trainer.max_epochs,
+        accumulate_grad_batches=batch.accumulate,
+        benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
+        gradient_clip_val=config.recipe.gradient_clip,
+        log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
+        num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
+        enable_checkpointing=True,
+        enable_progress_bar=config.trainer.progress_bar,
+        default_root_dir=run.folder,
+    )
     run.note(resources=asdict(resources))
 
     # Fit
     logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
     if config.trainer.compile:
         classifier.network.compile()
-    device = trainer.strategy.root_device.type
-    began = time.monotonic()
+    device, began = trainer.strategy.root_device.type, time.monotonic()
     restart_peak(device)
     trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
 
     # Note
-    best = trainer.checkpoint_callback
-    assert isinstance(best, ModelCheckpoint)
-    assert best.best_model_score is not None
+    best: Any = trainer.checkpoint_callback
     kept = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True, mmap=True)
     run.note(
         fitted=True,
@@ -192,8 +181,7 @@ def _hparams(config: Config, run: Run) -> dict[str, Any]:
 def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) -> None:
     """Move all augmentation that works on whole batches from the data loader to the device.
 
-    The loader's processes then do little more than hand over pixels. On a CPU nothing would be gained: one image at a
-    time stays in the processor's cache.
+    On a CPU nothing would be gained: one image at a time stays in the processor's cache.
     """
     in_loader, on_device = split_by_device(classifier.settings.augment)
     datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
@@ -203,14 +191,12 @@ def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) 
 def describe_cuda(config: Config, resources: Resources) -> str:
     """Return a sentence that tells what is switched on for a GPU."""
     in_loader, _ = split_by_device(config.augment)
-    before = [
-        name for name, on in (("RandAugment", in_loader.rand_augment), ("JPEG compression", in_loader.jpeg)) if on
-    ]
-    augmentation = "no augmentation"
-    if config.augment != AugmentConfig():
-        augmentation = "augmentation on the GPU" + (f" after {' and '.join(before)} in the loader" if before else "")
-    layout = "channels last" if config.trainer.channels_last else "channels first"
+    first = {"RandAugment": in_loader.rand_augment, "JPEG compression": in_loader.jpeg}
+    before = " and ".join(name for name, on in first.items() if on)
+    augmentation = "augmentation on the GPU" + (f" after {before} in the loader" if before else "")
     return (
-        f"On the GPU: {resources.precision}, {layout}, {augmentation}, batches copied from pinned memory, kernels of "
-        f"cuDNN chosen by trial, no TF32, torch.compile {'on' if config.trainer.compile else 'off'} (trainer.compile)."
+        f"On the GPU: {resources.precision}, channels {'last' if config.trainer.channels_last else 'first'}, "
+        f"{'no augmentation' if config.augment == AugmentConfig() else augmentation}, batches copied from pinned "
+        "memory, kernels of cuDNN chosen by trial, no TF32, torch.compile "
+        f"{'on' if config.trainer.compile else 'off'} (trainer.compile)."
     )

@@ -20,15 +20,11 @@ class GradientCheckpointing(Callback):
 
     Gradients are the same up to rounding, with dropout too. BatchNorm's statistics are the same: the second forward
     pass uses those of the batch, as the first did, but does not update the running ones again. The run's checkpoints
-    hold nothing of it.
-
-    Raises:
-        GenderClsError: the network has no checkpoints.
+    hold nothing of it. GenderClsError says that the network has no checkpoints.
     """
 
     def __init__(self, network: nn.Module, title: str) -> None:
-        self.network = network
-        self.title = title
+        self.network, self.title = network, title
         switch_checkpointing(network, True, title)  # or raise before training starts
         switch_checkpointing(network, False, title)
 
@@ -51,11 +47,7 @@ class GradientCheckpointing(Callback):
 
 
 def switch_checkpointing(network: Any, on: bool, title: str) -> None:
-    """Set or clear the network's own flag.
-
-    Raises:
-        GenderClsError: the network has none.
-    """
+    """Set or clear the network's own flag; GenderClsError if it has none."""
     try:
         network.set_grad_checkpointing(on)
     except (AttributeError, AssertionError, NotImplementedError, TypeError):  # torchvision's, ours, some of timm's

@@ -9,33 +9,21 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from gender_cls.config.checks import AUTO
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
-from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
-from gender_cls.training.classifier import GenderClassifier, load_classifier, silent_trainer
-
-BATCH_SIZE = 32  # with `data.batch_size=auto`; predictions do not depend on it
+from gender_cls.training.batch import images_per_step
+from gender_cls.training.classifier import GenderClassifier, build_trainer, load_classifier
 
 
 class Predictor:
-    """The network of a checkpoint, read when it is first used.
-
-    Args:
-        checkpoint: such as a run's `best.ckpt`.
-        accelerator: as in `conf/train.yaml`.
-        resources: chosen for that accelerator.
-    """
+    """The network of a checkpoint, read when it is first used; `resources` were chosen for that accelerator."""
 
     def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
-        self.checkpoint = checkpoint
-        self.accelerator = accelerator
-        self.precision = resources.precision
-        self.num_workers = resources.num_workers
+        self.checkpoint, self.accelerator = checkpoint, accelerator
+        self.precision, self.num_workers = resources.precision, resources.num_workers
         self.pin_memory = resources.device == "cuda"
 
     @cached_property
@@ -45,13 +33,7 @@ class Predictor:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        try:
-            return silent_trainer(self.accelerator, self.precision)
-        except MisconfigurationException as error:
-            raise GenderClsError(
-                f"accelerator={self.accelerator} with precision={self.precision} cannot be used on this machine: "
-                f"{error}"
-            ) from error
+        return build_trainer(self.accelerator, self.precision)
 
     def resident(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""
@@ -61,15 +43,12 @@ class Predictor:
     def probabilities(
         self, rows: pd.DataFrame, images: ImageStore, distort: Callable[[Tensor, str], Tensor] | None = None
     ) -> NDArray[np.float64]:
-        """Return softmax probabilities (rows, 2) in the order of CLASSES.
+        """Return softmax probabilities (rows, 2) in the order of CLASSES for these rows of the manifest.
 
-        Args:
-            rows: of the manifest.
-            images: where the rows' images come from.
-            distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
+        `distort` changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
-        batch_size = BATCH_SIZE if data.batch_size == AUTO else int(data.batch_size)
+        batch_size = images_per_step(data.batch_size, accumulate=1)  # predictions do not depend on it
         dataset = CropDataset(rows, images, data, distort=distort)
         loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
         try:

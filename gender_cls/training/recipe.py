@@ -19,14 +19,13 @@ def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
 
 
 def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collection[str], backbone: bool) -> None:
-    """Put the network in training mode for an epoch.
+    """Put the network in training mode for an epoch in which the backbone learns, or only the head.
 
     A frozen backbone needs no gradients and stays in eval mode, so that its BatchNorm statistics do not change.
 
     Args:
-        heads: names of the modules that belong to the head.
+        heads: names of the modules inside that belong to the head.
         trainable: names of the parameters that may learn at all (some architectures fix a few).
-        backbone: whether the backbone learns.
     """
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in trainable and (backbone or _in_head(name, heads)))
@@ -54,9 +53,8 @@ def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig)
     for layer in param_groups_layer_decay(
         network, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay, layer_decay=recipe.layer_decay
     ):
-        decay = layer["weight_decay"]
         for parameter in layer["params"]:
-            in_head = id(parameter) in head_parameters
+            in_head, decay = id(parameter) in head_parameters, layer["weight_decay"]
             part = "head" if in_head else "backbone"
             rate = recipe.lr * (1.0 if in_head else layer["lr_scale"] * recipe.backbone_lr_factor)
             group = {"params": [], "lr": rate, "weight_decay": decay, "part": part}

@@ -14,26 +14,15 @@ from gender_cls.runs.run import Run
 from gender_cls.training.batch import images_per_step
 
 MAY_CHANGE_ON_RESUME = (
-    "name",
-    "output_dir",
-    "trainer",
-    "explain",
-    "evaluation",
-    "data.batch_size",
-    "data.num_workers",
-    "data.cache",
-    "model.weights",
-    "recipe.grad_checkpointing",
-)
+    "name", "output_dir", "trainer", "explain", "evaluation", "data.batch_size", "data.num_workers", "data.cache",
+    "model.weights", "recipe.grad_checkpointing",
+)  # fmt: skip
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
-    """The run's last checkpoint; None where it has none yet.
+    """The run's last checkpoint, or None; GenderClsError if it is damaged or was written with other settings.
 
     `data.batch_size` and `trainer.accumulate` may change as long as their product stays.
-
-    Raises:
-        GenderClsError: it is damaged, or was written with other settings.
     """
     if not run.last_checkpoint.exists():
         return None
@@ -45,17 +34,12 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
     for key in ("data.root", "data.csv", "data.corrections"):
         if began.get(key) is not None:  # an earlier version recorded paths as they were typed
             began[key] = absolute(began[key])
-    changed = [
-        key
-        for key in sorted(began.keys() | now.keys())
-        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME)
-    ]
-    if changed:
-        first = changed[0]
-        raise GenderClsError(
-            f"{run.folder} was begun with {first}={began.get(first)}, not {now.get(first)}: resume it with the same "
-            f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
-        )
+    for key in sorted(began.keys() | now.keys()):
+        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME):
+            raise GenderClsError(
+                f"{run.folder} was begun with {key}={began.get(key)}, not {now.get(key)}: resume it with the same "
+                f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
+            )
     then, wanted = (images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
     if then != wanted:
         raise GenderClsError(

@@ -6,11 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers.commands import command
+from helpers.commands import command, command_line
 from helpers.crops import PATTERN, write_crop
 
 from gender_cls.cli import command as command_module
@@ -33,10 +33,12 @@ from gender_cls.train import choose_folder
         (["-m", "model=custom_cnn,nonesuch"], "There is no model=nonesuch; there are convnext_tiny"),
         (["recipe.lr=0.1,0.2"], "recipe.lr has several values: add -m"),
         (["nonsense"], "'nonsense' is no override"),
+        (["data.root=null"], "data.root=FOLDER"),
         (["model=timm"], "model.name is not set"),
         (["trainer.resume=true"], "There is nothing to resume under"),
         (["trainer.resume=true", "name=never_begun"], "There is nothing to resume in"),
         (["hydra/nonesuch=1"], "nonesuch"),
+        (["explain=saliency"], "There is no explain=saliency; there are all, maps, off. explain.methods=[...] chooses"),
     ],
 )
 def test_errors_of_the_command_line_are_one_sentence(
@@ -60,7 +62,6 @@ def test_errors_of_the_command_line_are_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "data.root=FOLDER"),
         (["data=demo"], "Draw the demo data first: python -m gender_cls.demo."),
         (["data.root=one"], "none of its 1 images is FEMALE"),
         (["data.root=few"], "FEMALE has 2 groups of images that belong together (people), fewer than the 3 parts"),
@@ -71,17 +72,16 @@ def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str
     for number in range(4):
         write_crop(tmp_path / "few" / "MALE" / f"{number}.png", number)
         write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 50 + number) if number < 2 else None
-    result = command("train", *arguments, cwd=tmp_path)
-    assert result.returncode == 1
+    result = command("train", *arguments, cwd=tmp_path, code=1)
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert words in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_a_traceback_is_shown_on_request(tmp_path: Path) -> None:
-    script = [sys.executable, "-m", "gender_cls.demo", "images=3"]
     environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
-    result = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = command_line("demo", "images=3")
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 1
     assert "Traceback" in result.stderr
 
@@ -89,8 +89,7 @@ def test_a_traceback_is_shown_on_request(tmp_path: Path) -> None:
 def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    script = [sys.executable, "-m", "gender_cls.train", "--help"]
-    result = subprocess.run(script, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
+    result = subprocess.run(command_line("train", "--help"), cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert result.stderr == b""
     assert result.returncode == 128 + signal.SIGPIPE
@@ -108,9 +107,12 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean lr?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
         ("train", ["data.root=x", "trainer.resume=true"], "There is nothing to resume"),
-        ("evaluate", ["run=nowhere"], "nowhere"),
-        ("compare", ["runs=[nowhere]"], "nowhere"),
-        ("explain", ["run=nowhere"], "nowhere"),
+        ("evaluate", ["run=."], "There is no run in /"),
+        ("evaluate", ["-m", "run=a,b"], "leave out -m."),
+        ("compare", ["runs=[.]"], "There is no run in /"),
+        ("compare", ["-m", "runs=a,b"], "leave out -m."),
+        ("explain", ["run=."], "There is no run in /"),
+        ("explain", ["-m", "run=."], "leave out -m."),
         ("audit", ["audit.folds=1", "data.root=x"], "audit.folds must be at least 2"),
         ("demo", ["images=3"], "images must be at least 48"),
     ],
@@ -118,7 +120,9 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
 def test_neither_help_nor_errors_import_torch(tmp_path: Path, name: str, arguments: list[str], shown: str) -> None:
     output, imported = run_and_list_imports(tmp_path, name, arguments)
     assert shown in output
+    assert "Traceback" not in output
     assert not {"torch", "pandas"} & imported
+    assert not list(tmp_path.rglob("*.json")), "nothing was begun"
 
 
 @pytest.mark.parametrize("name", ["train", "audit"])
@@ -149,9 +153,8 @@ def run_and_list_imports(folder: Path, name: str, arguments: list[str]) -> tuple
 
 @pytest.mark.parametrize("value", [PATTERN, r"(?P<camera>it's c\d{1,3})_[a,b]", r"(?P<camera>a\'b)\\"])
 def test_values_outside_hydras_grammar_are_text(value: str) -> None:
-    [(config, _)] = check_jobs(
-        read_command_line(["data.root=/data/My Pictures (1)", f"data.pattern={value}"]), "train", Config
-    )
+    line = read_command_line(["data.root=/data/My Pictures (1)", f"data.pattern={value}"])
+    [(config, _)] = check_jobs(line, "train", Config)
     assert config.data.root == "/data/My Pictures (1)"
     assert config.data.pattern == value
 
@@ -173,21 +176,20 @@ def claimed(tmp_path: Path, *arguments: str) -> Path:
 def test_names_sort_and_never_collide(tmp_path: Path) -> None:
     line = read_command_line(["data.root=x", f"output_dir={tmp_path}"])
     job = check_jobs(line, "train", Config)[0]
-    names: list[str] = []
-    threads = [threading.Thread(target=lambda: names.append(choose_folder(line, *job).name)) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(5) as pool:
+        names = list(pool.map(lambda _: choose_folder(line, *job).name, range(5)))
     assert len(set(names)) == 5
     assert all(re.match(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_mobilenetv2", name) for name in names)
     assert claimed(tmp_path, "-m", "seed=0,1").parent == tmp_path / "sweeps"
 
 
-def test_a_taken_name_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_taken_and_a_folder_that_cannot_be_made_are_named(tmp_path: Path) -> None:
     assert claimed(tmp_path, "name=mine") == tmp_path / "runs" / "mine"
     with pytest.raises(GenderClsError, match=r"runs/mine exists already: .*trainer\.resume=true"):
         claimed(tmp_path, "name=mine")
+    (tmp_path / "file").touch()
+    with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):
+        claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
 def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,12 +200,6 @@ def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: py
         folder = choose_folder(line, config, composed)
         assert folder == tmp_path / "out" / f"{kind}s" / "mine"
         assert composed.hydra[kind].dir == str(folder)
-
-
-def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(GenderClsError, match=f"output_dir={tmp_path / 'file'}"):
-        claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
 def test_resume_finds_the_newest_unfinished_folder_of_the_same_command(tmp_path: Path) -> None:

@@ -37,18 +37,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep over two seeds, and the crops in a folder above it."""
     cwd = tmp_path_factory.mktemp("trained")
     crops = draw_folders(cwd / "crops")
-    result = command(
-        "train",
-        "-m",
-        f"data.root={crops}",
-        *SMALL,
-        "explain=off",
-        "trainer.max_epochs=1",
-        "seed=0,1",
-        "name=sweep",
-        cwd=cwd,
-    )
-    assert result.returncode == 0, result.stderr
+    sweep = ["-m", "seed=0,1", "name=sweep", "trainer.max_epochs=1", "explain=off"]
+    command("train", f"data.root={crops}", *SMALL, *sweep, cwd=cwd)
     return cwd / "outputs" / "sweeps" / "sweep"
 
 
@@ -63,19 +53,13 @@ def first_run(sweep: Path) -> Run:
 
 
 def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
-    manifests = {path.read_text() for path in trained.glob("*/manifest.csv")}
-    assert len(manifests) == 1
+    assert len({path.read_text() for path in trained.glob("*/manifest.csv")}) == 1
     comparison = json.loads((trained / "leaderboard.json").read_text())
     assert_matches(comparison, Comparison)
     assert [(row["title"], row["seeds"]) for row in comparison["candidates"]] == [("custom_cnn", [0, 1])]
-    table = pd.read_csv(trained / "leaderboard.csv")
-    assert table["test_balanced_accuracy"][0] == pytest.approx(
-        sum(
-            Run(path.parent).metrics["test"]["scores"]["balanced_accuracy"]["value"]
-            for path in trained.glob("*/metrics.json")
-        )
-        / 2
-    )
+    tests = [json.loads(path.read_text())["test"] for path in trained.glob("*/metrics.json")]
+    mean = sum(test["scores"]["balanced_accuracy"]["value"] for test in tests) / 2
+    assert pd.read_csv(trained / "leaderboard.csv")["test_balanced_accuracy"][0] == pytest.approx(mean)
     assert "<title>" in (trained / "leaderboard.html").read_text()
 
 
@@ -85,7 +69,6 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
     assert runs[0].metrics["stress"] is None
     quickly = ["resamples=200", "num_workers=0", "progress_bar=false"]
     result = command("evaluate", *EVALUATING.split()[3:], *quickly, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
     assert result.stdout.count("Open ") == 2
     assert result.stderr == ""
     for run, table in zip(runs, before, strict=True):
@@ -101,8 +84,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
     [run, _] = runs
     run.best_checkpoint.unlink()
     others = ["target_error=0.45", "operating_point=equal_recall", "data_root=."]
-    result = command("evaluate", f"run={run.folder}", *quickly, *others, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    command("evaluate", f"run={run.folder}", *quickly, *others, cwd=tmp_path)
     metrics = run.metrics
     assert metrics["operating_point"]["rule"] == "equal_recall"
     assert metrics["abstention"]["target_error"] == 0.45
@@ -170,10 +152,10 @@ def test_every_variant_is_its_distortion_in_another_process_too() -> None:
     image = torch.randint(0, 256, (3, 48, 20), dtype=torch.uint8)
     for name in variants(stress=True, shortcuts=True):
         distort = pickle.loads(pickle.dumps(Distortion(name)))
-        shortcut = name in SHORTCUTS
-        expected = (
-            apply_shortcut(image, name) if shortcut else apply_corruption(image, name[:-2], int(name[-1]), "a.png")
-        )
+        if name in SHORTCUTS:
+            expected = apply_shortcut(image, name)
+        else:
+            expected = apply_corruption(image, name[:-2], int(name[-1]), "a.png")
         assert (distort(image, "a.png") == expected).all()
 
 
@@ -214,25 +196,9 @@ def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path
     assert plain == pytest.approx(table[["p_FEMALE", "p_MALE"]].to_numpy(), abs=1e-6)
 
 
-def test_wrong_requests_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for name, arguments, words in (
-        ("evaluate", ["run=empty"], f"There is no run in {tmp_path / 'empty'}: name a run, a sweep"),
-        ("evaluate", ["-m", "run=empty,other"], "leave out -m."),
-        ("compare", ["runs=[empty]"], f"There is no run in {tmp_path / 'empty'}"),
-        ("compare", ["-m", "runs=a,b"], "leave out -m."),
-    ):
-        result = command(name, *arguments, cwd=tmp_path)
-        assert result.returncode == 1
-        assert words in result.stderr
-        assert "Traceback" not in result.stderr
-    assert not (tmp_path / "outputs").exists(), "nothing was begun"
-
-
 def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     names = [path.parent.name for path in sorted(sweep.glob("*/status.json"))]
     result = command("compare", *COMPARING.split()[3:], "name=one", "resamples=200", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
     folder = tmp_path / "outputs" / "comparisons" / "one"
     assert (folder / "compare.md").read_text() in result.stdout
     assert f"Open {folder / 'compare.html'}." in result.stdout
@@ -242,14 +208,10 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     runs[1].config_file.write_text(config.replace("seed: 1", "seed: 0").replace("lr: 0.0005", "lr: 0.005"))
     listed = f"runs=[{sweep / names[0]},{sweep / names[1]}]"
     result = command("compare", listed, "name=two", "resamples=200", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "custom_cnn (recipe.lr=0.0005)" in result.stdout
-    assert "custom_cnn (recipe.lr=0.005)" in result.stdout
-    assert "McNemar" in result.stdout
-    assert "soft-vote ensemble" in result.stdout
+    for words in ("custom_cnn (recipe.lr=0.0005)", "custom_cnn (recipe.lr=0.005)", "McNemar", "soft-vote ensemble"):
+        assert words in result.stdout
 
-    again = command("compare", *COMPARING.split()[3:], "name=one", cwd=tmp_path)
-    assert again.returncode == 1
+    again = command("compare", *COMPARING.split()[3:], "name=one", cwd=tmp_path, code=1)
     assert f"{folder} exists already: choose another name, or remove it." in again.stderr
     runs[0].metrics_file.write_text("{}")
     result = command("compare", *COMPARING.split()[3:], "resamples=200", cwd=tmp_path)

@@ -280,17 +280,6 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
         explain_on_request(run, only_true, Predictor(run.best_checkpoint, "cpu", ON_CPU))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"), [(["run=."], "There is no run in"), (["-m", "run=."], "leave out -m.")]
-)
-def test_wrong_requests_are_refused(tmp_path: Path, arguments: list[str], words: str) -> None:
-    result = command("explain", *arguments, cwd=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
 def test_maps_that_are_gone_are_named(run: Run) -> None:
     picture = read_explanations(run.explained)["picture"][0]
     file = (run.folder / picture).with_suffix(".npz")

@@ -25,23 +25,21 @@ AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.a
 QUICKLY = [
     f"data.pattern={PATTERN}", "data.image_size=[64,64]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
-    "explain.images=2",
-    "trainer.progress_bar=false",
-    "evaluation.resamples=200", "evaluation.shortcuts=false",
+    "explain.images=2", "trainer.progress_bar=false", "evaluation.resamples=200", "evaluation.shortcuts=false",
 ]  # fmt: skip
 
 
-def run(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, env={**os.environ, **variables}
-    )
+def run(*command: str, cwd: Path, **variables: str) -> str:
+    """What a command prints that succeeds."""
+    environment = {**os.environ, **variables}
+    result = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
     others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING, EXPLAINING}
-    made = {
-        f"make {target}" for target in ("demo", "setup", "test", "format", "bench")
-    }  # bench: see test_benchmarks.py
+    made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
     assert others == made | {"tensorboard --logdir outputs --samples_per_plugin images=1000"}
     assert len(TRAINING) >= 4
     assert len(AUDITING) == 1
@@ -58,8 +56,7 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         assert example is not None
         (own / Path(example[2]).name).write_text(example[1])
     explained = 0 if "convnext_xlarge" in line else 1  # a minute for an image
-    result = run(*arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    run(*arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
     assert list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))
     for file in (tmp_path / "outputs").rglob("status.json"):
         status = json.loads(file.read_text())
@@ -71,20 +68,18 @@ def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> N
     draw_folders(tmp_path / "crops")
     _, *arguments = shlex.split(AUDITING[0])
     quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
-    result = run(*arguments, *quickly, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    run(*arguments, *quickly, cwd=tmp_path)
     [folder] = (tmp_path / "outputs" / "audits").iterdir()
     assert (folder / "audit.html").is_file()
-    again = run(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    run(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
 
 
 def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
     inline = re.findall(r"`(python -m [^`]+)`", README)
     assert inline == ["python -m gender_cls.demo cue=false"]
     _, *arguments = shlex.split(inline[0])
-    result = run(*arguments, "images=48", cwd=tmp_path)
-    assert f"48 crops of 8 drawn figures are in {tmp_path / 'outputs' / 'demo_data'}." in result.stdout
+    printed = run(*arguments, "images=48", cwd=tmp_path)
+    assert f"48 crops of 8 drawn figures are in {tmp_path / 'outputs' / 'demo_data'}." in printed
     manifest = (tmp_path / "outputs" / "demo_data" / "manifest.csv").read_text()
     assert manifest.startswith("path,label,identity,camera,cue_left,cue_top,cue_right,cue_bottom\n")
 
@@ -98,31 +93,27 @@ def test_the_keys_that_the_readme_names_exist() -> None:
 
 
 def test_tensorboard_reads_the_folder_that_the_readme_names(tmp_path: Path) -> None:
-    result = run("-m", "tensorboard.main", "--inspect", "--logdir", "outputs", cwd=tmp_path)
-    assert "No event files found" in result.stdout
+    inspected = run("-m", "tensorboard.main", "--inspect", "--logdir", "outputs", cwd=tmp_path)
+    assert "No event files found" in inspected
 
 
 def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Path) -> None:
     pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"]
-    built = run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT), cwd=tmp_path)
-    assert built.returncode == 0, built.stderr
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT), cwd=tmp_path)
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gender_cls/conf/")}
-    assert shipped == {
-        f"gender_cls/conf/{path.relative_to(CONFIG_FOLDER).as_posix()}" for path in CONFIG_FOLDER.rglob("*.yaml")
-    }
+    files = [path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml")]
+    assert shipped == {f"gender_cls/conf/{file}" for file in files}
     page = {f"gender_cls/pages/{path.name}" for path in (ROOT / "gender_cls" / "pages").iterdir() if path.is_file()}
     assert page <= set(zipfile.ZipFile(wheel).namelist())
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    drawn = run("-m", "gender_cls.demo.__main__", "images=48", cwd=elsewhere, PYTHONPATH=str(site))
-    assert drawn.returncode == 0, drawn.stderr
+    run("-m", "gender_cls.demo.__main__", "images=48", cwd=elsewhere, PYTHONPATH=str(site))
     where = run("-c", "import gender_cls; print(gender_cls.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
-    assert where.stdout.startswith(str(site))
+    assert where.startswith(str(site))
     arguments = ["data=demo", "model=custom_cnn", "trainer.max_epochs=1", "explain=off", "trainer.progress_bar=false"]
     arguments += ["evaluation.resamples=200", "evaluation.shortcuts=false"]
-    trained = run("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
-    assert trained.returncode == 0, trained.stderr
+    run("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
     assert list((elsewhere / "outputs" / "runs").glob("*_custom_cnn/report.html"))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,10 @@ def test_what_training_alone_reads_makes_no_difference(
     assert prepared_data(data, tmp_path) is not alone, "a single run keeps nothing"
     keep_prepared(data, tmp_path)
     kept = prepared_data(data, tmp_path)
-    trained_otherwise = DataConfig(
-        root=str(folders), pattern=PATTERN, num_workers=2, batch_size=4, balance=Balance.loss, licence="mine"
-    )
+    trained_otherwise = replace(data, num_workers=2, batch_size=4, balance=Balance.loss, licence="mine")
     assert prepared_data(trained_otherwise, tmp_path) is kept
     for changes in ({"split_seed": 1}, {"near_duplicate_distance": 2}, {"val_fraction": 0.2}, {"limit": 30}):
-        other = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0, **changes)
-        assert prepared_data(other, tmp_path) is not kept, changes
+        assert prepared_data(replace(data, **changes), tmp_path) is not kept, changes
     assert prepared_data(data, tmp_path / "elsewhere") is not kept
     assert kept.manifest.to_csv() == alone.manifest.to_csv()
     assert json.dumps(kept.baselines) == json.dumps(alone.baselines)
@@ -120,23 +118,18 @@ def test_what_training_alone_reads_makes_no_difference(
 def test_the_data_used_longest_ago_make_room(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_kept", {})
     monkeypatch.setattr(prepare, "MOST_KEPT_IMAGES", 100)  # of 48 each
-    first, second, third = (
-        DataConfig(root=str(folders), pattern=PATTERN, num_workers=0, split_seed=seed) for seed in range(3)
-    )
+    data = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0)
+    first, second, third = (replace(data, split_seed=seed) for seed in range(3))
     for data in (first, second, first, third):
         keep_prepared(data, tmp_path)
     kept = list(prepare._kept.values())
-    assert kept[0] is prepared_data(first, tmp_path)
-    assert kept[1] is prepared_data(third, tmp_path)
     assert len(kept) == 2
+    assert all(prepared_data(data, tmp_path) is expected for data, expected in zip((first, third), kept, strict=True))
 
 
 if __name__ == "__main__":
     sweeps = Path(sys.argv[1])
-    for name, root, split_seeds in (
-        ("same", "crops", [0, 0, 0]),
-        ("two", "crops", [0, 1, 0]),
-        ("wrong", "nowhere", [0, 0]),
-    ):
+    jobs = {"same": ("crops", [0, 0, 0]), "two": ("crops", [0, 1, 0]), "wrong": ("nowhere", [0, 0])}
+    for name, (root, split_seeds) in jobs.items():
         (sweeps / name).mkdir()
         run_jobs(sweeps / name, str(sweeps / root), split_seeds)

@@ -16,13 +16,8 @@ CCTV = Path(__file__).parents[3] / "shared" / "data" / "cctv"
 def clouds(seed: int, size: tuple[int, int] = (64, 128)) -> Image.Image:
     """A colourful image with structure at many scales."""
     rng = np.random.default_rng(seed)
-    layers = [
-        Image.fromarray(rng.integers(0, 256, (2 * cells, cells, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.BICUBIC
-        )
-        for cells in (3, 8)
-    ]
-    return Image.blend(*layers, 0.4)
+    cells = [Image.fromarray(rng.integers(0, 256, (2 * count, count, 3), dtype=np.uint8)) for count in (3, 8)]
+    return Image.blend(*(image.resize(size, Image.Resampling.BICUBIC) for image in cells), 0.4)
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from helpers.crops import PATTERN
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -43,12 +43,11 @@ def prepare(folders: Path, **data: Any) -> PreparedData:
     return prepare_data(config_of(folders, data=data).data, folders.parent / "cache")
 
 
-def datamodule_of(
-    prepared: PreparedData, config: Config, batch_size: int = 8, accumulate: int = 1, num_workers: int = 0
-) -> CropDataModule:
-    options = {"batch_size": batch_size, "accumulate": accumulate, "num_workers": num_workers}
-    data = (prepared.manifest, prepared.images, config.data)
-    return CropDataModule(*data, augment=config.augment, seed=config.seed, **options)
+def datamodule_of(prepared: PreparedData, config: Config, **options: int) -> CropDataModule:
+    numbers = {"batch_size": 8, "num_workers": 0, "accumulate": 1, **options}
+    return CropDataModule(
+        prepared.manifest, prepared.images, config.data, augment=config.augment, seed=config.seed, **numbers
+    )
 
 
 def random_images(count: int, size: tuple[int, int] = (32, 16), seed: int = 0) -> Tensor:
@@ -60,6 +59,7 @@ def batches(images: int = 12) -> DataLoader:
     return DataLoader(TensorDataset(random_images(images), torch.arange(images) % 2), batch_size=4)
 
 
-def trainer_for(classifier: LightningModule, **changes: Any) -> Trainer:
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return Trainer(**{"max_epochs": 2, "accelerator": "cpu", "num_sanity_val_steps": 0, **quiet, **changes})
+def trainer_for(**changes: Any) -> Trainer:
+    """A trainer for two epochs on the CPU that prints and writes nothing, unless `changes` say so."""
+    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return Trainer(**{"max_epochs": 2, "accelerator": "cpu", "num_sanity_val_steps": 0, **off, **changes})

@@ -29,7 +29,16 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1"}
 
 
-def command(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command_line(name, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True
+def command(name: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command, which has to end with this exit code."""
+    result = subprocess.run(command_line(name, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def start(name: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own, which can be sent signals."""
+    return subprocess.Popen(
+        command_line(name, *arguments), cwd=cwd, env=environment(), text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

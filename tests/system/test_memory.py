@@ -6,6 +6,7 @@ import sys
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -41,27 +42,23 @@ def test_what_is_free_is_what_the_kernel_calls_available(kernel: dict[str, str])
 
 def test_a_control_group_limits_it(kernel: dict[str, str]) -> None:
     """Version 2: no limit of its own; above it 4 GiB, of which 3 are used, 2 of them by the page cache."""
-    kernel["/proc/meminfo"] = MEMINFO
-    kernel["/proc/self/cgroup"] = "0::/box/job\n"
-    kernel["/sys/fs/cgroup/box/job/memory.max"] = "max\n"
-    kernel["/sys/fs/cgroup/box/job/memory.current"] = str(3 * GIB)
-    kernel["/sys/fs/cgroup/box/memory.max"] = f"{4 * GIB}\n"
-    kernel["/sys/fs/cgroup/box/memory.current"] = f"{3 * GIB}\n"
-    kernel["/sys/fs/cgroup/box/memory.stat"] = f"anon 5\ninactive_file {2 * GIB}\n"
+    box = "/sys/fs/cgroup/box/"
+    kernel |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/box/job\n"}
+    kernel |= {f"{box}job/memory.max": "max\n", f"{box}job/memory.current": str(3 * GIB)}
+    kernel |= {f"{box}memory.max": f"{4 * GIB}\n", f"{box}memory.current": f"{3 * GIB}\n"}
+    kernel[f"{box}memory.stat"] = f"anon 5\ninactive_file {2 * GIB}\n"
     assert available_memory() == 3 * GIB
-    kernel["/sys/fs/cgroup/box/memory.current"] = f"{7 * GIB}\n"
+    kernel[f"{box}memory.current"] = f"{7 * GIB}\n"
     assert available_memory() == 0
 
 
 def test_a_control_group_of_version_1_limits_it(kernel: dict[str, str]) -> None:
-    kernel["/proc/meminfo"] = MEMINFO
-    kernel["/proc/self/cgroup"] = "5:devices:/x\n4:memory:/box\n0::/\n"
-    kernel["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = "9223372036854771712\n"
-    kernel["/sys/fs/cgroup/memory/memory.usage_in_bytes"] = "1\n"
+    root, box = "/sys/fs/cgroup/memory/", "/sys/fs/cgroup/memory/box/"
+    kernel |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "5:devices:/x\n4:memory:/box\n0::/\n"}
+    kernel |= {f"{root}memory.limit_in_bytes": "9223372036854771712\n", f"{root}memory.usage_in_bytes": "1\n"}
     assert available_memory() == 8 * GIB
-    kernel["/sys/fs/cgroup/memory/box/memory.limit_in_bytes"] = str(2 * GIB)
-    kernel["/sys/fs/cgroup/memory/box/memory.usage_in_bytes"] = str(GIB)
-    kernel["/sys/fs/cgroup/memory/box/memory.stat"] = "inactive_file 1\ntotal_inactive_file 1024\n"
+    kernel |= {f"{box}memory.limit_in_bytes": str(2 * GIB), f"{box}memory.usage_in_bytes": str(GIB)}
+    kernel[f"{box}memory.stat"] = "inactive_file 1\ntotal_inactive_file 1024\n"
     assert available_memory() == GIB + 1024
 
 
@@ -79,10 +76,7 @@ def test_the_kernels_own_kills_are_counted(kernel: dict[str, str]) -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)."), True),
-        (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
-            True,
-        ),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (MemoryError(), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), False),
@@ -158,11 +152,8 @@ assert "torch" not in sys.modules
 
 def faults(call: str = "keep_freed_memory()", **environment: str) -> int:
     """Pages that the kernel hands out anew for 200 MiB that were had, and freed, just before."""
-    result = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(call=call)],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return int(result.stdout)
+    line = [sys.executable, "-c", FAULTS.format(call=call)]
+    return int(subprocess.check_output(line, env={**os.environ, **environment}))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
@@ -175,9 +166,6 @@ def test_freed_memory_is_kept_unless_the_user_tunes_malloc() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("no such library here")
-
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    monkeypatch.setattr(memory.ctypes, "CDLL", Mock(side_effect=AssertionError))
     keep_freed_memory()

@@ -61,14 +61,13 @@ class Recording(GenderClassifier):
 
 
 def trained(config: Config, prepared: PreparedData, size: int, accumulate: int) -> Recording:
-    data = datamodule_of(prepared, config, size, accumulate)
+    data = datamodule_of(prepared, config, batch_size=size, accumulate=accumulate)
     images = len(data.datasets["train"])
     assert images % 8 not in (0, 1), "the last step is to be a smaller one"
     seed_everything(0, verbose=False)
     classifier = Recording(to_plain(config), data.class_weights)
     classifier.steps = []
-    clip = config.recipe.gradient_clip
-    trainer = trainer_for(classifier, accumulate_grad_batches=accumulate, gradient_clip_val=clip)
+    trainer = trainer_for(accumulate_grad_batches=accumulate, gradient_clip_val=config.recipe.gradient_clip)
     trainer.fit(classifier, data)
     assert trainer.global_step == 2 * -(-images // 8)
     return classifier
@@ -83,8 +82,7 @@ def test_batches_of_a_step_give_the_weights_of_one(prepared, balance) -> None:
         for (expected, rates), (found, found_rates) in zip(one.steps, several.steps, strict=True):
             assert found_rates == rates, "warm-up and cosine count steps"
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item() + 1e-6)
-        for key, value in one.network.state_dict().items():
-            torch.testing.assert_close(several.network.state_dict()[key], value, rtol=0, atol=1e-5, msg=key)
+        torch.testing.assert_close(several.network.state_dict(), one.network.state_dict(), rtol=0, atol=1e-5)
 
 
 def test_totals_of_uneven_batches_are_those_of_all_images() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.classifiers import batches, settings, trainer_for
-from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 from torch import Tensor
 
 from gender_cls.errors import GenderClsError
@@ -23,7 +23,7 @@ def test_validation_metrics_agree_with_scikit_learn() -> None:
     torch.manual_seed(0)
     classifier = GenderClassifier(settings()).eval()
     loader = batches(40)
-    [logged] = trainer_for(classifier).validate(classifier, loader, verbose=False)
+    [logged] = trainer_for().validate(classifier, loader, verbose=False)
     images, labels = loader.dataset.tensors
     with torch.no_grad():
         probabilities = classifier(images).softmax(dim=1).numpy()
@@ -34,9 +34,7 @@ def test_validation_metrics_agree_with_scikit_learn() -> None:
     for index, name in enumerate(("FEMALE", "MALE")):
         assert logged[f"val/f1_{name}"] == pytest.approx(f1_score(true, predicted, pos_label=index), abs=1e-6)
     assert logged["val/loss"] == pytest.approx(-np.log(probabilities[range(40), true]).mean(), rel=1e-5)
-    assert classifier.confusion_matrix.tolist() == [
-        [int(((true == t) & (predicted == p)).sum()) for p in range(2)] for t in range(2)
-    ]
+    assert classifier.confusion_matrix.tolist() == confusion_matrix(true, predicted).tolist()
 
 
 def test_class_weights_enter_the_loss() -> None:
@@ -67,7 +65,7 @@ def test_the_backbone_wakes_after_the_frozen_epochs() -> None:
     recipe = {"lr": 1.0, "frozen_epochs": 1, "warmup_epochs": 0, "backbone_lr_factor": 0.5}
     classifier = RecordsRates(settings(recipe=recipe))
     classifier.seen = []
-    trainer_for(classifier).fit(classifier, batches(), batches())
+    trainer_for().fit(classifier, batches(), batches())
     head, backbone, learns = zip(*classifier.seen, strict=True)
     assert learns == (False,) * 3 + (True,) * 3
     assert backbone[:3] == (0, 0, 0)
@@ -77,21 +75,20 @@ def test_the_backbone_wakes_after_the_frozen_epochs() -> None:
 
 @pytest.mark.parametrize("augment", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
 def test_mixing_trains(augment) -> None:
-    classifier = GenderClassifier(settings(augment=augment))
-    trainer = trainer_for(classifier)
-    trainer.fit(classifier, batches(), batches())
+    trainer = trainer_for()
+    trainer.fit(GenderClassifier(settings(augment=augment)), batches(), batches())
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
 def test_precisions_train_and_predict(precision) -> None:
     classifier = GenderClassifier(settings())
-    trainer = trainer_for(classifier, precision=precision)
+    trainer = trainer_for(precision=precision)
     trainer.fit(classifier, batches(), batches())
     [first, *_] = trainer.predict(classifier, batches())
     assert first.dtype == torch.float64
     assert first.sum(dim=1).tolist() == pytest.approx([1] * 4)
-    exact = trainer_for(classifier).predict(classifier, batches())[0]
+    exact = trainer_for().predict(classifier, batches())[0]
     assert torch.equal(first, exact) == (precision != "bf16-mixed")
     torch.testing.assert_close(first, exact, rtol=0, atol=0.02)
 
@@ -105,7 +102,7 @@ def test_a_loss_that_is_no_number_is_refused() -> None:
     classifier = GenderClassifier(settings())
     torch.nn.init.constant_(classifier.network.head.weight, float("nan"))
     with pytest.raises(GenderClsError, match=r"loss became nan in epoch 1, by step 0: .*recipe\.lr"):
-        trainer_for(classifier).fit(classifier, batches(), batches())
+        trainer_for().fit(classifier, batches(), batches())
 
 
 def test_a_compiled_network_keeps_clean_checkpoint_keys() -> None:

@@ -94,7 +94,7 @@ def test_gradients_are_clipped_at_every_precision(precision) -> None:
     for clip, below in ((None, 1e9), (0.01, 0.0101)):
         norms.clear()
         model = Measured(settings(recipe={"gradient_clip": clip}))
-        trainer = trainer_for(model, precision=precision, gradient_clip_val=clip)
+        trainer = trainer_for(precision=precision, gradient_clip_val=clip)
         trainer.fit(model, batches(), batches())
         assert model.optimizers().param_groups[0]["fused"] is (None if precision == "bf16-true" else True)
         assert norms

@@ -14,10 +14,8 @@ from gender_cls.training.resume import checkpoint_to_resume
 
 
 def settings(**changes: Any) -> Config:
-    return parse_config(
-        {"data": {"root": "crops", "batch_size": 8, **changes.pop("data", {})}, "model": {"name": "a"}, **changes},
-        Config,
-    )
+    data = {"root": "crops", "batch_size": 8, **changes.pop("data", {})}
+    return parse_config({"data": data, "model": {"name": "a"}, **changes}, Config)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ class PixelFile:
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self.identity = path, identity
+        self.header = (MAGIC + identity.encode()).ljust(HEADER, b"\0")
 
     def __reduce__(self) -> tuple:
         return PixelFile, (self.path, self.identity)  # another process maps the file itself
@@ -43,7 +44,7 @@ class PixelFile:
                 mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
         except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
             return np.empty(0, np.uint8)
-        return mapped if mapped[:HEADER].tobytes() == _header(self.identity) else np.empty(0, np.uint8)
+        return mapped if mapped[:HEADER].tobytes() == self.header else np.empty(0, np.uint8)
 
     def append(self, images: Sequence[bytes]) -> list[int]:
         """Write images, which are safe on the disk when this returns their places. One process at a time."""
@@ -58,9 +59,5 @@ class PixelFile:
     def create(cls, path: Path) -> "PixelFile":
         """A file without images, which replaces the one at `path`."""
         new = cls(path, secrets.token_hex(16))
-        write_atomically(path, _header(new.identity))
+        write_atomically(path, new.header)
         return new
-
-
-def _header(identity: str) -> bytes:
-    return (MAGIC + identity.encode()).ljust(HEADER, b"\0")

@@ -46,23 +46,17 @@ class Attributes:
         return self.values[:, found[0]]
 
     def flagged(self, pattern: str, none: str = "") -> list[str]:
-        """Which attributes of a family each image has: `carryingBackpack` and `carryingOther` -> `backpack;other`.
+        """(images,) which attributes of a family have the value 1: `carryingBag`, `carryingOther` -> `bag;other`.
 
         Args:
             pattern: matches the names of the family; its group is the plain name.
             none: for images that have none of them.
-
-        Returns:
-            (images,) plain names in lower case, joined by semicolons, of the attributes whose value is 1.
         """
         matches = [re.fullmatch(pattern, name) for name in self.names]
-        family = [(index, match[1].lower()) for index, match in enumerate(matches) if match]
-        has = self.values[:, [index for index, _ in family]] == 1
+        names = np.array([match[1].lower() for match in matches if match], dtype=object)
+        has = self.values[:, [match is not None for match in matches]] == 1
         combinations, inverse = np.unique(has, axis=0, return_inverse=True)
-        texts = [
-            ";".join(name for (_, name), flag in zip(family, flags, strict=True) if flag) or none
-            for flags in combinations
-        ]
+        texts = [";".join(names[flags]) or none for flags in combinations]
         return [texts[index] for index in inverse.ravel()]
 
 
@@ -72,18 +66,17 @@ def meanings(values: ArrayLike, meaning: Mapping[int, str], field: str, annotati
     Args:
         values: (images,) numbers, or digits.
         meaning: of every value that may occur.
-        field: the attribute's name, for errors, as `annotation`, the file it comes from.
+        field: the attribute's name, for errors.
 
     Raises:
         GenderClsError: a value has no meaning.
     """
     series = pd.Series(np.asarray(values))
     numbers = pd.to_numeric(series, errors="coerce")
-    strange = ~numbers.isin(list(meaning))
-    if strange.any():
-        row = int(np.argmax(strange.to_numpy()))
+    strange = series[~numbers.isin(list(meaning))]
+    for row, value in zip(strange.index.tolist(), strange, strict=True):
         raise GenderClsError(
-            f"{annotation} holds {field} = '{series[row]}' in row {row + 1}, the first of {strange.sum()} values that "
-            f"mean nothing: it must be {' or '.join(map(str, meaning))}."
+            f"{annotation} holds {field} = '{value}' in row {row + 1}, the first of {len(strange)} values that mean "
+            f"nothing: it must be {' or '.join(map(str, meaning))}."
         )
     return numbers.astype(int).map(meaning).to_numpy(dtype=object)

@@ -1,7 +1,6 @@
 """What must lie on disk: annotation files, and the images they name."""
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,14 +40,14 @@ def check_images(root: Path, paths: Iterable[str], dataset: str) -> None:
     Raises:
         GenderClsError: with how many are missing, and some of them.
     """
-    by_folder = defaultdict(list)
+    present: dict[str, set[str]] = {}
+    missing = []
     for path in paths:
         folder, _, name = path.rpartition("/")
-        by_folder[folder].append(name)
-    missing = []
-    for folder, names in by_folder.items():
-        present = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
-        missing += [f"{folder}/{name}" for name in names if name not in present]
+        if folder not in present:
+            present[folder] = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
+        if name not in present[folder]:
+            missing.append(path)
     require(
         not missing,
         f"The annotations of {dataset} name {len(missing)} images that do not exist under {root}: "

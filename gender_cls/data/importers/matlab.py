@@ -45,13 +45,13 @@ class MatFile:
 
     def texts(self, *names: str) -> list[str]:
         """The texts of a cell array."""
-        values = _entries(self.value(*names))
-        values = [value.item() if isinstance(value, np.ndarray) and value.size == 1 else value for value in values]
-        for value in values:
-            require(
-                isinstance(value, str), f"{self.path} holds {value!r} where a text was expected: is it another version?"
-            )
-        return [value.strip() for value in values]
+        texts = []
+        for value in _entries(self.value(*names)):
+            text = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+            problem = f"{self.path} holds {text!r} where a text was expected: is it another version?"
+            require(isinstance(text, str), problem)
+            texts.append(text.strip())
+        return texts
 
     def matrix(self, *names: str, rows: int) -> NDArray:
         """Numbers as (rows, columns)."""
@@ -65,14 +65,10 @@ class MatFile:
         return numbers
 
     def splits(self, *names: str, number: str, images: int) -> NDArray[np.object_]:
-        """(images,) the split of each image in one of several published partitions; empty if it is in none.
+        """(images,) the split of each image in published partition `number`, from 1; empty if it is in none.
 
         The partitions are structs with the fields train (or trainval), val and test, with or without `_index` at the
         end; each holds row numbers from 1.
-
-        Args:
-            number: of the partition, from 1.
-            images: how many there are.
         """
         entries = _entries(self.value(*names))
         require(

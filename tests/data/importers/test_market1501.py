@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers.crops import write_crop
 from helpers.importing import cell, read
@@ -21,25 +20,11 @@ def market(root: Path, gender: Sequence[int] = (2, 1), extra: str | None = None)
             write_crop(root / folder / file, seed)
     (root / "query" / "Thumbs.db").write_bytes(b"x")
     no, yes = 1, 2
-    train = {
-        "age": [[2, 3]],
-        "backpack": [[yes, no]],
-        "bag": [[no, no]],
-        "handbag": [[yes, no]],
-        "gender": [list(gender)],
-    }
-    test = {"age": [[4, 1]], "gender": [[1, 2]], "bag": [[no, yes]], "backpack": [[no, no]], "handbag": [[no, no]]}
-    structs = {
-        "train": {
-            **{key: np.array(value) for key, value in train.items()},
-            "image_index": cell(["0002", "0007"], row=True),
-        },
-        "test": {
-            "image_index": cell(["0001", "0003"], row=True),
-            **{key: np.array(value) for key, value in test.items()},
-        },
-    }
-    savemat(root / "market_attribute.mat", {"market_attribute": structs})
+    train = {"age": [2, 3], "backpack": [yes, no], "bag": [no, no], "handbag": [yes, no], "gender": list(gender)}
+    test = {"age": [4, 1], "gender": [1, 2], "bag": [no, yes], "backpack": [no, no], "handbag": [no, no]}
+    parts = {"train": train | {"image_index": cell(["0002", "0007"], row=True)}}
+    parts["test"] = {"image_index": cell(["0001", "0003"], row=True)} | test  # in another order
+    savemat(root / "market_attribute.mat", {"market_attribute": parts})
     return root
 
 

@@ -15,18 +15,9 @@ PA100K_NAMES = ["AgeOver60", "Female", "Age18-60", "AgeLess18", "Front", "Side",
 
 def pa100k(root: Path, female: Sequence[int] = (1, 0, 0, 1), names: Sequence[str] = PA100K_NAMES) -> Path:
     """Two images of train, one of val, one of test."""
-    values = np.zeros((4, len(names)), dtype=np.uint8)
-    for name, flags in {
-        "Female": female,
-        "AgeOver60": [1, 0, 0, 0],
-        "Age18-60": [0, 1, 1, 0],
-        "Front": [1, 0, 0, 0],
-    }.items():
-        if name in names:
-            values[:, names.index(name)] = flags
-    values[:, names.index("Back")] = [0, 1, 0, 0]
-    values[:, names.index("HandBag")] = [1, 0, 0, 0]
-    values[:, names.index("Backpack")] = [1, 0, 1, 0]
+    flags = {"Female": female, "AgeOver60": [1, 0, 0, 0], "Age18-60": [0, 1, 1, 0], "Front": [1, 0, 0, 0]}
+    flags |= {"Back": [0, 1, 0, 0], "HandBag": [1, 0, 0, 0], "Backpack": [1, 0, 1, 0]}
+    values = np.stack([np.array(flags.get(name, [0] * 4), dtype=np.uint8) for name in names], axis=1)
     files = [f"{number:06d}.jpg" for number in (1, 2, 3, 4)]
     for seed, file in enumerate(files):
         write_crop(root / "data" / file, seed)
@@ -64,13 +55,15 @@ def test_pa100k_refuses_values_and_names_that_are_not_as_published(tmp_path: Pat
 
 
 def test_a_missing_file_is_named_with_where_to_get_it_and_its_licence(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"^annotation\.mat .*HydraPlus-Net \(CC BY 4\.0"):
-        read("pa100k", tmp_path)
-    (tmp_path / "RAP_annotation").mkdir()
-    with pytest.raises(GenderClsError, match=r"RAP_annotation\.mat.*an agreement to sign"):
-        read("rap_v2", tmp_path)
-    with pytest.raises(GenderClsError, match=r"market_attribute\.mat.*attribute/market_attribute\.mat"):
-        read("market1501", tmp_path)
+    for importer, message in (
+        ("pa100k", r"^annotation\.mat .*HydraPlus-Net \(CC BY 4\.0"),
+        ("rap_v2", r"RAP_annotation\.mat.*an agreement to sign"),
+        ("market1501", r"market_attribute\.mat.*attribute/market_attribute\.mat"),
+        ("upar", r"UPAR's annotations .*CC BY-NC-SA 3\.0"),
+        ("mivia_par", r"^training_set\.txt .*MIVIA PAR at "),
+    ):
+        with pytest.raises(GenderClsError, match=message):
+            read(importer, tmp_path)
     with pytest.raises(GenderClsError, match=r"data\.root.*nowhere"):
         read("pa100k", tmp_path / "nowhere")
 

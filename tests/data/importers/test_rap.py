@@ -35,15 +35,8 @@ def rap1(root: Path, female: Sequence[int] = (1, 0, 2, 0)) -> Path:
     values[:, 2] = female
     partitions = [{"train_index": np.array([[1, 2, 3]]), "test_index": np.array([[4]])} for _ in range(4)]
     partitions.append({"train_index": np.array([[4, 2]]), "test_index": np.array([[1, 3]])})
-    mat = {
-        "partition": cell(partitions),
-        "label": values.astype(np.uint8),
-        "attribute_chinese": cell(["x"] * 8),
-        "attribute_eng": cell(RAP1_NAMES),
-        "position": np.zeros((4, 16)),
-        "imagesname": cell(RAP_FILES),
-    }
-    return rap(root, mat)
+    mat = {"partition": cell(partitions), "label": values.astype(np.uint8), "attribute_chinese": cell(["x"] * 8)}
+    return rap(root, {**mat, "attribute_eng": cell(RAP1_NAMES), "imagesname": cell(RAP_FILES)})
 
 
 def test_rap_1_leaves_the_uncertain_open_and_keeps_tracks_together(tmp_path: Path) -> None:
