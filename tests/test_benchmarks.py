@@ -123,7 +123,7 @@ def test_all_that_come_through_are_gathered(
     content = json.loads((measuring.RESULTS / "bench.json").read_text())
     assert list(content["benchmarks"]) == ["bench_one", "bench_two"]
     assert content["benchmarks"]["bench_two"]["tables"][0]["rows"] == [["x", 0.51234]]
-    assert content["failures"]["bench_silent"] == "It came to its end without a report."
+    assert content["failures"]["bench_silent"] == "It ended without a report."
     told = capfd.readouterr().err.splitlines()
     assert told[-2:] == [f"{name} failed: {content['failures'][name]}" for name in ("bench_bad", "bench_silent")]
     assert runner.run_all(files[:1]) == 0
