@@ -121,7 +121,7 @@ def _sentence(error: Exception) -> str:
         group, choice, other = missing.groups()
         return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is no override: write key=value, and quote a value with special characters."
+        return f"'{error.override}' is not an override: write key=value, and quote a value with special characters."
     for cause in (error.__cause__, error):
         if isinstance(cause, OmegaConfBaseException):
             return config_sentence(cause)

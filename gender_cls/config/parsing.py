@@ -83,5 +83,5 @@ def config_sentence(error: OmegaConfBaseException) -> str:
         known = list(getattr(error.object_type, "__dataclass_fields__", {}))
         close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."
-        return f"{key} is no key of the configuration; {hint}"
+        return f"{key} is not a key of the configuration; {hint}"
     return f"{key}: {reason}."

@@ -36,7 +36,7 @@ class PreparedData:
     near: NearDuplicates  # among the same rows
     unreadable: pd.DataFrame  # `path` and `reason` of the images that were left out
     leaks: Leaks  # between the splits; none unless `data.allow_leaks`
-    split_origin: str  # published, given or dealt
+    split_origin: str  # see `split.split_origin`
 
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def find_feature_map(
     modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
     if layer is not None and layer not in modules:
         close = get_close_matches(layer, modules, n=3, cutoff=0.4) or list(modules)[-3:]
-        raise GenderClsError(f"model.cam_layer={layer} is no layer of this model; it has {', '.join(close)}.")
+        raise GenderClsError(f"model.cam_layer={layer} is not a layer of this model; it has {', '.join(close)}.")
     with _trace(network, image_size, heads) as trace:
         return trace.search() if layer is None else trace.check(layer, modules[layer])
 
@@ -135,7 +135,8 @@ class _Trace:
             value = outputs[0].value
             given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise GenderClsError(
-                f"model.cam_layer={layer} gives {given}, which is no map of images of {self._size}: {self._way_out()}."
+                f"model.cam_layer={layer} gives {given}, which is not a map of images of {self._size}: "
+                f"{self._way_out()}."
             )
         if not self._used([candidate]):
             raise GenderClsError(f"model.cam_layer={layer} gives a map on which no logit depends: {self._way_out()}.")

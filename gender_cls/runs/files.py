@@ -45,10 +45,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that is no JSON."""
+    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that is not JSON."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:
-        raise GenderClsError(f"{path} is no JSON file ({error}): restore or remove it.") from None
+        raise GenderClsError(f"{path} is not a JSON file ({error}): restore or remove it.") from None

@@ -27,7 +27,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     found: dict[Path, Run] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise GenderClsError(f"{folder} is no folder: name a run, a sweep, or a folder with runs inside.")
+            raise GenderClsError(f"{folder} is not a folder: name a run, a sweep, or a folder with runs inside.")
         found_here = [Run(file.parent) for file in folder.rglob("status.json")]  # audits too
         runs = [run for run in found_here if "model" in run.status or "trainer" in run.settings]
         if not runs:

@@ -177,7 +177,7 @@ def _ours(
         logger=TensorBoardLogger(folder, name="", version=""),
         callbacks=[clock, TQDMProgressBar(refresh_rate=10 if on_gpu else 1)],
         max_epochs=1,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]  # one of the names that Lightning lists
         devices=1,
         benchmark=True if classifier.device.type == "cuda" else None,
         gradient_clip_val=1.0,

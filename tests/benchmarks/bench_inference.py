@@ -98,7 +98,6 @@ def stages(folder: str) -> None:
     began = time.process_time()
     from gender_cls import evaluate
     from gender_cls.reports import final_test
-    from gender_cls.runs.run import Run
     from gender_cls.training import predictor
 
     assert predictor
@@ -120,7 +119,7 @@ def stages(folder: str) -> None:
 
     settings = EvaluateConfig(run=folder, output_dir=str(Path(folder).parents[1]), progress_bar=False)
     start = time.process_time()
-    evaluate._evaluate(Run(Path(folder)), settings)
+    evaluate.evaluate(settings)
     whole = time.process_time() - start
     spent["all else"] = whole - sum(seconds for name, seconds in spent.items() if name != "imports")
     print(json.dumps(spent))
@@ -130,7 +129,7 @@ def evaluations() -> Table:
     """Seconds of an evaluation that asks the network everything, and of one that asks it nothing."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        _python("-m", "gender_cls.demo.__main__", f"folder={folder / 'demo'}", f"images={CROPS}")
+        _python("-m", "gender_cls.demo", f"folder={folder / 'demo'}", f"images={CROPS}")
         run = _train(folder)
         first = apart(__file__, "stages", run)
         again = apart(__file__, "stages", run)

@@ -35,7 +35,7 @@ def first_step() -> None:
     from gender_cls.train import main as train
     from gender_cls.training.classifier import GenderClassifier
 
-    GenderClassifier.on_train_batch_end = lambda *_: os._exit(0)  # type: ignore[method-assign, assignment]
+    GenderClassifier.on_train_batch_end = lambda *_: os._exit(0)  # type: ignore[method-assign, assignment]  # replaced on purpose
     sys.argv[1:] = TRAINING
     train()
 

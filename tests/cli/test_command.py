@@ -24,15 +24,15 @@ from gender_cls.train import choose_folder
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recipe.lrr=1"], "recipe.lrr is no key of the configuration; did you mean lr?"),
-        (["+recipe.lrr=1"], "recipe.lrr is no key of the configuration; did you mean lr?"),
+        (["recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
+        (["+recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
         (["model=mobilnetv2"], "did you mean mobilenetv2 or mobilenetv2_tv? There are conv"),
         (["recipe.lr=quick"], "recipe.lr: Value 'quick'"),
         (["recipe.lr=-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "recipe.lr=0.1,-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "model=custom_cnn,nonesuch"], "There is no model=nonesuch; there are convnext_tiny"),
         (["recipe.lr=0.1,0.2"], "recipe.lr has several values: add -m"),
-        (["nonsense"], "'nonsense' is no override"),
+        (["nonsense"], "'nonsense' is not an override"),
         (["data.root=null"], "data.root=FOLDER"),
         (["model=timm"], "model.name is not set"),
         (["trainer.resume=true"], "There is nothing to resume under"),
@@ -132,7 +132,7 @@ def test_data_that_are_not_there_need_not_wait_for_pandas(tmp_path: Path, name: 
     assert not {"pandas", "scipy", "sklearn", "torch"} & imported
     status = json.loads(next(tmp_path.rglob("status.json")).read_text())
     assert status["state"] == "failed"
-    assert f"{source.split('=')[0]} is no " in status["error"]
+    assert f"{source.split('=')[0]} is not a " in status["error"]
     assert str(tmp_path / source.split("=")[1]) in status["error"]
 
 

@@ -272,7 +272,7 @@ def test_what_moves_to_the_device_arrives_in_the_right_place(monkeypatch: pytest
 
     to, elsewhere = Tensor.to, SimpleNamespace(type="elsewhere")  # the CPU under another name
     monkeypatch.setattr(Tensor, "to", lambda self, device, **_: to(self, "cpu"))
-    moved = move_to(elsewhere, changes)  # type: ignore[arg-type]
+    moved = move_to(elsewhere, changes)  # type: ignore[arg-type]  # a stand-in for a torch.device
     monkeypatch.undo()
     for (operation, *tensors), after in zip(changes, moved, strict=True):
         assert after.operation is operation

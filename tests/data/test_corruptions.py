@@ -51,7 +51,7 @@ def all_bytes(order: int = 1) -> str:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_size_and_type_stay_and_the_image_is_left_alone(name: str, size: tuple[int, int]) -> None:
     for severity in SEVERITIES:
-        assert_new_image(lambda image: apply_corruption(image, name, severity, "a.jpg"), person(*size))  # noqa: B023
+        assert_new_image(lambda image: apply_corruption(image, name, severity, "a.jpg"), person(*size))  # noqa: B023 - it is called before the loop goes on
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -92,7 +92,7 @@ def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
     for number in range(2):
         status = Run(swept / "wrong" / f"{number}_job").status
         assert status["state"] == "failed"
-        assert status["error"].startswith(f"data.root is no folder: {swept / 'nowhere'}")
+        assert status["error"].startswith(f"data.root is not a folder: {swept / 'nowhere'}")
         assert "find_source" in status["traceback"]
     assert not (swept / "wrong" / "calls.txt").exists()
 

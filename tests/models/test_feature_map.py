@@ -118,13 +118,13 @@ def test_a_hook_can_read_and_rewrite_the_layer(library, name, layer) -> None:
 @pytest.mark.parametrize(
     ("name", "layer", "words"),
     [
-        ("test_resnet", "layer5", "layer5 is no layer of this model; it has layer4, layer3, layer2"),
-        ("test_resnet", "fc", r"shape \(1, 2\), which is no map of images of 128x64 pixels: set model\.cam_layer"),
-        ("test_resnet", "global_pool.pool", r"shape \(1, 96, 1, 1\), which is no map"),
-        ("resnet18", "layer4.0.drop_path", "is no layer of this model"),
+        ("test_resnet", "layer5", "layer5 is not a layer of this model; it has layer4, layer3, layer2"),
+        ("test_resnet", "fc", r"shape \(1, 2\), which is not a map of images of 128x64 pixels: set model\.cam_layer"),
+        ("test_resnet", "global_pool.pool", r"shape \(1, 96, 1, 1\), which is not a map"),
+        ("resnet18", "layer4.0.drop_path", "is not a layer of this model"),
         ("test_vit", "norm", r"cam_layer=norm .* no logit depends: set model\.cam_layer"),
-        ("test_vit", "head_drop", r"shape \(1, 64\), which is no map"),
-        ("test_vit", "blocks.0.attn.q_norm", r"shape \(1, 2, 33, 32\), which is no map"),
+        ("test_vit", "head_drop", r"shape \(1, 64\), which is not a map"),
+        ("test_vit", "blocks.0.attn.q_norm", r"shape \(1, 2, 33, 32\), which is not a map"),
         ("coat_tiny", None, r"no last feature map .* 128x64 pixels: set model\.cam_layer"),
     ],
 )
@@ -147,7 +147,7 @@ def test_attention_weights_are_refused_even_on_a_grid_that_would_do(monkeypatch)
     """One window of 8x8 tokens: its weights (1, heads, 64, 64) could be a map of 256x256 pixels at stride 4."""
     monkeypatch.setattr("timm.layers.config._USE_FUSED_ATTN", 0)
     small = {"window_size": 8, "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]}
-    with pytest.raises(GenderClsError, match=r"gives shape \(1, 1, 64, 64\), which is no map"):
+    with pytest.raises(GenderClsError, match=r"gives shape \(1, 1, 64, 64\), which is not a map"):
         find("timm", "swin_tiny_patch4_window7_224", (256, 256), "layers.3.blocks.0.attn.softmax", **small)
     layer = "layers.3.blocks.0.attn.proj"
     assert find("timm", "swin_tiny_patch4_window7_224", (256, 256), layer, **small).grid == (8, 8)

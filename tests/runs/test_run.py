@@ -74,5 +74,5 @@ def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_json_that_is_none_is_named(tmp_path: Path) -> None:
     assert read_json(tmp_path / "absent.json") == {}
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(GenderClsError, match=r"broken.json is no JSON file"):
+    with pytest.raises(GenderClsError, match=r"broken.json is not a JSON file"):
         read_json(tmp_path / "broken.json")

@@ -45,7 +45,7 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
     """
     assert data.root is not None and data.importer is not None, "DataConfig.check asks for both"  # noqa: PT018
     root = Path(data.root)
-    require(root.is_dir(), f"data.root is no folder: {root}.")
+    require(root.is_dir(), f"data.root is not a folder: {root}.")
     reader, published = READERS[data.importer]
     require(
         data.published_split is None or data.published_split in published,
