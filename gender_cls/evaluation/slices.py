@@ -15,7 +15,7 @@ DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
-FEW = 50  # a slice with fewer people is marked
+ENOUGH_PEOPLE = 50  # a slice with fewer people is marked
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:
@@ -70,7 +70,7 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     elif not cells:
         remark = "No column cuts the test images into slices."
     elif not scored:
-        remark = f"No slice has both labels and {FEW} people or more."
+        remark = f"No slice has both labels and {ENOUGH_PEOPLE} people or more."
     return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
 
 
@@ -132,7 +132,7 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
         recall_FEMALE=found("recall_FEMALE"),
         recall_MALE=found("recall_MALE"),
         recall_gap=found("recall_gap"),
-        few=len(images) < FEW,
+        few=len(images) < ENOUGH_PEOPLE,
     )
 
 

@@ -11,7 +11,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.canvas import Picture, png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
-from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
@@ -36,6 +36,7 @@ def explain_test_images(
     test: pd.DataFrame,
     images: ImageStore,
     predictor: Predictor,
+    *,
     settings: ExplainConfig,
     number: int,
     progress_bar: bool = True,
@@ -52,7 +53,7 @@ def explain_test_images(
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, predictor, question, run.folder, progress_bar)
+    explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
         _check_sanity(run, checked, read(checked), predictor.resident(), settings)

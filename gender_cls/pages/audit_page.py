@@ -15,7 +15,7 @@ from gender_cls.pages.page import page_environment
 
 MOST_IN_GROUP = 4  # pictures shown of one person or of one set of duplicates
 MOST_UNREADABLE = 50  # unreadable files named per fault; audit.csv has all of them
-CURVE_POINTS = 100  # most points drawn of a curve
+MOST_CURVE_POINTS = 100  # most points drawn of a curve
 
 UNREADABLE = get_args(Fault)  # faults that are counted among `unreadable`
 
@@ -176,7 +176,7 @@ def _groups(
 
 
 def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most CURVE_POINTS of the points, with the first and the last."""
-    if len(points) <= CURVE_POINTS:
+    """At most MOST_CURVE_POINTS of the points, with the first and the last."""
+    if len(points) <= MOST_CURVE_POINTS:
         return points
-    return [points[index] for index in np.linspace(0, len(points) - 1, CURVE_POINTS).astype(int)]
+    return [points[index] for index in np.linspace(0, len(points) - 1, MOST_CURVE_POINTS).astype(int)]

@@ -15,7 +15,7 @@ from gender_cls.drawing.canvas import data_uri, webp_bytes
 from gender_cls.drawing.map_colours import NEUTRAL_GREY, ramp
 from gender_cls.drawing.map_overviews import density_tile
 from gender_cls.drawing.thumbnails import Thumbnail
-from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
+from gender_cls.evaluation.comparison.compare_json import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
 MOST_MAPPED = 8  # most candidates whose maps are shown: the best by validation
@@ -144,7 +144,7 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
             )
             for model, density in zip(models, densities[row], strict=True)
         ]
-        rows.append((Thumbnail(path, Path(path).name, uri, label, split="", note=""), tiles))
+        rows.append((Thumbnail(path, uri, label), tiles))
     legend = Image.fromarray(ramp(LEGEND_SIZE[0], signed).repeat(LEGEND_SIZE[1], axis=0))
     return MapTable(
         models=[model.title for model in models],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gender_cls.evaluation.comparison.schema import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
+from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, plural, short, stated
 from gender_cls.pages.markdown import markdown_table
@@ -28,7 +28,7 @@ def _cost(name: str) -> Callable[[CandidateRow], Any]:
     return lambda row: row["cost"].get(name)
 
 
-COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
+CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
     "model": lambda row: row["title"],
     "state": _state,
     "seeds": lambda row: " ".join("?" if seed is None else str(seed) for seed in row["seeds"]),
@@ -59,9 +59,9 @@ COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
 def to_csv(comparison: Comparison) -> str:
     """One row per candidate in the order of the comparison, the ensemble last; a null value is an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: value(row) for name, value in COLUMNS.items()} for row in comparison["candidates"])
+    writer.writerows({name: value(row) for name, value in CSV_COLUMNS.items()} for row in comparison["candidates"])
     if (ensemble := comparison["ensemble"]) is not None:
         score = ensemble["balanced_accuracy"]
         writer.writerow(

@@ -23,7 +23,7 @@ TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", 
 STRIP_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
 
 Row = dict[str, Any]  # of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats
-Scores = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
+ScoreRows = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
 Order = tuple[str, list[int]]  # a way to sort: its name, and the place of each card, from 0
 
 
@@ -35,8 +35,8 @@ class Strip:
     role: str
     probability: float
     source: str  # the picture's address, "" where there is no picture
-    scores: Scores
-    more: Scores  # shown on request
+    scores: ScoreRows
+    more: ScoreRows  # shown on request
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"like {method.title}" for method in methods}
 
-    def values(columns: dict[str, str]) -> Scores:
+    def values(columns: dict[str, str]) -> ScoreRows:
         every = [by_method.get(method.value, {}) for method in methods]
         return [(name, [_text(each, column) for each in every]) for column, name in columns.items()]
 

@@ -10,7 +10,7 @@ from helpers.example_metrics import assert_matches
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.estimate import undefined
-from gender_cls.evaluation.explanations import (
+from gender_cls.evaluation.explanation_summary import (
     LARGEST_SIMILARITY,
     read_explanations,
     read_randomisation,

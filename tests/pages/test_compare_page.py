@@ -9,7 +9,7 @@ from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw,
 
 from gender_cls.drawing.chart_style import PALETTE
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, accuracy_against_cost, roc_overlay
-from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison, Pair
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, Pair
 from gender_cls.pages.compare_page import render_comparison
 
 

@@ -9,7 +9,7 @@ from helpers.comparing import TABLE, compare, explained, scores_of, simulated, w
 from helpers.prediction_tables import answered
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
-from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
 from gender_cls.evaluation.schema import Explanations
 from gender_cls.runs.run import Run
 
