@@ -17,6 +17,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
+from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import stated, words
 
 MOST_DRAWN = 12  # values of a column that the chart of slices shows: those with the most images
@@ -170,14 +171,11 @@ IntervalRow = tuple[str, Estimate | None, bool]
 
 
 def _slices(metrics: Metrics) -> Figure | None:
-    cells = metrics["slices"]["cells"]
     rows: list[IntervalRow] = []
-    for column in dict.fromkeys(cell["column"] for cell in cells):
-        every = [cell for cell in cells if cell["column"] == column]
-        shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_DRAWN]
-        left_out = f", the {MOST_DRAWN} largest of {len(every)}" if len(every) > MOST_DRAWN else ""
+    for column, (shown, total) in largest_slices(metrics["slices"]["cells"], MOST_DRAWN).items():
+        left_out = f", the {MOST_DRAWN} largest of {total}" if total > MOST_DRAWN else ""
         rows.append((f"{words(_shortened(column))}{left_out}", None, False))
-        rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
+        rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in shown]
     return _intervals("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
 
 

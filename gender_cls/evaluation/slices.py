@@ -1,5 +1,7 @@
 """Where a model fails: the scores of test by camera, view, size, brightness and every other known column."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -72,6 +74,16 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     elif not scored:
         remark = f"No slice has both labels and {ENOUGH_PEOPLE} people or more."
     return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
+
+
+def largest_slices(cells: Sequence[Slice], most: int) -> dict[str, tuple[list[Slice], int]]:
+    """By column, its slices with the most images in the order of the table, and how many slices it has."""
+    found = {}
+    for column in dict.fromkeys(cell["column"] for cell in cells):
+        every = [cell for cell in cells if cell["column"] == column]
+        largest = sorted(every, key=lambda cell: -cell["images"])[:most]
+        found[column] = [cell for cell in every if cell in largest], len(every)
+    return found
 
 
 def _by_name(names: pd.Series) -> dict[str, Booleans]:

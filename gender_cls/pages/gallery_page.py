@@ -98,31 +98,28 @@ def render_gallery(
     cards = _cards(rows, methods)
     orders = _orders(cards, methods)
     aspect = (1 + len(methods)) * image_size[1] / image_size[0]  # of a strip: the input and its maps side by side
-    return (
-        page_environment()
-        .get_template("gallery.html.jinja")
-        .render(
-            title=title,
-            folder=folder,
-            created=created,
-            whole=whole,
-            cards=cards,
-            first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
-            people=len({card.person for card in cards} - {""}),
-            known=sum(card.label != "" for card in cards),
-            right=sum(card.outcome == "right" for card in cards),
-            roles={row["role"] for row in rows},
-            methods=[method.title for method in methods],
-            legend=[
-                (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
-                for signed in sorted({method.signed for method in methods}, reverse=True)
-            ],
-            scored={name for card in cards for name, _ in card.strips[0].scores},
-            facets=_facets(cards),
-            orders=orders,
-            aspect=round(aspect, 4),
-            narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
-        )
+    template = page_environment().get_template("gallery.html.jinja")
+    return template.render(
+        title=title,
+        folder=folder,
+        created=created,
+        whole=whole,
+        cards=cards,
+        first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
+        people=len({card.person for card in cards} - {""}),
+        known=sum(card.label != "" for card in cards),
+        right=sum(card.outcome == "right" for card in cards),
+        roles={row["role"] for row in rows},
+        methods=[method.title for method in methods],
+        legend=[
+            (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
+            for signed in sorted({method.signed for method in methods}, reverse=True)
+        ],
+        scored={name for card in cards for name, _ in card.strips[0].scores},
+        facets=_facets(cards),
+        orders=orders,
+        aspect=round(aspect, 4),
+        narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
     )
 
 
