@@ -9,8 +9,8 @@ import pytest
 import torch
 from helpers.tiny_training import Tiny, explain, fit, pictures
 from PIL import Image
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -218,17 +218,17 @@ def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:
 
 
 def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
-    class Raw(Callback):
-        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-            self.network = [value.clone() for value in pl_module.network.state_dict().values()]
+    def note(trainer: Trainer, model: Any, *_: object) -> None:
+        raw.update({name: value.clone() for name, value in model.network.state_dict().items()})
 
-    raw = Raw()
-    model, _ = fit(tmp_path, [explain(tmp_path), raw, EMAWeightAveraging(decay=0.9)])
+    raw: dict[str, Tensor] = {}
+    noting = LambdaCallback(on_train_batch_end=note)
+    model, _ = fit(tmp_path, [explain(tmp_path), noting, EMAWeightAveraging(decay=0.9)])
     assert "with this epoch's averaged weights, " in drawn[-1].note
     predicted = [["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions]
     shown = drawn[-1].columns["saliency"].maps
     assert torch.equal(shown, scaled(maps_of(model, predicted)[Method.saliency]))  # after fit it holds the average
-    model.network.load_state_dict(dict(zip(model.network.state_dict(), raw.network, strict=True)))
+    model.network.load_state_dict(raw)
     assert not torch.allclose(shown, scaled(maps_of(model, predicted)[Method.saliency]))
 
 
