@@ -10,7 +10,7 @@ from gender_cls.evaluation.bootstrap import bootstrap, estimates
 from gender_cls.evaluation.metrics import calibration_scores, decision_scores, is_female, probability_scores
 
 DATASETS = 300
-RESAMPLES = 1000
+RESAMPLES = 500
 PEOPLE = 200
 PROMISED = ("balanced_accuracy", "accuracy", "auroc", "brier")
 
