@@ -91,7 +91,7 @@ def test_other_folders_and_versions_do_not_share_facts(
 
 
 def test_several_processes_give_the_same_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "FEW", 10)
+    monkeypatch.setattr(scanning, "FEW_FILES", 10)
     root = draw(tmp_path / "crops", 150)
     (root / "077.png").write_bytes(b"")
     alone, together = (
@@ -102,7 +102,7 @@ def test_several_processes_give_the_same_facts(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_reading_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "FEW", 1)
+    monkeypatch.setattr(scanning, "FEW_FILES", 1)
     monkeypatch.setattr(scanning, "_start_worker", os.abort)
     with pytest.raises(GenderClsError, match=r"data\.num_workers=0"):
         scanned(draw(tmp_path / "crops", 3), settings(num_workers=2))
