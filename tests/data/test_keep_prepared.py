@@ -97,9 +97,7 @@ def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
     assert not (swept / "wrong" / "calls.txt").exists()
 
 
-def test_what_training_alone_reads_makes_no_difference(
-    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_settings_do_not_matter(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_kept", {})
     data = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0)
     alone = prepared_data(data, tmp_path)

@@ -78,9 +78,7 @@ def test_a_second_scan_reads_new_and_changed_files_only(tmp_path: Path, decoded:
     assert second["width"].iloc[-4] == 14
 
 
-def test_other_folders_and_versions_do_not_share_facts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_folders_and_versions_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     for folder, size in (("a", (10, 20)), ("b", (11, 22))):
         write_crop(tmp_path / folder / "x.png", 0, size=size)
     assert [scanned(tmp_path / folder, NONE).facts["width"][0] for folder in ("a", "b", "a")] == [10, 11, 10]
@@ -139,9 +137,7 @@ def test_a_killed_scan_goes_on_where_it_stopped(tmp_path: Path, cache: PixelCach
     assert all(np.array_equal(images[row].permute(1, 2, 0), Image.open(root / f"{row:03d}.png")) for row in range(300))
 
 
-def test_a_hundred_thousand_rows_are_found_quickly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_many_rows_are_found_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     rows = 100_000
     names = [f"{number:06d}.jpg" for number in range(rows)]
     texts = {"format": "JPEG", "pixels": "", "fault": "", "reason": ""}

@@ -100,9 +100,7 @@ def test_features_of_a_transformer_are_the_input_of_its_head(crops, tmp_path) ->
 
 
 @pytest.mark.parametrize("kind", ["vector", "tokens", "map"])
-def test_without_a_feature_map_it_is_the_input_of_the_head_averaged_over_places(
-    crops, model, built, tmp_path, monkeypatch, kind
-) -> None:
+def test_no_feature_map_means_the_input_of_the_head(crops, model, built, tmp_path, monkeypatch, kind) -> None:
     def nothing(*_):
         raise GenderClsError("Grad-CAM finds no last feature map.")
 

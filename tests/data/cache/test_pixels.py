@@ -82,9 +82,7 @@ def test_without_a_cache_files_are_read_each_time(crops: Path) -> None:
         images[0]
 
 
-def test_facts_do_not_depend_on_the_cache_and_unreadable_files_are_not_tried_again(
-    crops: Path, decoded: list[str]
-) -> None:
+def test_facts_do_not_depend_on_the_cache_and_no_file_is_tried_again(crops: Path, decoded: list[str]) -> None:
     (crops / "07.png").write_bytes(b"broken")
     names = [*names_in(crops), "gone.png"]
     expected = scan(names, crops, crops.parent / "other", settings(PixelCache.none)).facts
@@ -155,9 +153,7 @@ def test_images_cut_off_from_the_file_are_read_again_and_never_mistaken(crops: P
     assert decoded == ["90.png", *names_in(crops)[12:20]]
 
 
-def test_the_second_of_two_scans_waits_and_finds_all_done(
-    tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_second_scan_waits(tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture) -> None:
     root = draw(tmp_path / "crops", 130)
     process = start_slow_scan(root)
     wait_for(root, 64)
@@ -169,9 +165,7 @@ def test_the_second_of_two_scans_waits_and_finds_all_done(
     assert_same_pixels(root, images.at(names_in(root)))
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(
-    crops: Path, decoded: list[str], full_disk: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_refused_first(crops: Path, decoded: list[str], full_disk: pytest.MonkeyPatch) -> None:
     sentence = rf"{crops.parent / 'cache'} .*{TOTAL / 1e9:.3g} GB .*5e-06 GB .*data\.cache=none"
     with pytest.raises(NoRoomError, match=sentence):
         scanned(crops)
@@ -183,9 +177,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(
     assert_same_pixels(crops, scanned(crops).images.at(names_in(crops)))
 
 
-def test_a_disk_that_fills_up_meanwhile_gives_the_same_sentence(
-    crops: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_a_disk_may_fill_up(crops: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     def full(self: PixelFile, images: list[bytes]) -> list[int]:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -55,9 +55,7 @@ def test_folders_match_people_by_the_name_before_the_underscore(tmp_path: Path) 
     assert set(table["split"]) == {""}
 
 
-def test_both_sexes_at_once_leave_the_label_open_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_both_sexes_at_once_leave_the_label_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     label = "1 personalMale personalFemale\n2 personalMale\n3 personalFemale\n"
     table = read(subset(tmp_path, "GRID", label, ["1_a.png", "2_a.png", "3_a.png"]))
     assert table["label"].tolist() == ["unknown", "MALE", "FEMALE"]
