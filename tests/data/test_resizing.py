@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.crops import resize
+from helpers.crops import noise, resize
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -14,10 +14,6 @@ from gender_cls.data import resizing
 from gender_cls.data.resizing import MID_GREY, place_in_input, resize_into
 
 Size = tuple[int, int]
-
-
-def noise(height: int, width: int) -> Tensor:
-    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def flat(value: int, height: int, width: int) -> Tensor:

@@ -43,8 +43,8 @@ def test_facts_of_an_image(tmp_path: Path) -> None:
 
 def test_equal_pixels_are_found_in_another_format_but_not_in_another_shape(tmp_path: Path) -> None:
     pixels = noise(8, 4)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    Image.fromarray(pixels).save(tmp_path / "b.bmp")
+    for name in ("a.png", "b.bmp"):
+        Image.fromarray(pixels).save(tmp_path / name)
     Image.fromarray(pixels.reshape(4, 8, 3)).save(tmp_path / "c.png")
     hashes = scan(["a.png", "b.bmp", "c.png"], tmp_path, tmp_path / "cache", NONE).facts["pixels"]
     assert hashes[0] == hashes[1] != hashes[2]

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.crops import write_crop
+from helpers.crops import write_crops
 from helpers.importing import assert_refused, cell, read
 from scipy.io import savemat
 
@@ -13,8 +13,7 @@ def market(root: Path, gender: Sequence[int] = (2, 1), extra: str | None = None)
         "query": ["0001_c3s1_000551_00.jpg", "0003_c1s6_015971_00.jpg"],
     }
     for folder, files in names.items():
-        for seed, file in enumerate([*files, *([extra] if extra and folder == "query" else [])]):
-            write_crop(root / folder / file, seed)
+        write_crops(root / folder, *files, *([extra] if extra and folder == "query" else []))
     (root / "query" / "Thumbs.db").write_bytes(b"x")
     no, yes = 1, 2
     train = {"age": [2, 3], "backpack": [yes, no], "bag": [no, no], "handbag": [yes, no], "gender": list(gender)}

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers.crops import write_crop
+from helpers.crops import write_crops
 from helpers.importing import assert_refused, cell, read
 from scipy.io import savemat
 
@@ -16,8 +16,7 @@ def pa100k(root: Path, female: Sequence[int] = (1, 0, 0, 1), names: Sequence[str
     flags |= {"Back": [0, 1, 0, 0], "HandBag": [1, 0, 0, 0], "Backpack": [1, 0, 1, 0]}
     values = np.stack([np.array(flags.get(name, [0] * 4), dtype=np.uint8) for name in names], axis=1)
     files = [f"{number:06d}.jpg" for number in (1, 2, 3, 4)]
-    for seed, file in enumerate(files):
-        write_crop(root / "data" / file, seed)
+    write_crops(root / "data", *files)
     rows = {"train": slice(0, 2), "val": slice(2, 3), "test": slice(3, 4)}
     mat: dict[str, Any] = {"attributes": cell(names)}
     for split, rows_of_split in rows.items():

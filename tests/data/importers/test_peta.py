@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.crops import write_crop
+from helpers.crops import write_crops
 from helpers.importing import assert_refused
 from helpers.importing import read as read_any
 from helpers.peta import IMAGES, peta_mat
@@ -18,8 +18,7 @@ def read(root: Path, split: str | None = None) -> pd.DataFrame:
 
 
 def subset(root: Path, name: str, label: str, images: Sequence[str]) -> Path:
-    for seed, image in enumerate(images):
-        write_crop(root / name / "archive" / image, seed)
+    write_crops(root / name / "archive", *images)
     (root / name / "archive" / "Label.txt").write_text(label)
     return root
 

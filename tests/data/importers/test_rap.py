@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers.crops import write_crop
+from helpers.crops import write_crops
 from helpers.importing import assert_refused, cell, read
 from scipy.io import savemat
 
@@ -20,8 +20,7 @@ RAP_FILES = [
 
 
 def rap(root: Path, mat: dict[str, Any]) -> Path:
-    for seed, file in enumerate(RAP_FILES):
-        write_crop(root / "RAP_dataset" / file, seed)
+    write_crops(root / "RAP_dataset", *RAP_FILES)
     (root / "RAP_annotation").mkdir(exist_ok=True)
     savemat(root / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": mat})
     return root
