@@ -300,7 +300,10 @@ def test_what_takes_no_part_is_flagged() -> None:
     leaky = candidate("leak", 0.97, 5.0, leaky=True, remark="It is leaky.", **apart)
     other = candidate("other", 0.9, 5.0, rows="other test rows", remark="It saw others.", **apart)
     other["cost"]["device"] = "cuda, 16-mixed"
-    text = page_of(compared([candidate("net", 0.8, 5.0), leaky, other])).text
+    pages = [page_of(compared([candidate("net", 0.8, 5.0), *others])) for others in ([leaky, other], [])]
+    with_others, alone = ([image["src"] for image in page.all("img")] for page in pages)
+    assert with_others == alone, "the charts show what is compared"
+    text = pages[0].text
     assert "2 leak 3 seeds leaky It is leaky. 0.981" in text
     assert "3 other 3 seeds other test rows It saw others. 0.911" in text
     assert "3 other cuda, 16-mixed 2.23 M" in text
