@@ -108,7 +108,7 @@ def test_work_apart_has_one_thread(measuring: ModuleType, tmp_path: Path) -> Non
     ]
     (tmp_path / "bench_work.py").write_text("\n".join(lines))
     work = load("bench_work", tmp_path).work
-    assert measuring.apart(work, 2, 3) == [1, 2, 3]
+    assert measuring.in_own_process(work, 2, 3) == [1, 2, 3]
 
 
 def test_all_that_come_through_are_gathered(

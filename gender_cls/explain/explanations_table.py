@@ -73,7 +73,7 @@ def explain_images(
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
-            answers = _explain(chunk, images, predictor.resident(), _extended(question, table[stale]), folder)
+            answers = _explain(chunk, images, predictor.device_classifier(), _extended(question, table[stale]), folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import product
 from statistics import median
 
-from measuring import Table, apart, cpu_seconds, in_turn, random_classifier, ratio, report
+from measuring import Table, cpu_seconds, in_own_process, in_turn, random_classifier, ratio, report
 
 STEPS = {"custom_cnn": 6, "mobilenetv2_100": 4, "resnet50": 3}
 """Number of timed steps, by model."""
@@ -34,8 +34,7 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
     import torch
 
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.optimizer import adamw
-    from gender_cls.training.recipe import parameter_groups
+    from gender_cls.training.recipe import adamw, parameter_groups
 
     chosen = choose_resources("cpu", "auto" if level >= 3 else "32-true", 1, 0, pixels_at_hand=True).apply()
     classifier = random_classifier(name, (height, width), trainer={"channels_last": level >= 1}).train()
@@ -68,7 +67,7 @@ def main() -> None:
     if not multiplies_bf16():
         table.note += " This processor has no instructions for bf16: the last variant is float32."
     for name, size in product(sys.argv[1:] or STEPS, SIZES):
-        works = {variant: partial(apart, step_seconds, variant, name, *size) for variant in VARIANTS}
+        works = {variant: partial(in_own_process, step_seconds, variant, name, *size) for variant in VARIANTS}
         measured = in_turn(works, ROUNDS)
         seconds = {variant: [one for one, _ in values] for variant, values in measured.items()}
         peaks = {variant: median(peak for _, peak in values) for variant, values in measured.items()}

@@ -39,7 +39,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, apart, in_turn, random_classifier, ratio, report
+from measuring import Table, in_own_process, in_turn, random_classifier, ratio, report
 
 MODELS = {
     "custom_cnn": ("custom_cnn", 512),
@@ -262,7 +262,7 @@ def main(models: list[str]) -> None:
         for batch, compiled in product(batches, (False, True) if on_gpu else (False,)):
             row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
             try:
-                result = apart(measure, model, *size, batch, compiled, steps, rounds, one_thread=False)
+                result = in_own_process(measure, model, *size, batch, compiled, steps, rounds, one_thread=False)
             except subprocess.CalledProcessError:
                 table.rows.append([*row, *["failed"] * 8])
                 continue

@@ -15,7 +15,7 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from measuring import Table, apart, cpu_seconds, in_turn, random_classifier, report
+from measuring import Table, cpu_seconds, in_own_process, in_turn, random_classifier, report
 
 SIZES = {
     "custom_cnn": (256, 128),
@@ -101,7 +101,7 @@ def measure(name: str) -> list[list[Any]]:
 
 def main() -> None:
     """All models, each in its own process."""
-    rows = [apart(measure, name) for name in SIZES]
+    rows = [in_own_process(measure, name) for name in SIZES]
     callback = ["model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch (%)"]
     methods = ["model", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"]
     tables = [

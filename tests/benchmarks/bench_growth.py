@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Table, apart, exponent, report
+from measuring import Table, exponent, in_own_process, report
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 DISTANCE = 6  # of near duplicates
@@ -95,7 +95,7 @@ def images(rows: int) -> Measured:
     stage = Stages()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        apart(simulate_images, name, rows)
+        in_own_process(simulate_images, name, rows)
         pretend()
         asked = {"csv": str(folder / "crops.csv"), "num_workers": 0, "cache": "none"}
         asked |= {"near_duplicate_distance": DISTANCE}
@@ -229,7 +229,7 @@ def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
     seconds = Table("CPU seconds against images", ["stage", *headings, "exponent"])
     memory = Table("Extra memory in MiB against images", ["stage", *headings, "bytes per image"])
     for part, work in PARTS.items():
-        measured = [apart(work, size) for size in sizes]
+        measured = [in_own_process(work, size) for size in sizes]
         for name in measured[0]:
             times, mib = zip(*(one[name] for one in measured), strict=True)
             if times[0] is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, apart, draw_crop, environment, in_turn, random_classifier, ratio, report
+from measuring import Table, draw_crop, environment, in_own_process, in_turn, random_classifier, ratio, report
 
 MODELS = ("custom_cnn", "mobilenetv2_100")
 SIZE, BATCH, IMAGES, ROUNDS = (256, 128), 32, 256, 5
@@ -128,7 +128,7 @@ def evaluations() -> Table:
         folder = Path(name).resolve()
         _python("-m", "gender_cls.demo", f"folder={folder / 'demo'}", f"images={CROPS}")
         run = _train(folder)
-        first, again = apart(stages, str(run)), apart(stages, str(run))
+        first, again = in_own_process(stages, str(run)), in_own_process(stages, str(run))
         began = time.perf_counter()
         _python("-m", "gender_cls.evaluate", f"run={run}", f"output_dir={folder / 'out'}")
         command = time.perf_counter() - began
@@ -164,7 +164,7 @@ def main() -> None:
     table = Table("Images/s of a trained network", ["model", "precision", "predictor", "bare loop", "ratio"])
     for name in MODELS:
         for precision in ("32-true", "bf16-mixed") if multiplies_bf16() else ("32-true",):
-            found = apart(speed, name, precision)
+            found = in_own_process(speed, name, precision)
             share = ratio(found["predictor"], found["bare"])
             table.rows.append([name, precision, median(found["predictor"]), median(found["bare"]), share])
     size = f"input {SIZE[0]}x{SIZE[1]}, batch {BATCH}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, apart, draw_folders, ratio, report
+from measuring import Table, draw_folders, in_own_process, ratio, report
 
 MODELS = {"custom_cnn": 2_000, "mobilenetv2": 2_000, "resnet152": 256}
 """Training images per epoch; validation has its share of a split of 70 : 15 : 15."""
@@ -141,7 +141,7 @@ def main(models: list[str]) -> None:
         note=f"Epochs in turn, medians of {ROUNDS}; both validate on a fifth as many images.",
     )
     for model in models:
-        found = apart(measure, model)
+        found = in_own_process(measure, model)
         (ours, ours_cpu), (bare, bare_cpu) = (list(zip(*found[who][1:], strict=True)) for who in ("ours", "bare"))
         speeds = [found["images"] / median(values) for values in (ours, bare)]
         more = median(a - b for a, b in zip(ours_cpu, bare_cpu, strict=True))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from measuring import Table, apart, report
+from measuring import Table, in_own_process, report
 
 from gender_cls.system.memory import GIBIBYTE, available_memory
 
@@ -49,10 +49,10 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
-    from gender_cls.system.resources import quieten_lightning
-    from gender_cls.training.batch_size import TrialTraining
+    from gender_cls.system.resources import silence_lightning
+    from gender_cls.training.auto_batch_size import TrialTraining
 
-    quieten_lightning()
+    silence_lightning()
     keep_freed_memory()
     sections = {"model": {"name": name, "pretrained": False}, "recipe": {"grad_checkpointing": checkpointing}}
     config = parse_config({"data": {"root": "x"}, **sections}, Config)
@@ -80,7 +80,7 @@ def main(names: list[str]) -> None:
                 print(f"{name} {variant}: left out, too little memory is free.", flush=True)
                 continue
             try:
-                peak, seconds = apart(measure, name, *variant, one_thread=False)
+                peak, seconds = in_own_process(measure, name, *variant, one_thread=False)
                 cells: list[str | float] = [peak / GIBIBYTE, seconds]
             except subprocess.CalledProcessError as error:
                 cells = [f"failed ({error.returncode})", "-"]

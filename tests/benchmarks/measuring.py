@@ -63,7 +63,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
 
 
-def apart(work: Callable[..., Any], *arguments: object, one_thread: bool = True) -> Any:
+def in_own_process(work: Callable[..., Any], *arguments: object, one_thread: bool = True) -> Any:
     """Call a function of a benchmark in its own process; return its result, as JSON passes it on.
 
     Raises:
