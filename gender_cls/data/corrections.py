@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN
+from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, require
 
 
@@ -16,13 +17,7 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file lacks a column, names images or labels that do not exist, or was made for other labels.
     """
-    try:
-        corrections = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise GenderClsError(f"data.corrections cannot be read as CSV: {file}: {error}.") from None
-    for column in ("path", "label", "corrected_label"):
-        has = ", ".join(corrections.columns)
-        require(column in corrections, f"data.corrections has no column '{column}': {file} has {has}.")
+    corrections = read_text_table(file, f"data.corrections ({file})", ("path", "label", "corrected_label"))
     given = {name.lower(): name for name in (*CLASSES, UNKNOWN)}
     corrections["corrected_label"] = corrections["corrected_label"].str.strip().str.lower()
     corrections = corrections[corrections["corrected_label"] != ""]

@@ -45,10 +45,8 @@ def balanced_sample(table: pd.DataFrame, images: int, seed: int) -> pd.DataFrame
         images: how many; fewer when the table is smaller.
     """
     shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
-    repeats = shuffled.groupby("group", sort=False).cumcount()
-    ranked = shuffled.assign(repeats=repeats).sort_values("repeats", kind="stable").drop(columns="repeats")
-    chosen: list[int] = []
-    queues = [list(ranked.index[ranked["label"] == label]) for label in CLASSES]
-    while len(chosen) < images and any(queues):
-        chosen.extend(queue.pop(0) for queue in queues if queue)
-    return table.loc[chosen[:images]]
+    repeats = shuffled.groupby("group", sort=False).cumcount().sort_values(kind="stable")
+    label = pd.Categorical(table["label"].loc[repeats.index], CLASSES)
+    order = pd.DataFrame({"label": label}, index=repeats.index).dropna()
+    order["turn"] = order.groupby("label", observed=True).cumcount()
+    return table.loc[order.sort_values(["turn", "label"]).index[:images]]

@@ -14,6 +14,7 @@ from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.source import find_source
+from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, require
 
 SPLIT_ALIASES = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
@@ -130,12 +131,7 @@ def label_names(data: DataConfig) -> dict[str, str]:
 
 
 def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise GenderClsError(f"data.csv cannot be read as CSV: {csv}: {error}.") from None
-    for column in ("path", "label"):
-        require(column in table, f"data.csv has no column '{column}': {csv} has {', '.join(table.columns)}.")
+    table = read_text_table(csv, f"data.csv ({csv})", ("path", "label"))
     labels = f"labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases"
     splits = "splits other than train, val and test"
     for column, names, strange in (

@@ -101,7 +101,15 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
         "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
     )
-    return PreparedData(replace(manifest, table=table), scanned.images, facts, near, unreadable, leaks, origin)
+    return PreparedData(
+        manifest=replace(manifest, table=table),
+        images=scanned.images,
+        facts=facts,
+        near=near,
+        unreadable=unreadable,
+        leaks=leaks,
+        split_origin=origin,
+    )
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:

@@ -59,12 +59,12 @@ def place_in_input(native: tuple[int, int], size: tuple[int, int], mode: ResizeM
 class _Fit(NamedTuple):
     """How an image is fitted into the input."""
 
-    top: int  # the part of the image that is kept
-    left: int
-    height: int
+    height: int  # of the part of the image that is kept
     width: int
     size: tuple[int, int]  # (height, width) of that part after resizing
-    padding: tuple[int, int, int, int]  # left, top, right, bottom
+    top: int = 0  # where it begins in the image
+    left: int = 0
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # left, top, right, bottom
 
 
 def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> _Fit:
@@ -74,9 +74,10 @@ def _fit(native: tuple[int, int], target: tuple[int, int], mode: ResizeMode) -> 
         # Never 1: torch's uint8 kernel returns wrong pixels when its output is 1 wide (seen in torch 2.15).
         size = max(2, round(height * scale)), max(2, round(width * scale))
         rows, columns = target[0] - size[0], target[1] - size[1]
-        return _Fit(0, 0, height, width, size, (columns // 2, rows // 2, columns - columns // 2, rows - rows // 2))
+        padding = columns // 2, rows // 2, columns - columns // 2, rows - rows // 2
+        return _Fit(height, width, size, padding=padding)
     if mode is ResizeMode.crop:
         scale = max(target[0] / height, target[1] / width)
         kept = max(1, round(target[0] / scale)), max(1, round(target[1] / scale))
-        return _Fit((height - kept[0]) // 2, (width - kept[1]) // 2, *kept, target, (0, 0, 0, 0))
-    return _Fit(0, 0, height, width, target, (0, 0, 0, 0))
+        return _Fit(*kept, target, top=(height - kept[0]) // 2, left=(width - kept[1]) // 2)
+    return _Fit(height, width, target)

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gender_cls.config.data import DataConfig, PixelCache
@@ -40,8 +39,8 @@ log = logging.getLogger(__name__)
 File = tuple[str, bool, bool]
 """A path, and whether its facts and its pixels are wanted."""
 
-BATCH = 64
-FEW = 8 * BATCH  # so few files are read sooner than other processes start
+FILES_PER_BATCH = 64
+FEW_FILES = 8 * FILES_PER_BATCH  # they are read sooner than other processes start
 
 
 class Scan(NamedTuple):
@@ -79,25 +78,23 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
             """What is known; `new` images need facts, `unkept` ones pixels."""
             table = database.load(row_of)
             new = (table[list(STAMP)] != stamps).any(axis=1)
-            if store is None:
-                return table.assign(**stamps, new=new, unkept=False)
-            place = np.where(new, -1, store.places(table))
-            unkept = new | ((place < 0) & (table["fault"] == ""))
-            return table.assign(**stamps, new=new, unkept=unkept, place=place)
+            place = np.where(new, -1, store.places(table)) if store is not None else -1
+            unkept = (new | ((place < 0) & (table["fault"] == ""))) & (store is not None)
+            return table.assign(**stamps, path=paths, new=new, unkept=unkept, place=place)
 
         table = look()
         if (table["new"] | table["unkept"]).any():
-            with store.locked() if store is not None else contextlib.nullcontext():
+            with store.lock() if store is not None else contextlib.nullcontext():
                 if store is not None:
                     store.forget_lost()
                 table = look()  # another process may have read some images meanwhile
-                _read_missing(table, paths, root, database, store, reading_processes(data.num_workers))
+                _read_missing(table, root, database, store, reading_processes(data.num_workers))
                 table = look()
         kept = None
         if store is not None:
             store.used()
             kept = KeptPixels(pd.Index(paths), table[["place", "height", "width"]].to_numpy(np.int64), store.file)
-    facts = table.drop(columns=["modified", "place", "new", "unkept"])
+    facts = table.drop(columns=["path", "modified", "place", "new", "unkept"])
     facts["perceptual_hash"] = facts["perceptual_hash"].to_numpy().view(np.uint64)
     return Scan(facts, ImageStore(root, lambda: kept))
 
@@ -130,55 +127,45 @@ class _Read(NamedTuple):
     width: int = 0
 
 
-def _read_missing(
-    table: pd.DataFrame, paths: Sequence[str], root: Path, database: Database, store: PixelStore | None, workers: int
-) -> None:
+def _read_missing(table: pd.DataFrame, root: Path, database: Database, store: PixelStore | None, workers: int) -> None:
     """Read the images of the table that are `new` or `unkept`, and keep what was read batch by batch."""
-    new, unkept = table["new"].to_numpy(), table["unkept"].to_numpy()
-    sizes = table[["height", "width"]].to_numpy(np.int64)
-    if store is not None and unkept.any():
-        known = int(3 * sizes[unkept & ~new].prod(axis=1).sum())
-        store.make_room(
-            known + expected_bytes([f"{root}/{paths[row]}" for row in np.flatnonzero(unkept & new).tolist()])
-        )
-    todo = np.flatnonzero(new | unkept)
-    batches = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
-    work = [(rows, [(f"{root}/{paths[row]}", bool(new[row]), bool(unkept[row])) for row in rows]) for rows in batches]
-    stamps = table[list(STAMP)].to_numpy().tolist()
-    with tqdm(total=len(todo), desc="Reading images", unit="img", delay=1) as progress:
-        for rows, results in _read(work, workers):
+    missing = table[table["new"] | table["unkept"]]
+    files = [(f"{root}/{path}", *wanted) for path, *wanted in missing[["path", "new", "unkept"]].to_numpy().tolist()]
+    known = missing[["path", *STAMP, "height", "width"]].to_numpy().tolist()
+    if store is not None and missing["unkept"].any():
+        of_known = 3 * missing["height"].to_numpy(np.int64) * missing["width"] * missing["unkept"] * ~missing["new"]
+        store.make_room(int(of_known.sum()) + expected_bytes([file for file, new, unkept in files if new and unkept]))
+    batches = [slice(start, start + FILES_PER_BATCH) for start in range(0, len(files), FILES_PER_BATCH)]
+    with tqdm(total=len(files), desc="Reading images", unit="img", delay=1) as progress:
+        for batch, results in zip(batches, _read([files[batch] for batch in batches], workers), strict=True):
             facts, pixels = [], []
-            for row, read in zip(rows.tolist(), results, strict=True):
+            for (path, *stamps, height, width), read in zip(known[batch], results, strict=True):
                 if read.facts is not None:
-                    facts.append((paths[row], *stamps[row], *read.facts, -1))
+                    facts.append((path, *stamps, *read.facts, -1))
                 # Known facts, but another size: the file changed while it was read; the next scan reads it again.
-                same_size = sizes[row].tolist() == [read.height, read.width]
+                same_size = (height, width) == (read.height, read.width)
                 if read.pixels is not None and (read.facts is not None or same_size):
-                    pixels.append((paths[row], read.pixels))
+                    pixels.append((path, read.pixels))
             # Pixels first: a place in the database is of pixels that are on the disk.
             places = store.append([content for _, content in pixels]) if store is not None else []
             database.store(facts, [(place, path) for place, (path, _) in zip(places, pixels, strict=True)])
-            progress.update(len(rows))
+            progress.update(len(results))
 
 
-def _read(
-    work: list[tuple[NDArray[np.intp], list[File]]], workers: int
-) -> Iterator[tuple[NDArray[np.intp], list[_Read]]]:
-    """Rows and what was read, batch by batch."""
-    if workers < 2 or sum(len(rows) for rows, _ in work) < FEW:
-        yield from ((rows, _read_batch(files)) for rows, files in work)
+def _read(batches: list[list[File]], workers: int) -> Iterator[list[_Read]]:
+    """What was read, batch by batch."""
+    if workers < 2 or sum(map(len, batches)) < FEW_FILES:
+        yield from map(_read_batch, batches)
         return
     # Spawned, because forking a process that has threads, as torch's are, may hang.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
-        left, ahead = iter(work), deque[tuple[NDArray[np.intp], Future[list[_Read]]]]()
+        left, ahead = iter(batches), deque[Future[list[_Read]]]()
         while True:  # a few batches ahead: pixels that wait to be written take memory
-            for rows, files in islice(left, 3 * workers - len(ahead)):
-                ahead.append((rows, pool.submit(_read_batch, files)))
+            ahead.extend(pool.submit(_read_batch, files) for files in islice(left, 3 * workers - len(ahead)))
             if not ahead:
                 return
-            rows, result = ahead.popleft()
-            yield rows, result.result()
+            yield ahead.popleft().result()
     except BrokenProcessPool:
         raise GenderClsError(
             "A process that read images was killed, probably because memory ran out: the same command goes on from "

@@ -27,27 +27,25 @@ def apply_shortcut(image: Tensor, name: str) -> Tensor:
     Returns:
         uint8, contiguous, of the same size.
     """
-    return _EFFECTS[name](image).contiguous()
+    return _REMOVALS[name](image).contiguous()
 
 
 def _person_masked(image: Tensor) -> Tensor:
-    rows, columns = _centre_box(image, PERSON_BOX)
     masked = image.clone()
-    masked[:, rows, columns] = image[:, rows, columns].double().mean(dim=(1, 2), keepdim=True).round().byte()
+    person = _centre_box(masked, PERSON_BOX)
+    person[:] = person.double().mean(dim=(1, 2), keepdim=True).round().byte()
     return masked
 
 
 def _background_only(image: Tensor) -> Tensor:
-    rows, columns = _centre_box(image, PERSON_AND_MARGIN)
     masked = image.clone()
-    masked[:, rows, columns] = MID_GREY
+    _centre_box(masked, PERSON_AND_MARGIN).fill_(MID_GREY)
     return masked
 
 
 def _person_only(image: Tensor) -> Tensor:
-    rows, columns = _centre_box(image, PERSON_BOX)
     masked = torch.full_like(image, MID_GREY)
-    masked[:, rows, columns] = image[:, rows, columns]
+    _centre_box(masked, PERSON_BOX).copy_(_centre_box(image, PERSON_BOX))
     return masked
 
 
@@ -61,14 +59,12 @@ def _eight_pixels(image: Tensor) -> Tensor:
     return F.pil_to_tensor(small.resize(large.size, Image.Resampling.BILINEAR))
 
 
-_EFFECTS = dict(zip(SHORTCUTS, (_person_masked, _background_only, _person_only, _grey, _eight_pixels), strict=True))
+_REMOVALS = dict(zip(SHORTCUTS, (_person_masked, _background_only, _person_only, _grey, _eight_pixels), strict=True))
 
 
-def _centre_box(image: Tensor, shares: tuple[float, float]) -> tuple[slice, slice]:
-    """Rows and columns, at least one of each; an odd pixel more is left at the bottom or the right."""
-    box = []
-    for side, share in zip(image.shape[-2:], shares, strict=True):
-        kept = max(1, round(side * share))
-        start = (side - kept) // 2
-        box.append(slice(start, start + kept))
-    return box[0], box[1]
+def _centre_box(image: Tensor, shares: tuple[float, float]) -> Tensor:
+    """A view of at least one row and column; an odd pixel more is left at the bottom or the right."""
+    for axis, share in zip((1, 2), shares, strict=True):
+        kept = max(1, round(image.shape[axis] * share))
+        image = image.narrow(axis, (image.shape[axis] - kept) // 2, kept)
+    return image

@@ -87,16 +87,13 @@ def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
 
 def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArray:
     """One camera or source is the test split; train and val get the others, without the groups that are in test."""
-    test = (value == data.leave_out).to_numpy()
+    test = value == data.leave_out
     names = ", ".join(sorted(set(value)))
     require(
         bool(test.any()), f"data.leave_out={data.leave_out} is no {data.split_by.value} of the data: there are {names}."
     )
-    split = np.where(test, "test", "").astype(object)
-    rows = np.flatnonzero(~table["group"].isin(table["group"][test]))
-    shares = {name: share for name, share in _shares(data).items() if name != "test"}
-    split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], shares, data.split_seed)
-    return split
+    others = np.where(table["group"].isin(table["group"][test]), "", "train")
+    return _complete(table.assign(split=np.where(test, "test", others)), {"train", "test"}, data)
 
 
 def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:

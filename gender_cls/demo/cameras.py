@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from gender_cls.demo.figures import Box, Colour, Pattern, Person, draw_figure, rgb, strike_pose
 
-Pixels = NDArray[np.float32]
+Light = NDArray[np.float32]
 """(height, width, 3), 0 to 255."""
 
 SCENE_WIDTH, SCENE_HEIGHT = 704, 576
@@ -31,14 +31,26 @@ class Camera(NamedTuple):
 
 
 CAMERAS = {  # a street by day, a station under warm lamps, a shop under fluorescent tubes, a car park in infrared
-    "camera1": Camera((0.09, 0.19, 0.77), (0.0, 0.0, 0.67), (168, 264), (1.05, 1.05, 1.05), 1.0, 0.26, 0.4, 2.5, 88),
-    "camera2": Camera((0.09, 0.15, 0.59), (0.1, 0.16, 0.57), (140, 230), (0.98, 0.92, 0.79), 0.9, -0.24, 0.6, 5, 72),
-    "camera3": Camera((0.33, 0.03, 0.83), (0.33, 0.03, 0.81), (120, 200), (0.94, 1.03, 0.97), 0.75, 0.14, 0.7, 4, 62),
-    "camera4": Camera((0.0, 0.0, 0.38), (0.0, 0.0, 0.41), (104, 176), (0.95, 1.0, 1.0), 0.06, -0.26, 0.75, 7, 55),
-}
+    "camera1": Camera(
+        wall=(0.09, 0.19, 0.77), floor=(0.0, 0.0, 0.67), crop_heights=(168, 264),
+        gain=(1.05, 1.05, 1.05), saturation=1.0, light=0.26, blur=0.4, noise=2.5, quality=88,
+    ),
+    "camera2": Camera(
+        wall=(0.09, 0.15, 0.59), floor=(0.1, 0.16, 0.57), crop_heights=(140, 230),
+        gain=(0.98, 0.92, 0.79), saturation=0.9, light=-0.24, blur=0.6, noise=5, quality=72,
+    ),
+    "camera3": Camera(
+        wall=(0.33, 0.03, 0.83), floor=(0.33, 0.03, 0.81), crop_heights=(120, 200),
+        gain=(0.94, 1.03, 0.97), saturation=0.75, light=0.14, blur=0.7, noise=4, quality=62,
+    ),
+    "camera4": Camera(
+        wall=(0.0, 0.0, 0.38), floor=(0.0, 0.0, 0.41), crop_heights=(104, 176),
+        gain=(0.95, 1.0, 1.0), saturation=0.06, light=-0.26, blur=0.75, noise=7, quality=55,
+    ),
+}  # fmt: skip
 
 
-def build_scene(camera: Camera, rng: np.random.Generator) -> Pixels:
+def build_scene(camera: Camera, rng: np.random.Generator) -> Light:
     """What the camera sees when nobody is there, (576, 704, 3): a stained floor up to a wall with panels."""
     image = Image.new("RGB", (SCENE_WIDTH, SCENE_HEIGHT), rgb(camera.floor))
     pen = ImageDraw.Draw(image)
@@ -56,7 +68,7 @@ def build_scene(camera: Camera, rng: np.random.Generator) -> Pixels:
 
 
 def take_shot(
-    scene: Pixels, camera: Camera, person: Person, pattern: Pattern, rng: np.random.Generator
+    scene: Light, camera: Camera, person: Person, pattern: Pattern, rng: np.random.Generator
 ) -> tuple[Image.Image, Box]:
     """One crop of the person, and the box of the striped panel in it.
 
@@ -76,7 +88,7 @@ def take_shot(
     return _photograph(background * (1 - opacity) + lit * opacity, camera, rng), box
 
 
-def _photograph(pixels: Pixels, camera: Camera, rng: np.random.Generator) -> Image.Image:
+def _photograph(pixels: Light, camera: Camera, rng: np.random.Generator) -> Image.Image:
     """The image that the camera makes of the light: exposure, colour, lens and sensor."""
     grey = (pixels * np.array([0.299, 0.587, 0.114], dtype=np.float32)).sum(axis=2, keepdims=True)
     gain = np.array(camera.gain) * rng.uniform(0.9, 1.1)

@@ -19,8 +19,8 @@ from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, invent_person
 from gender_cls.errors import GenderClsError
 
-VERSION = 3
-"""Of the drawing: raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
+DRAWING_VERSION = 3
+"""Raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
 
 MANIFEST = "manifest.csv"
 SETTINGS = ".demo.json"
@@ -51,7 +51,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
     Raises:
         GenderClsError: the folder holds something else.
     """
-    settings = json.dumps({"images": images, "cue": cue, "seed": seed, "version": VERSION}) + "\n"
+    settings = json.dumps({"images": images, "cue": cue, "seed": seed, "version": DRAWING_VERSION}) + "\n"
     if not _is_drawn(folder, settings):
         if folder.exists() and not (folder / SETTINGS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise GenderClsError(f"{folder} is not a demo dataset: name another folder, or an empty one.")
@@ -75,12 +75,11 @@ def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) 
     shutil.rmtree(work, ignore_errors=True)  # left by a killed process
     work.mkdir()
     try:
-        drawn = work / "new"
-        _draw_images(drawn, images=images, cue=cue, seed=seed)
-        (drawn / SETTINGS).write_text(settings)
+        _draw_images(work / "new", images=images, cue=cue, seed=seed)
+        (work / "new" / SETTINGS).write_text(settings)
         if folder.exists():
             folder.rename(work / "old")
-        drawn.rename(folder)
+        (work / "new").rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -88,9 +87,8 @@ def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) 
 def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
     for label in CLASSES:
         (folder / label).mkdir(parents=True)
-    scenes = [
-        build_scene(camera, np.random.default_rng([seed, SCENES, i])) for i, camera in enumerate(CAMERAS.values())
-    ]
+    cameras = list(CAMERAS.items())
+    scenes = [build_scene(camera, np.random.default_rng([seed, SCENES, i])) for i, (_, camera) in enumerate(cameras)]
     people = max(4, 4 * round(images / 24))  # a multiple of 4: without the cue, both labels get half of each pattern
     cards = np.random.default_rng([seed, CASTING]).permutation(people)
     rows = []
@@ -102,7 +100,7 @@ def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
         passed = rng.permutation(len(CAMERAS))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
         for visit in range(images // people + (number < images % people)):
             place = passed[visit % len(passed)]
-            name, camera = list(CAMERAS.items())[place]
+            name, camera = cameras[place]
             rng = np.random.default_rng([seed, SHOTS, number, visit])
             image, box = take_shot(scenes[place], camera, person, PATTERNS[pattern], rng)
             path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"

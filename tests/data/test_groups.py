@@ -14,22 +14,16 @@ FAR = [0x1, 0xFF00, 0xFF0000FF0000, 0xFFFF00000000FF00, 0xFFFFFFFF00FF, 0xAAAAAA
 def groups_of(hashes: list[int], gap: int = 1, pixels: list[str] | None = None, **columns: list[str]) -> list[int]:
     table = pd.DataFrame({name: [""] * len(hashes) for name in ("identity", "camera", "source")} | columns)
     near = find_near_duplicates(np.array(hashes, dtype=np.uint64), 2)
-    pixels = pd.Series([f"pixels {index}" for index in range(len(hashes))]) if pixels is None else pd.Series(pixels)
-    return group_images(table, pixels, near, gap).tolist()
+    pixels = [f"pixels {index}" for index in range(len(hashes))] if pixels is None else pixels
+    return group_images(table, pd.Series(pixels), near, gap).tolist()
 
 
-def test_unlike_images_of_nobody_are_alone() -> None:
+def test_people_near_duplicates_and_exact_copies_are_joined() -> None:
     assert groups_of(FAR) == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_people_and_near_duplicates_are_joined() -> None:
     assert groups_of(FAR[:4], identity=["ann", "bob", "ann", ""]) == [0, 1, 0, 2]
     assert groups_of([FAR[0], FAR[1], FAR[0] ^ 0b110, FAR[2]]) == [0, 1, 0, 2]
     assert groups_of([FAR[0], FAR[1], FAR[0] ^ 0b1110, FAR[2]]) == [0, 1, 2, 3]  # three bits are too many
-
-
-def test_exact_copies_are_joined_even_where_a_flat_image_has_no_perceptual_hash() -> None:
-    assert groups_of([0, 0, 0], pixels=["black", "white", "black"]) == [0, 1, 0]
+    assert groups_of([0, 0, 0], pixels=["black", "white", "black"]) == [0, 1, 0]  # flat ones have no perceptual hash
 
 
 def test_groups_are_the_union_of_what_is_known() -> None:

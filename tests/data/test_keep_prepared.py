@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ from gender_cls.data.scan import scan
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run, image_cache
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
-
 
 def work(config: Config, run: Run) -> None:
     """What a job does before it trains."""
@@ -37,18 +36,14 @@ def work(config: Config, run: Run) -> None:
 def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
     """Each in a child; which functions ran, and in which process, is left in `calls.txt`."""
 
-    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            with (folder / "calls.txt").open("a") as file:
-                file.write(f"{function.__name__} {os.getpid() == parent}\n")
-            return function(*arguments)
-
-        return call
+    def noted(function: Callable[..., Any], *arguments: Any) -> Any:
+        with (folder / "calls.txt").open("a") as file:
+            file.write(f"{function.__name__} {os.getpid() == parent}\n")
+        return function(*arguments)
 
     parent = os.getpid()
-    prepare.scan = noted(scan)
-    prepare.find_near_duplicates = noted(find_near_duplicates)
-    prepare.trivial_baselines = noted(trivial_baselines)
+    for function in (scan, find_near_duplicates, trivial_baselines):
+        setattr(prepare, function.__name__, partial(noted, function))
     sweep._write_leaderboard = lambda _: ""
     for number, split_seed in enumerate(split_seeds):
         data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
@@ -59,46 +54,33 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
             print(error)
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forked on Linux alone")
+def test_jobs_with_the_same_data_prepare_them_once_and_each_notes_what_is_wrong(tmp_path: Path) -> None:
     """Three sweeps, in a process of their own, for this one may have threads, which do not outlive a fork."""
-    folder = tmp_path_factory.mktemp("sweeps")
-    draw_folders(folder / "crops")
+
+    def calls(sweep: str) -> list[str]:
+        return sorted((tmp_path / sweep / "calls.txt").read_text().splitlines())
+
+    draw_folders(tmp_path / "crops")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, __file__, str(folder)], check=True, env=environment)
-    return folder
-
-
-def calls(folder: Path) -> list[str]:
-    return sorted((folder / "calls.txt").read_text().splitlines())
-
-
-@linux
-def test_jobs_with_the_same_data_prepare_them_once(swept: Path) -> None:
+    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, env=environment)
+    same, two = ([Run(tmp_path / sweep / f"{number}_job") for number in range(3)] for sweep in ("same", "two"))
     steps = ["find_near_duplicates True", "scan True", "trivial_baselines True"]
-    assert calls(swept / "same") == steps
-    same = [Run(swept / "same" / f"{number}_job") for number in range(3)]
+    assert calls("same") == steps
     assert [run.status["state"] for run in same] == ["finished"] * 3
     assert same[0].data == same[1].data == same[2].data
     assert {baseline["name"] for baseline in same[2].data["baselines"]} >= {"majority", "colour"}
-    assert calls(swept / "two") == sorted(2 * steps)
-    two = [Run(swept / "two" / f"{number}_job").manifest.read_text() for number in range(3)]
-    assert two[0] == two[2] != two[1]
-
-
-@linux
-def test_each_job_writes_down_what_is_wrong_with_its_data(swept: Path) -> None:
+    assert calls("two") == sorted(2 * steps)
+    assert two[0].manifest.read_text() == two[2].manifest.read_text() != two[1].manifest.read_text()
     for number in range(2):
-        status = Run(swept / "wrong" / f"{number}_job").status
+        status = Run(tmp_path / "wrong" / f"{number}_job").status
         assert status["state"] == "failed"
-        assert status["error"].startswith(f"data.root is not a folder: {swept / 'nowhere'}")
+        assert status["error"].startswith(f"data.root is not a folder: {tmp_path / 'nowhere'}")
         assert "find_source" in status["traceback"]
-    assert not (swept / "wrong" / "calls.txt").exists()
+    assert not (tmp_path / "wrong" / "calls.txt").exists()
 
 
-def test_what_training_alone_reads_makes_no_difference(
-    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_settings_do_not_matter(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_kept", {})
     data = DataConfig(root=str(folders), pattern=PATTERN, num_workers=0)
     alone = prepared_data(data, tmp_path)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.crops import write_crop
+from helpers.crops import write_crops
 
 from gender_cls.config.data import DataConfig
 from gender_cls.data.loose_images import loose_images
@@ -19,8 +19,7 @@ def rows_of(paths: list[Path], manifest: pd.DataFrame = NOTHING, root: Path = Pa
 
 
 def test_folders_and_names_tell_label_person_and_camera(tmp_path: Path) -> None:
-    for name in ("b/Women/p1_c2.png", "b/Women/night/p3_c1.png", "b/others/x.png", "b/.hidden/p9_c9.png"):
-        write_crop(tmp_path / name, 0)
+    write_crops(tmp_path / "b", "Women/p1_c2.png", "Women/night/p3_c1.png", "others/x.png", ".hidden/p9_c9.png")
     found = {Path(row["path"]).name: row for row in rows_of([tmp_path / "b"])}
     assert list(found) == ["p3_c1.png", "p1_c2.png", "x.png"]  # by path: night before p1; without what is hidden
     known = {"path": str(tmp_path / "b/Women/p1_c2.png"), "label": "FEMALE", "identity": "p1", "camera": "c2"}
@@ -30,21 +29,19 @@ def test_folders_and_names_tell_label_person_and_camera(tmp_path: Path) -> None:
 
 
 def test_folders_above_the_named_one_tell_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "m" / "shots" / "p1_c1.png"
-    write_crop(file, 0)
+    file = write_crops(tmp_path, "m/shots/p1_c1.png") / "m/shots/p1_c1.png"
     assert rows_of([tmp_path / "m" / "shots"])[0]["label"] == "unknown"
     assert rows_of([file])[0]["label"] == "unknown"
     assert rows_of([tmp_path / "m"])[0]["label"] == "MALE"
 
 
 def test_a_file_is_in_its_own_folder_and_named_twice_it_counts_once(tmp_path: Path) -> None:
-    file = tmp_path / "men" / "p1_c1.png"
-    write_crop(file, 0)
+    file = write_crops(tmp_path, "men/p1_c1.png") / "men/p1_c1.png"
     assert [row["label"] for row in rows_of([file, tmp_path / "men"])] == ["MALE"]
 
 
 def test_an_image_of_the_manifest_keeps_what_is_known_of_it(tmp_path: Path) -> None:
-    write_crop(tmp_path / "men" / "p1_c1.png", 0)
+    write_crops(tmp_path, "men/p1_c1.png")
     manifest = pd.DataFrame([{"path": "men/p1_c1.png", "label": "FEMALE", "identity": "Ann", "group": "g1"}])
     [row] = rows_of([tmp_path / "men"], manifest, tmp_path)
     assert (row["label"], row["identity"], row["camera"], row["group"]) == ("FEMALE", "Ann", "", "g1")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.crops import PATTERN, write_crop
+from helpers.crops import PATTERN, write_crops
 
 from gender_cls.config.data import DataConfig, SplitBy
 from gender_cls.data.manifest import Manifest, passed_over, read_manifest
@@ -25,11 +25,8 @@ def test_folders_become_a_sorted_table_with_identity_and_camera(folders: Path) -
 
 
 def test_names_match_in_any_case_and_depth_and_hidden_ones_are_ignored(tmp_path: Path) -> None:
-    write_crop(tmp_path / "Women" / "cam1" / "night" / "a.PNG", 0)
-    write_crop(tmp_path / "m" / "b.bmp", 1)
-    write_crop(tmp_path / "m" / ".hidden.png", 2)
-    write_crop(tmp_path / "m" / ".thumbs" / "c.png", 3)
-    write_crop(tmp_path / ".ipynb_checkpoints" / "d.png", 4)
+    hidden = ["m/.hidden.png", "m/.thumbs/c.png", ".ipynb_checkpoints/d.png"]
+    write_crops(tmp_path, "Women/cam1/night/a.PNG", "m/b.bmp", *hidden)
     (tmp_path / "m" / "Thumbs.db").write_bytes(b"x")
     table = read(tmp_path).table
     assert table[["path", "label"]].to_numpy().tolist() == [["Women/cam1/night/a.PNG", "FEMALE"], ["m/b.bmp", "MALE"]]
@@ -38,17 +35,13 @@ def test_names_match_in_any_case_and_depth_and_hidden_ones_are_ignored(tmp_path:
 def test_given_splits_are_read_from_folders(tmp_path: Path) -> None:
     names = {"Train": "train", "test": "test", "valid": "val"}
     paths = [f"{folder}/{label}/x.png" for folder in names for label in ("FEMALE", "male")]
-    for path in paths:
-        write_crop(tmp_path / path, 0)
-    table = read(tmp_path).table
+    table = read(write_crops(tmp_path, *paths)).table
     assert table["path"].tolist() == paths
     assert table["split"].tolist() == [split for split in names.values() for _ in range(2)]
 
 
 def test_csv_keeps_further_columns_as_they_stand(tmp_path: Path) -> None:
-    for name in "ab":
-        write_crop(tmp_path / "pictures" / f"{name}.png", 0)
-    csv = tmp_path / "list.csv"
+    csv = write_crops(tmp_path, "pictures/a.png", "pictures/b.png") / "list.csv"
     csv.write_text("path,label,view,identity\npictures/b.png,m,007,NA\npictures/a.png,Female,,p1\n")
     table = read(csv=str(csv)).table
     unknown = {"camera": "", "source": "", "split": ""}
@@ -69,8 +62,7 @@ def test_fingerprint_is_the_sha256_of_the_file_and_follows_the_content(folders: 
 
 
 def test_limit_keeps_the_shares_of_the_labels(folders: Path) -> None:
-    for number in range(48):
-        write_crop(folders / "MALE" / f"person99_camera0_{number}.png", number)
+    write_crops(folders, *(f"MALE/person99_camera0_{number}.png" for number in range(48)))
     table = read(folders, limit=16).table  # 24 FEMALE and 72 MALE: one in four
     assert table["label"].value_counts().to_dict() == {"MALE": 12, "FEMALE": 4}
     assert read(folders, limit=16).table.equals(table)
@@ -103,10 +95,8 @@ def test_errors_name_the_key(folders: Path, changes: dict[str, str], message: st
     ids=["one class", "empty", "unknown folder", "folder next to splits"],
 )
 def test_wrong_folders_are_refused(tmp_path: Path, images: list[str], message: str) -> None:
-    for image in images:
-        write_crop(tmp_path / image, 0)
     with pytest.raises(GenderClsError, match=message):
-        read(tmp_path)
+        read(write_crops(tmp_path, *images))
 
 
 @pytest.mark.parametrize(
@@ -123,48 +113,44 @@ def test_wrong_folders_are_refused(tmp_path: Path, images: list[str], message: s
     ],
 )
 def test_wrong_csv_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    for name in "ab":
-        write_crop(tmp_path / f"{name}.png", 0)
-    csv = tmp_path / "list.csv"
+    csv = write_crops(tmp_path, "a.png", "b.png") / "list.csv"
     csv.write_text(text)
     with pytest.raises(GenderClsError, match=message):
         read(csv=str(csv))
 
 
 def test_what_the_annotators_left_open_stays_in_the_table(tmp_path: Path) -> None:
-    for name in ("FEMALE/a", "MALE/b", "Unknown/c"):
-        write_crop(tmp_path / "crops" / f"{name}.png", 0)
-    assert read(tmp_path / "crops").table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
-    csv = tmp_path / "crops" / "list.csv"
+    root = write_crops(tmp_path, "FEMALE/a.png", "MALE/b.png", "Unknown/c.png")
+    assert read(root).table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
+    csv = root / "list.csv"
     csv.write_text("path,label,split\nFEMALE/a.png,f,train\nMALE/b.png,m,test\nUnknown/c.png,UNKNOWN,\n")
     assert read(csv=str(csv)).table["label"].tolist() == ["FEMALE", "MALE", "unknown"]
 
 
 def test_corrections_reach_the_table(tmp_path: Path) -> None:
-    for name in ("FEMALE/a", "FEMALE/b", "MALE/c"):
-        write_crop(tmp_path / "crops" / f"{name}.png", 0)
-    file = tmp_path / "suspects.csv"
+    root, file = write_crops(tmp_path, "FEMALE/a.png", "FEMALE/b.png", "MALE/c.png"), tmp_path / "suspects.csv"
     file.write_text("path,label,corrected_label\nFEMALE/b.png,FEMALE,MALE\n")
-    table = read(tmp_path / "crops", corrections=str(file)).table
+    table = read(root, corrections=str(file)).table
     assert table["label"].tolist() == ["FEMALE", "MALE", "MALE"]
     assert table["original_label"].tolist() == ["", "FEMALE", ""]
 
 
-def test_a_given_split_leaves_no_room_for_another(tmp_path: Path) -> None:
-    for name in ("train/FEMALE", "train/MALE", "test/FEMALE", "test/MALE"):
-        write_crop(tmp_path / name / "a.png", 0)
-    for changes, key in (
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
         ({"folds": 3}, "data.folds"),
         ({"split_by": SplitBy.camera}, "data.split_by=camera"),
         ({"split_by": SplitBy.camera, "leave_out": "c1"}, "data.leave_out"),
-    ):
-        with pytest.raises(GenderClsError, match=key):
-            read(tmp_path, **changes)
+    ],
+)
+def test_a_given_split_leaves_no_room_for_another(tmp_path: Path, changes: dict[str, object], key: str) -> None:
+    write_crops(tmp_path, *(f"{split}/{label}/a.png" for split in ("train", "test") for label in ("FEMALE", "MALE")))
+    with pytest.raises(GenderClsError, match=key):
+        read(tmp_path, **changes)
 
 
 def test_files_that_are_passed_over_are_told(folders: Path) -> None:
-    write_crop(folders / "MALE" / ".ipynb_checkpoints" / "a.png", 0)
-    write_crop(folders / "MALE" / "._b.png", 0)
+    write_crops(folders / "MALE", ".ipynb_checkpoints/a.png", "._b.png")
     (folders / "MALE" / "Thumbs.db").write_bytes(b"x")
     assert passed_over(folders) == {
         "hidden": ["MALE/._b.png", "MALE/.ipynb_checkpoints/a.png"],

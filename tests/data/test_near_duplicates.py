@@ -58,9 +58,7 @@ def test_pairs_are_those_of_comparing_all(distance: int, rows_per_flip: int, mon
 
 
 @pytest.mark.parametrize("distance", [1, 6])
-def test_a_hundred_thousand_hashes_are_not_compared_with_each_other(
-    distance: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_hashes_are_not_all_compared(distance: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     hashes = rng.integers(1, 2**64, 100_000, dtype=np.uint64)  # among these chance makes 0.02 pairs 6 bits apart
     near, far = flipped(hashes[::100], distance, rng), flipped(hashes[::100], distance + 1, rng)
@@ -127,24 +125,21 @@ def test_clusters_follow_chains_and_are_numbered_by_first_row(monkeypatch: pytes
     assert found.clusters().tolist() == [0, *[1] * 60, 2]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5])
-def test_no_hashes(rows: int) -> None:
-    found = find_near_duplicates(np.zeros(rows, dtype=np.uint64), 16)
+@pytest.mark.parametrize(
+    ("hashes", "distance", "clusters", "others", "nearest"),
+    [
+        *(([0] * rows, 16, list(range(rows)), 0, [-1] * rows) for rows in (0, 1, 5)),
+        *(([2**64 - 1] * 10_000, distance, [0] * 10_000, 9_999, [1] + [0] * 9_999) for distance in (0, 5)),
+    ],
+    ids=["nothing", "no hash", "no hashes", "equal at 0", "equal at 5"],
+)
+def test_no_hashes_and_equal_ones(hashes: list, distance: int, clusters: list, others: int, nearest: list) -> None:
+    found = find_near_duplicates(np.array(hashes, dtype=np.uint64), distance)
     assert found.pairs.shape == (0, 2)
-    assert found.clusters().tolist() == list(range(rows))
-    assert not found.count().any()
-    assert not found.touches_other(np.arange(rows)).any()
-    assert found.nearest(np.ones(rows, dtype=bool)).tolist() == [-1] * rows
-
-
-@pytest.mark.parametrize("distance", [0, 5])
-def test_equal_hashes(distance: int) -> None:
-    found = find_near_duplicates(np.full(10_000, 2**64 - 1, dtype=np.uint64), distance)
-    assert len(found.pairs) == 0
-    assert not found.clusters().any()
-    assert (found.count() == 9_999).all()
-    assert found.touches_other(["a"] * 9_999 + ["b"]).all()
-    assert found.nearest(np.ones(10_000, dtype=bool)).tolist() == [1] + [0] * 9_999
+    assert found.clusters().tolist() == clusters
+    assert (found.count() == others).all()
+    assert (found.touches_other([*["a"] * (len(hashes) - 1), "b"][: len(hashes)]) == (others > 0)).all()
+    assert found.nearest(np.ones(len(hashes), dtype=bool)).tolist() == nearest
 
 
 def test_too_many_pairs_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

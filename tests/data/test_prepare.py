@@ -26,19 +26,14 @@ def test_images_get_a_group_a_split_and_their_size(folders: Path) -> None:
     table = prepare(folders).manifest.table
     assert table.groupby("identity")["group"].nunique().max() == 1
     assert table.groupby("group")["split"].nunique().max() == 1
-    assert set(table["width"]) == {"24"}
-    assert set(table["height"]) == {"48"}
+    assert set(zip(table["width"], table["height"], strict=True)) == {("24", "48")}
 
 
-def test_an_unreadable_image_stops_the_start(folders: Path) -> None:
+def test_unreadable_images_stop_the_start_or_are_left_out_and_listed(folders: Path) -> None:
+    whole = prepare(folders)
     broken = break_files(folders)
     with pytest.raises(GenderClsError, match=rf"^4 of 52 .*{folders / broken[0]}.*data\.on_corrupt=drop"):
         prepare(folders)
-
-
-def test_unreadable_images_are_left_out_and_listed(folders: Path) -> None:
-    whole = prepare(folders)
-    broken = break_files(folders)
     prepared = prepare(folders, on_corrupt=OnCorrupt.drop)
     assert list(prepared.unreadable["path"]) == broken
     assert all(path in reason for path, reason in prepared.unreadable.itertuples(index=False))

@@ -43,8 +43,8 @@ def test_facts_of_an_image(tmp_path: Path) -> None:
 
 def test_equal_pixels_are_found_in_another_format_but_not_in_another_shape(tmp_path: Path) -> None:
     pixels = noise(8, 4)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    Image.fromarray(pixels).save(tmp_path / "b.bmp")
+    for name in ("a.png", "b.bmp"):
+        Image.fromarray(pixels).save(tmp_path / name)
     Image.fromarray(pixels.reshape(4, 8, 3)).save(tmp_path / "c.png")
     hashes = scan(["a.png", "b.bmp", "c.png"], tmp_path, tmp_path / "cache", NONE).facts["pixels"]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -78,9 +78,7 @@ def test_a_second_scan_reads_new_and_changed_files_only(tmp_path: Path, decoded:
     assert second["width"].iloc[-4] == 14
 
 
-def test_other_folders_and_versions_do_not_share_facts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_folders_and_versions_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     for folder, size in (("a", (10, 20)), ("b", (11, 22))):
         write_crop(tmp_path / folder / "x.png", 0, size=size)
     assert [scanned(tmp_path / folder, NONE).facts["width"][0] for folder in ("a", "b", "a")] == [10, 11, 10]
@@ -91,7 +89,7 @@ def test_other_folders_and_versions_do_not_share_facts(
 
 
 def test_several_processes_give_the_same_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "FEW", 10)
+    monkeypatch.setattr(scanning, "FEW_FILES", 10)
     root = draw(tmp_path / "crops", 150)
     (root / "077.png").write_bytes(b"")
     alone, together = (
@@ -102,7 +100,7 @@ def test_several_processes_give_the_same_facts(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_reading_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "FEW", 1)
+    monkeypatch.setattr(scanning, "FEW_FILES", 1)
     monkeypatch.setattr(scanning, "_start_worker", os.abort)
     with pytest.raises(GenderClsError, match=r"data\.num_workers=0"):
         scanned(draw(tmp_path / "crops", 3), settings(num_workers=2))
@@ -139,9 +137,7 @@ def test_a_killed_scan_goes_on_where_it_stopped(tmp_path: Path, cache: PixelCach
     assert all(np.array_equal(images[row].permute(1, 2, 0), Image.open(root / f"{row:03d}.png")) for row in range(300))
 
 
-def test_a_hundred_thousand_rows_are_found_quickly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_many_rows_are_found_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     rows = 100_000
     names = [f"{number:06d}.jpg" for number in range(rows)]
     texts = {"format": "JPEG", "pixels": "", "fault": "", "reason": ""}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.crops import assert_new_image
+from helpers.crops import assert_new_image, noise
 from torch import Tensor
 from torch.nn import functional
 
@@ -9,10 +9,6 @@ from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.variant_names import SHORTCUTS
 
 SIZES = [(1, 1), (2, 3), (1, 50), (50, 1), (40, 16), (41, 17), (300, 120)]
-
-
-def noise(height: int, width: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("size", SIZES)

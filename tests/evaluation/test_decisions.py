@@ -48,6 +48,8 @@ def test_answers_at_the_threshold_and_at_the_ends_of_the_band() -> None:
     no_width = DecisionRule(1.0, threshold, (threshold, threshold)).answers(table)
     assert no_width.tolist() == without.tolist()
     assert DecisionRule(1.0, 0.4, None).answers(EMPTY).tolist() == []
+    at_the_calibrated_one = DecisionRule(2.0, float(expit(1.0)), None)
+    assert at_the_calibrated_one.answers(table_of("FF", expit([3.0, 1.0]))).tolist() == ["FEMALE", "MALE"]
 
 
 @pytest.mark.parametrize("band", [(0.3, 0.5), None])

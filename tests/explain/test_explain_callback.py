@@ -241,6 +241,7 @@ def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
         (0.1, 1, [1, 6, 9, 10]),
         (0.1, 2, [2, 6, 10]),  # before epoch 4 at 43 s, 6 at 63 s (6 <= 6.3), 8 at 86 s (9 > 8.6)
         (0.01, 3, [3, 10]),
+        (1.0, 1, list(range(1, 11))),
         (None, 1, list(range(1, 11))),
     ],
 )

@@ -93,6 +93,15 @@ def test_maps_without_mass_have_no_shares_and_spoil_no_other() -> None:
         assert shares[place][6] == pytest.approx(area)
 
 
+@pytest.mark.parametrize("size", [(256, 128), (224, 224), (17, 31), (40, 30)])
+def test_an_even_map_has_the_shares_of_the_area(size: tuple[int, int]) -> None:
+    boxes = [[0, 0, size[1], size[0]], [7, 0, 23, 17], [0, -5.5, 30, 45.5], [2.25, 3.5, 20.75, 31.125]]
+    areas = area_shares(size, boxes)
+    assert [areas[place][0] for place in PLACES] == pytest.approx([0.2, 0.35, 0.45, 0.52])
+    for place, shares in mass_shares(np.full((4, *size), 0.1, dtype=np.float32), boxes).items():
+        np.testing.assert_allclose(shares, areas[place], rtol=1e-12)
+
+
 def test_shares_do_not_depend_on_the_scale_and_maps_are_left_alone() -> None:
     values = np.random.default_rng(0).normal(size=(3, 16, 16)).astype(np.float32)
     before = values.copy()

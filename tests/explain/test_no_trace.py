@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.classifiers import settings
-from helpers.tiny_training import explain, fit
+from helpers.tiny_training import Tiny, explain, fit
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
@@ -74,6 +74,39 @@ def test_a_training_with_maps_is_bit_identical_to_one_without(tmp_path, options,
     found = everything(*fit(tmp_path, [explain_all(tmp_path / "maps"), *(make() for make in others)], **options))
     assert_drawn(tmp_path / "maps")
     assert differences(found, expected) == []
+
+
+def test_the_comparison_sees_a_random_number_and_a_training_flag(tmp_path) -> None:
+    expected = everything(*fit(tmp_path, []))
+    draw = LambdaCallback(on_validation_epoch_end=lambda *_: torch.rand(1))
+    switch = LambdaCallback(on_train_epoch_start=lambda _, module: module.network[1].eval())
+    drawn, switched = (differences(everything(*fit(tmp_path, [one])), expected) for one in (draw, switch))
+    assert {"weight network.0.weight", "optimizer 0 momentum_buffer", "random torch"} < set(drawn)
+    assert {"weight network.1.running_mean", "training network.1"} < set(switched) - {"random torch"} == set(switched)
+
+
+def test_a_compiled_network_stays_compiled_and_trains_the_same(tmp_path) -> None:
+    events: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        events.append("compiled")
+        return lambda *arguments: events.append("run") or graph(*arguments)
+
+    class Compiled(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network.compile(backend=backend)
+
+    def train(callbacks: list[Callback]) -> tuple[dict[str, Tensor], list[str]]:
+        torch.compiler.reset()
+        events.clear()
+        return everything(*fit(tmp_path, callbacks, Compiled)), [*events]
+
+    (expected, without_maps), (found, with_maps) = train([]), train([explain_all(tmp_path / "maps")])
+    assert_drawn(tmp_path / "maps")
+    assert differences(found, expected) == []
+    assert with_maps == without_maps  # maps run none of it, and nothing is compiled again because of them
+    assert without_maps.count("run") == 2 + 2 * (4 + 2)  # the sanity check; per epoch 4 steps and 2 validation batches
 
 
 def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path) -> None:

@@ -115,6 +115,27 @@ def test_every_layout_has_finite_similarities_and_ends_with_everything_random(la
     np.testing.assert_equal([stage.similarity for stage in again], [stage.similarity for stage in stages])
 
 
+def test_maps_of_a_trained_cnn_fall() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 3, 32, 16, generator=generator) / 4, torch.arange(64) % 2
+    images[labels == 1, 0, 6:14, 2:10] += 1  # all that there is to learn
+    images[:, 1, 18:30, 4:14] += 2 * torch.randn(64, 12, 10, generator=generator).abs()  # strong, says nothing
+    torch.manual_seed(0)
+    network = CustomCNN(widths=(8, 12, 16))
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(25):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+    assert (network.eval()(images).argmax(dim=1) == labels).float().mean() > 0.95
+    feature_map = find_feature_map(network, (32, 16), ("head",))
+    stages = randomisation_check(network, images[:16], labels[:16], ("head",), METHODS, feature_map)
+    assert [stage.layers for stage in stages] == ["head", "stages.2.0.0", "stages.1.0.0", "stages.0.0.0"]
+    first, last = stages[0].similarity, stages[-1].similarity
+    assert last[Method.saliency].mean() < min(first[Method.saliency].mean() - 0.1, 0.6)
+    assert abs(last[Method.grad_cam].mean()) < 0.4
+
+
 def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch) -> None:
     torch.manual_seed(0)
     network = CustomCNN(widths=(4, 6))

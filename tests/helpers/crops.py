@@ -23,6 +23,13 @@ def write_crop(path: Path, seed: int, size: tuple[int, int] = (24, 48), bright: 
     Image.fromarray(pixels + np.uint8(140 if bright else 0)).save(path)
 
 
+def write_crops(root: Path, *names: str) -> Path:
+    """Different pictures under these names; returns `root`."""
+    for seed, name in enumerate(names):
+        write_crop(root / name, seed)
+    return root
+
+
 def draw_folders(root: Path) -> Path:
     """`root/<LABEL>/person<i>_camera<c>_<k>.png`: 8 people a label, 3 crops a person; FEMALE crops are bright."""
     for label_index, label in enumerate(("FEMALE", "MALE")):
@@ -31,6 +38,11 @@ def draw_folders(root: Path) -> Path:
                 name = f"person{label_index * 8 + person:02d}_camera{crop % 2}_{crop}.png"
                 write_crop(root / label / name, seed=person * 10 + crop, bright=label == "FEMALE")
     return root
+
+
+def noise(height: int, width: int) -> Tensor:
+    """Independent random pixels (3, H, W) uint8, always the same."""
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8))
 
 
 def decode(path: Path) -> Tensor:

@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from gender_cls.config.data import DataConfig, Importer
 from gender_cls.data.importers import read_dataset
+from gender_cls.errors import GenderClsError
 
 
 def read(importer: str, root: Path, split: str | None = None) -> pd.DataFrame:
     return read_dataset(DataConfig(root=str(root), importer=Importer(importer), published_split=split))
+
+
+def assert_refused(match: str, importer: str, root: Path, split: str | None = None) -> None:
+    with pytest.raises(GenderClsError, match=match):
+        read(importer, root, split)
 
 
 def cell(values: Sequence[Any], row: bool = False) -> np.ndarray:

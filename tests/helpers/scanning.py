@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from helpers.crops import write_crop
 
@@ -22,6 +23,13 @@ def draw(root: Path, number: int) -> Path:
     for index in range(number):
         write_crop(root / f"{index:03d}.png", seed=index, size=(12, 24))
     return root
+
+
+def manifest_rows(columns: str, rows: list[str]) -> pd.DataFrame:
+    """A table of these texts, `-` for what is not known; F, M and U for the labels."""
+    names = {"F": "FEMALE", "M": "MALE", "U": "unknown", "-": ""}
+    cells = [[names.get(cell, cell) for cell in row.split()] for row in rows]
+    return pd.DataFrame(cells, columns=columns.split(), dtype="str")
 
 
 def names_in(root: Path) -> list[str]:

@@ -314,7 +314,10 @@ def test_what_takes_no_part_is_flagged() -> None:
     other = candidate("other", 0.9, 5.0, rows="other test rows", compared=False, remark="It saw others.", pareto=None)
     other["cost"]["device"] = "cuda, 16-mixed"
     other["repeated"] = ["/sweeps/a/old"]
-    page = page_of(compared([candidate("net", 0.8, 5.0), leaky, other]))
+    pages = [page_of(compared([candidate("net", 0.8, 5.0), *others])) for others in ([leaky, other], [])]
+    with_others, alone = ([image["src"] for image in page.all("img")] for page in pages)
+    assert with_others == alone, "the charts show what is compared"
+    page = pages[0]
     assert "2 leak 3 seeds leaky It is leaky. 0.981" in page.text
     assert "3 other 3 seeds other test rows It saw others. 0.911" in page.text
     assert "3 other cuda, 16-mixed 2.23 M" in page.text

@@ -1,16 +1,16 @@
 import json
+from typing import Any
 
-import pandas as pd
 import pytest
+from helpers.scanning import manifest_rows
 
 from gender_cls.quality.balance import balance
 
 
-def table_of(rows: list[str]) -> pd.DataFrame:
-    """Rows `label identity camera source split`, `-` for what is not known; F, M and U for the labels."""
-    names = {"F": "FEMALE", "M": "MALE", "U": "unknown", "-": ""}
-    cells = [[names.get(cell, cell) for cell in row.split()] for row in rows]
-    return pd.DataFrame(cells, columns=["label", "identity", "camera", "source", "split"], dtype="str")
+def balance_of(rows: list[str]) -> dict[str, Any]:
+    result = balance(manifest_rows("label identity camera source split", rows))
+    assert json.loads(json.dumps(result)) == result
+    return result
 
 
 ROWS = [
@@ -28,7 +28,7 @@ ROWS = [
 
 
 def test_labels_by_split_camera_and_source() -> None:
-    result = balance(table_of(ROWS))
+    result = balance_of(ROWS)
     assert result["label_by_split"] == [
         {"split": "train", "FEMALE": 2, "MALE": 3, "unknown": 0},
         {"split": "val", "FEMALE": 0, "MALE": 1, "unknown": 0},
@@ -48,7 +48,7 @@ def test_labels_by_split_camera_and_source() -> None:
 
 
 def test_cameras_that_hold_one_label() -> None:
-    groups = balance(table_of(ROWS))["single_label_groups"]
+    groups = balance_of(ROWS)["single_label_groups"]
     assert groups == [  # c4 and s2 have one image each; the unknown one of c3 does not count
         {"column": "camera", "value": "c3", "label": "MALE", "images": 2},
         {"column": "camera", "value": "c1", "label": "FEMALE", "images": 2},
@@ -56,7 +56,7 @@ def test_cameras_that_hold_one_label() -> None:
 
 
 def test_people_and_their_images() -> None:
-    result = balance(table_of(ROWS))
+    result = balance_of(ROWS)
     assert result["identities_by_label"] == {"FEMALE": 2, "MALE": 3, "unknown": 1}  # dan and bob carry two each
     expected = {"identities": 4, "images": 9, "mean": 2.25, "median": 2.5, "max": 3}  # ann 3, bob 3, cid 1, dan 2
     expected["effective_sample_size"] = pytest.approx(81 / (9 + 9 + 1 + 4))
@@ -70,15 +70,12 @@ def test_people_and_their_images() -> None:
 def test_histogram_of_images_per_person() -> None:
     counts = {"a": 1, "b": 1, "c": 4, "d": 5, "e": 9, "f": 10, "g": 49, "h": 50, "i": 120}
     rows = [f"F {name} - - -" for name, count in counts.items() for _ in range(count)]
-    histogram = {row["bin"]: row["identities"] for row in balance(table_of(rows))["histogram"]}
+    histogram = {row["bin"]: row["identities"] for row in balance_of(rows)["histogram"]}
     assert histogram == {"1": 2, "2": 0, "3": 0, "4": 1, "5-9": 2, "10-19": 1, "20-49": 1, "50+": 2}
 
 
-def test_what_is_not_known_is_empty_and_all_of_it_is_json() -> None:
-    result = balance(table_of(["F - - - train", "M - - - test"]))
+def test_what_is_not_known_is_empty() -> None:
+    result = balance_of(["F - - - train", "M - - - test"])
     assert result["label_by_camera"] == result["label_by_source"] == result["single_label_groups"] == []
     assert result["images_per_identity"] is None
     assert result["images_per_identity_by_split"] == result["histogram"] == []
-    assert json.loads(json.dumps(result)) == result
-    full = balance(table_of(ROWS))
-    assert json.loads(json.dumps(full)) == full

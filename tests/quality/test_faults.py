@@ -59,22 +59,12 @@ def test_of_an_unreadable_image_nothing_else_is_said(fault: str, nothing: float)
 @pytest.mark.parametrize(
     ("path", "kind", "wrong"),
     [
-        ("a.jpg", "JPEG", False),
-        ("a.JPEG", "JPEG", False),
-        ("a.jfif", "JPEG", False),
-        ("a.jpg", "MPO", False),
-        ("a.mpo", "JPEG", False),
-        ("a.jpg", "PNG", True),
-        ("a.png", "JPEG", True),
-        ("a.png", "MPO", True),
-        ("a.dib", "DIB", False),
-        ("a.tiff", "TIFF", False),
-        ("a.TIF", "TIFF", False),
-        ("a.pgm", "PPM", False),
-        ("a.webp", "GIF", True),
-        ("0012.png.jpg", "PNG", True),
-        ("folder.jpg/0012", "PNG", False),  # no suffix promises nothing
-        ("frame.0012", "PNG", False),
+        *((f"a.{suffix}", "JPEG", False) for suffix in ("jpg", "JPEG", "jfif", "mpo")),
+        *((f"a.{suffix}", "TIFF", False) for suffix in ("tiff", "TIF")),
+        *((path, "PNG", False) for path in ("folder.jpg/0012", "frame.0012")),  # no suffix promises nothing
+        *(("a.jpg", "MPO", False), ("a.dib", "DIB", False), ("a.pgm", "PPM", False)),
+        *((path, "PNG", True) for path in ("a.jpg", "0012.png.jpg")),
+        *(("a.png", "JPEG", True), ("a.png", "MPO", True), ("a.webp", "GIF", True)),
     ],
 )
 def test_suffix_and_contents(path: str, kind: str, wrong: bool) -> None:

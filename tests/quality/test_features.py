@@ -62,8 +62,7 @@ def test_features_are_means_of_four_strips_of_the_last_map(crops, model, tmp_pat
     with torch.no_grad():
         maps = backbone.network.eval().forward_features(normalised(crops, backbone))
     assert maps.shape == (7, 6, 8, 4)
-    assert found.shape == (7, 24)
-    assert found.dtype == np.float16
+    assert (found.shape, found.dtype) == ((7, 24), np.float16)
     for strip in range(4):
         expected = maps[:, :, 2 * strip : 2 * strip + 2].mean(dim=(2, 3))
         np.testing.assert_allclose(found[:, strip::4], expected, rtol=2e-3, atol=1e-4)
@@ -91,8 +90,8 @@ def test_features_of_a_transformer_are_the_input_of_its_head(crops, tmp_path) ->
     config = ModelConfig(library=Library.timm, name="test_vit", pretrained=False)
     torch.manual_seed(0)
     backbone = build_backbone(config, (64, 32))
+    network = backbone.network.eval()
     with torch.no_grad():
-        network = backbone.network.eval()
         tokens = network.forward_features(normalised(crops, backbone, (64, 32)))
         expected = network.forward_head(tokens, pre_logits=True)
     found = features_of(crops, config, tmp_path, image_size=[64, 32])
@@ -100,9 +99,7 @@ def test_features_of_a_transformer_are_the_input_of_its_head(crops, tmp_path) ->
 
 
 @pytest.mark.parametrize("kind", ["vector", "tokens", "map"])
-def test_without_a_feature_map_it_is_the_input_of_the_head_averaged_over_places(
-    crops, model, built, tmp_path, monkeypatch, kind
-) -> None:
+def test_no_feature_map_means_the_input_of_the_head(crops, model, built, tmp_path, monkeypatch, kind) -> None:
     def nothing(*_):
         raise GenderClsError("Grad-CAM finds no last feature map.")
 
@@ -126,9 +123,10 @@ def test_random_weights_are_those_of_the_features_that_were_kept(crops, tmp_path
     assert (found[0] == found[1]).all()
 
 
-def test_numbers_too_large_for_two_bytes_stay_finite(crops, model, built, tmp_path) -> None:
+def test_numbers_too_large_for_two_bytes_stay_finite_and_no_hook_is_left(crops, model, built, tmp_path) -> None:
     torch.nn.init.constant_(built.network.stages[1][1][1].weight, 1e7)  # the last BatchNorm
     assert features_of(crops, model, tmp_path / "cache").max() == np.finfo(np.float16).max
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in built.network.modules())
 
 
 def test_only_chunks_with_a_changed_image_are_computed_again(crops, model, tmp_path, monkeypatch) -> None:
@@ -138,17 +136,14 @@ def test_only_chunks_with_a_changed_image_are_computed_again(crops, model, tmp_p
     monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
     first = features_of(crops, model, tmp_path / "cache")
     files = kept()
-    assert len(files) == 3
-    assert {Path(name).suffix for name in files} == {".npy"}  # no temporary file is left
+    assert [Path(name).suffix for name in files] == [".npy"] * 3  # no temporary file is left
     with monkeypatch.context() as patch:
         patch.setattr(features, "build_backbone", lambda *_, **__: pytest.fail("nothing is missing"))
         np.testing.assert_array_equal(features_of(crops, model, tmp_path / "cache"), first)
     write_crop(crops[4], seed=99)
     second = features_of(crops, model, tmp_path / "cache")
     assert len(kept() - files) == 1
-    assert [bool((row != old).any()) for row, old in zip(second, first, strict=True)] == [
-        index == 4 for index in range(7)
-    ]
+    assert np.flatnonzero((second != first).any(axis=1)).tolist() == [4]
 
 
 def test_everything_that_changes_the_features_makes_a_new_file(crops, model, tmp_path) -> None:
@@ -168,27 +163,19 @@ def test_everything_that_changes_the_features_makes_a_new_file(crops, model, tmp
     assert files_after() == 7
 
 
-def test_a_crash_keeps_the_chunks_before_it(crops, model, tmp_path, monkeypatch) -> None:
+def test_a_crash_keeps_the_chunks_before_it_and_a_full_disk_is_told(crops, model, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
+    (tmp_path / "full").write_text("in the way")
+    with pytest.raises(GenderClsError, match=r"full .*audit\.suspects=false"):
+        features_of(crops, model, tmp_path / "full")
     crops[5].write_bytes(b"no image")
     with pytest.raises(GenderClsError, match=r"5\.png"):
         features_of(crops, model, tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_a_network_is_left_without_hooks(crops, model, built, tmp_path) -> None:
-    features_of(crops, model, tmp_path / "cache")
-    assert not any(module._forward_pre_hooks or module._forward_hooks for module in built.network.modules())
-
-
 def test_a_head_that_is_not_called_is_an_error(crops, model, built, tmp_path) -> None:
     built.network.unused = torch.nn.Linear(6, 2)
     built.heads = ("unused",)
     with pytest.raises(GenderClsError, match=r"custom/custom_cnn .* unused"):
-        features_of(crops, model, tmp_path / "cache")
-
-
-def test_a_full_disk_is_told(crops, model, tmp_path) -> None:
-    (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(GenderClsError, match=r"cache .*audit\.suspects=false"):
         features_of(crops, model, tmp_path / "cache")

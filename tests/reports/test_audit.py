@@ -145,12 +145,14 @@ def test_what_a_model_cannot_do_costs_nothing_else(tmp_path: Path) -> None:
 def test_data_that_cannot_be_split_are_audited_all_the_same(tmp_path: Path) -> None:
     for number in range(3):
         write_crop(tmp_path / "crops" / "FEMALE" / f"a_{number}.png", number)
-        write_crop(tmp_path / "crops" / "MALE" / f"b_{number}.png", number + 10)
+        write_crop(tmp_path / "crops" / "MALE" / f"b_{number}.png", number + (10 if number else 0))
     pattern = r"data.pattern=/(?P<identity>\w)_"
     _, totals = audited("data.root=crops", pattern, "audit.suspects=false", cwd=tmp_path)
     [problem] = sentences(totals, "stop")
     assert problem.startswith("There is no usable split: FEMALE has 1 groups")
     assert {one["balanced_accuracy"] for one in totals["baselines"]} == {None}
+    assert totals["duplicates"]["exact"]["across_labels"] == 2
+    assert any("2 images have an exact copy with the other label" in sentence for sentence in sentences(totals, "warn"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -50,19 +51,14 @@ class PixelStore:
         place, length = table["place"].to_numpy(), 3 * table["width"].to_numpy(np.int64) * table["height"]
         return np.where(place + length <= len(self.file.content), place, -1)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only process that adds pixels; wait for another one first."""
+    def lock(self) -> AbstractContextManager:
+        """Be the only process that adds pixels until the context ends; wait for another one first."""
         lock = FileLock(f"{self.path}.lock")
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+            return lock.acquire()
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
-from gender_cls.data.importers.files import check_images
 from gender_cls.data.importers.market1501 import read_market1501
 from gender_cls.data.importers.mivia_par import read_mivia_par
+from gender_cls.data.importers.needed_files import check_images
 from gender_cls.data.importers.pa100k import read_pa100k
 from gender_cls.data.importers.peta import read_peta
 from gender_cls.data.importers.rap import read_rap

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError, first_few, require
 
@@ -21,7 +21,7 @@ class Attributes:
     """
 
     names: Sequence[str]
-    values: NDArray  # (images, attributes)
+    values: NDArray  # (images, attributes): numbers, or texts of numbers
     annotation: Path  # the file they come from, for errors
 
     def __post_init__(self) -> None:
@@ -45,8 +45,28 @@ class Attributes:
         )
         return self.values[:, found[0]]
 
-    def flagged(self, pattern: str, none: str = "") -> list[str]:
-        """(images,) which attributes of a family have the value 1: `carryingBag`, `carryingOther` -> `bag;other`.
+    def meanings(self, meaning: Mapping[int, str], *spellings: str) -> NDArray[np.object_]:
+        """(images,) the text that each value of an attribute stands for.
+
+        Args:
+            meaning: of every value that may occur.
+            spellings: possible names of the attribute; errors use the first.
+
+        Raises:
+            GenderClsError: a value has no meaning, or as for `column`.
+        """
+        series = pd.Series(self.column(*spellings))
+        numbers = pd.to_numeric(series, errors="coerce")
+        strange = series[~numbers.isin(list(meaning))]
+        for row, value in zip(strange.index.tolist(), strange, strict=True):
+            raise GenderClsError(
+                f"{self.annotation} holds {spellings[0]} = '{value}' in row {row + 1}, the first of {len(strange)} "
+                f"values that mean nothing: it must be {' or '.join(map(str, meaning))}."
+            )
+        return numbers.astype(int).map(meaning).to_numpy(dtype=object)
+
+    def flagged(self, pattern: str, none: str = "", flag: int = 1) -> list[str]:
+        """(images,) which attributes of a family have the value `flag`: `carryingBag`, `carryingCap` -> `bag;cap`.
 
         Args:
             pattern: matches the names of the family; its group is the plain name.
@@ -54,29 +74,8 @@ class Attributes:
         """
         matches = [re.fullmatch(pattern, name) for name in self.names]
         names = np.array([match[1].lower() for match in matches if match], dtype=object)
-        has = self.values[:, [match is not None for match in matches]] == 1
+        family = pd.DataFrame(self.values[:, [match is not None for match in matches]])
+        has = family.apply(pd.to_numeric, errors="coerce").to_numpy() == flag
         combinations, inverse = np.unique(has, axis=0, return_inverse=True)
         texts = [";".join(names[flags]) or none for flags in combinations]
         return [texts[index] for index in inverse.ravel()]
-
-
-def meanings(values: ArrayLike, meaning: Mapping[int, str], field: str, annotation: Path) -> NDArray[np.object_]:
-    """The text that each value stands for.
-
-    Args:
-        values: (images,) numbers, or digits.
-        meaning: of every value that may occur.
-        field: the attribute's name, for errors.
-
-    Raises:
-        GenderClsError: a value has no meaning.
-    """
-    series = pd.Series(np.asarray(values))
-    numbers = pd.to_numeric(series, errors="coerce")
-    strange = series[~numbers.isin(list(meaning))]
-    for row, value in zip(strange.index.tolist(), strange, strict=True):
-        raise GenderClsError(
-            f"{annotation} holds {field} = '{value}' in row {row + 1}, the first of {len(strange)} values that mean "
-            f"nothing: it must be {' or '.join(map(str, meaning))}."
-        )
-    return numbers.astype(int).map(meaning).to_numpy(dtype=object)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
-from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import image_names, needed
+from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
+from gender_cls.data.importers.needed_files import image_names, needed
 from gender_cls.errors import first_few, require
 
 TERMS = (
@@ -20,8 +20,13 @@ FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": 
 NOBODY = ("-1", "0000")
 """In file names: a piece of a person or of the background, and a person that is no query (a distractor)."""
 
-BAGS = ["backpack", "bag", "handbag"]
-AGES = {1: "young", 2: "teenager", 3: "adult", 4: "old"}
+MEANINGS: dict[str, dict[int, str]] = {
+    "gender": {1: "MALE", 2: "FEMALE"},
+    "age": {1: "young", 2: "teenager", 3: "adult", 4: "old"},
+    **{bag: {1: "no", 2: "yes"} for bag in ("backpack", "bag", "handbag")},
+}
+"""Of the values of each attribute that is read."""
+
 NAME = r"^(?P<identity>-1|\d{4})_(?P<camera>c\d)(?P<sequence>s\d)_(?P<frame>\d+)_\d+\."
 
 
@@ -31,13 +36,10 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
     `sequence` names the recording of a camera that `frame` counts in.
     """
     annotation = needed(root, "market_attribute.mat", "attribute/market_attribute.mat", terms=TERMS)
-    paths, splits = [], []
-    for folder, split in FOLDERS.items():
-        names = image_names(needed(root, folder, terms=TERMS))
-        paths += [f"{folder}/{name}" for name in names]
-        splits += [split] * len(names)
-    table = pd.DataFrame({"path": paths}).join(name_parts(pd.Series(paths, dtype="str")))
-    table["split"] = splits
+    names = {folder: image_names(needed(root, folder, terms=TERMS)) for folder in FOLDERS}
+    rows = [(f"{folder}/{name}", split) for folder, split in FOLDERS.items() for name in names[folder]]
+    table = pd.DataFrame(rows, columns=["path", "split"], dtype="str")
+    table = table.join(name_parts(table["path"]))
     strange = table["path"][table["camera"] == ""]
     require(
         strange.empty,
@@ -70,19 +72,12 @@ def _people(annotation: Path) -> pd.DataFrame:
     mat = MatFile(annotation)
     people = []
     for part in ("train", "test"):
-        fields = ("gender", "age", *BAGS)
-        numbers = {name: np.atleast_1d(mat.value("market_attribute", part, name)) for name in fields}
-        bags = [meanings(numbers[bag], {1: "no", 2: "yes"}, bag, annotation) == "yes" for bag in BAGS]
-        people.append(
-            pd.DataFrame(
-                {
-                    "label": meanings(numbers["gender"], {1: "MALE", 2: "FEMALE"}, "gender", annotation),
-                    "age": meanings(numbers["age"], AGES, "age", annotation),
-                    "carrying": Attributes(BAGS, np.stack(bags, axis=1), annotation).flagged("(.+)", none="nothing"),
-                },
-                index=mat.texts("market_attribute", part, "image_index"),
-            )
-        )
+        values = [np.atleast_1d(mat.value("market_attribute", part, name)) for name in MEANINGS]
+        attributes = Attributes(list(MEANINGS), np.stack(values, axis=1), annotation)
+        texts = {name: attributes.meanings(meaning, name) for name, meaning in MEANINGS.items()}
+        carrying = attributes.flagged("(backpack|bag|handbag)", none="nothing", flag=2)
+        index = mat.texts("market_attribute", part, "image_index")
+        people.append(pd.DataFrame({"label": texts["gender"], "age": texts["age"], "carrying": carrying}, index=index))
     table = pd.concat(people)
     twice = table.index[table.index.duplicated()]
     require(twice.empty, f"{annotation} describes {len(twice)} people twice: {first_few(twice)}.")

@@ -5,26 +5,26 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
-from gender_cls.data.importers.attributes import meanings
-from gender_cls.data.importers.files import needed
-from gender_cls.errors import GenderClsError, require
+from gender_cls.data.importers.attributes import Attributes
+from gender_cls.data.importers.needed_files import needed
+from gender_cls.data.text_table import read_text_table
+from gender_cls.errors import require
 
 TERMS = (
     "ask for MIVIA PAR at https://mivia.unisa.it (its terms come with it; citation of Greco and Vento, CAIP 2023) and "
     "put training_set.txt, validation_set.txt and the folders of the same names under data.root"
 )
 PARTS = {"training_set": "train", "validation_set": "val"}
-COLUMNS = ["image", "upper", "lower", "gender", "bag", "hat"]
-"""The files have no header: the values that occur in each column are checked, to see that the order is right."""
-
-COLOURS = {-1: "", **{colour: str(colour) for colour in range(1, 12)}}
+COLOURS_OF_CLOTHES = dict.fromkeys((-1, *range(1, 12)), "a colour, or none is known")
 MEANINGS = {
-    "upper": COLOURS,
-    "lower": COLOURS,
+    "upper": COLOURS_OF_CLOTHES,
+    "lower": COLOURS_OF_CLOTHES,
     "gender": {-1: UNKNOWN, 0: "MALE", 1: "FEMALE"},
     "bag": {-1: "", 0: "nothing", 1: "bag"},
     "hat": {-1: "", 0: "no", 1: "yes"},
 }
+"""Attributes in the order of the columns that follow the image's name. The files have no header: all values are
+checked, to see that the order is right."""
 
 
 def read_mivia_par(root: Path, data: DataConfig) -> pd.DataFrame:
@@ -35,17 +35,14 @@ def read_mivia_par(root: Path, data: DataConfig) -> pd.DataFrame:
 def _read(root: Path, part: str, split: str) -> pd.DataFrame:
     annotation = needed(root, f"{part}.txt", terms=TERMS)
     needed(root, part, terms=TERMS)
-    try:
-        rows = pd.read_csv(annotation, header=None, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings
-        raise GenderClsError(f"{annotation} cannot be read as lines of {', '.join(COLUMNS)}: {error}.") from None
+    columns = ", ".join(["image", *MEANINGS])
+    content = f"lines of {columns}"
+    rows = read_text_table(annotation, str(annotation), content=content, header=None, skipinitialspace=True)
     require(
-        rows.shape[1] == len(COLUMNS),
-        f"{annotation} has {rows.shape[1]} values a line, expected {len(COLUMNS)} with commas between: "
-        f"{', '.join(COLUMNS)}.",
+        rows.shape[1] == 1 + len(MEANINGS),
+        f"{annotation} has {rows.shape[1]} values a line, expected {1 + len(MEANINGS)} with commas between: {columns}.",
     )
-    rows.columns = pd.Index(COLUMNS)
-    texts = {name: meanings(rows[name], meaning, name, annotation) for name, meaning in MEANINGS.items()}
-    return pd.DataFrame(
-        {"path": part + "/" + rows["image"], "label": texts["gender"], "split": split, "carrying": texts["bag"]}
-    )
+    attributes = Attributes(list(MEANINGS), rows.to_numpy()[:, 1:], annotation)
+    texts = {name: attributes.meanings(meaning, name) for name, meaning in MEANINGS.items()}
+    paths = part + "/" + rows[0]
+    return pd.DataFrame({"path": paths, "label": texts["gender"], "split": split, "carrying": texts["bag"]})

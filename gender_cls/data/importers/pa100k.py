@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import SPLITS, DataConfig
-from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import needed
+from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
+from gender_cls.data.importers.needed_files import needed
 
 TERMS = (
     "get PA-100K from https://github.com/xh-liu/HydraPlus-Net (CC BY 4.0: name the authors, Liu et al., ICCV 2017) and "
@@ -28,7 +28,7 @@ def read_pa100k(root: Path, data: DataConfig) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "path": [f"{prefix}/{name}" for names in images.values() for name in names],
-            "label": meanings(attributes.column("Female"), {0: "MALE", 1: "FEMALE"}, "Female", annotation),
+            "label": attributes.meanings({0: "MALE", 1: "FEMALE"}, "Female"),
             "split": [split for split, names in images.items() for _ in names],
             "view": attributes.flagged("(Front|Side|Back)"),
             "age": attributes.flagged("Age(.+)"),

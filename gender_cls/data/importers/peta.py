@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import image_names, needed
+from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
+from gender_cls.data.importers.needed_files import image_names, needed
 from gender_cls.data.split import group_partition
 from gender_cls.errors import first_few, require
 
@@ -48,11 +48,6 @@ def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
     folders = sorted(folder for folder in root.glob("*/archive") if folder.is_dir())
     if data.published_split is None and folders:
         return pd.concat([_read_folder(root, folder) for folder in folders], ignore_index=True).fillna("")
-    require(
-        data.published_split is not None or (root / "PETA.mat").is_file(),
-        f"There is no PETA under {root}: looked for {root}/*/archive/Label.txt and {root / 'PETA.mat'}; nothing is "
-        f"downloaded, so {TERMS}.",
-    )
     return _read_mat(root, data)
 
 
@@ -97,9 +92,7 @@ def _bare(name: str) -> str:
 
 def _described(attributes: Attributes) -> pd.DataFrame:
     """Label, age and carried things of each row. Both sexes at once contradict each other: the label is unknown."""
-    male, female = (
-        meanings(attributes.column(sex), {0: "no", 1: "yes"}, sex, attributes.annotation) == "yes" for sex in SEXES
-    )
+    male, female = (attributes.meanings({0: "no", 1: "yes"}, sex) == "yes" for sex in SEXES)
     if both := (male & female).sum():
         log.warning(f"{attributes.annotation} gives both sexes to {both} people or images: their label is {UNKNOWN}.")
     return pd.DataFrame(
@@ -113,7 +106,8 @@ def _described(attributes: Attributes) -> pd.DataFrame:
 
 def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     """`PETA.mat`: row i is `images/<i, five digits>.png`; four columns of numbers come before the attributes."""
-    annotation = needed(root, "PETA.mat", terms=TERMS)
+    instead = ["*/archive/Label.txt"] if data.published_split is None else []  # for the error: there is none
+    annotation = needed(root, *instead, "PETA.mat", terms=TERMS)
     mat = MatFile(annotation)
     names = mat.texts("peta", "attribute")
     rows = len(np.atleast_2d(mat.value("peta", "data")))

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
-from gender_cls.data.importers.attributes import Attributes, meanings
-from gender_cls.data.importers.files import needed
+from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
+from gender_cls.data.importers.needed_files import needed
 from gender_cls.errors import require
 
 TERMS = (
@@ -45,11 +45,10 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
     values = mat.matrix(STRUCT, of_values, rows=len(names))
     attributes = Attributes(mat.texts(STRUCT, of_attributes), values, annotation)
     parts = pd.Series(names, dtype="str").str.extract(NAME).fillna("")
-    female = attributes.column("Female", "Femal")  # the second is RAP 2's spelling
     table = pd.DataFrame(
         {
             "path": [f"{FOLDER}/{name}" for name in names],
-            "label": meanings(female, SEX, "Female", annotation),
+            "label": attributes.meanings(SEX, "Female", "Femal"),  # the second is RAP 2's spelling
             "identity": _identities(mat, of_identities, parts),
             "split": "",
             **parts[["camera", "sequence", "frame"]],

@@ -6,9 +6,10 @@ import pandas as pd
 
 from gender_cls.config.data import SPLITS, DataConfig
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.data.importers.attributes import Attributes, meanings
+from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.market1501 import name_parts
-from gender_cls.errors import GenderClsError, require
+from gender_cls.data.text_table import read_text_table
+from gender_cls.errors import require
 
 TERMS = (
     "get UPAR's annotations and its images (of Market-1501, PA-100K and PETA) with the starter kit of "
@@ -40,10 +41,7 @@ def _annotations(root: Path, split: str) -> list[Path]:
 
 def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
     """All columns as text. NumPy wrote the header: its first name begins with `# `."""
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=rows)
-    except ValueError as error:  # pandas' parser errors are ValueErrors, and so are wrong encodings
-        raise GenderClsError(f"{file} cannot be read as CSV: {error}.") from None
+    table = read_text_table(file, str(file), nrows=rows)
     return table.rename(columns=lambda name: name.removeprefix("#").strip())
 
 
@@ -54,15 +52,13 @@ def _read(file: Path, split: str) -> pd.DataFrame:
     require(is_name.sum() == 1, f"{file} has {is_name.sum()} columns of image names, expected 1.")
     paths = annotations.loc[:, is_name].squeeze(axis=1)
     annotations = annotations.loc[:, ~is_name]
-    values = annotations.apply(pd.to_numeric, errors="coerce").to_numpy()
-    attributes = Attributes(list(annotations.columns), values, file)
+    attributes = Attributes(list(annotations.columns), annotations.to_numpy(), file)
     source = paths.str.partition("/")[0]
-    market = source == "Market1501"
-    parts = name_parts(paths.where(market, ""))
+    parts = name_parts(paths.where(source == "Market1501", ""))
     return pd.DataFrame(
         {
             "path": paths,
-            "label": meanings(annotations[SEX_COLUMN], {0: "MALE", 1: "FEMALE"}, SEX_COLUMN, file),
+            "label": attributes.meanings({0: "MALE", 1: "FEMALE"}, SEX_COLUMN),
             **{name: ("Market1501_" + parts[name]).where(parts[name] != "", "") for name in ("identity", "camera")},
             "source": source,
             "split": split,

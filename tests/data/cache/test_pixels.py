@@ -82,9 +82,7 @@ def test_without_a_cache_files_are_read_each_time(crops: Path) -> None:
         images[0]
 
 
-def test_facts_do_not_depend_on_the_cache_and_unreadable_files_are_not_tried_again(
-    crops: Path, decoded: list[str]
-) -> None:
+def test_facts_do_not_depend_on_the_cache_and_no_file_is_tried_again(crops: Path, decoded: list[str]) -> None:
     (crops / "07.png").write_bytes(b"broken")
     names = [*names_in(crops), "gone.png"]
     expected = scan(names, crops, crops.parent / "other", settings(PixelCache.none)).facts
@@ -106,8 +104,7 @@ def test_new_and_changed_images_are_added(crops: Path, decoded: list[str], unrea
 def test_a_file_of_mostly_changed_images_is_made_anew_while_others_still_read_it(crops: Path) -> None:
     names = names_in(crops)
     old = scanned(crops).images.at(names)
-    first = old[0].clone()
-    kept = [decode(crops / name) for name in names]
+    first, kept = old[0].clone(), [decode(crops / name) for name in names]
     for generation in range(1, 4):
         for name in names[:12]:
             write_crop(crops / name, 100 * generation + int(name[:2]), size=(20, 20))
@@ -115,8 +112,7 @@ def test_a_file_of_mostly_changed_images_is_made_anew_while_others_still_read_it
         assert_same_pixels(crops, now)
     live = sum(now[row].numel() for row in range(20))
     assert pixel_files(crops)[0].stat().st_size < HEADER + 2.5 * live < HEADER + 4 * 12 * 1200
-    for row, image in enumerate([first, *kept[1:]]):
-        assert torch.equal(old[row], image)
+    assert all(torch.equal(old[row], image) for row, image in enumerate([first, *kept[1:]]))
 
 
 def test_a_sequence_that_finds_another_file_decodes(crops: Path) -> None:
@@ -132,11 +128,10 @@ def test_a_sequence_that_finds_another_file_decodes(crops: Path) -> None:
 def test_a_wrong_file_is_made_anew(crops: Path, decoded: list[str], damage: str) -> None:
     scanned(crops)
     [file] = pixel_files(crops)
-    if damage == "missing":
-        file.unlink()
-    elif damage == "another":
+    file.unlink()
+    if damage == "another":
         PixelFile.create(file).append([b"\xaa" * TOTAL])
-    else:
+    elif damage != "missing":
         file.write_bytes(b"no pixels" * 10_000 if damage == "text" else b"")
     decoded.clear()
     assert_same_pixels(crops, scanned(crops).images.at(names_in(crops)))
@@ -155,9 +150,7 @@ def test_images_cut_off_from_the_file_are_read_again_and_never_mistaken(crops: P
     assert decoded == ["90.png", *names_in(crops)[12:20]]
 
 
-def test_the_second_of_two_scans_waits_and_finds_all_done(
-    tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_second_scan_waits(tmp_path: Path, decoded: list[str], caplog: pytest.LogCaptureFixture) -> None:
     root = draw(tmp_path / "crops", 130)
     process = start_slow_scan(root)
     wait_for(root, 64)
@@ -169,9 +162,7 @@ def test_the_second_of_two_scans_waits_and_finds_all_done(
     assert_same_pixels(root, images.at(names_in(root)))
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(
-    crops: Path, decoded: list[str], full_disk: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_refused_first(crops: Path, decoded: list[str], full_disk: pytest.MonkeyPatch) -> None:
     sentence = rf"{crops.parent / 'cache'} .*{TOTAL / 1e9:.3g} GB .*5e-06 GB .*data\.cache=none"
     with pytest.raises(NoRoomError, match=sentence):
         scanned(crops)
@@ -180,12 +171,12 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(
     with pytest.raises(NoRoomError, match=sentence):  # now the sizes are known
         scanned(crops)
     full_disk.undo()
+    with pytest.raises(NoRoomError, match=rf"{TOTAL / 1e9:.3g} GB.*data\.cache_gigabytes=1e-05.*data\.cache=none"):
+        scanned(crops, settings(cache_gigabytes=1e-5))
     assert_same_pixels(crops, scanned(crops).images.at(names_in(crops)))
 
 
-def test_a_disk_that_fills_up_meanwhile_gives_the_same_sentence(
-    crops: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
+def test_a_disk_may_fill_up(crops: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     def full(self: PixelFile, images: list[bytes]) -> list[int]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -196,11 +187,6 @@ def test_a_disk_that_fills_up_meanwhile_gives_the_same_sentence(
     decoded.clear()
     assert_same_pixels(crops, scanned(crops).images.at(names_in(crops)))
     assert len(decoded) == 20
-
-
-def test_data_beyond_the_limit_are_refused(crops: Path) -> None:
-    with pytest.raises(NoRoomError, match=rf"{TOTAL / 1e9:.3g} GB.*data\.cache_gigabytes=1e-05.*data\.cache=none"):
-        scanned(crops, settings(cache_gigabytes=1e-5))
 
 
 def test_a_finished_run_without_room_decodes_each_time(

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from helpers.crops import write_crop
-from helpers.importing import read
+from helpers.crops import write_crops
+from helpers.importing import assert_refused, read
 
 from gender_cls.config.data import DataConfig, Importer
 from gender_cls.data.manifest import read_manifest
@@ -15,11 +15,12 @@ Market1501/bounding_box_train/0010_c6s4_002502_02.jpg,0,1,0,1,0,1,1
 PA100k/release_data/release_data/000001.jpg,1,0,0,1,0,0,0
 """
 UPAR_VAL = "PETA/images/00001.png,0,0,1,0,1,0,0\n"
+UPAR_IMAGES = [line.partition(",")[0] for line in (UPAR_TRAIN + UPAR_VAL).splitlines()]
+MIVIA_IMAGES = [f"training_set/{name}.jpg" for name in "abc"] + [f"validation_set/{name}.jpg" for name in "de"]
 
 
 def upar(root: Path, first: str = "# Image,", train: str = UPAR_TRAIN, val: str = UPAR_VAL) -> Path:
-    for seed, line in enumerate((UPAR_TRAIN + UPAR_VAL).splitlines()):
-        write_crop(root / line.partition(",")[0], seed)
+    write_crops(root, *UPAR_IMAGES)
     files = {
         "phase1/train/train.csv": f"{first}{UPAR_HEADER}\n{train}",
         "annotations/val/val.csv": f"{first}{UPAR_HEADER}\n{val}",
@@ -34,7 +35,7 @@ def upar(root: Path, first: str = "# Image,", train: str = UPAR_TRAIN, val: str 
 @pytest.mark.parametrize("first", ["# Image,", ",# "])
 def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
     table = read("upar", upar(tmp_path, first), "official")
-    assert table["path"].tolist() == [line.partition(",")[0] for line in (UPAR_TRAIN + UPAR_VAL).splitlines()]
+    assert table["path"].tolist() == UPAR_IMAGES
     assert table["label"].tolist() == ["MALE", "FEMALE", "FEMALE", "MALE"]
     assert table["split"].tolist() == ["train", "train", "train", "val"]
     assert table["source"].tolist() == ["Market1501", "Market1501", "PA100k", "PETA"]
@@ -47,10 +48,10 @@ def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
 
 
 def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
-    with pytest.raises(GenderClsError, match=r"train\.csv .*Gender-Female = '-1' in row 3"):
-        read("upar", upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0")))
-    with pytest.raises(GenderClsError, match=r"upar name 1 images .*: PA100k/lost\.jpg;"):
-        read("upar", upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n"))
+    root = upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0"))
+    assert_refused(r"train\.csv .*Gender-Female = '-1' in row 3", "upar", root)
+    root = upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n")
+    assert_refused(r"upar name 1 images .*: PA100k/lost\.jpg;", "upar", root)
     data = DataConfig(root=str(upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL)), importer=Importer.upar)
     with pytest.raises(GenderClsError, match=r" 1 images more than once: PETA/images/00001\.png"):
         read_manifest(data)
@@ -60,9 +61,7 @@ MIVIA_TRAIN = "a.jpg,1,11,0,0,1\nb.jpg,-1,2,1,1,0\nc.jpg, 3, 4, -1, -1, -1\n"
 
 
 def mivia(root: Path, train: str = MIVIA_TRAIN) -> Path:
-    for part, names in {"training_set": "abc", "validation_set": "de"}.items():
-        for seed, name in enumerate(names):
-            write_crop(root / part / f"{name}.jpg", seed)
+    write_crops(root, *MIVIA_IMAGES)
     (root / "training_set.txt").write_text(train)
     (root / "validation_set.txt").write_text("d.jpg,1,1,1,0,0\ne.jpg,1,1,0,0,0\n")
     return root
@@ -70,8 +69,7 @@ def mivia(root: Path, train: str = MIVIA_TRAIN) -> Path:
 
 def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_path: Path) -> None:
     table = read("mivia_par", mivia(tmp_path), "official")
-    paths = [f"training_set/{name}.jpg" for name in "abc"] + [f"validation_set/{name}.jpg" for name in "de"]
-    assert table["path"].tolist() == paths
+    assert table["path"].tolist() == MIVIA_IMAGES
     assert table["label"].tolist() == ["MALE", "FEMALE", "unknown", "FEMALE", "MALE"]
     assert table["split"].tolist() == ["train", "train", "", "val", "val"]
     assert table["carrying"].tolist() == ["nothing", "bag", "", "nothing", "nothing"]
@@ -92,11 +90,9 @@ def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_pa
     ],
 )
 def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str) -> None:
-    with pytest.raises(GenderClsError, match=sentence):
-        read("mivia_par", mivia(tmp_path, train))
+    assert_refused(sentence, "mivia_par", mivia(tmp_path, train))
 
 
 def test_mivia_par_needs_both_files(tmp_path: Path) -> None:
     (mivia(tmp_path) / "validation_set.txt").unlink()
-    with pytest.raises(GenderClsError, match=r"^validation_set\.txt .*MIVIA PAR at "):
-        read("mivia_par", tmp_path)
+    assert_refused(r"^validation_set\.txt .*MIVIA PAR at ", "mivia_par", tmp_path)

@@ -1,7 +1,7 @@
 """What must lie on disk: annotation files, and the images they name."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
@@ -31,7 +31,7 @@ def image_names(folder: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def check_images(root: Path, paths: Iterable[str], dataset: str) -> None:
+def check_images(root: Path, paths: Collection[str], dataset: str) -> None:
     """Refuse annotations of images that do not exist. Each folder is listed once.
 
     Args:
@@ -40,14 +40,9 @@ def check_images(root: Path, paths: Iterable[str], dataset: str) -> None:
     Raises:
         GenderClsError: with how many are missing, and some of them.
     """
-    present: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        if folder not in present:
-            present[folder] = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
-        if name not in present[folder]:
-            missing.append(path)
+    folders = [folder for folder in set(map(os.path.dirname, paths)) if os.path.isdir(root / folder)]
+    present = {os.path.join(folder, name) for folder in folders for name in os.listdir(root / folder)}
+    missing = [path for path in paths if path not in present]
     require(
         not missing,
         f"The annotations of {dataset} name {len(missing)} images that do not exist under {root}: "
