@@ -75,7 +75,7 @@ def explain_images(
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
             asked = _extended(question, table[stale])
-            answers = _explain(chunk, images, predictor.resident(), question=asked, folder=folder)
+            answers = _explain(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))

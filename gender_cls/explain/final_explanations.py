@@ -56,7 +56,7 @@ def explain_test_images(
     explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
-        _check_sanity(run, checked, read(checked), predictor.resident(), settings)
+        _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
     run_maps = load_run_maps(run.maps)
     if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
         crops = read(sample)
@@ -72,7 +72,7 @@ def explain_test_images(
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
         if len(shown) and not run.explanation_picture(name).exists():
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
-            explained = explain_classes(predictor.resident(), crops.images, labels, settings, predicted)
+            explained = explain_classes(predictor.device_classifier(), crops.images, labels, settings, predicted)
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
             grid = explanation_grid(crops, captions, explained, title, "the weights that were tested")
             write_atomically(run.explanation_picture(name), png_bytes(grid))

@@ -17,8 +17,7 @@ from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.runs.files import timestamp, write_atomically
-from gender_cls.runs.outputs import image_cache
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, image_cache
 from gender_cls.training.predictor import Predictor
 
 

@@ -152,7 +152,7 @@ class Distortion:
 
 
 def _cost(test: FinalTest) -> dict[str, Any]:
-    status, classifier = test.run.status, test.predictor.resident()
+    status, classifier = test.run.status, test.predictor.device_classifier()
     measured = measure_cost(
         classifier,
         classifier.network,

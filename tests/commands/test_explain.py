@@ -98,7 +98,7 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
     ]  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "FEMALE", "MALE", "MALE"] * 2
     predictions = rows_of(run).set_index("path")
-    classifier, images = predictor_of(run).resident(), ImageStore(Path(run.data["root"]))
+    classifier, images = predictor_of(run).device_classifier(), ImageStore(Path(run.data["root"]))
     for path, rows in table.groupby("path"):
         answer = predictions.loc[path]
         assert set(rows["explained"]) == {answer["prediction"]}

@@ -19,7 +19,7 @@ from gender_cls.config.model import Library, ModelConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.custom_cnn import CustomCNN
-from gender_cls.models.weights import find_published, fit_weights, read_weights
+from gender_cls.models.weights import find_published, load_weights, read_weights
 
 SHARED = Path(__file__).parents[3] / "shared" / "weights"
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -30,7 +30,7 @@ def small(classes: int = 2) -> CustomCNN:
 
 
 def fit(target: nn.Module, state: dict[str, Tensor], head: str = "head") -> None:
-    fit_weights(target, state, (head,), source="FILE", title="TITLE")
+    load_weights(target, state, (head,), source="FILE", title="TITLE")
 
 
 def assert_same(left: nn.Module, right: nn.Module) -> None:
