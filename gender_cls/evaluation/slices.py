@@ -124,9 +124,7 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
     drawn = rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
     values, draws = _scores(images.sum(axis=0, keepdims=True)), _scores(drawn)
 
-    remark = None
-    if absent := absent_labels(female):
-        remark = f"There is no {absent[0]} image."
+    remark = next((f"There is no {label} image." for label in absent_labels(female)), None)
     infinite = ~np.isfinite(p_female_of(rows))
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
