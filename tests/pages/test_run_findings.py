@@ -83,15 +83,18 @@ def test_a_leak_comes_first_and_what_was_not_measured_is_left_out() -> None:
     assert [level for level, _ in findings_of(none)] == ["stop", "warn"]
 
 
-def test_what_the_bootstrap_draws_from_is_counted() -> None:
-    for identities, units, text in (
+@pytest.mark.parametrize(
+    ("identities", "units", "text"),
+    [
         (4, 4, "4 people"),
         (1, 3, "1 person and the images of unknown people"),
         (0, 3, "3 groups of images"),
         (0, 9, "9 images"),
-    ):
-        scored: Any = {"images": 9, "identities": identities, "units": units}
-        assert resampled(scored) == text
+    ],
+)
+def test_what_the_bootstrap_draws_from_is_counted(identities: int, units: int, text: str) -> None:
+    scored: Any = {"images": 9, "identities": identities, "units": units}
+    assert resampled(scored) == text
 
 
 def test_a_method_that_shows_the_image_is_named() -> None:
