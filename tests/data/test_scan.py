@@ -82,7 +82,7 @@ def test_folders_and_versions_are_apart(tmp_path: Path, monkeypatch: pytest.Monk
     for folder, size in (("a", (10, 20)), ("b", (11, 22))):
         write_crop(tmp_path / folder / "x.png", 0, size=size)
     assert [scanned(tmp_path / folder, NONE).facts["width"][0] for folder in ("a", "b", "a")] == [10, 11, 10]
-    monkeypatch.setattr(database, "VERSION", database.VERSION + 1)
+    monkeypatch.setattr(database, "DATABASE_VERSION", database.DATABASE_VERSION + 1)
     decoded.clear()
     scanned(tmp_path / "a", NONE)
     assert decoded == ["x.png"]

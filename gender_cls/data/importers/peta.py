@@ -126,13 +126,11 @@ def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
         "columns are not where they were published.",
     )
     table = pd.DataFrame({"path": [f"images/{row:05d}.png" for row in range(1, rows + 1)], "identity": identity})
-    table = table.assign(camera=subset, source=subset, split="").join(described)
+    table = table.assign(camera=subset, source=subset).join(described)
     if data.published_split == "zero_shot":
-        table["split"] = _zero_shot(table)
-    elif data.published_split is not None:
-        field = "partion_attribute"  # spelled like this in the file
-        table["split"] = mat.splits("peta", field, number=data.published_split, images=rows)
-    return table
+        return table.assign(split=_zero_shot(table))
+    field = "partion_attribute"  # spelled like this in the file
+    return table.assign(split=mat.splits("peta", field, number=data.published_split, images=rows))
 
 
 def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
