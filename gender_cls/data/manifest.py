@@ -63,9 +63,8 @@ def read_manifest(data: DataConfig) -> Manifest:
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
     further = [column for column in table.columns if column not in MANIFEST_COLUMNS]
-    table = table.assign(**{column: "" for column in MANIFEST_COLUMNS if column not in table})[
-        [*MANIFEST_COLUMNS, *further]
-    ]
+    lacking = {column: "" for column in MANIFEST_COLUMNS if column not in table}
+    table = table.assign(**lacking)[[*MANIFEST_COLUMNS, *further]]
     if data.corrections is not None:
         table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
@@ -230,15 +229,10 @@ def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame
 
 
 def _loose_row(file: Path, named: Path, known: dict | None, data: DataConfig) -> dict[str, str]:
-    if known is not None:
-        row = {column: known.get(column, "") for column in LOOSE_COLUMNS}
-    else:
+    if known is None:
         labels = label_names(data)
         above = file.parents[: max(1, len(file.parts) - len(named.parts))]
         folders = [labels[folder.name.lower()] for folder in above if folder.name.lower() in labels]
         found = re.search(data.pattern, file.as_posix()) if data.pattern is not None else None
-        groups = {name: value or "" for name, value in found.groupdict().items()} if found else {}
-        row = {column: groups.get(column, "") for column in LOOSE_COLUMNS} | {
-            "label": folders[0] if folders else UNKNOWN
-        }
-    return row | {"path": str(file)}
+        known = {**(found.groupdict("") if found else {}), "label": folders[0] if folders else UNKNOWN}
+    return {column: known.get(column, "") for column in LOOSE_COLUMNS} | {"path": str(file)}

@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32  # pixels of the luma grid
-FLAT_DEVIATION = (
-    2.0  # standard deviation of luma (0 to 255); as small as one step of a JPEG's block means at quality 50
-)
+FLAT_DEVIATION = 2.0  # of luma (0 to 255); as small as one step of a JPEG's block means at quality 50
 SILENT = 1e-3  # a wave's weight that counts as none; rounding and JPEG noise may give as much
 
 

@@ -42,9 +42,7 @@ def _keep_facts(folder: Path, paths: list[str], pixels: list[str], hashes: list[
         for start in range(0, len(paths), ROWS_AT_ONCE):
             rows = range(start, min(start + ROWS_AT_ONCE, len(paths)))
             facts = ({**FACT, "pixels": pixels[row], "perceptual_hash": hashes[row]} for row in rows)
-            records = [
-                (paths[row], *map(fact.__getitem__, IMAGE_COLUMNS)) for row, fact in zip(rows, facts, strict=True)
-            ]
+            records = [(paths[row], *map(fact.get, IMAGE_COLUMNS)) for row, fact in zip(rows, facts, strict=True)]
             database.store(records)
 
 
