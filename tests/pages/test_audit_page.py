@@ -1,5 +1,6 @@
 import base64
 import copy
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ NOTHING = images_of([{"path": "a.png"}])
 
 def page_of(tmp_path: Path, totals: dict[str, Any], images: pd.DataFrame = NOTHING, thumbnails: int = 24) -> Page:
     """With suspects computed and none found."""
-    return Page(render_audit(totals, images, suspects_of([]), tmp_path, thumbnails))
+    return Page(render_audit(json.loads(json.dumps(totals)), images, suspects_of([]), tmp_path, thumbnails))
 
 
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:
