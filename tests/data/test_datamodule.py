@@ -86,7 +86,8 @@ def test_workers_are_forked_without_a_warning(folders: Path) -> None:
         warnings.warn("This process (pid=1) is multi-threaded, use of fork() may ...", DeprecationWarning, stacklevel=2)
         return fork()
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
         patch.setattr(os, "fork", warning_fork)
         with pytest.raises(DeprecationWarning, match="multi-threaded"):
             multiprocessing.get_context("fork").Process(target=int).start()

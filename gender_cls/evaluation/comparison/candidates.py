@@ -18,18 +18,9 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
-    "seed",
-    "name",
-    "output_dir",
-    "data.fold",
-    "data.num_workers",
-    "data.cache",
-    "data.cache_gigabytes",
-    "data.cache_days",
-    "data.licence",
-    "trainer.threads",
-    "trainer.resume",
-    "trainer.progress_bar",
+    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
+    *("data.cache", "data.cache_gigabytes", "data.cache_days"),
+    *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
 
