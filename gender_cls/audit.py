@@ -8,8 +8,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.audit import AuditConfig
 from gender_cls.data.source import find_source
-from gender_cls.runs.outputs import image_cache
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, image_cache
 
 
 def audit(config: AuditConfig) -> None:

@@ -8,7 +8,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
-from gender_cls.runs.outputs import find_runs
+from gender_cls.runs.run import find_runs
 
 
 def compare(config: CompareConfig) -> None:

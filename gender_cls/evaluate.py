@@ -6,7 +6,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
-from gender_cls.runs.outputs import image_cache
+from gender_cls.runs.run import image_cache
 
 
 def evaluate(config: EvaluateConfig) -> None:

@@ -17,8 +17,7 @@ from gender_cls.cli.folders import claim_folder, folder_to_resume
 from gender_cls.cli.sweep import ending_in_leaderboard, run_job
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
-from gender_cls.runs.outputs import image_cache
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, image_cache
 
 log = logging.getLogger(__name__)
 

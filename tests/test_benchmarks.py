@@ -11,8 +11,8 @@ FOLDER = Path(__file__).parent / "benchmarks"
 FILES = sorted(FOLDER.glob("bench_*.py"))
 
 
-def load(name: str) -> ModuleType:
-    spec = util.spec_from_file_location(f"benchmarks_{name.strip('_')}", FOLDER / f"{name}.py")
+def load(name: str, folder: Path = FOLDER) -> ModuleType:
+    spec = util.spec_from_file_location(f"benchmarks_{name.strip('_')}", folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)
@@ -100,11 +100,15 @@ def test_exponent_is_that_of_the_largest_sizes(measuring: ModuleType) -> None:
 
 
 def test_work_apart_has_one_thread(measuring: ModuleType, tmp_path: Path) -> None:
-    file = tmp_path / "work.py"
-    file.write_text(
-        "import os, sys; print('noise'); print([int(os.environ['OMP_NUM_THREADS']), *map(int, sys.argv[1:])])"
-    )
-    assert measuring.apart(str(file), 2, 3) == [1, 2, 3]
+    lines = [
+        "import os",
+        "def work(*numbers):",
+        " print('noise')",
+        " return int(os.environ['OMP_NUM_THREADS']), *numbers",
+    ]
+    (tmp_path / "bench_work.py").write_text("\n".join(lines))
+    work = load("bench_work", tmp_path).work
+    assert measuring.in_own_process(work, 2, 3) == [1, 2, 3]
 
 
 def test_all_that_come_through_are_gathered(

@@ -9,8 +9,7 @@ from pathlib import Path
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import locked, read_json
-from gender_cls.runs.outputs import find_runs
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, find_runs
 
 COMMAND_FILE = "command.json"
 RESUME = "trainer.resume="

@@ -15,9 +15,8 @@ from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import locked
-from gender_cls.runs.outputs import TENSORBOARD, image_cache
-from gender_cls.runs.run import Run
-from gender_cls.system.memory import keep_freed_memory, killed_for_memory
+from gender_cls.runs.run import TENSORBOARD, Run, image_cache
+from gender_cls.system.memory import count_oom_kills, keep_freed_memory
 from gender_cls.system.processes import end_with_parent
 from gender_cls.training.batch import halve_recorded_batch
 
@@ -71,7 +70,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
 
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
     """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
-    before = killed_for_memory()
+    before = count_oom_kills()
     process = Process(target=_child, args=(work, config, run))
     process.start()
     try:
@@ -81,7 +80,7 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
         process.kill()
         raise
     exit_code = process.exitcode or 0
-    return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and killed_for_memory() > before else exit_code
+    return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and count_oom_kills() > before else exit_code
 
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:

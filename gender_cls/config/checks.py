@@ -35,7 +35,7 @@ class Rule:
             valid = re.fullmatch(r"[\w.+-]+", value) is not None
             require(valid, f"{key} becomes a folder: letters, digits and _ . + - only, not '{value}'.")
         elif self.path:
-            for path in map(Path, value if isinstance(value, list) else [value]):
+            for path in paths_of(value):
                 exists = {"file": path.is_file, "folder": path.is_dir}.get(self.path, path.exists)
                 require(self.path == "any" or exists(), f"{key} names no {self.path}: {path}")
         else:
@@ -94,6 +94,11 @@ def make_paths_absolute(config: Any) -> None:
             setattr(config, one.name, [absolute(path, rule.keep_link) for path in value])
         elif rule.path and value is not None:
             setattr(config, one.name, absolute(value, rule.keep_link))
+
+
+def paths_of(value: Any) -> list[Path]:
+    """The paths of a setting that is one path, several or none."""
+    return [Path(path) for path in (value if isinstance(value, list) else [value]) if path is not None]
 
 
 def absolute(path: Any, keep_link: bool = False) -> str:

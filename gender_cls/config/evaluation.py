@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, paths_of, setting
 from gender_cls.errors import require
 
 
@@ -59,7 +59,7 @@ class CompareConfig:
     @property
     def folders(self) -> list[Path]:
         """`runs`, which may be one folder or several."""
-        return [Path(folder) for folder in (self.runs if isinstance(self.runs, list) else [self.runs])]
+        return paths_of(self.runs)
 
     def check(self) -> None:
         require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")

@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import setting
+from gender_cls.config.checks import paths_of, setting
 from gender_cls.config.evaluation import FinishedRunConfig
 from gender_cls.errors import require
 
@@ -71,8 +71,7 @@ class ExplainRunConfig(FinishedRunConfig):
     @property
     def image_paths(self) -> list[Path]:
         """`images`, which may be one file or folder, or several; empty for the test split."""
-        several = self.images if isinstance(self.images, list) else [self.images]
-        return [Path(path) for path in several if path is not None]
+        return paths_of(self.images)
 
     def check(self) -> None:
         super().check()

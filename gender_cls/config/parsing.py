@@ -24,12 +24,11 @@ _package = Path(__file__).resolve().parents[1]
 CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
 """Inside the package when installed from a wheel, next to it in a clone."""
 
-Schema = TypeVar("Schema", Config, AuditConfig, EvaluateConfig, CompareConfig, ExplainRunConfig, DemoConfig)
-SCHEMAS = {
+Schema = TypeVar("Schema")
+for _command, _schema in {
     "train": Config, "audit": AuditConfig, "evaluate": EvaluateConfig, "compare": CompareConfig,
     "explain": ExplainRunConfig, "demo": DemoConfig,
-}  # fmt: skip
-for _command, _schema in SCHEMAS.items():
+}.items():  # fmt: skip
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
@@ -73,6 +72,15 @@ def to_plain(config: Config) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     return plain
+
+
+def by_dotted_key(settings: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested settings by their whole keys, such as `data.root`; an empty section has none."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        values |= by_dotted_key(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return values
 
 
 def config_sentence(error: OmegaConfBaseException) -> str:

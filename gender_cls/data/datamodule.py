@@ -17,7 +17,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
-from gender_cls.system.processes import forking
+from gender_cls.system.processes import fork_context
 
 Key = int | tuple[int, int]
 """A row of a table, or `(epoch, row)`."""
@@ -78,7 +78,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
 
 def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
     """A DataLoader with these options that passes on the batches of `CropDataset.__getitems__`."""
-    context = forking() if options.get("num_workers") else None
+    context = fork_context() if options.get("num_workers") else None
     return DataLoader(dataset, collate_fn=_identity_collate, multiprocessing_context=context, **options)
 
 

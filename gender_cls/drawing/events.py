@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Explanations, Metrics
-from gender_cls.runs.outputs import HPARAMS_SCORES
+from gender_cls.runs.run import HPARAMS_SCORES
 
 SUFFIX = ".evaluation"
 

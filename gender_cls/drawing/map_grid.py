@@ -63,11 +63,11 @@ def map_grid(
     def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
         _caption(draw, corner, size, captions[index])
 
-    return panel_grid(images, columns, write_caption, "input", title, note)
+    return panel_grid(images, columns, write_caption, first="input", title=title, note=note)
 
 
 def panel_grid(
-    images: ArrayLike, columns: Sequence[MapColumn], write_caption: CaptionWriter, first: str, title: str, note: str
+    images: ArrayLike, columns: Sequence[MapColumn], write_caption: CaptionWriter, *, first: str, title: str, note: str
 ) -> Picture:
     """`map_grid` with any caption; `first` is the heading of the images."""
     pixels = np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1))

@@ -13,7 +13,7 @@ from gender_cls.config.evaluation import OperatingPointRule
 from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.calibration import calibrated, log_odds, logit, problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female
+from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female, score_remarks
 from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
@@ -103,10 +103,7 @@ def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[s
         scores = decision_scores(female, says_female, weights)
         return {name: scores[name] for name in names}
 
-    remarks: dict[str, str] = {}
-    for label in absent_labels(female):
-        remarks |= dict.fromkeys(("balanced_accuracy", f"recall_{label}"), f"There is no {label} image.")
-    return estimates(bootstrap_units(table), statistics, resamples, remarks)
+    return estimates(bootstrap_units(table), statistics, resamples, score_remarks(female, says_female))
 
 
 def choose_abstention(

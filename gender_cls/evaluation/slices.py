@@ -1,5 +1,7 @@
 """Where a model fails: the scores of test by camera, view, size, brightness and every other known column."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
-FEW = 50  # a slice with fewer people is marked
+ENOUGH_PEOPLE = 50  # a slice with fewer people is marked
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:
@@ -70,8 +72,18 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     elif not cells:
         remark = "No column cuts the test images into slices."
     elif not scored:
-        remark = f"No slice has both labels and {FEW} people or more."
+        remark = f"No slice has both labels and {ENOUGH_PEOPLE} people or more."
     return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
+
+
+def largest_slices(cells: Sequence[Slice], most: int) -> dict[str, tuple[list[Slice], int]]:
+    """By column, its slices with the most images in the order of the table, and how many slices it has."""
+    found = {}
+    for column in dict.fromkeys(cell["column"] for cell in cells):
+        every = [cell for cell in cells if cell["column"] == column]
+        largest = sorted(every, key=lambda cell: -cell["images"])[:most]
+        found[column] = [cell for cell in every if cell in largest], len(every)
+    return found
 
 
 def _by_name(names: pd.Series) -> dict[str, Booleans]:
@@ -132,7 +144,7 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
         recall_FEMALE=found("recall_FEMALE"),
         recall_MALE=found("recall_MALE"),
         recall_gap=found("recall_gap"),
-        few=len(images) < FEW,
+        few=len(images) < ENOUGH_PEOPLE,
     )
 
 

@@ -17,7 +17,7 @@ from gender_cls.config.model import Library, ModelConfig
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.models.convolutions import run_in_layout, widen_depthwise
 from gender_cls.models.custom_cnn import CustomCNN
-from gender_cls.models.weights import find_published, fit_weights, read_weights, unavailable
+from gender_cls.models.weights import find_published, load_weights, read_weights, unavailable
 
 Triple = tuple[float, float, float]
 
@@ -54,7 +54,7 @@ def build_backbone(
     backbone.layout = _check(backbone.network, image_size, config, channels_last)
     if load and config.weights is not None:
         state = read_weights(Path(config.weights))
-        fit_weights(backbone.network, state, backbone.heads, source=config.weights, title=config.title)
+        load_weights(backbone.network, state, backbone.heads, source=config.weights, title=config.title)
     return backbone
 
 
@@ -160,7 +160,7 @@ def _torchvision(config: ModelConfig, image_size: tuple[int, int], pretrained: b
             state = published.get_state_dict(progress=False, check_hash=True)
         except OSError as error:
             raise unavailable(config.title, published.url, error) from error
-        fit_weights(network, state, (head,), source=published.url, title=config.title)
+        load_weights(network, state, (head,), source=published.url, title=config.title)
     preset = published.transforms()
     return Backbone(network, (head,), tuple(preset.mean), tuple(preset.std))
 

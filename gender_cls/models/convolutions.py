@@ -54,8 +54,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, layout: torch.memory_fo
 
     Args:
         images: (B, 3, H, W) uint8, in any layout.
-        mean: (3, 1, 1), of images in [0, 1].
-        std: (3, 1, 1), of images in [0, 1].
+        mean, std: (3, 1, 1), of images in [0, 1].
         layout: of the result.
 
     Returns:

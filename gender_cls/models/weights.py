@@ -114,7 +114,7 @@ def read_weights(path: Path) -> StateDict:
     return dict(content)
 
 
-def fit_weights(network: nn.Module, state: StateDict, heads: Sequence[str], *, source: str, title: str) -> None:
+def load_weights(network: nn.Module, state: StateDict, heads: Sequence[str], *, source: str, title: str) -> None:
     """Load a state dict into `network`.
 
     A common prefix of the keys is removed (`module.`, or `network.` in this project's own checkpoints). A head with

@@ -23,7 +23,7 @@ TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", 
 STRIP_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
 
 Row = dict[str, Any]  # of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats
-Scores = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
+ScoreRows = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
 Order = tuple[str, list[int]]  # a way to sort: its name, and the place of each card, from 0
 
 
@@ -35,8 +35,8 @@ class Strip:
     role: str
     probability: float
     source: str  # the picture's address, "" where there is no picture
-    scores: Scores
-    more: Scores  # shown on request
+    scores: ScoreRows
+    more: ScoreRows  # shown on request
 
 
 @dataclass(frozen=True)
@@ -98,31 +98,28 @@ def render_gallery(
     cards = _cards(rows, methods)
     orders = _orders(cards, methods)
     aspect = (1 + len(methods)) * image_size[1] / image_size[0]  # of a strip: the input and its maps side by side
-    return (
-        page_environment()
-        .get_template("gallery.html.jinja")
-        .render(
-            title=title,
-            folder=folder,
-            created=created,
-            whole=whole,
-            cards=cards,
-            first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
-            people=len({card.person for card in cards} - {""}),
-            known=sum(card.label != "" for card in cards),
-            right=sum(card.outcome == "right" for card in cards),
-            roles={row["role"] for row in rows},
-            methods=[method.title for method in methods],
-            legend=[
-                (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
-                for signed in sorted({method.signed for method in methods}, reverse=True)
-            ],
-            scored={name for card in cards for name, _ in card.strips[0].scores},
-            facets=_facets(cards),
-            orders=orders,
-            aspect=round(aspect, 4),
-            narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
-        )
+    template = page_environment().get_template("gallery.html.jinja")
+    return template.render(
+        title=title,
+        folder=folder,
+        created=created,
+        whole=whole,
+        cards=cards,
+        first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
+        people=len({card.person for card in cards} - {""}),
+        known=sum(card.label != "" for card in cards),
+        right=sum(card.outcome == "right" for card in cards),
+        roles={row["role"] for row in rows},
+        methods=[method.title for method in methods],
+        legend=[
+            (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
+            for signed in sorted({method.signed for method in methods}, reverse=True)
+        ],
+        scored={name for card in cards for name, _ in card.strips[0].scores},
+        facets=_facets(cards),
+        orders=orders,
+        aspect=round(aspect, 4),
+        narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
     )
 
 
@@ -163,7 +160,7 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"like {method.title}" for method in methods}
 
-    def values(columns: dict[str, str]) -> Scores:
+    def values(columns: dict[str, str]) -> ScoreRows:
         every = [by_method.get(method.value, {}) for method in methods]
         return [(name, [_text(each, column) for each in every]) for column, name in columns.items()]
 

@@ -5,7 +5,6 @@ import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from gender_cls.quality.balance import balance
 from gender_cls.quality.duplicates import duplicate_totals, find_duplicates, find_identity_conflicts, identity_totals
 from gender_cls.quality.faults import describe_faults, find_faults
 from gender_cls.quality.suspects import Suspects, find_suspects
-from gender_cls.runs.files import write_atomically
+from gender_cls.runs.files import timestamp, write_atomically
 
 MEASURED = ["width", "height", "brightness", "sharpness"]
 
@@ -66,7 +65,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created": timestamp(),
         "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
         "data": _data_totals(config, examined),
         "faults": {

@@ -2,8 +2,7 @@
 
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.wording import stated
-from gender_cls.runs.outputs import TENSORBOARD
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import TENSORBOARD, Run
 
 
 def run_summary(run: Run) -> str:

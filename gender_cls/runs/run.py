@@ -1,4 +1,4 @@
-"""A run folder as an object: its files, its lock, and how the run ended.
+"""A run folder as an object: its files, its lock, and how the run ended; and where runs are found.
 
 The folder is the contract between commands: they need nothing else of a run.
 """
@@ -7,19 +7,24 @@ import contextlib
 import json
 import os
 import platform
+import re
 import socket
 import time
 import traceback
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from gender_cls.errors import error_sentence
-from gender_cls.runs.files import locked, read_json, write_atomically
+from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.runs.files import locked, read_json, timestamp, write_atomically
+
+TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
+
+HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+"""What TensorBoard's HParams tab compares runs by."""
 
 
 class Run:
@@ -106,7 +111,7 @@ class Run:
                     **about,
                     pid=os.getpid(),
                     host=socket.gethostname(),
-                    started=datetime.now().astimezone().isoformat(timespec="seconds"),
+                    started=timestamp(),
                     error=None,
                     traceback=None,
                 )
@@ -124,8 +129,36 @@ def environment() -> dict[str, str]:
     """Today's date, the versions of packages, and the machine."""
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
-        "date": datetime.now().astimezone().date().isoformat(),
+        "date": timestamp().partition("T")[0],
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
     }
+
+
+def image_cache(output_dir: str) -> Path:
+    """The folder that keeps what was read from images; without it, they are read again."""
+    return Path(output_dir) / "cache"
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs at any depth in these folders, each once, sorted by path with numbers in numerical order.
+
+    Raises:
+        GenderClsError: there is no run in one of them.
+    """
+    found: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise GenderClsError(f"{folder} is not a folder: name a run, a sweep, or a folder with runs inside.")
+        found_here = [Run(file.parent) for file in folder.rglob("status.json")]  # audits too
+        runs = [run for run in found_here if "model" in run.status or "trainer" in run.settings]
+        if not runs:
+            raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
+        found.update((run.folder, run) for run in runs)
+    return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """A key that sorts 2_x before 10_x."""
+    return [(int(digits or 0), other) for digits, other in re.findall(r"(\d*)(\D*)", text)]

@@ -40,7 +40,7 @@ def available_memory() -> int | None:
     return max(0, min(free))
 
 
-def killed_for_memory() -> int:
+def count_oom_kills() -> int:
     """How many processes the kernel has killed so far for lack of memory, on this machine or in this control group."""
     counts = [_numbers(Path("/proc/vmstat")).get("oom_kill", 0)]
     for group in _control_groups():

@@ -25,7 +25,7 @@ def end_with_parent() -> None:
     threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
-def forking() -> BaseContext | None:
+def fork_context() -> BaseContext | None:
     """The context that forks a DataLoader's workers from this process; None for the system's default.
 
     The default from Python 3.14 on imports everything again in each worker, which takes seconds. A forked process must

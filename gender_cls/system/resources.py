@@ -36,7 +36,7 @@ class Resources:
         """Set up torch in this process, and silence what Lightning says without helping users."""
         import torch
 
-        quieten_lightning()
+        silence_lightning()
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
             # By default torch lets cuDNN round float32 to the 10 bits of TF32. Here float32 means float32, because maps
@@ -60,7 +60,7 @@ def choose_resources(
     return Resources(device, precision, int(threads), int(num_workers), reasons)
 
 
-def quieten_lightning() -> None:
+def silence_lightning() -> None:
     """Silence Lightning messages that do not help users, for the rest of the process."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (

@@ -26,8 +26,7 @@ from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
-from gender_cls.training.optimizer import adamw
-from gender_cls.training.recipe import lr_factor, parameter_groups, set_trainable, trains_backbone
+from gender_cls.training.recipe import adamw, lr_factor, parameter_groups, set_trainable, trains_backbone
 
 PixelBatch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64."""
@@ -59,13 +58,10 @@ class GenderClassifier(LightningModule):
         self.network: nn.Module = backbone.network
         self.heads, self.layout = backbone.heads, backbone.layout
         self.trainable = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
-        self.mean: Tensor
-        self.std: Tensor
-        self.class_weights: Tensor | None
-        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
+        self.mean = nn.Buffer(torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
+        self.std = nn.Buffer(torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         weights = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.class_weights = None if weights is None else nn.Buffer(weights, persistent=False)
         self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
         self.mix = _mixing(settings)
         self.accumulation = Accumulation()

@@ -151,9 +151,9 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
     with torch.no_grad(), _collect_inputs(head) as inputs:
         logits = classifier(noise.to(classifier.device))
         features = inputs[0] if len(inputs) == 1 else None
-        again = head(features.clone()) if features is not None else None
+        again = None if features is None or len(features) != len(noise) else head(features.clone())
     network.train()
-    if again is None or features is None or len(features) != len(noise) or again.shape != logits.shape:
+    if again is None or again.shape != logits.shape:
         return None
     difference, largest = (value.abs().max().item() for value in (again - logits, logits))
     proven = largest > 0 and difference <= TOLERANCE * max(1.0, largest)  # a head of zeros agrees with anything

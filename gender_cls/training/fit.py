@@ -13,23 +13,22 @@ from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from gender_cls.config.parsing import to_plain
+from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import error_sentence
-from gender_cls.runs.outputs import HPARAMS_SCORES
-from gender_cls.runs.run import Run, environment
+from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
+from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
 from gender_cls.training.batch import Batch
-from gender_cls.training.batch_size import choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
-from gender_cls.training.resume import checkpoint_to_resume, flat
+from gender_cls.training.resume import checkpoint_to_resume
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
     batch = choose_batch(config, run, resources)
     while True:
         try:
-            _fit_with_batch(batch, config, run, prepared, resources, more_callbacks)
+            _fit_with_batch(batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -63,7 +62,13 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
 
 
 def _fit_with_batch(
-    batch: Batch, config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks
+    batch: Batch,
+    config: Config,
+    run: Run,
+    prepared: PreparedData,
+    *,
+    resources: Resources,
+    more_callbacks: MoreCallbacks,
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
@@ -173,7 +178,7 @@ def warn_of_frozen_backbone(config: Config) -> None:
 def _hparams(config: Config, run: Run) -> dict[str, Any]:
     """What TensorBoard's HParams tab compares. It shows the first five by name, which are the choices."""
     choices = {group: run.choices.get(group, "") for group in ("augment", "model", "recipe")}
-    settings = {f"settings.{key}": value for key, value in flat(to_plain(config)).items()}
+    settings = {f"settings.{key}": value for key, value in by_dotted_key(to_plain(config)).items()}
     hparams = {**choices, "lr": config.recipe.lr, "seed": config.seed, **settings}
     return {key: value if isinstance(value, int | float | str) else str(value) for key, value in hparams.items()}
 

@@ -35,7 +35,7 @@ class Predictor:
     def _trainer(self) -> Trainer:
         return build_trainer(self.accelerator, self.precision)
 
-    def resident(self) -> GenderClassifier:
+    def device_classifier(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""
         self._trainer.precision_plugin.convert_module(self.classifier)
         return self.classifier.to(self._trainer.strategy.root_device)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 
 from gender_cls.config.checks import absolute
-from gender_cls.config.parsing import to_plain
+from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
@@ -30,7 +29,7 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
         content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
         raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
-    began, now = flat(content["hyper_parameters"]["config"]), flat(to_plain(config))
+    began, now = map(by_dotted_key, (content["hyper_parameters"]["config"], to_plain(config)))
     for key in ("data.root", "data.csv", "data.corrections"):
         if began.get(key) is not None:  # an earlier version recorded paths as they were typed
             began[key] = absolute(began[key])
@@ -47,11 +46,3 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
             "data.batch_size and trainer.accumulate, or start a new run."
         )
     return run.last_checkpoint
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted keys."""
-    dotted: dict[str, Any] = {}
-    for key, value in settings.items():
-        dotted.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return dotted

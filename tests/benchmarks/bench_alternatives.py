@@ -24,8 +24,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from measuring import RESULTS, Table, ratio, report
-from PIL import Image
+from measuring import RESULTS, Table, draw_crop, ratio, report
 
 from gender_cls.system.resources import usable_cores
 
@@ -51,17 +50,14 @@ class Measured:
 
 
 def draw(folder: Path, train: int) -> None:
-    """JPEG crops, 100 to 200 pixels high and half as wide, in `<split>/<label>/`: coarse random colours and noise."""
+    """JPEG crops, 100 to 200 pixels high and half as wide, in `<split>/<label>/`."""
     rng = np.random.default_rng(0)
     for split, images in (("train", train), ("val", max(train // 5, 16)), ("test", max(train // 15, 8))):
         for index in range(images):
             file = folder / split / ("FEMALE", "MALE")[index % 2] / f"{index:06d}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
             width = int(rng.integers(50, 101))
-            coarse = Image.fromarray(rng.integers(0, 256, (10, 5, 3), dtype=np.uint8))
-            smooth = np.asarray(coarse.resize((width, 2 * width), Image.Resampling.BICUBIC), dtype=np.int16)
-            pixels = (smooth + rng.integers(-12, 13, smooth.shape)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(file, quality=90)
+            draw_crop(rng, width, 2 * width).save(file, quality=90)
 
 
 def theirs(python: Path, script: str, folder: Path, epochs: int) -> Measured:
@@ -83,9 +79,9 @@ def ours(folder: Path, epochs: int) -> Measured:
         command = [sys.executable, "-m", "gender_cls.train", *asked]
         began, ended, _, first_step = run(command, here, FIRST_STEP)
         assert first_step is not None, "the progress bar did not show the end of the first step"
-        folder_of_run = here / "outputs" / "runs" / "run"
-        rate = _rates(folder_of_run)[1]
-        trained = (folder_of_run / "checkpoints" / "last.ckpt").stat().st_mtime
+        made = here / "outputs" / "runs" / "run"
+        rate = _rates(made)[1]
+        trained = (made / "checkpoints" / "last.ckpt").stat().st_mtime
     return Measured(rate, first_step - began, trained - began, ended - began)
 
 

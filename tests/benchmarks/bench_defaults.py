@@ -6,15 +6,15 @@ freed pages, bf16 where the processor has instructions for it. Each measurement 
 can be tuned only once per process. Seconds are CPU seconds.
 """
 
-import json
 import sys
 from functools import partial
+from itertools import product
 from statistics import median
 
-from measuring import Table, apart, cpu_seconds, in_turn, random_classifier, ratio, report
+from measuring import Table, cpu_seconds, in_own_process, in_turn, random_classifier, ratio, report
 
-MODELS = {"custom_cnn": ("custom", 6), "mobilenetv2_100": ("timm", 4), "resnet50": ("timm", 3)}
-"""Library and number of timed steps."""
+STEPS = {"custom_cnn": 6, "mobilenetv2_100": 4, "resnet50": 3}
+"""Number of timed steps, by model."""
 
 SIZES = ((256, 128), (224, 224))
 BATCH = 32
@@ -34,12 +34,10 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
     import torch
 
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.optimizer import adamw
-    from gender_cls.training.recipe import parameter_groups
+    from gender_cls.training.recipe import adamw, parameter_groups
 
-    library, steps = MODELS[name]
     chosen = choose_resources("cpu", "auto" if level >= 3 else "32-true", 1, 0, pixels_at_hand=True).apply()
-    classifier = random_classifier(library, name, (height, width), trainer={"channels_last": level >= 1}).train()
+    classifier = random_classifier(name, (height, width), trainer={"channels_last": level >= 1}).train()
     groups = parameter_groups(classifier.network, classifier.heads, classifier.settings.recipe)
     optimizer = adamw(groups) if level >= 1 else torch.optim.AdamW(groups)
     images = torch.randint(0, 256, (BATCH, 3, height, width), dtype=torch.uint8)
@@ -54,7 +52,7 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
         optimizer.zero_grad()
 
     step()  # a warm-up
-    seconds = [cpu_seconds(step) for _ in range(steps)]
+    seconds = [cpu_seconds(step) for _ in range(STEPS[name])]
     return [median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
 
 
@@ -62,38 +60,24 @@ def main() -> None:
     """All models, sizes and variants."""
     from gender_cls.system.resources import multiplies_bf16
 
-    chosen = sys.argv[1:] or list(MODELS)
-    table = Table(
-        "Training steps with the defaults, against plain eager float32",
-        ["model", "input", *(f"{variant} (img/s)" for variant in VARIANTS), *(f"{one} / plain" for one in VARIANTS[1:]),
-         "peak memory, plain (MiB)", "peak memory, defaults (MiB)"],
-        note=f"Batches of {BATCH}, one thread, medians of {ROUNDS} rounds. "
-        + ("" if multiplies_bf16() else "This processor has no instructions for bf16: the last variant is float32."),
-    )  # fmt: skip
-    for name in chosen:
-        for size in SIZES:
-            peaks: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-
-            def measured(variant: str, name: str, size: tuple[int, int], peaks: dict[str, list[float]]) -> float:
-                seconds, peak = apart(__file__, "step", variant, name, *size)
-                peaks[variant].append(peak)
-                return seconds
-
-            works = {variant: partial(measured, variant, name, size, peaks) for variant in VARIANTS}
-            seconds = in_turn(works, ROUNDS)
-            table.rows.append([
-                name, "x".join(map(str, size)),
-                *(BATCH / median(seconds[variant]) for variant in VARIANTS),
-                *(ratio(seconds["plain"], seconds[variant]) for variant in VARIANTS[1:]),
-                *(round(median(peaks[variant])) for variant in (VARIANTS[0], VARIANTS[-1])),
-            ])  # fmt: skip
-            print(table.rows[-1], file=sys.stderr, flush=True)
+    columns = ["model", "input", *(f"{variant} (img/s)" for variant in VARIANTS)]
+    columns += [*(f"{one} / plain" for one in VARIANTS[1:]), "peak memory, plain (MiB)", "peak memory, defaults (MiB)"]
+    table = Table("Training steps with the defaults, against plain eager float32", columns)
+    table.note = f"Batches of {BATCH}, one thread, medians of {ROUNDS} rounds."
+    if not multiplies_bf16():
+        table.note += " This processor has no instructions for bf16: the last variant is float32."
+    for name, size in product(sys.argv[1:] or STEPS, SIZES):
+        works = {variant: partial(in_own_process, step_seconds, variant, name, *size) for variant in VARIANTS}
+        measured = in_turn(works, ROUNDS)
+        seconds = {variant: [one for one, _ in values] for variant, values in measured.items()}
+        peaks = {variant: median(peak for _, peak in values) for variant, values in measured.items()}
+        speeds = [BATCH / median(seconds[variant]) for variant in VARIANTS]
+        gains = [ratio(seconds["plain"], seconds[variant]) for variant in VARIANTS[1:]]
+        extremes = [round(peaks[variant]) for variant in (VARIANTS[0], VARIANTS[-1])]
+        table.rows.append([name, "x".join(map(str, size)), *speeds, *gains, *extremes])
+        print(table.rows[-1], file=sys.stderr, flush=True)
     report("defaults", [table])
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["step", variant, name, height, width]:
-            print(json.dumps(step_seconds(variant, name, int(height), int(width))))
-        case _:
-            main()
+    main()

@@ -28,27 +28,26 @@ A session on a GPU takes about 30 minutes of device time, in this order:
 6. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 4: the losses agree as far as seeds do.
 """
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, in_turn, random_classifier, ratio, report
+from measuring import Table, in_own_process, in_turn, random_classifier, ratio, report
 
 MODELS = {
-    "custom_cnn": ("custom", "custom_cnn", 512),
-    "mobilenetv2": ("timm", "mobilenetv2_100", 256),
-    "resnet152": ("timm", "resnet152", 128),
-    "convnext_xlarge": ("timm", "convnext_xlarge", 64),
+    "custom_cnn": ("custom_cnn", 512),
+    "mobilenetv2": ("mobilenetv2_100", 256),
+    "resnet152": ("resnet152", 128),
+    "convnext_xlarge": ("convnext_xlarge", 64),
 }
-"""Library, name, and a batch that keeps a large GPU busy and fits into its memory."""
+"""The library's name, and a batch that keeps a large GPU busy and fits into its memory."""
 
 SIZES = ((256, 128), (224, 224))
 DEFAULT_BATCH = 32
@@ -83,13 +82,12 @@ def measure(model: str, height: int, width: int, batch: int, compiled: bool, ste
 
     from gender_cls.data.augmentation import Augmentation
     from gender_cls.models.cost import count_flops
-    from gender_cls.system.resources import choose_resources, quieten_lightning
+    from gender_cls.system.resources import choose_resources
 
-    quieten_lightning()
     resources = choose_resources("auto", "auto", "auto", 0, pixels_at_hand=True).apply()
     device = torch.device(resources.device)
-    library, name, _ = MODELS[model]
-    classifier = random_classifier(library, name, (height, width), augment=AUGMENT).to(device)
+    name, _ = MODELS[model]
+    classifier = random_classifier(name, (height, width), augment=AUGMENT).to(device)
     if device.type != "cpu":
         classifier.augmentation = Augmentation(classifier.settings.augment)
     if compiled:
@@ -256,41 +254,27 @@ def main(models: list[str]) -> None:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    models = models or list(MODELS if on_gpu else CPU_MODELS)
     steps, rounds = (GPU_STEPS, GPU_ROUNDS) if on_gpu else (CPU_STEPS, CPU_ROUNDS)
     columns = ["model", "input", "batch", "compile", "ours (img/s)", "bare (img/s)", "ours / bare", "waits per step"]
     table = Table("Training steps", [*columns, "TFLOP/s", "MFU (%)", "first step (s)", "memory (GiB)"])
-    for model in models:
-        for size in SIZES:
-            for batch in (DEFAULT_BATCH, MODELS[model][2]) if on_gpu else (CPU_BATCH,):
-                for compiled in (False, True) if on_gpu else (False,):
-                    row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
-                    arguments = [model, *size, batch, int(compiled), steps, rounds]
-                    command = [sys.executable, __file__, "--measure", *map(str, arguments)]
-                    done = subprocess.run(command, capture_output=True, text=True, check=False)
-                    if done.returncode != 0:
-                        print(done.stderr[-2000:], file=sys.stderr)
-                        table.rows.append([*row, *["failed"] * 8])
-                        continue
-                    result = json.loads(done.stdout.splitlines()[-1])
-                    keys = ("ours", "bare", "ratio", "waits", "teraflops", "mfu", "first_step", "memory")
-                    table.rows.append([*row, *(result[key] for key in keys)])
-                    table.note = (
-                        f"On {result['device']} in {result['precision']}, {steps} steps per round, {rounds} rounds; "
-                        f"peak {result['peak']:.3g} TFLOP/s."
-                    )
-                    report("device", [table])  # after each row, so that nothing is lost
+    for model, size in product(models or (MODELS if on_gpu else CPU_MODELS), SIZES):
+        batches = (DEFAULT_BATCH, MODELS[model][1]) if on_gpu else (CPU_BATCH,)
+        for batch, compiled in product(batches, (False, True) if on_gpu else (False,)):
+            row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
+            try:
+                result = in_own_process(measure, model, *size, batch, compiled, steps, rounds, one_thread=False)
+            except subprocess.CalledProcessError:
+                table.rows.append([*row, *["failed"] * 8])
+                continue
+            keys = ("ours", "bare", "ratio", "waits", "teraflops", "mfu", "first_step", "memory")
+            table.rows.append([*row, *(result[key] for key in keys)])
+            table.note = (
+                f"On {result['device']} in {result['precision']}, {steps} steps per round, {rounds} rounds; "
+                f"peak {result['peak']:.3g} TFLOP/s."
+            )
+            report("device", [table])  # after each row, so that nothing is lost
     print(f"kept in {Path('outputs/bench/device.md')}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="*", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--measure", nargs=7, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        which, *numbers = options.measure
-        rows, columns_, images_, compile_, steps_, rounds_ = map(int, numbers)
-        print(json.dumps(measure(which, rows, columns_, images_, bool(compile_), steps_, rounds_)))
-    else:
-        main(options.models)
+    main(sys.argv[1:])

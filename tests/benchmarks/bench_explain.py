@@ -8,8 +8,6 @@ table shows the seconds per image of each method alone. All are CPU seconds of a
 The goal: the callback takes about a hundredth of an epoch. Runs for about five minutes.
 """
 
-import json
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -17,22 +15,23 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-from measuring import Table, apart, cpu_seconds, in_turn, random_classifier, report
+from measuring import Table, cpu_seconds, in_own_process, in_turn, random_classifier, report
 
-MODELS = {
-    "custom_cnn": ("custom", (256, 128)),
-    "mobilenetv2_100": ("timm", (256, 128)),
-    "resnet50": ("timm", (256, 128)),
-    "vit_small_patch16_224": ("timm", (224, 224)),
-    "swin_tiny_patch4_window7_224": ("timm", (224, 224)),
+SIZES = {
+    "custom_cnn": (256, 128),
+    "mobilenetv2_100": (256, 128),
+    "resnet50": (256, 128),
+    "vit_small_patch16_224": (224, 224),
+    "swin_tiny_patch4_window7_224": (224, 224),
 }
+"""Height and width of the input, by model."""
 EPOCH, BATCH, PROBE = 2_000, 16, 8  # images
 REPEATS = 3
 ALL_METHODS = ("custom_cnn", "mobilenetv2_100", "resnet50")  # the others would take minutes
 
 
-def measure(name: str) -> None:
-    """Print the row of one model for each table."""
+def measure(name: str) -> list[list[Any]]:
+    """Return the row of one model for each table."""
     import numpy as np
     import torch
     from pytorch_lightning.loggers import TensorBoardLogger
@@ -43,8 +42,8 @@ def measure(name: str) -> None:
     from gender_cls.explain.attribution import attribute
     from gender_cls.explain.callback import ExplainCallback
 
-    library, size = MODELS[name]
-    classifier = random_classifier(library, name, size)
+    size = SIZES[name]
+    classifier = random_classifier(name, size)
     network = classifier.network
     optimizer = torch.optim.AdamW(network.parameters())
     images = torch.randint(0, 256, (BATCH, 3, *size), dtype=torch.uint8)
@@ -97,12 +96,12 @@ def measure(name: str) -> None:
         if one_pass or name in ALL_METHODS:
             count = PROBE if one_pass else 1
             of_methods[place] = cpu_seconds(partial(maps, [method], count)) / count
-    print(json.dumps([callback_row, [name, *of_methods]]))
+    return [callback_row, [name, *of_methods]]
 
 
 def main() -> None:
     """All models, each in its own process."""
-    rows = [apart(__file__, "measure", name) for name in MODELS]
+    rows = [in_own_process(measure, name) for name in SIZES]
     callback = ["model", "input", f"epoch of {EPOCH:,} (s)", "callback (s)", "its maps (s)", "share of the epoch (%)"]
     methods = ["model", "saliency", "SmoothGrad", "Grad-CAM", "integrated gradients", "occlusion"]
     tables = [
@@ -113,8 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["measure", name]:
-            measure(name)
-        case _:
-            main()
+    main()

@@ -29,7 +29,7 @@ from gender_cls.data.prepare import PreparedData, prepare_data
 from gender_cls.explain.callback import explain_callbacks
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import keep_freed_memory
-from gender_cls.system.resources import choose_resources, quieten_lightning
+from gender_cls.system.resources import choose_resources
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import fit
 
@@ -118,9 +118,8 @@ def main() -> None:
         ["model", "train + val images", *ways, "once / pass", "explained / pass", "plain / pass", "plain / once"],
         note="Explained: 8 images after every epoch, in float32 passes of the whole network.",
     )
-    torch.set_num_threads(1)
     keep_freed_memory()
-    quieten_lightning()
+    RESOURCES.apply()
     with tempfile.TemporaryDirectory() as folder:
         draw_folders(Path(folder) / "crops", images)
         table.rows = [measure(Path(folder) / "crops", name) for name in sys.argv[2:] or MODELS]

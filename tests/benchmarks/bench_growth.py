@@ -8,7 +8,6 @@ nearly all of it at 10^6.
 """
 
 import gc
-import json
 import os
 import resource
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Table, apart, exponent, report
+from measuring import Table, exponent, in_own_process, report
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 DISTANCE = 6  # of near duplicates
@@ -27,11 +26,15 @@ RESAMPLES = 1_000  # of all scores; a tenth of the default
 FEW_RESAMPLES = 100  # of everything else that has intervals
 
 
+Measured = dict[str, tuple[float | None, float]]
+"""CPU seconds and MiB, by stage."""
+
+
 class Stages:
     """CPU seconds and extra MiB of each stage, by name."""
 
     def __init__(self) -> None:
-        self.measured: dict[str, tuple[float, float]] = {}
+        self.measured: Measured = {}
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         """Measure a stage; return its result."""
@@ -43,10 +46,10 @@ class Stages:
         self.measured[name] = seconds, _peak() - before
         return result
 
-    def print(self) -> None:
-        """Print all stages as JSON, and the peak of the whole process."""
+    def with_peak(self) -> Measured:
+        """Return all stages, and the peak of the whole process."""
         whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**self.measured, "(all, with the imports)": (None, whole)}))
+        return {**self.measured, "(all, with the imports)": (None, whole)}
 
 
 def _restarted_peak() -> float:
@@ -64,10 +67,10 @@ def _status(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def images(rows: int) -> None:
+def images(rows: int) -> Measured:
     """From a table of names to the first batch."""
     from PIL import Image
-    from simulated import pretend
+    from simulated import pretend, simulate_images
 
     from gender_cls.config.audit import AuditSettings
     from gender_cls.config.data import Balance
@@ -92,17 +95,11 @@ def images(rows: int) -> None:
     stage = Stages()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        apart(__file__, "simulate", folder, rows)
+        in_own_process(simulate_images, name, rows)
         pretend()
-        asked = {
-            "csv": str(folder / "crops.csv"),
-            "num_workers": 0,
-            "cache": "none",
-            "near_duplicate_distance": DISTANCE,
-        }
-        config: Any = parse_config(
-            {"data": asked, "model": {"library": "custom", "name": "custom_cnn", "pretrained": False}}, Config
-        )
+        asked = {"csv": str(folder / "crops.csv"), "num_workers": 0, "cache": "none"}
+        asked |= {"near_duplicate_distance": DISTANCE}
+        config: Any = parse_config({"data": asked, "model": {"library": "custom", "name": "custom_cnn"}}, Config)
         data = config.data
         table = stage("manifest from CSV", lambda: read_manifest(data)).table
         found = stage("facts from the database", lambda: scan(table["path"].tolist(), folder, folder / "cache", data))
@@ -112,9 +109,8 @@ def images(rows: int) -> None:
             lambda: find_near_duplicates(facts["perceptual_hash"].to_numpy(), DISTANCE),
         )
         groups = stage("groups", lambda: group_images(table, facts["pixels"], near, data.frame_gap))
-        table = table.assign(
-            group=groups.astype(str), width=facts["width"].astype(str), height=facts["height"].astype(str)
-        )
+        sizes = {side: facts[side].astype(str) for side in ("width", "height")}
+        table = table.assign(group=groups.astype(str), **sizes)
         table = stage("split", lambda: assign_splits(table, data))
         leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"]))
         manifest = Manifest(table, folder)
@@ -142,14 +138,14 @@ def images(rows: int) -> None:
         )
         stage("audit: duplicates", lambda: find_duplicates(table, facts["pixels"], near))
         stage("audit: balance", lambda: balance(table))
-    stage.print()
+    return stage.with_peak()
 
 
 def _drained(rows: Any) -> int:
     return sum(1 for _ in rows)
 
 
-def answers(rows: int) -> None:
+def answers(rows: int) -> Measured:
     """From probabilities to conclusions, and two runs compared."""
     from simulated import simulate_predictions
 
@@ -185,10 +181,10 @@ def answers(rows: int) -> None:
     stage("shift", lambda: split_shift(validation, test))
     found = {"calibration": calibration, "operating_point": point, "abstention": abstention}
     stage("answers", lambda: with_answers(table, found))
-    stage.print()
+    return stage.with_peak()
 
 
-def bootstrap(rows: int) -> None:
+def bootstrap(rows: int) -> Measured:
     """All scores with their intervals."""
     from simulated import simulate_predictions
 
@@ -199,10 +195,10 @@ def bootstrap(rows: int) -> None:
     table = predictions_table(*simulate_predictions(rows))
     score_rows(table[:100], 10)  # imports and first calls
     stage(f"all scores, {RESAMPLES:,} resamples", lambda: score_rows(table, RESAMPLES))
-    stage.print()
+    return stage.with_peak()
 
 
-def compare(rows: int) -> None:
+def compare(rows: int) -> Measured:
     """Two runs of one test set."""
     from simulated import simulate_predictions
 
@@ -221,7 +217,7 @@ def compare(rows: int) -> None:
         ]
         arguments = {"name": "compare", "resamples": FEW_RESAMPLES, "thumbnails": 0}
         stage("two runs compared", lambda: write_comparison(folder, runs, **arguments))
-    stage.print()
+    return stage.with_peak()
 
 
 PARTS = {"images": images, "answers": answers, "bootstrap": bootstrap, "compare": compare}
@@ -232,8 +228,8 @@ def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
     headings = [f"10^{len(str(size)) - 1}" for size in sizes]
     seconds = Table("CPU seconds against images", ["stage", *headings, "exponent"])
     memory = Table("Extra memory in MiB against images", ["stage", *headings, "bytes per image"])
-    for part in PARTS:
-        measured = [apart(__file__, part, size) for size in sizes]
+    for part, work in PARTS.items():
+        measured = [in_own_process(work, size) for size in sizes]
         for name in measured[0]:
             times, mib = zip(*(one[name] for one in measured), strict=True)
             if times[0] is not None:
@@ -250,18 +246,9 @@ def tables(sizes: tuple[int, ...] = SIZES) -> list[Table]:
 
 def main() -> None:
     """All parts and sizes."""
+    os.nice(10)
     report("growth", tables())
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["simulate", folder, rows]:
-            from simulated import simulate_images
-
-            simulate_images(Path(folder), int(rows))
-            print("null")
-        case [part, rows]:
-            os.nice(10)
-            PARTS[part](int(rows))
-        case _:
-            main()
+    main()

@@ -7,8 +7,6 @@ of `python -m gender_cls.evaluate` go, for a run on the demo crops that was trai
 The goal: the predictor reaches 0.9 of the bare loop or more. Runs for about three minutes.
 """
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,15 +15,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, apart, draw_crop, in_turn, random_classifier, ratio, report
+from measuring import Table, draw_crop, environment, in_own_process, in_turn, random_classifier, ratio, report
 
-MODELS = {"custom_cnn": "custom", "mobilenetv2_100": "timm"}
+MODELS = ("custom_cnn", "mobilenetv2_100")
 SIZE, BATCH, IMAGES, ROUNDS = (256, 128), 32, 256, 5
 CROPS = 400  # drawn for the evaluation
 
 
-def speed(name: str, precision: str) -> None:
-    """Print images/s of the predictor and of the bare loop, one number per round."""
+def speed(name: str, precision: str) -> dict[str, list[float]]:
+    """Return images/s of the predictor and of the bare loop, one number per round."""
     import numpy as np
     import pandas as pd
     import torch
@@ -33,10 +31,9 @@ def speed(name: str, precision: str) -> None:
     from gender_cls.data.datamodule import CropDataset, crop_loader
     from gender_cls.data.scan import scan
     from gender_cls.system.memory import keep_freed_memory
-    from gender_cls.system.resources import choose_resources, quieten_lightning
+    from gender_cls.system.resources import choose_resources
     from gender_cls.training.predictor import Predictor
 
-    quieten_lightning()
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -45,7 +42,7 @@ def speed(name: str, precision: str) -> None:
             draw_crop(rng, 64, 160).save(root / f"{number:04d}.jpg", quality=90)
         rows = pd.DataFrame({"path": [f"{number:04d}.jpg" for number in range(IMAGES)], "label": "MALE"})
         data = {"root": folder, "batch_size": BATCH, "num_workers": 0}
-        classifier = random_classifier(MODELS[name], name, SIZE, data=data)
+        classifier = random_classifier(name, SIZE, data=data)
         content = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
         torch.save(content, root / "best.ckpt")
         resources = choose_resources("cpu", precision, "auto", 0, pixels_at_hand=False)
@@ -73,7 +70,7 @@ def speed(name: str, precision: str) -> None:
             torch.cat(answers).numpy()
             return IMAGES / (time.perf_counter() - began)
 
-        print(json.dumps(in_turn({"predictor": predicted, "bare": bare}, ROUNDS)))
+        return in_turn({"predictor": predicted, "bare": bare}, ROUNDS)
 
 
 STAGES = {
@@ -93,8 +90,8 @@ STAGES = {
 """Functions of `final_test.py`, and what they do."""
 
 
-def stages(folder: str) -> None:
-    """Print CPU seconds of each stage of an evaluation, imports first."""
+def stages(folder: str) -> dict[str, float]:
+    """Return CPU seconds of each stage of an evaluation, imports first."""
     began = time.process_time()
     from gender_cls import evaluate
     from gender_cls.reports import final_test
@@ -122,7 +119,7 @@ def stages(folder: str) -> None:
     evaluate.evaluate(settings)
     whole = time.process_time() - start
     spent["all else"] = whole - sum(seconds for name, seconds in spent.items() if name != "imports")
-    print(json.dumps(spent))
+    return spent
 
 
 def evaluations() -> Table:
@@ -131,8 +128,7 @@ def evaluations() -> Table:
         folder = Path(name).resolve()
         _python("-m", "gender_cls.demo", f"folder={folder / 'demo'}", f"images={CROPS}")
         run = _train(folder)
-        first = apart(__file__, "stages", run)
-        again = apart(__file__, "stages", run)
+        first, again = in_own_process(stages, str(run)), in_own_process(stages, str(run))
         began = time.perf_counter()
         _python("-m", "gender_cls.evaluate", f"run={run}", f"output_dir={folder / 'out'}")
         command = time.perf_counter() - began
@@ -158,8 +154,7 @@ def _train(folder: Path) -> Path:
 
 
 def _python(*arguments: str) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *arguments], check=True, env=environment(), stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -169,20 +164,13 @@ def main() -> None:
     table = Table("Images/s of a trained network", ["model", "precision", "predictor", "bare loop", "ratio"])
     for name in MODELS:
         for precision in ("32-true", "bf16-mixed") if multiplies_bf16() else ("32-true",):
-            found = apart(__file__, "speed", name, precision)
+            found = in_own_process(speed, name, precision)
             share = ratio(found["predictor"], found["bare"])
             table.rows.append([name, precision, median(found["predictor"]), median(found["bare"]), share])
-    table.note = (
-        f"{IMAGES} JPEG files of 64x160, input {SIZE[0]}x{SIZE[1]}, batch {BATCH}, one thread, {ROUNDS} rounds."
-    )
+    size = f"input {SIZE[0]}x{SIZE[1]}, batch {BATCH}"
+    table.note = f"{IMAGES} JPEG files of 64x160, {size}, one thread, {ROUNDS} rounds."
     report("inference", [table, evaluations()])
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["speed", name, precision]:
-            speed(name, precision)
-        case ["stages", folder]:
-            stages(folder)
-        case _:
-            main()
+    main()

@@ -9,7 +9,6 @@ validates with a forward pass and the loss. Epochs of both run in turn in one pr
 """
 
 import copy
-import json
 import os
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Table, apart, draw_folders, ratio, report
+from measuring import Table, draw_folders, in_own_process, ratio, report
 
 MODELS = {"custom_cnn": 2_000, "mobilenetv2": 2_000, "resnet152": 256}
 """Training images per epoch; validation has its share of a split of 70 : 15 : 15."""
@@ -27,26 +26,23 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 PRECISION = "bf16-mixed"
 
 
-def measure(model: str, images: int) -> None:
-    """Print seconds per epoch of both, by the clock and of the CPU, as JSON."""
-    from gender_cls.config.parsing import CONFIG_FOLDER
-    from gender_cls.config.train import Config
+def measure(model: str) -> dict[str, Any]:
+    """Return the training images of an epoch, and the seconds of epochs of both, by the clock and of the CPU."""
     from gender_cls.system.memory import keep_freed_memory
-    from gender_cls.system.resources import choose_resources
 
     keep_freed_memory()
     import torch
     from hydra import compose, initialize_config_dir
     from pytorch_lightning import Callback
 
-    from gender_cls.config.parsing import parse_config
+    from gender_cls.config.parsing import CONFIG_FOLDER, parse_config
+    from gender_cls.config.train import Config
     from gender_cls.data.prepare import prepare_data
     from gender_cls.explain.callback import explain_callbacks
     from gender_cls.runs.run import Run
-    from gender_cls.system.resources import quieten_lightning
+    from gender_cls.system.resources import choose_resources
     from gender_cls.training.fit import fit
 
-    quieten_lightning()
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
 
     def now() -> tuple[float, float]:
@@ -105,7 +101,7 @@ def measure(model: str, images: int) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw_folders(folder / "crops", round(images / 0.7))
+        draw_folders(folder / "crops", round(MODELS[model] / 0.7))
         overrides = [
             f"data.root={folder / 'crops'}",
             f"output_dir={folder}",
@@ -120,16 +116,11 @@ def measure(model: str, images: int) -> None:
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
             config = parse_config(compose("train", overrides), Config)
         prepared = prepare_data(config.data, folder / "cache")
-        resources = choose_resources("cpu", PRECISION, 1, 0, pixels_at_hand=True)
-        fit(
-            config,
-            Run(folder / "run"),
-            prepared,
-            resources.apply(),
-            lambda *arguments: [InTurn(), *explain_callbacks(*arguments)],
-        )
+        resources = choose_resources("cpu", PRECISION, 1, 0, pixels_at_hand=True).apply()
+        run = Run(folder / "run")
+        fit(config, run, prepared, resources, lambda *arguments: [InTurn(), *explain_callbacks(*arguments)])
         trained = int((prepared.manifest.table["split"] == "train").sum())
-    print(json.dumps({"images": trained, **seconds}))
+    return {"images": trained, **seconds}
 
 
 def _optimizer_options(classifier: Any) -> dict[str, Any]:
@@ -150,18 +141,14 @@ def main(models: list[str]) -> None:
         note=f"Epochs in turn, medians of {ROUNDS}; both validate on a fifth as many images.",
     )
     for model in models:
-        found = apart(__file__, "measure", model)
+        found = in_own_process(measure, model)
         (ours, ours_cpu), (bare, bare_cpu) = (list(zip(*found[who][1:], strict=True)) for who in ("ours", "bare"))
         speeds = [found["images"] / median(values) for values in (ours, bare)]
         more = median(a - b for a, b in zip(ours_cpu, bare_cpu, strict=True))
-        ratios = ratio(list(bare), list(ours)), ratio(list(bare_cpu), list(ours_cpu))
+        ratios = ratio(bare, ours), ratio(bare_cpu, ours_cpu)
         table.rows.append([model, found["images"], *speeds, *ratios, more])
     report("loop", [table])
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["measure", model]:
-            measure(model, MODELS[model])
-        case models:
-            main(models or list(MODELS))
+    main(sys.argv[1:] or list(MODELS))

@@ -8,12 +8,11 @@ Name models to measure only those: `python tests/benchmarks/bench_memory.py resn
 13 GiB and ten minutes or more; it is left out where less memory is free.
 """
 
-import os
 import subprocess
 import sys
 import time
 
-from measuring import Table, report
+from measuring import Table, in_own_process, report
 
 from gender_cls.system.memory import GIBIBYTE, available_memory
 
@@ -45,24 +44,18 @@ VARIANTS = {  # precision, grad_checkpointing, batch, accumulate
 }
 
 
-def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int) -> None:
-    """Print bytes and seconds of one variant."""
+def measure(name: str, precision: str, checkpointing: bool, batch: int, accumulate: int) -> tuple[int, float]:
+    """Return bytes and seconds of one variant."""
     from gender_cls.config.parsing import parse_config
     from gender_cls.config.train import Config
     from gender_cls.system.memory import keep_freed_memory, peak_memory, resident_memory, restart_peak
-    from gender_cls.system.resources import quieten_lightning
-    from gender_cls.training.batch_size import TrialTraining
+    from gender_cls.system.resources import silence_lightning
+    from gender_cls.training.auto_batch_size import TrialTraining
 
-    quieten_lightning()
+    silence_lightning()
     keep_freed_memory()
-    config = parse_config(
-        {
-            "data": {"root": "x"},
-            "model": {"name": name, "pretrained": False},
-            "recipe": {"grad_checkpointing": checkpointing},
-        },
-        Config,
-    )
+    sections = {"model": {"name": name, "pretrained": False}, "recipe": {"grad_checkpointing": checkpointing}}
+    config = parse_config({"data": {"root": "x"}, **sections}, Config)
     before = resident_memory() or 0
     restart_peak("cpu")
     training = TrialTraining(config, precision, "cpu")
@@ -71,7 +64,7 @@ def measure(name: str, precision: str, checkpointing: bool, batch: int, accumula
     for _ in range(accumulate - 1):
         training.backward(batch)
     training.step(batch)
-    print((peak_memory("cpu") or 0) - before, time.process_time() - began, flush=True)
+    return (peak_memory("cpu") or 0) - before, time.process_time() - began
 
 
 def main(names: list[str]) -> None:
@@ -83,24 +76,18 @@ def main(names: list[str]) -> None:
     )
     for name in names:
         for variant in VARIANTS[name]:
-            precision, checkpointing, batch, accumulate = variant
             if (available_memory() or 0) < NEEDED.get(name, 0):
                 print(f"{name} {variant}: left out, too little memory is free.", flush=True)
                 continue
-            arguments = [sys.executable, __file__, "measure", name, *map(str, variant)]
-            done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, env=os.environ)
-            cells: list[str | float] = [f"failed ({done.returncode})", "-"]
-            if done.returncode == 0:
-                peak, seconds = map(float, done.stdout.split())
-                cells = [peak / GIBIBYTE, seconds]
-            table.rows.append([name, precision, checkpointing, batch, accumulate, *cells])
+            try:
+                peak, seconds = in_own_process(measure, name, *variant, one_thread=False)
+                cells: list[str | float] = [peak / GIBIBYTE, seconds]
+            except subprocess.CalledProcessError as error:
+                cells = [f"failed ({error.returncode})", "-"]
+            table.rows.append([name, *variant, *cells])
             print(table.rows[-1], flush=True)
     report("memory", [table])
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["measure", name, precision, checkpointing, batch, accumulate]:
-            measure(name, precision, checkpointing == "True", int(batch), int(accumulate))
-        case names:
-            main(names or list(VARIANTS))
+    main(sys.argv[1:] or list(VARIANTS))

@@ -72,12 +72,7 @@ def augmenting() -> Table:
 def main() -> None:
     """All tables."""
     torch.set_num_threads(1)
-    columns = [
-        "pictures",
-        *(f"{kind.name}, images/s" for kind in PixelCache),
-        "disk / none",
-        "bytes kept",
-    ]
+    columns = ["pictures", *(f"{kind.name}, images/s" for kind in PixelCache), "disk / none", "bytes kept"]
     table = Table("Batches of 32 without loader processes", columns, note="bytes kept: on disk, a picture.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()

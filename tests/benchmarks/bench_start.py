@@ -10,12 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from measuring import Table, draw_folders, in_turn, ratio, report
+from measuring import Table, draw_folders, environment, in_turn, ratio, report
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 IMAGES = 400
@@ -30,61 +29,50 @@ ERRORS = {
 TRAINING = ["data.root=crops", "model=custom_cnn", "trainer.progress_bar=false", "trainer.accelerator=cpu"]
 
 
-def first_step() -> None:
-    """Train, and end the process after the first step."""
-    from gender_cls.train import main as train
-    from gender_cls.training.classifier import GenderClassifier
-
-    GenderClassifier.on_train_batch_end = lambda *_: os._exit(0)  # type: ignore[method-assign, assignment]  # replaced on purpose
-    sys.argv[1:] = TRAINING
-    train()
+FIRST_STEP = """
+import os, runpy
+from gender_cls.training.classifier import GenderClassifier
+GenderClassifier.on_train_batch_end = lambda *_: os._exit(0)
+runpy.run_module("gender_cls.train", run_name="__main__")
+"""
 
 
-def command_seconds(folder: Path, command: list[str]) -> float:
-    """CPU seconds of a command, whatever its exit code."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *command], cwd=folder, env=environment, check=False, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def command_seconds(folder: Path, command: list[str], code: int) -> tuple[float, float]:
+    """Seconds of a command of the CPU and by the clock; it has to end with this exit code."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True)
+    after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    if done.returncode != code:
+        raise RuntimeError(f"{command} ended with {done.returncode}, not {code}: {done.stderr}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - began
 
 
 def main() -> None:
     """Two tables."""
+    helps = {f"{command} --help": ["-m", f"gender_cls.{command}", "--help"] for command in COMMANDS}
+    errors = {f"train, {what}": ["-m", "gender_cls.train", *arguments] for what, arguments in ERRORS.items()}
+    starts = {"the libraries": ["-c", LIBRARIES], "to the first step": ["-c", FIRST_STEP, *TRAINING]}
+    columns = ["what", "CPU (s)", "clock (s)", "ratio of CPU time"]
+    note = f"Medians of {ROUNDS}, one thread."
+    quick = Table("Start: help and errors", columns[:3], note=note)
+    training = Table("Start: until the first step is done", columns, note=note)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_folders(folder / "crops", IMAGES)
-        module = [[f"{command} --help", ["-m", f"gender_cls.{command}", "--help"]] for command in COMMANDS]
-        module += [[f"train, {what}", ["-m", "gender_cls.train", *arguments]] for what, arguments in ERRORS.items()]
-        clock: dict[str, list[float]] = {}
-
-        def timed(name: str, command: list[str]) -> float:
-            began = time.perf_counter()
-            seconds = command_seconds(folder, command)
-            clock.setdefault(name, []).append(time.perf_counter() - began)
-            return seconds
-
-        def works(commands: list) -> dict[str, Callable[[], float]]:
-            return {name: partial(timed, name, command) for name, command in commands}
-
-        answers = in_turn(works(module), ROUNDS)
-        starts = [["the libraries", ["-c", LIBRARIES]], ["to the first step", [str(Path(__file__)), "first_step"]]]
-        begun = in_turn(works(starts), ROUNDS)
-    columns = ["what", "CPU (s)", "clock (s)"]
-    note = f"Medians of {ROUNDS}, one thread."
-    quick = Table("Start: help and errors", columns, note=note)
-    quick.rows = [[name, median(values), median(clock[name][1:])] for name, values in answers.items()]
-    training = Table("Start: until the first step is done", [*columns, "ratio of CPU time"], note=note)
-    libraries = begun["the libraries"]
-    training.rows = [
-        [name, median(values), median(clock[name][1:]), ratio(values, libraries)] for name, values in begun.items()
-    ]
+        for table, commands in ((quick, helps | errors), (training, starts)):
+            works = {
+                what: partial(command_seconds, folder, command, int(what in errors))
+                for what, command in commands.items()
+            }
+            for what, measured in in_turn(works, ROUNDS).items():
+                cpu, clock = zip(*measured, strict=True)
+                table.rows.append([what, median(cpu), median(clock)])
+                if what == "the libraries":
+                    libraries = cpu
+                if table is training:
+                    table.rows[-1].append(ratio(cpu, libraries))
     report("start", [quick, training])
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["first_step"]:
-            first_step()
-        case _:
-            main()
+    main()

@@ -1,5 +1,6 @@
 """Shared by the benchmarks: measuring in turn, drawn crops, small classifiers, and tables that name the machine."""
 
+import inspect
 import json
 import math
 import os
@@ -13,9 +14,10 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+Result = TypeVar("Result")
+
 RESULTS = Path(__file__).parents[2] / "outputs" / "bench"
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "captum", "pandas", "numpy")
 
@@ -30,8 +32,8 @@ class Table:
     note: str = ""  # how it was measured
 
 
-def in_turn(works: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """One number per round and work, measured A B C, A B C, ..., so that a slow minute of the machine affects all.
+def in_turn(works: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
+    """One result per round and work, measured A B C, A B C, ..., so that a slow minute of the machine affects all.
 
     The first round is a warm-up and does not count.
     """
@@ -46,7 +48,7 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def ratio(above: list[float], below: list[float]) -> float:
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     """Median over rounds of the ratio within each round."""
     return median(a / b for a, b in zip(above, below, strict=True))
 
@@ -56,10 +58,24 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
 
 
-def apart(file: str, *arguments: object) -> Any:
-    """Run a Python file in its own process with one thread; return the JSON that its last line of output holds."""
-    command = [sys.executable, file, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD})
+def environment() -> dict[str, str]:
+    """The environment of a process that computes on one thread."""
+    return {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+
+
+def in_own_process(work: Callable[..., Any], *arguments: object, one_thread: bool = True) -> Any:
+    """Call a function of a benchmark in its own process; return its result, as JSON passes it on.
+
+    Raises:
+        subprocess.CalledProcessError: the process failed.
+    """
+    file = Path(inspect.getfile(work)).resolve()
+    call = f"print(json.dumps({work.__name__}(*{arguments!r})))"
+    code = (
+        f"import json, sys; sys.path.insert(0, {str(file.parent)!r}); from {file.stem} import {work.__name__}; {call}"
+    )
+    process = {"env": environment() if one_thread else None, "stdout": subprocess.PIPE, "text": True}
+    done = subprocess.run([sys.executable, "-c", code], check=True, **process)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -84,8 +100,8 @@ def draw_folders(root: Path, images: int) -> None:
         draw_crop(rng, int(rng.integers(60, 90)), int(rng.integers(150, 210))).save(file, quality=90)
 
 
-def random_classifier(library: str, name: str, size: tuple[int, int], **sections: dict[str, Any]) -> Any:
-    """A GenderClassifier with random weights (seed 0) for images of `size` (height, width)."""
+def random_classifier(name: str, size: Sequence[int], **sections: dict[str, Any]) -> Any:
+    """A GenderClassifier with random weights (seed 0), of timm or our own, for images of `size` (height, width)."""
     import torch
 
     from gender_cls.config.parsing import parse_config, to_plain
@@ -93,7 +109,7 @@ def random_classifier(library: str, name: str, size: tuple[int, int], **sections
     from gender_cls.training.classifier import GenderClassifier
 
     data = {"root": "x", "image_size": list(size), **sections.pop("data", {})}
-    model = {"library": library, "name": name, "pretrained": False}
+    model = {"library": "custom" if name == "custom_cnn" else "timm", "name": name, "pretrained": False}
     torch.manual_seed(0)
     return GenderClassifier(to_plain(parse_config({"data": data, "model": model, **sections}, Config)))
 

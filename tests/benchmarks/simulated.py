@@ -13,8 +13,9 @@ FACT = {
 ROWS_AT_ONCE = 50_000
 
 
-def simulate_images(folder: Path, rows: int) -> None:
-    """Write `crops.csv`, and the facts of its images into `cache/`; with near duplicates and exact copies."""
+def simulate_images(root: str, rows: int) -> None:
+    """Write `crops.csv` into this folder, and the facts of its images into `cache/`; some are copies or near ones."""
+    folder = Path(root).resolve()
     rng = np.random.default_rng(0)
     person = rng.integers(0, max(rows // 4, 10), rows)
     table = pd.DataFrame(

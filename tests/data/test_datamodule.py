@@ -16,7 +16,7 @@ from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import prepare_data
 from gender_cls.data.samplers import EpochSampler, derived_seed
-from gender_cls.system.processes import forking
+from gender_cls.system.processes import fork_context
 
 
 def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
@@ -83,11 +83,12 @@ def test_workers_are_forked_without_a_warning(folders: Path) -> None:
         warnings.warn("This process (pid=1) is multi-threaded, use of fork() may ...", DeprecationWarning, stacklevel=2)
         return fork()
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
         patch.setattr(os, "fork", warning_fork)
         with pytest.raises(DeprecationWarning, match="multi-threaded"):
             multiprocessing.get_context("fork").Process(target=int).start()
-        process = forking().Process(target=int)
+        process = fork_context().Process(target=int)
         process.start()
     process.join()
     assert process.exitcode == 0

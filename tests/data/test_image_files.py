@@ -51,6 +51,12 @@ def test_a_whole_image_is_read_and_a_truncated_one_refused(file: Path, file_form
             decode(file)
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_a_single_pixel_is_read(file: Path, file_format: str) -> None:
+    Image.new("RGB", (1, 1), (255, 255, 255)).save(file, format=file_format)
+    assert decode(file).flatten().tolist() == [255, 255, 255]
+
+
 def test_a_jpeg_that_lacks_its_last_byte_is_refused(file: Path) -> None:
     Image.fromarray(RGB).resize((32, 64)).save(file)
     file.write_bytes(file.read_bytes()[:-1])

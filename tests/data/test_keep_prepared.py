@@ -24,8 +24,7 @@ from gender_cls.data.prepare import keep_prepared, prepared_data
 from gender_cls.data.record import record_data
 from gender_cls.data.scan import scan
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.outputs import image_cache
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, image_cache
 
 
 def work(config: Config, run: Run) -> None:

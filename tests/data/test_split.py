@@ -44,8 +44,9 @@ def test_people_with_many_images_are_in_every_split_alike() -> None:
 
 @pytest.mark.parametrize(("people", "expected"), [(8, [6, 1, 1]), (3, [1, 1, 1])])
 def test_few_people_fill_three_splits(people: int, expected: list[int]) -> None:
-    table = table_of([(f"{label}{i}", label, 3) for label in ("FEMALE", "MALE") for i in range(people)])
-    for seed in range(5):
+    images = [1, 2, 3] if people == 3 else [3] * people
+    table = table_of([(f"{label}{i}", label, images[i]) for label in ("FEMALE", "MALE") for i in range(people)])
+    for seed in range(10):
         found = assign_splits(table, DataConfig(split_seed=seed)).drop_duplicates("identity")
         counts = found.groupby(["label", "split"]).size().unstack()[["train", "val", "test"]]
         assert counts.to_numpy().tolist() == [expected] * 2

@@ -167,6 +167,7 @@ def test_an_interrupted_drawing_leaves_the_old_dataset_or_none(tmp_path: Path, m
     killed.write_bytes(b"")  # a killed process leaves such files
     draw_demo(new, images=24)
     assert digests(new) == before
+    assert not list(tmp_path.glob(".*.drawing"))
 
 
 def test_a_file_and_a_folder_with_anything_else_are_refused_and_left_alone(tmp_path: Path) -> None:

@@ -137,6 +137,13 @@ def test_before_calibration_stand_the_scores_of_the_split_with_the_same_interval
             assert before[name][key] == pytest.approx(scores[name][key], rel=1e-10)
 
 
+def test_the_interval_of_a_share_follows_people_not_images() -> None:
+    female, people = np.arange(40) % 2 == 0, np.arange(40)  # all in one bin
+    once = reliability(female, np.full(40, 0.5), people, 2000)["bins"][7]["share"]
+    assert reliability(female.repeat(10), np.full(400, 0.5), people.repeat(10), 2000)["bins"][7]["share"] == once
+    assert once["low"] == pytest.approx(0.5 - 2.05 * math.sqrt(0.25 / 40), abs=0.03)  # as of a binomial
+
+
 def test_many_images_of_few_people_are_too_few_for_the_interval_of_a_bin() -> None:
     share = reliability(np.arange(90) % 3 == 0, np.full(90, 0.5), np.repeat(np.arange(9), 10), 50)["bins"][7]["share"]
     assert share["value"] == pytest.approx(1 / 3)

@@ -199,6 +199,14 @@ def test_images_of_unknown_people_count_themselves() -> None:
     assert found == [(80, 0, False), (40, 0, True)]
 
 
+def test_one_person_in_a_slice_has_scores_without_an_interval() -> None:
+    people = ["ann"] * 4 + [f"person {row}" for row in range(16)]
+    alone = cell(scored(table_of("FM" * 10, "FF" * 10, people, camera=["a"] * 4 + ["b"] * 16)), "camera", "a")
+    score = alone["balanced_accuracy"]
+    assert (alone["identities"], score["value"], score["low"]) == (1, 0.5, None)
+    assert "only one person" in (score["remark"] or "")
+
+
 @pytest.mark.parametrize(
     ("table", "remark"),
     [

@@ -4,7 +4,7 @@ from helpers.small_network import LITTLE_MAP, little, little_batch
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.explain.attribution import NOISE, NOISE_SEED, SAMPLES, attribute
+from gender_cls.explain.attribution import NOISE_SEED, SAMPLES, attribute
 from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import region_grid
 from gender_cls.models.feature_map import FeatureMap
@@ -65,7 +65,7 @@ def test_smoothgrad_is_the_gradient_averaged_over_noisy_samples() -> None:
     maps = attribute(network, inputs, [Method.smoothgrad], LITTLE_MAP, targets).maps[Method.smoothgrad]
     for image, target, own in zip(inputs, targets, maps, strict=True):
         generator = torch.Generator().manual_seed(NOISE_SEED)
-        spread = (NOISE * (image.max() - image.min())).expand(IMAGES_PER_PASS, 3, 8, 8)
+        spread = (0.15 * (image.max() - image.min())).expand(IMAGES_PER_PASS, 3, 8, 8)
         noise = [torch.normal(0, spread, generator=generator) for _ in range(SAMPLES // IMAGES_PER_PASS)]
         samples = (image + torch.cat(noise)).requires_grad_()
         (gradients,) = torch.autograd.grad(network(samples)[:, target].sum(), samples)
@@ -117,6 +117,8 @@ def test_integrated_gradients_are_the_mean_gradient_on_the_way_from_the_mean_col
         expected = (image * gradients.mean(dim=0)).sum(dim=0)
         assert expected.min() < 0 < expected.max()
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+        rise = (network(image[None]) - network(torch.zeros(1, 3, 8, 8)))[0, target]
+        torch.testing.assert_close(own.sum(), rise, rtol=1e-4, atol=1e-4)
 
 
 def test_integrated_gradients_sum_to_the_rise_of_the_logit() -> None:

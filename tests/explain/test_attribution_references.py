@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.small_network import smooth_images
 from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ def test_grad_cam_agrees_with_the_package_grad_cam(library, name, layer, to_nchw
     targets = [ClassifierOutputTarget(one) for one in classes]
     layers = [network.get_submodule(layer)]
     with GradCAM(network, layers, reshape_transform=to_nchw) as package:
-        package(inputs, targets)
+        published = package(inputs, targets)  # ReLU, each map from 0 to 1, enlarged
         seen = package.activations_and_grads
         signed = package.get_cam_image(
             inputs, layers[0], targets, seen.activations[0].numpy(), seen.gradients[0].numpy()
@@ -75,3 +76,6 @@ def test_grad_cam_agrees_with_the_package_grad_cam(library, name, layer, to_nchw
     assert ((signed > 0.01 * peaks).any(axis=(1, 2)) & (signed.std(axis=(1, 2)) > 0.01 * peaks[:, 0, 0])).sum() >= 2
     enlarged = np.stack([cv2.resize(one, SIZE[::-1]) for one in signed])
     np.testing.assert_allclose(own.numpy() / peaks, enlarged / peaks, rtol=0, atol=1e-4)
+    positive = scale_cam_image(scale_cam_image(np.maximum(signed, 0), SIZE[::-1]))
+    np.testing.assert_allclose(positive, published, rtol=0, atol=1e-4)
+    assert (published.max(axis=(1, 2)) > 0).sum() >= 2

@@ -62,6 +62,24 @@ def test_flops_agree_with_those_that_torchvision_publishes(name) -> None:
     assert flops("torchvision", name, (224, 224)) / 2e9 == pytest.approx(published, abs=0.0025)
 
 
+def test_flops_are_those_counted_by_hand() -> None:
+    height, width, before, products = 256, 128, 3, 256 * 2
+    for after in (32, 64, 128, 256):
+        height, width = height // 2, width // 2
+        products += 9 * (before * after + after * after) * height * width
+        before = after
+    with torch.device("meta"):
+        assert flops("custom", "custom_cnn") == 2 * products
+
+    tokens, patches, dim = 129, 128, 192
+    linear = tokens * (3 * dim * dim + dim * dim + 2 * 4 * dim * dim)
+    products = patches * 3 * 16 * 16 * dim + 12 * (linear + 2 * tokens * tokens * dim) + 2 * dim
+    with torch.device("meta"):
+        assert flops("timm", "vit_tiny_patch16_224") == 2 * products
+        mobilenet = flops("timm", "mobilenetv2_100")
+        assert mobilenet == flops("torchvision", "mobilenet_v2") == pytest.approx(0.40e9, rel=0.03)
+
+
 def test_flops_of_a_huge_network_need_no_data() -> None:
     with torch.device("meta"):
         assert flops("timm", "convnext_xlarge") == pytest.approx(2 * 39.8e9, rel=0.001)

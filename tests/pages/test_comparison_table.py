@@ -6,7 +6,7 @@ import pytest
 from helpers.comparing import TABLE, compare, simulated, write_run
 from helpers.prediction_tables import answered
 
-from gender_cls.evaluation.comparison.schema import Comparison, MeanScore
+from gender_cls.evaluation.comparison.compare_json import Comparison, MeanScore
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 
 

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from collections.abc import Mapping
 from io import BytesIO
@@ -46,6 +47,12 @@ def test_the_page_is_one_file_that_fetches_and_runs_nothing(html: str) -> None:
     assert_runs_and_fetches_nothing(page, "data:image/svg+xml;base64,")
     assert len(page.all("img")) == 6
     assert len(html) < 500_000
+
+
+def test_metrics_read_from_json_give_the_same_page_and_stay_as_they_are() -> None:
+    metrics = example_metrics()
+    assert html_of(json.loads(json.dumps(metrics))) == html_of(metrics)
+    assert metrics == example_metrics()
 
 
 def test_numbers_are_those_of_the_metrics(html: str) -> None:

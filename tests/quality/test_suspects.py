@@ -186,3 +186,12 @@ def test_two_judges_weigh_the_same_however_certain_each_is() -> None:
     expected = np.array([(1 + 1) / spread, -(1 + 1) / spread, (1 - 1) / spread]) / 2 * 2 * spread
     assert combined[:3] == pytest.approx(judged(*expected))
     assert combined[3] == pytest.approx(light[3])
+
+
+def test_two_judges_find_more_than_either() -> None:
+    features, table = crowd(300, 2, seed=3, swapped=0.05)
+    other, _ = crowd(300, 2, seed=4, swapped=0.05)
+    one, two = (out_of_fold_probabilities(each, table, 5, 0) for each in (features, other))
+    truth, judges = table.set_index("path")["truth"], (one, two, combined_probabilities(one, two))
+    first, second, both = (review(rank_suspects(table, judge), truth)[0].factor_at_5_percent for judge in judges)
+    assert both > max(first, second)

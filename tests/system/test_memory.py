@@ -14,9 +14,9 @@ import torch
 from gender_cls.system import memory
 from gender_cls.system.memory import (
     available_memory,
+    count_oom_kills,
     is_out_of_memory,
     keep_freed_memory,
-    killed_for_memory,
     peak_memory,
     resident_memory,
     restart_peak,
@@ -63,12 +63,12 @@ def test_a_control_group_of_version_1_limits_it(kernel: dict[str, str]) -> None:
 
 
 def test_the_kernels_own_kills_are_counted(kernel: dict[str, str]) -> None:
-    assert killed_for_memory() == 0
+    assert count_oom_kills() == 0
     kernel["/proc/vmstat"] = "nr_free_pages 1\noom_kill 3\n"
-    assert killed_for_memory() == 3
+    assert count_oom_kills() == 3
     kernel["/proc/self/cgroup"] = "0::/box\n"
     kernel["/sys/fs/cgroup/box/memory.events"] = "oom 9\noom_kill 2\n"
-    assert killed_for_memory() == 5
+    assert count_oom_kills() == 5
 
 
 @pytest.mark.parametrize(

@@ -43,4 +43,6 @@ def test_a_checkpoint_loads_when_the_files_that_its_configuration_names_are_gone
     classifier = GenderClassifier(settings(data={"corrections": str(table)}))
     torch.save({"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}, checkpoint)
     table.unlink()
-    assert load_classifier(checkpoint).settings.data.corrections == str(table)
+    loaded = load_classifier(checkpoint)
+    assert loaded.settings.data.corrections == str(table)
+    assert loaded.layout is torch.channels_last

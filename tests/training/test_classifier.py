@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers.classifiers import batches, settings, trainer_for
+from helpers.classifiers import batches, random_images, settings, trainer_for
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
@@ -91,6 +92,26 @@ def test_precisions_train_and_predict(precision) -> None:
     exact = trainer_for().predict(classifier, batches())[0]
     assert torch.equal(first, exact) == (precision != "bf16-mixed")
     torch.testing.assert_close(first, exact, rtol=0, atol=0.02)
+
+
+def test_training_in_bf16_costs_less_accuracy_than_chance_moves() -> None:
+    def crops(count: int, seed: int) -> DataLoader:
+        """Noise; images of the second class are a little brighter in their upper half."""
+        labels, images = torch.arange(count) % 2, random_images(count, seed=seed).int() * 200 // 256
+        images[:, :, :16] += 50 * labels.view(-1, 1, 1, 1)
+        return DataLoader(TensorDataset(images.to(torch.uint8), labels), batch_size=16)
+
+    accuracies = []
+    for precision in ("32-true", "bf16-mixed"):
+        torch.manual_seed(0)
+        classifier = GenderClassifier(settings(recipe={"lr": 0.01, "warmup_epochs": 0}))
+        trainer = trainer_for(precision=precision, gradient_clip_val=1.0)
+        trainer.fit(classifier, crops(128, 1), crops(16, 2))
+        assert all(weight.dtype == torch.float32 for weight in classifier.network.parameters())
+        answers = torch.cat(trainer.predict(classifier, crops(200, 3))).argmax(dim=1)
+        accuracies.append((answers == torch.arange(200) % 2).float().mean().item())
+    assert accuracies[0] > 0.9, "the task is learned"
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
 
 
 def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:

@@ -13,7 +13,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet18
 
+from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
+from gender_cls.explain.attribution import attribute
+from gender_cls.models.feature_map import FeatureMap
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing, keep_statistics, switch_checkpointing
 
 SIZE = (64, 32)
@@ -51,6 +54,19 @@ def test_gradients_and_statistics_are_the_same(name) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * largest)
     torch.testing.assert_close(checkpointed.state_dict(), plain.state_dict(), rtol=0, atol=0)
     assert len(passes) == 2
+
+
+def test_maps_between_two_steps_are_the_same() -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("resnet18", num_classes=2)
+    images, where = torch.randn(2, 3, *SIZE), FeatureMap("layer4", "NCHW", (2, 1))
+    methods = [Method.saliency, Method.grad_cam]
+    expected = attribute(network, images, methods, where)
+    callback: Any = GradientCheckpointing(network, "ours")
+    callback.on_train_batch_start(None, None, None, 0)
+    assert network.grad_checkpointing
+    callback.on_train_batch_end(None, None, None, None, 0)
+    torch.testing.assert_close(attribute(network, images, methods, where).maps, expected.maps, rtol=0, atol=0)
 
 
 class Recomputed(nn.Module):

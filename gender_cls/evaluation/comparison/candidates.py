@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,24 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.config.parsing import by_dotted_key
 from gender_cls.errors import first_few
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
-    "seed",
-    "name",
-    "output_dir",
-    "data.fold",
-    "data.num_workers",
-    "data.cache",
-    "data.cache_gigabytes",
-    "data.cache_days",
-    "data.licence",
-    "trainer.threads",
-    "trainer.resume",
-    "trainer.progress_bar",
+    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
+    *("data.cache", "data.cache_gigabytes", "data.cache_days"),
+    *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
 
@@ -131,15 +123,7 @@ def find_candidates(runs: Sequence[Run]) -> list[Candidate]:
 def _describe(run: Run) -> _Described:
     choices = {group: name for group, name in run.choices.items() if "/" not in group}
     model = choices.pop("model", None) or run.metrics.get("model") or run.status.get("model") or run.folder.name
-    return _Described(run, model, choices, dict(_flat(run.settings)))
-
-
-def _flat(settings: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return _Described(run, model, choices, by_dotted_key(run.settings))
 
 
 def _matters(key: str) -> bool:

@@ -9,8 +9,7 @@ from helpers.prediction_tables import table_of
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.candidates import find_candidates
-from gender_cls.runs.outputs import find_runs
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, find_runs
 
 TABLE = table_of("FMFM", [0.9, 0.4, 0.7, 0.6], split=["val", "val", "test", "test"])
 

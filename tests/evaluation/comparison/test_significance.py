@@ -47,7 +47,7 @@ def test_resamples_are_those_of_the_rows_themselves() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_model_compared_with_itself_is_never_significant(seeds: int) -> None:
     rng = np.random.default_rng(1)
-    for trial in range(20):
+    for trial in range(150):
         female, units = simulated_people(rng, 30, 4)
         (correct,) = simulated_answers(rng, units, [1.0], seeds, luck=0.3)
         means = resample_means([correct, correct.copy(), correct[::-1]], female, units, 200, trial)
@@ -75,6 +75,27 @@ def test_two_equally_good_models_differ_in_five_percent_and_intervals_cover(
         covered += found["low"] <= 0 <= found["high"]
     assert 0.02 <= found_different / 300 <= 0.09
     assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_two_different_models_are_told_apart_at_the_expected_rate() -> None:
+    """Expected from the spread of the difference over other simulated data, by the normal distribution."""
+    rng, qualities, truth = np.random.default_rng(3), [quality(0.80), quality(0.74)], 0.80 - 0.74
+
+    def simulated() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        female, units = simulated_people(rng, 150, 6)
+        return simulated_answers(rng, units, qualities), female, units
+
+    def difference(answers: list[np.ndarray], female: np.ndarray, units: np.ndarray) -> float:
+        first, second = (one[0][female].mean() + one[0][~female].mean() for one in answers)
+        return (first - second) / 2
+
+    spread = np.std([difference(*simulated()) for _ in range(2000)])
+    expected = stats.norm.sf(1.96 - truth / spread) + stats.norm.cdf(-1.96 - truth / spread)
+    assert 0.3 < expected < 0.8
+    found = [resample_means(*simulated(), 500, trial).difference(0, 1) for trial in range(300)]
+    told_apart = np.mean([p_value < 0.05 for _, p_value in found])
+    assert told_apart == pytest.approx(expected, abs=0.08)  # 2.8 standard errors of 300 trials
+    assert 0.92 <= np.mean([interval["low"] <= truth <= interval["high"] for interval, _ in found]) <= 0.98
 
 
 def test_training_luck_is_in_the_interval_of_several_seeds() -> None:

@@ -8,16 +8,7 @@ import pandas as pd
 
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
-from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
-from gender_cls.evaluation.comparison.means import (
-    best_mean_baseline,
-    cost_of_all,
-    mark_pareto,
-    mean_cost,
-    mean_explanations,
-    mean_or_none,
-)
-from gender_cls.evaluation.comparison.schema import (
+from gender_cls.evaluation.comparison.compare_json import (
     OTHER_ROWS,
     SAME_ROWS,
     CandidateRow,
@@ -26,6 +17,15 @@ from gender_cls.evaluation.comparison.schema import (
     MeanScore,
     Pair,
     RunState,
+)
+from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
+from gender_cls.evaluation.comparison.means import (
+    best_mean_baseline,
+    cost_of_all,
+    mark_pareto,
+    mean_cost,
+    mean_explanations,
+    mean_or_none,
 )
 from gender_cls.evaluation.comparison.sentences import verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means

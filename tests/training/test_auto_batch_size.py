@@ -24,9 +24,9 @@ from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.system.resources import Resources
-from gender_cls.training import batch_size
+from gender_cls.training import auto_batch_size
+from gender_cls.training.auto_batch_size import TrialTraining, choose_batch, smaller_batch
 from gender_cls.training.batch import Batch, halve_recorded_batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.batch_size import TrialTraining, choose_batch, smaller_batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import fit
 
@@ -75,8 +75,8 @@ def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_p
 
     measured = SimpleNamespace(result=lambda: (first * gib, each * gib))
     pool = nullcontext(SimpleNamespace(submit=lambda *_: measured))
-    monkeypatch.setattr(batch_size, "ProcessPoolExecutor", lambda *_, **__: pool)
-    monkeypatch.setattr(batch_size, "available_memory", lambda: 5 * gib)
+    monkeypatch.setattr(auto_batch_size, "ProcessPoolExecutor", lambda *_, **__: pool)
+    monkeypatch.setattr(auto_batch_size, "available_memory", lambda: 5 * gib)
     caplog.set_level(logging.INFO)
     batch = choose_batch(config_of(data=AUTO, trainer={"accumulate": 2}), Run(tmp_path), ON_CPU)
     assert (batch.size, batch.step) == (size, 64)
@@ -90,7 +90,7 @@ def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeyp
     wide = {"library": "custom", "name": "custom_cnn", "options": {"widths": [32, 64]}}
     settings = config_of(data={**AUTO, "image_size": [512, 512]}, model=wide)
     floats = 4 * 512 * 512 * (3 + 32)  # of one image and the first layer's output
-    monkeypatch.setattr(batch_size, "available_memory", lambda: 40 * floats)
+    monkeypatch.setattr(auto_batch_size, "available_memory", lambda: 40 * floats)
     batch = choose_batch(settings, Run(tmp_path), ON_CPU)
     assert 1 < batch.size < 32, caplog.text
     assert batch.step == 32
@@ -117,7 +117,7 @@ def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> No
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     accelerator, real = Resources("mps", "32-true", 1, 0), TrialTraining
-    monkeypatch.setattr(batch_size, "TrialTraining", lambda config, precision, _: real(config, precision, "cpu"))
+    monkeypatch.setattr(auto_batch_size, "TrialTraining", lambda config, precision, _: real(config, precision, "cpu"))
     monkeypatch.setattr(TrialTraining, "step", step)
     caplog.set_level(logging.INFO)
     settings = config_of(data=AUTO)
@@ -127,7 +127,7 @@ def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> No
     monkeypatch.setattr(TrialTraining, "step", Mock(side_effect=RuntimeError("mat1 and mat2 cannot be multiplied")))
     with pytest.raises(RuntimeError, match="mat1"):
         choose_batch(settings, Run(tmp_path / "1"), accelerator)
-    monkeypatch.setattr(batch_size, "TrialTraining", Mock(side_effect=GenderClsError("no such device")))
+    monkeypatch.setattr(auto_batch_size, "TrialTraining", Mock(side_effect=GenderClsError("no such device")))
     assert choose_batch(settings, Run(tmp_path / "2"), accelerator).size == 32, "the real trainer will say why"
 
 
@@ -238,7 +238,7 @@ def killed(by_the_kernel: bool, until: int = 0) -> Any:
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     counter = tmp_path / "kills"
     counter.write_text("7")
-    monkeypatch.setattr(sweep, "killed_for_memory", lambda: int(counter.read_text()))
+    monkeypatch.setattr(sweep, "count_oom_kills", lambda: int(counter.read_text()))
     monkeypatch.setattr(sweep, "_write_leaderboard", lambda folder: "")
     return Run(tmp_path / "0_job")
 

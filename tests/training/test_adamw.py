@@ -1,15 +1,18 @@
 """The fused AdamW equals the plain one up to rounding, whatever state it continues."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from helpers.classifiers import batches, settings, trainer_for
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LambdaCallback
 from torch import nn
 
 from gender_cls.models.convolutions import set_layout
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.optimizer import adamw
+from gender_cls.training.recipe import adamw
 
 GROUPS = {"lr": 0.01, "weight_decay": 0.05}
 
@@ -79,6 +82,22 @@ def test_any_state_is_continued(was_channels_last, was_fused) -> None:
         assert resumed.param_groups[0]["fused"] is (True if fused else None)
         steps(second, resumed, 3)
         assert difference(unbroken, second) < 1e-6, (fused, channels_last)
+
+
+def test_a_run_is_resumed_in_the_other_layout(tmp_path) -> None:
+    def fit(channels_last: bool, *callbacks: Callback, resume: Path | None = None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = GenderClassifier(settings(trainer={"channels_last": channels_last}))
+        trainer = trainer_for(gradient_clip_val=1.0, callbacks=list(callbacks))
+        trainer.fit(model, batches(), batches(), ckpt_path=resume, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return model.network.state_dict()
+
+    whole = fit(True)
+    half = fit(False, LambdaCallback(on_train_epoch_end=lambda trainer, _: setattr(trainer, "should_stop", True)))
+    resumed = fit(True, resume=tmp_path / "last.ckpt")
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=1e-5)
+    assert not torch.allclose(half["head.weight"], whole["head.weight"], rtol=0, atol=1e-3), "it was half way"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])

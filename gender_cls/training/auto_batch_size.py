@@ -30,8 +30,7 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
-from gender_cls.training.optimizer import adamw
-from gender_cls.training.recipe import parameter_groups, set_trainable
+from gender_cls.training.recipe import adamw, parameter_groups, set_trainable
 
 log = logging.getLogger(__name__)
 
