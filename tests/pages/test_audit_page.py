@@ -1,5 +1,6 @@
 import base64
 import copy
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ NOTHING, UNSUSPECTED = images_of([{"path": "a.png"}]), suspects_of([])
 def page_of(
     root: Path, totals: Any, images: pd.DataFrame = NOTHING, thumbnails: int = 24, suspects: pd.DataFrame = UNSUSPECTED
 ) -> Page:
-    return Page(render_audit(totals, images, suspects, root, thumbnails))
+    return Page(render_audit(json.loads(json.dumps(totals)), images, suspects, root, thumbnails))
 
 
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:

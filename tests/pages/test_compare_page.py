@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ def many(number: int) -> Comparison:
 
 def html_of(comparison: Any, root: Path | None = None, thumbnails: int = 0, title: str = "night shift") -> str:
     created = "2026-11-23T10:00:00+01:00"
-    return render_comparison(comparison, title=title, created=created, root=root, thumbnails=thumbnails)
+    return render_comparison(
+        json.loads(json.dumps(comparison)), title=title, created=created, root=root, thumbnails=thumbnails
+    )
 
 
 def page_of(comparison: Any, *about: Any) -> Page:
