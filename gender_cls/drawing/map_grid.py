@@ -61,7 +61,7 @@ def map_grid(
     """
 
     def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
-        _caption(draw, corner, size, captions[index])
+        _write_caption(draw, corner, size, captions[index])
 
     return panel_grid(images, columns, write_caption, first="input", title=title, note=note)
 
@@ -129,7 +129,7 @@ def _tile_size(height: int, width: int, count: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], caption: Caption) -> None:
+def _write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], caption: Caption) -> None:
     """Write labels, verdict and file name below tiles of `size`; frame the tiles if the prediction is wrong."""
     left, right = corner[0], corner[0] + max(size[0], NARROWEST_PANEL)
     upper = corner[1] + size[1]

@@ -125,7 +125,7 @@ def _reliability(metrics: Metrics) -> Figure | None:
         ("after", calibration["after"], PALETTE["mark"], PALETTE["mark"], 1.4),
     ):
         filled = [each for each in reliability["bins"] if each["share"]["value"] is not None]
-        places, shares = _numbers(each["probability"] for each in filled), [each["share"] for each in filled]
+        places, shares = _nan_for_null(each["probability"] for each in filled), [each["share"] for each in filled]
         if name == "after":
             upper.vlines(places, *_interval(shares), **RANGE)
         style = {"color": colour, "markerfacecolor": face, "markersize": 3.5, "linewidth": width}
@@ -149,7 +149,7 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     if not curve:
         return None
     figure, axes = chart(4.2, 3.2)
-    coverage, low, high = (_numbers(point[key] for point in curve) for key in ("coverage", "low", "high"))
+    coverage, low, high = (_nan_for_null(point[key] for point in curve) for key in ("coverage", "low", "high"))
     axes.fill_between(coverage, low, high, **BAND)
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
     axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
@@ -240,15 +240,15 @@ def _stressed(axes: Axes, corruption: CorruptionScores, clean: Estimate) -> None
 
 
 def _values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
-    return _numbers(estimate["value"] for estimate in estimates)
+    return _nan_for_null(estimate["value"] for estimate in estimates)
 
 
 def _interval(estimates: Sequence[Estimate]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Their low ends and their high ends."""
-    return _numbers(each["low"] for each in estimates), _numbers(each["high"] for each in estimates)
+    return _nan_for_null(each["low"] for each in estimates), _nan_for_null(each["high"] for each in estimates)
 
 
-def _numbers(numbers: Iterable[float | None]) -> NDArray[np.float64]:
+def _nan_for_null(numbers: Iterable[float | None]) -> NDArray[np.float64]:
     """The numbers with NaN for null; matplotlib does not draw NaN."""
     return np.array(list(numbers), np.float64)
 

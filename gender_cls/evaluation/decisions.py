@@ -60,7 +60,7 @@ def choose_operating_point(
     """
     threshold, remark = _best_threshold(validation, temperature, rule)
     decide = DecisionRule(temperature, threshold, None)
-    on_validation, on_test = (_scores(split, decide, resamples) for split in (validation, test))
+    on_validation, on_test = (_answer_scores(split, decide, resamples) for split in (validation, test))
     return OperatingPoint(rule=rule.value, threshold=threshold, remark=remark, validation=on_validation, test=on_test)
 
 
@@ -92,7 +92,7 @@ def _best_threshold(validation: pd.DataFrame, temperature: float, rule: Operatin
     return float(np.clip(expit(middle[gap]), np.nextafter(lower, 1), min(upper, np.nextafter(1, 0)))), None
 
 
-def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
+def _answer_scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
     """Scores of the answers; all undefined if a probability is not finite."""
     names = ("balanced_accuracy", f"recall_{FEMALE}", f"recall_{MALE}")
     if problem := problem_of(logit(table)):

@@ -60,7 +60,7 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     for column in slice_columns(test):
         slices = _terciles(test[column], DECIMALS[column]) if column in DECIMALS else _by_name(test[column])
         if len(slices) > 1:
-            cells += [_score(test[rows], column, value, resamples) for value, rows in slices.items()]
+            cells += [_score_slice(test[rows], column, value, resamples) for value, rows in slices.items()]
     scored = [
         WorstSlice(column=cell["column"], value=cell["value"], balanced_accuracy=cell["balanced_accuracy"]["value"])
         for cell in cells
@@ -111,7 +111,7 @@ def _terciles(measured: pd.Series, decimals: int) -> dict[str, Booleans]:
     return slices if known.all() else {**slices, UNKNOWN: ~known}
 
 
-def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice:
+def _score_slice(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice:
     units = bootstrap_units(rows)
     female, right = is_female(rows), (rows["label"] == rows["prediction"]).to_numpy()
     images = np.zeros((units.max() + 1, 4), dtype=np.int64)
@@ -122,11 +122,9 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
     kinds, people = np.unique(images, axis=0, return_counts=True)
     rng = np.random.default_rng(SEED)  # anew for each slice, so that one more column changes none of the others
     drawn = rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
-    values, draws = _scores(images.sum(axis=0, keepdims=True)), _scores(drawn)
+    values, draws = _count_scores(images.sum(axis=0, keepdims=True)), _count_scores(drawn)
 
-    remark = None
-    if absent := absent_labels(female):
-        remark = f"There is no {absent[0]} image."
+    remark = next((f"There is no {label} image." for label in absent_labels(female)), None)
     infinite = ~np.isfinite(p_female_of(rows))
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
@@ -148,7 +146,7 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
     )
 
 
-def _scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
+def _count_scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
     """Scores from (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong."""
     female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
     scores = decision_scores(female, says_female, images.astype(np.float64))

@@ -75,7 +75,7 @@ def explain_images(
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
             asked = _extended(question, table[stale])
-            answers = _explain(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
+            answers = _explain_chunk(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
@@ -137,7 +137,7 @@ class _Chunk:
         return _Chunk(self.rows[which.numpy()], crops, self.inputs[which.to(self.inputs.device)])
 
 
-def _explain(
+def _explain_chunk(
     rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
@@ -167,7 +167,7 @@ def _explain_role(
     """One row per image and method, for one class of each image; writes the maps."""
     network, feature_map = classifier.network, classifier.feature_map
     attribution = attribute(network, chunk.inputs, question.methods, feature_map, targets)
-    scores = _scores(chunk, attribution, network, question.faithfulness)
+    scores = _score_maps(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()
     answers = chunk.rows[[*ABOUT, "prediction", "p_FEMALE"]].assign(
         role=role,
@@ -178,7 +178,7 @@ def _explain_role(
     return pd.concat([answers.assign(method=method.value, **scores[method]) for method in question.methods])
 
 
-def _scores(
+def _score_maps(
     chunk: _Chunk, attribution: Attribution, network: nn.Module, faithfulness: bool
 ) -> dict[Method, dict[str, NDArray[np.float64]]]:
     """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""

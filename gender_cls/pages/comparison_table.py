@@ -69,7 +69,7 @@ def to_markdown(comparison: Comparison) -> str:
     rows = [_candidate_cells(row) for row in comparison["candidates"]]
     if comparison["ensemble"] is not None:
         rows.append(_ensemble_cells(comparison["ensemble"]))
-    parts = [_table([*SCORE_HEADINGS, *COST_HEADINGS, "Pareto", "note"], rows), _caption(comparison)]
+    parts = [_table([*SCORE_HEADINGS, *COST_HEADINGS, "Pareto", "note"], rows), _below_table(comparison)]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
     parts.append("".join(f"- {sentence}\n" for sentence in comparison["verdict"]))
@@ -86,8 +86,8 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
     return [
         row["title"],
         str(len(row["seeds"])),
-        _score(validation["mean"], spread=validation["spread"]),
-        _score(test["mean"], test["low"], test["high"], test["spread"]),
+        _score_cell(validation["mean"], spread=validation["spread"]),
+        _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
         decimal(row["auroc"]),
         *_cost_cells(row["cost"]),
         {None: MISSING, True: "yes", False: "no"}[row["pareto"]],
@@ -115,14 +115,14 @@ def _pair_cells(pair: Pair) -> list[str]:
     better = pair["a"] if (pair["difference"] or 0) > 0 else pair["b"]
     return [
         f"{pair['a']} - {pair['b']}",
-        _score(pair["difference"], pair["low"], pair["high"]),
+        _score_cell(pair["difference"], pair["low"], pair["high"]),
         p_value(pair["p_holm"]),
         f"{better} is better" if pair["significant"] else "no significant difference",
         f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_value(second['p_value'])}",
     ]
 
 
-def _caption(comparison: Comparison) -> str:
+def _below_table(comparison: Comparison) -> str:
     baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
     if comparison["identities"]:
         test += f", {plural(comparison['identities'], 'person', 'people')}"
@@ -135,7 +135,7 @@ def _caption(comparison: Comparison) -> str:
     )
 
 
-def _score(
+def _score_cell(
     value: float | None, low: float | None = None, high: float | None = None, spread: float | None = None
 ) -> str:
     """`0.804 [0.765, 0.841] ± 0.012`, as far as it is known."""

@@ -26,8 +26,8 @@ from gender_cls.errors import GenderClsError
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.audit_findings import audit_findings, short_table
 from gender_cls.quality.balance import balance
+from gender_cls.quality.duplicates import duplicate_totals, find_duplicates, find_identity_conflicts, identity_totals
 from gender_cls.quality.faults import describe_faults, find_faults
-from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
 from gender_cls.quality.suspects import Suspects, find_suspects
 from gender_cls.runs.files import timestamp, write_atomically
 
@@ -107,7 +107,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         table = assign_splits(table, data)
     except GenderClsError as error:
         split_problem = str(error)
-    findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
+    findings = pd.concat([find_duplicates(table, known["pixels"], near), find_identity_conflicts(table)], axis=1)
     stated, measured = manifest.table.drop(columns=["width", "height"], errors="ignore"), facts[MEASURED].round(3)
     images = pd.concat([stated, measured, faults, facts["reason"]], axis=1)
     rows = np.flatnonzero(readable)

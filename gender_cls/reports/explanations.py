@@ -9,7 +9,7 @@ from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.loose_images import loose_images
+from gender_cls.data.manifest import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.predictions import read_predictions
