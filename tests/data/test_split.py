@@ -79,7 +79,7 @@ def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
 def test_parts_equal_those_computed_with_arrays() -> None:
     table, shares = crowd(3), np.array([0.6, 0.3, 0.1])
     table.loc[::7, "label"] = "FEMALE"  # some people have both labels
-    parts = group_partition(table, table["group"], shares, 5)
+    parts = group_partition(table, "group", shares, 5)
     names = sorted(table["group"].unique())
     counts = pd.crosstab(table["group"], table["label"]).loc[names, ["FEMALE", "MALE"]].to_numpy()
     targets, filled = shares[:, None] * counts.sum(axis=0), np.zeros((3, 2))
