@@ -93,7 +93,7 @@ class Augmentation:
             else:
                 changed = operation(pixels.index_select(0, rows), parameters)
                 pixels.index_copy_(0, rows, changed.to(pixels.dtype))
-        return operations.write(pixels, images)
+        return operations.copy_pixels(pixels, images)
 
     def draw(self, count: int, size: Size) -> list[Change]:
         """Random changes of `count` images of this size, on the CPU; without steps that no image undergoes."""

@@ -205,11 +205,11 @@ def _channels_last_bytes(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.permute(0, 2, 3, 1).contiguous()
     result = torch.empty((len(images), *images.shape[2:], 3), dtype=torch.uint8)
-    write(images, result.permute(0, 3, 1, 2))
+    copy_pixels(images, result.permute(0, 3, 1, 2))
     return result
 
 
-def write(pixels: Tensor, images: Tensor) -> Tensor:
+def copy_pixels(pixels: Tensor, images: Tensor) -> Tensor:
     """Copies pixels into the uint8 tensor `images` of the same shape, and returns that."""
     if pixels.device.type != "cpu" or pixels.dtype == torch.uint8:
         return images.copy_(pixels)

@@ -40,7 +40,7 @@ def apply_corruption(image: Tensor, name: str, severity: int, path: str) -> Tens
     Returns:
         uint8, contiguous, of the same size.
     """
-    effect, strengths = _EFFECTS[name]
+    effect, strengths = _DAMAGES[name]
     strength = strengths[SEVERITIES.index(severity)]
     digest = hashlib.blake2b(f"{name}/{path}".encode(errors="surrogateescape"), digest_size=16).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "big"))
@@ -139,7 +139,7 @@ def _box_shift(pixels: Pixels, error: float, rng: np.random.Generator) -> Seen:
     return np.asarray(padded.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
 
 
-_EFFECTS: dict[str, tuple[Callable[[Pixels, float, np.random.Generator], Seen], tuple[float, ...]]] = {
+_DAMAGES: dict[str, tuple[Callable[[Pixels, float, np.random.Generator], Seen], tuple[float, ...]]] = {
     "low_resolution": (_low_resolution, (80, 56, 40, 28, 20)),
     "motion_blur": (_motion_blur, (0.03, 0.05, 0.07, 0.09, 0.12)),
     "defocus": (_defocus, (0.01, 0.015, 0.02, 0.027, 0.035)),

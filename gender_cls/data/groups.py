@@ -59,11 +59,10 @@ def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:
         return np.empty((2, 0), dtype=np.intp)
     known = table[table["frame"] != ""]
     frames = pd.to_numeric(known["frame"], errors="coerce")
-    if frames.isna().any():
-        example = known.loc[frames.isna()].iloc[0]
+    for row in known[frames.isna()].itertuples():
         raise GenderClsError(
-            f"The column frame holds '{example['frame']}' for {example['path']}: it must be a whole number; "
-            "correct data.pattern or the table."
+            f"The column frame holds '{row.frame}' for {row.path}: it must be a whole number; correct data.pattern or "
+            "the table."
         )
     where = [column for column in ("source", "camera", "sequence") if column in known]
     recording = known.groupby(where, sort=False).ngroup().to_numpy()

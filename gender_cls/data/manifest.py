@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, require
 
 SPLIT_ALIASES = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
-COLUMNS = ("path", "label", "identity", "camera", "source", "split")
+MANIFEST_COLUMNS = ("path", "label", "identity", "camera", "source", "split")
+LOOSE_COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def read_manifest(data: DataConfig) -> Manifest:
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
-    further = [column for column in table.columns if column not in COLUMNS]
-    table = table.assign(**{column: "" for column in COLUMNS if column not in table})[[*COLUMNS, *further]]
+    further = [column for column in table.columns if column not in MANIFEST_COLUMNS]
+    lacking = {column: "" for column in MANIFEST_COLUMNS if column not in table}
+    table = table.assign(**lacking)[[*MANIFEST_COLUMNS, *further]]
     if data.corrections is not None:
         table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
@@ -202,3 +204,35 @@ def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     chosen = np.concatenate([rng.permutation(rows)[:n] for rows, n in zip(strata.values(), take, strict=True)])
     return table.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
+def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """One row per image from anywhere with LOOSE_COLUMNS, sorted by path; "" where a value is unknown.
+
+    An image of the manifest has its row there. For another image, the nearest folder around it with the name of a
+    label, up to the named folder, gives the label (else `unknown`); `data.pattern` finds identity and camera.
+
+    Args:
+        paths: absolute, of files and folders.
+        root: the folder that the manifest's paths are relative to.
+
+    Raises:
+        GenderClsError: a folder holds no images.
+    """
+    known = {root / path: row for path, row in zip(manifest["path"], manifest.to_dict("records"), strict=True)}
+    rows: dict[Path, dict[str, str]] = {}
+    for path in paths:
+        files = list(images_below(path)) if path.is_dir() else [path]
+        require(bool(files), f"There are no images under {path}: expected files such as .jpg, .png or .bmp.")
+        rows |= {file: _loose_row(file, path, known.get(file), data) for file in files}
+    return pd.DataFrame([rows[file] for file in sorted(rows)], columns=list(LOOSE_COLUMNS))
+
+
+def _loose_row(file: Path, named: Path, known: dict | None, data: DataConfig) -> dict[str, str]:
+    if known is None:
+        labels = label_names(data)
+        above = file.parents[: max(1, len(file.parts) - len(named.parts))]
+        folders = [labels[folder.name.lower()] for folder in above if folder.name.lower() in labels]
+        found = re.search(data.pattern, file.as_posix()) if data.pattern is not None else None
+        known = {**(found.groupdict("") if found else {}), "label": folders[0] if folders else UNKNOWN}
+    return {column: known.get(column, "") for column in LOOSE_COLUMNS} | {"path": str(file)}

@@ -8,7 +8,7 @@ from PIL import Image
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in ITU-R BT.601
 
 HEIGHT = 96  # pixels at which sharpness is measured; most crops are about as high or higher
-FLAT = 0.3  # grey levels; without it, the rounding errors of an image of one colour would look sharp
+ROUNDING = 0.3  # grey levels; without it, the rounding errors of an image of one colour would look sharp
 
 
 class Measures(NamedTuple):
@@ -48,4 +48,4 @@ def _change_of_slope(luma: np.ndarray) -> float:
     slope = np.diff(luma, axis=0)
     if len(slope) < 2:
         return 0.0
-    return float(np.abs(np.diff(slope, axis=0)).mean() / (np.abs(slope).mean() + FLAT))
+    return float(np.abs(np.diff(slope, axis=0)).mean() / (np.abs(slope).mean() + ROUNDING))

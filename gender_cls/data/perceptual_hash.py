@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32  # pixels of the luma grid
-FLAT = 2.0  # standard deviation of luma (0 to 255); as small as one step of a JPEG's block means at quality 50
+FLAT_DEVIATION = 2.0  # of luma (0 to 255); as small as one step of a JPEG's block means at quality 50
 SILENT = 1e-3  # a wave's weight that counts as none; rounding and JPEG noise may give as much
 
 
@@ -38,7 +38,7 @@ def perceptual_hash(image: Image.Image) -> int:
     of frequencies instead of a square. Colour is ignored, because infrared cameras see none.
     """
     luma = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-    if luma.std() < FLAT:
+    if luma.std() < FLAT_DEVIATION:
         return 0
     counts = np.bincount(luma.ravel(), minlength=256)
     rank = ((counts.cumsum() - counts / 2) / luma.size).astype(np.float32)  # equal lumas share their middle rank

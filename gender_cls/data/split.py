@@ -59,39 +59,37 @@ def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray
     wanted = {name: share for name, share in _shares(data).items() if name == "train" or name not in given}
     if len(wanted) > 1:
         rows = np.flatnonzero(table["split"] == "train")
-        split[rows] = _parts(table.iloc[rows], table["group"].iloc[rows], wanted, data.split_seed)
+        split[rows] = _parts(table.iloc[rows], "group", wanted, data.split_seed)
     return split
 
 
 def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """The split of each row of a table that came without one."""
-    column = data.split_by.value
     by_group = data.split_by is SplitBy.identity
-    units = table["group" if by_group else column]
+    column = "group" if by_group else data.split_by.value
+    unknown = 0 if by_group else (table[column] == "").sum()
     require(
-        by_group or not (units == "").any(),
-        f"data.split_by={column} needs the {column} of each image, and {(units == '').sum()} of {len(table)} have "
-        "none: name it with data.pattern or a column of data.csv.",
+        unknown == 0,
+        f"data.split_by={column} needs the {column} of each image, and {unknown} of {len(table)} have none: name it "
+        "with data.pattern or a column of data.csv.",
     )
     if data.leave_out is not None:
-        return _leave_out(table, units, data)
+        return _leave_out(table, data)
     if data.folds is not None:
-        parts = group_partition(table, units, np.full(data.folds, 1 / data.folds), data.split_seed)
+        parts = group_partition(table, column, np.full(data.folds, 1 / data.folds), data.split_seed)
         names = np.full(data.folds, "train", dtype=object)
         names[data.fold], names[(data.fold + 1) % data.folds] = "test", "val"
         split = names[parts]
     else:
-        split = _parts(table, units, _shares(data), data.split_seed)
+        split = _parts(table, column, _shares(data), data.split_seed)
     return split if by_group else _whole_groups(table["group"], split)
 
 
-def _leave_out(table: pd.DataFrame, value: pd.Series, data: DataConfig) -> NDArray:
+def _leave_out(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """One camera or source is the test split; train and val get the others, without the groups that are in test."""
-    test = value == data.leave_out
-    names = ", ".join(sorted(set(value)))
-    require(
-        bool(test.any()), f"data.leave_out={data.leave_out} is no {data.split_by.value} of the data: there are {names}."
-    )
+    column = data.split_by.value
+    test, names = table[column] == data.leave_out, ", ".join(sorted(set(table[column])))
+    require(bool(test.any()), f"data.leave_out={data.leave_out} is no {column} of the data: there are {names}.")
     others = np.where(table["group"].isin(table["group"][test]), "", "train")
     return _complete(table.assign(split=np.where(test, "test", others)), {"train", "test"}, data)
 
@@ -104,13 +102,13 @@ def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:
     return np.where(kept, split, "")
 
 
-def _parts(table: pd.DataFrame, units: pd.Series, shares: dict[str, float], seed: int) -> NDArray:
+def _parts(table: pd.DataFrame, column: str, shares: dict[str, float], seed: int) -> NDArray:
     """The name of the part that each row is assigned to."""
-    parts = group_partition(table, units, np.array(list(shares.values())) / sum(shares.values()), seed)
+    parts = group_partition(table, column, np.array(list(shares.values())) / sum(shares.values()), seed)
     return np.array(list(shares), dtype=object)[parts]
 
 
-def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.floating], seed: int) -> NDArray[np.intp]:
+def group_partition(table: pd.DataFrame, column: str, shares: NDArray[np.floating], seed: int) -> NDArray[np.intp]:
     """Assign whole units to parts so that every label fills each part in proportion to its share.
 
     Units come in random order. Each goes to the part that would be least full, for the unit's labels, with half a unit
@@ -119,18 +117,18 @@ def group_partition(table: pd.DataFrame, units: pd.Series, shares: NDArray[np.fl
 
     Args:
         table: with the column label.
-        units: (rows,) group, camera or source: rows with one value stay together.
+        column: group, camera or source: rows with one value there are a unit.
         shares: (parts,), sum 1.
         seed: of the order.
 
     Returns:
         (rows,) part of each row, from 0.
     """
-    codes, names = pd.factorize(units, sort=True)
+    codes, names = pd.factorize(table[column], sort=True)
     counts = np.zeros((len(names), len(CLASSES)), dtype=int)
     np.add.at(counts, (codes, table["label"].map(CLASSES.index).to_numpy(dtype=int)), 1)
     for label, available in zip(CLASSES, (counts > 0).sum(axis=0), strict=True):
-        what = "groups of images that belong together (people)" if units.name == "group" else f"{units.name}s"
+        what = "groups of images that belong together (people)" if column == "group" else f"{column}s"
         require(
             available >= len(shares),
             f"{label} has {available} {what}, fewer than the {len(shares)} parts that need one: add data, name fewer "

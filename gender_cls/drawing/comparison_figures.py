@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator, PercentFormatter
 
 from gender_cls.drawing.chart_style import PALETTE, chart, house_style
-from gender_cls.evaluation.comparison.schema import CandidateRow, Ensemble, RocCurve
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Ensemble, RocCurve
 
 CANDIDATE_COLOURS = ("#005f9e", "#d55e00", "#3795d0", "#3b3f45", "#c2448c", "#bf8600", "#5c3a21", "#4b7f5f")
 """The colours of the best candidates by validation, after Okabe & Ito (2008).
@@ -24,11 +24,10 @@ CORNERS = (0.25, 0.5)  # sides of the upper left corner that a ROC chart may be 
 @dataclass(frozen=True)
 class _Point:
     number: str  # "" for the soft vote
-    milliseconds: float
-    score: float
+    place: tuple[float, float]  # milliseconds and score
     interval: tuple[float | None, float | None]
-    pareto: bool
     colour: str
+    pareto: bool
 
 
 def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> Figure | None:
@@ -42,29 +41,28 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         milliseconds, test = row["cost"]["milliseconds_batch_32"], row["test"]
         if milliseconds and test["mean"] is not None:
             colour, interval = colours.get(number, PALETTE["soft"]), (test["low"], test["high"])
-            points.append(_Point(str(number), milliseconds, test["mean"], interval, bool(row["pareto"]), colour))
+            points.append(_Point(str(number), (milliseconds, test["mean"]), interval, colour, bool(row["pareto"])))
     if not points:
         return None
     if ensemble is not None and (milliseconds := ensemble["cost"]["milliseconds_batch_32"]):
         vote = ensemble["balanced_accuracy"]
         if vote["value"] is not None:
-            interval = vote["low"], vote["high"]
-            points.append(_Point("", milliseconds, vote["value"], interval, pareto=False, colour=PALETTE["soft"]))
+            place, interval = (milliseconds, vote["value"]), (vote["low"], vote["high"])
+            points.append(_Point("", place, interval, PALETTE["soft"], pareto=False))
     with house_style():
         figure, axes = chart(4.6, 3.4)
         figure.set_label("Test balanced accuracy against milliseconds per image")
-        pareto = sorted((point.milliseconds, point.score) for point in points if point.pareto)
+        pareto = sorted(point.place for point in points if point.pareto)
         axes.plot([x for x, _ in pareto], [y for _, y in pareto], color=PALETTE["faint"], linewidth=0.9)
         for order, point in enumerate(reversed(points), 3):  # the best candidate last, on top of the others
-            place = point.milliseconds, point.score
             low, high = point.interval
             if low is not None and high is not None:
-                axes.vlines(point.milliseconds, low, high, color=point.colour, linewidth=1.2)
+                axes.vlines(point.place[0], low, high, color=point.colour, linewidth=1.2)
             shape, face = ("o", point.colour) if point.number else ("D", PALETTE["paper"])
-            axes.plot(*place, shape, color=point.colour, markerfacecolor=face, markersize=9, zorder=order)
-            text = axes.text(*place, point.number, color="white", fontsize=6, fontweight="bold", zorder=order)
+            axes.plot(*point.place, shape, color=point.colour, markerfacecolor=face, markersize=9, zorder=order)
+            text = axes.text(*point.place, point.number, color="white", fontsize=6, fontweight="bold", zorder=order)
             text.set(horizontalalignment="center", verticalalignment="center_baseline")
-        costs = [point.milliseconds for point in points]
+        costs = [point.place[0] for point in points]
         axes.set_xscale("log")
         axes.set_xlim(min(costs) / 2, max(costs) * 2)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

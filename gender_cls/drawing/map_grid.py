@@ -61,13 +61,13 @@ def map_grid(
     """
 
     def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
-        _caption(draw, corner, size, captions[index])
+        _write_caption(draw, corner, size, captions[index])
 
-    return panel_grid(images, columns, write_caption, "input", title, note)
+    return panel_grid(images, columns, write_caption, first="input", title=title, note=note)
 
 
 def panel_grid(
-    images: ArrayLike, columns: Sequence[MapColumn], write_caption: CaptionWriter, first: str, title: str, note: str
+    images: ArrayLike, columns: Sequence[MapColumn], write_caption: CaptionWriter, *, first: str, title: str, note: str
 ) -> Picture:
     """`map_grid` with any caption; `first` is the heading of the images."""
     pixels = np.ascontiguousarray(np.asarray(images).transpose(0, 2, 3, 1))
@@ -129,7 +129,7 @@ def _tile_size(height: int, width: int, count: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], caption: Caption) -> None:
+def _write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], caption: Caption) -> None:
     """Write labels, verdict and file name below tiles of `size`; frame the tiles if the prediction is wrong."""
     left, right = corner[0], corner[0] + max(size[0], NARROWEST_PANEL)
     upper = corner[1] + size[1]

@@ -65,8 +65,8 @@ def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
         for place, column in enumerate(groups[0].columns)
     ]
     images = np.rint(np.stack([np.asarray(group.picture) for group in groups])).astype(np.uint8)
-    scaling = "Each mean map is scaled to its own largest magnitude."
-    return panel_grid(images, columns, write_caption, "mean picture", title, f"{note} {scaling}".strip())
+    note = f"{note} Each mean map is scaled to its own largest magnitude.".strip()
+    return panel_grid(images, columns, write_caption, first="mean picture", title=title, note=note)
 
 
 def density_tile(image: Image.Image, density: ArrayLike, end: float, signed: bool, size: tuple[int, int]) -> Picture:

@@ -17,12 +17,13 @@ from gender_cls.config.data import CLASSES
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
+from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import stated, words
 
-MOST_VALUES = 12  # values of a column that the chart of slices shows: those with the most images
+MOST_DRAWN = 12  # values of a column that the chart of slices shows: those with the most images
 LONGEST_NAME = 34  # letters of a name that a figure has room for
 
-COLOURS = {label: PALETTE[label.lower()] for label in CLASSES}
+CLASS_COLOURS = {label: PALETTE[label.lower()] for label in CLASSES}
 DASHED: dict[str, Any] = {"color": PALETTE["faint"], "linewidth": 0.8, "linestyle": (0, (3, 3))}
 DOTTED: dict[str, Any] = {**DASHED, "linestyle": (0, (1, 2))}
 POINT: dict[str, Any] = {"marker": "o", "color": PALETTE["ink"], "markersize": 4.5}
@@ -75,8 +76,8 @@ def _precision_recall(metrics: Metrics, female: NDArray, probability: NDArray) -
     for label, positive, score in (("FEMALE", female, probability), ("MALE", ~female, 1 - probability)):
         precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
         area = f"{label}, average precision {stated(scores[f'average_precision_{label}'])}"
-        axes.plot(recall, precision, color=COLOURS[label], linewidth=1.6, label=area)
-        axes.axhline(positive.mean(), **{**DASHED, "color": COLOURS[label]})
+        axes.plot(recall, precision, color=CLASS_COLOURS[label], linewidth=1.6, label=area)
+        axes.axhline(positive.mean(), **{**DASHED, "color": CLASS_COLOURS[label]})
     axes.set(xlabel="recall", ylabel="precision")
     axes.legend(loc="lower left", **LEGEND)
     return figure
@@ -98,7 +99,7 @@ def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> F
     edges = np.linspace(0, 1, 21)
     for label, rows, sign in (("FEMALE", female, 1), ("MALE", ~female, -1)):
         counts = np.histogram(probability[rows], edges)[0]
-        axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=COLOURS[label], label=label)
+        axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=CLASS_COLOURS[label], label=label)
     axes.axhline(0, color=PALETTE["soft"], linewidth=0.8)
     axes.axvline(threshold, color=PALETTE["ink"], linewidth=1)
     axes.set(title="Images by calibrated probability of FEMALE", xlim=(0, 1), ylabel="images")
@@ -124,7 +125,7 @@ def _reliability(metrics: Metrics) -> Figure | None:
         ("after", calibration["after"], PALETTE["mark"], PALETTE["mark"], 1.4),
     ):
         filled = [each for each in reliability["bins"] if each["share"]["value"] is not None]
-        places, shares = _numbers(each["probability"] for each in filled), [each["share"] for each in filled]
+        places, shares = _nan_for_null(each["probability"] for each in filled), [each["share"] for each in filled]
         if name == "after":
             upper.vlines(places, *_interval(shares), **RANGE)
         style = {"color": colour, "markerfacecolor": face, "markersize": 3.5, "linewidth": width}
@@ -148,7 +149,7 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     if not curve:
         return None
     figure, axes = chart(4.2, 3.2)
-    coverage, low, high = (_numbers(point[key] for point in curve) for key in ("coverage", "low", "high"))
+    coverage, low, high = (_nan_for_null(point[key] for point in curve) for key in ("coverage", "low", "high"))
     axes.fill_between(coverage, low, high, **BAND)
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
     axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
@@ -165,18 +166,16 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     return figure
 
 
-Row = tuple[str, Estimate | None, bool]  # of a chart of intervals: its name; its score, None for a heading; few people
+IntervalRow = tuple[str, Estimate | None, bool]
+"""Of a chart of intervals: its name; its score, None for a heading; whether it is of few people."""
 
 
 def _slices(metrics: Metrics) -> Figure | None:
-    cells = metrics["slices"]["cells"]
-    rows: list[Row] = []
-    for column in dict.fromkeys(cell["column"] for cell in cells):
-        every = [cell for cell in cells if cell["column"] == column]
-        shown = sorted(every, key=lambda cell: -cell["images"])[:MOST_VALUES]
-        left_out = f", the {MOST_VALUES} largest of {len(every)}" if len(every) > MOST_VALUES else ""
+    rows: list[IntervalRow] = []
+    for column, (shown, total) in largest_slices(metrics["slices"]["cells"], MOST_DRAWN).items():
+        left_out = f", the {MOST_DRAWN} largest of {total}" if total > MOST_DRAWN else ""
         rows.append((f"{words(_shortened(column))}{left_out}", None, False))
-        rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in every if cell in shown]
+        rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in shown]
     return _intervals("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
 
 
@@ -187,7 +186,7 @@ def _shortcuts(metrics: Metrics) -> Figure | None:
     return _intervals(title, [("as recorded", whole, False), *rows], whole) if rows else None
 
 
-def _intervals(title: str, rows: Sequence[Row], whole: Estimate) -> Figure | None:
+def _intervals(title: str, rows: Sequence[IntervalRow], whole: Estimate) -> Figure | None:
     """A dot with its interval in each row, hollow if of few people, and a line at the score of all test images."""
     if all(score is None or score["value"] is None for _, score, _ in rows):
         return None
@@ -241,15 +240,15 @@ def _stressed(axes: Axes, corruption: CorruptionScores, clean: Estimate) -> None
 
 
 def _values(estimates: Iterable[Estimate]) -> NDArray[np.float64]:
-    return _numbers(estimate["value"] for estimate in estimates)
+    return _nan_for_null(estimate["value"] for estimate in estimates)
 
 
 def _interval(estimates: Sequence[Estimate]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Their low ends and their high ends."""
-    return _numbers(each["low"] for each in estimates), _numbers(each["high"] for each in estimates)
+    return _nan_for_null(each["low"] for each in estimates), _nan_for_null(each["high"] for each in estimates)
 
 
-def _numbers(numbers: Iterable[float | None]) -> NDArray[np.float64]:
+def _nan_for_null(numbers: Iterable[float | None]) -> NDArray[np.float64]:
     """The numbers with NaN for null; matplotlib does not draw NaN."""
     return np.array(list(numbers), np.float64)
 

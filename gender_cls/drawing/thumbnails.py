@@ -20,11 +20,15 @@ class Thumbnail:
     """A picture and the text below it."""
 
     path: str
-    name: str
     uri: str  # "" where the file cannot be read
     label: str
-    split: str
-    note: str
+    split: str = ""
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return Path(self.path).name
 
 
 class Gallery:
@@ -51,8 +55,8 @@ class Gallery:
         for row in rows.head(self.left).to_dict("records"):
             if self.full:
                 break
-            path, uri = row["path"], thumbnail_uri(self.root / row["path"])
-            taken.append(Thumbnail(path, Path(path).name, uri, row["label"], row.get("split", ""), note(row)))
+            uri = thumbnail_uri(self.root / row["path"])
+            taken.append(Thumbnail(row["path"], uri, row["label"], split=row.get("split", ""), note=note(row)))
             self.left -= 1
             self._bytes += len(uri)
         return taken

@@ -13,7 +13,7 @@ from gender_cls.config.evaluation import OperatingPointRule
 from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.calibration import calibrated, log_odds, logit, problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female
+from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female, score_remarks
 from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
@@ -60,7 +60,7 @@ def choose_operating_point(
     """
     threshold, remark = _best_threshold(validation, temperature, rule)
     decide = DecisionRule(temperature, threshold, None)
-    on_validation, on_test = (_scores(split, decide, resamples) for split in (validation, test))
+    on_validation, on_test = (_answer_scores(split, decide, resamples) for split in (validation, test))
     return OperatingPoint(rule=rule.value, threshold=threshold, remark=remark, validation=on_validation, test=on_test)
 
 
@@ -92,7 +92,7 @@ def _best_threshold(validation: pd.DataFrame, temperature: float, rule: Operatin
     return float(np.clip(expit(middle[gap]), np.nextafter(lower, 1), min(upper, np.nextafter(1, 0)))), None
 
 
-def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
+def _answer_scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
     """Scores of the answers; all undefined if a probability is not finite."""
     names = ("balanced_accuracy", f"recall_{FEMALE}", f"recall_{MALE}")
     if problem := problem_of(logit(table)):
@@ -103,10 +103,7 @@ def _scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[s
         scores = decision_scores(female, says_female, weights)
         return {name: scores[name] for name in names}
 
-    remarks: dict[str, str] = {}
-    for label in absent_labels(female):
-        remarks |= dict.fromkeys(("balanced_accuracy", f"recall_{label}"), f"There is no {label} image.")
-    return estimates(bootstrap_units(table), statistics, resamples, remarks)
+    return estimates(bootstrap_units(table), statistics, resamples, score_remarks(female, says_female))
 
 
 def choose_abstention(

@@ -185,7 +185,7 @@ def score_rows(table: pd.DataFrame, resamples: int) -> Scored:
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {**decision_scores(female, says_female, weights), **of_probabilities(weights)}
 
-        scores = estimates(units, statistics, resamples, _remarks(female, says_female))
+        scores = estimates(units, statistics, resamples, score_remarks(female, says_female))
     else:
         broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."
         scores = {name: undefined(broken if len(table) else "There are no images.") for name in SCORES}
@@ -201,7 +201,7 @@ def score_rows(table: pd.DataFrame, resamples: int) -> Scored:
     )
 
 
-def _remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
+def score_remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
     """Why scores are undefined, for those that may be."""
     remarks: dict[str, str] = {}
     for name in absent_labels(female):

@@ -1,5 +1,7 @@
 """Where a model fails: the scores of test by camera, view, size, brightness and every other known column."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
-FEW = 50  # a slice with fewer people is marked
+ENOUGH_PEOPLE = 50  # a slice with fewer people is marked
 
 
 def slice_columns(table: pd.DataFrame) -> list[str]:
@@ -58,7 +60,7 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     for column in slice_columns(test):
         slices = _terciles(test[column], DECIMALS[column]) if column in DECIMALS else _by_name(test[column])
         if len(slices) > 1:
-            cells += [_score(test[rows], column, value, resamples) for value, rows in slices.items()]
+            cells += [_score_slice(test[rows], column, value, resamples) for value, rows in slices.items()]
     scored = [
         WorstSlice(column=cell["column"], value=cell["value"], balanced_accuracy=cell["balanced_accuracy"]["value"])
         for cell in cells
@@ -70,8 +72,18 @@ def slice_scores(test: pd.DataFrame, resamples: int) -> Slices:
     elif not cells:
         remark = "No column cuts the test images into slices."
     elif not scored:
-        remark = f"No slice has both labels and {FEW} people or more."
+        remark = f"No slice has both labels and {ENOUGH_PEOPLE} people or more."
     return Slices(cells=cells, worst=min(scored, key=lambda one: one["balanced_accuracy"], default=None), remark=remark)
+
+
+def largest_slices(cells: Sequence[Slice], most: int) -> dict[str, tuple[list[Slice], int]]:
+    """By column, its slices with the most images in the order of the table, and how many slices it has."""
+    found = {}
+    for column in dict.fromkeys(cell["column"] for cell in cells):
+        every = [cell for cell in cells if cell["column"] == column]
+        largest = sorted(every, key=lambda cell: -cell["images"])[:most]
+        found[column] = [cell for cell in every if cell in largest], len(every)
+    return found
 
 
 def _by_name(names: pd.Series) -> dict[str, Booleans]:
@@ -99,7 +111,7 @@ def _terciles(measured: pd.Series, decimals: int) -> dict[str, Booleans]:
     return slices if known.all() else {**slices, UNKNOWN: ~known}
 
 
-def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice:
+def _score_slice(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice:
     units = bootstrap_units(rows)
     female, right = is_female(rows), (rows["label"] == rows["prediction"]).to_numpy()
     images = np.zeros((units.max() + 1, 4), dtype=np.int64)
@@ -110,11 +122,9 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
     kinds, people = np.unique(images, axis=0, return_counts=True)
     rng = np.random.default_rng(SEED)  # anew for each slice, so that one more column changes none of the others
     drawn = rng.multinomial(len(images), people / len(images), size=resamples) @ kinds
-    values, draws = _scores(images.sum(axis=0, keepdims=True)), _scores(drawn)
+    values, draws = _count_scores(images.sum(axis=0, keepdims=True)), _count_scores(drawn)
 
-    remark = None
-    if absent := absent_labels(female):
-        remark = f"There is no {absent[0]} image."
+    remark = next((f"There is no {label} image." for label in absent_labels(female)), None)
     infinite = ~np.isfinite(p_female_of(rows))
     if infinite.any():
         remark = f"{infinite.sum()} of {len(rows)} probabilities are not finite."
@@ -132,11 +142,11 @@ def _score(rows: pd.DataFrame, column: str, value: str, resamples: int) -> Slice
         recall_FEMALE=found("recall_FEMALE"),
         recall_MALE=found("recall_MALE"),
         recall_gap=found("recall_gap"),
-        few=len(images) < FEW,
+        few=len(images) < ENOUGH_PEOPLE,
     )
 
 
-def _scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
+def _count_scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
     """Scores from (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong."""
     female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
     scores = decision_scores(female, says_female, images.astype(np.float64))

@@ -17,7 +17,7 @@ from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, absent_labels, is_female, reliability_bins
 from gender_cls.evaluation.schema import CorruptionScores, Severity, Shortcut, Stress, WorstCorruption
 
-SCORES = ("balanced_accuracy", "ece", "flip_rate", "coverage")
+STRESS_SCORES = ("balanced_accuracy", "ece", "flip_rate", "coverage")
 
 MOST_RESAMPLES = 2_000
 """Limit for the stress test, whose many variants would take long. The ends of an interval then vary by chance with a
@@ -49,7 +49,8 @@ def stress_scores(
         resamples: no more than MOST_RESAMPLES are drawn.
     """
     names = variants(stress=True, shortcuts=False)
-    scored = _score(test, logits, names, temperature, band, min(resamples, MOST_RESAMPLES))
+    drawn = min(resamples, MOST_RESAMPLES)
+    scored = _score_variants(test, logits, names, drawn, temperature=temperature, band=band)
     corruptions = [_stressed_by(name, scored, band) for name in CORRUPTIONS]
     cells = [
         WorstCorruption(name=one["name"], severity=cell["severity"], balanced_accuracy=value)
@@ -69,7 +70,7 @@ def shortcut_scores(test: pd.DataFrame, logits: pd.DataFrame, resamples: int) ->
 
     `logits` has `path` and a column for each of SHORTCUTS; rows in any order.
     """
-    scored = _score(test, logits, list(SHORTCUTS), 1.0, None, resamples)
+    scored = _score_variants(test, logits, list(SHORTCUTS), resamples, temperature=1.0, band=None)
     return [
         Shortcut(name=name, title=title, balanced_accuracy=scored[f"{name} balanced_accuracy"])
         for name, title in SHORTCUTS.items()
@@ -78,7 +79,7 @@ def shortcut_scores(test: pd.DataFrame, logits: pd.DataFrame, resamples: int) ->
 
 def _stressed_by(name: str, scored: dict[str, Estimate], band: Band | None) -> CorruptionScores:
     def at(severity: int) -> Severity:
-        found = {score: scored[f"{name}_{severity} {score}"] for score in SCORES}
+        found = {score: scored[f"{name}_{severity} {score}"] for score in STRESS_SCORES}
         return cast(Severity, {"severity": severity, **found, **({"coverage": None} if band is None else {})})
 
     severities = [at(severity) for severity in SEVERITIES]
@@ -93,8 +94,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(mean) if np.isfinite(mean) else None
 
 
-def _score(
-    test: pd.DataFrame, logits: pd.DataFrame, names: list[str], temperature: float, band: Band | None, resamples: int
+def _score_variants(
+    test: pd.DataFrame, logits: pd.DataFrame, names: list[str], resamples: int, *, temperature: float, band: Band | None
 ) -> dict[str, Estimate]:
     """`variant score` -> number, for balanced_accuracy, flip_rate, coverage and ece.
 
@@ -126,12 +127,12 @@ def _score(
         absent = [f"There is no {label} image." for label in absent_labels(female)]
         remarks = {f"{name} balanced_accuracy": remark for name in complete for remark in absent}
     else:
-        remarks = {f"{name} {score}": "There are no images." for name in complete for score in SCORES}
+        remarks = {f"{name} {score}": "There are no images." for name in complete for score in STRESS_SCORES}
     result = estimates(np.arange(len(sums)), statistics, resamples, remarks)
     for name in names:
         if missing[name]:
             remark = f"{missing[name]} of {len(test)} images have no logit."
-            result |= {f"{name} {score}": undefined(remark) for score in SCORES}
+            result |= {f"{name} {score}": undefined(remark) for score in STRESS_SCORES}
     return result
 
 

@@ -80,7 +80,7 @@ class ExplainCallback(Callback):
             return
         classifier = cast("GenderClassifier", pl_module)
         explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
-        scores = _scores(explained, self.crops.boxes, self._previous)
+        scores = _map_scores(explained, self.crops.boxes, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
@@ -126,7 +126,7 @@ class ConfusionMatrixCallback(Callback):
             add_png(writer, "confusion_matrix/val", png, trainer.global_step)
 
 
-def _scores(
+def _map_scores(
     explained: dict[str, Attribution], boxes: NDArray[np.float64], previous: dict[str, Attribution]
 ) -> dict[str, NDArray[np.float64]]:
     """By tag, one value per image, NaN if it is not defined. Tags of the true class end in `_true` if there are two."""

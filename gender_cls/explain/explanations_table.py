@@ -16,7 +16,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.image_store import ImageStore
-from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.explain.attribution import Attribution, attribute, predict
@@ -48,6 +48,7 @@ def explain_images(
     images: ImageStore,
     predictor: Predictor,
     question: Question,
+    *,
     folder: Path,
     progress_bar: bool = True,
 ) -> pd.DataFrame:
@@ -73,7 +74,8 @@ def explain_images(
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
-            answers = _explain(chunk, images, predictor.device_classifier(), _extended(question, table[stale]), folder)
+            asked = _extended(question, table[stale])
+            answers = _explain_chunk(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
             bar.update(len(chunk))
@@ -135,8 +137,8 @@ class _Chunk:
         return _Chunk(self.rows[which.numpy()], crops, self.inputs[which.to(self.inputs.device)])
 
 
-def _explain(
-    rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, question: Question, folder: Path
+def _explain_chunk(
+    rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
     crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
@@ -148,23 +150,24 @@ def _explain(
     answers = []
     left = labels >= 0
     if "predicted" in question.roles:
-        answers.append(_explain_role("predicted", predicted, chunk, classifier, question, folder))
+        answers.append(_explain_role("predicted", predicted, chunk, classifier, question=question, folder=folder))
         if "true" in question.roles:  # if the answer is right, the maps of the true class are the same
             right = answers[0]["label"] == answers[0]["prediction"]
             answers.append(answers[0][right].assign(role="true"))
             left &= labels != predicted
     if "true" in question.roles and left.any():
-        answers.append(_explain_role("true", labels[left], chunk.take(left), classifier, question, folder))
+        mistaken = chunk.take(left)
+        answers.append(_explain_role("true", labels[left], mistaken, classifier, question=question, folder=folder))
     return _in_order(pd.concat(answers), rows)
 
 
 def _explain_role(
-    role: str, targets: Tensor, chunk: _Chunk, classifier: GenderClassifier, question: Question, folder: Path
+    role: str, targets: Tensor, chunk: _Chunk, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """One row per image and method, for one class of each image; writes the maps."""
     network, feature_map = classifier.network, classifier.feature_map
     attribution = attribute(network, chunk.inputs, question.methods, feature_map, targets)
-    scores = _scores(chunk, attribution, network, question.faithfulness)
+    scores = _score_maps(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()
     answers = chunk.rows[[*ABOUT, "prediction", "p_FEMALE"]].assign(
         role=role,
@@ -175,7 +178,7 @@ def _explain_role(
     return pd.concat([answers.assign(method=method.value, **scores[method]) for method in question.methods])
 
 
-def _scores(
+def _score_maps(
     chunk: _Chunk, attribution: Attribution, network: nn.Module, faithfulness: bool
 ) -> dict[Method, dict[str, NDArray[np.float64]]]:
     """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""

@@ -8,10 +8,10 @@ from torch.nn.functional import interpolate
 from gender_cls.config.explain import ExplainConfig, Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
 from gender_cls.data.image_store import ImageStore
-from gender_cls.drawing.canvas import Picture, png_bytes
+from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
-from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
@@ -36,6 +36,7 @@ def explain_test_images(
     test: pd.DataFrame,
     images: ImageStore,
     predictor: Predictor,
+    *,
     settings: ExplainConfig,
     number: int,
     progress_bar: bool = True,
@@ -52,7 +53,7 @@ def explain_test_images(
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, predictor, question, run.folder, progress_bar)
+    explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
         _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
@@ -73,7 +74,8 @@ def explain_test_images(
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
             explained = explain_classes(predictor.device_classifier(), crops.images, labels, settings, predicted)
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
-            _save(run, name, explanation_grid(crops, captions, explained, title, "the weights that were tested"))
+            grid = explanation_grid(crops, captions, explained, title, "the weights that were tested")
+            write_atomically(run.explanation_picture(name), png_bytes(grid))
 
 
 def _check_sanity(
@@ -136,8 +138,4 @@ def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMap
                 groups.append(MeanMaps(str(known[at]), int(counts[at]), mean, columns))
         if groups:
             grid = mean_map_grid(groups, f"Mean maps by {kind}", "Every image counts alike.")
-            _save(run, f"mean_maps_by_{kind}", grid)
-
-
-def _save(run: Run, name: str, picture: Picture) -> None:
-    write_atomically(run.explanation_picture(name), png_bytes(picture))
+            write_atomically(run.explanation_picture(f"mean_maps_by_{kind}"), png_bytes(grid))

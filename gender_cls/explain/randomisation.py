@@ -22,7 +22,7 @@ from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.models.feature_map import FeatureMap
 
 STAGES = 4  # the heads, then the other layers in three parts of nearly equal numbers of layers
-BATCH = 32  # images, mirrored ones included, in one pass when the statistics of BatchNorm are measured
+NORM_BATCH = 32  # images, mirrored ones included, in one pass when the statistics of BatchNorm are measured
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -110,7 +110,7 @@ def _measure_batch_norm(network: nn.Module, layers: Iterable[str], inputs: Tenso
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over batches
             norm.training = True
-        for images in inputs.float().split(BATCH // 2):
+        for images in inputs.float().split(NORM_BATCH // 2):
             network(torch.cat([images, images.flip(3)]))
 
 

@@ -15,7 +15,7 @@ from gender_cls.pages.page import page_environment
 
 MOST_IN_GROUP = 4  # pictures shown of one person or of one set of duplicates
 MOST_UNREADABLE = 50  # unreadable files named per fault; audit.csv has all of them
-CURVE_POINTS = 100  # most points drawn of a curve
+MOST_CURVE_POINTS = 100  # most points drawn of a curve
 
 UNREADABLE = get_args(Fault)  # faults that are counted among `unreadable`
 
@@ -145,10 +145,7 @@ def _groups(
     rows: pd.DataFrame,
     key: pd.Series,
     gallery: Gallery,
-    describe: Callable[[pd.DataFrame], tuple[str, list[tuple[str, str]]]] = lambda group: (
-        group["identity"].iloc[0],
-        [],
-    ),
+    describe: Callable[[pd.DataFrame], tuple[str, list[tuple[str, str]]]] | None = None,
     note: Callable[[Any], str] = lambda row: "",
 ) -> Groups:
     """As many groups as fit in the gallery, in the order of their first rows.
@@ -157,7 +154,7 @@ def _groups(
 
     Args:
         key: the group of each row.
-        describe: the rows of a group -> its title and tags.
+        describe: the rows of a group -> its title and tags; without it, the title is the person.
         note: a row as a mapping -> the text below its picture.
     """
     groups: list[Group] = []
@@ -170,13 +167,12 @@ def _groups(
         shown = group[group.index.isin(chosen)].sort_values(sides[::-1], kind="stable")
         if groups and len(shown) > gallery.left:
             break
-        title, tags = describe(group)
+        title, tags = describe(group) if describe else (group["identity"].iloc[0], [])
         groups.append(Group(title, tags, gallery.take(shown, note), len(group)))
     return groups, key.nunique()
 
 
 def _thinned(points: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most CURVE_POINTS of the points, with the first and the last."""
-    if len(points) <= CURVE_POINTS:
-        return points
-    return [points[index] for index in np.linspace(0, len(points) - 1, CURVE_POINTS).astype(int)]
+    """At most MOST_CURVE_POINTS of the points, with the first and the last."""
+    kept = np.linspace(0, len(points) - 1, min(len(points), MOST_CURVE_POINTS)).astype(int)
+    return [points[index] for index in kept]

@@ -1,5 +1,6 @@
 """What the candidates look at: the scores of their maps, and their maps of the same images in the same colours."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from gender_cls.drawing.canvas import data_uri, webp_bytes
 from gender_cls.drawing.map_colours import NEUTRAL_GREY, ramp
 from gender_cls.drawing.map_overviews import density_tile
 from gender_cls.drawing.thumbnails import Thumbnail
-from gender_cls.evaluation.comparison.schema import Comparison, MeanMethod
+from gender_cls.evaluation.comparison.compare_json import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
 MOST_MAPPED = 8  # most candidates whose maps are shown: the best by validation
@@ -47,6 +48,11 @@ class ModelMaps:
     def places(self) -> dict[str, int]:
         """By path, the index of the image in `maps`; only images with a prediction."""
         return {path: index for index, path in enumerate(self.maps.paths) if path in self.predictions}
+
+    def density(self, method: str, path: str, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Its map of an image, laid on a crop of this (width, height); see `on_crop`."""
+        place = self.places[path]
+        return on_crop(self.maps.maps[method][place], self.maps.boxes[place], size)
 
 
 @dataclass(frozen=True)
@@ -120,31 +126,24 @@ def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, i
     differing = [path for path in common if len({model.predictions[path].predicted for model in models}) > 1]
     paths = [*differing, *(path for path in common if path not in differing)][:images]
     few = len(models) <= FEW_MODELS
-    crops = [_read_crop(root, path) for path in paths]
-    below = [crop or Image.new("RGB", MISSING_SIZE, (NEUTRAL_GREY,) * 3) for crop in crops]
-    sizes = [_tile_size(crop, LARGE_TILE if few else SMALL_TILE) for crop in below]
+    crops = [_read_crop(root, path, LARGE_TILE if few else SMALL_TILE) for path in paths]
     densities = [
-        [
-            on_crop(model.maps.maps[method][model.places[path]], model.maps.boxes[model.places[path]], size)
-            for model in models
-        ]
-        for path, size in zip(paths, sizes, strict=True)
+        [model.density(method, path, crop.size) for model in models]
+        for path, (crop, _) in zip(paths, crops, strict=True)
     ]
     signed, end = Method(method).signed, scale_end(densities)
     rows = []
-    for row, path in enumerate(paths):
-        uri = "" if crops[row] is None else _uri(below[row].resize(sizes[row], Image.Resampling.LANCZOS))
-        label = models[0].predictions[path].label
+    for path, (crop, found), of_path in zip(paths, crops, densities, strict=True):
         tiles = [
             MapTile(
-                uri=_uri(_tile(below[row], density, end, signed)),
+                uri=_uri(_tile(crop, density, end, signed)),
                 prediction=model.predictions[path],
                 explained=model.maps.explained[model.places[path]],
                 remark=_remark(density),
             )
-            for model, density in zip(models, densities[row], strict=True)
+            for model, density in zip(models, of_path, strict=True)
         ]
-        rows.append((Thumbnail(path, Path(path).name, uri, label, split="", note=""), tiles))
+        rows.append((Thumbnail(path, _uri(crop) if found else "", models[0].predictions[path].label), tiles))
     legend = Image.fromarray(ramp(LEGEND_SIZE[0], signed).repeat(LEGEND_SIZE[1], axis=0))
     return MapTable(
         models=[model.title for model in models],
@@ -198,17 +197,15 @@ def scale_end(densities: Sequence[Sequence[NDArray]]) -> float:
     return float(f"{end:.2g}") or 1.0
 
 
-def _read_crop(root: Path | None, path: str) -> Image.Image | None:
-    try:
-        return None if root is None else read_image(root / path).image
-    except UnreadableError:
-        return None
-
-
-def _tile_size(crop: Image.Image, most: tuple[int, int]) -> tuple[int, int]:
-    """(width, height), in the shape of the crop."""
-    scale = min(most[0] / crop.width, most[1] / crop.height)
-    return max(1, round(crop.width * scale)), max(1, round(crop.height * scale))
+def _read_crop(root: Path | None, path: str, most: tuple[int, int]) -> tuple[Image.Image, bool]:
+    """The crop, as large as fits into a tile, and True; or a grey one and False where it cannot be read."""
+    crop = None
+    with contextlib.suppress(UnreadableError):
+        crop = None if root is None else read_image(root / path).image
+    shown = crop or Image.new("RGB", MISSING_SIZE, (NEUTRAL_GREY,) * 3)
+    scale = min(most[0] / shown.width, most[1] / shown.height)
+    size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))
+    return shown.resize(size, Image.Resampling.LANCZOS), crop is not None
 
 
 def _tile(crop: Image.Image, density: NDArray[np.float32], end: float, signed: bool) -> Image.Image:

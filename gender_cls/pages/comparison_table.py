@@ -4,10 +4,11 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from gender_cls.evaluation.comparison.schema import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
+from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, plural, short, stated
 from gender_cls.pages.markdown import markdown_table
@@ -24,32 +25,25 @@ def _state(row: CandidateRow) -> str:
     return ", ".join(f"{count} {state}" if len(counts) > 1 else state for state, count in counts.items())
 
 
-def _cost(name: str) -> Callable[[CandidateRow], Any]:
-    return lambda row: row["cost"].get(name)
+def _field(*keys: str) -> Callable[[CandidateRow], Any]:
+    """Reads the value below these keys of a row; null where a part on the way is null or not there."""
+    return lambda row: reduce(lambda part, key: part and part.get(key), keys, cast(Any, row))
 
 
-COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
-    "model": lambda row: row["title"],
+CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
+    "model": _field("title"),
     "state": _state,
     "seeds": lambda row: " ".join("?" if seed is None else str(seed) for seed in row["seeds"]),
-    "compared": lambda row: row["compared"],
-    "remark": lambda row: row["remark"],
-    "rows": lambda row: row["rows"],
-    "leaky": lambda row: row["leaky"],
-    "val_balanced_accuracy": lambda row: row["validation"]["mean"],
-    "val_spread": lambda row: row["validation"]["spread"],
-    "test_balanced_accuracy": lambda row: row["test"]["mean"],
-    "test_spread": lambda row: row["test"]["spread"],
-    "test_low": lambda row: row["test"]["low"],
-    "test_high": lambda row: row["test"]["high"],
-    "test_auroc": lambda row: row["auroc"],
-    "test_accuracy": lambda row: row["accuracy"],
-    "test_log_loss": lambda row: row["log_loss"],
-    "test_ece": lambda row: row["ece"],
-    "best_baseline": lambda row: row["baseline"] and row["baseline"]["title"],
-    "best_baseline_balanced_accuracy": lambda row: row["baseline"] and row["baseline"]["balanced_accuracy"],
-    **{name: _cost(name) for name in MeanCost.__annotations__},
-    "pareto": lambda row: row["pareto"],
+    **{name: _field(name) for name in ("compared", "remark", "rows", "leaky")},
+    "val_balanced_accuracy": _field("validation", "mean"),
+    "val_spread": _field("validation", "spread"),
+    "test_balanced_accuracy": _field("test", "mean"),
+    **{f"test_{name}": _field("test", name) for name in ("spread", "low", "high")},
+    **{f"test_{name}": _field(name) for name in ("auroc", "accuracy", "log_loss", "ece")},
+    "best_baseline": _field("baseline", "title"),
+    "best_baseline_balanced_accuracy": _field("baseline", "balanced_accuracy"),
+    **{name: _field("cost", name) for name in MeanCost.__annotations__},
+    "pareto": _field("pareto"),
     "folders": lambda row: " ".join(Path(run["folder"]).name for run in row["runs"]),
     "errors": lambda row: " ".join(run["error"] for run in row["runs"] if run["error"]),
 }
@@ -59,22 +53,14 @@ COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
 def to_csv(comparison: Comparison) -> str:
     """One row per candidate in the order of the comparison, the ensemble last; a null value is an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: value(row) for name, value in COLUMNS.items()} for row in comparison["candidates"])
+    rows: list[Any] = list(comparison["candidates"])
     if (ensemble := comparison["ensemble"]) is not None:
         score = ensemble["balanced_accuracy"]
-        writer.writerow(
-            {
-                "model": ENSEMBLE,
-                "test_balanced_accuracy": score["value"],
-                "test_low": score["low"],
-                "test_high": score["high"],
-                "test_auroc": ensemble["auroc"],
-                "test_accuracy": ensemble["accuracy"],
-                **ensemble["cost"],
-            }
-        )
+        test = {"mean": score["value"], "low": score["low"], "high": score["high"]}
+        rows.append({**ensemble, "title": ENSEMBLE, "test": test, "seeds": [], "runs": []})
+    writer.writerows({name: value(row) for name, value in CSV_COLUMNS.items()} for row in rows)
     return text.getvalue()
 
 
@@ -83,7 +69,7 @@ def to_markdown(comparison: Comparison) -> str:
     rows = [_candidate_cells(row) for row in comparison["candidates"]]
     if comparison["ensemble"] is not None:
         rows.append(_ensemble_cells(comparison["ensemble"]))
-    parts = [_table([*SCORE_HEADINGS, *COST_HEADINGS, "Pareto", "note"], rows), _caption(comparison)]
+    parts = [_table([*SCORE_HEADINGS, *COST_HEADINGS, "Pareto", "note"], rows), _below_table(comparison)]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
     parts.append("".join(f"- {sentence}\n" for sentence in comparison["verdict"]))
@@ -100,8 +86,8 @@ def _candidate_cells(row: CandidateRow) -> list[str]:
     return [
         row["title"],
         str(len(row["seeds"])),
-        _score(validation["mean"], spread=validation["spread"]),
-        _score(test["mean"], test["low"], test["high"], test["spread"]),
+        _score_cell(validation["mean"], spread=validation["spread"]),
+        _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
         decimal(row["auroc"]),
         *_cost_cells(row["cost"]),
         {None: MISSING, True: "yes", False: "no"}[row["pareto"]],
@@ -129,14 +115,14 @@ def _pair_cells(pair: Pair) -> list[str]:
     better = pair["a"] if (pair["difference"] or 0) > 0 else pair["b"]
     return [
         f"{pair['a']} - {pair['b']}",
-        _score(pair["difference"], pair["low"], pair["high"]),
+        _score_cell(pair["difference"], pair["low"], pair["high"]),
         p_value(pair["p_holm"]),
         f"{better} is better" if pair["significant"] else "no significant difference",
         f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_value(second['p_value'])}",
     ]
 
 
-def _caption(comparison: Comparison) -> str:
+def _below_table(comparison: Comparison) -> str:
     baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
     if comparison["identities"]:
         test += f", {plural(comparison['identities'], 'person', 'people')}"
@@ -149,7 +135,7 @@ def _caption(comparison: Comparison) -> str:
     )
 
 
-def _score(
+def _score_cell(
     value: float | None, low: float | None = None, high: float | None = None, spread: float | None = None
 ) -> str:
     """`0.804 [0.765, 0.841] ± 0.012`, as far as it is known."""

@@ -21,7 +21,7 @@ BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}  # what replaces
 
 def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
     """At most three, each about all methods: faithfulness, where the mass lies, and what random weights change."""
-    for about in (_faithfulness, _mass, _random_weights):
+    for about in (_faithfulness, _where_the_mass_lies, _random_weights):
         yield from about(explanations["methods"])
 
 
@@ -71,7 +71,7 @@ def _not_better(method: MethodScores) -> str:
     return f"{sentence} in {listed(weak)}."
 
 
-def _mass(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+def _where_the_mass_lies(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     sentences: list[str] = []
     more = False
     for method in methods:

@@ -23,7 +23,7 @@ TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", 
 STRIP_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
 
 Row = dict[str, Any]  # of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats
-Scores = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
+ScoreRows = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
 Order = tuple[str, list[int]]  # a way to sort: its name, and the place of each card, from 0
 
 
@@ -35,8 +35,8 @@ class Strip:
     role: str
     probability: float
     source: str  # the picture's address, "" where there is no picture
-    scores: Scores
-    more: Scores  # shown on request
+    scores: ScoreRows
+    more: ScoreRows  # shown on request
 
 
 @dataclass(frozen=True)
@@ -98,31 +98,28 @@ def render_gallery(
     cards = _cards(rows, methods)
     orders = _orders(cards, methods)
     aspect = (1 + len(methods)) * image_size[1] / image_size[0]  # of a strip: the input and its maps side by side
-    return (
-        page_environment()
-        .get_template("gallery.html.jinja")
-        .render(
-            title=title,
-            folder=folder,
-            created=created,
-            whole=whole,
-            cards=cards,
-            first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
-            people=len({card.person for card in cards} - {""}),
-            known=sum(card.label != "" for card in cards),
-            right=sum(card.outcome == "right" for card in cards),
-            roles={row["role"] for row in rows},
-            methods=[method.title for method in methods],
-            legend=[
-                (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
-                for signed in sorted({method.signed for method in methods}, reverse=True)
-            ],
-            scored={name for card in cards for name, _ in card.strips[0].scores},
-            facets=_facets(cards),
-            orders=orders,
-            aspect=round(aspect, 4),
-            narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
-        )
+    template = page_environment().get_template("gallery.html.jinja")
+    return template.render(
+        title=title,
+        folder=folder,
+        created=created,
+        whole=whole,
+        cards=cards,
+        first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
+        people=len({card.person for card in cards} - {""}),
+        known=sum(card.label != "" for card in cards),
+        right=sum(card.outcome == "right" for card in cards),
+        roles={row["role"] for row in rows},
+        methods=[method.title for method in methods],
+        legend=[
+            (signed, [method.title for method in methods if method.signed is signed], _gradient(signed))
+            for signed in sorted({method.signed for method in methods}, reverse=True)
+        ],
+        scored={name for card in cards for name, _ in card.strips[0].scores},
+        facets=_facets(cards),
+        orders=orders,
+        aspect=round(aspect, 4),
+        narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
     )
 
 
@@ -132,7 +129,7 @@ def _cards(rows: Sequence[Row], methods: Sequence[Method]) -> list[Card]:
     for row in rows:
         images.setdefault(row["path"], {}).setdefault(row["role"], {})[row["method"]] = row
     scores = {f"{game}_blurred": game for game in (*GAMES[::-1], "random")} | {"border": "border"}
-    scores = {column: name for column, name in scores.items() if any(_text(row, column) != MISSING for row in rows)}
+    scores = {column: name for column, name in scores.items() if any(_cell(row, column) != MISSING for row in rows)}
     cards = []
     for path, by_role in images.items():
         first, *others = (by_role[role] for role in sorted(by_role))  # predicted, true
@@ -159,18 +156,18 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     """One strip; `scores` maps columns to the names of the scores that are always shown."""
     row = next(iter(by_method.values()))
     more = {f"{game}_mean": f"{game}, mean colour" for game in (*GAMES[::-1], "random")}
-    more |= {place: f"{words(place)}, even map {_text(row, f'{place}_area')}" for place in PLACES}
+    more |= {place: f"{words(place)}, even map {_cell(row, f'{place}_area')}" for place in PLACES}
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"like {method.title}" for method in methods}
 
-    def values(columns: dict[str, str]) -> Scores:
+    def values(columns: dict[str, str]) -> ScoreRows:
         every = [by_method.get(method.value, {}) for method in methods]
-        return [(name, [_text(each, column) for each in every]) for column, name in columns.items()]
+        return [(name, [_cell(each, column) for each in every]) for column, name in columns.items()]
 
     return Strip(
         explained=row["explained"],
         role=row["role"],
-        probability=_number(row, "probability"),
+        probability=_float(row, "probability"),
         source=quote(next((each["picture"] for each in by_method.values() if each["picture"]), "")),
         scores=values(scores),
         more=[(name, texts) for name, texts in values(more) if set(texts) != {MISSING}],
@@ -209,9 +206,9 @@ def _orders(cards: Sequence[Card], methods: Sequence[Method]) -> list[Order]:
     }
     for method in methods:
         rows = [card.first.get(method.value, {}) for card in cards]
-        numbers[f"{method.title}: most in the border"] = [-_number(row, "border") for row in rows]
+        numbers[f"{method.title}: most in the border"] = [-_float(row, "border") for row in rows]
         for game, sign in (("insertion", 1), ("deletion", -1)):
-            gain = [sign * (_number(row, f"{game}_blurred") - _number(row, "random_blurred")) for row in rows]
+            gain = [sign * (_float(row, f"{game}_blurred") - _float(row, "random_blurred")) for row in rows]
             numbers[f"{method.title}: best {game}"] = [-value for value in gain]
             numbers[f"{method.title}: worst {game}"] = gain
     return [(title, _places(values)) for title, values in numbers.items() if not all(map(math.isnan, values))]
@@ -225,7 +222,7 @@ def _places(numbers: Sequence[float]) -> list[int]:
 
 def _probability(row: Row, name: str) -> float:
     """The probability of a class; NaN if it is no class."""
-    female = _number(row, "p_FEMALE")
+    female = _float(row, "p_FEMALE")
     return female if name == CLASSES[0] else 1 - female if name == CLASSES[1] else math.nan
 
 
@@ -234,14 +231,14 @@ def _gradient(signed: bool) -> str:
     return f"linear-gradient(to right, {', '.join('rgb({} {} {})'.format(*colour) for colour in ramp(11, signed)[0])})"
 
 
-def _number(row: Row, key: str) -> float:
+def _float(row: Row, key: str) -> float:
     """NaN where it is not defined."""
     value = float(row.get(key, math.nan))
     return value if math.isfinite(value) else math.nan
 
 
-def _text(row: Row, column: str) -> str:
-    number = _number(row, column)
+def _cell(row: Row, column: str) -> str:
+    number = _float(row, column)
     if math.isnan(number):
         return MISSING
     return percent(number) if column.removesuffix("_area") in PLACES else decimal(number, 2)

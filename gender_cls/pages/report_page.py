@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics, Slice
+from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics
+from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import score_title
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
@@ -50,20 +51,13 @@ def render_report(
         resampled=resampled(metrics["test"]),
         figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
-        slices={name: _largest(cells, name) for name in dict.fromkeys(cell["column"] for cell in cells)},
+        slices=largest_slices(cells, MOST_SLICES),
         slices_from=_axis_begin([cell["balanced_accuracy"] for cell in cells]),
         shortcuts_from=_axis_begin([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
         maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
         pictures={name: data_uri(picture) for name, picture in pictures.items()},
     )
-
-
-def _largest(cells: Sequence[Slice], column: str) -> dict[str, Any]:
-    """The slices of a column with the most images, in the order of the table, and how many slices there are."""
-    of_column = [cell for cell in cells if cell["column"] == column]
-    least = sorted(cell["images"] for cell in of_column)[-MOST_SLICES:][0]
-    return {"shown": [cell for cell in of_column if cell["images"] >= least][:MOST_SLICES], "total": len(of_column)}
 
 
 def _axis_begin(estimates: Sequence[Estimate]) -> float:

@@ -18,17 +18,7 @@ WITHOUT_THE_PERSON = {
 
 def run_findings(metrics: Metrics) -> list[Finding]:
     """Sentences that a reader should know first. Those of level `stop` come before the rest."""
-    parts = (
-        _leaks,
-        _headline,
-        _against_baselines,
-        _worst_slice,
-        _shift,
-        _calibration,
-        _abstention,
-        _shortcuts,
-        _stress,
-    )
+    parts = (_leaks, _headline, _baselines, _worst_slice, _shift, _calibration, _abstention, _shortcuts, _stress)
     found = [finding for part in parts for finding in part(metrics)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     return sorted(found, key=lambda finding: finding.level != "stop")
@@ -72,7 +62,7 @@ def _headline(metrics: Metrics) -> Iterator[Finding]:
         yield Finding("fine" if people else "warn", f"Balanced accuracy {stated(score)} on {images}{known}.")
 
 
-def _against_baselines(metrics: Metrics) -> Iterator[Finding]:
+def _baselines(metrics: Metrics) -> Iterator[Finding]:
     score, best = metrics["test"]["scores"]["balanced_accuracy"], best_baseline(metrics["baselines"])
     if best is None or score["value"] is None:
         return

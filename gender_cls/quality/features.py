@@ -28,7 +28,7 @@ from gender_cls.models.feature_map import find_feature_map
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.resources import choose_resources
 
-BATCH = 32
+IMAGES_PER_BATCH = 32
 IMAGES_PER_FILE = 4096  # images whose features share a file; a killed process loses at most so many
 STRIPS = 4  # head, chest, hips and legs look different; one mean over the whole person would hide that
 
@@ -84,7 +84,7 @@ def _compute(
             features.clear()
             table = pd.DataFrame({"path": paths, "label": CLASSES[0]})  # no feature depends on the label
             dataset = CropDataset(table, images, data)
-            for pixels, _ in crop_loader(dataset, batch_size=BATCH, num_workers=resources.num_workers):
+            for pixels, _ in crop_loader(dataset, batch_size=IMAGES_PER_BATCH, num_workers=resources.num_workers):
                 network((pixels.to(device) / 255 - mean) / std)  # rounded as in the features that are kept already
                 bar.update(len(pixels))
             require(

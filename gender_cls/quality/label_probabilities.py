@@ -33,7 +33,7 @@ def out_of_fold_probabilities(
     Raises:
         GenderClsError: a label has fewer groups than there are folds.
     """
-    parts = group_partition(table, table["group"], np.full(folds, 1 / folds), seed)
+    parts = group_partition(table, "group", np.full(folds, 1 / folds), seed)
     labels = table["label"].to_numpy()
     probabilities = np.empty((len(table), len(CLASSES)))
     for part in range(folds):

@@ -41,17 +41,14 @@ def find_suspects(table: pd.DataFrame, images: ImageStore, config: AuditConfig, 
         table: rows of the manifest, with the column group.
         cache: folder for features.
     """
-    if not config.audit.suspects:
-        return _no_suspects("audit.suspects=false.")
-    try:
-        return _search(table, images, config, cache)
-    except GenderClsError as error:
-        log.warning(f"Suspect labels were not looked for: {error}")
-        return _no_suspects(str(error))
-
-
-def _no_suspects(why: str) -> Suspects:
-    return Suspects(None, {"problem": why, "images": 0, "identities": 0, "groups": [], "review": None})
+    problem = "audit.suspects=false."
+    if config.audit.suspects:
+        try:
+            return _search(table, images, config, cache)
+        except GenderClsError as error:
+            log.warning(f"Suspect labels were not looked for: {error}")
+            problem = str(error)
+    return Suspects(None, {"problem": problem, "images": 0, "identities": 0, "groups": [], "review": None})
 
 
 def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache: Path) -> Suspects:

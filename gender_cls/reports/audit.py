@@ -5,7 +5,6 @@ import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from gender_cls.errors import GenderClsError
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.audit_findings import audit_findings, short_table
 from gender_cls.quality.balance import balance
+from gender_cls.quality.duplicates import duplicate_totals, find_duplicates, find_identity_conflicts, identity_totals
 from gender_cls.quality.faults import describe_faults, find_faults
-from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
 from gender_cls.quality.suspects import Suspects, find_suspects
-from gender_cls.runs.files import write_atomically
+from gender_cls.runs.files import timestamp, write_atomically
 
 MEASURED = ["width", "height", "brightness", "sharpness"]
 
@@ -66,7 +65,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     images = _with_suspects(examined.images, suspects)
     totals: dict[str, Any] = {
         "title": folder.name,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created": timestamp(),
         "command": shlex.join(["python", "-m", "gender_cls.audit", *sys.argv[1:-1]]),  # the last is the claimed name
         "data": _data_totals(config, examined),
         "faults": {
@@ -108,7 +107,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         table = assign_splits(table, data)
     except GenderClsError as error:
         split_problem = str(error)
-    findings = pd.concat([duplicate_findings(table, known["pixels"], near), identity_findings(table)], axis=1)
+    findings = pd.concat([find_duplicates(table, known["pixels"], near), find_identity_conflicts(table)], axis=1)
     stated, measured = manifest.table.drop(columns=["width", "height"], errors="ignore"), facts[MEASURED].round(3)
     images = pd.concat([stated, measured, faults, facts["reason"]], axis=1)
     rows = np.flatnonzero(readable)

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.comparison.compare import compare_runs
-from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_runs import compare_runs
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
-from gender_cls.runs.files import write_atomically
+from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
 
@@ -36,7 +35,7 @@ def write_comparison(
     page = render_comparison(
         comparison,
         title=folder.name,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=timestamp(),
         root=data_root or next((Path(run.data["root"]) for run in runs if run.data), None),
         thumbnails=thumbnails,
         models=models,

@@ -1,6 +1,5 @@
 """Explanations on request, after training: a table and a gallery."""
 
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -10,14 +9,14 @@ from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.loose_images import loose_images
+from gender_cls.data.manifest import loose_images
 from gender_cls.data.scan import decoded_when_needed
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
-from gender_cls.runs.files import write_atomically
+from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.training.predictor import Predictor
 
@@ -53,14 +52,14 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         faithfulness=config.faithfulness,
     )
     try:
-        table = explain_images(asked, images, predictor, question, folder, config.progress_bar)
+        table = explain_images(asked, images, predictor, question, folder=folder, progress_bar=config.progress_bar)
     except UnreadableError as error:
         if config.image_paths:
             raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
     if table.empty:
         raise GenderClsError("No image has a label whose class could be explained: use explained_class=predicted.")
-    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    created = timestamp()
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery, size = folder / "gallery.html", recorded.data.image_size
     page = render_gallery(table, title=title, folder=str(folder), created=created, whole=whole, image_size=size)

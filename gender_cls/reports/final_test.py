@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +29,7 @@ from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
-from gender_cls.evaluation.explanations import read_explanations, read_randomisation, summarise_explanations
+from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
@@ -39,11 +38,11 @@ from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
-from gender_cls.runs.files import write_atomically
+from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
-DECIMALS = 4  # of the logits in variants.csv
+LOGIT_DECIMALS = 4  # of the logits in variants.csv
 
 
 def evaluate_run(
@@ -75,7 +74,7 @@ def evaluate_run(
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
-    test = FinalTest(run, config, predictor, rows, images, progress_bar)
+    test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
     cost = run.metrics.get("cost") or _cost(test)
     if settings.explained_images:
@@ -125,7 +124,7 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
     file, logits = test.run.variants, test.rows[["path"]].copy()
     if file.exists():
         try:
-            logits = pd.read_csv(file).round(DECIMALS)
+            logits = pd.read_csv(file).round(LOGIT_DECIMALS)
         except ValueError as error:  # pandas' parser errors are ValueErrors
             raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it.") from None
         if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
@@ -133,7 +132,7 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test again, changed", disable=not (missing and test.progress_bar)):
         probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
-        logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(DECIMALS)
+        logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(file, logits.to_csv(index=False))
     return logits
 
@@ -167,9 +166,11 @@ def _cost(test: FinalTest) -> dict[str, Any]:
 
 def _explain(test: FinalTest, number: int) -> None:
     """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
-    settings = test.config.explain
+    settings, bar = test.config.explain, test.progress_bar
     try:
-        explain_test_images(test.run, test.rows, test.images, test.predictor, settings, number, test.progress_bar)
+        explain_test_images(
+            test.run, test.rows, test.images, test.predictor, settings=settings, number=number, progress_bar=bar
+        )
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
@@ -205,7 +206,7 @@ def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
 def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     """Figures, TensorBoard events, report, gallery and model card."""
     run, status = test.run, test.run.status
-    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    created = timestamp()
     figures = report_figures(metrics, test.rows)
     plots = {name: figure_png(figure) for name, figure in figures.items()}
     for name, png in plots.items():

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def timestamp() -> str:
+    """Now, as files state it: ISO 8601 to the second, with the offset of the time zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.files import locked, read_json, write_atomically
+from gender_cls.runs.files import locked, read_json, timestamp, write_atomically
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
@@ -112,7 +111,7 @@ class Run:
                     **about,
                     pid=os.getpid(),
                     host=socket.gethostname(),
-                    started=datetime.now().astimezone().isoformat(timespec="seconds"),
+                    started=timestamp(),
                     error=None,
                     traceback=None,
                 )
@@ -130,7 +129,7 @@ def environment() -> dict[str, str]:
     """Today's date, the versions of packages, and the machine."""
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
-        "date": datetime.now().astimezone().date().isoformat(),
+        "date": timestamp().partition("T")[0],
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",

@@ -88,8 +88,8 @@ def images(rows: int) -> Measured:
     from gender_cls.data.scan import scan
     from gender_cls.data.split import assign_splits
     from gender_cls.quality.balance import balance
+    from gender_cls.quality.duplicates import find_duplicates, find_identity_conflicts
     from gender_cls.quality.faults import find_faults
-    from gender_cls.quality.findings import duplicate_findings, identity_findings
     from gender_cls.runs.run import Run
 
     stage = Stages()
@@ -134,9 +134,9 @@ def images(rows: int) -> Measured:
         stage("first batch", lambda: next(iter(loader)))
         stage(
             "audit: faults and people",
-            lambda: (find_faults(table, facts, AuditSettings()), identity_findings(table)),
+            lambda: (find_faults(table, facts, AuditSettings()), find_identity_conflicts(table)),
         )
-        stage("audit: duplicates", lambda: duplicate_findings(table, facts["pixels"], near))
+        stage("audit: duplicates", lambda: find_duplicates(table, facts["pixels"], near))
         stage("audit: balance", lambda: balance(table))
     return stage.with_peak()
 

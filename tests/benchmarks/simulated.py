@@ -37,13 +37,13 @@ def simulate_images(root: str, rows: int) -> None:
 
 def _keep_facts(folder: Path, paths: list[str], pixels: list[str], hashes: list[int]) -> None:
     """Write facts as `scan` keeps them."""
-    from gender_cls.data.cache.database import COLUMNS, open_database
+    from gender_cls.data.cache.database import IMAGE_COLUMNS, open_database
 
     with open_database(folder, folder / "cache") as database:
         for start in range(0, len(paths), ROWS_AT_ONCE):
             rows = range(start, min(start + ROWS_AT_ONCE, len(paths)))
             facts = ({**FACT, "pixels": pixels[row], "perceptual_hash": hashes[row]} for row in rows)
-            records = [(paths[row], *map(fact.__getitem__, COLUMNS)) for row, fact in zip(rows, facts, strict=True)]
+            records = [(paths[row], *map(fact.get, IMAGE_COLUMNS)) for row, fact in zip(rows, facts, strict=True)]
             database.store(records)
 
 

@@ -21,7 +21,7 @@ from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluate import evaluate
-from gender_cls.evaluation.comparison.schema import Comparison
+from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics

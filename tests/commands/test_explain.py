@@ -23,7 +23,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.map_grid import Caption
 from gender_cls.drawing.map_overviews import MeanMaps
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.explanations import read_explanations
+from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
 from gender_cls.explain import explanations_table, final_explanations
@@ -185,7 +185,9 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    final_explanations.explain_test_images(run, table, images_of(run), predictor_of(run), config, 4, progress_bar=False)
+    options = {"number": 4, "progress_bar": False}
+    predictor, images = predictor_of(run), images_of(run)
+    final_explanations.explain_test_images(run, table, images, predictor, settings=config, **options)
 
     [(_, mistakes), (_, doubts)] = shown
     groups = table.set_index("path")["group"]
@@ -225,9 +227,9 @@ def test_interrupted_work_goes_on_where_it_was_saved(run: Run, monkeypatch: pyte
     monkeypatch.setattr(explanations_table, "attribute", counting)
     predictor = predictor_of(run)
     with pytest.raises(OutOfOrder):
-        explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
+        explain_images(rows, images, predictor, DEFAULT, folder=run.folder, progress_bar=False)
     assert read_explanations(run.explained)["path"].nunique() == 5
-    table = explain_images(rows, images, predictor, DEFAULT, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, DEFAULT, folder=run.folder, progress_bar=False)
     assert chunks == [5, 5, 5, 2]
     assert table["path"].drop_duplicates().tolist() == rows["path"].tolist()
 
@@ -236,7 +238,7 @@ def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
     rows = rows_of(run).head(3)
     images, predictor = images_of(run), predictor_of(run)
     both = Question((Method.occlusion,), ("predicted", "true"), faithfulness=False)
-    table = explain_images(rows, images, predictor, both, run.folder, progress_bar=False)
+    table = explain_images(rows, images, predictor, both, folder=run.folder, progress_bar=False)
     for path, label in zip(rows["path"], rows["label"], strict=True):
         answers = table[table["path"] == path]
         known = path in set(read_explanations(run.explained)["path"])
@@ -284,15 +286,14 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
 def test_maps_that_are_gone_are_named(run: Run) -> None:
     picture = read_explanations(run.explained)["picture"][0]
     file = (run.folder / picture).with_suffix(".npz")
+    images, options = images_of(run), {"settings": ExplainConfig(), "number": 4}
     for spoil in (lambda: file.write_bytes(b"PK no more"), file.unlink):
         spoil()
         run.maps.unlink(missing_ok=True)
         with pytest.raises(
             GenderClsError, match=r"\.npz is missing or damaged: remove .*csv and evaluate the run again"
         ):
-            final_explanations.explain_test_images(
-                run, rows_of(run), images_of(run), predictor_of(run), ExplainConfig(), 4
-            )
+            final_explanations.explain_test_images(run, rows_of(run), images, predictor_of(run), **options)
 
 
 def test_runs_that_cannot_be_explained_say_why(run: Run) -> None:

@@ -12,3 +12,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = scanning.read_image
     monkeypatch.setattr(scanning, "read_image", lambda path: (names.append(path.name), original(path))[1])
     return names
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding a file because of its pixels fails."""
+    monkeypatch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))

@@ -9,17 +9,18 @@ from gender_cls.errors import GenderClsError
 TABLE = pd.DataFrame({"path": ["a.png", "b.png", "c.png", "d.png"], "label": ["MALE", "MALE", "FEMALE", "FEMALE"]})
 
 
-def corrected(
-    tmp_path: Path, *rows: str, header: str = "path,label,suggested_label,score,corrected_label"
-) -> pd.DataFrame:
+HEADER = "path,label,suggested_label,score,corrected_label"
+
+
+def corrected(tmp_path: Path, *rows: str) -> pd.DataFrame:
     file = tmp_path / "suspects.csv"
-    file.write_text("\n".join([header, *rows]) + "\n")
+    file.write_text("\n".join(rows) + "\n")
     return apply_corrections(TABLE, file)
 
 
 def test_filled_rows_change_labels_and_the_others_do_not(tmp_path: Path) -> None:
     table = corrected(
-        tmp_path, "a.png,MALE,FEMALE,0.1,female", "b.png,MALE,FEMALE,0.2,", "c.png,FEMALE,MALE,0.3,unknown",
+        tmp_path, HEADER, "a.png,MALE,FEMALE,0.1,female", "b.png,MALE,FEMALE,0.2,", "c.png,FEMALE,MALE,0.3,unknown",
         "d.png,FEMALE,MALE,0.4,FEMALE",
     )  # fmt: skip
     assert table["label"].tolist() == ["FEMALE", "MALE", "unknown", "FEMALE"]
@@ -29,7 +30,7 @@ def test_filled_rows_change_labels_and_the_others_do_not(tmp_path: Path) -> None
 
 
 def test_corrections_that_have_been_made_in_the_folders_already_are_no_fault(tmp_path: Path) -> None:
-    table = corrected(tmp_path, "a.png,FEMALE,MALE,0.1,MALE")
+    table = corrected(tmp_path, HEADER, "a.png,FEMALE,MALE,0.1,MALE")
     assert table["label"].equals(TABLE["label"])
     assert count_corrections(table) == {}
 
@@ -45,9 +46,9 @@ def test_corrections_that_have_been_made_in_the_folders_already_are_no_fault(tmp
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(GenderClsError, match=f"{message}.*{tmp_path / 'suspects.csv'}"):
-        corrected(tmp_path, row)
+        corrected(tmp_path, HEADER, row)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(GenderClsError, match=r"data\.corrections .*'corrected_label'"):
-        corrected(tmp_path, "a.png,MALE", header="path,label")
+        corrected(tmp_path, "path,label", "a.png,MALE")

@@ -24,9 +24,6 @@ def test_people_near_duplicates_and_exact_copies_are_joined() -> None:
     assert groups_of([FAR[0], FAR[1], FAR[0] ^ 0b110, FAR[2]]) == [0, 1, 0, 2]
     assert groups_of([FAR[0], FAR[1], FAR[0] ^ 0b1110, FAR[2]]) == [0, 1, 2, 3]  # three bits are too many
     assert groups_of([0, 0, 0], pixels=["black", "white", "black"]) == [0, 1, 0]  # flat ones have no perceptual hash
-
-
-def test_groups_are_the_union_of_what_is_known() -> None:
     # 0 and 1 are ann, 1 and 2 look alike, 2 and 3 are bob: one group; 4 is alone
     people = ["ann", "ann", "bob", "bob", ""]
     assert groups_of([FAR[0], FAR[1], FAR[1] ^ 1, FAR[2], FAR[3]], identity=people) == [0, 0, 0, 0, 1]
@@ -41,9 +38,7 @@ def test_consecutive_frames_of_one_recording_are_joined() -> None:
     assert groups_of(FAR[:3], gap=0, frame=["1", "1", "2"]) == [0, 0, 1]
     assert groups_of(FAR[:3], frame=["1", "", "2"]) == [0, 1, 0]
     assert groups_of(FAR[:3], frame=["1", "2", "3"], sequence=["a", "b", "b"]) == [0, 1, 1]
-
-
-def test_two_known_people_in_one_frame_stay_apart() -> None:
+    # Two known people in one frame stay apart.
     assert groups_of(FAR[:3], frame=["1", "1", "2"], identity=["ann", "bob", "ann"]) == [0, 1, 0]
     assert groups_of(FAR[:3], frame=["1", "2", "3"], identity=["ann", "", "bob"]) == [0, 0, 0]  # nobody knows
 

@@ -31,9 +31,6 @@ def test_people_and_copies_in_several_splits_are_counted() -> None:
     assert leaks.examples == "ann in train and test; cid in val and test; 1 = 3"
     assert leaks
     assert re.match(r"2 identities and 2 .*\(ann in train and test;.*\b50% of the test images ", leaks.sentence())
-
-
-def test_a_clean_split_has_no_leaks() -> None:
     leaks = find_leaks(*table_of(("1", "ann", "train", "p1"), ("2", "ann", "train", "p1"), ("3", "bob", "test", "p3")))
     assert not leaks
     assert leaks.test_share == 0

@@ -5,7 +5,7 @@ import pytest
 from helpers.crops import write_crops
 
 from gender_cls.config.data import DataConfig
-from gender_cls.data.loose_images import loose_images
+from gender_cls.data.manifest import loose_images
 from gender_cls.errors import GenderClsError
 
 DATA = DataConfig(

@@ -27,14 +27,6 @@ def crowd(rows: int, seed: int) -> NDArray[np.uint64]:
     return rng.permutation(hashes)
 
 
-def row_distances(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """(rows, rows) bits between any two rows; infinite from a row to itself and where a hash is missing."""
-    distances = np.bitwise_count(hashes[:, None] ^ hashes).astype(float)
-    distances[(hashes == 0)[:, None] | (hashes == 0)] = np.inf
-    np.fill_diagonal(distances, np.inf)
-    return distances
-
-
 def near_pairs(found: NearDuplicates) -> set[tuple[int, int]]:
     pairs = {(int(first), int(second)) for first, second in found.pairs}
     assert len(pairs) == len(found.pairs), "a pair came twice"
@@ -96,7 +88,9 @@ def test_small_case_by_hand() -> None:
 def test_rows_by_comparing_all(distance: int) -> None:
     hashes = crowd(1200, seed=7)
     found = find_near_duplicates(hashes, distance)
-    distances = row_distances(hashes)
+    distances = np.bitwise_count(hashes[:, None] ^ hashes).astype(float)
+    distances[(hashes == 0)[:, None] | (hashes == 0)] = np.inf
+    np.fill_diagonal(distances, np.inf)
     near = distances <= distance
     assert np.array_equal(found.count(), near.sum(axis=1))
 

@@ -62,8 +62,7 @@ def test_every_kind_of_unreadable_file_has_its_fault(tmp_path: Path) -> None:
     facts = scan(names, tmp_path, tmp_path / "cache", NONE).facts
     assert facts["fault"].tolist() == ["damaged", "empty", "no_picture", "missing", "", ""]
     assert facts["frames"].tolist() == [0, 0, 0, 0, 1, 2]
-    for name, reason in zip(names[:4], facts["reason"], strict=False):
-        assert reason.startswith(f"Cannot read {tmp_path / name}: ")
+    assert all(map(str.startswith, facts["reason"][:4], [f"Cannot read {tmp_path / name}: " for name in names]))
 
 
 def test_a_second_scan_reads_new_and_changed_files_only(tmp_path: Path, decoded: list[str]) -> None:
@@ -82,7 +81,7 @@ def test_folders_and_versions_are_apart(tmp_path: Path, monkeypatch: pytest.Monk
     for folder, size in (("a", (10, 20)), ("b", (11, 22))):
         write_crop(tmp_path / folder / "x.png", 0, size=size)
     assert [scanned(tmp_path / folder, NONE).facts["width"][0] for folder in ("a", "b", "a")] == [10, 11, 10]
-    monkeypatch.setattr(database, "VERSION", database.VERSION + 1)
+    monkeypatch.setattr(database, "DATABASE_VERSION", database.DATABASE_VERSION + 1)
     decoded.clear()
     scanned(tmp_path / "a", NONE)
     assert decoded == ["x.png"]
@@ -92,10 +91,8 @@ def test_several_processes_give_the_same_facts(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(scanning, "FEW_FILES", 10)
     root = draw(tmp_path / "crops", 150)
     (root / "077.png").write_bytes(b"")
-    alone, together = (
-        scan(names_in(root), root, tmp_path / str(workers), settings(PixelCache.none, num_workers=workers)).facts
-        for workers in (0, 2)
-    )
+    alone = scan(names_in(root), root, tmp_path / "alone", NONE).facts
+    together = scan(names_in(root), root, tmp_path / "together", settings(PixelCache.none, num_workers=2)).facts
     pd.testing.assert_frame_equal(together, alone)
 
 

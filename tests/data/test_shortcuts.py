@@ -29,9 +29,6 @@ def test_the_masked_person_is_one_colour_the_mean_of_what_it_hides() -> None:
     for channel in range(3):
         hidden = image[channel][PERSON].tolist()
         assert set(masked[channel][PERSON].tolist()) == {round(sum(hidden) / 96)}
-
-
-def test_a_mean_colour_is_rounded_and_not_cut_off() -> None:
     image = torch.full((3, 20, 10), 255, dtype=torch.uint8)
     assert (apply_shortcut(image, "person_masked") == 255).all()
     image[:, 2:5] = 254  # 18 of the 96 pixels: the mean is 254.81
@@ -48,9 +45,8 @@ def test_the_person_or_the_background_remains_and_the_rest_is_mid_grey(name: str
 
 def test_a_single_pixel_is_the_person() -> None:
     image = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1)
-    assert apply_shortcut(image, "person_masked").flatten().tolist() == [10, 20, 30]
-    assert apply_shortcut(image, "background_only").flatten().tolist() == [114, 114, 114]
-    assert apply_shortcut(image, "person_only").flatten().tolist() == [10, 20, 30]
+    for name, left in (("person_masked", [10, 20, 30]), ("background_only", [114] * 3), ("person_only", [10, 20, 30])):
+        assert apply_shortcut(image, name).flatten().tolist() == left
 
 
 def test_grey_is_the_luma_of_bt_601_in_all_channels() -> None:
@@ -67,9 +63,7 @@ def test_eight_pixels_are_means_of_areas_and_enlarged_bilinearly() -> None:
     small = functional.avg_pool2d(image.double(), (6, 2))  # 8x8 areas
     expected = functional.interpolate(small.round()[None], size=(48, 16), mode="bilinear", align_corners=False)[0]
     assert (apply_shortcut(image, "eight_pixels").double() - expected).abs().max() <= 2  # three roundings
-
-
-def test_eight_pixels_forget_what_lies_inside_an_area() -> None:
+    # What lies inside an area is forgotten.
     rows, columns = np.indices((64, 32))
     stripes = np.where(rows % 8 < 4, 0, 200).astype(np.uint8)  # 8 rows to an area: a dark and a light half in each
     image = torch.from_numpy(np.stack([stripes] * 3))

@@ -13,12 +13,9 @@ from gender_cls.errors import GenderClsError
 
 def table_of(identities: Sequence[tuple[str, str, int]], split: str = "", camera: str = "") -> pd.DataFrame:
     """Rows for (identity, label, number of images); each identity is a group."""
-    rows = [
-        (f"{name}_{n}.png", label, name, name, camera, "", split)
-        for name, label, count in identities
-        for n in range(count)
-    ]
-    return pd.DataFrame(rows, columns=["path", "label", "identity", "group", "camera", "source", "split"])
+    rows = [(f"{name}_{n}.png", label, name, name) for name, label, count in identities for n in range(count)]
+    table = pd.DataFrame(rows, columns=["path", "label", "identity", "group"])
+    return table.assign(camera=camera, source="", split=split)
 
 
 def crowd(seed: int = 0) -> pd.DataFrame:
@@ -82,7 +79,7 @@ def test_given_splits_are_kept_and_a_missing_one_comes_from_train() -> None:
 def test_parts_equal_those_computed_with_arrays() -> None:
     table, shares = crowd(3), np.array([0.6, 0.3, 0.1])
     table.loc[::7, "label"] = "FEMALE"  # some people have both labels
-    parts = group_partition(table, table["group"], shares, 5)
+    parts = group_partition(table, "group", shares, 5)
     names = sorted(table["group"].unique())
     counts = pd.crosstab(table["group"], table["label"]).loc[names, ["FEMALE", "MALE"]].to_numpy()
     targets, filled = shares[:, None] * counts.sum(axis=0), np.zeros((3, 2))
@@ -134,10 +131,8 @@ def test_each_camera_can_be_left_out_in_turn() -> None:
 
 
 def test_folds_of_cameras_test_each_camera_once() -> None:
-    tested: list[str] = []
-    for fold in range(3):
-        result = assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold))
-        tested += result["camera"][result["split"] == "test"].unique().tolist()
+    folds = [assign_splits(cameras(), DataConfig(split_by=SplitBy.camera, folds=3, fold=fold)) for fold in range(3)]
+    tested = [camera for result in folds for camera in result["camera"][result["split"] == "test"].unique()]
     assert sorted(tested) == [f"c{i}" for i in range(6)]
 
 

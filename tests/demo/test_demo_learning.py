@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,20 +31,15 @@ def trained(folder: Path, *arguments: str) -> Run:
     return Run(folder / "outputs" / "runs" / "run")
 
 
-class Bounds(NamedTuple):
-    """What `pointing` must give."""
-
-    trained_above: float
-    untrained_below: float
-
-
 BOUNDS = {
-    Method.saliency: Bounds(1.75, 1.5),
-    Method.smoothgrad: Bounds(1.75, 1.5),
-    Method.grad_cam: Bounds(2, 2),
-    Method.integrated_gradients: Bounds(3, 2),  # it multiplies by the pixels, and the stripes' are strong
-    Method.occlusion: Bounds(4, 2),
+    Method.saliency: (1.75, 1.5),
+    Method.smoothgrad: (1.75, 1.5),
+    Method.grad_cam: (2, 2),
+    Method.integrated_gradients: (3, 2),  # it multiplies by the pixels, and the stripes' are strong
+    Method.occlusion: (4, 2),
 }
+"""What `pointing` must exceed on a trained network, and what it must not reach on an untrained one."""
+
 CHEAP = [Method.saliency, Method.grad_cam]
 FEW = 16
 """Images for the methods that need a hundred passes."""
@@ -95,13 +89,11 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
             print(f"  {method.title}: {learnt[method]:.2f}, untrained {untrained[method]:.2f}")
     assert accuracy > 0.95
     remaining = {test["name"]: test["balanced_accuracy"]["value"] for test in run.metrics["shortcuts"]}
-    assert remaining["person_only"] > 0.9, "the cue is on the chest"
-    assert remaining["grey"] > 0.9
-    assert remaining["person_masked"] < 0.65
-    assert remaining["background_only"] < 0.65
-    for method, bounds in BOUNDS.items():
-        assert learnt[method] > bounds.trained_above, method
-        assert untrained[method] < bounds.untrained_below, method
+    assert min(remaining["person_only"], remaining["grey"]) > 0.9, "the cue is on the chest"
+    assert max(remaining["person_masked"], remaining["background_only"]) < 0.65
+    for method, (trained_above, untrained_below) in BOUNDS.items():
+        assert learnt[method] > trained_above, method
+        assert untrained[method] < untrained_below, method
 
 
 def test_without_the_cue_there_is_nothing_to_learn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,11 +121,9 @@ def test_evidence_for_and_against_differ_without_colour_and_without_colour_visio
                 growth = np.diff(lightness(shown))
                 assert (growth[20:] > 0).all()
                 assert (growth[:20] > 0).all() == signed
-    darkest, lightest = (
-        lightness(paint(values[..., [20]], np.full((1, 1, 1, 3), b, np.uint8), True)) for b in (0, 255)
-    )
-    against, favour = (
-        lightness(paint(values[..., [end]], np.full((1, 1, 1, 3), 128, np.uint8), True)) for end in (0, 40)
+    against, darkest, lightest, favour = (
+        lightness(paint(values[..., [step]], np.full((1, 1, 1, 3), brightness, np.uint8), True))
+        for step, brightness in ((0, 128), (20, 0), (20, 255), (40, 128))
     )
     assert against + 15 < darkest < lightest < favour - 15  # no part of a picture passes for strong evidence
 

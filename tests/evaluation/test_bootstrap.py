@@ -75,14 +75,6 @@ def test_interval_of_a_mean_is_students_interval() -> None:
     assert found["low"] == pytest.approx(low, abs=0.1 * (high - low))
 
 
-def test_interval_of_many_units_is_the_percentile_interval_of_scipy() -> None:
-    values = np.random.default_rng(4).exponential(size=2000)
-    found = estimates(np.arange(2000), mean_of(values), 10_000)["mean"]
-    reference = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=0).confidence_interval
-    width = reference.high - reference.low
-    assert (found["low"], found["high"]) == pytest.approx((reference.low, reference.high), rel=0, abs=0.04 * width)
-
-
 def test_undefined_values_and_single_units_have_a_remark() -> None:
     found = estimates(np.zeros(3, dtype=int), mean_of(np.array([1.0, 2, 3])), 10)["mean"]
     assert (found["value"], found["low"], found["high"]) == (2.0, None, None)

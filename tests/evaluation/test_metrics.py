@@ -185,11 +185,9 @@ def test_too_few_of_a_label_leave_no_interval() -> None:
 
 
 def test_no_images_have_no_scores() -> None:
-    result = score_split(table_of("", []), 10)
-    assert (result["images"], result["identities"], result["units"]) == (0, 0, 0)
-    assert result["confusion_matrix"] == [[0, 0], [0, 0]]
-    assert result["by_identity"] is None
-    assert result["scores"] == dict.fromkeys(SCORES, undefined("There are no images."))
+    nothing = {"images": 0, "identities": 0, "units": 0, "confusion_matrix": [[0, 0], [0, 0]], "by_identity": None}
+    scores = dict.fromkeys(SCORES, undefined("There are no images."))
+    assert score_split(table_of("", []), 10) == {**nothing, "scores": scores}
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
@@ -210,11 +208,13 @@ def test_people_vote_with_their_mean_probability_and_have_their_most_frequent_la
         )
     )
     assert list(people.columns) == ["identity", "label", "p_FEMALE", "p_MALE", "prediction"]
-    assert people["identity"].tolist() == ["bob", "ann", "cid", "dan"]
-    assert people["label"].tolist() == ["FEMALE", "MALE", "FEMALE", "MALE"]
-    assert people["p_FEMALE"].tolist() == pytest.approx([0.6, 1 / 3, 0.5, 0.1])
-    assert people["p_MALE"].tolist() == pytest.approx([0.4, 2 / 3, 0.5, 0.9])
-    assert people["prediction"].tolist() == ["FEMALE", "MALE", "FEMALE", "MALE"]  # equal: the first of CLASSES
+    assert people.to_dict("list") == {
+        "identity": ["bob", "ann", "cid", "dan"],
+        "label": ["FEMALE", "MALE", "FEMALE", "MALE"],
+        "p_FEMALE": pytest.approx([0.6, 1 / 3, 0.5, 0.1]),
+        "p_MALE": pytest.approx([0.4, 2 / 3, 0.5, 0.9]),
+        "prediction": ["FEMALE", "MALE", "FEMALE", "MALE"],  # equal: the first of CLASSES
+    }
     assert by_identity(table_of("MF", [0.5] * 2, ["a", "a"]))["label"].tolist() == [CLASSES[0]]
 
 

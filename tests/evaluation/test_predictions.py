@@ -104,7 +104,7 @@ def test_what_is_chosen_does_not_look_at_test() -> None:
 
 
 def test_conclusions_and_comparisons_need_no_torch() -> None:
-    modules = "gender_cls.evaluation.conclusions, gender_cls.evaluation.comparison.compare"
+    modules = "gender_cls.evaluation.conclusions, gender_cls.evaluation.comparison.compare_runs"
     script = f"import sys, {modules}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -9,8 +9,8 @@ import pytest
 import torch
 from helpers.tiny_training import Tiny, explain, fit, pictures
 from PIL import Image
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -65,11 +65,23 @@ def invent(seed: int, targets: list[int]) -> Attribution:
     return Attribution(probabilities, torch.tensor(targets), maps)
 
 
+def maps_of(model: Any, targets: Any) -> dict[Method, Tensor]:
+    """Maps of these classes of the three pictures."""
+    inputs = pictures(3).float() / 255
+    return attribute(model.network, inputs, BOTH, Tiny.feature_map, torch.as_tensor(targets)).maps
+
+
+def images(logger: TensorBoardLogger, tag: str) -> dict[int, np.ndarray]:
+    """By step."""
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images(tag)
+    return {event.step: np.asarray(Image.open(io.BytesIO(event.encoded_image_string))) for event in events}
+
+
 def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
     """By tag without `explanations/`, then by epoch; an epoch has 4 steps."""
     events = EventAccumulator(logger.log_dir).Reload()
     return {
-        tag.removeprefix("explanations/"): {event.step // 4: event.value for event in events.Scalars(tag)}
+        tag.removeprefix("explanations/"): {event.step / 4: event.value for event in events.Scalars(tag)}
         for tag in events.Tags()["scalars"]
         if tag.startswith("explanations/")
     }
@@ -83,15 +95,13 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger) -> Non
     folder = tmp_path / "maps"
     fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
 
-    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload()
-    images, seconds = events.Images("explanations/probe_set"), events.Scalars("explanations/seconds")
-    assert [event.step for event in images] == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
-    assert [event.step for event in seconds] == [4, 8, 12]
-    assert all(0 < event.value < 60 for event in seconds)
+    shown, seconds = images(logger, "explanations/probe_set"), scalars(logger)["seconds"]
+    assert list(shown) == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
+    assert list(seconds) == [1, 2, 3]
+    assert all(0 < value < 60 for value in seconds.values())
     assert sorted(path.name for path in folder.iterdir()) == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
-    for event, path in zip(images, sorted(folder.iterdir()), strict=True):
-        shown = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
-        assert np.array_equal(shown, np.asarray(Image.open(path)))
+    for picture, path in zip(shown.values(), sorted(folder.iterdir()), strict=True):
+        assert np.array_equal(picture, np.asarray(Image.open(path)))
     names = {f"{method}/{score}" for method in ("saliency", "grad_cam") for score in (*PLACES, "stability")}
     assert scalars(logger).keys() == names | {"agreement/saliency_grad_cam", "seconds"}
 
@@ -99,10 +109,8 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger) -> Non
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, drawn, precision) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path)], precision=precision)
-    network, inputs = model.network.eval(), pictures(3).float() / 255
-    probabilities = network(inputs).softmax(dim=1).detach()
-    confidence, predicted = probabilities.max(dim=1)
-    expected = attribute(network, inputs, BOTH, Tiny.feature_map, predicted).maps
+    confidence, predicted = model.network.eval()(pictures(3).float() / 255).softmax(dim=1).detach().max(dim=1)
+    expected = maps_of(model, predicted)
     assert len(drawn) == 2
     last = drawn[-1]
     assert torch.equal(last.images, pictures(3))
@@ -124,9 +132,8 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, draw
 
 def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, logger) -> None:
     model, _ = fit(tmp_path, [explain(tmp_path, explained_class=ExplainedClass.true)], logger=logger)
-    expected = attribute(model.network, pictures(3).float() / 255, BOTH, Tiny.feature_map, torch.tensor([1, 0, 1]))
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
-    assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(expected.maps[Method.grad_cam]))
+    assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(maps_of(model, [1, 0, 1])[Method.grad_cam]))
     assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
     assert "grad_cam/border" in scalars(logger)
     assert not any("_true" in tag for tag in scalars(logger))
@@ -149,11 +156,7 @@ def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monk
     callback = explain(tmp_path, explained_class=ExplainedClass.both)
     model, _ = fit(tmp_path, [callback], Mistaken, max_epochs=1, logger=logger)
     assert counts == [3, 1]
-    inputs = pictures(3).float() / 255
-    said, true = (
-        attribute(model.network, inputs, BOTH, Tiny.feature_map, torch.tensor(targets)).maps
-        for targets in ([1, 1, 1], [1, 0, 1])
-    )
+    said, true = maps_of(model, [1, 1, 1]), maps_of(model, [1, 0, 1])
     [grid] = drawn
     assert list(grid.columns) == ["saliency", "saliency, true", "Grad-CAM", "Grad-CAM, true"]
     for method in BOTH:
@@ -215,23 +218,18 @@ def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:
 
 
 def test_averaged_weights_are_explained(tmp_path, drawn) -> None:
-    class Raw(Callback):
-        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-            self.network = [value.clone() for value in pl_module.network.state_dict().values()]
+    def note(trainer: Trainer, model: Any, *_: object) -> None:
+        raw.update({name: value.clone() for name, value in model.network.state_dict().items()})
 
-    raw = Raw()
-    model, _ = fit(tmp_path, [explain(tmp_path), raw, EMAWeightAveraging(decay=0.9)])
+    raw: dict[str, Tensor] = {}
+    noting = LambdaCallback(on_train_batch_end=note)
+    model, _ = fit(tmp_path, [explain(tmp_path), noting, EMAWeightAveraging(decay=0.9)])
     assert "with this epoch's averaged weights, " in drawn[-1].note
-    inputs = pictures(3).float() / 255
-    predicted = torch.tensor([["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions])
-
-    def maps() -> Tensor:
-        return scaled(attribute(model.network, inputs, BOTH, Tiny.feature_map, predicted).maps[Method.saliency])
-
+    predicted = [["FEMALE", "MALE"].index(caption.predicted) for caption in drawn[-1].captions]
     shown = drawn[-1].columns["saliency"].maps
-    assert torch.equal(shown, maps())  # at the end of fit the model holds the average
-    model.network.load_state_dict(dict(zip(model.network.state_dict(), raw.network, strict=True)))
-    assert not torch.allclose(shown, maps())
+    assert torch.equal(shown, scaled(maps_of(model, predicted)[Method.saliency]))  # after fit it holds the average
+    model.network.load_state_dict(raw)
+    assert not torch.allclose(shown, scaled(maps_of(model, predicted)[Method.saliency]))
 
 
 @pytest.mark.parametrize(
@@ -292,8 +290,7 @@ def test_an_error_while_explaining_is_not_hidden(tmp_path) -> None:
 
 def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path, logger) -> None:
     fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
-    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images("confusion_matrix/val")
-    assert [event.step for event in events] == [4, 8]
-    for epoch, event in enumerate(events, start=1):
-        expected = confusion_matrix_figure([[epoch, 0], [1, 3]], ("FEMALE", "MALE"))
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), expected)
+    shown = images(logger, "confusion_matrix/val")
+    assert list(shown) == [4, 8]
+    for epoch, picture in enumerate(shown.values(), start=1):
+        assert np.array_equal(picture, confusion_matrix_figure([[epoch, 0], [1, 3]], ("FEMALE", "MALE")))

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -71,17 +72,22 @@ def test_control_is_a_function_of_the_name_alone() -> None:
     assert steps[:6].round().astype(int).tolist() == [5, 5, 5, 2, 3, 7]  # the same in every run and process
 
 
-def small_network() -> nn.Module:
-    torch.manual_seed(0)
-    return CustomCNN(widths=(4, 6)).eval()
+Question = tuple[nn.Module, Tensor, Tensor, dict[Method, Tensor], list[str]]
+"""Network, inputs, targets, maps and names."""
 
 
-def uneven_images(count: int) -> tuple[Tensor, Tensor, dict[Method, Tensor], list[str]]:
+def uneven_images(count: int) -> Question:
     """22 x 13 pixels: 16 x 9 regions of one or two pixels a side, 18 a step."""
-    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    network, generator = CustomCNN(widths=(4, 6)).eval(), torch.Generator().manual_seed(1)
     inputs = 2 * torch.randn(count, 3, 22, 13, generator=generator)
     maps = {A: torch.randn(count, 22, 13, generator=generator), B: torch.rand(count, 22, 13, generator=generator)}
-    return inputs, torch.arange(count) % 2, maps, [f"{number}.png" for number in range(count)]
+    return network, inputs, torch.arange(count) % 2, maps, [f"{number}.png" for number in range(count)]
+
+
+def listed(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[float]]:
+    """To be compared to the last bit."""
+    return {column: values.tolist() for column, values in scores.items()}
 
 
 def by_loop(network: nn.Module, image: NDArray[np.float32], target: int, evidence: NDArray[np.float32]) -> list[float]:
@@ -112,7 +118,7 @@ def by_loop(network: nn.Module, image: NDArray[np.float32], target: int, evidenc
 
 
 def test_scores_equal_a_plain_loop_over_pixels() -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
+    network, inputs, targets, maps, names = uneven_images(3)
     scores, _ = score_faithfulness(network, inputs, targets, maps, names)
     for method, values in maps.items():
         for index in range(3):
@@ -150,30 +156,24 @@ def test_right_map_beats_chance_and_chance_beats_its_reverse() -> None:
 
 
 def test_neither_the_other_images_nor_the_other_methods_have_a_say() -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(5)
+    network, inputs, targets, maps, names = uneven_images(5)
     scores, control = score_faithfulness(network, inputs, targets, maps, names)
-    for index in (0, 3):
-        one = slice(index, index + 1)
+    for one in (slice(0, 1), slice(3, 4)):
         alone, chance = score_faithfulness(network, inputs[one], targets[one], {B: maps[B][one]}, names[one])
-        assert {column: values.tolist() for column, values in alone[B].items()} == {
-            column: values[one].tolist() for column, values in scores[B].items()
-        }
+        assert listed(alone[B]) == {column: values[one].tolist() for column, values in scores[B].items()}
         assert chance["random_blurred"].tolist() == control["random_blurred"][one].tolist()
 
 
 def test_every_image_costs_so_many_forward_passes_and_one_game_is_a_batch() -> None:
-    network, inputs = FirstPixel(), first_pixel_bright().repeat(3, 1, 1, 1)
-    maps = {A: first_pixel_first().repeat(3, 1, 1), B: torch.full((3, 4, 2), torch.nan)}
-    score_faithfulness(network, inputs, torch.zeros(3, dtype=torch.int64), {A: maps[A]}, ["a", "b", "c"])
-    assert sum(network.batches) == 3 * (3 + 14 + 28)
-    assert max(network.batches) == 7
-    network.batches.clear()
-    score_faithfulness(network, inputs, torch.zeros(3, dtype=torch.int64), maps, ["a", "b", "c"])
-    assert sum(network.batches) == 3 * (3 + 14 + 28)  # a map that is none costs nothing
+    inputs, one = first_pixel_bright().repeat(3, 1, 1, 1), {A: first_pixel_first().repeat(3, 1, 1)}
+    for maps in (one, one | {B: torch.full((3, 4, 2), torch.nan)}):  # a map that is none costs nothing
+        network = FirstPixel()
+        score_faithfulness(network, inputs, torch.zeros(3, dtype=torch.int64), maps, ["a", "b", "c"])
+        assert (sum(network.batches), max(network.batches)) == (3 * (3 + 14 + 28), 7)
 
 
 def test_map_without_evidence_scores_as_the_control_does() -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
+    network, inputs, targets, maps, names = uneven_images(3)
     scores, control = score_faithfulness(network, inputs, targets, {A: torch.zeros_like(maps[A])}, names)
     for baseline in ("blurred", "mean"):
         assert scores[A][f"deletion_{baseline}"].tolist() == control[f"random_{baseline}"].tolist()
@@ -182,18 +182,16 @@ def test_map_without_evidence_scores_as_the_control_does() -> None:
 
 @pytest.mark.parametrize("damage", [torch.nan, torch.inf])
 def test_map_that_is_not_finite_has_no_scores(damage: float) -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(3)
+    network, inputs, targets, maps, names = uneven_images(3)
     whole, control = score_faithfulness(network, inputs, targets, maps, names)
     maps[A][1, 5, 5] = damage
     scores, same_control = score_faithfulness(network, inputs, targets, maps, names)
-    for column in COLUMNS:
-        assert np.isnan(scores[A][column]).tolist() == [False, True, False]
-        assert scores[B][column].tolist() == whole[B][column].tolist()
-    assert same_control["random_mean"].tolist() == control["random_mean"].tolist()
+    assert [np.isnan(scores[A][column]).tolist() for column in COLUMNS] == [[False, True, False]] * 4
+    assert (listed(scores[B]), listed(same_control)) == (listed(whole[B]), listed(control))
 
 
 def test_network_that_diverged_has_no_scores() -> None:
-    network, (inputs, targets, maps, names) = small_network(), uneven_images(2)
+    network, inputs, targets, maps, names = uneven_images(2)
     with torch.no_grad():
         network.head.weight.fill_(torch.nan)
     scores, control = score_faithfulness(network, inputs, targets, maps, names)
@@ -213,13 +211,11 @@ def test_any_size_has_scores(size: tuple[int, int]) -> None:
 
 
 def test_network_and_random_states_stay_bit_identical() -> None:
-    network, (inputs, targets, maps, names) = small_network().train(), uneven_images(2)
-    before, given = network_state(network), inputs.clone()
+    network, inputs, targets, maps, names = uneven_images(2)
+    before, given = network_state(network.train()), inputs.clone()
     straight, _ = score_faithfulness(network, inputs, targets, maps, names)
     with torch.inference_mode():
         inside, _ = score_faithfulness(network, inputs.clone(), targets, maps, names)
     assert network_state(network) == before
     assert torch.equal(inputs, given)
-    assert {column: values.tolist() for column, values in inside[A].items()} == {
-        column: values.tolist() for column, values in straight[A].items()
-    }
+    assert listed(inside[A]) == listed(straight[A])

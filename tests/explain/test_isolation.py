@@ -68,7 +68,7 @@ def explain(what: str, network: nn.Module, inputs: Tensor, targets: Tensor | Non
 
 
 def equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
-    return len(ours) == len(theirs) and all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    return all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(("what", "targets"), [("predict", None), ("all", None), ("all", TARGETS)])
@@ -153,11 +153,9 @@ def test_compiled_network_is_explained_uncompiled(wrapped: bool) -> None:
     layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network, inputs = nn.Sequential(*layers, nn.Linear(4, 2)), batch()
     expected = explain("all", network, inputs)
-    if wrapped:
-        compiled = torch.compile(network, backend=backend)
-    else:
-        compiled = network
-        compiled.compile(backend=backend)
+    compiled = torch.compile(network, backend=backend) if wrapped else network
+    if not wrapped:
+        network.compile(backend=backend)
     compiled(inputs)
     assert len(compilations) == 1
     assert equal(explain("all", compiled, inputs), expected)

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -75,20 +73,15 @@ def test_maps_that_are_constant_or_not_finite_have_no_correlation(value: float) 
     maps = random_maps(2, (50, 23), 3)
     other = maps.copy()
     other[0] = value
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for result in (rank_correlation(maps, other), rank_correlation(other, maps)):
-            assert np.isnan(result[0])
-            assert result[1] == pytest.approx(1)
+    for result in (rank_correlation(maps, other), rank_correlation(other, maps)):
+        assert result.tolist() == pytest.approx([NAN, 1], nan_ok=True)
 
 
 def test_one_pixel_that_is_not_finite_spoils_its_map_alone() -> None:
     maps = random_maps(3, (50, 23), 4)
     other = maps.copy()
-    other[0, 30, 5] = NAN
-    other[1, 30, 5], other[1, 30, 6] = INF, -INF
-    result = rank_correlation(maps, other)
-    assert np.isnan(result).tolist() == [True, True, False]
+    other[0, 30, 5], other[1, 30, 5], other[1, 30, 6] = NAN, INF, -INF
+    assert np.isnan(rank_correlation(maps, other)).tolist() == [True, True, False]
 
 
 def test_no_maps_give_no_numbers() -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,25 +114,19 @@ def test_a_frozen_stage_stays_frozen_and_wakes_the_same(tmp_path) -> None:
     model = {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}, "dropout": 0.5}
     config = settings(model=model, recipe={"lr": 0.01, "frozen_epochs": 1, "warmup_epochs": 0})
 
-    class Notes(Callback):
-        def __init__(self) -> None:
-            self.backbones: list[dict[str, Tensor]] = []
+    backbones: list[dict[str, Tensor]] = []
 
-        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self.backbones.append(
-                {name: value.clone() for name, value in pl_module.network.stages.state_dict().items()}
-            )
-
-        on_fit_start = on_train_epoch_end
+    def note(trainer: Trainer, model: Any) -> None:
+        backbones.append({name: value.clone() for name, value in model.network.stages.state_dict().items()})
 
     def train(callbacks: list[Callback]) -> dict[str, Tensor]:
         return everything(*fit(tmp_path, callbacks, lambda: GenderClassifier(config), size=(32, 16)))
 
-    notes = Notes()
-    found = train([explain_all(tmp_path / "maps", (32, 16)), notes])
+    noting = LambdaCallback(on_fit_start=note, on_train_epoch_end=note)
+    found = train([explain_all(tmp_path / "maps", (32, 16)), noting])
     assert_drawn(tmp_path / "maps")
     assert differences(found, train([])) == []
-    begun, frozen, awake = notes.backbones
+    begun, frozen, awake = backbones
     assert differences(frozen, begun) == []  # BatchNorm's statistics among them
     assert set(differences(awake, begun)) == begun.keys()
 
@@ -164,20 +159,15 @@ def test_two_processes_stay_in_step_while_the_first_draws(tmp_path) -> None:
     assert [differences(found, expected) for found in others] == [[], [], []]
 
 
-class Saves(Callback):
-    """Leaves the state of each process in a file."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name = folder, name
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        torch.save(everything(pl_module, trainer), self.folder / f"{self.name}_{trainer.global_rank}.pt")
-
-
 def train_in_two_processes(folder: Path) -> None:
+    """Leave the state of each process in a file."""
     for name, callbacks in (("without", []), ("with", [explain_all(folder / "maps")])):
+
+        def save(trainer: Trainer, model: LightningModule, name: str = name) -> None:
+            torch.save(everything(model, trainer), folder / f"{name}_{trainer.global_rank}.pt")
+
         in_step = DDPStrategy(start_method="fork", process_group_backend="gloo", timeout=timedelta(seconds=60))
-        fit(folder, [*callbacks, Saves(folder, name)], strategy=in_step, devices=2)
+        fit(folder, [*callbacks, LambdaCallback(on_train_end=save)], strategy=in_step, devices=2)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -19,12 +19,15 @@ def kept(maps: np.ndarray) -> RunMaps:
     )
 
 
+def saved_and_loaded(file: Path, run_maps: RunMaps) -> Any:
+    save_run_maps(file, run_maps)
+    return load_run_maps(file)
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).normal(size=(2, 64, 32)).astype(np.float32)
     saved = kept(maps)
-    save_run_maps(tmp_path / "explanations" / "maps.npz", saved)
-    loaded = load_run_maps(tmp_path / "explanations" / "maps.npz")
-    assert loaded is not None
+    loaded = saved_and_loaded(tmp_path / "explanations" / "maps.npz", saved)
     for name in ("paths", "explained"):
         assert getattr(loaded, name) == getattr(saved, name), name
     assert np.array_equal(loaded.boxes, saved.boxes)
@@ -37,9 +40,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_maps_that_half_precision_cannot_hold(tmp_path: Path) -> None:
     maps = np.zeros((2, 64, 32), np.float32)
     maps[0, 0, 0], maps[1] = 1e6, np.nan
-    save_run_maps(tmp_path / "maps.npz", kept(maps))
-    loaded = load_run_maps(tmp_path / "maps.npz")
-    assert loaded is not None
+    loaded = saved_and_loaded(tmp_path / "maps.npz", kept(maps))
     assert loaded.maps["grad_cam"][0].max() == 65504
     assert np.isnan(loaded.maps["grad_cam"][1]).all()
 
@@ -50,9 +51,7 @@ def test_a_run_may_have_no_maps(tmp_path: Path) -> None:
 
 def test_a_run_may_have_maps_of_no_image(tmp_path: Path) -> None:
     nothing = RunMaps([], [], {"saliency": np.zeros((0, 64, 32), np.float32)}, np.zeros((0, 4)))
-    save_run_maps(tmp_path / "maps.npz", nothing)
-    loaded = load_run_maps(tmp_path / "maps.npz")
-    assert loaded is not None
+    loaded = saved_and_loaded(tmp_path / "maps.npz", nothing)
     assert (loaded.paths, loaded.maps["saliency"].shape, loaded.boxes.shape) == ([], (0, 64, 32), (0, 4))
 
 

@@ -12,8 +12,8 @@ from helpers.prediction_tables import answered, table_of
 from numpy.typing import NDArray
 
 from gender_cls.config.explain import Method
-from gender_cls.evaluation.comparison.compare import compare_runs
-from gender_cls.evaluation.comparison.schema import Comparison
+from gender_cls.evaluation.comparison.compare_json import Comparison
+from gender_cls.evaluation.comparison.compare_runs import compare_runs
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, MethodScores
 from gender_cls.explain.run_maps import RunMaps, save_run_maps

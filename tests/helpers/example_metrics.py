@@ -180,32 +180,23 @@ def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
     Also takes list[X], dict[str, X], X | None, Any and plain types. A float may be an int, but not NaN or infinite:
     JSON has neither.
     """
-    if kind is Any:
-        return
-    if get_origin(kind) is UnionType:
-        fitting = [choice for choice in get_args(kind) if (choice is type(None)) == (value is None)]
-        assert fitting, f"{where} is {value!r}, not {kind}"
+    origin, inside = get_origin(kind), get_args(kind)
+    wrong = f"{where} is {value!r}, not {kind}"
+    if origin is UnionType:
+        fitting = [choice for choice in inside if (choice is type(None)) == (value is None)]
+        assert fitting, wrong
         assert_matches(value, fitting[0], where)
-    elif is_typeddict(kind):
-        hints = get_type_hints(kind)
-        assert isinstance(value, dict), f"{where} is {value!r}, not {kind.__name__}"
-        assert value.keys() == hints.keys(), f"{where} lacks or adds {sorted(value.keys() ^ hints.keys())}"
-        for key, hint in hints.items():
-            assert_matches(value[key], hint, f"{where}.{key}")
-    elif get_origin(kind) is list:
-        assert isinstance(value, list), f"{where} is {value!r}, not a list"
-        for index, item in enumerate(value):
-            assert_matches(item, get_args(kind)[0], f"{where}[{index}]")
-    elif get_origin(kind) is dict:
-        assert isinstance(value, dict), f"{where} is {value!r}, not a dict"
-        for key, item in value.items():
-            assert_matches(key, get_args(kind)[0], f"a key of {where}")
-            assert_matches(item, get_args(kind)[1], f"{where}.{key}")
     elif kind is float:
-        finite = type(value) in (int, float) and math.isfinite(value)
-        assert finite, f"{where} is {value!r}, not a finite number"
-    else:
-        assert type(value) is kind, f"{where} is {value!r}, not {kind}"
+        assert type(value) in (int, float), wrong
+        assert math.isfinite(value), wrong
+    elif kind is not Any:
+        hints = get_type_hints(kind) if is_typeddict(kind) else {}
+        assert type(value) is (dict if hints else origin or kind), wrong
+        assert not hints or value.keys() == hints.keys(), f"{where} lacks or adds {sorted(value.keys() ^ hints.keys())}"
+        parts = enumerate(value) if origin is list else value.items() if isinstance(value, dict) else ()
+        for key, item in parts:
+            assert origin is not dict or type(key) is inside[0], f"{key!r} is a key of {where}"
+            assert_matches(item, hints[key] if hints else inside[-1], f"{where}.{key}")
 
 
 def example_estimate(value: float, half: float = 0.03, least: float = 0.0) -> Estimate:

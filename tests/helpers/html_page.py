@@ -58,8 +58,12 @@ class Page(HTMLParser):
         return policy
 
     @property
+    def charts(self) -> list[str]:
+        return [image["alt"] for image in self.all("img") if image.get("class") == "chart"]
+
+    @property
     def pictures(self) -> list[str]:
-        return [image["alt"] for image in self.all("img")]
+        return [image["alt"] for image in self.all("img") if image.get("class") != "chart"]
 
 
 def texts_of(html: str, tag: str) -> list[str]:
@@ -82,7 +86,9 @@ def assert_runs_and_fetches_nothing(page: Page, sources: str = "data:image/") ->
     assert page.policy.startswith("default-src 'none'; img-src ")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {link["href"][1:] for link in page.all("a")} <= set(ids)
+    links, sections = ({each[key] for each in page.all(tag)} for tag, key in (("a", "href"), ("section", "id")))
+    assert links <= {f"#{each}" for each in ids}
+    assert not sections or links == {f"#{each}" for each in sections}
 
 
 def with_evil(value: Any, kept: Collection[str]) -> Any:

@@ -17,6 +17,12 @@ def read(importer: str, root: Path, split: str | None = None) -> pd.DataFrame:
     return read_dataset(DataConfig(root=str(root), importer=Importer(importer), published_split=split))
 
 
+def assert_columns(table: pd.DataFrame, **expected: str) -> None:
+    """The values of these columns, with spaces between and `-` where they are empty."""
+    for column, values in expected.items():
+        assert table[column].tolist() == ["" if value == "-" else value for value in values.split()], column
+
+
 def assert_refused(match: str, importer: str, root: Path, split: str | None = None) -> None:
     with pytest.raises(GenderClsError, match=match):
         read(importer, root, split)

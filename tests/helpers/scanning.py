@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,10 @@ def wait_for(root: Path, least: int, condition: str = "place >= 0") -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for file in (root.parent / "cache").glob("*.sqlite"):
-            connection = sqlite3.connect(file)
-            try:
+            # Until the table is made, SQLite raises an error.
+            with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.OperationalError):
                 count = connection.execute(f"SELECT COUNT(*) FROM images WHERE {condition}").fetchone()[0]
-            except sqlite3.OperationalError:  # the table is not made yet
-                count = 0
-            finally:
-                connection.close()
-            if count >= least:
-                return count
+                if count >= least:
+                    return count
         time.sleep(0.02)
     pytest.fail("nothing was kept within a minute")

@@ -183,7 +183,10 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hub = huggingface_hub.constants
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "HUGGINGFACE_CO_URL_TEMPLATE", f"{CLOSED_PORT}/{{repo_id}}/{{filename}}")
+    for module in (hub, huggingface_hub.file_download):  # the latter has its own name for it before 1.0
+        monkeypatch.setattr(
+            module, "HUGGINGFACE_CO_URL_TEMPLATE", f"{CLOSED_PORT}/{{repo_id}}/{{filename}}", raising=False
+        )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path

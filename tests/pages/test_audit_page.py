@@ -1,5 +1,6 @@
 import base64
 import copy
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.faults import FAULTS
 
 
-def images_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of audit.csv, without a finding except those given."""
+def images_of(rows: list[dict[str, Any]], root: Path | None = None) -> pd.DataFrame:
+    """Rows of audit.csv, without a finding except those given; their files, if there is a root."""
+    for row in rows if root else ():
+        draw(root, row["path"])
     nothing = {
         **{"label": "MALE", "identity": "", "camera": "", "source": "", "split": "train", "reason": ""},
         **{"width": 20, "height": 48, "brightness": 100.0, "sharpness": 1.0},
@@ -103,37 +106,35 @@ def totals_of(**changed: Any) -> dict[str, Any]:
     }
 
 
-NOTHING = images_of([{"path": "a.png"}])
+NOTHING, UNSUSPECTED = images_of([{"path": "a.png"}]), suspects_of([])
 
 
-def page_of(tmp_path: Path, totals: dict[str, Any], images: pd.DataFrame = NOTHING, thumbnails: int = 24) -> Page:
-    """With suspects computed and none found."""
-    return Page(render_audit(totals, images, suspects_of([]), tmp_path, thumbnails))
+def page_of(
+    root: Path, totals: Any, images: pd.DataFrame = NOTHING, thumbnails: int = 24, suspects: pd.DataFrame = UNSUSPECTED
+) -> Page:
+    return Page(render_audit(json.loads(json.dumps(totals)), images, suspects, root, thumbnails))
 
 
 def test_the_page_is_one_file_that_fetches_and_runs_nothing(tmp_path: Path) -> None:
-    draw(tmp_path, "a.png")
-    page = page_of(tmp_path, totals_of(faults=faults_of(dark=1)), images_of([{"path": "a.png", "dark": True}]))
+    images = images_of([{"path": "a.png", "dark": True}], tmp_path)
+    page = page_of(tmp_path, totals_of(faults=faults_of(dark=1)), images)
     assert_runs_and_fetches_nothing(page, "data:image/jpeg;base64,")
     assert "form" not in {tag for tag, _ in page.tags}
     assert page.pictures == ["a.png"]
-    anchors = {link["href"][1:] for link in page.all("a")}
-    assert anchors == {section["id"] for section in page.all("section")}
 
 
 @pytest.mark.parametrize("thumbnails", [0, 24])
 def test_names_stay_text_everywhere(tmp_path: Path, thumbnails: int) -> None:
     path = f"MALE/{EVIL}.png"
-    draw(tmp_path, path)
     words = {"path": path, "label": EVIL, "identity": EVIL, "camera": EVIL, "source": EVIL, "split": EVIL}
     flags = dict.fromkeys((*FAULTS, "identity_across_splits", "identity_with_both_labels"), True)
-    images = images_of([{**words, **flags, "duplicate_cluster": 0}] * 2 + [{**words, **flags, "reason": EVIL}])
+    rows = [{**words, **flags, "duplicate_cluster": 0}] * 2 + [{**words, **flags, "reason": EVIL}]
     suspects = suspects_of([(path, EVIL, 0.9)]).assign(label=EVIL, suggested_label=EVIL)
     totals = totals_of(faults=faults_of(**dict.fromkeys(FAULTS, 3)))
     totals = with_evil(totals, kept=("level", "split_origin", "created"))
     corrections = {"file": EVIL, "changed": {EVIL: 1}}
     totals["data"].update(split_problem=EVIL, labels={EVIL: 5}, corrections=corrections)
-    page = Page(render_audit(totals, images, suspects, tmp_path, thumbnails))
+    page = page_of(tmp_path, totals, images_of(rows, tmp_path), thumbnails, suspects)
     assert_runs_and_fetches_nothing(page)
     assert page.text.count(EVIL) > 30
     assert page.pictures == [path] * len(page.pictures)
@@ -189,7 +190,7 @@ def test_what_is_missing_or_different_is_said(tmp_path: Path, where: str, value:
 
 
 def test_numbers_are_on_the_page(tmp_path: Path) -> None:
-    page = Page(render_audit(totals_of(), NOTHING, suspects_of([("a.png", "p", 0.9)]), tmp_path, 0))
+    page = page_of(tmp_path, totals_of(), NOTHING, 0, suspects_of([("a.png", "p", 0.9)]))
     for words in (
         "Not ready: fix this first ! It leaks. ✓ It is large.",
         "images 1,234 people 321 cameras 2 sources unknown",
@@ -246,10 +247,8 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("thumbnails", "shown"), [(0, []), (2, ["d3.png", "d2.png"])])
 def test_of_a_finding_the_worst_are_shown(tmp_path: Path, thumbnails: int, shown: list[str]) -> None:
     rows = [{"path": f"d{i}.png", "dark": True, "brightness": 20.0 - i} for i in range(4)]
-    for row in rows:
-        draw(tmp_path, row["path"])
     totals = totals_of(faults=faults_of(dark=4))
-    page = page_of(tmp_path, totals, images_of([*rows, {"path": "fine.png"}]), thumbnails)
+    page = page_of(tmp_path, totals, images_of([*rows, {"path": "fine.png"}], tmp_path), thumbnails)
     assert page.pictures == shown
     assert "4 images of 1,234 should be looked at." in page.text
     assert ("2 more in audit.csv, column dark" if shown else "4 in audit.csv, column dark") in page.text
@@ -299,9 +298,7 @@ def test_a_thumbnail_is_small_and_a_picture_is_never_enlarged(tmp_path: Path) ->
 def test_of_a_person_each_split_and_label_is_shown_first(tmp_path: Path) -> None:
     about = {"identity": "ann", "identity_across_splits": True}
     rows = [{"path": f"train{i}.png", **about} for i in range(9)] + [{"path": "test.png", "split": "test", **about}]
-    for row in rows:
-        draw(tmp_path, row["path"])
-    page = page_of(tmp_path, totals_of(), images_of(rows))
+    page = page_of(tmp_path, totals_of(), images_of(rows, tmp_path))
     assert page.pictures == ["test.png", "train0.png", "train1.png", "train2.png"]
     assert "ann 4 of 10 images" in page.text
     assert "1 of 7 people" not in page.text  # the table, not the totals, says how many there are to show
@@ -314,9 +311,7 @@ def test_duplicates_that_cross_splits_come_first(tmp_path: Path) -> None:
     rows = cluster(0, 3) + cluster(1, 2, exact_duplicates=1, exact_across_labels=True)
     rows += cluster(2, 2, near_across_splits=True) + cluster(3, 2)
     rows[0]["identity"], rows[1]["identity"] = "ann", "bob"
-    for row in rows:
-        draw(tmp_path, row["path"])
-    page = page_of(tmp_path, totals_of(), images_of(rows), 7)
+    page = page_of(tmp_path, totals_of(), images_of(rows, tmp_path), 7)
     assert page.pictures == ["20.png", "21.png", "10.png", "11.png", "00.png", "01.png", "02.png"]
     titles = ("nearly the same across splits", "the same pixels both labels", "nearly the same 2 people")
     assert [page.text.index(title) for title in titles] == sorted(page.text.index(title) for title in titles)
@@ -329,7 +324,7 @@ def test_suspects_are_shown_by_person_most_suspect_first(tmp_path: Path) -> None
     for path, *_ in rows:
         draw(tmp_path, path)
     suspects = pd.concat([suspects_of(rows), suspects_of([("y.png", "", 0.5)]).assign(flagged=False)])
-    page = Page(render_audit(totals_of(), NOTHING, suspects, tmp_path, 24))
+    page = page_of(tmp_path, totals_of(), suspects=suspects)
     assert page.pictures == ["b1.png", "b2.png", "x.png", "a1.png"]
     assert "bob MALE → FEMALE 0.97 b1.png MALE → FEMALE 0.80 b2.png MALE → FEMALE 0.95 x.png ann" in page.text
     assert "corrected_label of suspects.csv" in page.text

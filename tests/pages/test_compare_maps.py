@@ -41,15 +41,19 @@ def bright_block(size: tuple[int, int], mode: ResizeMode) -> NDArray[np.float32]
 
 
 def kept(
-    paths: list[str], values: NDArray[np.float32], box: NDArray[np.float64], *methods: str, answer: str = "FEMALE"
+    values: NDArray[np.float32],
+    box: NDArray[np.float64],
+    *methods: str,
+    paths: list[str] = TEST,
+    answer: str = "FEMALE",
 ) -> RunMaps:
     """The same map of each path by each method."""
     maps = {method: np.stack([values] * len(paths)) for method in methods or ["saliency"]}
     return RunMaps(paths, explained=[answer] * len(paths), maps=maps, boxes=np.stack([box] * len(paths)))
 
 
-def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str) -> RunMaps:
-    return kept(TEST, bright_block(size, mode), box_of(size, mode), *methods)
+def block_maps(size: tuple[int, int], mode: ResizeMode, *methods: str, paths: list[str] = TEST) -> RunMaps:
+    return kept(bright_block(size, mode), box_of(size, mode), *methods, paths=paths)
 
 
 def run_with_maps(
@@ -114,8 +118,7 @@ def test_what_was_cut_off_is_not_known() -> None:
     assert box == pytest.approx([0, -32, 64, 96])
     laid = on_crop(np.ones((64, 64), np.float32), box, SIZE)
     assert laid[36:108] == pytest.approx(1)
-    assert np.isnan(laid[:36]).all()
-    assert np.isnan(laid[108:]).all()
+    assert np.isnan([*laid[:36], *laid[108:]]).all()
 
 
 def test_a_sliver_of_a_very_wide_crop_is_a_pixel_wide() -> None:
@@ -134,7 +137,7 @@ def test_the_scale_ends_at_a_high_quantile_of_all_maps() -> None:
 
 def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) -> None:
     weaker = bright_block(*STRETCHED) / 4 + 0.75
-    weaker_maps = kept(TEST, weaker / weaker.mean(), box_of(*STRETCHED))
+    weaker_maps = kept(weaker / weaker.mean(), box_of(*STRETCHED))
     maps = table_of_maps(tmp_path, block_maps(*STRETCHED), block_maps(*LETTERBOXED), weaker_maps)
     assert maps.end == pytest.approx(8)
     assert not maps.signed
@@ -152,8 +155,7 @@ def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) ->
 
 
 def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
-    for_it = bright_block(*STRETCHED)
-    signed = (kept(TEST, sign * for_it, box_of(*STRETCHED), "grad_cam") for sign in (1, -1))
+    signed = (kept(sign * bright_block(*STRETCHED), box_of(*STRETCHED), "grad_cam") for sign in (1, -1))
     maps = table_of_maps(tmp_path, *signed, method="grad_cam")
     assert maps.signed
     against, for_class = pixels(maps.legend)[6, [3, -4]].astype(int)
@@ -167,7 +169,7 @@ def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
 
 def test_what_was_cut_off_is_blank(tmp_path: Path) -> None:
     given = ((64, 64), ResizeMode.crop)
-    maps = table_of_maps(tmp_path, kept(TEST, np.ones((64, 64), np.float32), box_of(*given)), block_maps(*STRETCHED))
+    maps = table_of_maps(tmp_path, kept(np.ones((64, 64), np.float32), box_of(*given)), block_maps(*STRETCHED))
     cut, whole = (pixels(tile.uri) for tile in maps.rows[0][1])
     assert cut.shape[2] == 4
     height = len(cut)
@@ -177,10 +179,8 @@ def test_what_was_cut_off_is_blank(tmp_path: Path) -> None:
 
 
 def test_images_on_which_the_answers_differ_come_first(tmp_path: Path) -> None:
-    shuffled = [*TEST[1:], TEST[0], "elsewhere.png"]
-    first = kept(TEST, bright_block(*STRETCHED), box_of(*STRETCHED))
-    second = kept(shuffled, bright_block(*LETTERBOXED), box_of(*LETTERBOXED))
-    maps = table_of_maps(tmp_path, first, second, tables=(TABLE, OTHER))
+    second = block_maps(*LETTERBOXED, paths=[*TEST[1:], TEST[0], "elsewhere.png"])
+    maps = table_of_maps(tmp_path, block_maps(*STRETCHED), second, tables=(TABLE, OTHER))
     assert [image.path for image, _ in maps.rows] == ["007.png", "009.png", "004.png", "005.png", "006.png", "008.png"]
     assert (maps.differing, maps.common) == (2, 6)
     answers = [[tile.prediction.predicted for tile in tiles] for _, tiles in maps.rows[:3]]
@@ -237,8 +237,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
-    halves = [kept(paths, bright_block(*STRETCHED), box_of(*STRETCHED)) for paths in (TEST[:3], TEST[3:])]
-    runs = [run_with_maps(tmp_path / name, half) for name, half in zip("ab", halves, strict=True)]
+    halves = {"a": TEST[:3], "b": TEST[3:]}
+    runs = [run_with_maps(tmp_path / name, block_maps(*STRETCHED, paths=paths)) for name, paths in halves.items()]
     text = looked_at(page_of(tmp_path, *runs))
     assert "maps of different images" in text
     assert "times an even map" not in text
@@ -256,7 +256,7 @@ def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: P
 
 
 def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
-    maps = [kept(TEST, np.full((64, 32), value, np.float32), box_of(*STRETCHED) / 4) for value in (0, np.nan)]
+    maps = (kept(np.full((64, 32), value, np.float32), box_of(*STRETCHED) / 4) for value in (0, np.nan))
     runs = [run_with_maps(tmp_path / name, one) for name, one in zip(("zero", "nan"), maps, strict=True)]
     text = looked_at(page_of(tmp_path, *runs))
     assert "FEMALE 0.90 ✓ right The map is all zero. FEMALE 0.90 ✓ right The map is not finite." in text
@@ -280,12 +280,10 @@ def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Pat
     for path in paths:
         draw(tmp_path / "data", path, size=(300, 140))
     noisy = rng.exponential(1, (64, 32)).astype(np.float32)
-    maps = kept(paths, noisy, np.array([0.0, 0, 32, 64]), *methods, answer=EVIL)
+    maps = kept(noisy, np.array([0.0, 0, 32, 64]), *methods, paths=paths, answer=EVIL)
     about = explained(*(scores_of(method) for method in methods))
-    runs = [write_run(tmp_path / "0", table, model="none", explanations=about)]
-    for i in range(1, 10):
-        runs.append(write_run(tmp_path / f"{i}", table, model=f"{i}{EVIL}", explanations=about, maps=maps))
-    page = page_of(tmp_path, *runs)
+    runs = [write_run(tmp_path / f"{i}", table, f"{i}{EVIL}", explanations=about, maps=maps) for i in range(1, 10)]
+    page = page_of(tmp_path, write_run(tmp_path / "0", table, "none", explanations=about), *runs)
     text = looked_at(page)
     assert "the best 8 of 10 by validation." in text
     assert "Shown are 8 of the 10 images that all have maps of." in text

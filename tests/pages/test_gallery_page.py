@@ -50,8 +50,8 @@ def html_of(rows: pd.DataFrame, whole: int | None = 20, size: tuple[int, int] = 
     return render_gallery(rows, **ABOUT, whole=whole, image_size=size)
 
 
-def page_of(rows: pd.DataFrame, whole: int | None = 20) -> Page:
-    return Page(html_of(rows, whole))
+def page_of(*about: Any) -> Page:
+    return Page(html_of(*about))
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,8 @@ def html() -> str:
 
 def cards(page: Page) -> list[tuple[str, dict[str, str]]]:
     """File name and attributes of each card, in the order of the page."""
-    found: list[tuple[str, dict[str, str]]] = []
-    article: dict[str, str] = {}
-    for tag, attributes in page.tags:
-        if tag == "article":
-            article = attributes
-        elif tag == "h2":
-            found.append((attributes["title"].removeprefix("crops/"), article))
-    return found
+    names = [heading["title"].removeprefix("crops/") for heading in page.all("h2")]
+    return list(zip(names, page.all("article"), strict=True))
 
 
 def options(html: str) -> dict[str, str]:
@@ -196,10 +190,9 @@ def test_the_second_strip_shows_the_label_where_the_answer_is_wrong() -> None:
     sources = [image["src"] for image in page.all("img")]
     strips = ["c_predicted", "c_true", "b_predicted", "b_true", *(f"{letter}_predicted" for letter in "daef")]
     assert sources == [f"explanations/pictures/{strip}.webp" for strip in strips]
-    said = page.text.replace("\u202f", " ")
-    assert "for MALE, the answer (95 %)" in said
-    assert "for FEMALE, the label (5.0 %)" in said
-    assert "and, where that is wrong, for the label's class" in said
+    for words in ("for MALE, the answer (95 %)", "for FEMALE, the label (5.0 %)"):
+        assert words in page.text
+    assert "and, where that is wrong, for the label's class" in page.text
 
 
 def test_images_sort_by_the_role_that_is_shown_first() -> None:
@@ -208,10 +201,10 @@ def test_images_sort_by_the_role_that_is_shown_first() -> None:
 
 
 def test_the_header_says_how_many_images_and_how_many_are_right() -> None:
-    said = page_of(table()).text.replace("\u202f", " ")
+    said = page_of(table()).text
     assert "images 6 of 20 people 6 answered right 60 % 3 of these 5 with a label" in said
-    assert "all there are" in page_of(table(), whole=6).text
-    assert "images 6 people" in page_of(table(), whole=None).text
+    assert "all there are" in page_of(table(), 6).text
+    assert "images 6 people" in page_of(table(), None).text
     assert "for the label's class, also where" in page_of(table(role="true")).text
 
 
@@ -237,10 +230,10 @@ def test_a_table_that_was_read_back_from_its_file_gives_the_same_page(html: str,
 
 
 def test_nothing_was_explained() -> None:
-    page = page_of(table().head(0), whole=0)
+    page = page_of(table().head(0), 0)
     assert "No image was explained." in page.text
     assert page.all("form") == []
-    assert page_of(pd.DataFrame(), whole=None).all("article") == []
+    assert page_of(pd.DataFrame(), None).all("article") == []
 
 
 def test_names_are_text_wherever_they_stand() -> None:

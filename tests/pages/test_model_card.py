@@ -70,6 +70,19 @@ def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numb
     assert found <= known
 
 
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        *((("cost", "more"), 1), (("cost", "flops"), 1.5), (("cost", "device"), None), (("model",), 1)),
+        *((("slices", "cells", 2, "few"), 1), (("calibration", "temperature"), float("nan"))),
+        *((("test", "scores", "auroc"), 0.9), (("abstention", "band"), {})),
+    ],
+)
+def test_what_does_not_match_the_schema_is_named(where: tuple[Any, ...], value: Any) -> None:
+    with pytest.raises(AssertionError, match=rf"\b{where[-1]}\b"):
+        assert_matches(changed_metrics(where, value), Metrics)
+
+
 def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:
     metrics = example_metrics()
     test, people = metrics["test"], metrics["test"]["by_identity"]

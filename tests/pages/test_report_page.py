@@ -66,11 +66,9 @@ def test_numbers_are_those_of_the_metrics(html: str) -> None:
     assert rows_of(html, "baselines")[-1] == "this model 0.801"
     assert rows_of(html, "calibration")[1].endswith("0.071 [0.050, 0.092] 0.029 [0.008, 0.050]")
     decisions = rows_of(html, "decisions")
-    assert decisions[1:4] == [
-        "FEMALE from 0.431 on",
-        "balanced accuracy 0.826 [0.795, 0.856] 0.807 [0.777, 0.838]",
-        "recall FEMALE 0.802 [0.772, 0.832] 0.774 [0.744, 0.804]",
-    ]
+    assert decisions[1] == "FEMALE from 0.431 on"
+    assert decisions[2] == "balanced accuracy 0.826 [0.795, 0.856] 0.807 [0.777, 0.838]"
+    assert decisions[3] == "recall FEMALE 0.802 [0.772, 0.832] 0.774 [0.744, 0.804]"
     assert decisions[5] == "Abstaining between 0.271 and 0.613"
     assert decisions[6].endswith("78.4 % [75.4, 81.4] 77.1 % [74.1, 80.1]")
     assert decisions[7].endswith("10.0 % [7.3, 12.7] 11.3 % [8.2, 14.4]")
@@ -80,10 +78,8 @@ def test_numbers_are_those_of_the_metrics(html: str) -> None:
         "CAVIAR4REID 10 people, 96 images, few 0.660 [0.470, 0.850] −0.120",
     ]
     assert rows_of(html, "shift")[1] == "native height shifted 0.142 KS 0.001 0.006"
-    assert [row.split(" 0.")[0] for row in rows_of(html, "shortcuts")[1:]] == [
-        "as recorded",
-        *(row["title"] for row in example_metrics()["shortcuts"] or []),
-    ]
+    titles = [row["title"] for row in example_metrics()["shortcuts"] or []]
+    assert [row.split(" 0.")[0] for row in rows_of(html, "shortcuts")[1:]] == ["as recorded", *titles]
     assert rows_of(html, "stress")[5] == "low light with noise 0.665 0.531 0.165 33 % 50 %"
     assert len(rows_of(html, "stress")) == 1 + len(CORRUPTIONS)
     assert rows_of(html, "data")[3] == "test 818 216 340 478"
@@ -98,7 +94,7 @@ def test_bars_have_the_places_of_their_numbers(html: str) -> None:
 
 
 def test_the_text_holds_the_facts_of_the_run(html: str) -> None:
-    text = Page(html).text.replace("\u202f", " ")
+    text = Page(html).text
     for words in (
         "Test report night timm/mobilenetv2_100 2026-11-22 21:00 Read with care",
         "test images 818 test people 216 balanced accuracy by image 0.801 0.771 to 0.831 by person 0.838 0.807",

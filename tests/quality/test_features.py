@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,10 +27,9 @@ def features_of(paths: list[Path], model: ModelConfig, cache: Path, **changes) -
 
 @pytest.fixture
 def crops(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{index}.png" for index in range(7)]
-    for index, path in enumerate(paths):
-        write_crop(path, seed=index, size=(14 + index, 30 + index))
-    return paths
+    for index in range(7):
+        write_crop(tmp_path / f"{index}.png", seed=index, size=(14 + index, 30 + index))
+    return sorted(tmp_path.glob("?.png"))
 
 
 @pytest.fixture
@@ -71,15 +71,15 @@ def test_features_are_means_of_four_strips_of_the_last_map(crops, model, tmp_pat
 @pytest.mark.parametrize(
     ("library", "name", "width"),
     [
-        ("timm", "test_resnet", 4 * 96),
-        ("timm", "swin_tiny_patch4_window7_224", 4 * 768),  # channels last
-        ("timm", "deit_tiny_distilled_patch16_224", 192),
-        ("torchvision", "squeezenet1_1", 4 * 512),
-        ("torchvision", "resnet18", 4 * 512),
+        (Library.timm, "test_resnet", 4 * 96),
+        (Library.timm, "swin_tiny_patch4_window7_224", 4 * 768),  # channels last
+        (Library.timm, "deit_tiny_distilled_patch16_224", 192),
+        (Library.torchvision, "squeezenet1_1", 4 * 512),
+        (Library.torchvision, "resnet18", 4 * 512),
     ],
 )
 def test_any_backbone_gives_features(crops, tmp_path, library, name, width) -> None:
-    config = ModelConfig(library=Library[library], name=name, pretrained=False)
+    config = ModelConfig(library=library, name=name, pretrained=False)
     found = features_of(crops[:3], config, tmp_path, image_size=[64, 32])
     assert found.shape == (3, width)
     assert np.isfinite(found).all()
@@ -100,11 +100,8 @@ def test_features_of_a_transformer_are_the_input_of_its_head(crops, tmp_path) ->
 
 @pytest.mark.parametrize("kind", ["vector", "tokens", "map"])
 def test_no_feature_map_means_the_input_of_the_head(crops, model, built, tmp_path, monkeypatch, kind) -> None:
-    def nothing(*_):
-        raise GenderClsError("Grad-CAM finds no last feature map.")
-
     strips = features_of(crops, model, tmp_path / "strips")
-    monkeypatch.setattr(features, "find_feature_map", nothing)
+    monkeypatch.setattr(features, "find_feature_map", Mock(side_effect=GenderClsError("no last feature map")))
     if kind != "vector":
         network = built.network
         network.head = torch.nn.Flatten()
@@ -116,11 +113,10 @@ def test_no_feature_map_means_the_input_of_the_head(crops, model, built, tmp_pat
 
 def test_random_weights_are_those_of_the_features_that_were_kept(crops, tmp_path) -> None:
     config = ModelConfig(library=Library.custom, name="custom_cnn", options={"widths": [4, 6]}, pretrained=False)
-    found = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        found.append(features_of(crops, config, tmp_path / f"cache{seed}"))
-    assert (found[0] == found[1]).all()
+    torch.manual_seed(1)
+    found = features_of(crops, config, tmp_path / "cache1")
+    torch.manual_seed(2)
+    assert (features_of(crops, config, tmp_path / "cache2") == found).all()
 
 
 def test_numbers_too_large_for_two_bytes_stay_finite_and_no_hook_is_left(crops, model, built, tmp_path) -> None:

@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.commands import SMALL, command, start
 from helpers.crops import PATTERN, draw_folders, write_crop
 from helpers.peta import IMAGES, peta_mat
 
@@ -20,14 +19,8 @@ CROPS = ["data.root=crops", f"data.pattern={PATTERN}"]
 FILES = {"audit.html", "audit.csv", "audit.json", "manifest.csv", "suspects.csv"}
 
 
-def audit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gender_cls.audit", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-
-
 def audited(*arguments: str, cwd: Path, name: str = "mine") -> tuple[Path, dict]:
-    result = audit(*arguments, f"name={name}", cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    command("audit", *arguments, f"name={name}", cwd=cwd)
     folder = cwd / "outputs" / "audits" / name
     return folder, json.loads((folder / "audit.json").read_text())
 
@@ -56,7 +49,7 @@ def test_an_audit_leaves_its_files_and_a_short_table(swapped: tuple[Path, Path, 
     assert images["path"].is_monotonic_increasing
     assert totals["data"]["labels"] == {"MALE": 30, "FEMALE": 18}
     assert totals["suspects"]["problem"] is None
-    again = audit(*CROPS, "audit.suspects=false", cwd=root)
+    again = command("audit", *CROPS, "audit.suspects=false", cwd=root)
     assert "Reading images" not in again.stderr
     assert "people with both labels" in again.stdout
     assert again.stdout.rstrip().endswith("audit.html.")
@@ -93,14 +86,8 @@ def test_a_ranking_is_judged_where_labels_have_been_reviewed(swapped: tuple[Path
 
 def test_finished_runs_judge_along_with_the_light_model(swapped: tuple[Path, Path, dict]) -> None:
     root, *_ = swapped
-    fit = [
-        *CROPS, "model=custom_cnn", "data.image_size=[32,16]", "data.num_workers=0", "explain=off",
-        "trainer.max_epochs=1", "trainer.progress_bar=false", "trainer.accelerator=cpu",
-        "evaluation.shortcuts=false", "evaluation.resamples=200",
-    ]  # fmt: skip
-    command = [sys.executable, "-m", "gender_cls.train", "-m", *fit, "data.folds=3", "data.fold=0,1,2", "name=folds"]
-    trained = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert trained.returncode == 0, trained.stderr
+    folds = ["data.folds=3", "data.fold=0,1,2", "name=folds"]
+    command("train", "-m", *SMALL, "data.root=crops", "explain=off", "trainer.max_epochs=1", *folds, cwd=root)
     arguments = [*CROPS, "audit.runs=[outputs/sweeps/folds]"]
     folder, totals = audited(*arguments, *LIGHT, cwd=root, name="with_runs")
     runs = "test predictions of the runs in audit.runs"
@@ -172,17 +159,14 @@ def test_errors_are_one_sentence(tmp_path: Path, arguments: list[str], message: 
     for label in ("FEMALE", "MALE"):
         (tmp_path / "empty" / label).mkdir(parents=True)
         (tmp_path / "empty" / label / "a.png").write_bytes(b"")
-    result = audit(*arguments, cwd=tmp_path)
-    assert result.returncode == 1
+    result = command("audit", *arguments, cwd=tmp_path, code=1)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_two_audits_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     draw_folders(tmp_path / "crops")
-    command = [sys.executable, "-m", "gender_cls.audit", "data.root=crops", "audit.suspects=false"]
-    processes = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                 for _ in range(2)]  # fmt: skip
+    processes = [start("audit", "data.root=crops", "audit.suspects=false", cwd=tmp_path) for _ in range(2)]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     pages = list((tmp_path / "outputs" / "audits").glob("*/audit.html"))

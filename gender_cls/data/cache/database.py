@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError
 
-VERSION = 2
+DATABASE_VERSION = 2
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
 
 STAMP: dict[str, type] = {"bytes": np.int64, "modified": np.int64}
@@ -35,7 +35,7 @@ FACTS: dict[str, type] = {
     "reason": object,
 }
 
-COLUMNS = {**STAMP, **FACTS, "place": np.int64}
+IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
 
 
@@ -55,26 +55,26 @@ class Database:
         self.file, self._connection = file, connection
 
     def store(self, rows: Sequence[tuple], places: Sequence[tuple[int, str]] = ()) -> None:
-        """Write rows of path and COLUMNS, which replace older rows; then the places of paths."""
+        """Write rows of path and IMAGE_COLUMNS, which replace older rows; then the places of paths."""
         with self._connection as connection:
-            marks = ", ".join("?" * (1 + len(COLUMNS)))
+            marks = ", ".join("?" * (1 + len(IMAGE_COLUMNS)))
             connection.executemany(f"INSERT OR REPLACE INTO images VALUES ({marks})", rows)
             connection.executemany("UPDATE images SET place = ? WHERE path = ?", places)
 
     def load(self, row_of: dict[str, int]) -> pd.DataFrame:
-        """COLUMNS of the images in `row_of`, in its order; 0 or empty for images that are not there."""
+        """IMAGE_COLUMNS of the images in `row_of`, in its order; 0 or empty for images that are not there."""
         values: dict[str, NDArray[Any]] = {
             name: np.full(len(row_of), "", object) if kind is object else np.zeros(len(row_of), kind)
-            for name, kind in COLUMNS.items()
+            for name, kind in IMAGE_COLUMNS.items()
         }
         values["place"] -= 1
-        cursor = self._connection.execute(f"SELECT path, {', '.join(COLUMNS)} FROM images")
+        cursor = self._connection.execute(f"SELECT path, {', '.join(IMAGE_COLUMNS)} FROM images")
         while found := cursor.fetchmany(20_000):
             wanted = [record for record in found if record[0] in row_of]
             if wanted:
                 paths, *columns = zip(*wanted, strict=True)
                 rows = [row_of[path] for path in paths]
-                for name, column in zip(COLUMNS, columns, strict=True):
+                for name, column in zip(IMAGE_COLUMNS, columns, strict=True):
                     values[name][rows] = column
         return pd.DataFrame(values)
 
@@ -112,7 +112,7 @@ def open_database(root: Path, cache: Path) -> Iterator[Database]:
     digest = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
     file = cache / f"scan_{root.name}_{digest}.sqlite"
     types: dict[object, str] = {object: "TEXT", np.float32: "REAL"}
-    columns = ", ".join(f"{name} {types.get(kind, 'INTEGER')} NOT NULL" for name, kind in COLUMNS.items())
+    columns = ", ".join(f"{name} {types.get(kind, 'INTEGER')} NOT NULL" for name, kind in IMAGE_COLUMNS.items())
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,12 +120,12 @@ def open_database(root: Path, cache: Path) -> Iterator[Database]:
     try:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != DATABASE_VERSION:
                 connection.execute("DROP TABLE IF EXISTS images")
                 connection.execute("DROP TABLE IF EXISTS pixels_file")
                 connection.execute(f"CREATE TABLE images (path TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
                 connection.execute("CREATE TABLE pixels_file (identity TEXT NOT NULL)")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
             connection.commit()
             yield Database(file, connection)
     except sqlite3.Error as error:

@@ -64,12 +64,15 @@ class MatFile:
         )
         return numbers
 
-    def splits(self, *names: str, number: str, images: int) -> NDArray[np.object_]:
+    def splits(self, *names: str, number: str | None, images: int) -> NDArray[np.object_]:
         """(images,) the split of each image in published partition `number`, from 1; empty if it is in none.
 
         The partitions are structs with the fields train (or trainval), val and test, with or without `_index` at the
         end; each holds row numbers from 1.
         """
+        split = np.full(images, "", dtype=object)
+        if number is None:
+            return split
         entries = _entries(self.value(*names))
         require(
             1 <= int(number) <= len(entries),
@@ -85,7 +88,6 @@ class MatFile:
         what = f"The published split {number} of {self.path}"
         fields = ", ".join(_fields(entry)) or "none"
         require({"train", "test"} <= set(parts), f"{what} has the fields {fields}: expected train and test.")
-        split = np.full(images, "", dtype=object)
         for name, numbers in parts.items():
             rows = np.atleast_1d(np.asarray(numbers)).astype(np.int64) - 1
             require(

@@ -13,7 +13,7 @@ from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.importers.needed_files import image_names, needed
-from gender_cls.data.split import group_partition
+from gender_cls.data.split import assign_splits
 from gender_cls.errors import first_few, require
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ TERMS = (
     "https://github.com/dangweili/pedestrian-attribute-recognition-pytorch says, and point data.root to the folder "
     "that holds them"
 )
-SHARES = {"train": 0.5, "val": 0.1, "test": 0.4}
+SHARES = DataConfig(val_fraction=0.1, test_fraction=0.4)
 """Of the published splits: 9500, 1900 and 7600 images."""
 
 SUBSETS = ["3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR"]
@@ -126,13 +126,11 @@ def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
         "columns are not where they were published.",
     )
     table = pd.DataFrame({"path": [f"images/{row:05d}.png" for row in range(1, rows + 1)], "identity": identity})
-    table = table.assign(camera=subset, source=subset, split="").join(described)
+    table = table.assign(camera=subset, source=subset).join(described)
     if data.published_split == "zero_shot":
-        table["split"] = _zero_shot(table)
-    elif data.published_split is not None:
-        field = "partion_attribute"  # spelled like this in the file
-        table["split"] = mat.splits("peta", field, number=data.published_split, images=rows)
-    return table
+        return table.assign(split=_zero_shot(table))
+    field = "partion_attribute"  # spelled like this in the file
+    return table.assign(split=mat.splits("peta", field, number=data.published_split, images=rows))
 
 
 def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
@@ -152,16 +150,10 @@ def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_]
     return names, names + "_" + local.astype(int).astype(str).astype(object)
 
 
-def _zero_shot(table: pd.DataFrame) -> NDArray[np.object_]:
+def _zero_shot(table: pd.DataFrame) -> pd.Series:
     """(rows,) a split without a person in two parts, with the shares of the published splits; always the same one.
 
     After Jia et al., "Rethinking of Pedestrian Attribute Recognition" (arXiv 2107.03576), whose own split is not in the
     file: theirs is of the same kind, with other people in each part.
     """
-    split = np.full(len(table), "", dtype=object)
-    labelled = np.flatnonzero(table["label"] != UNKNOWN)
-    part = group_partition(
-        table.iloc[labelled], table["identity"].iloc[labelled].rename("group"), np.array(list(SHARES.values())), seed=0
-    )
-    split[labelled] = np.array(list(SHARES), dtype=object)[part]
-    return split
+    return assign_splits(table.assign(group=table["identity"], split=""), SHARES)["split"]

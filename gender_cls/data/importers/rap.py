@@ -23,7 +23,6 @@ VIEWS = {1: "front", 2: "back", 3: "left", 4: "right"}
 # CAM01_2013-12-23_20131223122515-20131223123103_tarid7_frame1602_line1.png, in some copies with hyphens
 NAME = r"(?P<camera>CAM\d+)[-_](?P<sequence>[\d-]+[-_]\d+-\d+)[-_](?P<track>tarid\d+)[-_]frame(?P<frame>\d+)[-_]"
 
-
 FIELDS: dict[Importer | None, tuple[str, str, str, str, str | None]] = {
     Importer.rap_v1: ("imagesname", "attribute_eng", "label", "partition", None),
     Importer.rap_v2: ("name", "attribute", "data", "partition_attribute", "person_identity"),
@@ -45,12 +44,12 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
     values = mat.matrix(STRUCT, of_values, rows=len(names))
     attributes = Attributes(mat.texts(STRUCT, of_attributes), values, annotation)
     parts = pd.Series(names, dtype="str").str.extract(NAME).fillna("")
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "path": [f"{FOLDER}/{name}" for name in names],
             "label": attributes.meanings(SEX, "Female", "Femal"),  # the second is RAP 2's spelling
             "identity": _identities(mat, of_identities, parts),
-            "split": "",
+            "split": mat.splits(STRUCT, of_splits, number=data.published_split, images=len(names)),
             **parts[["camera", "sequence", "frame"]],
             "view": _views(attributes),
             "occlusion": attributes.flagged("(?i:occlust?ion)-?(?:Type)?(.+)", none="none"),
@@ -58,9 +57,6 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
             "carrying": attributes.flagged("attach(?:ment)?-(.+)", none="nothing"),
         }
     )
-    if data.published_split is not None:
-        table["split"] = mat.splits(STRUCT, of_splits, number=data.published_split, images=len(names))
-    return table
 
 
 def _identities(mat: MatFile, field: str | None, parts: pd.DataFrame) -> NDArray[np.object_]:

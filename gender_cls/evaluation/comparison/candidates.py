@@ -18,18 +18,9 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
-    "seed",
-    "name",
-    "output_dir",
-    "data.fold",
-    "data.num_workers",
-    "data.cache",
-    "data.cache_gigabytes",
-    "data.cache_days",
-    "data.licence",
-    "trainer.threads",
-    "trainer.resume",
-    "trainer.progress_bar",
+    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
+    *("data.cache", "data.cache_gigabytes", "data.cache_days"),
+    *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
 
@@ -147,13 +138,13 @@ def _title(one: _Described, rivals: Sequence[_Described]) -> str:
             told.append(f"{group}={one.choices.get(group)}")
     for key in dict.fromkeys(key for rival in rivals for key in rival.compared):
         choices = {rival.choices.get(key.partition(".")[0]) for rival in rivals}
-        values = {(rival.choices.get(key.partition(".")[0]), _text(rival.settings.get(key))) for rival in rivals}
+        values = {(rival.choices.get(key.partition(".")[0]), _shown(rival.settings.get(key))) for rival in rivals}
         if len(values) > len(choices):  # otherwise the choice of the file says it
-            told.append(f"{key}={_text(one.settings.get(key))}")
+            told.append(f"{key}={_shown(one.settings.get(key))}")
     return f"{one.model} ({', '.join(told)})" if told else one.model
 
 
-def _text(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 

@@ -7,10 +7,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, estimates
 from gender_cls.evaluation.comparison.candidates import Candidate
-from gender_cls.evaluation.comparison.schema import Agreement, Ensemble, MeanCost, RocCurve, WrongImage
+from gender_cls.evaluation.comparison.compare_json import Agreement, Ensemble, MeanCost, RocCurve, WrongImage
 from gender_cls.evaluation.metrics import decision_scores, is_female, p_female_of
 
-CURVE_POINTS = 200
+MOST_ROC_POINTS = 200
 
 
 def _mean_p_female(candidate: Candidate) -> Numbers:
@@ -54,7 +54,7 @@ def roc_curves(candidates: Sequence[Candidate]) -> list[RocCurve]:
         if len(set(female)) < 2:
             continue
         curve = np.stack(roc_curve(female, p_female)[:2], axis=1)
-        kept = np.unique(np.linspace(0, len(curve) - 1, min(CURVE_POINTS, len(curve))).round().astype(int))
+        kept = np.unique(np.linspace(0, len(curve) - 1, min(MOST_ROC_POINTS, len(curve))).round().astype(int))
         area = float(roc_auc_score(female, p_female))
         curves.append(RocCurve(candidate=candidate.title, auroc=area, points=curve[kept].tolist()))
     return curves

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from gender_cls.evaluation.comparison.candidates import Candidate
-from gender_cls.evaluation.comparison.schema import (
+from gender_cls.evaluation.comparison.compare_json import (
     BestBaseline,
     CandidateExplanations,
     CandidateRow,

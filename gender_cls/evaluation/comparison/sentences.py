@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.schema import BestBaseline, CandidateRow, Pair
+from gender_cls.evaluation.comparison.compare_json import BestBaseline, CandidateRow, Pair
 from gender_cls.evaluation.estimate import Estimate, beats
 from gender_cls.evaluation.wording import stated
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, Units, bootstrap, count_units, estimate, ratio
-from gender_cls.evaluation.comparison.schema import McNemar, Pair
+from gender_cls.evaluation.comparison.compare_json import McNemar, Pair
 from gender_cls.evaluation.comparison.sentences import pair_sentence
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import absent_labels

@@ -6,8 +6,8 @@ import os
 import pickle
 import re
 import time
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,6 @@ from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageSequence, ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan
 
-Usage = namedtuple("Usage", ["total", "used", "free"])
-
 LENGTHS = [3 * (8 + number) * (30 - number) for number in range(20)]
 TOTAL = sum(LENGTHS)
 
@@ -40,14 +38,8 @@ def crops(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoding a file because of its pixels fails."""
-    monkeypatch.setattr("gender_cls.data.image_store.read_image", lambda path: pytest.fail(f"decoded {path}"))
-
-
-@pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(pixel_store.shutil, "disk_usage", lambda folder: Usage(10**9, 10**9, 5000))
+    monkeypatch.setattr(pixel_store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5000))
     return monkeypatch
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from helpers.crops import write_crops
-from helpers.importing import assert_refused, cell, read
+from helpers.importing import assert_columns, assert_refused, cell, read
 from scipy.io import savemat
 
 PA100K_NAMES = ["AgeOver60", "Female", "Age18-60", "AgeLess18", "Front", "Side", "Back", "HandBag", "Backpack", "Hat"]
@@ -28,12 +28,9 @@ def pa100k(root: Path, female: Sequence[int] = (1, 0, 0, 1), names: Sequence[str
 
 def test_pa100k_finds_the_sex_by_its_name_and_keeps_the_split(tmp_path: Path) -> None:
     table = read("pa100k", pa100k(tmp_path), "official")
-    assert table["path"].tolist() == [f"data/00000{number}.jpg" for number in (1, 2, 3, 4)]
-    assert table["label"].tolist() == ["FEMALE", "MALE", "MALE", "FEMALE"]
-    assert table["split"].tolist() == ["train", "train", "val", "test"]
-    assert table["view"].tolist() == ["front", "back", "", ""]
-    assert table["age"].tolist() == ["over60", "18-60", "18-60", ""]
-    assert table["carrying"].tolist() == ["handbag;backpack", "nothing", "backpack", "nothing"]
+    assert_columns(table, path="data/000001.jpg data/000002.jpg data/000003.jpg data/000004.jpg")
+    assert_columns(table, label="FEMALE MALE MALE FEMALE", split="train train val test", view="front back - -")
+    assert_columns(table, age="over60 18-60 18-60 -", carrying="handbag;backpack nothing backpack nothing")
     assert all(isinstance(value, str) for value in table.to_numpy().ravel())
 
 

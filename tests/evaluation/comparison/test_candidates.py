@@ -43,11 +43,9 @@ def test_seeds_are_one_candidate_in_spite_of_settings_that_change_no_result(tmp_
     second = write_run(tmp_path / "b", TABLE, seed=0, name="b", explain__images=4, data__num_workers=2)
     third = write_run(tmp_path / "c", TABLE, seed=2, evaluation__stress=True, trainer__resume=True)
     (found,) = find_candidates([first, second, third])
-    assert found.title == "net"
     assert [one.seed for one in found.trained] == [0, 1, 2]
     assert found.runs == [first, second, third]
-    assert found.repeated == []
-    assert found.problem is None
+    assert (found.title, found.repeated, found.problem) == ("net", [], None)
     assert found.test["path"].tolist() == ["002.png", "003.png"]
     assert found.trained[0].correct.tolist() == [True, False]
 
@@ -88,8 +86,7 @@ def test_folds_are_pooled_into_one_table_a_seed(tmp_path: Path) -> None:
 
     runs[1].note(state="running")
     (found,) = find_candidates(runs)
-    assert found.trained == []  # a seed counts once all its folds are there
-    assert found.problem == "No seed has finished."
+    assert (found.trained, found.problem) == ([], "No seed has finished.")  # a seed counts once all its folds are there
 
 
 def test_of_repeated_runs_the_latest_finished_counts(tmp_path: Path) -> None:

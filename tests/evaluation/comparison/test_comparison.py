@@ -9,7 +9,7 @@ from helpers.comparing import TABLE, compare, explained, scores_of, simulated, w
 from helpers.prediction_tables import answered
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
-from gender_cls.evaluation.comparison.schema import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
 from gender_cls.evaluation.schema import Explanations
 from gender_cls.runs.run import Run
 
@@ -22,8 +22,22 @@ def row(comparison: Comparison, title: str) -> CandidateRow:
     return next(one for one in comparison["candidates"] if one["title"] == title)
 
 
+def titles(comparison: Comparison) -> list[str]:
+    return [one["title"] for one in comparison["candidates"]]
+
+
+def models(folder: Path, **tables: pd.DataFrame) -> list[Run]:
+    """A run of each model."""
+    return [write_run(folder / name, table, model=name) for name, table in tables.items()]
+
+
+def seeds(folder: Path, model: str, *tables: pd.DataFrame) -> list[Run]:
+    """The runs of a model with seeds 0, 1, ..."""
+    return [write_run(folder / f"{model}{seed}", one, model=model, seed=seed) for seed, one in enumerate(tables)]
+
+
 def test_scores_are_means_over_seeds(tmp_path: Path) -> None:
-    found = compare(write_run(tmp_path / "0", TABLE, seed=0), write_run(tmp_path / "1", BETTER, seed=1))
+    found = compare(*seeds(tmp_path, "net", TABLE, BETTER))
     (candidate,) = found["candidates"]
     assert candidate["seeds"] == [0, 1]
     assert candidate["validation"] == {"mean": pytest.approx(7 / 8), "spread": pytest.approx(np.std([0.75, 1], ddof=1))}
@@ -32,8 +46,7 @@ def test_scores_are_means_over_seeds(tmp_path: Path) -> None:
     assert candidate["accuracy"] == pytest.approx((4 / 6 + 5 / 6) / 2)
     areas = [roc_auc_score(FEMALE, table["p_FEMALE"][4:]) for table in (TABLE, BETTER)]
     assert candidate["auroc"] == pytest.approx(np.mean(areas))
-    assert candidate["log_loss"] == pytest.approx(0.4)
-    assert candidate["ece"] == pytest.approx(0.03)
+    assert (candidate["log_loss"], candidate["ece"]) == pytest.approx((0.4, 0.03))
     assert candidate["baseline"] == {"title": "the camera alone", "balanced_accuracy": pytest.approx(0.6)}
     assert (found["images"], found["identities"], found["units"]) == (6, 4, 4)
     assert found["pairs"] == []
@@ -51,9 +64,8 @@ def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
 
 def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Path) -> None:
     lucky = TABLE.assign(prediction=TABLE["label"].where(TABLE["split"] == "test", TABLE["prediction"]))
-    runs = [write_run(tmp_path / "lucky", lucky, model="lucky"), write_run(tmp_path / "good", BETTER, model="good")]
-    found = compare(*runs)
-    assert [one["title"] for one in found["candidates"]] == ["good", "lucky"]
+    found = compare(*models(tmp_path, lucky=lucky, good=BETTER))
+    assert titles(found) == ["good", "lucky"]
     assert row(found, "lucky")["test"]["mean"] == 1
     assert re.search("^good .*1.000.*0.833.*one seed.*No interval", found["verdict"][0])
 
@@ -61,10 +73,9 @@ def test_the_first_row_is_the_best_on_validation_whatever_test_says(tmp_path: Pa
 def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     good, same, poor = simulated(rng, 1.5), simulated(rng, 1.5), simulated(rng, 0.2)
-    tables = {"poor": poor, "good": good, "same": same}
-    runs = [write_run(tmp_path / name, table, model=name) for name, table in tables.items()]
+    runs = models(tmp_path, poor=poor, good=good, same=same)
     found = compare(*runs)
-    first, second, third = (one["title"] for one in found["candidates"])
+    first, second, third = titles(found)
     assert third == "poor"
     assert found["verdict"][1].startswith(f"No significant difference between {first} and {second}: ")
     assert found["verdict"][2].startswith(f"{first} is better than poor by 0.")
@@ -73,19 +84,16 @@ def test_a_clear_winner_and_equals_in_words(tmp_path: Path) -> None:
 
     found = compare(*runs[1:])
     assert not found["pairs"][0]["significant"]
-    many = [write_run(tmp_path / f"{index}", good, model=f"copy {index}") for index in range(3)]
-    assert "There is no significant difference between it and any other candidate." in compare(*many)["verdict"]
+    copies = compare(*models(tmp_path, a=good, b=good, c=good))
+    assert "There is no significant difference between it and any other candidate." in copies["verdict"]
 
 
 def test_other_test_rows_are_flagged_and_take_no_part(tmp_path: Path) -> None:
     fewer = WORSE.drop(index=9)
     relabelled = BETTER.assign(label=BETTER["label"].where(BETTER.index != 4, "MALE"))
-    tables = {"a": TABLE, "fewer": fewer, "b": WORSE, "relabelled": relabelled}
-    runs = [write_run(tmp_path / name, table, model=name) for name, table in tables.items()]
-    runs.append(write_run(tmp_path / "c0", TABLE, model="mixed", seed=0))
-    runs.append(write_run(tmp_path / "c1", fewer, model="mixed", seed=1))
-    found = compare(*runs)
-    assert [one["title"] for one in found["candidates"]] == ["a", "b", "relabelled", "mixed", "fewer"]
+    runs = models(tmp_path, a=TABLE, fewer=fewer, b=WORSE, relabelled=relabelled)
+    found = compare(*runs, *seeds(tmp_path, "mixed", TABLE, fewer))
+    assert titles(found) == ["a", "b", "relabelled", "mixed", "fewer"]
     assert [one["rows"] for one in found["candidates"]] == ["same"] * 2 + ["other test rows"] * 3
     assert [one["compared"] for one in found["candidates"]] == [True] * 2 + [False] * 3
     assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [("a", "b")]
@@ -99,7 +107,7 @@ def test_leaky_runs_are_flagged_and_take_no_part_unless_all_are(tmp_path: Path) 
     honest = write_run(tmp_path / "a", TABLE, model="honest")
     leaky = [write_run(tmp_path / name, BETTER, model=name, leaky=True) for name in ("leaky", "leaking")]
     found = compare(leaky[0], honest, leaky[1])
-    assert [one["title"] for one in found["candidates"]] == ["honest", "leaky", "leaking"]
+    assert titles(found) == ["honest", "leaky", "leaking"]
     assert [one["leaky"] for one in found["candidates"]] == [False, True, True]
     assert found["pairs"] == []
     assert "Not compared: leaky. It is leaky." in found["verdict"]
@@ -117,7 +125,7 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
         write_run(tmp_path / "2_net", TABLE, seed=1, state="running"),
     ]
     found = compare(*runs)
-    assert [one["title"] for one in found["candidates"]] == ["net", "big"]
+    assert titles(found) == ["net", "big"]
     assert row(found, "big")["runs"] == [
         {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
     ]
@@ -138,50 +146,37 @@ def test_nothing_finished_and_no_runs_at_all(tmp_path: Path) -> None:
 
 def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
     one_label = TABLE[(TABLE["split"] == "val") | (TABLE["label"] == "MALE")]
-    found = compare(*(write_run(tmp_path / name, one_label, model=name) for name in "ab"))
-    assert found["candidates"][0]["test"]["mean"] is None
-    assert found["candidates"][0]["test"]["remark"] == "There is no FEMALE image in test."
-    assert found["candidates"][0]["auroc"] is None
-    assert found["candidates"][0]["pareto"] is None
+    found = compare(*models(tmp_path, a=one_label, b=one_label))
+    first = found["candidates"][0]
+    assert first["test"]["mean"] is first["auroc"] is first["pareto"] is found["ensemble"]["auroc"] is None
+    assert first["test"]["remark"] == "There is no FEMALE image in test."
     assert found["roc"] == []
-    assert found["ensemble"]["auroc"] is None
     assert found["verdict"][:2] == [
         "a has no balanced accuracy: There is no FEMALE image in test.",
         "a and b cannot be compared: There is no FEMALE image in test.",
     ]
 
-    diverged = write_run(tmp_path / "nan", TABLE.assign(p_FEMALE=np.nan, p_MALE=np.nan), model="nan")
-    found = compare(diverged, write_run(tmp_path / "good", TABLE))
-    assert [one["title"] for one in found["candidates"]] == ["net", "nan"]
+    found = compare(*models(tmp_path, nan=TABLE.assign(p_FEMALE=np.nan, p_MALE=np.nan), net=TABLE))
+    assert titles(found) == ["net", "nan"]
     assert found["candidates"][1]["test"]["mean"] is None
     assert found["candidates"][1]["remark"] == "10 predictions of nan are not numbers."
 
 
 def test_ensemble_by_hand(tmp_path: Path) -> None:
-    runs = [
-        write_run(tmp_path / "a0", TABLE, model="a", seed=0),
-        write_run(tmp_path / "a1", BETTER, model="a", seed=1),
-        write_run(tmp_path / "b", WORSE, model="b", cost={"peak_memory_bytes": 3e9, "fit_seconds": None}),
-    ]
-    ensemble: Any = compare(*runs)["ensemble"]
+    dearer = write_run(tmp_path / "b", WORSE, model="b", cost={"peak_memory_bytes": 3e9, "fit_seconds": None})
+    ensemble: Any = compare(*seeds(tmp_path, "a", TABLE, BETTER), dearer)["ensemble"]
     p_female = ((TABLE["p_FEMALE"] + BETTER["p_FEMALE"]) / 2 + WORSE["p_FEMALE"])[4:] / 2
     assert ensemble["networks"] == 3
     assert ensemble["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(FEMALE, p_female >= 0.5))
     assert ensemble["auroc"] == pytest.approx(roc_auc_score(FEMALE, p_female))
-    assert ensemble["cost"]["parameters"] == pytest.approx(3 * 2_230_000)
-    assert ensemble["cost"]["milliseconds_batch_32"] == pytest.approx(3 * 5.1)
-    assert ensemble["cost"]["peak_memory_bytes"] == 3e9
+    cost = {"parameters": 3 * 2_230_000, "milliseconds_batch_32": 3 * 5.1, "peak_memory_bytes": 3e9}
+    assert {name: ensemble["cost"][name] for name in cost} == pytest.approx(cost)
     assert ensemble["cost"]["fit_seconds"] is None
 
 
 def test_agreement_by_hand(tmp_path: Path) -> None:
-    runs = [
-        write_run(tmp_path / "a0", TABLE, model="a", seed=0),
-        write_run(tmp_path / "a1", BETTER, model="a", seed=1),
-        write_run(tmp_path / "b0", WORSE, model="b", seed=0),
-        write_run(tmp_path / "b1", BETTER, model="b", seed=1),
-        write_run(tmp_path / "c0", BETTER, model="c", seed=0),
-    ]
+    candidates = {"a": (TABLE, BETTER), "b": (WORSE, BETTER), "c": (BETTER,)}
+    runs = [run for model, tables in candidates.items() for run in seeds(tmp_path, model, *tables)]
     found: Any = compare(*runs)["agreement"]
     assert found["candidates"] == ["c", "a", "b"]
     # TABLE says F M F M M F, BETTER F M F M M M, WORSE M M M M F F
@@ -198,8 +193,7 @@ def test_roc_as_scikit_learn(tmp_path: Path) -> None:
     (curve,) = compare(write_run(tmp_path / "b", large))["roc"]
     points = np.array(curve["points"])
     assert len(points) == 200
-    assert points[0].tolist() == [0, 0]
-    assert points[-1].tolist() == [1, 1]
+    assert points[[0, -1]].tolist() == [[0, 0], [1, 1]]
     test = large[large["split"] == "test"]
     assert curve["auroc"] == pytest.approx(roc_auc_score(test["label"] == "FEMALE", test["p_FEMALE"]))
     assert auc(*points.T) == pytest.approx(curve["auroc"], abs=1e-3)
@@ -213,20 +207,17 @@ def test_pareto_by_hand(tmp_path: Path) -> None:
     good = [run("best", BETTER, 9), run("middle", TABLE, 5), run("twin", TABLE, 5), run("cheap", WORSE, 1)]
     runs = [*good, run("dearer", BETTER, 10), run("slow", TABLE, 6), run("dominated", WORSE, 5)]
     found = compare(*runs)
-    assert {one["title"] for one in found["candidates"] if one["pareto"]} == {"best", "middle", "twin", "cheap"}
-    assert {one["title"] for one in found["candidates"] if one["pareto"] is False} == {"dearer", "slow", "dominated"}
+    pareto = {one["title"]: one["pareto"] for one in found["candidates"]}
+    best = ("best", "middle", "twin", "cheap")
+    assert pareto == dict.fromkeys(best, True) | dict.fromkeys(("dearer", "slow", "dominated"), False)
     found = compare(*runs, run("elsewhere", TABLE, 1, "cuda"))
     assert found["candidates"][0]["pareto"] is None
     assert any("cpu; cuda" in sentence for sentence in found["verdict"])
 
 
 def test_what_everybody_gets_wrong(tmp_path: Path) -> None:
-    runs = [
-        write_run(tmp_path / "a", TABLE, model="a"),  # wrong: 5 (0.2) and 9 (0.6)
-        *(write_run(tmp_path / f"b{seed}", WORSE, model="b", seed=seed) for seed in (0, 1)),  # wrong: 4 5 6 8 9
-        write_run(tmp_path / "b2", BETTER, model="b", seed=2),  # wrong: 5; outvoted on 9
-    ]
-    wrong = compare(*runs)["all_wrong"]
+    # Wrong: a 5 (0.2) and 9 (0.6); b twice 4 5 6 8 9 and once 5, outvoted on 9.
+    wrong = compare(*seeds(tmp_path, "a", TABLE), *seeds(tmp_path, "b", WORSE, WORSE, BETTER))["all_wrong"]
     assert [one["path"] for one in wrong] == ["005.png", "009.png"]
     assert wrong[0] == {
         "path": "005.png",

@@ -1,4 +1,4 @@
-"""Duplicates and leaks of each image, and their totals."""
+"""Duplicates of each image, people in several splits or with both labels, and the totals of both."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gender_cls.data.leaks import Leaks, in_several
 from gender_cls.data.near_duplicates import NearDuplicates
 
 
-def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> pd.DataFrame:
+def find_duplicates(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> pd.DataFrame:
     """Exact and near duplicates of each image.
 
     Args:
@@ -43,7 +43,7 @@ def duplicate_findings(table: pd.DataFrame, pixels: pd.Series, near: NearDuplica
     )
 
 
-def identity_findings(table: pd.DataFrame) -> pd.DataFrame:
+def find_identity_conflicts(table: pd.DataFrame) -> pd.DataFrame:
     """Whether the identity of each image lies in several splits, and whether it has both labels."""
     identity = table["identity"].where(table["identity"] != "")
     return pd.DataFrame(

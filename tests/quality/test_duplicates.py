@@ -3,7 +3,7 @@ import pandas as pd
 
 from gender_cls.data.leaks import find_leaks
 from gender_cls.data.near_duplicates import find_near_duplicates
-from gender_cls.quality.findings import duplicate_findings, duplicate_totals, identity_findings, identity_totals
+from gender_cls.quality.duplicates import duplicate_totals, find_duplicates, find_identity_conflicts, identity_totals
 
 # a and b are copies with other labels, in train and test; c looks like d, e like nothing; f is like c, of unknown label
 ROWS = pd.DataFrame(
@@ -25,7 +25,7 @@ def near(distance: int = 2):
 
 
 def test_duplicates_of_each_image() -> None:
-    found = duplicate_findings(ROWS, ROWS["pixels"], near())
+    found = find_duplicates(ROWS, ROWS["pixels"], near())
     assert found["exact_duplicates"].tolist() == [1, 1, 0, 0, 0, 0]
     assert found["exact_across_labels"].tolist() == [True, True, False, False, False, False]
     assert found["exact_across_splits"].tolist() == [True, True, False, False, False, False]
@@ -38,15 +38,15 @@ def test_duplicates_of_each_image() -> None:
 
 
 def test_identities_of_each_image() -> None:
-    found = identity_findings(ROWS)
+    found = find_identity_conflicts(ROWS)
     assert not found["identity_across_splits"].any()
     assert found["identity_with_both_labels"].tolist() == [True, False, True, False, True, False]
-    moved = identity_findings(ROWS.assign(split=["train", "test", "val", "val", "train", ""]))
+    moved = find_identity_conflicts(ROWS.assign(split=["train", "test", "val", "val", "train", ""]))
     assert moved["identity_across_splits"].tolist() == [True, False, True, False, True, False]
 
 
 def test_totals_count_images_clusters_and_pairs() -> None:
-    images = ROWS.join(duplicate_findings(ROWS, ROWS["pixels"], near())).join(identity_findings(ROWS))
+    images = ROWS.join(find_duplicates(ROWS, ROWS["pixels"], near())).join(find_identity_conflicts(ROWS))
     assert duplicate_totals(images, near(), 2) == {
         "exact": {"clusters": 1, "images": 2, "across_labels": 2, "across_splits": 2},
         "near": {"distance": 2, "clusters": 1, "images": 3, "across_labels": 0, "across_splits": 2},

@@ -8,16 +8,7 @@ import pandas as pd
 
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
-from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
-from gender_cls.evaluation.comparison.means import (
-    best_mean_baseline,
-    cost_of_all,
-    mark_pareto,
-    mean_cost,
-    mean_explanations,
-    mean_or_none,
-)
-from gender_cls.evaluation.comparison.schema import (
+from gender_cls.evaluation.comparison.compare_json import (
     OTHER_ROWS,
     SAME_ROWS,
     CandidateRow,
@@ -26,6 +17,15 @@ from gender_cls.evaluation.comparison.schema import (
     MeanScore,
     Pair,
     RunState,
+)
+from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
+from gender_cls.evaluation.comparison.means import (
+    best_mean_baseline,
+    cost_of_all,
+    mark_pareto,
+    mean_cost,
+    mean_explanations,
+    mean_or_none,
 )
 from gender_cls.evaluation.comparison.sentences import verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
@@ -49,13 +49,13 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> Comparison:
     estimates: dict[str, Estimate] = {}
     pairs: list[Pair] = []
     if compared:
-        means = _means(compared, resamples)
+        means = _resampled(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
         pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
     for one in sound:
         if one not in compared and one.test_rows is not None:
-            estimates[one.title] = _means([one], resamples).of(0)
-    rows = [_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
+            estimates[one.title] = _resampled([one], resamples).of(0)
+    rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
     best = [row for row in rows if row["compared"]]
     mark_pareto(best)
@@ -88,14 +88,14 @@ def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
     return max(counts, key=lambda rows: counts[rows], default=None)
 
 
-def _means(candidates: Sequence[Candidate], resamples: int) -> Means:
+def _resampled(candidates: Sequence[Candidate], resamples: int) -> Means:
     """The resampled means of candidates with the same test rows."""
     test = candidates[0].test
     correct = [np.stack([one.correct for one in candidate.trained]) for candidate in candidates]
     return resample_means(correct, is_female(test), bootstrap_units(test), resamples)
 
 
-def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
+def _candidate_row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
     trained = [] if candidate.problem else candidate.trained
     runs = [run for one in trained for run in one.runs]
     calibrated = [run.metrics["calibration"]["after"] for run in runs]
@@ -107,7 +107,7 @@ def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estim
         remark = "It was tested on other images than most runs." if rows == OTHER_ROWS else "It is leaky."
     return CandidateRow(
         title=candidate.title,
-        runs=[_state(run) for run in candidate.runs],
+        runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],
         seeds=[one.seed for one in candidate.trained],
         compared=compared,
@@ -127,7 +127,7 @@ def _row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estim
     )
 
 
-def _state(run: Run) -> RunState:
+def _run_state(run: Run) -> RunState:
     status = run.status
     return RunState(folder=str(run.folder), state=status.get("state") or "unknown", error=status.get("error"))
 

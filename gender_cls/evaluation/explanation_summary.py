@@ -42,7 +42,7 @@ def read_explanations(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    return _read(file, ("path", "method", "role"), ("identity", "label"), (*SCORE_COLUMNS, "probability", "p_FEMALE"))
+    return _table(file, ("path", "method", "role"), ("identity", "label"), (*SCORE_COLUMNS, "probability", "p_FEMALE"))
 
 
 def read_randomisation(file: Path) -> pd.DataFrame:
@@ -51,10 +51,10 @@ def read_randomisation(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    return _read(file, ("path", "method", "stage"), ("identity", "layers"), ("stage", "share", "similarity"))
+    return _table(file, ("path", "method", "stage"), ("identity", "layers"), ("stage", "share", "similarity"))
 
 
-def _read(file: Path, key: Sequence[str], names: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+def _table(file: Path, key: Sequence[str], names: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table in which no two rows have the same key."""
     table = read_table(
         file,
@@ -89,7 +89,7 @@ def summarise_explanations(
     values = {
         f"{method} {name}": column
         for method in methods
-        for name, column in _scores(rows[rows["method"] == method], images, methods).items()
+        for name, column in _method_scores(rows[rows["method"] == method], images, methods).items()
     }
     means = _means(images, values, resamples)
     checks = _randomisations(randomisation, methods, resamples)
@@ -105,7 +105,7 @@ def summarise_explanations(
     }
 
 
-def _scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[str]) -> dict[str, Numbers]:
+def _method_scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[str]) -> dict[str, Numbers]:
     """One method's scores and gains, name -> (images,), NaN where there is none."""
     columns = [*SCORE_COLUMNS, *(AGREEMENT + method for method in methods)]
     aligned = rows.set_index("path").reindex(index=images["path"], columns=columns)
