@@ -60,6 +60,11 @@ def test_any_number_of_maps_fits_on_a_page(maps: int, height: int, width: int) -
     assert picture.shape[0] < 1200
 
 
+def test_eight_tall_crops_fit_on_a_page() -> None:
+    height, width, _ = grid(8, 256, 128).shape
+    assert height < 1200 <= width <= 1720
+
+
 @pytest.mark.parametrize(
     ("height", "width", "tile_height", "tile_width"),
     [(128, 64, 256, 128), (100, 50, 200, 100), (256, 128, 256, 128), (224, 224, 224, 224), (448, 448, 256, 256)],

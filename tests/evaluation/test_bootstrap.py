@@ -83,6 +83,7 @@ def test_undefined_values_and_single_units_have_a_remark() -> None:
     assert estimate(np.nan, draws, 9, "There is nobody.") == undefined("There is nobody.")
     assert estimate(np.nan, draws, 9)["remark"]
     assert estimate(0.5, draws, 9, "There is nobody.")["remark"] is None
+    np.testing.assert_array_equal(ratio(np.array([1.0, 0, 3]), np.array([2.0, 0, 0])), [0.5, np.nan, np.nan])
 
 
 def test_undefined_draws_are_left_out_up_to_one_in_twenty() -> None:

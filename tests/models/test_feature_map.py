@@ -84,6 +84,22 @@ def test_the_last_map_of_other_image_sizes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "layer"), [("test_vit", "blocks.0.norm1"), ("test_mambaout", "stages.0"), ("test_convnext", "stages.0")]
+)
+def test_a_change_of_the_image_is_seen_where_it_was_made(name, layer) -> None:
+    backbone = build("timm", name)
+    network = backbone.network.eval()
+    where, outputs = find_feature_map(network, SIZE, backbone.heads, layer), []
+    network.get_submodule(layer).register_forward_hook(lambda _, __, output: outputs.append(where.to_nchw(output)))
+    images = torch.randn(1, 3, *SIZE).repeat(2, 1, 1, 1)
+    images[1, :, 80:96, 16:32] += 1  # rows 5/8 to 6/8 of the height, columns 1/4 to 2/4 of the width
+    network(images)
+    row, column = divmod(int((outputs[0][1] - outputs[0][0]).abs().sum(dim=0).argmax()), where.grid[1])
+    assert 5 / 8 <= (row + 0.5) / where.grid[0] <= 6 / 8
+    assert 1 / 4 <= (column + 0.5) / where.grid[1] <= 2 / 4
+
+
+@pytest.mark.parametrize(
     ("library", "name", "layer"),
     [
         ("torchvision", "densenet121", None),  # an in-place ReLU follows

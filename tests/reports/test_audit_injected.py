@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,11 +41,18 @@ def real_crops(folder: Path) -> tuple[pd.DataFrame, Path]:
     return table.join(found), REAL
 
 
+class Audited(NamedTuple):
+    """Clean data with faults, and their audit."""
+
+    injected: Injected
+    folder: Path
+    data: DataConfig
+    images: pd.DataFrame  # the rows of audit.csv by path
+    totals: dict[str, Any]  # audit.json
+
+
 @pytest.fixture(scope="module", params=[demo_crops, real_crops], ids=["drawn", "real"])
-def audited(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Injected, Path, DataConfig]:
-    """Clean data with faults, its audit's folder, and where the facts are kept."""
+def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     folder = tmp_path_factory.mktemp("injected")
     table, source = request.param(folder / "clean")
     table = assign_splits(table.assign(split="", source="", group=table["identity"]), DataConfig())
@@ -52,26 +60,20 @@ def audited(
     data = DataConfig(root=str(injected.root), pattern=PATTERN)
     config = AuditConfig(data=data, audit=AuditSettings(suspects=False, thumbnails=3))
     audit_data(config, folder / "audit", folder / "cache")
-    return injected, folder, data
+    images = pd.read_csv(folder / "audit" / "audit.csv", keep_default_na=False).set_index("path")
+    return Audited(injected, folder, data, images, json.loads((folder / "audit" / "audit.json").read_text()))
 
 
-def findings(folder: Path) -> tuple[pd.DataFrame, dict]:
-    images = pd.read_csv(folder / "audit" / "audit.csv", keep_default_na=False)
-    return images.set_index("path"), json.loads((folder / "audit" / "audit.json").read_text())
-
-
-def test_every_broken_file_is_found_and_no_other(audited: tuple[Injected, Path, DataConfig]) -> None:
-    injected, folder, _ = audited
-    images, totals = findings(folder)
+def test_every_broken_file_is_found_and_no_other(audited: Audited) -> None:
+    injected, _, _, images, totals = audited
     for fault in ("empty", "no_picture", "damaged"):
         assert set(images.index[images[fault]]) == {path for path, kind in injected.broken.items() if kind == fault}
     assert totals["faults"]["unreadable"]["images"] == len(injected.broken)
     assert totals["passed_over"]["hidden"] == {"files": 2, "examples": injected.hidden}
 
 
-def test_every_exact_copy_across_the_splits_is_found_and_no_other(audited: tuple[Injected, Path, DataConfig]) -> None:
-    injected, folder, _ = audited
-    images, totals = findings(folder)
+def test_every_exact_copy_across_the_splits_is_found_and_no_other(audited: Audited) -> None:
+    injected, _, _, images, totals = audited
     copies = injected.originals["exact"]
     wanted = equal_across_splits(injected.root)
     assert wanted >= {*copies, *copies.values()}
@@ -91,9 +93,8 @@ def equal_across_splits(root: Path) -> set[str]:
     return {path for paths in same.values() if len({path.split("/")[0] for path in paths}) > 1 for path in paths}
 
 
-def test_copies_that_were_changed_are_found_at_the_default_distance(audited: tuple[Injected, Path, DataConfig]) -> None:
-    injected, folder, data = audited
-    images, _ = findings(folder)
+def test_copies_that_were_changed_are_found_at_the_default_distance(audited: Audited) -> None:
+    injected, folder, data, images, _ = audited
     readable = images[~images["unreadable"]]
     facts = scan(readable.index.tolist(), injected.root, folder / "cache", DataConfig()).facts
     hashes = facts["perceptual_hash"].to_numpy()
@@ -114,16 +115,14 @@ def test_copies_that_were_changed_are_found_at_the_default_distance(audited: tup
         assert found.any(axis=1).all()  # saved again at the quality it had, a JPEG may keep every pixel
 
 
-def test_a_camera_that_holds_one_label_only_is_named(audited: tuple[Injected, Path, DataConfig]) -> None:
-    _, folder, _ = audited
-    _, totals = findings(folder)
-    groups = totals["balance"]["single_label_groups"]
-    assert {"column": "camera", "value": SINGLE_LABEL_CAMERA, "label": "MALE", "images": 12} in groups
-    assert any("camera c9 (12 MALE)" in one["sentence"] for one in totals["verdict"])
+def test_a_camera_that_holds_one_label_only_is_named(audited: Audited) -> None:
+    named = {"column": "camera", "value": SINGLE_LABEL_CAMERA, "label": "MALE", "images": 12}
+    assert named in audited.totals["balance"]["single_label_groups"]
+    assert any("camera c9 (12 MALE)" in one["sentence"] for one in audited.totals["verdict"])
 
 
-def test_swapped_people_stand_at_the_top_of_the_suspects(audited: tuple[Injected, Path, DataConfig]) -> None:
-    injected, folder, data = audited
+def test_swapped_people_stand_at_the_top_of_the_suspects(audited: Audited) -> None:
+    injected, folder, data, *_ = audited
     if injected.source != REAL or not WEIGHTS.is_file():
         pytest.skip("it takes the real crops and ImageNet weights")
     light = ModelConfig(name="mobilenetv2_100", weights=str(WEIGHTS), options={"pad_type": "same"})

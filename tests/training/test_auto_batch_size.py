@@ -240,6 +240,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     counter.write_text("7")
     monkeypatch.setattr(sweep, "count_oom_kills", lambda: int(counter.read_text()))
     monkeypatch.setattr(sweep, "_write_leaderboard", lambda folder: "")
+    monkeypatch.setattr(sweep, "keep_freed_memory", (tmp_path / "memory is kept").touch)
     return Run(tmp_path / "0_job")
 
 
@@ -249,6 +250,7 @@ def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplo
     assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
     assert "0_job" in caplog.text
     assert "batches of 8 images" in caplog.text
+    assert (job.folder.parent / "memory is kept").exists()
 
 
 @pytest.mark.parametrize(("by_the_kernel", "words", "size"), [(True, "kernel.*recipe", 1), (False, "SIGKILL", 8)])

@@ -15,7 +15,7 @@ from gender_cls.evaluation.comparison.compare_json import (
     MeanMethod,
     MeanPlace,
 )
-from gender_cls.evaluation.schema import PLACES, MethodScores, Place
+from gender_cls.evaluation.schema import MethodScores
 from gender_cls.runs.run import Run
 
 BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
@@ -95,9 +95,6 @@ def mean_explanations(runs: Sequence[Run]) -> CandidateExplanations | None:
 def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
     """The mean over the runs that have the method."""
     games = [game for one in scores for game in one["games"] if game["baseline"] == BASELINE]
-    places: dict[str, list[Place]] = {name: [] for name in PLACES}
-    for place in (place for one in scores for place in one["places"]):
-        places[place["name"]].append(place)
     flags = [one["randomisation"]["flagged"] for one in scores if one["randomisation"] is not None]
     return MeanMethod(
         name=scores[0]["name"],
@@ -107,11 +104,11 @@ def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
         deletion_gain=mean_or_none(game["deletion_gain"]["value"] for game in games),
         places=[
             MeanPlace(
-                name=name,
-                share=mean_or_none(place["share"]["value"] for place in found),
-                area=mean_or_none(place["area"] for place in found),
+                name=same[0]["name"],
+                share=mean_or_none(place["share"]["value"] for place in same),
+                area=mean_or_none(place["area"] for place in same),
             )
-            for name, found in places.items()
+            for same in zip(*(one["places"] for one in scores), strict=True)
         ],
         flagged=True if True in flags else None if None in flags or not flags else False,
     )
