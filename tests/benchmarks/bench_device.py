@@ -56,19 +56,9 @@ CPU_MODELS, CPU_BATCH, CPU_STEPS, CPU_ROUNDS = ("custom_cnn", "mobilenetv2"), 8,
 WARM_UP = 3  # steps of each run before the clock starts
 
 PEAKS = {
-    "B200": 2250,
-    "H200": 989,
-    "H100 PCIe": 756,
-    "H100 NVL": 835,
-    "H100": 989,
-    "A100": 312,
-    "A10G": 70,
-    "A40": 150,
-    "L40S": 362,
-    "L4": 121,
-    "RTX 4090": 165,
-    "RTX 3090": 71,
-}
+    "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "A10G": 70, "A40": 150,
+    "L40S": 362, "L4": 121, "RTX 4090": 165, "RTX 3090": 71,
+}  # fmt: skip
 """10^12 dense bf16 operations per second, from the makers' data sheets; the first name found in the device's counts."""
 FP16_PEAKS = {"V100": 125, "T4": 65}  # these do not multiply bf16
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers.commands import command, command_line
+from helpers.commands import command, command_line, python
 from helpers.crops import PATTERN, write_crop
 
 from gender_cls.cli import command as command_module
@@ -79,11 +79,7 @@ def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str
 
 
 def test_a_traceback_is_shown_on_request(tmp_path: Path) -> None:
-    environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
-    line = command_line("demo", "images=3")
-    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "Traceback" in result.stderr
+    assert "Traceback" in command("demo", "images=3", cwd=tmp_path, code=1, HYDRA_FULL_ERROR="1").stderr
 
 
 def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
@@ -145,7 +141,7 @@ def run_and_list_imports(folder: Path, name: str, arguments: list[str]) -> tuple
         "except SystemExit as end: sys.stderr.write(f'{end}\\n')\n"
         "sys.stderr.write(' '.join(['imported', *sys.modules]))"
     )
-    result = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    result = python("-c", script, cwd=folder)
     first, *modules = result.stderr.splitlines()[-1].split()
     assert first == "imported", result.stderr
     return result.stdout + result.stderr.rpartition("imported")[0], set(modules)

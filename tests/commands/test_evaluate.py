@@ -48,7 +48,9 @@ def sweep(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "outputs" / "sweeps" / "NAME"))
 
 
-def first_run(sweep: Path) -> Run:
+@pytest.fixture
+def run(sweep: Path) -> Run:
+    """The first of the sweep."""
     return Run(next(sweep.glob("0_*")))
 
 
@@ -102,8 +104,7 @@ def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> No
     evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=False)
 
 
-def test_an_interrupted_evaluation_goes_on(sweep: Path) -> None:
-    run = first_run(sweep)
+def test_an_interrupted_evaluation_goes_on(run: Run) -> None:
     again(run)
     logits = pd.read_csv(run.variants)
     whole = run.variants.read_bytes()
@@ -117,8 +118,7 @@ def test_an_interrupted_evaluation_goes_on(sweep: Path) -> None:
     assert run.variants.read_bytes() == whole
 
 
-def test_pictures_that_were_moved_are_named(sweep: Path, tmp_path: Path) -> None:
-    run = first_run(sweep)
+def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
     before = run.predictions.read_bytes()
     run.predictions.unlink()
     data = run.data
@@ -132,8 +132,7 @@ def test_pictures_that_were_moved_are_named(sweep: Path, tmp_path: Path) -> None
     assert run.predictions.read_bytes() == before
 
 
-def test_what_cannot_be_evaluated_is_said(sweep: Path) -> None:
-    run = first_run(sweep)
+def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
     run.variants.write_text("path,grey\nx.png,1\n")
     with pytest.raises(GenderClsError, match=f"^{run.variants} .* predictions.csv"):
         again(run)
@@ -171,14 +170,12 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.C
     assert f"Open {Run(second.parent).report}." in output
 
 
-def test_a_run_in_use_is_not_evaluated(sweep: Path) -> None:
-    run = first_run(sweep)
+def test_a_run_in_use_is_not_evaluated(run: Run) -> None:
     with locked(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
         evaluate(EvaluateConfig(run=str(run.folder)))
 
 
-def test_predictions_are_those_of_the_network_through_any_distortion(sweep: Path) -> None:
-    run = first_run(sweep)
+def test_predictions_are_those_of_the_network_through_any_distortion(run: Run) -> None:
     predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
     table = read_predictions(run.predictions)
     seen: list[tuple[tuple[int, ...], str]] = []

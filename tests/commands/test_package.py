@@ -1,16 +1,13 @@
 """The README's commands and the built wheel work as they stand."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.commands import COMPARING, EVALUATING, EXPLAINING
+from helpers.commands import COMPARING, EVALUATING, EXPLAINING, python
 from helpers.crops import PATTERN, draw_folders
 
 from gender_cls.config.parsing import CONFIG_FOLDER
@@ -27,14 +24,6 @@ QUICKLY = [
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
     "explain.images=2", "trainer.progress_bar=false", "evaluation.resamples=200", "evaluation.shortcuts=false",
 ]  # fmt: skip
-
-
-def run(*command: str, cwd: Path, **variables: str) -> str:
-    """What a command prints that succeeds."""
-    environment = {**os.environ, **variables}
-    result = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
@@ -56,7 +45,7 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         assert example is not None
         (own / Path(example[2]).name).write_text(example[1])
     explained = 0 if "convnext_xlarge" in line else 1  # a minute for an image
-    run(*arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
+    python(*arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
     assert list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))
     for file in (tmp_path / "outputs").rglob("status.json"):
         status = json.loads(file.read_text())
@@ -68,17 +57,17 @@ def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> N
     draw_folders(tmp_path / "crops")
     _, *arguments = shlex.split(AUDITING[0])
     quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
-    run(*arguments, *quickly, cwd=tmp_path)
+    python(*arguments, *quickly, cwd=tmp_path)
     [folder] = (tmp_path / "outputs" / "audits").iterdir()
     assert (folder / "audit.html").is_file()
-    run(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
+    python(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
 
 
 def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
     inline = re.findall(r"`(python -m [^`]+)`", README)
     assert inline == ["python -m gender_cls.demo cue=false"]
     _, *arguments = shlex.split(inline[0])
-    printed = run(*arguments, "images=48", cwd=tmp_path)
+    printed = python(*arguments, "images=48", cwd=tmp_path).stdout
     assert f"48 crops of 8 drawn figures are in {tmp_path / 'outputs' / 'demo_data'}." in printed
     manifest = (tmp_path / "outputs" / "demo_data" / "manifest.csv").read_text()
     assert manifest.startswith("path,label,identity,camera,cue_left,cue_top,cue_right,cue_bottom\n")
@@ -93,13 +82,13 @@ def test_the_keys_that_the_readme_names_exist() -> None:
 
 
 def test_tensorboard_reads_the_folder_that_the_readme_names(tmp_path: Path) -> None:
-    inspected = run("-m", "tensorboard.main", "--inspect", "--logdir", "outputs", cwd=tmp_path)
+    inspected = python("-m", "tensorboard.main", "--inspect", "--logdir", "outputs", cwd=tmp_path).stdout
     assert "No event files found" in inspected
 
 
 def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Path) -> None:
     pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT), cwd=tmp_path)
+    python(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT), cwd=tmp_path)
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gender_cls/conf/")}
     files = [path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml")]
@@ -110,10 +99,10 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    run("-m", "gender_cls.demo.__main__", "images=48", cwd=elsewhere, PYTHONPATH=str(site))
-    where = run("-c", "import gender_cls; print(gender_cls.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
-    assert where.startswith(str(site))
+    python("-m", "gender_cls.demo.__main__", "images=48", cwd=elsewhere, PYTHONPATH=str(site))
+    where = python("-c", "import gender_cls; print(gender_cls.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
+    assert where.stdout.startswith(str(site))
     arguments = ["data=demo", "model=custom_cnn", "trainer.max_epochs=1", "explain=off", "trainer.progress_bar=false"]
     arguments += ["evaluation.resamples=200", "evaluation.shortcuts=false"]
-    run("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
+    python("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
     assert list((elsewhere / "outputs" / "runs").glob("*_custom_cnn/report.html"))

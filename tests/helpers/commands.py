@@ -29,11 +29,17 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1"}
 
 
-def command(name: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command, which has to end with this exit code."""
-    result = subprocess.run(command_line(name, *arguments), cwd=cwd, env=environment(), capture_output=True, text=True)
+def python(*arguments: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python, which has to end with this exit code; `variables` are added to the environment."""
+    line, changed = [sys.executable, *arguments], {**environment(), **variables}
+    result = subprocess.run(line, cwd=cwd, env=changed, capture_output=True, text=True)
     assert result.returncode == code, result.stderr
     return result
+
+
+def command(name: str, *arguments: str, cwd: Path, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the package in the same way."""
+    return python("-m", f"gender_cls.{name}", *arguments, cwd=cwd, code=code, **variables)
 
 
 def start(name: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:

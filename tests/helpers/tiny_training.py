@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from helpers.classifiers import random_images, trainer_for
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -51,7 +52,7 @@ class Tiny(LightningModule):
 
 
 def pictures(count: int, size: tuple[int, int] = (16, 8)) -> Tensor:
-    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return random_images(count, size)
 
 
 def explain(folder: Path, size: tuple[int, int] = (16, 8), **settings: Any) -> ExplainCallback:
@@ -77,9 +78,8 @@ def fit(
     seed_everything(3, verbose=False)
     model = make()
     dataset = TensorDataset(pictures(16, size), torch.arange(16) % 2)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    defaults = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "log_every_n_steps": 1, **quiet}
-    trainer = Trainer(default_root_dir=folder, callbacks=list(callbacks), **{**defaults, **options})
+    defaults = {"num_sanity_val_steps": 2, "log_every_n_steps": 1, "default_root_dir": folder}
+    trainer = trainer_for(callbacks=list(callbacks), **{**defaults, **options})
     training, validation = DataLoader(dataset, batch_size=4, shuffle=True), DataLoader(dataset, batch_size=8)
     trainer.fit(model, training, validation, ckpt_path=resume, weights_only=True)
     return model, trainer

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.models
+from helpers.network_state import network_state
 from torch import Tensor, nn
 
 from gender_cls.config.model import Library, ModelConfig
@@ -161,17 +162,12 @@ def test_measuring_leaves_no_trace(tiny, fails) -> None:
     on_data(tiny, fail)
     tiny.train()
     tiny.network.stages[0][0][1].eval()  # as a frozen BatchNorm is
-    flags = [module.training for module in tiny.modules()]
-    before = {name: value.clone() for name, value in tiny.state_dict().items()}
-    random_state = torch.get_rng_state()
+    before = network_state(tiny)
     try:
         measure(tiny, "bf16-mixed")
     except ValueError:
         assert fails
-    assert [module.training for module in tiny.modules()] == flags
-    assert torch.equal(torch.get_rng_state(), random_state)
-    assert all(torch.equal(value, before[name]) for name, value in tiny.state_dict().items())
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in tiny.parameters())
+    assert network_state(tiny) == before
 
 
 def test_a_network_that_keeps_what_it_computed_can_still_be_explained(monkeypatch) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.network_state import network_state
 from torch import Tensor, nn
 
 from gender_cls.config.model import Library, ModelConfig
@@ -195,23 +196,17 @@ def test_a_single_cell_is_no_map() -> None:
 
 @pytest.mark.parametrize("layer", [None, "fc"])
 def test_nothing_is_left_behind(layer) -> None:
-    backbone = build("timm", "resnet18")
+    backbone = build("timm", "test_resnet")
     network = backbone.network.requires_grad_(False)
     network.train()
     network.layer2.eval()  # a frozen BatchNorm must stay so
-    flags = [module.training for module in network.modules()]
-    state = {key: value.clone() for key, value in network.state_dict().items()}
-    random_state = torch.get_rng_state()
+    before = network_state(network)
     try:
         with torch.inference_mode():
             find_feature_map(network, SIZE, backbone.heads, layer)
     except GenderClsError:
         assert layer == "fc"
-    assert [module.training for module in network.modules()] == flags
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in network.parameters())
-    torch.testing.assert_close(dict(network.state_dict()), state, rtol=0, atol=0)
-    assert torch.equal(torch.get_rng_state(), random_state)
+    assert network_state(network) == before
 
 
 def test_half_precision_networks_are_read_too() -> None:

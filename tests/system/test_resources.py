@@ -1,6 +1,8 @@
 """What is chosen for `auto`, on machines that are made up file by file."""
 
 import os
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -12,42 +14,35 @@ from gender_cls.system.resources import Resources, choose_resources, multiplies_
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The kernel's files by path, none at first; two CPUs are allowed, and nothing is said in the environment."""
-    files: dict[str, str] = {}
-    monkeypatch.setattr(resources, "kernel_file", lambda file: files.get(file, ""))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel's `files` by path, none at first, and the allowed `cpus`, two at first; no threads are asked for."""
+    made = SimpleNamespace(files={}, cpus={0, 1})
+    monkeypatch.setattr(resources, "kernel_file", lambda file: made.files.get(file, ""))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: made.cpus, raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    return files
+    return made
 
 
-def allow(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
-
-
-def test_hyperthreads_are_no_cores(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    allow(monkeypatch, 8)
+def test_hyperthreads_are_no_cores(machine: Any) -> None:
+    machine.cpus = set(range(8))
     assert usable_cores() == 8, "where nothing is known of them, each CPU counts"
     siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    fake.update({siblings.format(cpu): f"{cpu % 4},{cpu % 4 + 4}" for cpu in range(8)})
+    machine.files = {siblings.format(cpu): f"{cpu % 4},{cpu % 4 + 4}" for cpu in range(8)}
     assert usable_cores() == 4
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 4}, raising=False)
+    machine.cpus = {0, 1, 4}
     assert usable_cores() == 2, "cores outside the affinity do not count"
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("max", 64), ("400000", 4), ("150000", 2), ("20000", 1), ("-1", 64)])
-def test_a_container_has_the_cores_of_its_quota(
-    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
-) -> None:
-    allow(monkeypatch, 64)
+def test_a_container_has_the_cores_of_its_quota(machine: Any, quota: str, cores: int) -> None:
+    machine.cpus = set(range(64))
     older = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": quota, "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}
     for files in ({"/sys/fs/cgroup/cpu.max": f"{quota} 100000"}, older):
-        fake.clear()
-        fake.update(files)
+        machine.files = files
         assert usable_cores() == cores
 
 
-def test_systems_without_affinity_count_their_cpus(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_without_affinity_count_their_cpus(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert usable_cores() == 6
@@ -57,15 +52,16 @@ def test_systems_without_affinity_count_their_cpus(fake: dict[str, str], monkeyp
     ("flags", "able"),
     [("avx2 avx512f avx512_bf16", True), ("amx_bf16 amx_tile", True), ("avx512f avx512_vnni", False), ("", False)],
 )
-def test_bf16_needs_instructions_for_it(fake: dict[str, str], flags: str, able: bool) -> None:
-    fake["/proc/cpuinfo"] = f"processor\t: 0\nmodel name\t: avx512_bf16 in name only\nflags\t\t: {flags}\nbugs\t\t:\n"
+def test_bf16_needs_instructions_for_it(machine: Any, flags: str, able: bool) -> None:
+    lines = ["processor\t: 0", "model name\t: avx512_bf16 in name only", f"flags\t\t: {flags}", "bugs\t\t:", ""]
+    machine.files["/proc/cpuinfo"] = "\n".join(lines)
     assert multiplies_bf16() is able
     chosen = choose_resources("cpu", AUTO, 1, 0, pixels_at_hand=True)
     assert chosen.precision == ("bf16-mixed" if able else "32-true")
 
 
-def test_bf16_needs_onednn(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    fake["/proc/cpuinfo"] = "flags : avx512_bf16"
+def test_bf16_needs_onednn(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.files["/proc/cpuinfo"] = "flags : avx512_bf16"
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     chosen = choose_resources("cpu", AUTO, 1, 0, pixels_at_hand=True)
     assert str(chosen) == (
@@ -76,19 +72,19 @@ def test_bf16_needs_onednn(fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_a_gpu_computes_in_bf16_where_it_does_so_itself(
-    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+    machine: Any, monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
 ) -> None:
     supported = Mock(return_value=native)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    allow(monkeypatch, 16)
+    machine.cpus = set(range(16))
     chosen = choose_resources(AUTO, AUTO, AUTO, AUTO, pixels_at_hand=False)
     assert (chosen.device, chosen.precision, chosen.num_workers) == ("cuda", precision, 8)
     supported.assert_called_once_with(including_emulation=False)
 
 
 def test_threads_are_one_a_core_unless_the_environment_says_otherwise(
-    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def threads() -> tuple[int, str]:
         chosen = choose_resources("cpu", "32-true", AUTO, 0, pixels_at_hand=True)
@@ -106,21 +102,21 @@ def test_threads_are_one_a_core_unless_the_environment_says_otherwise(
     ("cores", "at_hand", "decoded"), [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 1, 1), (8, 1, 2), (16, 2, 4), (64, 4, 8)]
 )
 def test_workers_take_no_more_cores_than_their_share_of_the_work(
-    fake: dict[str, str], monkeypatch: pytest.MonkeyPatch, cores: int, at_hand: int, decoded: int
+    machine: Any, cores: int, at_hand: int, decoded: int
 ) -> None:
-    allow(monkeypatch, cores)
+    machine.cpus = set(range(cores))
     for pixels_at_hand, workers in ((True, at_hand), (False, decoded)):
         assert choose_resources("cpu", "32-true", 1, AUTO, pixels_at_hand=pixels_at_hand).num_workers == workers
 
 
-def test_what_is_given_is_taken_and_needs_no_reason(fake: dict[str, str]) -> None:
+def test_what_is_given_is_taken_and_needs_no_reason(machine: Any) -> None:
     chosen = choose_resources("cpu", "64-true", 3, 1, pixels_at_hand=False)
     assert chosen == Resources("cpu", "64-true", 3, 1, {})
     assert str(chosen) == "Computes on cpu: precision 64-true; 3 threads; 1 loader process."
 
 
-def test_what_is_chosen_is_said_with_the_reason(fake: dict[str, str]) -> None:
-    fake["/proc/cpuinfo"] = "flags : avx512_bf16"
+def test_what_is_chosen_is_said_with_the_reason(machine: Any) -> None:
+    machine.files["/proc/cpuinfo"] = "flags : avx512_bf16"
     assert str(choose_resources("cpu", AUTO, AUTO, AUTO, pixels_at_hand=True)) == (
         "Computes on cpu: precision bf16-mixed (the processor multiplies bf16 itself); 2 threads (one per core); "
         "no loader processes (the cores are busy with training)."

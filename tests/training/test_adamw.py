@@ -38,6 +38,10 @@ def steps(made: nn.Module, optimizer: torch.optim.Optimizer, count: int, clip: f
         optimizer.step()
 
 
+def optimizer_of(made: nn.Module, fused: bool = True) -> torch.optim.AdamW:
+    return adamw([{"params": list(made.parameters()), **GROUPS}], scaled_gradients=not fused)
+
+
 def difference(a: nn.Module, b: nn.Module) -> float:
     pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     return max((one - other).abs().max().item() for one, other in pairs)
@@ -48,7 +52,7 @@ def difference(a: nn.Module, b: nn.Module) -> float:
 def test_fused_steps_equal_plain_ones(dtype, clip) -> None:
     plain, fused = network().to(dtype), network().to(dtype)
     steps(plain, torch.optim.AdamW(plain.parameters(), **GROUPS), 5, clip)
-    optimizer = adamw([{"params": list(fused.parameters()), **GROUPS}])
+    optimizer = optimizer_of(fused)
     assert optimizer.param_groups[0]["fused"] is True
     steps(fused, optimizer, 5, clip)
     assert difference(network().to(dtype), fused) > 0
@@ -56,10 +60,8 @@ def test_fused_steps_equal_plain_ones(dtype, clip) -> None:
 
 
 def test_weights_of_half_precision_and_scaled_gradients_take_the_plain_step() -> None:
-    half = [{"params": list(network().bfloat16().parameters()), **GROUPS}]
-    assert adamw(half).param_groups[0]["fused"] is None
-    whole = [{"params": list(network().parameters()), **GROUPS}]
-    assert adamw(whole, scaled_gradients=True).param_groups[0]["fused"] is None
+    assert optimizer_of(network().bfloat16()).param_groups[0]["fused"] is None
+    assert optimizer_of(network(), fused=False).param_groups[0]["fused"] is None
 
 
 @pytest.mark.parametrize("was_fused", [True, False])
@@ -71,13 +73,12 @@ def test_any_state_is_continued(was_channels_last, was_fused) -> None:
     steps(unbroken, optimizer, 3)
 
     first = network(was_channels_last)
-    groups = [{"params": list(first.parameters()), **GROUPS}]
-    steps(first, optimizer := adamw(groups, scaled_gradients=not was_fused), 3)
+    steps(first, optimizer := optimizer_of(first, was_fused), 3)
     state, weights = optimizer.state_dict(), first.state_dict()
     for fused, channels_last in ((True, True), (True, False), (False, True)):
         second = network(channels_last)
         second.load_state_dict(weights)
-        resumed = adamw([{"params": list(second.parameters()), **GROUPS}], scaled_gradients=not fused)
+        resumed = optimizer_of(second, fused)
         resumed.load_state_dict(copy.deepcopy(state))
         assert resumed.param_groups[0]["fused"] is (True if fused else None)
         steps(second, resumed, 3)
