@@ -7,9 +7,7 @@ from helpers.example_metrics import assert_matches
 from helpers.prediction_tables import letters, table_of
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from gender_cls.evaluation.bootstrap import bootstrap_units
 from gender_cls.evaluation.calibration import calibrate, calibrated, fit_temperature, log_odds, logit, reliability
@@ -114,17 +112,6 @@ def test_reliability_by_hand() -> None:
     assert filled[1]["share"] == few
     assert found["bins"][2]["probability"] is None
     assert found["bins"][2]["share"] == undefined("There are no images in this bin.")
-
-
-def test_reliability_agrees_with_scikit_learn() -> None:
-    female, logits = drawn(700)
-    found = reliability(female, expit(logits), np.arange(700), 300)
-    shares, probabilities = calibration_curve(female, expit(logits), n_bins=15)
-    filled = [one for one in found["bins"] if one["images"]]
-    np.testing.assert_allclose([one["share"]["value"] for one in filled], shares, rtol=1e-12)
-    np.testing.assert_allclose([one["probability"] for one in filled], probabilities, rtol=1e-12)
-    assert found["log_loss"]["value"] == pytest.approx(log_loss(female, expit(logits)), rel=1e-12)
-    assert sum(one["images"] for one in found["bins"]) == 700
 
 
 def test_before_calibration_stand_the_scores_of_the_split_with_the_same_intervals() -> None:

@@ -35,44 +35,6 @@ SIX = table_of("FFFFMM", [0.9, 0.8, 0.7, 0.2, 0.6, 0.1], ["a", "a", "b", "", "c"
 """4 FEMALE (3 right), 2 MALE (1 right)."""
 
 
-def test_scores_worked_out_by_hand() -> None:
-    result = score_rows(SIX, 50)
-    assert (result["images"], result["identities"], result["units"]) == (6, 3, 4)
-    assert result["confusion_matrix"] == [[3, 1], [1, 1]]
-    found = values(SIX)
-    assert tuple(found) == SCORES
-    assert found == pytest.approx(
-        {
-            "balanced_accuracy": (3 / 4 + 1 / 2) / 2,
-            "accuracy": 4 / 6,
-            "mA": (3 / 4 + 1 / 2) / 2,
-            "recall_FEMALE": 3 / 4,
-            "recall_MALE": 1 / 2,
-            "precision_FEMALE": 3 / 4,
-            "precision_MALE": 1 / 2,
-            "f1_FEMALE": 3 / 4,
-            "f1_MALE": 1 / 2,
-            # pairs (FEMALE, MALE) in the right order: 0.9, 0.8 and 0.7 beat both, 0.2 beats 0.1 only
-            "auroc": 7 / 8,
-            # by falling p_FEMALE: F F F M F M
-            "average_precision_FEMALE": (1 + 1 + 1 + 4 / 5) / 4,
-            # by rising p_FEMALE: M F M F F F
-            "average_precision_MALE": (1 + 2 / 3) / 2,
-            "brier": (0.01 + 0.04 + 0.09 + 0.64 + 0.36 + 0.01) / 6,
-            "log_loss": -np.log([0.9, 0.8, 0.7, 0.2, 0.4, 0.9]).mean(),
-            # each in a bin of its own
-            "ece": (0.1 + 0.2 + 0.3 + 0.8 + 0.6 + 0.1) / 6,
-        }
-    )
-
-
-def test_calibration_error_worked_out_by_hand() -> None:
-    female = np.array([True, False, False, True, True])
-    p_female = np.array([0.01, 0.02, 0.06, 0.95, 1.0])  # bins 0, 0, 0, 14, 14
-    expected = (abs(0.01 + 0.02 + 0.06 - 1) + abs(0.95 + 1 - 2)) / 5
-    assert calibration_scores(female, p_female)(np.ones((1, 5)))["ece"] == pytest.approx([expected])
-
-
 def test_bins_hold_their_lower_edge_and_the_last_one_both() -> None:
     edges = np.linspace(0, 1, 16)
     assert reliability_bins(edges).tolist() == [*range(15), 14]
@@ -110,6 +72,17 @@ REFERENCES: dict[str, Reference] = {
     "brier": of_probabilities(sklearn_metrics.brier_score_loss),
     "log_loss": of_probabilities(sklearn_metrics.log_loss),
 }
+
+
+def test_scores_of_a_table() -> None:
+    result = score_rows(SIX, 50)
+    assert (result["images"], result["identities"], result["units"]) == (6, 3, 4)
+    assert result["confusion_matrix"] == [[3, 1], [1, 1]]
+    found, (female, p_female) = values(SIX), (SIX["label"] == "FEMALE", SIX["p_FEMALE"])
+    assert tuple(found) == SCORES
+    expected = {name: reference(female, p_female, np.ones(6)) for name, reference in REFERENCES.items()}
+    expected["ece"] = (0.1 + 0.2 + 0.3 + 0.8 + 0.6 + 0.1) / 6  # each in a bin of its own
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 17], ids=["many ties", "some ties", "no ties"])

@@ -42,25 +42,6 @@ def test_variants_come_in_a_fixed_order() -> None:
     assert [variants(stress, shortcuts) for stress, shortcuts in asked] == [names[:45], names[45:], []]
 
 
-def test_scores_worked_out_by_hand() -> None:
-    # Right are the first of three FEMALE images and the last two of three MALE ones. The second, the fourth and the
-    # last image are answered otherwise than before. The band swallows the 0.4.
-    probabilities = [0.9, 0.1, 0.4, 0.75, 0.02, 0.3]  # calibrated: the logits are divided by 2
-    logits = logits_of(TABLE, CLEAN, fog_3=2 * log_odds_of(probabilities))
-    stress = stress_scores(TABLE, logits, temperature=2.0, band=(0.35, 0.7), resamples=RESAMPLES)
-    fog: Any = severity(stress, "fog_3")
-    assert fog.pop("severity") == 3
-    # No two lie in one bin of 1/15, so that each adds its own distance from the label to the ece.
-    ece = (0.1 + 0.9 + 0.6 + 0.75 + 0.02 + 0.3) / 6
-    expected = {"balanced_accuracy": (1 / 3 + 2 / 3) / 2, "ece": ece, "flip_rate": 3 / 6, "coverage": 5 / 6}
-    assert {name: score["value"] for name, score in fog.items()} == pytest.approx(expected)
-
-    clean = severity(stress, "fog_2")
-    assert clean["balanced_accuracy"]["value"] == pytest.approx(2 / 3)
-    assert [clean["flip_rate"][key] for key in ("value", "low")] == [0, 0]
-    assert clean["flip_rate"]["high"] == pytest.approx(1 - 0.025 ** (1 / 5))  # none of five people
-
-
 @pytest.mark.parametrize(("band", "coverage"), [((0.25, 0.5), 1.0), ((0.25, 0.6), 0.5)])
 def test_probabilities_on_the_edge_of_the_band_are_answered(band: tuple[float, float], coverage: float) -> None:
     table = table_of("FM", "FM")

@@ -49,17 +49,6 @@ def test_grad_cam_by_hand_with_in_place_relu_behind_the_layer() -> None:
     assert by_hand(Method.grad_cam) == [[[0.25, 0.625], [0.75, 0.875]], [[-0.25, -0.25], [-0.75, -1.25]]]
 
 
-def test_saliency_is_the_largest_finite_difference_of_the_channels() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Softplus(), nn.Flatten(), nn.Linear(24, 2), nn.Tanh())
-    image, step = torch.randn(1, 3, 4, 3), 0.01
-    moves = step * torch.eye(36).view(36, 3, 4, 3)
-    with torch.no_grad():
-        slopes = (network(image + moves) - network(image - moves))[:, 1].view(3, 4, 3) / (2 * step)
-    maps = attribute(network, image, [Method.saliency], LITTLE_MAP, torch.tensor([1])).maps[Method.saliency]
-    torch.testing.assert_close(maps[0], slopes.abs().amax(dim=0), rtol=1e-2, atol=1e-4)
-
-
 def test_smoothgrad_is_the_gradient_averaged_over_noisy_samples() -> None:
     network, inputs, targets = little(), little_batch(2), torch.tensor([0, 1])
     maps = attribute(network, inputs, [Method.smoothgrad], LITTLE_MAP, targets).maps[Method.smoothgrad]
@@ -131,12 +120,3 @@ def test_integrated_gradients_sum_to_the_rise_of_the_logit() -> None:
     total, most = result.maps[Method.integrated_gradients].sum(dim=(1, 2)), rise.abs().max().item()
     assert most > 0.01
     torch.testing.assert_close(total, rise, rtol=0, atol=0.01 * most)
-
-
-def test_grad_cam_is_enlarged_bilinearly() -> None:
-    network = nn.Sequential(nn.AvgPool2d(2), ByHand())
-    inputs = torch.zeros(1, 3, 2, 4)
-    inputs[:, 0, :, :2], inputs[:, 0, :, 2:] = 1, 5
-    where, targets = FeatureMap("1.features", "NCHW", (1, 2)), torch.tensor([0])
-    maps = attribute(network, inputs, [Method.grad_cam], where, targets).maps[Method.grad_cam]
-    assert maps.tolist() == [[[0.5, 1.0, 2.0, 2.5]] * 2]  # cells 1/2 and 5/2, their centres a quarter from the edge

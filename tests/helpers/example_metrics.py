@@ -1,7 +1,10 @@
 """A made-up `metrics.json`, complete and plausible, and a check of any such file against its schema."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -158,21 +161,17 @@ def _records(keys: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
-def changed_metrics(where: tuple[str | int, ...], value: Any) -> Any:
-    """The example with another value at a path of keys and positions."""
-    metrics: Any = example_metrics()
-    inside = metrics
-    for key in where[:-1]:
-        inside = inside[key]
-    inside[where[-1]] = value
-    return metrics
+def changed(record: Any, changes: dict[str, Any]) -> Any:
+    """A copy with other values at these paths, keys and positions with dots between."""
+    record = deepcopy(record)
+    for path, value in changes.items():
+        *way, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+        reduce(getitem, way, record)[last] = value
+    return record
 
 
-def with_methods(change: Callable[[Any], object]) -> Any:
-    """The example after a change of the list of its explanation methods."""
-    metrics: Any = example_metrics()
-    change(metrics["explanations"]["methods"])
-    return metrics
+def changed_metrics(changes: dict[str, Any]) -> Any:
+    return changed(example_metrics(), changes)
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:

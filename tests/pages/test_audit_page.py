@@ -1,5 +1,4 @@
 import base64
-import copy
 import json
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.example_metrics import changed
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw, with_evil
 from PIL import Image
 
@@ -178,13 +178,7 @@ NO_DUPLICATES = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits"
     ],
 )
 def test_what_is_missing_or_different_is_said(tmp_path: Path, where: str, value: Any, words: str) -> None:
-    totals = totals_of()
-    *sections, key = where.split(".")
-    place = totals
-    for section in sections:
-        place[section] = place = copy.deepcopy(place[section])
-    place[key] = value
-    page = page_of(tmp_path, totals)
+    page = page_of(tmp_path, changed(totals_of(), {where: value}))
     assert words in page.text
     assert page.pictures == []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.example_metrics import changed_metrics, example_metrics, predictions, with_methods
+from helpers.example_metrics import changed_metrics, example_metrics, predictions
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, texts_of, with_evil
 from matplotlib.figure import Figure
 from PIL import Image
@@ -204,18 +204,14 @@ def test_maps_are_shown_by_their_numbers(html: str) -> None:
 
 
 def test_what_is_special_about_a_method_is_said_below_its_numbers() -> None:
-    def flag(methods: Any) -> None:
-        methods[0]["randomisation"]["flagged"] = True
-
-    assert rows_of(html_of(with_methods(flag)), "explanations")[-1] == "hardly changes"
-
-    def lack(methods: Any) -> None:
-        methods[0]["randomisation"] = methods[1]["randomisation"] = None
-        methods[0]["places"][0]["share"]["remark"] = "3 of 100 images have no such score and are left out."
-
-    text = Page(html_of(with_methods(lack))).text
+    flagged = changed_metrics({"explanations.methods.0.randomisation.flagged": True})
+    assert rows_of(html_of(flagged), "explanations")[-1] == "hardly changes"
+    remark = "3 of 100 images have no such score and are left out."
+    lacking = {f"explanations.methods.{method}.randomisation": None for method in (0, 1)}
+    lacking["explanations.methods.0.places.0.share.remark"] = remark
+    text = Page(html_of(changed_metrics(lacking))).text
     assert "Not tested with this run's maps." in text
-    assert text.count("– 3 of 100 images have no such score and are left out.") == 1
+    assert text.count(f"– {remark}") == 1
     assert "hardly changes" not in text
 
 
@@ -233,7 +229,7 @@ def test_pictures_of_maps_are_within_the_page(kind: str) -> None:
 
 
 def test_a_p_value_is_never_zero() -> None:
-    metrics = changed_metrics(("shift", "columns", 0, "p_value"), 0.0001)
+    metrics = changed_metrics({"shift.columns.0.p_value": 0.0001})
     assert rows_of(html_of(metrics), "shift")[1] == "native height shifted 0.142 KS &lt; 0.001 0.006"
 
 

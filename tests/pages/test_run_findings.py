@@ -1,12 +1,13 @@
+from itertools import product
 from typing import Any
 
 import pytest
-from helpers.example_metrics import changed_metrics, example_estimate, example_metrics, with_methods
+from helpers.example_metrics import changed, changed_metrics, example_estimate, example_method, example_metrics
 
 from gender_cls.pages.run_findings import resampled, run_findings
 
 NOTHING: dict[str, Any] = {"value": None, "low": None, "high": None, "remark": "There is no FEMALE image."}
-TEST = ("test", "scores", "balanced_accuracy")
+TEST = "test.scores.balanced_accuracy"
 
 
 def findings_of(metrics: Any) -> list[tuple[str, str]]:
@@ -50,26 +51,25 @@ def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
         (TEST, {**NOTHING, "value": 0.9}, "warn", "(the camera alone, 0.701) is unknown"),
         (TEST, example_estimate(0.701), "stop", "does not beat the best trivial baseline (the camera alone, 0.701)"),
         (TEST, NOTHING, "stop", "818 test images: There is no FEMALE image."),
-        (("test", "identities"), 1, "fine", "on 818 test images of 1 person."),
-        (("test", "identities"), 0, "warn", "on 818 test images; who is on them is not known."),
-        (("shift", "shifted"), [], "fine", "6 compared columns"),
-        (("shift", "shifted"), ["a", "b_c", "probability"], "warn", "in a, b c and probability of FEMALE:"),
-        (("calibration", "after", "ece"), example_estimate(0.051), "warn", "by 0.051 [0.021, 0.081]"),
-        (("abstention", "reached"), False, "warn", "11.3 % [8.2, 14.4] of them wrongly; the target of 10 % is missed."),
-        (("abstention", "test"), None, "warn", "an error of 10 %"),
-        (("shortcuts", 0, "balanced_accuracy"), example_estimate(0.52), "fine", "0.520 [0.490, 0.550], not shown"),
-        (("slices", "cells", 5, "balanced_accuracy"), example_estimate(0.79), "fine", "[0.760, 0.820]; it is not"),
-        (("stress", "mean"), None, "fine", "(low light with noise, severity 5)."),
-        (("stress", "corruptions", 4, "severities", 4, "balanced_accuracy"), example_estimate(0.52), "warn", "0.520"),
+        ("test.identities", 1, "fine", "on 818 test images of 1 person."),
+        ("test.identities", 0, "warn", "on 818 test images; who is on them is not known."),
+        ("shift.shifted", [], "fine", "6 compared columns"),
+        ("shift.shifted", ["a", "b_c", "probability"], "warn", "in a, b c and probability of FEMALE:"),
+        ("calibration.after.ece", example_estimate(0.051), "warn", "by 0.051 [0.021, 0.081]"),
+        ("abstention.reached", False, "warn", "11.3 % [8.2, 14.4] of them wrongly; the target of 10 % is missed."),
+        ("abstention.test", None, "warn", "an error of 10 %"),
+        ("shortcuts.0.balanced_accuracy", example_estimate(0.52), "fine", "0.520 [0.490, 0.550], not shown"),
+        ("slices.cells.5.balanced_accuracy", example_estimate(0.79), "fine", "[0.760, 0.820]; it is not"),
+        ("stress.mean", None, "fine", "(low light with noise, severity 5)."),
+        ("stress.corruptions.4.severities.4.balanced_accuracy", example_estimate(0.52), "warn", "0.520"),
     ],
 )
-def test_findings_follow_the_numbers(where: tuple[Any, ...], value: Any, level: str, part: str) -> None:
-    assert [found for found, sentence in new_findings(changed_metrics(where, value)) if part in sentence] == [level]
+def test_findings_follow_the_numbers(where: str, value: Any, level: str, part: str) -> None:
+    assert [found for found, sentence in new_findings(changed_metrics({where: value})) if part in sentence] == [level]
 
 
 def test_a_slice_of_rows_without_a_value_is_unknown() -> None:
-    metrics = changed_metrics(("slices", "cells", 5, "value"), "")
-    metrics["slices"]["worst"]["value"] = ""
+    metrics = changed_metrics({"slices.cells.5.value": "", "slices.worst.value": ""})
     assert "native height unknown, 0.730" in new_findings(metrics)[0][1]
 
 
@@ -98,30 +98,24 @@ def test_what_the_bootstrap_draws_from_is_counted(identities: int, units: int, t
 
 
 def test_a_method_that_shows_the_image_is_named() -> None:
-    def flag(methods: Any) -> None:
-        methods[0]["randomisation"]["flagged"] = True
-        methods[0]["randomisation"]["stages"][-1]["similarity"] = example_estimate(0.71)
-
-    ((level, sentence),) = new_findings(with_methods(flag))
+    check = "explanations.methods.0.randomisation"
+    changes = {f"{check}.flagged": True, f"{check}.stages.3.similarity": example_estimate(0.71)}
+    ((level, sentence),) = new_findings(changed_metrics(changes))
     assert level == "warn"
     assert "maps of saliency hardly change (rank correlation 0.71)" in sentence
 
 
 def test_a_method_that_is_not_better_than_chance_is_named() -> None:
-    def weaken(methods: Any) -> None:
-        methods[0]["games"][1]["insertion_gain"] = example_estimate(0.02, least=-1)
-
-    ((level, sentence),) = new_findings(with_methods(weaken))
+    weak = {"explanations.methods.0.games.1.insertion_gain": example_estimate(0.02, least=-1)}
+    ((level, sentence),) = new_findings(changed_metrics(weak))
     assert level == "warn"
     assert sentence.startswith("Grad-CAM: removing first")
     assert sentence.endswith("Saliency is not shown to beat a random order in insertion (mean colour).")
-
-    def lose(methods: Any) -> None:
-        for method in methods:
-            for game in method["games"]:
-                game["deletion_gain"] = game["insertion_gain"] = example_estimate(-0.1, least=-1)
-
-    ((level, sentence),) = new_findings(with_methods(lose))
+    lost = {
+        f"explanations.methods.{method}.games.{game}.{gain}": example_estimate(-0.1, least=-1)
+        for method, game, gain in product((0, 1), (0, 1), ("deletion_gain", "insertion_gain"))
+    }
+    ((level, sentence),) = new_findings(changed_metrics(lost))
     assert level == "warn"
     assert sentence.count("is not shown to beat a random order: nothing shows") == 2
 
@@ -136,10 +130,7 @@ def test_a_method_that_is_not_better_than_chance_is_named() -> None:
     ],
 )
 def test_mass_outside_the_person_is_compared_with_its_area(share: Any, level: str, end: str) -> None:
-    def move(methods: Any) -> None:
-        del methods[1]
-        methods[0]["places"][3]["share"] = share
-
-    found = [finding for finding in findings_of(with_methods(move)) if "of its mass" in finding[1]]
-    assert [level for level, _ in found] == [level]
-    assert found[0][1].endswith(end)
+    moved = changed_metrics({"explanations.methods": [changed(example_method("saliency"), {"places.3.share": share})]})
+    ((found, sentence),) = (finding for finding in findings_of(moved) if "of its mass" in finding[1])
+    assert found == level
+    assert sentence.endswith(end)
