@@ -20,7 +20,7 @@ from gender_cls.evaluation.wording import MISSING, decimal, percent, words
 from gender_cls.pages.page import page_environment
 
 TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", "explained", "picture")
-STRIP_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
+SHOWN_HEIGHT, NARROWEST_CARD = 176, 240  # in pixels: the usual height of a strip, and the smallest width of a card
 
 Row = dict[str, Any]  # of explanations.csv: TEXTS as text, "" where nothing is known; numbers as floats
 ScoreRows = list[tuple[str, list[str]]]  # the name of each score, and its value for each method, a dash if not defined
@@ -119,7 +119,7 @@ def render_gallery(
         facets=_facets(cards),
         orders=orders,
         aspect=round(aspect, 4),
-        narrowest=max(NARROWEST_CARD, round(STRIP_HEIGHT * aspect)),
+        narrowest=max(NARROWEST_CARD, round(SHOWN_HEIGHT * aspect)),
     )
 
 

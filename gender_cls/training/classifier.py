@@ -160,7 +160,8 @@ class GenderClassifier(LightningModule):
         """Log validation metrics, on which early stopping and the choice of the checkpoint depend."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated = []
-        metrics = self.validation_metrics(logits, labels)
+        # probabilities, because torchmetrics would take logits for probabilities if all of them lie in [0, 1]
+        metrics = self.validation_metrics(logits.softmax(dim=1), labels)
         self.confusion_matrix = metrics.pop("val/confusion").cpu()
         f1 = metrics.pop("val/f1")
         self.log("val/loss", cross_entropy(logits, labels))

@@ -1,3 +1,4 @@
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,7 @@ def test_an_interval_counts_only_people_with_a_score() -> None:
     head = [0.2, *[np.nan] * 9]
     share = place(summary(a_person_an_image(10, head=head), methods=["saliency"]), "head")["share"]
     assert (share["value"], share["low"], share["high"]) == (0.2, None, None)
-    assert "only one person" in share["remark"]
-    assert "9 of 10 images" in share["remark"]
+    assert re.search("only one person.*9 of 10 images", share["remark"])
 
 
 def test_maps_of_a_network_that_diverged_have_no_scores() -> None:
@@ -181,13 +181,10 @@ def test_the_true_class_counts_only_where_nothing_else_was_explained() -> None:
 
 def test_agreement_is_of_every_pair_once() -> None:
     rows = a_person_an_image(3, agreement_grad_cam=(-0.2, 0.0, 0.5))
-    (pair,) = summary(rows)["agreement"]
-    assert (pair["a"], pair["b"]) == METHODS
-    assert pair["correlation"]["value"] == pytest.approx(0.1)
-    three = summary(rows, methods=["occlusion", "saliency", "grad_cam"])
-    expected = list(combinations(("occlusion", "saliency", "grad_cam"), 2))
-    assert [(pair["a"], pair["b"]) for pair in three["agreement"]] == expected
-    assert three["agreement"][0]["correlation"]["remark"] == "No image has this score."
+    found = summary(rows, methods=["occlusion", *METHODS])["agreement"]
+    assert [(pair["a"], pair["b"]) for pair in found] == list(combinations(("occlusion", *METHODS), 2))
+    assert [pair["correlation"]["value"] for pair in found] == [None, None, pytest.approx(0.1)]
+    assert found[0]["correlation"]["remark"] == "No image has this score."
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

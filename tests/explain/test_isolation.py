@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.network_state import network_state
+from helpers.small_network import Layers
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
@@ -151,7 +152,7 @@ def test_compiled_network_is_explained_uncompiled(wrapped: bool) -> None:
 
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network, inputs = nn.Sequential(*layers, nn.Linear(4, 2)), batch()
+    network, inputs = Layers(*layers, nn.Linear(4, 2)), batch()
     expected = explain("all", network, inputs)
     compiled = torch.compile(network, backend=backend) if wrapped else network
     if not wrapped:

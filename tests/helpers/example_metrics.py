@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 import pandas as pd
+from helpers.prediction_tables import letters, table_of
 from scipy.special import expit
 
 from gender_cls.config.explain import Method
@@ -365,5 +366,4 @@ def predictions(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     draw = np.random.default_rng(seed)
     female = draw.random(rows) < 0.42
     p_female = expit(np.where(female, 1.6, -1.9) + 2.6 * draw.standard_normal(rows))
-    label = np.where(female, "FEMALE", "MALE")
-    return pd.DataFrame({"label": label, "p_FEMALE": p_female, "p_MALE": 1 - p_female})
+    return table_of(letters(female), p_female)

@@ -6,6 +6,13 @@ from torch import Tensor, nn
 from gender_cls.models.feature_map import FeatureMap
 
 
+class Layers(nn.Sequential):
+    """One layer after another, with a `forward` of its own: torch 2.9 does not compile that of `nn.Sequential`."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values)
+
+
 def little() -> nn.Sequential:
     """A small network without symmetries or dead units."""
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from helpers.classifiers import random_images, trainer_for
+from helpers.small_network import Layers
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -24,7 +25,7 @@ class Tiny(LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = nn.Sequential(
+        self.network = Layers(
             nn.Conv2d(3, 6, 3, stride=2, padding=1),
             nn.BatchNorm2d(6),
             nn.ReLU(inplace=True),

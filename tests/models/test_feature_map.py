@@ -58,7 +58,7 @@ def test_layouts_are_read_row_by_row_and_written_back(layout) -> None:
         ("timm/test_vit", "blocks.5.norm1", "tokens", (8, 4), 1),
         ("timm/test_vit4", "blocks", "tokens", (8, 4), 1),  # pools its patch tokens
         ("timm/deit_tiny_distilled_patch16_224", "blocks.11.norm1", "tokens", (8, 4), 2),
-        ("timm/vit_tiny_patch16_dinov3_qkvb", "norm", "tokens", (8, 4), 5),
+        ("timm/vit_small_patch16_dinov3_qkvb", "norm", "tokens", (8, 4), 5),
         ("timm/pit_ti_distilled_224", "transformers.2.blocks.3.norm1", "tokens", (4, 2), 2),
         ("timm/cait_xxs24_224", "blocks_token_only.1.norm1", "tokens", (8, 4), 1),
         ("timm/gmlp_ti16_224", "norm", "tokens", (8, 4), 0),

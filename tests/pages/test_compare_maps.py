@@ -1,4 +1,5 @@
 import base64
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -264,11 +265,10 @@ def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
 
 
 def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
-    about = [explained(scores_of("saliency", None, None, None)), explained(scores_of("saliency", -0.1, flagged=True))]
-    runs = [write_run(tmp_path / f"{i}", TABLE, model=f"m{i}", explanations=one) for i, one in enumerate(about)]
+    scores = scores_of("saliency", None, None, None), scores_of("saliency", -0.1, flagged=True)
+    runs = [write_run(tmp_path / f"m{i}", TABLE, f"m{i}", explanations=explained(one)) for i, one in enumerate(scores)]
     text = looked_at(page_of(tmp_path, *runs))
-    assert "1 m0 – – – – – – – 2 m1 −0.100 −0.050 23" in text
-    assert "hardly changes" in text
+    assert re.search("1 m0 – – – – – – – 2 m1 −0.100 −0.050 23.* hardly changes", text)
 
 
 def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Path) -> None:

@@ -118,9 +118,8 @@ def test_the_decision_rule_is_told_with_its_numbers() -> None:
 def test_a_leaky_run_says_so_before_anything_else() -> None:
     text = flat(card(example_metrics(leaky=True)))
     assert text.startswith("# Model card: timm/mobilenetv2_100 > **Leaky.** ")
-    top = text.split("A classifier")[0]
     for fact in ("12 people", "30 exact copies", "MIT_0042, MIT_0108", "12 % of the test images"):
-        assert fact in top
+        assert fact in text.split("A classifier")[0]
     assert "none found" not in text
     assert "Leaky" not in card()
     assert "**Leaks:** none found." in card()
@@ -186,8 +185,7 @@ def test_conditions_with_a_slice_are_not_said_to_be_unmeasured() -> None:
     metrics["slices"]["worst"] = None
     metrics["slices"]["cells"] += [slice_of("age_band"), slice_of("view")]
     assert "depend on skin tone, country, season and clothing" in flat(card(metrics))
-    names = ("age", "view", "skin_tone", "country", "season", "clothing")
-    metrics["slices"]["cells"] = [slice_of(name) for name in names]
+    metrics["slices"]["cells"] = list(map(slice_of, ("age", "view", "skin_tone", "country", "season", "clothing")))
     assert "How errors depend" not in card(metrics)
     metrics["slices"]["cells"] = [slice_of("image"), slice_of("stage")]  # `age` within a word is no age
     assert "depend on skin tone, age," in flat(card(metrics))
@@ -203,10 +201,7 @@ def test_conditions_with_a_slice_are_not_said_to_be_unmeasured() -> None:
         ({"recipe": RecipeConfig(frozen_epochs=2)}, "at first the head alone (2 epochs), then the whole network."),
         ({"recipe": RecipeConfig(frozen_epochs=None)}, "the head alone was trained."),
         ({"recipe": RecipeConfig(frozen_epochs=3), "trainer": TrainerConfig(max_epochs=3)}, "0; the head alone was"),
-        (
-            {"seed": 7, "trainer": TrainerConfig(max_epochs=3, precision="32-true")},
-            "precision 32-true, seed 7;",
-        ),
+        ({"seed": 7, "trainer": TrainerConfig(max_epochs=3, precision="32-true")}, "precision 32-true, seed 7;"),
         ({}, "Augmentation: none."),
         ({"augment": AugmentConfig(flip=0.5, grey=0.1)}, "Augmentation: `flip=0.5, grey=0.1`."),
         ({"recipe": RecipeConfig(lr=0.5, patience=4)}, "Recipe: `lr=0.5, weight_decay=0.05,"),

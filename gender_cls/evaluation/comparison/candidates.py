@@ -137,9 +137,8 @@ def _title(one: _Described, rivals: Sequence[_Described]) -> str:
         if _matters(group) and len({rival.choices.get(group) for rival in rivals}) > 1:
             told.append(f"{group}={one.choices.get(group)}")
     for key in dict.fromkeys(key for rival in rivals for key in rival.compared):
-        choices = {rival.choices.get(key.partition(".")[0]) for rival in rivals}
         values = {(rival.choices.get(key.partition(".")[0]), _shown(rival.settings.get(key))) for rival in rivals}
-        if len(values) > len(choices):  # otherwise the choice of the file says it
+        if len(values) > len({choice for choice, _ in values}):  # otherwise the choice of the file says it
             told.append(f"{key}={_shown(one.settings.get(key))}")
     return f"{one.model} ({', '.join(told)})" if told else one.model
 
