@@ -67,7 +67,7 @@ def run_command(
 
 
 def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[Schema], arguments: list[str]) -> None:
-    """Hand over to Hydra; exceptions are raised again, where Hydra would print half a traceback."""
+    """Hand over to Hydra; exceptions are raised again, because Hydra would print half a traceback."""
     failures: list[Exception] = []
 
     @wraps(task)

@@ -45,7 +45,7 @@ class Rule:
     def _contains(self, value: Any) -> bool:
         if isinstance(value, str):
             return self.auto and value == AUTO
-        return (  # not the opposite of each: no comparison holds for NaN
+        return (  # each bound has to hold: it never does for NaN
             (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.most is None or value <= self.most)

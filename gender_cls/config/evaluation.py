@@ -28,7 +28,7 @@ class EvaluationConfig:
 
 @dataclass
 class FinishedRunConfig:
-    """What the commands read that work on finished runs."""
+    """Settings of the commands that work on finished runs."""
 
     run: str | None = setting(path="folder")
     data_root: str | None = setting(path="folder")

@@ -28,8 +28,8 @@ class Backbone:
 
     network: nn.Module  # (B, 3, H, W) normalised floats -> logits (B, 2), in the order of CLASSES
     heads: tuple[str, ...]  # names of the modules that make the logits; distilled models have two
-    mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN  # of red, green and blue in [0, 1], where the weights were trained
-    std: Triple = timm.data.IMAGENET_DEFAULT_STD  # of red, green and blue in [0, 1], where the weights were trained
+    mean: Triple = timm.data.IMAGENET_DEFAULT_MEAN  # of red, green and blue in [0, 1], as in the weights' own training
+    std: Triple = timm.data.IMAGENET_DEFAULT_STD  # the same
     layout: torch.memory_format = torch.contiguous_format  # of the convolutions' weights and of images to give it
 
 
@@ -51,7 +51,7 @@ def build_backbone(
     backbone = build(config, image_size, load and config.pretrained and config.weights is None)
     _initialise_heads(backbone)
     widen_depthwise(backbone.network)
-    backbone.layout = _check(backbone.network, image_size, config, channels_last)
+    backbone.layout = _run_blank_image(backbone.network, image_size, config, channels_last)
     if load and config.weights is not None:
         state = read_weights(Path(config.weights))
         load_weights(backbone.network, state, backbone.heads, source=config.weights, title=config.title)
@@ -211,7 +211,9 @@ def _construct(
         raise _unsuitable(image_size, config, error) from error
 
 
-def _check(network: Any, image_size: tuple[int, int], config: ModelConfig, channels_last: bool) -> torch.memory_format:
+def _run_blank_image(
+    network: Any, image_size: tuple[int, int], config: ModelConfig, channels_last: bool
+) -> torch.memory_format:
     """Check with one image that the network accepts this size and gives two logits; return the layout it runs in."""
     embedding: Any = getattr(network, "patch_embed", None)
     if isinstance(embedding, timm.layers.PatchEmbed) and not embedding.dynamic_img_pad:

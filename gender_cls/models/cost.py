@@ -24,8 +24,8 @@ def count_flops(network: nn.Module, image_size: tuple[int, int], title: str) -> 
     """Count the floating-point operations of one image's forward pass; a multiply-add counts as two.
 
     Convolutions, matrix products and attention count; normalisation, activations and pooling do not. The pass runs on
-    a copy without data (device `meta`): it needs no memory, and attention and recurrent layers do not take the fused
-    kernels that are not counted on a CPU.
+    a copy without data (device `meta`): it needs no memory, and attention and recurrent layers avoid their fused
+    kernels, which the counter misses on a CPU.
 
     Args:
         network: (B, 3, H, W) normalised floats -> logits.

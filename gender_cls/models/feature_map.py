@@ -192,7 +192,7 @@ class _Trace:
     def _grid_of_convolution_before(self, output: _Output) -> tuple[int, int]:
         """The grid of the last convolution so far: no later map is finer.
 
-        Tensors (B, heads, tokens, d) and attention weights mostly would be, if they were read as maps.
+        Tensors (B, heads, tokens, d) and attention weights would mostly be finer, if they were read as maps.
         """
         for earlier in reversed(self.outputs[: self.outputs.index(output) + 1]):
             if isinstance(earlier.module, nn.Conv2d) and earlier.value.ndim == 4:

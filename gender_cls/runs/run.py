@@ -119,7 +119,7 @@ class Run:
                 end("finished")
             except (KeyboardInterrupt, SystemExit):
                 end("interrupted")
-                raise KeyboardInterrupt from None  # Lightning makes it SystemExit, of which Hydra knows nothing
+                raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into SystemExit, which Hydra ignores
             except Exception as error:
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise

@@ -115,7 +115,7 @@ def keep_freed_memory() -> None:
     if tuned or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a high threshold is no way: glibc allows at most 32 MiB
+    libc.mallopt(_MALLOC_MMAP_MAX, 0)  # a high threshold does not do: glibc allows at most 32 MiB
     libc.mallopt(_MALLOC_TRIM_THRESHOLD, -1)  # never
 
 

@@ -48,7 +48,7 @@ class Resources:
 def choose_resources(
     accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
 ) -> Resources:
-    """Replace each `auto` by what suits this machine; `pixels_at_hand`, which are decoded, are cheap to prepare."""
+    """Replace each `auto` by what suits this machine; `pixels_at_hand` says that images are decoded already."""
     device = _device(accelerator)
     reasons: dict[str, str] = {}
     if precision == AUTO:
@@ -113,7 +113,7 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # Lightning says if it is not there
+    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # if it is not there, Lightning says so
 
 
 def _precision(device: str) -> tuple[str, str]:

@@ -124,7 +124,7 @@ class TrialTraining:
 
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
-    """The largest batch that fits into an accelerator, which reports full memory, and why."""
+    """The largest batch that fits into an accelerator, which raises an error when its memory is full, and why."""
     size = LARGEST_AUTO_BATCH
     while size > 1 and not _fits(config, resources, size):
         release_memory()

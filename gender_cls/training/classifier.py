@@ -147,7 +147,7 @@ class GenderClassifier(LightningModule):
         accuracy, balanced_accuracy = self.totals.accuracies()
         self.log("train/loss", self.totals.loss)
         self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
-        speed = "head" if self._on_features else "train"  # the former needs no pass of the network
+        speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
         self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
 
     def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:

@@ -45,7 +45,7 @@ class FeatureCache(Callback):
 
     def __init__(self, classifier: GenderClassifier, datamodule: CropDataModule) -> None:
         self._settings, self._recipe = classifier.settings, classifier.settings.recipe
-        self._views = _views(classifier)
+        self._views = _view_count(classifier)
         self._datamodule = datamodule
         self._features: dict[tuple[str, int], Tensor] = {}
         self._labels = {split: torch.tensor(datamodule.datasets[split].labels) for split in ("train", "val")}
@@ -68,10 +68,10 @@ class FeatureCache(Callback):
             for view in views:
                 torch.manual_seed(derived_seed(self._settings.seed, view))
                 loader = self._datamodule.loader_of("train", [(view, row) for row in range(train)])
-                self._features["train", view] = _compute(trainer, loader, train, progress, classifier.augmentation)
+                self._features["train", view] = _head_inputs(trainer, loader, train, progress, classifier.augmentation)
             trainer.validating = True  # other callbacks that act on batches must not take these for training
             loader = self._datamodule.loader_of("val", range(val))
-            self._features["val", 0] = _compute(trainer, loader, val, progress)
+            self._features["val", 0] = _head_inputs(trainer, loader, val, progress)
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -114,7 +114,7 @@ class StagedLoader:
 
 
 def build_feature_cache(classifier: GenderClassifier, datamodule: CropDataModule) -> FeatureCache | None:
-    """Return the callback that trains on features while the backbone is frozen; None, and a line of the log, if not."""
+    """Return the callback that trains on features while the backbone is frozen; None if it cannot: the log says why."""
     if classifier.settings.recipe.views == 0 or _frozen_epochs(classifier) == 0:  # nothing to explain then
         return None
     if obstacle := _obstacle(classifier, datamodule):
@@ -134,7 +134,7 @@ def _obstacle(classifier: GenderClassifier, datamodule: CropDataModule) -> str |
     if features is None:
         return f"the logits are not what the head alone ({heads[0]}) makes of its input"
     train, val = (len(datamodule.datasets[split]) for split in ("train", "val"))
-    views = min(_views(classifier), _frozen_epochs(classifier))
+    views = min(_view_count(classifier), _frozen_epochs(classifier))
     needed = (views * train + val) * features[0].nbytes
     available = available_memory() or 4 * GIBIBYTE
     if needed > SHARE_OF_MEMORY * available:
@@ -160,7 +160,7 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
     return features if proven else None
 
 
-def _compute(
+def _head_inputs(
     trainer: Trainer, loader: DataLoader, images: int, progress: tqdm, augment: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """Return what the head gets for each image of the loader: (images, ...) on the CPU, in its own dtype."""
@@ -178,7 +178,7 @@ def _compute(
             with trainer.precision_plugin.forward_context():
                 classifier(pixels if augment is None else augment(pixels))
             given = inputs.pop()
-            assert given is not None  # as with noise
+            assert given is not None  # as `_features_of_noise` has checked
             if done == 0:
                 features = torch.empty((images, *given.shape[1:]), dtype=given.dtype)
             features[done : done + len(given)] = given
@@ -204,7 +204,7 @@ def _collect_inputs(module: nn.Module) -> Iterator[list[Tensor | None]]:
         handle.remove()
 
 
-def _views(classifier: GenderClassifier) -> int:
+def _view_count(classifier: GenderClassifier) -> int:
     """How many differently augmented copies of an image there are; one without augmentation."""
     return classifier.settings.recipe.views if build_augmentation(classifier.settings.augment) is not None else 1
 

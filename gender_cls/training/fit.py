@@ -33,7 +33,7 @@ from gender_cls.training.resume import checkpoint_to_resume
 log = logging.getLogger(__name__)
 
 MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[Callback]]
-"""Makes the callbacks of rooms that training knows nothing of, such as explanations."""
+"""Makes the callbacks of later rooms, such as explanations, which training does not import."""
 
 
 def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
@@ -141,7 +141,7 @@ def _fit_with_batch(
 def _callbacks(
     config: Config, run: Run, classifier: GenderClassifier, datamodule: CropDataModule, more_callbacks: MoreCallbacks
 ) -> list[Callback]:
-    """In an order that matters: EMA takes the averaged weights back, so explanations come before it."""
+    """Explanations use the averaged weights, which EMA takes out at the end of a validation, so they come before it."""
     recipe = config.recipe
     features = build_feature_cache(classifier, datamodule)
     callbacks: list[Callback] = [] if features is None else [features]

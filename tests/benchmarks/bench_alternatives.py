@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from measuring import RESULTS, Table, draw_crop, ratio, report
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gender_cls.system.resources import usable_cores
 
@@ -80,18 +81,11 @@ def ours(folder: Path, epochs: int) -> Measured:
         began, ended, _, first_step = run(command, here, FIRST_STEP)
         assert first_step is not None, "the progress bar did not show the end of the first step"
         made = here / "outputs" / "runs" / "run"
-        rate = _rates(made)[1]
+        events = EventAccumulator(str(made))
+        events.Reload()
+        rate = events.Scalars("speed/train_images_per_second")[1].value
         trained = (made / "checkpoints" / "last.ckpt").stat().st_mtime
     return Measured(rate, first_step - began, trained - began, ended - began)
-
-
-def _rates(folder: Path) -> list[float]:
-    """Training images per second by epoch, from the run's TensorBoard events."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return [event.value for event in events.Scalars("speed/train_images_per_second")]
 
 
 def run(

@@ -43,7 +43,7 @@ class Stages:
         began = time.process_time()
         result = work()
         seconds = time.process_time() - began
-        self.measured[name] = seconds, _peak() - before
+        self.measured[name] = seconds, _status("VmHWM") - before
         return result
 
     def with_peak(self) -> Measured:
@@ -53,13 +53,9 @@ class Stages:
 
 
 def _restarted_peak() -> float:
-    """MiB in use now; `_peak` counts from here on."""
+    """MiB in use now; the peak (VmHWM) counts from here on."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
-
-
-def _peak() -> float:
-    return _status("VmHWM")
 
 
 def _status(name: str) -> float:

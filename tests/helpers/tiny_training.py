@@ -1,4 +1,4 @@
-"""A training of a moment: a tiny network, tiny random images, and a callback that explains three of them."""
+"""A very short training: a tiny network, tiny random images, and a callback that explains three of them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

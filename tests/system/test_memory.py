@@ -151,7 +151,7 @@ assert "torch" not in sys.modules
 
 
 def faults(call: str = "keep_freed_memory()", **environment: str) -> int:
-    """Pages that the kernel hands out anew for 200 MiB that were had, and freed, just before."""
+    """Pages that the kernel hands out again for 200 MiB, which the process has just allocated and freed."""
     line = [sys.executable, "-c", FAULTS.format(call=call)]
     return int(subprocess.check_output(line, env={**os.environ, **environment}))
 

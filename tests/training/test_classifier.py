@@ -64,7 +64,7 @@ class RecordsRates(GenderClassifier):
         return super().training_step(batch, batch_index)
 
 
-def test_the_backbone_wakes_after_the_frozen_epochs() -> None:
+def test_the_backbone_learns_after_the_frozen_epochs() -> None:
     recipe = {"lr": 1.0, "frozen_epochs": 1, "warmup_epochs": 0, "backbone_lr_factor": 0.5}
     classifier = RecordsRates(settings(recipe=recipe))
     classifier.seen = []

@@ -190,7 +190,7 @@ def test_a_last_batch_of_one_image_is_left_out_as_with_pixels(prepared) -> None:
     assert logged.speeds == {"speed/head_images_per_second", "speed/train_images_per_second"}
 
 
-def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepared) -> None:
+def test_the_first_epoch_of_the_backbone_sees_its_own_augmented_pixels(prepared) -> None:
     once, always = (
         train(prepared, augment=AUGMENTED, recipe={"frozen_epochs": 1, "views": views}, trainer={"max_epochs": 2})[1]
         for views in (1, 0)
@@ -201,7 +201,7 @@ def test_the_epoch_that_wakes_the_backbone_sees_its_own_augmented_pixels(prepare
         assert labels == plain_labels
 
 
-def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_wakes(prepared, monkeypatch) -> None:
+def test_processes_that_read_pixels_start_for_features_and_when_the_backbone_learns(prepared, monkeypatch) -> None:
     started: list[int] = []
     original = _MultiProcessingDataLoaderIter.__init__
 

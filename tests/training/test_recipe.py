@@ -73,9 +73,9 @@ def test_rates_warm_up_then_fall_to_zero_like_a_cosine() -> None:
     assert factors[6] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
-def test_the_backbone_warms_up_when_it_wakes() -> None:
+def test_the_backbone_warms_up_when_it_starts_to_learn() -> None:
     factors = [lr_factor(step, 6, 2, 12) for step in range(13)]
     assert factors[:6] == [0] * 6
     assert factors[6:9] == pytest.approx([1 / 3, 2 / 3, 1])
     assert factors[12] == pytest.approx(0)
-    assert lr_factor(3, 5, 2, 5) == 0  # it never wakes: linear probe
+    assert lr_factor(3, 5, 2, 5) == 0  # it never learns: linear probe
