@@ -1,12 +1,13 @@
 import hashlib
 import os
 import random
-import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.commands import python
 from helpers.crops import assert_new_image, jpeg
 from PIL import Image
 from torch import Tensor
@@ -88,9 +89,8 @@ def test_order_and_the_global_random_numbers_do_not_matter() -> None:
 
 def test_another_process_gives_the_same_bytes() -> None:
     code = "from test_corruptions import all_bytes; print(all_bytes())"
-    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": path, "OMP_NUM_THREADS": "2"}
-    other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    here, path = Path(__file__).parent, os.pathsep.join(sys.path)
+    other = python("-c", code, cwd=here, PYTHONHASHSEED="7", PYTHONPATH=path, OMP_NUM_THREADS="2")
     assert other.stdout.strip() == all_bytes()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.commands import python
 from helpers.crops import PATTERN, draw_folders
 
 from gender_cls.cli import sweep
@@ -62,8 +62,7 @@ def test_jobs_with_the_same_data_prepare_them_once_and_each_notes_what_is_wrong(
         return sorted((tmp_path / sweep / "calls.txt").read_text().splitlines())
 
     draw_folders(tmp_path / "crops")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, env=environment)
+    python(__file__, str(tmp_path), cwd=tmp_path, PYTHONPATH=os.pathsep.join(sys.path))
     same, two = ([Run(tmp_path / sweep / f"{number}_job") for number in range(3)] for sweep in ("same", "two"))
     steps = ["find_near_duplicates True", "scan True", "trivial_baselines True"]
     assert calls("same") == steps

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from gender_cls.data import near_duplicates
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
@@ -68,22 +69,6 @@ def test_many_hashes_are_not_all_compared(distance: int, monkeypatch: pytest.Mon
     assert 0 < compared < 0.02 * len(hashes) ** 2 / 2
 
 
-def test_small_case_by_hand() -> None:
-    hashes = np.array([0b1000, 0, 0b1001, 0b11110000, 0b1011, 0, 0b1000, 0b11110001], dtype=np.uint64)
-    found = find_near_duplicates(hashes, 1)
-    assert near_pairs(found) == {(0, 1), (1, 2), (3, 4)}
-    assert found.codes.tolist() == [0, -1, 1, 3, 2, -1, 0, 4]
-    assert found.clusters().tolist() == [0, 1, 0, 2, 0, 3, 0, 2]
-    assert found.count().tolist() == [2, 0, 3, 1, 1, 0, 2, 1]
-    # Row 4 meets row 2 alone, which has no label; rows 0 and 6 share a hash and disagree.
-    labels = ["MALE", "FEMALE", "", "MALE", "MALE", "MALE", "FEMALE", "MALE"]
-    assert found.touches_other(labels).tolist() == [True, False, False, False, False, False, True, False]
-    assert np.flatnonzero(found.touches_other(np.array([1, 1, 1, 1, 1, 1, 1, 2]))).tolist() == [3, 7]
-    assert found.nearest(np.ones(8, dtype=bool)).tolist() == [6, -1, 0, 7, 2, -1, 0, 3]
-    train = np.array([0, 1, 0, 0, 1, 1, 0, 1], dtype=bool)
-    assert found.nearest(train).tolist() == [-1, -1, 4, 7, -1, -1, -1, -1]
-
-
 @pytest.mark.parametrize("distance", [0, 3, 8, 16])
 def test_rows_by_comparing_all(distance: int) -> None:
     hashes = crowd(1200, seed=7)
@@ -93,6 +78,7 @@ def test_rows_by_comparing_all(distance: int) -> None:
     np.fill_diagonal(distances, np.inf)
     near = distances <= distance
     assert np.array_equal(found.count(), near.sum(axis=1))
+    assert np.array_equal(found.clusters(), connected_components(near)[1])
 
     rng = np.random.default_rng(distance)
     labels = pd.Series(rng.choice(["FEMALE", "MALE", "unknown", ""], len(hashes)))
@@ -102,6 +88,8 @@ def test_rows_by_comparing_all(distance: int) -> None:
     assert np.array_equal(touched, (near & other).any(axis=1))
     assert 20 < touched.sum() < len(hashes)
     assert np.array_equal(found.touches_other(labels.replace("", None)), touched)
+    people = rng.integers(3, size=len(hashes))
+    assert np.array_equal(found.touches_other(people), (near & (people[:, None] != people)).any(axis=1))
 
     candidates = rng.random(len(hashes)) < 0.5
     allowed = np.where(near & candidates, distances, np.inf)

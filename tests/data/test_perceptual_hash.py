@@ -45,20 +45,6 @@ def test_bits_are_signs_of_the_windowed_cosine_transform_of_ranks(seed: int) -> 
     assert f"{perceptual_hash(image):064b}" == "".join("1" if share > SILENT else "0" for share in shares)
 
 
-def test_bits_of_a_ramp_by_hand() -> None:
-    ramp = Image.linear_gradient("L")  # black on top, white at the bottom
-    waves = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0)]  # (vertical, horizontal)
-
-    def positive(image: Image.Image) -> list[tuple[int, int]]:
-        return [wave for wave, bit in zip(waves, f"{perceptual_hash(image):064b}", strict=False) if bit == "1"]
-
-    # The ramp is odd about its middle: of the waves only those with an odd first number respond, and an even second.
-    # (1, 0), cos(pi y), falls where the ramp rises: minus. (1, 2) is that times cos(2 pi x), which is negative in the
-    # middle of x, where the window weighs most: plus. (3, 0) rises in the middle of y: plus.
-    assert positive(ramp) == [(1, 2), (3, 0)]
-    assert positive(ramp.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) == [(1, 0)]
-
-
 def test_any_size_fits_into_64_bits() -> None:
     assert all(0 <= perceptual_hash(clouds(0, size)) < 2**64 for size in ((1, 1), (1, 200), (16, 39), (700, 40)))
 

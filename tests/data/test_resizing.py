@@ -32,13 +32,6 @@ def by_torchvision(image: Tensor, size: Size, mode: ResizeMode) -> Tensor:
     return F.pad(image, list(fit.padding), fill=MID_GREY).contiguous()
 
 
-def test_halving_weighs_the_neighbours_as_a_triangle() -> None:
-    # The triangle of half-width 2 around 1.0 weighs the pixel centres 0.5, 1.5, 2.5 by 3/7, 3/7, 1/7.
-    image = torch.tensor([0, 70, 140, 210], dtype=torch.uint8).expand(3, 4, 4).contiguous()
-    assert resize(image, (4, 2), ResizeMode.stretch)[0, 0].tolist() == [50, 160]
-    assert resize(image.mT.contiguous(), (2, 4), ResizeMode.stretch)[0, :, 0].tolist() == [50, 160]
-
-
 def test_letterbox_pads_the_odd_pixel_on_the_right_or_the_bottom() -> None:
     image = resize(flat(200, 60, 20), (120, 61), ResizeMode.letterbox)  # twice as large: 120x40, 21 columns over
     expected = flat(MID_GREY, 120, 61)

@@ -1,13 +1,11 @@
 import hashlib
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.commands import python
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -123,8 +121,7 @@ def test_same_seed_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
     draw_demo(tmp_path / "here", images=24, seed=3)
     code = "import sys, pathlib; from gender_cls.demo.dataset import draw_demo as draw"
     code += "; draw(pathlib.Path(sys.argv[1]), images=24, seed=3)"
-    command = [sys.executable, "-c", code, str(tmp_path / "there")]
-    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "12345"}, check=True, capture_output=True)
+    python("-c", code, str(tmp_path / "there"), cwd=tmp_path, PYTHONHASHSEED="12345")
     assert len(digests(tmp_path / "here")) == 26  # the images, the manifest, the settings
     assert digests(tmp_path / "here") == digests(tmp_path / "there")
 

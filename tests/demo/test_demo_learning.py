@@ -1,14 +1,12 @@
 """On drawn crops with a planted cue it is known what must be learnt, and where the maps must point."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.commands import command
 
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
@@ -21,13 +19,10 @@ from gender_cls.training.classifier import GenderClassifier, load_classifier
 
 
 def trained(folder: Path, *arguments: str) -> Run:
-    command = [
-        sys.executable, "-m", "gender_cls.train", "data=demo", "data.root=crops", "data.csv=crops/manifest.csv",
-        "name=run", "model=custom_cnn", "augment=light", "explain=off", "data.num_workers=0",
-        "trainer.progress_bar=false", "trainer.accelerator=cpu", *arguments,
-    ]  # fmt: skip
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ})
-    assert result.returncode == 0, result.stderr
+    data = ["data=demo", "data.root=crops", "data.csv=crops/manifest.csv", "data.num_workers=0"]
+    chosen = ["name=run", "model=custom_cnn", "augment=light", "explain=off"]
+    chosen += ["trainer.progress_bar=false", "trainer.accelerator=cpu"]
+    command("train", *data, *chosen, *arguments, cwd=folder)
     return Run(folder / "outputs" / "runs" / "run")
 
 

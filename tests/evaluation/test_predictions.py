@@ -1,10 +1,9 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.commands import python
 from helpers.prediction_tables import letters, table_of
 from scipy.special import expit
 
@@ -103,8 +102,7 @@ def test_what_is_chosen_does_not_look_at_test() -> None:
     assert after["test"] != before["test"]
 
 
-def test_conclusions_and_comparisons_need_no_torch() -> None:
+def test_conclusions_and_comparisons_need_no_torch(tmp_path: Path) -> None:
     modules = "gender_cls.evaluation.conclusions, gender_cls.evaluation.comparison.compare_runs"
     script = f"import sys, {modules}; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    python("-c", script, cwd=tmp_path)

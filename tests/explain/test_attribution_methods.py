@@ -66,18 +66,6 @@ def test_smoothgrad_of_an_even_image_has_no_noise() -> None:
     torch.testing.assert_close(maps[Method.smoothgrad], maps[Method.saliency])
 
 
-def test_occlusion_by_hand() -> None:
-    # 3x3 pixels are 3x3 regions and four windows, in which the sum of the pixels is lost: 13 and 9, 9 and 5. A region
-    # has the mean of the windows that cover it.
-    network = nn.Sequential(nn.Flatten(), nn.Linear(27, 2, bias=False))
-    network[1].weight.data = torch.tensor([1.0, -2.0])[:, None].expand(2, 27)
-    inputs = torch.zeros(2, 3, 3, 3)
-    inputs[:, 0, 0, 0], inputs[:, 1, 1, 1], inputs[:, 2, 2, 2] = 4, 9, -4
-    maps = attribute(network, inputs, [Method.occlusion], BY_HAND_MAP, torch.tensor([0, 1])).maps[Method.occlusion]
-    expected = torch.tensor([[13.0, 11, 9], [11, 9, 7], [9, 7, 5]])
-    torch.testing.assert_close(maps, torch.stack([expected, -2 * expected]))
-
-
 def test_occlusion_where_the_regions_do_not_divide_the_image_equals_own_computation() -> None:
     network, inputs, targets = little(), torch.randn(2, 3, 20, 11), torch.tensor([0, 1])
     assert region_grid((20, 11)) == (16, 9)
