@@ -5,25 +5,24 @@ import sys
 import warnings
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from helpers.crops import PATTERN, decode, resize, write_crops
+from helpers.classifiers import config_of, datamodule_of, prepare
+from helpers.crops import decode, resize, write_crops
 
-from gender_cls.config.data import Balance, DataConfig, PixelCache, ResizeMode
+from gender_cls.config.data import Balance, PixelCache, ResizeMode
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.prepare import prepare_data
 from gender_cls.data.samplers import EpochSampler, derived_seed
 from gender_cls.system.processes import fork_context
 
 
-def module_of(root: Path, augment: AugmentConfig | None = None, **changes: object) -> CropDataModule:
-    data = DataConfig(**{"root": str(root), "pattern": PATTERN, "image_size": [32, 16], "num_workers": 0, **changes})
-    prepared = prepare_data(data, cache=root.parent / "cache")
-    options = {"seed": 0, "batch_size": 4, "num_workers": data.num_workers}
-    return CropDataModule(prepared.manifest, prepared.images, data, augment=augment or AugmentConfig(), **options)
+def module_of(root: Path, augment: AugmentConfig | None = None, **data: Any) -> CropDataModule:
+    config = config_of(root, data=data, augment=vars(augment or AugmentConfig()))
+    return datamodule_of(prepare(root, **data), config, batch_size=4, num_workers=config.data.num_workers)
 
 
 @pytest.mark.parametrize("kind", PixelCache)

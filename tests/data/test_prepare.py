@@ -2,16 +2,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.crops import PATTERN, write_crop
+from helpers.classifiers import prepare
+from helpers.crops import write_crop
 
-from gender_cls.config.data import DataConfig, OnCorrupt
-from gender_cls.data.prepare import PreparedData, prepare_data
+from gender_cls.config.data import OnCorrupt
 from gender_cls.errors import GenderClsError
-
-
-def prepare(root: Path, **changes: object) -> PreparedData:
-    data = DataConfig(**{"root": str(root), "pattern": PATTERN, "num_workers": 0, **changes})
-    return prepare_data(data, cache=root.parent / "cache")
 
 
 def break_files(root: Path) -> list[str]:
