@@ -12,8 +12,7 @@ from gender_cls.runs.run import image_cache
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate each run that `run` names, one after the other."""
     for run in fitted_runs(str(config.run)):
-        from gender_cls.reports.final_test import evaluate_run
-        from gender_cls.reports.summary import run_summary
+        from gender_cls.reports.final_test import evaluate_run, run_summary
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.predictor import Predictor
 

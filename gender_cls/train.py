@@ -82,7 +82,7 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
             yield
         return
     yield
-    from gender_cls.reports.summary import run_summary
+    from gender_cls.reports.final_test import run_summary
 
     print(run_summary(Run(folder)))
 

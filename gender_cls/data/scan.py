@@ -29,7 +29,7 @@ from gender_cls.data.cache.pixel_store import NoRoomError, PixelStore, expected_
 from gender_cls.data.image_files import UnreadableError, read_image
 from gender_cls.data.image_store import ImageStore, KeptPixels
 from gender_cls.data.measure import measure
-from gender_cls.data.perceptual_hash import perceptual_hash
+from gender_cls.data.near_duplicates import perceptual_hash
 from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import reading_processes

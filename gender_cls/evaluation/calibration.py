@@ -7,18 +7,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from gender_cls.evaluation import metrics
 from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, bootstrap_units, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.metrics import (
-    FEMALE,
-    MALE,
-    RELIABILITY_EDGES,
-    absent_labels,
-    calibration_scores,
-    is_female,
-    p_female_of,
-    reliability_bins,
-)
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
 TEMPERATURES = (0.05, 20.0)  # the searched range; outside it logits say next to nothing, or training hardly began
@@ -33,7 +24,7 @@ def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
 
 def logit(table: pd.DataFrame) -> Numbers:
     """(rows,) log odds, exact near 0 and near 1 because both columns are used; NaN where one is not finite."""
-    p = table[[f"p_{FEMALE}", f"p_{MALE}"]].to_numpy(np.float64)
+    p = table[[f"p_{metrics.FEMALE}", f"p_{metrics.MALE}"]].to_numpy(np.float64)
     return log_odds(*np.where(np.isfinite(p), p, np.nan).T)
 
 
@@ -61,7 +52,7 @@ def fit_temperature(female: Booleans, logits: Numbers) -> tuple[float, str | Non
     """
     if problem := problem_of(logits):
         return 1.0, f"The temperature stays 1. On validation: {problem}"
-    if absent := absent_labels(female):
+    if absent := metrics.absent_labels(female):
         return 1.0, f"The temperature stays 1: on validation there is no {absent[0]} image."
     if not logits.any():
         return 1.0, "The temperature stays 1: all probabilities on validation are 0.5."
@@ -92,17 +83,17 @@ def reliability(female: Booleans, p_female: Numbers, units: Units, resamples: in
 
     If a probability is not finite, there are no scores and shares, and its row is in no bin.
     """
-    count = len(RELIABILITY_EDGES) - 1
+    count = len(metrics.RELIABILITY_EDGES) - 1
     finite = np.isfinite(p_female)
     bins = np.full(len(female), -1)
-    bins[finite] = reliability_bins(p_female[finite])
+    bins[finite] = metrics.reliability_bins(p_female[finite])
     inside = (bins[:, None] == np.arange(count)).astype(np.float64)
     names = [f"bin {index}" for index in range(count)]
 
     if problem := problem_of(p_female):
         found = {name: undefined(problem) for name in ("brier", "log_loss", "ece", *names)}
     else:
-        of_probabilities, inside_female = calibration_scores(female, p_female), inside * female[:, None]
+        of_probabilities, inside_female = metrics.calibration_scores(female, p_female), inside * female[:, None]
 
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             shares = ratio(weights @ inside_female, weights @ inside)
@@ -115,8 +106,8 @@ def reliability(female: Booleans, p_female: Numbers, units: Units, resamples: in
         ece=found["ece"],
         bins=[
             ReliabilityBin(
-                low=float(RELIABILITY_EDGES[index]),
-                high=float(RELIABILITY_EDGES[index + 1]),
+                low=float(metrics.RELIABILITY_EDGES[index]),
+                high=float(metrics.RELIABILITY_EDGES[index + 1]),
                 images=int(inside[:, index].sum()),
                 probability=float(p_female[bins == index].mean()) if (bins == index).any() else None,
                 share=_with_enough(found[name], len(np.unique(units[bins == index]))),
@@ -136,11 +127,11 @@ def _with_enough(share: Estimate, units: int) -> Estimate:
 
 def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int) -> Calibration:
     """Fit the temperature on the predictions of validation; score the probabilities of test without and with it."""
-    temperature, remark = fit_temperature(is_female(validation), logit(validation))
-    female, units = is_female(test), bootstrap_units(test)
+    temperature, remark = fit_temperature(metrics.is_female(validation), logit(validation))
+    female, units = metrics.is_female(test), bootstrap_units(test)
     return Calibration(
         temperature=temperature,
         remark=remark,
-        before=reliability(female, p_female_of(test), units, resamples),
+        before=reliability(female, metrics.p_female_of(test), units, resamples),
         after=reliability(female, calibrated(test, temperature), units, resamples),
     )

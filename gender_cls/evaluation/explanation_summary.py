@@ -10,29 +10,18 @@ import pandas as pd
 
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation import schema
 from gender_cls.evaluation.bootstrap import Numbers, bootstrap, bootstrap_units, count_units, estimate, ratio
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import known_people
 from gender_cls.evaluation.predictions import read_table
-from gender_cls.evaluation.schema import (
-    BASELINES,
-    PLACES,
-    SCORE_COLUMNS,
-    Explanations,
-    Game,
-    MethodAgreement,
-    MethodScores,
-    Place,
-    Randomisation,
-    RandomisationStage,
-)
 
 LARGEST_SIMILARITY = 0.8
 """A map whose rank correlation is at least this after all weights became random shows the image, not the network. A
 choice of this project, because Adebayo et al. 2018 name no number: maps of trained networks lie clearly below it on
 real crops and slightly below it on the demo data, whose cue stands out in any image. An edge map has 1."""
 
-GAME_SCORES = [key for key in Game.__annotations__ if key != "baseline"]
+GAME_SCORES = [key for key in schema.Game.__annotations__ if key != "baseline"]
 AGREEMENT = "agreement_"  # prefix of the columns with the rank correlation with another method's map
 
 
@@ -42,7 +31,9 @@ def read_explanations(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    return _table(file, ("path", "method", "role"), ("identity", "label"), (*SCORE_COLUMNS, "probability", "p_FEMALE"))
+    return _table(
+        file, ("path", "method", "role"), ("identity", "label"), (*schema.SCORE_COLUMNS, "probability", "p_FEMALE")
+    )
 
 
 def read_randomisation(file: Path) -> pd.DataFrame:
@@ -72,7 +63,7 @@ def _table(file: Path, key: Sequence[str], names: Sequence[str], numbers: Sequen
 
 def summarise_explanations(
     table: pd.DataFrame, randomisation: pd.DataFrame, methods: Sequence[str], resamples: int
-) -> Explanations:
+) -> schema.Explanations:
     """Means over images with intervals by a bootstrap over people, with the same samples for all methods.
 
     Maps of the predicted class are used; if there are none, those of the true class. An image without a value is left
@@ -100,17 +91,18 @@ def summarise_explanations(
         "explained_class": role,
         "methods": [_method(method, means, values, checks.get(method)) for method in methods],
         "agreement": [
-            MethodAgreement(a=a, b=b, correlation=means[f"{a} {AGREEMENT}{b}"]) for a, b in combinations(methods, 2)
+            schema.MethodAgreement(a=a, b=b, correlation=means[f"{a} {AGREEMENT}{b}"])
+            for a, b in combinations(methods, 2)
         ],
     }
 
 
 def _method_scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[str]) -> dict[str, Numbers]:
     """One method's scores and gains, name -> (images,), NaN where there is none."""
-    columns = [*SCORE_COLUMNS, *(AGREEMENT + method for method in methods)]
+    columns = [*schema.SCORE_COLUMNS, *(AGREEMENT + method for method in methods)]
     aligned = rows.set_index("path").reindex(index=images["path"], columns=columns)
     scores = {name: aligned[name].to_numpy(np.float64) for name in columns}
-    for baseline in BASELINES:
+    for baseline in schema.BASELINES:
         random = scores[f"random_{baseline}"]
         scores[f"deletion_gain_{baseline}"] = random - scores[f"deletion_{baseline}"]
         scores[f"insertion_gain_{baseline}"] = scores[f"insertion_{baseline}"] - random
@@ -140,13 +132,13 @@ def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) 
 
 
 def _method(
-    name: str, means: Mapping[str, Estimate], values: Mapping[str, Numbers], randomisation: Randomisation | None
-) -> MethodScores:
-    def game(baseline: str) -> Game:
+    name: str, means: Mapping[str, Estimate], values: Mapping[str, Numbers], randomisation: schema.Randomisation | None
+) -> schema.MethodScores:
+    def game(baseline: str) -> schema.Game:
         scores = {score: means[f"{name} {score}_{baseline}"] for score in GAME_SCORES}
-        return cast(Game, {"baseline": baseline, **scores})
+        return cast(schema.Game, {"baseline": baseline, **scores})
 
-    def place(place: str) -> Place:
+    def place(place: str) -> schema.Place:
         area = values[f"{name} {place}_area"][np.isfinite(values[f"{name} {place}"])]  # of the images that have a share
         known = area[np.isfinite(area)]
         return {"name": place, "share": means[f"{name} {place}"], "area": float(known.mean()) if len(known) else None}
@@ -154,13 +146,13 @@ def _method(
     return {
         "name": name,
         "title": Method(name).title,
-        "games": [game(baseline) for baseline in BASELINES],
-        "places": [place(each) for each in PLACES],
+        "games": [game(baseline) for baseline in schema.BASELINES],
+        "places": [place(each) for each in schema.PLACES],
         "randomisation": randomisation,
     }
 
 
-def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int) -> dict[str, Randomisation]:
+def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int) -> dict[str, schema.Randomisation]:
     """The checks of the methods that were checked."""
     if table.empty:
         return {}
@@ -175,11 +167,11 @@ def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int)
     checks = {}
     for method in checked:
         stages = [
-            RandomisationStage(layers=layers, share=float(share), similarity=means[f"{method} {stage}"])
+            schema.RandomisationStage(layers=layers, share=float(share), similarity=means[f"{method} {stage}"])
             for stage, layers, share in zip(first["stage"], first["layers"], first["share"], strict=True)
         ]
         left = stages[-1]["similarity"]["value"]
-        checks[method] = Randomisation(
+        checks[method] = schema.Randomisation(
             images=table.loc[table["method"] == method, "path"].nunique(),
             stages=stages,
             flagged=None if left is None else left >= LARGEST_SIMILARITY,

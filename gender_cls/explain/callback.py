@@ -22,8 +22,7 @@ from gender_cls.config.train import Config
 from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
-from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
-from gender_cls.drawing.events import add_png
+from gender_cls.drawing.events import add_png, confusion_matrix_figure
 from gender_cls.explain.attribution import Attribution
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation

@@ -11,7 +11,7 @@ from typing import Any, cast
 from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, plural, short, stated
-from gender_cls.pages.markdown import markdown_table
+from gender_cls.pages.page import markdown_table
 
 ENSEMBLE = "soft-vote ensemble"
 SCORE_HEADINGS = ("model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC")

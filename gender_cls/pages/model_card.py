@@ -13,8 +13,7 @@ from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
 from gender_cls.evaluation.wording import count, decimal, percent, score_title, stated
-from gender_cls.pages.markdown import markdown_table
-from gender_cls.pages.page import page_environment
+from gender_cls.pages.page import markdown_table, page_environment
 from gender_cls.pages.run_findings import resampled, run_findings
 
 WIDTH = 120

@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from gender_cls.config.checks import AUTO
-from gender_cls.config.data import CLASSES, DataConfig, PixelCache
+from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.config.model import ModelConfig
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
@@ -76,8 +76,9 @@ def _compute(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = backbone.network.to(device).eval()
     mean, std = (torch.tensor(value, device=device).view(3, 1, 1) for value in (backbone.mean, backbone.std))
-    decoded = data.cache is not PixelCache.none
-    resources = choose_resources(device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=decoded).apply()
+    resources = choose_resources(
+        device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=data.keeps_pixels
+    ).apply()
     bar = tqdm(total=sum(len(paths) for paths, _ in missing), desc="Features", unit="img", delay=1)
     with bar, _collecting(backbone, size) as features, torch.inference_mode():
         for paths, file in missing:

@@ -29,17 +29,19 @@ from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import predictions_table, read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
+from gender_cls.evaluation.wording import stated
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.runs.files import timestamp, write_atomically
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
 LOGIT_DECIMALS = 4  # of the logits in variants.csv
@@ -224,3 +226,19 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     config = to_plain(test.config)
     config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
     write_atomically(run.model_card, render_model_card(metrics, config))
+
+
+def run_summary(run: Run) -> str:
+    """Scores on validation and test, the best trivial baseline, and what to open."""
+    metrics = run.metrics
+    test, best = metrics["test"], best_baseline(metrics["baselines"])
+    assert best is not None, "the majority baseline always has a score"
+    score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
+    leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
+    return (
+        f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
+        f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
+        f"balanced accuracy {stated(score)}, AUROC {stated(auroc)}.{leaky}\n"
+        f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n"
+        f"Open {run.report}. Watch: {TENSORBOARD}"
+    )

@@ -15,16 +15,7 @@ from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
-from gender_cls.system.memory import (
-    GIBIBYTE,
-    available_memory,
-    is_out_of_memory,
-    keep_freed_memory,
-    peak_memory,
-    release_memory,
-    resident_memory,
-    restart_peak,
-)
+from gender_cls.system import memory
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
@@ -127,11 +118,11 @@ def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
     """The largest batch that fits into an accelerator, which raises an error when its memory is full, and why."""
     size = LARGEST_AUTO_BATCH
     while size > 1 and not _fits(config, resources, size):
-        release_memory()
+        memory.release_memory()
         size //= 2
-    release_memory()
+    memory.release_memory()
     if resources.device == "cuda" and torch.cuda.is_available():
-        restart_peak("cuda")
+        memory.restart_peak("cuda")
     full = size < LARGEST_AUTO_BATCH
     return size, f"a trial step with {size * 2} images did not fit into memory" if full else "a trial step fitted"
 
@@ -142,7 +133,7 @@ def _fits(config: Config, resources: Resources, images: int) -> bool:
         for _ in range(2):  # the first step allocates the optimizer's state
             training.step(images)
     except Exception as error:
-        if is_out_of_memory(error):
+        if memory.is_out_of_memory(error):
             return False
         if not isinstance(error, GenderClsError):  # which the real training will meet too
             raise
@@ -154,7 +145,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 
     A step that does not fit would kill the process, so a child process measures smaller ones.
     """
-    available = available_memory()
+    available = memory.available_memory()
     if available is None:
         return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
     budget = SHARE * available
@@ -167,22 +158,23 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     size = LARGEST_AUTO_BATCH
     while size > 1 and first + (size - 1) * each > budget:
         size //= 2
-    needed = f"a step takes {first / GIBIBYTE:.2f} GiB for one image and {each / GIBIBYTE:.3f} for each more"
-    return size, f"{needed}, and {budget / GIBIBYTE:.1f} GiB ({SHARE:.0%} of what is free) may be used"
+    first_gib, each_gib, budget_gib = (number / memory.GIBIBYTE for number in (first, each, budget))
+    needed = f"a step takes {first_gib:.2f} GiB for one image and {each_gib:.3f} for each more"
+    return size, f"{needed}, and {budget_gib:.1f} GiB ({SHARE:.0%} of what is free) may be used"
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
     """Bytes of a step with one image, without the imports, and of each further image; runs in a child process."""
-    keep_freed_memory()  # as in the process that will train
+    memory.keep_freed_memory()  # as in the process that will train
     resources.apply()
-    before = resident_memory() or 0
+    before = memory.resident_memory() or 0
     training = TrialTraining(config, resources.precision, "cpu")
 
     def peak(images: int) -> int:
         training.step(images)  # allocates everything that stays
-        restart_peak("cpu")
+        memory.restart_peak("cpu")
         training.step(images)
-        return (peak_memory("cpu") or 0) - before
+        return (memory.peak_memory("cpu") or 0) - before
 
     first = float(peak(1))
     each = max(first - training.held_bytes, 0.0)  # an upper bound, to see whether several images may be tried

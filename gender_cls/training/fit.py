@@ -6,6 +6,8 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,27 +15,33 @@ from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from gender_cls.config.checks import absolute
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
-from gender_cls.errors import error_sentence
+from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
 from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
 from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
-from gender_cls.training.batch import Batch
+from gender_cls.training.batch import Batch, images_per_step
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
-from gender_cls.training.resume import checkpoint_to_resume
 
 log = logging.getLogger(__name__)
 
 MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[Callback]]
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
+
+MAY_CHANGE_ON_RESUME = (
+    *("name", "output_dir", "trainer", "explain", "evaluation", "data.batch_size", "data.num_workers", "data.cache"),
+    *("model.weights", "recipe.grad_checkpointing"),
+)
+"""Settings that change no result."""
 
 
 def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
@@ -136,6 +144,36 @@ def _fit_with_batch(
         precision=str(trainer.precision),
         environment=environment(),
     )
+
+
+def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
+    """The run's last checkpoint, or None; GenderClsError if it is damaged or was written with other settings.
+
+    `data.batch_size` and `trainer.accumulate` may change as long as their product stays.
+    """
+    if not run.last_checkpoint.exists():
+        return None
+    try:
+        content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
+    began, now = map(by_dotted_key, (content["hyper_parameters"]["config"], to_plain(config)))
+    for key in ("data.root", "data.csv", "data.corrections"):
+        if began.get(key) is not None:  # an earlier version recorded paths as they were typed
+            began[key] = absolute(began[key])
+    for key in sorted(began.keys() | now.keys()):
+        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME):
+            raise GenderClsError(
+                f"{run.folder} was begun with {key}={began.get(key)}, not {now.get(key)}: resume it with the same "
+                f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
+            )
+    then, wanted = (images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
+    if then != wanted:
+        raise GenderClsError(
+            f"{run.folder} was begun with {then} images a step, not {wanted}: resume it with the same product of "
+            "data.batch_size and trainer.accumulate, or start a new run."
+        )
+    return run.last_checkpoint
 
 
 def _callbacks(

@@ -9,7 +9,7 @@ from scipy.fft import dctn
 from scipy.stats import rankdata
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from gender_cls.data.perceptual_hash import SIDE, SILENT, perceptual_hash
+from gender_cls.data.near_duplicates import SIDE, SILENT, perceptual_hash
 
 CCTV = Path(__file__).parents[3] / "shared" / "data" / "cctv"
 

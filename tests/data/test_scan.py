@@ -18,7 +18,7 @@ from gender_cls.data import scan as scanning
 from gender_cls.data.cache import database
 from gender_cls.data.cache.database import FACTS, open_database
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
-from gender_cls.data.perceptual_hash import perceptual_hash
+from gender_cls.data.near_duplicates import perceptual_hash
 from gender_cls.data.scan import scan
 from gender_cls.errors import GenderClsError
 

@@ -2,7 +2,7 @@ import matplotlib
 import numpy as np
 
 from gender_cls.drawing.canvas import GAP, MARGIN
-from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.drawing.events import confusion_matrix_figure
 
 
 def test_it_is_shaded_by_the_share_of_the_true_class() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.config.explain import ExplainedClass, Method
-from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.drawing.events import confusion_matrix_figure
 from gender_cls.errors import GenderClsError
 from gender_cls.explain import callback as explain_callback
 from gender_cls.explain import explanation_grid

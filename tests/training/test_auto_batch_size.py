@@ -76,7 +76,7 @@ def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_p
     measured = SimpleNamespace(result=lambda: (first * gib, each * gib))
     pool = nullcontext(SimpleNamespace(submit=lambda *_: measured))
     monkeypatch.setattr(auto_batch_size, "ProcessPoolExecutor", lambda *_, **__: pool)
-    monkeypatch.setattr(auto_batch_size, "available_memory", lambda: 5 * gib)
+    monkeypatch.setattr(auto_batch_size.memory, "available_memory", lambda: 5 * gib)
     caplog.set_level(logging.INFO)
     batch = choose_batch(config_of(data=AUTO, trainer={"accumulate": 2}), Run(tmp_path), ON_CPU)
     assert (batch.size, batch.step) == (size, 64)
@@ -90,7 +90,7 @@ def test_steps_are_measured_in_a_process_of_their_own_and_leave_no_trace(monkeyp
     wide = {"library": "custom", "name": "custom_cnn", "options": {"widths": [32, 64]}}
     settings = config_of(data={**AUTO, "image_size": [512, 512]}, model=wide)
     floats = 4 * 512 * 512 * (3 + 32)  # of one image and the first layer's output
-    monkeypatch.setattr(auto_batch_size, "available_memory", lambda: 40 * floats)
+    monkeypatch.setattr(auto_batch_size.memory, "available_memory", lambda: 40 * floats)
     batch = choose_batch(settings, Run(tmp_path), ON_CPU)
     assert 1 < batch.size < 32, caplog.text
     assert batch.step == 32

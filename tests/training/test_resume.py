@@ -10,7 +10,7 @@ from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
-from gender_cls.training.resume import checkpoint_to_resume
+from gender_cls.training.fit import checkpoint_to_resume
 
 
 def settings(**changes: Any) -> Config:

@@ -7,17 +7,8 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
+from gender_cls.evaluation.comparison import compare_json
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
-from gender_cls.evaluation.comparison.compare_json import (
-    OTHER_ROWS,
-    SAME_ROWS,
-    CandidateRow,
-    Comparison,
-    MeanEstimate,
-    MeanScore,
-    Pair,
-    RunState,
-)
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
 from gender_cls.evaluation.comparison.means import (
     best_mean_baseline,
@@ -34,7 +25,7 @@ from gender_cls.evaluation.metrics import decision_scores, is_female, known_peop
 from gender_cls.runs.run import Run
 
 
-def compare_runs(runs: Sequence[Run], resamples: int) -> Comparison:
+def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison:
     """Compare candidates, which are runs that differ only in seed and fold, on the test images that they share.
 
     The runs may be in any state. Candidates with other test images take no part; neither do leaky ones if there are
@@ -47,7 +38,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> Comparison:
     compared = [one for one in eligible if one.test_rows is not None and one.test_rows == shared]
     compared.sort(key=lambda one: _falling(_validation(one)))
     estimates: dict[str, Estimate] = {}
-    pairs: list[Pair] = []
+    pairs: list[compare_json.Pair] = []
     if compared:
         means = _resampled(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
@@ -63,7 +54,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> Comparison:
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
     test = compared[0].test if compared else pd.DataFrame({"identity": []}, dtype=str)
-    return Comparison(
+    return compare_json.Comparison(
         resamples=resamples,
         images=len(test),
         identities=known_people(test),
@@ -95,17 +86,19 @@ def _resampled(candidates: Sequence[Candidate], resamples: int) -> Means:
     return resample_means(correct, is_female(test), bootstrap_units(test), resamples)
 
 
-def _candidate_row(candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None) -> CandidateRow:
+def _candidate_row(
+    candidate: Candidate, compared: bool, shared: Hashable, estimate: Estimate | None
+) -> compare_json.CandidateRow:
     trained = [] if candidate.problem else candidate.trained
     runs = [run for one in trained for run in one.runs]
     calibrated = [run.metrics["calibration"]["after"] for run in runs]
     decisions = [_decisions(one.test) for one in trained]
     same = shared is not None and candidate.test_rows == shared
-    rows = (SAME_ROWS if same else OTHER_ROWS) if trained else None
+    rows = (compare_json.SAME_ROWS if same else compare_json.OTHER_ROWS) if trained else None
     remark = candidate.problem
     if remark is None and not compared:
-        remark = "It was tested on other images than most runs." if rows == OTHER_ROWS else "It is leaky."
-    return CandidateRow(
+        remark = "It was tested on other images than most runs." if rows == compare_json.OTHER_ROWS else "It is leaky."
+    return compare_json.CandidateRow(
         title=candidate.title,
         runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],
@@ -127,9 +120,9 @@ def _candidate_row(candidate: Candidate, compared: bool, shared: Hashable, estim
     )
 
 
-def _run_state(run: Run) -> RunState:
-    status = run.status
-    return RunState(folder=str(run.folder), state=status.get("state") or "unknown", error=status.get("error"))
+def _run_state(run: Run) -> compare_json.RunState:
+    state, error = run.status.get("state") or "unknown", run.status.get("error")
+    return compare_json.RunState(folder=str(run.folder), state=state, error=error)
 
 
 def _decisions(table: pd.DataFrame) -> dict[str, float]:
@@ -141,24 +134,25 @@ def _auroc(table: pd.DataFrame) -> float:
     return float(probability_scores(is_female(table), p_female_of(table))(np.ones((1, len(table))))["auroc"][0])
 
 
-def _validation(candidate: Candidate) -> MeanScore:
+def _validation(candidate: Candidate) -> compare_json.MeanScore:
     trained = [] if candidate.problem else candidate.trained
     return _over_seeds([_decisions(one.validation)["balanced_accuracy"] for one in trained])
 
 
-def _test(values: Sequence[float], estimate: Estimate | None) -> MeanEstimate:
+def _test(values: Sequence[float], estimate: Estimate | None) -> compare_json.MeanEstimate:
     if estimate is None:
         remark = "Its seeds were tested on different images." if values else None
         estimate = Estimate(value=None, low=None, high=None, remark=remark)
     low, high, remark = estimate["low"], estimate["high"], estimate["remark"]
-    return MeanEstimate(**_over_seeds(values), low=low, high=high, remark=remark)
+    return compare_json.MeanEstimate(**_over_seeds(values), low=low, high=high, remark=remark)
 
 
-def _over_seeds(values: Sequence[float]) -> MeanScore:
+def _over_seeds(values: Sequence[float]) -> compare_json.MeanScore:
     mean = mean_or_none(values)
-    return MeanScore(mean=mean, spread=None if mean is None or len(values) < 2 else float(np.std(values, ddof=1)))
+    spread = None if mean is None or len(values) < 2 else float(np.std(values, ddof=1))
+    return compare_json.MeanScore(mean=mean, spread=spread)
 
 
-def _falling(score: MeanScore) -> float:
+def _falling(score: compare_json.MeanScore) -> float:
     """A sort key: the best first, those without a score last."""
     return np.inf if score["mean"] is None else -score["mean"]
