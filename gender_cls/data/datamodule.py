@@ -30,7 +30,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     not on the number of workers and not on where a run was interrupted.
 
     Args:
-        distort: changes the native crop (3, H, W) uint8 of a path before it is resized.
+        distort: a function that changes the native crop (3, H, W) uint8 of a path before it is resized.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def _identity_collate(batch: Any) -> Any:
 
 
 class CropDataModule(LightningDataModule):
-    """Training and validation crops of one manifest, and those of test for whoever asks for them by name.
+    """Training and validation crops of one manifest, and test crops for a caller that asks for them by name.
 
     Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises them on
     its own device.
@@ -127,18 +127,18 @@ class CropDataModule(LightningDataModule):
         return [len(labels) / (len(CLASSES) * labels.count(index)) for index in range(len(CLASSES))]
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled and augmented."""
+        """Batches of train, shuffled and augmented."""
         labels = self.datasets["train"].labels
         sampler = EpochSampler(labels, self.seed, balanced=self.data.balance is Balance.sampler)
         batches = StepBatchSampler(sampler, self.batch_size, self.accumulate)
         return self.staged("train", self._loader("train", batch_sampler=batches))
 
     def val_dataloader(self) -> DataLoader:
-        """In the order of the manifest."""
+        """Batches of val, in the order of the manifest."""
         return self.staged("val", self._loader("val", batch_size=self.batch_size))
 
     def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int]]) -> DataLoader:
-        """These rows of a split in this order, or `(epoch, row)` as that epoch augments them."""
+        """Batches of these rows of a split, in this order; a key `(epoch, row)` is augmented as in that epoch."""
         return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
     def _loader(self, split: str, **options: Any) -> DataLoader:
@@ -153,7 +153,7 @@ class CropDataModule(LightningDataModule):
     def probe_set(self, images: int) -> tuple[Crops, pd.DataFrame]:
         """A fixed set of validation crops to explain, and their rows of the manifest; fewer when val is smaller.
 
-        It does not use a loader, because a loader would draw from the global random numbers.
+        It does not use a loader, because a loader would use global random numbers.
         """
         rows = balanced_sample(self.tables["val"], images, self.data.split_seed)
         return read_crops(self.images.at(rows["path"].tolist()), self.data), rows

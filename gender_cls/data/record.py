@@ -33,7 +33,7 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     text = manifest.to_csv()
     if run.manifest.exists() and run.manifest.read_text() != text:
-        raise GenderClsError(f"The data have changed since {run.folder} was begun (its manifest.csv): start a new run.")
+        raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
     write_atomically(run.manifest, text)
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from gender_cls.demo.figures import Box, Colour, Pattern, Person, draw_figure, rgb, strike_pose
+from gender_cls.demo.figures import Box, Colour, Pattern, Person, draw_figure, random_pose, rgb
 
 Light = NDArray[np.float32]
 """(height, width, 3), 0 to 255."""
@@ -76,7 +76,7 @@ def take_shot(
     """
     height = int(rng.integers(*camera.crop_heights, endpoint=True))
     width = round(height * rng.uniform(0.38, 0.46))
-    pose = strike_pose(width, height, rng)
+    pose = random_pose(width, height, rng)
     figure, box = draw_figure(person, pose, pattern, bool(rng.integers(2)), (width, height))
     left = rng.integers(SCENE_WIDTH - width)
     top = round(HORIZON + FEET_PER_HEIGHT * pose.height - pose.ground)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
-from gender_cls.demo.figures import Pattern, invent_person
+from gender_cls.demo.figures import Pattern, random_person
 from gender_cls.errors import GenderClsError
 
 DRAWING_VERSION = 3
@@ -24,7 +24,7 @@ DRAWING_VERSION = 3
 
 MANIFEST = "manifest.csv"
 SETTINGS = ".demo.json"
-PATTERNS: tuple[Pattern, Pattern] = ("lying", "standing")  # for FEMALE and MALE
+PATTERNS: tuple[Pattern, Pattern] = ("horizontal", "vertical")  # for FEMALE and MALE
 
 CASTING, PEOPLE, VISITS, SCENES, SHOTS = range(5)
 """Streams of random numbers that do not depend on each other: more people leave the scenes as they are."""
@@ -95,7 +95,7 @@ def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
     for number, card in enumerate(tqdm(cards, desc="Drawing the demo dataset", unit="person")):
         identity, pattern = f"person{number + 1:03d}", card % 2
         label = CLASSES[pattern if cue else card // 2 % 2]
-        person = invent_person(np.random.default_rng([seed, PEOPLE, number]))
+        person = random_person(np.random.default_rng([seed, PEOPLE, number]))
         rng = np.random.default_rng([seed, VISITS, number])
         passed = rng.permutation(len(CAMERAS))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
         for visit in range(images // people + (number < images % people)):

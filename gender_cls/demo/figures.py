@@ -13,10 +13,10 @@ Colour = tuple[float, float, float]
 """Hue, saturation and value, from 0 to 1."""
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, the last two exclusive."""
-Pattern = Literal["lying", "standing"]
+Pattern = Literal["horizontal", "vertical"]
 
 OVERSAMPLE = 4  # shapes are drawn this many times larger, then averaged down
-STRIPES = 6  # even, so that either pattern holds as much light as dark
+STRIPES = 6  # even, so that both patterns have as many light as dark stripes
 
 
 class Person(NamedTuple):
@@ -40,21 +40,21 @@ class Pose(NamedTuple):
     stride: float  # -1 to 1
 
 
-def invent_person(rng: np.random.Generator) -> Person:
+def random_person(rng: np.random.Generator) -> Person:
     """A person whose looks depend on the random numbers only."""
     garment, trousers = ((rng.random(), rng.uniform(0.1, 0.6), rng.uniform(0.25, 0.75)) for _ in range(2))
     skin = (0.07, rng.uniform(0.25, 0.5), rng.uniform(0.4, 0.95))
     return Person(garment, trousers, skin, breadth=rng.uniform(0.93, 1.15), hem=rng.uniform(0.36, 0.49))
 
 
-def strike_pose(width: int, height: int, rng: np.random.Generator) -> Pose:
-    """A stance that keeps the chest inside the crop; one figure in six is cut off at the shins."""
+def random_pose(width: int, height: int, rng: np.random.Generator) -> Pose:
+    """A random pose with the chest inside the crop; one figure in six is cut off at the shins."""
     body = height * rng.uniform(0.79, 0.98)
     head_room = (height - body) * rng.random()
     if rng.random() < 1 / 6:
         body, head_room = height * rng.uniform(1.0, 1.08), height * rng.uniform(0.01, 0.04)
     lean = rng.uniform(-0.035, 0.045)
-    axis = width / 2 + (width / 2 - 0.145 * body) * rng.uniform(-1, 1) - 0.7 * lean * body  # the chest moves evenly
+    axis = width / 2 + (width / 2 - 0.145 * body) * rng.uniform(-1, 1) - 0.7 * lean * body  # the chest is evenly spread
     return Pose(axis, head_room + body, body, lean, turn=rng.uniform(-1, 1), stride=rng.uniform(-1, 1))
 
 
@@ -97,12 +97,12 @@ def draw_figure(
     inks = [rgb((hue, 0.4 * saturation, 0.86)), rgb((hue, saturation, 0.3))]
     for stripe in range(STRIPES):
         x0, x1, y0, y1 = x[0], x[-1], y[stripe], y[stripe + 1]
-        if pattern == "standing":
+        if pattern == "vertical":
             x0, x1, y0, y1 = x[stripe], x[stripe + 1], y[0], y[-1]
         polygon(inks[(stripe + inverted) % 2], (x0, y0), (x1, y0), (x1, y1), (x0, y1))
     corners = np.array([place(column, row) for column in (x[0], x[-1]) for row in (y[0], y[-1])]) / OVERSAMPLE
-    (left, top), (after, below) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
-    return layer.reduce(OVERSAMPLE), (int(left), int(top), int(after), int(below))
+    (left, top), (right_end, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    return layer.reduce(OVERSAMPLE), (int(left), int(top), int(right_end), int(bottom))
 
 
 def rgb(colour: Colour, gain: float = 1.0) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ def density_tile(image: Image.Image, density: ArrayLike, end: float, signed: boo
 
     Args:
         image: what the map explains, of any size; a signed map lies on it.
-        density: (H, W), in units of an even map: a map that is the same everywhere is 1. Values that are not finite
+        density: (H, W), in units of a uniform map: a map that is the same everywhere is 1. Values that are not finite
             count as 0. It is not smoothed: kept maps are coarse enough.
         end: the value at the end of the colour scale, which begins at 0, or at -`end` if signed; above 0.
         signed: whether values below 0 are evidence against the class.

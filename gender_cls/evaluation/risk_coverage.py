@@ -8,17 +8,17 @@ from gender_cls.evaluation.calibration import problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.schema import RiskCoveragePoint
 
-MOST_POINTS = 100  # of the stored curve
+MOST_POINTS = 100  # that are stored of a curve
 
 
 def risk_coverage_curve(
     wrong: Booleans, certainty: Numbers, units: Units, resamples: int
 ) -> tuple[Estimate, list[RiskCoveragePoint]]:
-    """AURC and the curve. The interval at a point is that of the error from the point's certainty on, as a band cuts.
+    """AURC and the curve. The interval at a point is for a fixed threshold on certainty, not for a fixed coverage.
 
     Args:
         wrong: (rows,) whether the answer is wrong.
-        certainty: (rows,); if one is not finite there is no curve.
+        certainty: (rows,); if one is not finite, there is no curve.
     """
     if problem := problem_of(certainty):
         return undefined(problem), []
@@ -26,7 +26,7 @@ def risk_coverage_curve(
     wrong, certainty = wrong[order], certainty[order]
     coverage, error = risk_coverage(wrong, certainty)
     steps = np.arange(MOST_POINTS, 0, -1) / MOST_POINTS
-    points = np.unique(np.searchsorted(-coverage, -steps, "right") - 1)  # the least coverage not below each step
+    points = np.unique(np.searchsorted(-coverage, -steps, "right") - 1)  # the smallest coverage that reaches each step
     last = np.rint(coverage[points] * len(wrong)).astype(np.intp) - 1
 
     def statistics(weights: Numbers) -> dict[str, Numbers]:
@@ -44,7 +44,7 @@ def risk_coverage_curve(
 
 
 def risk_coverage(wrong: Booleans, certainty: Numbers) -> tuple[Numbers, Numbers]:
-    """The error among the most certain images, for every share of the images that a cut of certainty can leave.
+    """The error among the most certain images, for each share of the images that a threshold can select.
 
     Args:
         wrong: (rows,) whether the answer is wrong; at least one row.
@@ -61,17 +61,17 @@ def risk_coverage(wrong: Booleans, certainty: Numbers) -> tuple[Numbers, Numbers
 def area_under_risk_coverage(wrong: Booleans, certainty: Numbers, weights: Numbers) -> Numbers:
     """AURC (Geifman & El-Yaniv 2017, arXiv 1705.08500): the mean error of the 1, 2, ..., n most certain images.
 
-    Images that are equally certain, including copies in a resample, count as in a random order, on average.
+    For images that are equally certain, including copies in a resample, it is the average over all their orders.
 
     Args:
         wrong: (rows,) whether the answer is wrong, the most certain first.
         certainty: (rows,) finite, falling.
 
     Returns:
-        (resamples,), NaN where nothing counts.
+        (resamples,), NaN where all weights are 0.
     """
     # A mistake at position i adds 1/i + ... + 1/n to the sum of the errors, which is H(n) - H(i - 1), H the harmonic
-    # numbers. Tied at the positions a + 1 to b it adds the mean over those, and H(0) + ... + H(k - 1) = k H(k) - k.
+    # numbers. If tied at positions a + 1 to b, it adds the mean over them, and H(0) + ... + H(k - 1) = k H(k) - k.
     answered = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
     before = answered[:, np.searchsorted(-certainty, -certainty[wrong], "left")]
     after = answered[:, np.searchsorted(-certainty, -certainty[wrong], "right")]

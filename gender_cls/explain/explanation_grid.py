@@ -91,7 +91,7 @@ def explanation_grid(
         captions,
         title=f"{title}: {right} of {len(captions)} right",
         note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
-        f"border: share of the mass outside the person's box, {100 * even:.0f} % for an even map.",
+        f"border: share of the mass outside the person's box, {100 * even:.0f} % for a uniform map.",
     )
 
 

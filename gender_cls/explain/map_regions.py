@@ -38,7 +38,7 @@ def region_means(maps: ArrayLike) -> NDArray[np.float64]:
         maps: (N, H, W).
 
     Returns:
-        (N, rows * columns), row by row; NaN or infinite where a pixel is.
+        (N, rows * columns), row by row; NaN or infinite if a pixel of the region is.
     """
     values = np.asarray(maps)
     rows, columns = region_of_pixels((values.shape[1], values.shape[2]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import write_atomically
 
-LARGEST = float(np.finfo(np.float16).max)
+LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 DAMAGED = (EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise if bytes are missing or wrong."""
@@ -25,15 +25,15 @@ class RunMaps:
 
     paths: list[str]  # of the images, as in predictions.csv
     explained: list[str]  # the class whose logit each map explains
-    # By method (K, H, W), float32, divided by the mean magnitude of the map: an even map is 1 everywhere. All zero
-    # without evidence, NaN if the network diverged.
+    # By method (K, H, W), float32, divided by the mean magnitude of the map: a uniform map is 1 everywhere. A map
+    # without evidence is all zero; a map of a network that diverged is NaN.
     maps: dict[str, NDArray[np.float32]]
     boxes: NDArray[np.float64]  # (K, 4), where the crop lies in the map: left, top, right, bottom in pixels
 
 
 def half_precision(maps: NDArray[np.float32]) -> NDArray[np.float16]:
     """The numbers as files hold them: three significant digits, and nothing above the largest float16."""
-    return np.clip(maps, -LARGEST, LARGEST).astype(np.float16)
+    return np.clip(maps, -LARGEST_FLOAT16, LARGEST_FLOAT16).astype(np.float16)
 
 
 def save_run_maps(file: Path, run_maps: RunMaps) -> None:

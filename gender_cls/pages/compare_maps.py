@@ -166,7 +166,7 @@ def on_crop(
     that maps of inputs with different shapes can be compared.
 
     Args:
-        values: (H, W), in units of an even map over the whole input.
+        values: (H, W), in units of a uniform map over the whole input.
         box: left, top, right, bottom of the crop in pixels of the input; outside of the input where the crop was cut.
         size: (width, height) of the result.
     """

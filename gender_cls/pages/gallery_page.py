@@ -1,4 +1,4 @@
-"""All explained images on one page, `gallery.html`, to sort and to filter without running anything: CSS does both.
+"""All explained images on one page, `gallery.html`, to sort and to filter; CSS does both, so the page needs no script.
 
 To filter, a rule hides a class of cards. To sort, each card has one number for each order.
 """
@@ -68,7 +68,7 @@ class Facet:
     """Something to filter by."""
 
     title: str
-    options: list[tuple[str, str, int]]  # CSS class (a name may hold any letters), title, number of images
+    options: list[tuple[str, str, int]]  # CSS class (a title may hold any characters), title, images
     keys: list[str]  # the CSS class of each card
 
 
@@ -78,7 +78,7 @@ def render_gallery(
     title: str,
     folder: str,
     created: str,
-    whole: int | None,
+    chosen_from: int | None,
     image_size: Sequence[int] = (256, 128),
 ) -> str:
     """The page, as HTML, to be saved in the folder that the paths of the column `picture` are relative to.
@@ -88,7 +88,7 @@ def render_gallery(
         title: the name of the run.
         folder: the run's folder, as given to a command.
         created: an ISO 8601 date and time.
-        whole: how many images these were drawn from; None if somebody named them.
+        chosen_from: how many images these were chosen from; None if the user named the images.
         image_size: (height, width) of the network's input, so that the page keeps the right space for the pictures.
     """
     known = [name for name in TEXTS if name in table]
@@ -103,7 +103,7 @@ def render_gallery(
         title=title,
         folder=folder,
         created=created,
-        whole=whole,
+        chosen_from=chosen_from,
         cards=cards,
         first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
         people=len({card.person for card in cards} - {""}),
@@ -156,9 +156,9 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     """One strip; `scores` maps columns to the names of the scores that are always shown."""
     row = next(iter(by_method.values()))
     more = {f"{game}_mean": f"{game}, mean colour" for game in (*GAMES[::-1], "random")}
-    more |= {place: f"{words(place)}, even map {_cell(row, f'{place}_area')}" for place in PLACES}
+    more |= {place: f"{words(place)}, uniform map {_cell(row, f'{place}_area')}" for place in PLACES}
     if len(methods) > 1:
-        more |= {f"agreement_{method.value}": f"like {method.title}" for method in methods}
+        more |= {f"agreement_{method.value}": f"agreement with {method.title}" for method in methods}
 
     def values(columns: dict[str, str]) -> ScoreRows:
         every = [by_method.get(method.value, {}) for method in methods]
@@ -232,7 +232,7 @@ def _gradient(signed: bool) -> str:
 
 
 def _float(row: Row, key: str) -> float:
-    """NaN where it is not defined."""
+    """The number in a cell; NaN where it is not defined."""
     value = float(row.get(key, math.nan))
     return value if math.isfinite(value) else math.nan
 

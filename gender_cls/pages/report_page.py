@@ -1,4 +1,4 @@
-"""The results of one run as `report.html`: one file to send to a colleague, which fetches nothing and runs nothing."""
+"""`report.html`: the results of one run in a single file that loads nothing from a network and runs no script."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ def render_report(
         folder: the run's folder, as a command would name it.
         created: an ISO 8601 date and time.
         pictures: PNG or WebP pictures of maps by name (most_confident_mistakes, least_certain, mean_maps_by_answer,
-            mean_maps_by_camera), as far as they exist.
+            mean_maps_by_camera); those that do not exist are left out.
     """
     environment = page_environment()
     environment.filters.update(column=column_title, reasons=_reasons)
@@ -52,22 +52,22 @@ def render_report(
         figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
         slices=largest_slices(cells, MOST_SLICES),
-        slices_from=_axis_begin([cell["balanced_accuracy"] for cell in cells]),
-        shortcuts_from=_axis_begin([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
+        slices_from=_axis_start([cell["balanced_accuracy"] for cell in cells]),
+        shortcuts_from=_axis_start([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
         maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
         pictures={name: data_uri(picture) for name, picture in pictures.items()},
     )
 
 
-def _axis_begin(estimates: Sequence[Estimate]) -> float:
-    """Where an axis of balanced accuracies begins: 0.5, or the tenth below all intervals."""
+def _axis_start(estimates: Sequence[Estimate]) -> float:
+    """Where an axis of balanced accuracies starts: 0.5, or the tenth below all intervals."""
     lows = [low for low in (estimate["low"] for estimate in estimates) if low is not None]
     return math.floor(10 * min([0.5, *lows])) / 10
 
 
 def _axis_end(estimates: Iterable[Estimate], marks: Iterable[float] = ()) -> float:
-    """The tenth above all intervals and marks, whatever their sign."""
+    """The tenth above the absolute values of all intervals and marks."""
     ends = [*marks, *(end for each in estimates for end in (each["value"], each["low"], each["high"]))]
     return math.ceil(10 * max([0.1, *(abs(end) for end in ends if end is not None)])) / 10
 

@@ -39,12 +39,12 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         folder = run.explanations / (config.name or config.image_paths[0].stem)
         manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
         rows = loose_images(config.image_paths, recorded.data, manifest, root)
-        asked, whole = rows.head(config.limit or len(rows)), None
+        asked, total = rows.head(config.limit or len(rows)), None
     else:
         folder = run.folder
         predictions = read_predictions(run.predictions)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
-        asked, whole = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
+        asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
         images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
     question = Question(
         methods=tuple(config.methods or recorded.explain.methods),
@@ -62,6 +62,6 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     created = timestamp()
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery, size = folder / "gallery.html", recorded.data.image_size
-    page = render_gallery(table, title=title, folder=str(folder), created=created, whole=whole, image_size=size)
+    page = render_gallery(table, title=title, folder=str(folder), created=created, chosen_from=total, image_size=size)
     write_atomically(gallery, page)
     return gallery

@@ -44,7 +44,7 @@ from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
-LOGIT_DECIMALS = 4  # of the logits in variants.csv
+LOGIT_DECIMALS = 4  # in variants.csv
 
 
 def evaluate_run(
@@ -132,7 +132,7 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
         if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
             raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
-    for name in tqdm(missing, desc="Test again, changed", disable=not (missing and test.progress_bar)):
+    for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
         probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(file, logits.to_csv(index=False))
@@ -175,7 +175,7 @@ def _explain(test: FinalTest, number: int) -> None:
         )
     except UnreadableError as error:
         raise GenderClsError(
-            f"{error} If the images were moved, name the folder with data_root; explained_images=0 does without them."
+            f"{error} If the images were moved, name the folder with data_root; explained_images=0 makes no maps."
         ) from error
 
 
@@ -220,8 +220,8 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
     write_atomically(run.report, report)
     if metrics["explanations"] is not None:
-        table, whole, size = read_explanations(run.explained), len(test.rows), test.config.data.image_size
-        gallery = render_gallery(table, title=title, folder=folder, created=created, whole=whole, image_size=size)
+        table, total, size = read_explanations(run.explained), len(test.rows), test.config.data.image_size
+        gallery = render_gallery(table, title=title, folder=folder, created=created, chosen_from=total, image_size=size)
         write_atomically(run.gallery, gallery)
     config = to_plain(test.config)
     config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`

@@ -25,8 +25,8 @@ from gender_cls.training.recipe import adamw, parameter_groups, set_trainable
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.8  # of the available memory, which a step may take; data loaders and explanations need some as well
-SEVERAL = 4  # images of the second trial step on a CPU
+MEMORY_SHARE = 0.8  # of the available memory, for a step; data loaders and explanations need the rest
+SECOND_TRIAL = 4  # images in the second trial on a CPU
 
 
 def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
@@ -43,18 +43,18 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
 
 
 def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch:
-    """Return the next smaller batch after memory ran out; `status.json` keeps it. GenderClsError after one image."""
+    """Return the next smaller batch after memory ran out; GenderClsError if there is none. `status.json` keeps it."""
     smaller = batch.halved()
     if smaller is None:
         record_batch(run, None)  # so that a later session starts with the batch of the configuration
-        ways_out = ["a smaller data.image_size"]
+        remedies = ["a smaller data.image_size"]
         if not config.trainer.precision.startswith("bf16"):
-            ways_out.insert(0, "trainer.precision=bf16-mixed")
+            remedies.insert(0, "trainer.precision=bf16-mixed")
         if not config.recipe.grad_checkpointing:
-            ways_out.insert(0, "recipe.grad_checkpointing=true")
+            remedies.insert(0, "recipe.grad_checkpointing=true")
         full = f"Memory ran out with one image at a time ({message})"
         raise GenderClsError(
-            f"{full}: set {' or '.join(ways_out)}, or choose a smaller model than {config.model.title}."
+            f"{full}: set {' or '.join(remedies)}, or choose a smaller model than {config.model.title}."
         )
     goes_on = f"training continues from the last epoch's checkpoint with {smaller}"
     log.warning(f"Memory ran out with {batch}: {goes_on}. ({message})")
@@ -115,7 +115,7 @@ class TrialTraining:
 
 
 def _by_halving(config: Config, resources: Resources) -> tuple[int, str]:
-    """The largest batch that fits into an accelerator, which raises an error when its memory is full, and why."""
+    """The largest batch that fits into an accelerator's memory, and why; a step that does not fit raises an error."""
     size = LARGEST_AUTO_BATCH
     while size > 1 and not _fits(config, resources, size):
         memory.release_memory()
@@ -135,7 +135,7 @@ def _fits(config: Config, resources: Resources, images: int) -> bool:
     except Exception as error:
         if memory.is_out_of_memory(error):
             return False
-        if not isinstance(error, GenderClsError):  # which the real training will meet too
+        if not isinstance(error, GenderClsError):  # the real training will report this one
             raise
     return True
 
@@ -148,7 +148,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     available = memory.available_memory()
     if available is None:
         return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
-    budget = SHARE * available
+    budget = MEMORY_SHARE * available
     spawn = multiprocessing.get_context("spawn")  # a forked process may hang after its parent has used threads
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
         try:
@@ -159,8 +159,8 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     while size > 1 and first + (size - 1) * each > budget:
         size //= 2
     first_gib, each_gib, budget_gib = (number / memory.GIBIBYTE for number in (first, each, budget))
-    needed = f"a step takes {first_gib:.2f} GiB for one image and {each_gib:.3f} for each more"
-    return size, f"{needed}, and {budget_gib:.1f} GiB ({SHARE:.0%} of what is free) may be used"
+    needed = f"a step takes {first_gib:.2f} GiB for one image and {each_gib:.3f} for each further one"
+    return size, f"{needed}, and {budget_gib:.1f} GiB ({MEMORY_SHARE:.0%} of what is free) may be used"
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
@@ -178,6 +178,6 @@ def _measure(config: Config, resources: Resources, budget: float) -> tuple[float
 
     first = float(peak(1))
     each = max(first - training.held_bytes, 0.0)  # an upper bound, to see whether several images may be tried
-    if first + (SEVERAL - 1) * each <= budget:
-        each = max(peak(SEVERAL) - first, 0.0) / (SEVERAL - 1)
+    if first + (SECOND_TRIAL - 1) * each <= budget:
+        each = max(peak(SECOND_TRIAL) - first, 0.0) / (SECOND_TRIAL - 1)
     return first, each

@@ -37,7 +37,7 @@ class Batch:
 
     def __str__(self) -> str:
         images = "1 image" if self.size == 1 else f"{self.size} images"
-        return f"batches of {images}" + (f", {self.accumulate} of them a step" if self.accumulate > 1 else "")
+        return f"batches of {images}" + (f", {self.accumulate} of them per step" if self.accumulate > 1 else "")
 
 
 def images_per_step(batch_size: int | str, accumulate: int) -> int:

@@ -44,7 +44,7 @@ class GenderClassifier(LightningModule):
 
     Args:
         config: the whole configuration as plain values (`parsing.to_plain`); it is kept in the checkpoint.
-        class_weights: of the loss, one per class.
+        class_weights: weights of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
     """
 
@@ -52,7 +52,7 @@ class GenderClassifier(LightningModule):
         super().__init__()
         kept = {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}
         self.save_hyperparameters(kept, logger=False)
-        self.settings = settings = typed_config(config, Config)  # files that it names may be gone
+        self.settings = settings = typed_config(config, Config)  # paths are not checked: the files may be gone
         channels_last = settings.trainer.channels_last
         backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
         self.network: nn.Module = backbone.network
@@ -171,7 +171,7 @@ class GenderClassifier(LightningModule):
         self.validation_metrics.reset()
 
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        """Return probabilities (B, 2), float64, on the CPU: not every device knows that type."""
+        """Return probabilities (B, 2), float64, on the CPU, because some devices have no float64."""
         images, _ = batch
         return self(images).cpu().double().softmax(dim=1)
 
@@ -206,7 +206,7 @@ class GenderClassifier(LightningModule):
         return self.class_weights[labels].float().sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save averaged weights in a checkpoint without an optimizer too, and there without the raw ones."""
+        """In a checkpoint without an optimizer, save the averaged weights instead of the raw ones."""
         if "optimizer_states" in checkpoint:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class

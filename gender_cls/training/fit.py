@@ -164,13 +164,13 @@ def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
     for key in sorted(began.keys() | now.keys()):
         if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME):
             raise GenderClsError(
-                f"{run.folder} was begun with {key}={began.get(key)}, not {now.get(key)}: resume it with the same "
+                f"{run.folder} was started with {key}={began.get(key)}, not {now.get(key)}: resume it with the same "
                 f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
             )
     then, wanted = (images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
     if then != wanted:
         raise GenderClsError(
-            f"{run.folder} was begun with {then} images a step, not {wanted}: resume it with the same product of "
+            f"{run.folder} was started with {then} images per step, not {wanted}: resume it with the same product of "
             "data.batch_size and trainer.accumulate, or start a new run."
         )
     return run.last_checkpoint

@@ -50,7 +50,7 @@ def cues(crops: Crops, rows: pd.DataFrame) -> np.ndarray:
 
 
 def pointing(classifier: GenderClassifier, crops: Crops, boxes: np.ndarray) -> dict[Method, float]:
-    """The energy-based pointing game: mean share of a map's mass in the cue's box, over that of an even map."""
+    """The energy-based pointing game: mean share of a map's mass in the cue's box, over that of a uniform map."""
     network, size, feature_map = classifier.network, classifier.image_size, classifier.feature_map
     inputs = classifier.normalise(crops.images)
     dear = [method for method in Method if method not in CHEAP]
@@ -79,7 +79,7 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
     torch.manual_seed(0)
     untrained = pointing(GenderClassifier(content), crops, boxes)
     with capsys.disabled():
-        print(f"\nWith the cue: test balanced accuracy {accuracy:.3f}. Mass in the cue's box, over an even map's:")
+        print(f"\nWith the cue: test balanced accuracy {accuracy:.3f}. Mass in the cue's box, over a uniform map's:")
         for method in Method:
             print(f"  {method.title}: {learnt[method]:.2f}, untrained {untrained[method]:.2f}")
     assert accuracy > 0.95

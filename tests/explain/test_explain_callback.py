@@ -127,7 +127,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, draw
     right = int((predicted == torch.tensor([1, 0, 1])).sum())
     assert last.title == f"Epoch 2, step 8: {right} of 3 right"
     assert last.note.startswith("Maps of the predicted label with this epoch's weights, ")
-    assert "52 % for an even map" in last.note  # 1 - 0.8 * 0.6
+    assert "52 % for a uniform map" in last.note  # 1 - 0.8 * 0.6
 
 
 def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, logger) -> None:

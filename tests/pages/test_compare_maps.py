@@ -204,7 +204,7 @@ def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
         "1 one +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes 2 two",
         "Images with different answers come first.",
         "Shown are 3 of the 6 images that all have maps of.",
-        "0 8 times an even map or more input 1 one 2 two",
+        "0 8 times a uniform map or more input 1 one 2 two",
         "MALE 007.png MALE 0.90 ✓ right map of FEMALE FEMALE 0.90 ✗ WRONG",
         "no picture MALE 009.png FEMALE 0.60 ✗ WRONG MALE 0.90 ✓ right",
     ):
@@ -231,7 +231,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "3 fewer – – – – – – –" in grad_cam
     assert "5 never – – – – – – –" in saliency
     assert "input 1 a 2 b no picture" in grad_cam
-    assert "against the class, 8 for it, 8 times an even map or more" in grad_cam
+    assert "against the class, 8 for it, 8 times a uniform map or more" in grad_cam
     assert "No maps of this kind were kept of fewer." in grad_cam
     assert "No maps were kept of gone, never." in grad_cam
     assert f"{damaged.maps} is damaged" in grad_cam
@@ -242,7 +242,7 @@ def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
     runs = [run_with_maps(tmp_path / name, block_maps(*STRETCHED, paths=paths)) for name, paths in halves.items()]
     text = looked_at(page_of(tmp_path, *runs))
     assert "maps of different images" in text
-    assert "times an even map" not in text
+    assert "times a uniform map" not in text
 
 
 def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: P
     assert "answers come first" not in text  # of a single candidate
     text = looked_at(page_of(tmp_path, run, thumbnails=2))
     assert "1 one +0.100" in text
-    assert "times an even map" not in text
+    assert "times a uniform map" not in text
     assert "No candidate's maps have been measured." in looked_at(page_of(tmp_path, write_run(tmp_path / "two", TABLE)))
 
 
@@ -261,7 +261,7 @@ def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
     runs = [run_with_maps(tmp_path / name, one) for name, one in zip(("zero", "nan"), maps, strict=True)]
     text = looked_at(page_of(tmp_path, *runs))
     assert "FEMALE 0.90 ✓ right The map is all zero. FEMALE 0.90 ✓ right The map is not finite." in text
-    assert "0 1 times an even map or more" in text
+    assert "0 1 times a uniform map or more" in text
 
 
 def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def table(**changed: Any) -> pd.DataFrame:
     return pd.DataFrame([row(name, method, **changed) for name in IMAGES for method in ("saliency", "grad_cam")])
 
 
-def html_of(rows: pd.DataFrame, whole: int | None = 20, size: tuple[int, int] = (256, 128)) -> str:
-    return render_gallery(rows, **ABOUT, whole=whole, image_size=size)
+def html_of(rows: pd.DataFrame, total: int | None = 20, size: tuple[int, int] = (256, 128)) -> str:
+    return render_gallery(rows, **ABOUT, chosen_from=total, image_size=size)
 
 
 def page_of(*about: Any) -> Page:
@@ -172,7 +172,8 @@ def test_scores_stand_below_the_maps_and_missing_ones_are_dashes(html: str) -> N
     assert rows[:2] == ["input saliency Grad-CAM", ""], "the second is the strip"
     assert rows[2:6] == ["insertion – 0.90", "deletion – 0.10", "random – 0.50", "border 30 % –"]
     assert rows[6] == "saliency Grad-CAM"
-    assert rows[7:] == ["border, even map – 30 % –", "like saliency – −0.25", "like Grad-CAM −0.25 –"]
+    agreements = ["agreement with saliency – −0.25", "agreement with Grad-CAM −0.25 –"]
+    assert rows[7:] == ["border, uniform map – 30 % –", *agreements]
 
 
 def test_scores_that_nobody_asked_for_take_no_room_and_are_not_explained() -> None:
@@ -239,7 +240,7 @@ def test_nothing_was_explained() -> None:
 def test_names_are_text_wherever_they_stand() -> None:
     evil = table().assign(picture=f"explanations/{EVIL}#?.webp", path=lambda rows: rows["path"] + EVIL)
     evil.loc[:3, ["label", "identity", "camera", "prediction", "explained"]] = EVIL
-    html = render_gallery(evil, **{**ABOUT, "title": EVIL, "folder": EVIL}, whole=6)
+    html = render_gallery(evil, **{**ABOUT, "title": EVIL, "folder": EVIL}, chosen_from=6)
     page = Page(html)
     assert_runs_and_fetches_nothing(page, "explanations/")
     assert EVIL not in page.style

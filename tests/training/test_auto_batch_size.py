@@ -215,7 +215,7 @@ def test_resuming_needs_only_the_same_steps(train) -> None:
     run.note(fitted=False)
     train(data={"batch_size": 2}, trainer={"max_epochs": 2, "accumulate": 4})
     assert last(run)["epoch"] == 1
-    with pytest.raises(GenderClsError, match=r"8 images a step.* 4: .*data\.batch_size and trainer\.accumulate"):
+    with pytest.raises(GenderClsError, match=r"8 images per step.* 4: .*data\.batch_size and trainer\.accumulate"):
         train(data={"batch_size": 4})
 
 

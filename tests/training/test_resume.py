@@ -42,7 +42,7 @@ def test_settings_that_change_no_result_may_differ(run: Run) -> None:
         ({"recipe": {"lr": 0.5}}, "recipe.lr=0.001, not 0.5"),
         ({"data": {"limit": 40}}, "data.limit=None, not 40"),
         ({"data": {"root": "others"}}, "data.root="),
-        ({"data": {"batch_size": 16}}, "8 images a step, not 16"),
+        ({"data": {"batch_size": 16}}, "8 images per step, not 16"),
     ],
 )
 def test_other_settings_are_refused(run: Run, changes: dict[str, Any], words: str) -> None:

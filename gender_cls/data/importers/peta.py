@@ -25,10 +25,10 @@ TERMS = (
     "that holds them"
 )
 SHARES = DataConfig(val_fraction=0.1, test_fraction=0.4)
-"""Of the published splits: 9500, 1900 and 7600 images."""
+"""The shares of the published splits: 9500, 1900 and 7600 images."""
 
 SUBSETS = ["3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR"]
-"""By their number in PETA.mat, from 1."""
+"""In the order of their numbers in PETA.mat, which start at 1."""
 
 SEXES = ["personalMale", "personalFemale"]
 
@@ -52,16 +52,16 @@ def read_peta(root: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
-    """One subset. Images of people whom `Label.txt` does not describe have an unknown label."""
+    """The table of one subset. Images of people whom `Label.txt` does not describe have an unknown label."""
     annotation = needed(root, folder.relative_to(root).as_posix() + "/Label.txt", terms=TERMS)
     people = _people(annotation)
     subset = folder.parent.name
     names = pd.Series(image_names(folder), dtype="str")
-    person = names.map(lambda name: _bare(name.partition("_")[0]))
+    person = names.map(lambda name: _without_suffix(name.partition("_")[0]))
     require(
         len(names) == 0 or bool(person.isin(people.index).any()),
-        f"{annotation} describes none of the {len(names)} images next to it, such as {first_few(names)}: is it another "
-        "subset's?",
+        f"{annotation} describes none of the {len(names)} images next to it, such as {first_few(names)}: does it "
+        "belong to another subset?",
     )
     table = pd.DataFrame({"path": folder.relative_to(root).as_posix() + "/" + names, "identity": subset + "_" + person})
     table = table.assign(camera=subset, source=subset, split="")
@@ -76,7 +76,7 @@ def _people(annotation: Path) -> pd.DataFrame:
     words = [line.split() for line in annotation.read_text(encoding="utf-8", errors="replace").splitlines()]
     described: dict[str, set[str]] = {}
     for person, *attributes in filter(None, words):
-        known = described.setdefault(_bare(person), set(attributes))
+        known = described.setdefault(_without_suffix(person), set(attributes))
         require(known == set(attributes), f"{annotation} describes person {person} twice, in different ways.")
     names = sorted(set(SEXES).union(*described.values()))
     has = [[name in attributes for name in names] for attributes in described.values()]
@@ -84,8 +84,8 @@ def _people(annotation: Path) -> pd.DataFrame:
     return _described(Attributes(names, values, annotation)).set_index(pd.Index(described, dtype="str"))
 
 
-def _bare(name: str) -> str:
-    """Without the image's suffix: a person of CUHK is named by the whole file name."""
+def _without_suffix(name: str) -> str:
+    """The name without an image suffix: `Label.txt` of CUHK names a person by the whole file name."""
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in IMAGE_SUFFIXES else name
 
@@ -106,7 +106,7 @@ def _described(attributes: Attributes) -> pd.DataFrame:
 
 def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     """`PETA.mat`: row i is `images/<i, five digits>.png`; four columns of numbers come before the attributes."""
-    instead = ["*/archive/Label.txt"] if data.published_split is None else []  # for the error: there is none
+    instead = ["*/archive/Label.txt"] if data.published_split is None else []  # only the error names it
     annotation = needed(root, *instead, "PETA.mat", terms=TERMS)
     mat = MatFile(annotation)
     names = mat.texts("peta", "attribute")
@@ -123,7 +123,7 @@ def _read_mat(root: Path, data: DataConfig) -> pd.DataFrame:
     require(
         contradictory < 0.1,
         f"{annotation} gives neither or both of {' and '.join(SEXES)} to {contradictory:.0%} of the images: its "
-        "columns are not where they were published.",
+        "columns are not in the published order.",
     )
     table = pd.DataFrame({"path": [f"images/{row:05d}.png" for row in range(1, rows + 1)], "identity": identity})
     table = table.assign(camera=subset, source=subset).join(described)
@@ -151,7 +151,7 @@ def _identities(numbers: NDArray, annotation: Path) -> tuple[NDArray[np.object_]
 
 
 def _zero_shot(table: pd.DataFrame) -> pd.Series:
-    """(rows,) a split without a person in two parts, with the shares of the published splits; always the same one.
+    """(rows,) a split with no person in two parts, with the shares of the published splits; it is always the same.
 
     After Jia et al., "Rethinking of Pedestrian Attribute Recognition" (arXiv 2107.03576), whose own split is not in the
     file: theirs is of the same kind, with other people in each part.
