@@ -35,7 +35,7 @@ Fault = Literal["missing", "empty", "no_picture", "damaged"]
 class UnreadableError(GenderClsError):
     """A file that gives no image: `Cannot read PATH: REASON.`"""
 
-    def __init__(self, sentence: str, fault: Fault) -> None:
+    def __init__(self, sentence: str, fault: Fault = "damaged") -> None:
         super().__init__(sentence)
         self.fault = fault
 
