@@ -186,7 +186,7 @@ def _read_batch(files: list[File]) -> list[_Read]:
 
 def _read_one(file: str, with_facts: bool, with_pixels: bool) -> _Read:
     try:
-        image, kind, frames = read_image(Path(file))
+        image, kind, frames, _ = read_image(Path(file))
     except UnreadableError as error:
         return _Read(("", 0, 0, 0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     pixels, facts = image.tobytes(), None
