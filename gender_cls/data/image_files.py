@@ -52,7 +52,7 @@ class DecodedImage(NamedTuple):
     image: Image.Image  # RGB, upright as its EXIF orientation says
     format: str  # Pillow's name of the file's format, whatever its suffix
     frames: int  # 2 for an animation of any length, whose first frame `image` is
-    transparent: float  # share of the image that is grey instead of the colours in the file, 0 to 1
+    transparency: float  # share of the image that is grey instead of the colours in the file, 0 to 1
 
 
 def is_picture(path: str | Path) -> bool:
@@ -131,7 +131,7 @@ def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
             # Frames are not counted: some files have a hundred thousand.
             frames = 1 if kind in _JPEG else 1 + getattr(image, "is_animated", False)
             rgb = _decoded(image, data)
-            return DecodedImage(_upright(rgb.image, image), kind, frames, rgb.transparent)
+            return DecodedImage(_upright(rgb.image, image), kind, frames, rgb.transparency)
     except UnreadableError:
         raise
     except UnknownPixelsError as error:

@@ -17,7 +17,7 @@ class Rgb(NamedTuple):
     """An RGB image."""
 
     image: Image.Image
-    transparent: float  # share of it that is background instead of the file's colours, 0 to 1
+    transparency: float  # share of it that is background instead of the file's colours, 0 to 1
 
 
 def check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:

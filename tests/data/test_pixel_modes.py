@@ -107,7 +107,7 @@ def test_transparent_colours_are_mid_grey(tmp_path: Path, file_format: str) -> N
     Image.fromarray(np.array([pixels], dtype=np.uint8)).save(tmp_path / "a", file_format, lossless=True, exact=True)
     found = read_image(tmp_path / "a")
     assert np.asarray(found.image)[0].tolist() == pytest.approx(np.array(ON_GREY), abs=0.6)
-    assert found.transparent == pytest.approx((1 + 127 / 255) / 3)
+    assert found.transparency == pytest.approx((1 + 127 / 255) / 3)
 
 
 def in_palette(file_format: str) -> tuple[Image.Image, str, dict[str, bytes | int]]:
@@ -132,7 +132,7 @@ def test_a_transparent_colour_is_mid_grey(tmp_path: Path, image: Image.Image, fi
     found = read_image(tmp_path / "a")
     assert found.image.getpixel((0, 0)) == (MID_GREY,) * 3
     assert found.image.getpixel((1, 0))[0] == 70
-    assert found.transparent == 0.5
+    assert found.transparency == 0.5
 
 
 def test_a_transparent_colour_of_16_bits_is_mid_grey(tmp_path: Path) -> None:
@@ -145,4 +145,4 @@ def test_a_transparent_colour_of_16_bits_is_mid_grey(tmp_path: Path) -> None:
 def test_an_opaque_image_keeps_its_colours(tmp_path: Path, mode: str) -> None:
     Image.new("RGB", (3, 2), (7, 7, 7)).convert(mode).save(tmp_path / "a.png")
     found = read_image(tmp_path / "a.png")
-    assert (found.image.getpixel((0, 0)), found.transparent) == ((7, 7, 7), 0)
+    assert (found.image.getpixel((0, 0)), found.transparency) == ((7, 7, 7), 0)
