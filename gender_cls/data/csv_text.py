@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.errors import INVISIBLE, escaped
-
+_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
 _FORMULA = r"'*\s*[=+\-@＝＋－＠]"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # -1 is no formula
 _ESCAPE = r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4})"
-_HIDDEN = re.compile(rf"[{INVISIBLE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}})")
+_HIDDEN = re.compile(rf"[{_INVISIBLE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}})")
 _CHANGED = re.compile(rf"'{_FORMULA}|{_ESCAPE}")
 _QUOTED = re.compile(r'[,;"]|^\s|\s$')  # a semicolon separates cells where a comma is the decimal point
 _PLAIN = re.compile(r"\w([\w./ -]*\w)?")
@@ -60,16 +59,22 @@ def _cells(column: pd.Series) -> list[str]:
     values = column.tolist()
     if pd.api.types.is_numeric_dtype(column):  # also of bool
         return ["" if missing else str(value) for value, missing in zip(values, column.isna(), strict=True)]
+    if not pd.api.types.is_string_dtype(column):  # such as texts among numbers
+        return list(map(_cell, values))
     changed = {value: cell for value in set(values) if (cell := _cell(value)) != value}
     return [changed.get(value, value) for value in values] if changed else values
 
 
 def _cell(value: object) -> str:
     if not isinstance(value, str):
-        return "" if pd.isna(value) else str(value)
+        return "" if value is None or value != value else str(value)
     if _PLAIN.fullmatch(value):
         return value
-    text = _HIDDEN.sub(lambda found: escaped(found[0]), value)
+    text = _HIDDEN.sub(lambda found: _escape(found[0]), value)
     if re.match(_FORMULA, text) and not _NUMBER.fullmatch(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+def _escape(character: str) -> str:
+    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"

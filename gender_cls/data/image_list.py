@@ -21,7 +21,7 @@ from gender_cls.data.columns import (
 )
 from gender_cls.data.csv_text import true_text
 from gender_cls.data.text_table import BLANKS, read_text_table
-from gender_cls.errors import GenderClsError, first_few, one_line, require, visible
+from gender_cls.errors import GenderClsError, first_few, require
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _meant(values: pd.Series, names: dict[str, str], what: str) -> pd.Series:
     """What each value is an alias of."""
     value = values.str.lower()
     strange = sorted(set(value) - set(names))
-    require(not strange, f"{what}: {first_few(map(repr, strange))}.")
+    require(not strange, f"{what}: {first_few(strange)}.")
     return value.map(names)
 
 
@@ -100,7 +100,7 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
     for path in missing:
         raise GenderClsError(
             f"data.csv names {len(missing)} files that do not exist under {root}: "
-            f"{first_few(map(visible, missing))}; {_way_out(path, root, csv)} ({csv})."
+            f"{first_few(missing)}; {_way_out(path, root, csv)} ({csv})."
         )
     return found
 
@@ -122,12 +122,8 @@ def _way_out(path: str, root: Path, csv: Path) -> str:
         return "a path of a Windows machine must become one that is relative to data.root"
     if _ON_THE_WEB.match(path):
         return "download the images first, and name the files"
-    try:
-        os.stat(os.path.join(root, path))
-        return "that is a folder or a device, not a file"
-    except (OSError, ValueError) as error:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            return f"{one_line(getattr(error, 'strerror', None) or error)}"
+    if os.path.exists(os.path.join(root, path)):
+        return "that is no file but a folder or a device"
     for place in (csv.parent, root.parent):
         if os.path.isfile(place / path):
             return f"it exists under {place}, so set data.root={place}"

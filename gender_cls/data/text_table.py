@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from gender_cls.errors import GenderClsError, one_line, require, visible
+from gender_cls.errors import GenderClsError, first_few, one_line, require
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def read_text_table(
         titles, lines = _opened(text, columns, known)
         names = _names(titles, (*columns, *known), name) if header else list(map(str, range(len(titles))))
         for column in columns:
-            only = f"only {one_line(visible(', '.join(names)))}; its first line has to name the columns"
+            only = f"only {first_few(names, most=9)}; its first line has to name the columns"
             require(column in names, f"{name} has no column '{column}', {_other_kind(text) or only}.")
         require(header or bool(titles), f"{name} cannot be read as {content}: it is empty.")
         rows = [] if header else [titles]
@@ -158,7 +158,7 @@ def _names(titles: Sequence[str], known: Collection[str], name: str) -> list[str
         alike = [title for title, other in zip(titles, names, strict=True) if other == column]
         require(
             len(alike) == 1 or column not in known,
-            f"{name} has {len(alike)} columns '{column}', titled {', '.join(map(repr, alike))}: rename or remove one.",
+            f"{name} has {len(alike)} columns '{column}', titled {first_few(alike)}: rename or remove one.",
         )
         counts[column] += 1
         if counts[column] > 1:
