@@ -46,7 +46,8 @@ FEW_FILES = 8 * FILES_PER_BATCH  # they are read sooner than other processes sta
 class Scan(NamedTuple):
     """Images that have been read.
 
-    `facts` has one row per image: `bytes`; `format`, `frames`, `width`, `height` (pixels); `pixels`, a hash of the
+    `facts` has one row per image: `bytes`; `format`, `frames` (2: any number above 1), `width`, `height` (pixels);
+    `transparency`, the share that is grey instead of the file's colours (0 to 1); `pixels`, a hash of the
     decoded image that files share only if every pixel is the same; `perceptual_hash` (uint64), `brightness`,
     `sharpness`, mean `red`, `green` and `blue` (0 to 255). An unreadable file has `bytes`, `fault` (see
     `image_files.Fault`) and `reason`, a sentence; the rest is empty or 0.
@@ -186,12 +187,12 @@ def _read_batch(files: list[File]) -> list[_Read]:
 
 def _read_one(file: str, with_facts: bool, with_pixels: bool) -> _Read:
     try:
-        image, kind, frames = read_image(Path(file))
+        image, kind, frames, transparency = read_image(Path(file))
     except UnreadableError as error:
-        return _Read(("", 0, 0, 0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
+        return _Read(("", 0, 0, 0, 0.0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     pixels, facts = image.tobytes(), None
     if with_facts:
         same = hashlib.blake2b(pixels, digest_size=16, salt=f"{image.width}x{image.height}".encode())
         signed_hash = (perceptual_hash(image) ^ 2**63) - 2**63
-        facts = kind, frames, *image.size, same.hexdigest(), signed_hash, *measure(image), "", ""
+        facts = kind, frames, *image.size, transparency, same.hexdigest(), signed_hash, *measure(image), "", ""
     return _Read(facts, pixels if with_pixels else None, image.height, image.width)

@@ -35,6 +35,7 @@ def test_facts_of_an_image(tmp_path: Path) -> None:
     [fact] = scan(["a.png"], tmp_path, tmp_path / "cache", NONE).facts.itertuples()
     assert (fact.format, fact.frames, fact.width, fact.height, fact.fault, fact.reason) == ("PNG", 1, 3, 5, "", "")
     assert fact.bytes == (tmp_path / "a.png").stat().st_size
+    assert fact.transparency == 0
     assert fact.pixels == hashlib.blake2b(pixels.tobytes(), digest_size=16, salt=b"3x5").hexdigest()
     assert fact.perceptual_hash == perceptual_hash(Image.fromarray(pixels))
     assert (fact.red, fact.green, fact.blue) == pytest.approx(pixels.mean(axis=(0, 1)))
