@@ -1,6 +1,7 @@
 """What all commands do: read the command line, check it, let Hydra run, and end an error in one sentence."""
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import GenderClsError, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
 
 
@@ -47,6 +48,7 @@ def run_command(
     """
     with _ending_in_sentence(when_interrupted):
         keep_freed_memory()
+        logging.setLogRecordFactory(_HarmlessRecord)
         command = read_command_line(sys.argv[1:])
         arguments = list(command.arguments)
         if command.shows_only:
@@ -64,6 +66,13 @@ def run_command(
                 if around is not None:
                     stack.enter_context(around(command, folder))
             _run_hydra(task, config_name, schema, arguments)
+
+
+class _HarmlessRecord(logging.LogRecord):
+    """Names that reach a log do not control the terminal that shows it."""
+
+    def getMessage(self) -> str:
+        return harmless(super().getMessage())
 
 
 def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[Schema], arguments: list[str]) -> None:
@@ -126,5 +135,5 @@ def _sentence(error: Exception) -> str:
         if isinstance(cause, OmegaConfBaseException):
             return config_sentence(cause)
     if isinstance(error, GenderClsError | HydraException):
-        return " ".join(str(error).split())
+        return unbroken(error)
     return f"{error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)"

@@ -4,6 +4,7 @@ A misspelt key, a wrong type or a value out of range fails here, before any work
 override, a YAML file or a sweep.
 """
 
+import copyreg
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ for _command, _schema in {
 }.items():  # fmt: skip
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 
+# Hydra copies its only store again and again, 75 times for `--help`: let a copy be the store itself.
+copyreg.pickle(ConfigStore, lambda store: (ConfigStore.instance, ()))
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 
 

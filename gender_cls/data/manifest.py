@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
+from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
+from gender_cls.data.columns import MANIFEST_COLUMNS, SPLIT_ALIASES, given_names, label_names, without_placeholders
 from gender_cls.data.corrections import apply_corrections
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_files import IMAGE_SUFFIXES
+from gender_cls.data.image_list import read_image_list
 from gender_cls.data.source import find_source
-from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, require
 
-SPLIT_ALIASES = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
-MANIFEST_COLUMNS = ("path", "label", "identity", "camera", "source", "split")
 LOOSE_COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
 
@@ -35,7 +35,7 @@ class Manifest:
 
     def to_csv(self) -> str:
         """The text of `manifest.csv`: the same rows give the same bytes on every machine."""
-        return self.table.to_csv(index=False, lineterminator="\n")
+        return csv_text(self.table)
 
     @property
     def fingerprint(self) -> str:
@@ -56,12 +56,13 @@ def read_manifest(data: DataConfig) -> Manifest:
 
         table = read_dataset(data)
     elif csv is not None:
-        table = _from_csv(csv, data, root)
+        table, root = read_image_list(csv, data, root)
     else:
         table = _from_folders(root, data)
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
+    table = without_placeholders(table, data.csv or root)
     further = [column for column in table.columns if column not in MANIFEST_COLUMNS]
     lacking = {column: "" for column in MANIFEST_COLUMNS if column not in table}
     table = table.assign(**lacking)[[*MANIFEST_COLUMNS, *further]]
@@ -126,34 +127,6 @@ def passed_over(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def label_names(data: DataConfig) -> dict[str, str]:
-    """Label of each alias in lower case; each label is an alias of itself."""
-    aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
-    return {**aliases, UNKNOWN: UNKNOWN}
-
-
-def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
-    table = read_text_table(csv, f"data.csv ({csv})", ("path", "label"))
-    labels = f"labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases"
-    splits = "splits other than train, val and test"
-    for column, names, strange in (
-        ("label", label_names(data), labels),
-        ("split", {**SPLIT_ALIASES, "": ""}, splits),
-    ):
-        if column in table:
-            value = table[column].str.lower()
-            unknown = sorted(set(value) - set(names))
-            require(not unknown, f"data.csv holds {strange}: {first_few(unknown)} ({csv}).")
-            table[column] = value.map(names)
-    missing = [path for path in table["path"] if not os.path.isfile(f"{root}/{path}")]
-    require(
-        not missing,
-        f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
-        "to the folder that its paths are relative to.",
-    )
-    return table
-
-
 def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     """Search `pattern` in each path; its named groups become columns."""
     groups = list(re.compile(pattern).groupindex)
@@ -167,7 +140,8 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
         raise GenderClsError(
             f"data.pattern must not name a group '{group}': use identity, camera or a column of your own."
         )
-    return table.assign(**{group: found[group].fillna("") for group in groups})
+    names = given_names(groups)
+    return table.assign(**{names.get(group, group): found[group].fillna("") for group in groups})
 
 
 def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gender_cls.errors import first_few
+from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
-from gender_cls.evaluation.wording import Finding, plural, words
+from gender_cls.evaluation.wording import Finding, words
 
 TELLING = 0.55  # a trivial baseline with this balanced accuracy or more is worth a warning
 
@@ -68,8 +68,15 @@ def _labels(totals: dict[str, Any]) -> Iterator[Finding]:
 
 def _files(totals: dict[str, Any]) -> Iterator[Finding]:
     broken, hidden = totals["faults"]["unreadable"]["images"], _hidden(totals)
+    cut_out = totals["faults"]["transparent"]["images"]
     if broken:
         yield Finding("warn", f"{broken} images cannot be read; training stops at them unless data.on_corrupt=drop.")
+    if cut_out:
+        yield Finding(
+            "warn",
+            f"{cut_out} images are transparent in places, which the network sees as grey: if only one label or one "
+            "source has such images, the grey tells it.",
+        )
     if hidden:
         yield Finding("warn", f"{hidden} images are hidden files or lie in hidden folders, and are not used.")
     if not broken and totals["duplicates"]["exact"]["images"] == 0:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
+from gender_cls.data.csv_text import read_csv_text
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import loose_images
@@ -37,7 +36,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     images = ImageStore(root)
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
-        manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+        manifest = read_csv_text(run.manifest)
         rows = loose_images(config.image_paths, recorded.data, manifest, root)
         asked, total = rows.head(config.limit or len(rows)), None
     else:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from gender_cls.config.checks import AUTO
 from gender_cls.system.memory import kernel_file
 
+_ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -98,8 +100,11 @@ def _quota() -> int:
 def multiplies_bf16() -> bool:
     """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); without them it is slow.
 
-    ARM's instructions do not count: training with them has not been measured.
+    ARM's instructions do not count: training with them has not been measured. Neither do instructions that oneDNN is
+    told not to use.
     """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISA_WITHOUT_BF16:
+        return False
     flags = next((line for line in kernel_file("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
     return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
