@@ -9,12 +9,11 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig
+from gender_cls.config.data import CLASSES, DataConfig
+from gender_cls.data.columns import SPLIT_ALIASES, label_names
 from gender_cls.data.image_files import IMAGE_SUFFIXES, is_picture
 from gender_cls.data.same_files import file_identity
 from gender_cls.errors import GenderClsError, first_few, harmless, plural, visible
-
-SPLIT_ALIASES = {"training": "train", "valid": "val", "validation": "val", **{split: split for split in SPLITS}}
 
 LEFT_OUT = {
     "without_label": ("image outside of the label folders", "images outside of the label folders"),
@@ -163,12 +162,6 @@ def _images_below(folder: os.DirEntry[str]) -> Iterator[str]:
                     yield f"{folder.name}{inside}/{name}"
 
 
-def label_names(data: DataConfig) -> dict[str, str]:
-    """Label of each alias in lower case; each label is an alias of itself."""
-    aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
-    return {**aliases, UNKNOWN: UNKNOWN}
-
-
 def labelled_images(root: Path, data: DataConfig) -> Found:
     """The images in `<label>/**`, `<split>/<label>/**` or `<label>/<split>/**`.
 
@@ -182,6 +175,9 @@ def labelled_images(root: Path, data: DataConfig) -> Found:
     except OSError as error:
         raise GenderClsError(f"The folder {root} cannot be read: {error.strerror}.") from None
     by_split = not names.isdisjoint(SPLIT_ALIASES)
+    others = sorted(names & {"train", "training", "val", "valid", "validation"})
+    if "trainval" in names and others:
+        raise GenderClsError(f"{root} has the folder trainval next to {first_few(others)}: name it train or val.")
 
     def enter(place: Place, path: str) -> Place:
         name, depth = path.rpartition("/")[2].lower(), path.count("/")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
-from gender_cls.data.folders import FoundImage, Place, has_odd_name, images_in, label_names, left_out_sentence
+from gender_cls.data.columns import label_names
+from gender_cls.data.folders import FoundImage, Place, has_odd_name, images_in, left_out_sentence
 from gender_cls.data.same_files import file_identity, one_row_per_file
 from gender_cls.errors import GenderClsError, visible
 

@@ -1,7 +1,6 @@
 """Labelled folders, a CSV file or a dataset -> one checked, sorted table with one row per image."""
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
+from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, without_placeholders
 from gender_cls.data.corrections import apply_corrections
-from gender_cls.data.folders import SPLIT_ALIASES, Found, check_names, label_names, labelled_images, left_out_sentence
+from gender_cls.data.csv_text import csv_text
+from gender_cls.data.folders import Found, check_names, labelled_images, left_out_sentence
+from gender_cls.data.image_list import read_image_list
 from gender_cls.data.same_files import file_identity, one_row_per_file
 from gender_cls.data.source import find_source
-from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, plural, require
-
-MANIFEST_COLUMNS = ("path", "label", "identity", "camera", "source", "split")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Manifest:
 
     def to_csv(self) -> str:
         """The text of `manifest.csv`: the same rows give the same bytes on every machine."""
-        return self.table.to_csv(index=False, lineterminator="\n")
+        return csv_text(self.table)
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +57,7 @@ def read_manifest(data: DataConfig) -> Manifest:
         table = read_dataset(data)
     else:
         if csv is not None:
-            table = _from_csv(csv, data, root)
+            table, root = read_image_list(csv, data, root)
             files = [file_identity(f"{root}/{path}") for path in table["path"].tolist()]
         else:
             found = labelled_images(root, data)
@@ -69,6 +68,7 @@ def read_manifest(data: DataConfig) -> Manifest:
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
+    table = without_placeholders(table, data.csv or root)
     further = [column for column in table.columns if column not in MANIFEST_COLUMNS]
     lacking = {column: "" for column in MANIFEST_COLUMNS if column not in table}
     table = table.assign(**lacking)[[*MANIFEST_COLUMNS, *further]]
@@ -92,28 +92,6 @@ def _table_of(found: Found, root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "label", "split"])
 
 
-def _from_csv(csv: Path, data: DataConfig, root: Path) -> pd.DataFrame:
-    table = read_text_table(csv, f"data.csv ({csv})", ("path", "label"))
-    labels = f"labels that are neither {' nor '.join(CLASSES)} nor {UNKNOWN} nor under data.aliases"
-    splits = "splits other than train, val and test"
-    for column, names, strange in (
-        ("label", label_names(data), labels),
-        ("split", {**SPLIT_ALIASES, "": ""}, splits),
-    ):
-        if column in table:
-            value = table[column].str.lower()
-            unknown = sorted(set(value) - set(names))
-            require(not unknown, f"data.csv holds {strange}: {first_few(unknown)} ({csv}).")
-            table[column] = value.map(names)
-    missing = [path for path in table["path"].tolist() if not os.path.isfile(f"{root}/{path}")]
-    require(
-        not missing,
-        f"data.csv names {len(missing)} files that do not exist under {root}: {first_few(missing)}; set data.root "
-        "to the folder that its paths are relative to.",
-    )
-    return table
-
-
 def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     """Search `pattern` in each path; its named groups become columns."""
     groups = list(re.compile(pattern).groupindex)
@@ -128,7 +106,8 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
         raise GenderClsError(
             f"data.pattern must not name a group '{group}': use identity, camera or a column of your own."
         )
-    return table.assign(**{group: found[group].fillna("") for group in groups})
+    names = given_names(groups)
+    return table.assign(**{names.get(group, group): found[group].fillna("") for group in groups})
 
 
 def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:

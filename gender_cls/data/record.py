@@ -10,6 +10,7 @@ import numpy as np
 from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.prepare import PreparedData
 from gender_cls.errors import GenderClsError, plural
@@ -25,7 +26,7 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     if sentence := left_out_sentence(manifest.left_out):
         log.warning(sentence)
     if len(unreadable):
-        write_atomically(run.unreadable, unreadable.to_csv(index=False))
+        write_atomically(run.unreadable, csv_text(unreadable))
         log.warning(f"Left out {plural(len(unreadable), 'unreadable image')}, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
@@ -35,7 +36,7 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     text = manifest.to_csv()
-    if run.manifest.exists() and run.manifest.read_text() != text:
+    if run.manifest.exists() and run.manifest.read_bytes() != text.encode():
         raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
     write_atomically(run.manifest, text)
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")

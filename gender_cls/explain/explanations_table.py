@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanation_summary import read_explanations
@@ -89,7 +90,7 @@ def explain_images(
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
                 agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
                 columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]  # in one order, whatever came first
-                write_atomically(file, _in_order(table, rows)[columns].to_csv(index=False))
+                write_atomically(file, csv_text(_in_order(table, rows)[columns]))
                 saved = time.monotonic()
     return read_explanations(file) if file.exists() else table
 

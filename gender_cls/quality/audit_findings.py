@@ -69,9 +69,16 @@ def _labels(totals: dict[str, Any]) -> Iterator[Finding]:
 
 def _files(totals: dict[str, Any]) -> Iterator[Finding]:
     broken = totals["faults"]["unreadable"]["images"]
+    cut_out = totals["faults"]["transparent"]["images"]
     if broken:
         yield Finding(
             "warn", f"{plural(broken, 'image')} cannot be read; training stops at them unless data.on_corrupt=drop."
+        )
+    if cut_out:
+        yield Finding(
+            "warn",
+            f"{plural(cut_out, 'image is', 'images are')} transparent in places, which the network sees as grey: if "
+            "only one label or one source has such images, the grey tells it.",
         )
     for kind, found in _images_left_out(totals):
         such = ", ".join(found["examples"][:3])

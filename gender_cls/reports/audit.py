@@ -15,6 +15,7 @@ from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import SPLITS
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.corrections import count_corrections
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.folders import count_left_out
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
@@ -83,8 +84,8 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     totals["verdict"] = [asdict(finding) for finding in audit_findings(totals)]
     totals["seconds"] = round(time.monotonic() - began, 1)
     if suspects.ranked is not None:
-        write_atomically(folder / "suspects.csv", suspects.ranked.to_csv(index=False))
-    write_atomically(folder / "audit.csv", images.to_csv(index=False))
+        write_atomically(folder / "suspects.csv", csv_text(suspects.ranked))
+    write_atomically(folder / "audit.csv", csv_text(images))
     write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
     page = render_audit(totals, images, suspects.ranked, root, config.audit.thumbnails)
     write_atomically(folder / "audit.html", page)

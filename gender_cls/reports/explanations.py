@@ -9,6 +9,7 @@ import pandas as pd
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
+from gender_cls.data.csv_text import csv_text, read_csv_text
 from gender_cls.data.folders import left_out_sentence
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
@@ -43,8 +44,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     unreadable: dict[str, str] | None = None  # an image of the test split must not be missing
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
-        manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
-        loose = loose_images(config.image_paths, recorded.data, manifest, root)
+        loose = loose_images(config.image_paths, recorded.data, read_csv_text(run.manifest), root)
         if sentence := left_out_sentence(loose.left_out):
             log.warning(sentence)
         asked, total = loose.rows.head(config.limit or len(loose.rows)), None
@@ -86,5 +86,5 @@ def _list_unreadable(folder: Path, unreadable: dict[str, str], asked: pd.Series)
     if asked.isin(list(unreadable)).all():
         raise GenderClsError(f"None of the images can be read. The first: {next(iter(unreadable.values()))}")
     listed = pd.DataFrame({"path": list(unreadable), "reason": list(unreadable.values())})
-    write_atomically(file, listed.to_csv(index=False))
+    write_atomically(file, csv_text(listed))
     log.warning(f"Left out {plural(len(unreadable), 'image')} that cannot be read, listed in {file}.")

@@ -282,9 +282,9 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert table["random_blurred"].isna().all()
     assert table["border"].notna().all()
 
-    only_true.images = str(tmp_path / "new" / "empty.png")
+    config.images = str(tmp_path / "new" / "empty.png")
     with pytest.raises(GenderClsError, match=r"empty\.png: it is empty"):
-        explain_on_request(run, only_true, predictor_of(run))
+        explain_on_request(run, config, predictor_of(run))
     only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
     with pytest.raises(GenderClsError, match="explained_class=predicted"):
         explain_on_request(run, only_true, predictor_of(run))

@@ -50,12 +50,12 @@ def test_splits_may_lie_below_the_labels(tmp_path: Path) -> None:
 
 def test_csv_keeps_further_columns_as_they_stand(tmp_path: Path) -> None:
     csv = write_crops(tmp_path, "pictures/a.png", "pictures/b.png") / "list.csv"
-    csv.write_text("path,label,view,identity\npictures/b.png,m,007,NA\npictures/a.png,Female,,p1\n")
+    csv.write_text("path,label,view,identity\npictures/b.png,m,007,Na\npictures/a.png,Female,NA,p1\n")
     table = read(csv=str(csv)).table
     unknown = {"camera": "", "source": "", "split": ""}
     assert table.to_dict("records") == [
-        {"path": "pictures/a.png", "label": "FEMALE", "identity": "p1", **unknown, "view": ""},
-        {"path": "pictures/b.png", "label": "MALE", "identity": "NA", **unknown, "view": "007"},
+        {"path": "pictures/a.png", "label": "FEMALE", "identity": "p1", **unknown, "view": "NA"},
+        {"path": "pictures/b.png", "label": "MALE", "identity": "Na", **unknown, "view": "007"},
     ]
 
 
