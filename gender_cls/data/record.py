@@ -11,7 +11,9 @@ from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.prepare import PreparedData
+from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
@@ -30,8 +32,14 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
             "No identities are known: near duplicates and consecutive frames stay in one split, but other images of "
             "one person may not, and the scores may be too good. data.pattern or an identity column prevents that."
         )
+    if prepared.missing_splits:
+        log.warning(missing_splits_sentence(prepared.missing_splits))
+    if sentence := one_person_sentence(manifest.table):
+        log.warning(sentence)
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
+    elif prepared.leaks.near_duplicates:
+        log.warning(f"{prepared.leaks.sentence()} They may be alike by chance; look at them with gender_cls.audit.")
     text = manifest.to_csv()
     if run.manifest.exists() and run.manifest.read_bytes() != text.encode():
         raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
@@ -49,6 +57,7 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         "sources": sorted(set(manifest.table["source"]) - {""}),
         "cameras": sorted(set(manifest.table["camera"]) - {""}),
         "split_origin": prepared.split_origin,
+        "missing_splits": prepared.missing_splits,  # taken from train
         "leaky": bool(prepared.leaks),
         "leaks": asdict(prepared.leaks),
         "corrected_labels": count_corrections(manifest.table),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.wording import Finding, words
@@ -25,19 +26,23 @@ def _leaks(totals: dict[str, Any]) -> Iterator[Finding]:
     across, exact, near = totals["identities"]["across_splits"], duplicates["exact"], duplicates["near"]
     if data["split_problem"]:
         yield Finding("stop", f"There is no usable split: {data['split_problem']}")
-    if across["identities"] or exact["across_splits"]:
+    if data["leaky"]:
         yield Finding(
             "stop",
             f"The {data['split_origin']} split is leaky: {across['test_share']:.0%} of the test images show someone or "
-            f"something from train ({across['identities']} people and {exact['across_splits']} exact copies stand in "
-            "more than one split).",
+            f"something from train ({across['identities']} people, {exact['across_splits']} exact copies and "
+            f"{near['across_splits']} near duplicates stand in more than one split).",
         )
     elif not data["split_problem"]:
         yield Finding("fine", "No known person and no exact copy stands in more than one split.")
-    if near["across_splits"]:
+    if near["across_splits"] and not data["leaky"]:
         yield Finding(
             "warn", f"{near['across_splits']} images have a near duplicate in another split: check whether it matters."
         )
+    if data["missing_splits"] and not data["split_problem"]:
+        yield Finding("warn", missing_splits_sentence(data["missing_splits"]))
+    if data["one_person"]:
+        yield Finding("warn", data["one_person"])
     if not data["identities"]:
         yield Finding(
             "warn",
