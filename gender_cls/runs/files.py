@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, one_line
 
 
 @contextlib.contextmanager
@@ -51,10 +51,13 @@ def timestamp() -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that is not JSON."""
+    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that holds none."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except json.JSONDecodeError as error:
-        raise GenderClsError(f"{path} is not a JSON file ({error}): restore or remove it.") from None
+    except (OSError, ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        raise GenderClsError(f"{path} is not a JSON file ({one_line(error)}): restore or remove it.") from None
+    if not isinstance(content, dict):
+        raise GenderClsError(f"{path} holds {type(content).__name__} instead of an object: restore or remove it.")
+    return content

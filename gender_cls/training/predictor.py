@@ -15,7 +15,8 @@ from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import images_per_step
-from gender_cls.training.classifier import GenderClassifier, build_trainer, load_classifier
+from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 class Predictor:

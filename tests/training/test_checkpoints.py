@@ -9,7 +9,8 @@ from helpers.classifiers import settings
 from helpers.tiny_training import fit
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from gender_cls.training.classifier import GenderClassifier, load_classifier
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 def train(folder: Path, callbacks: list[Any]) -> list[dict[str, Any]]:
