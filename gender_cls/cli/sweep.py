@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.files import locked
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import TENSORBOARD, Run, image_cache
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
 from gender_cls.system.processes import end_with_parent

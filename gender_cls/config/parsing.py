@@ -68,7 +68,7 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     return config
 
 
-def to_plain(config: Config) -> dict[str, Any]:
+def to_plain(config: Config | AuditConfig) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     return plain

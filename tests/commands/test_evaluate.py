@@ -27,7 +27,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
-from gender_cls.runs.files import locked
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
