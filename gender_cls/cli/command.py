@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
-from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence
+from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.signals import stopping_on_signals
 
@@ -50,6 +50,7 @@ def run_command(
     """
     with _ending_in_sentence(when_interrupted):
         keep_freed_memory()
+        logging.setLogRecordFactory(_HarmlessRecord)
         command = read_command_line(sys.argv[1:])
         arguments = list(command.arguments)
         if command.shows_only:
@@ -69,6 +70,13 @@ def run_command(
             _run_hydra(task, config_name, schema, arguments)
 
 
+class _HarmlessRecord(logging.LogRecord):
+    """Names that reach a log do not control the terminal that shows it."""
+
+    def getMessage(self) -> str:
+        return harmless(super().getMessage())
+
+
 def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[Schema], arguments: list[str]) -> None:
     """Hand over to Hydra; exceptions are raised again, because Hydra would print half a traceback."""
     failures: list[Exception] = []
@@ -79,10 +87,10 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
             return task(parse_config(composed, schema))
         except Exception as error:
             hydra = HydraConfig.get()
-            in_this_process = hydra.launcher["_target_"].endswith("BasicLauncher") and "basic" in hydra.sweeper["_target_"]
-            if hydra.mode is RunMode.MULTIRUN and not in_this_process:  # these launchers and sweepers ask for it
+            basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
+            if hydra.mode is RunMode.MULTIRUN and not basic:  # others run jobs elsewhere, and ask whether they failed
                 raise
-            failures.append(error)  # Hydra itself would print it in words of its own
+            failures.append(error)  # Hydra itself would add a line of its own
             return None
 
     sys.argv[1:] = arguments
@@ -154,7 +162,7 @@ def _sentence(error: Exception) -> str:
         if isinstance(cause, OmegaConfBaseException):
             return config_sentence(cause)
     if isinstance(error, GenderClsError | HydraException):
-        return " ".join(str(error).split())
+        return unbroken(error)
     if (sentence := disk_sentence(error)) is not None:
         return sentence
     return f"{error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)"

@@ -29,20 +29,19 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
         "directory": str(Path.cwd()),
     }
     text = json.dumps(claim, indent=2) + "\n"
+    base = name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
+    folder, count = parent / base, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        if name is not None:
-            if not _claimed(parent / name, text):
+        while not _claimed(folder, text):
+            if name is not None:
                 way_out = f"continue what is there with {RESUME}true" if kind in ("runs", "sweeps") else "remove it"
-                raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
-            return parent / name
-        base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
-        count = 1
-        while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), text):
+                raise GenderClsError(f"{folder} exists already: choose another name, or {way_out}.")
             count += 1
-        return folder
+            folder = parent / f"{base}_{count}"
     except OSError as error:
         raise GenderClsError(f"output_dir={output_dir} cannot be used: {error_sentence(error)}") from None
+    return folder
 
 
 def _claimed(folder: Path, text: str) -> bool:

@@ -19,16 +19,6 @@ class Finding:
     sentence: str
 
 
-def count(number: float) -> str:
-    """A whole number with commas: `1,200`."""
-    return f"{number:,.0f}"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """`1 image`, `1,200 images`; give `many` where adding an s is not enough."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
 def listed(names: Iterable[str]) -> str:
     """`a, b and c`."""
     names = list(names)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from gender_cls.data.image_files import Fault
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
-from gender_cls.evaluation.wording import count, words
+from gender_cls.errors import count
+from gender_cls.evaluation.wording import words
 from gender_cls.pages.page import page_environment
 
 MOST_IN_GROUP = 4  # pictures shown of one person or of one set of duplicates

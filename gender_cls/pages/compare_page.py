@@ -10,8 +10,8 @@ import pandas as pd
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
+from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
-from gender_cls.evaluation.wording import plural
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, maps_by_method
 from gender_cls.pages.page import page_environment
 

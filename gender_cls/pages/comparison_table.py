@@ -8,9 +8,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
+from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, plural, short, stated
+from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
 from gender_cls.pages.page import markdown_table
 
 ENSEMBLE = "soft-vote ensemble"

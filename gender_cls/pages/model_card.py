@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
+from gender_cls.errors import count
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
-from gender_cls.evaluation.wording import count, decimal, percent, score_title, stated
+from gender_cls.evaluation.wording import decimal, percent, score_title, stated
 from gender_cls.pages.page import markdown_table, page_environment
 from gender_cls.pages.run_findings import resampled, run_findings
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import jinja2
 
+from gender_cls.errors import count, plural
 from gender_cls.evaluation import wording
 
 FILTERS = (
-    *(wording.capitalised, wording.count, wording.decimal, wording.duration, wording.in_bytes, wording.listed),
+    *(wording.capitalised, count, wording.decimal, wording.duration, wording.in_bytes, wording.listed),
     *(wording.p_value, wording.percent, wording.short, wording.signed, wording.stated, wording.three_digits),
     wording.words,
 )
@@ -24,7 +25,7 @@ def page_environment(autoescape: bool = True) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update({filter_.__name__: filter_ for filter_ in FILTERS})
-    environment.globals.update(plural=wording.plural)
+    environment.globals.update(plural=plural)
     return environment
 
 

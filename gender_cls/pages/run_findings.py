@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from gender_cls.errors import plural
 from gender_cls.evaluation.estimate import beats, best_baseline
 from gender_cls.evaluation.schema import Metrics, Scored
-from gender_cls.evaluation.wording import Finding, listed, percent, plural, stated, stated_percent, words
+from gender_cls.evaluation.wording import Finding, listed, percent, stated, stated_percent, words
 from gender_cls.pages.explanation_findings import explanation_findings
 
 LARGE_ECE = 0.05  # above it, probabilities are further off than readers expect of a percentage

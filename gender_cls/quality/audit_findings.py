@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gender_cls.errors import first_few
+from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
-from gender_cls.evaluation.wording import Finding, plural, words
+from gender_cls.evaluation.wording import Finding, words
 
 TELLING = 0.55  # a trivial baseline with this balanced accuracy or more is worth a warning
 

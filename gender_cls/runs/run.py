@@ -14,11 +14,12 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from gender_cls.errors import GenderClsError, error_sentence, one_line, require
+from gender_cls.config.parsing import written_values
+from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, is_alive, locked
 from gender_cls.system.signals import stop_behind
@@ -79,7 +80,7 @@ class Run:
     @property
     def choices(self) -> dict[str, str]:
         """The file of each configuration group that Hydra took; empty if Hydra did not start the run."""
-        hydra: Any = _as_written(self.folder / ".hydra" / "hydra.yaml")
+        hydra: Any = written_values(self.folder / ".hydra" / "hydra.yaml")
         try:
             return {str(group): str(choice) for group, choice in hydra["hydra"]["runtime"]["choices"].items()}
         except (KeyError, TypeError, AttributeError):
@@ -88,7 +89,7 @@ class Run:
     @property
     def settings(self) -> dict[Any, Any]:
         """The configuration that it was started with, as plain values; empty if it was not kept."""
-        return _as_written(self.config_file)
+        return written_values(self.config_file)
 
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
         """Keep the checked configuration, with absolute paths, and the chosen file of each group.
@@ -177,22 +178,6 @@ class Run:
 
 def _status_text(status: dict[str, Any]) -> str:
     return json.dumps(status, indent=2) + "\n"
-
-
-def _as_written(file: Path) -> dict[Any, Any]:
-    """The content of a YAML file, or nothing if there is none. `${...}` stays as it is: a run's folder computes nothing.
-
-    Raises:
-        GenderClsError: it is no YAML file, or it holds no keys.
-    """
-    if not file.is_file():
-        return {}
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except Exception as error:  # of YAML, of OmegaConf, of the disk
-        raise GenderClsError(f"{file} cannot be read as a configuration ({one_line(error)}): restore it.") from None
-    require(isinstance(content, dict), f"{file} holds no configuration: restore it.")
-    return cast(dict[Any, Any], content)
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,10 @@ import warnings
 from dataclasses import dataclass, field
 
 from gender_cls.config.checks import AUTO
+from gender_cls.errors import require
 from gender_cls.system.memory import kernel_file
+
+_ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,11 @@ def _quota() -> int:
 def multiplies_bf16() -> bool:
     """Whether the CPU has instructions for products of bfloat16 (AVX512-BF16, AMX); without them it is slow.
 
-    ARM's instructions do not count: training with them has not been measured.
+    ARM's instructions do not count: training with them has not been measured. Neither do instructions that oneDNN is
+    told not to use.
     """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISA_WITHOUT_BF16:
+        return False
     flags = next((line for line in kernel_file("/proc/cpuinfo").splitlines() if line.startswith("flags")), "")
     return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
@@ -113,7 +119,12 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # if it is not there, Lightning says so
+    require(
+        accelerator == AUTO,
+        f"accelerator={accelerator}: torch finds no such device on this machine. Take auto or cpu, or install a torch "
+        "that fits the device and its driver.",
+    )
+    return "cpu"
 
 
 def _precision(device: str) -> tuple[str, str]:

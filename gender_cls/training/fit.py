@@ -4,7 +4,7 @@ import logging
 import math
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
-from gender_cls.errors import error_sentence
+from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
-from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
-from gender_cls.training.batch import Batch
+from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
+from gender_cls.training.batch import Batch, record_batch, recorded_batch
 from gender_cls.training.checkpoints import (
     KeepCheckpoints,
     WholeFiles,
@@ -65,7 +65,7 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
         else:
             return
         release_memory()  # outside `except`, where nothing refers to the trainer and the classifier any longer
-        batch = smaller_batch(config, run, batch, failure)
+        batch = smaller_batch(config, run, recorded_batch(config, run) or batch, failure)
 
 
 def _fit_with_batch(
@@ -97,6 +97,13 @@ def _fit_with_batch(
     # Model
     seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+    batch = replace(batch, least=least_images(classifier))
+    if batch.size < batch.least:
+        raise GenderClsError(
+            f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
+            "batches of one image: set data.batch_size=2 or more, with trainer.accumulate for the same step."
+        )
+    record_batch(run, batch)
     if resources.device != "cpu":
         augment_on_device(classifier, datamodule)
     if resources.device == "cuda":

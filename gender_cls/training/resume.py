@@ -37,8 +37,8 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
     steps = [images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (then, now)]
     if steps[0] != steps[1]:
         raise GenderClsError(
-            f"{run.folder} was started with {steps[0]} images per step, not {steps[1]}: resume it with the same product "
-            "of data.batch_size and trainer.accumulate, or start a new run."
+            f"{run.folder} was started with {steps[0]} images per step, not {steps[1]}: resume it with the same "
+            "product of data.batch_size and trainer.accumulate, or start a new run."
         )
 
 
@@ -56,4 +56,5 @@ _WAY_OUT = {
 
 
 def _started_with(run: Run, key: str, before: object, now: object) -> str:
-    return f"{run.folder} was started with {key}={before}, not {now}: resume it with {key}={before}, or start a new run."
+    started = f"{run.folder} was started with {key}={before}, not {now}"
+    return f"{started}: resume it with that value, or start a new run."

@@ -1,5 +1,6 @@
 """Decoding, against pixels written down by hand."""
 
+import os
 import struct
 import warnings
 import zlib
@@ -10,7 +11,7 @@ import pytest
 from helpers.crops import decode
 from PIL import Image
 
-from gender_cls.data.image_files import UnreadableError
+from gender_cls.data.image_files import FORMATS, LONGEST_START, UnreadableError, format_of, is_picture
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
 
@@ -113,6 +114,38 @@ def test_16_bit_rgb_png_keeps_the_high_byte(file: Path) -> None:
     assert decode(file).flatten().tolist() == [0x12, 0xAB, 0xFF]
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_an_image_is_known_by_its_first_bytes(tmp_path: Path, file_format: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / "0012", file_format)
+    assert is_picture(tmp_path / "0012")
+    assert format_of((tmp_path / "0012").read_bytes()[:LONGEST_START]) == file_format
+    decode(tmp_path / "0012")
+
+
+HEIC = b"\0\0\0\x24ftypmif1\0\0\0\0mif1heic"
+OTHERS = {"a.jpg ": b"", "a.JPE": b"", "b.heic": b"text", "c": HEIC, "d.x": b"\xff\x0a" + bytes(40)}
+STRAYS = {
+    **{
+        "a.txt": b"BMW 320 is no bitmap image",
+        "b": b"",
+        "c.txt": b"P1 male",
+        "d.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42",
+    },
+    **{"e.csv": b"path,label", "f.jpg.txt": b"a"},
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [*OTHERS.items(), *STRAYS.items()])
+def test_what_counts_as_an_image(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert is_picture(str(tmp_path / name)) == (name in OTHERS)
+
+
+def test_folders_pipes_and_missing_files_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not any(map(is_picture, (tmp_path, tmp_path / "pipe", tmp_path / "gone")))
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(file: Path, file_format: str, orientation: int) -> None:
@@ -126,7 +159,7 @@ def test_exif_orientation_is_applied(file: Path, file_format: str, orientation: 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file"), (b"", "empty"), (b"no picture", "JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM")],
+    [(None, "No such file"), (b"", "empty"), (b"no picture", "JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM, AVIF, JPEG2000")],
     ids=["missing", "empty", "text"],
 )
 def test_what_is_no_image_is_refused_in_one_sentence(file: Path, content: bytes | None, reason: str) -> None:

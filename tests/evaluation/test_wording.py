@@ -12,10 +12,6 @@ WHOLE: Estimate = {"value": 0.8, "low": 0.75, "high": 0.85, "remark": None}
 @pytest.mark.parametrize(
     ("write", "value", "text"),
     [
-        (wording.count, 1234567, "1,234,567"),
-        (lambda number: wording.plural(number, "image"), 1, "1 image"),
-        (lambda number: wording.plural(number, "image"), 1200, "1,200 images"),
-        (lambda number: wording.plural(number, "person", "people"), 0, "0 people"),
         (wording.listed, [], ""),
         (wording.listed, ["a"], "a"),
         (wording.listed, (name for name in "abc"), "a, b and c"),

@@ -60,6 +60,15 @@ def test_bf16_needs_instructions_for_it(machine: Any, flags: str, able: bool) ->
     assert chosen.precision == ("bf16-mixed" if able else "32-true")
 
 
+@pytest.mark.parametrize(("most", "able"), [("avx2", False), ("AVX512_CORE_VNNI", False), ("AVX512_CORE_AMX", True)])
+def test_bf16_needs_instructions_that_onednn_may_use(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, most: str, able: bool
+) -> None:
+    machine.files["/proc/cpuinfo"] = "flags : avx512_bf16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
+    assert multiplies_bf16() is able
+
+
 def test_bf16_needs_onednn(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.files["/proc/cpuinfo"] = "flags : avx512_bf16"
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)

@@ -1,0 +1,36 @@
+import logging
+import os
+
+import pytest
+
+from gender_cls import errors
+from gender_cls.cli import command
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (errors.count, 1234567, "1,234,567"),
+        (lambda number: errors.plural(number, "image"), 1, "1 image"),
+        (lambda number: errors.plural(number, "image"), 1200, "1,200 images"),
+        (lambda number: errors.plural(number, "person", "people"), 0, "0 people"),
+        (errors.visible, "b\u00e9 c.jpg", "b\u00e9 c.jpg"),
+        (errors.visible, "val ", "'val '"),
+        (errors.visible, "", "''"),
+        (errors.visible, "a\r\n\t\x1b[31m\x7f\x9b", r"a\r\n\t\x1b[31m\x7f\x9b"),
+        (errors.visible, "a\xa0b\u200b\u202e", r"a\xa0b\u200b\u202e"),
+        (errors.visible, os.fsdecode(b"caf\xe9.jpg"), r"caf\xe9.jpg"),
+        (errors.first_few, ["a", "b ", "c\n", "d", 5], r"a, 'b ', c\n and 2 more"),
+        (errors.harmless, "a \u202f%\r\n\tb\rc\x1b\u202e", "a \u202f%\r\n\tb\\rc\\x1b\\u202e"),
+        (errors.error_sentence, errors.GenderClsError("No  file\x1b[2J\rx:\ny"), r"No file\x1b[2J\rx: y"),
+        (errors.error_sentence, OSError("a\x00b\udcff"), r"OSError: a\x00b\xff"),
+        (errors.one_line, "wrong\n\x1bname.", r"wrong \x1bname"),
+    ],
+)
+def test_numbers_names_and_errors_read_well_and_control_nothing(write, value, text):  # type: ignore[no-untyped-def]
+    assert write(value) == text
+
+
+def test_a_name_in_a_log_controls_no_terminal() -> None:
+    record = command._HarmlessRecord("x", logging.INFO, "x.py", 1, "Read %s", ("a\x1b[2J.jpg",), None)
+    assert record.getMessage() == r"Read a\x1b[2J.jpg"
