@@ -80,7 +80,7 @@ def check_config(config: Any, prefix: str = "") -> None:
         key, value = f"{prefix}{one.name}", getattr(config, one.name)
         if is_dataclass(value):
             check_config(value, f"{key}.")
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, float) and math.isinf(value):
             raise GenderClsError(f"{key} must be a finite number, not {value}.")
         elif value is not None and "rule" in one.metadata:
             one.metadata["rule"].check(key, value)

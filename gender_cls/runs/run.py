@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.parsing import written_values
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import GenderClsError, error_sentence, require
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, is_alive, locked
 from gender_cls.system.signals import stop_behind
@@ -27,6 +27,8 @@ from gender_cls.system.signals import stop_behind
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
 KILLED = "The process ended without a word: it was killed, or the machine stopped. trainer.resume=true goes on."
+
+_GONE = "is gone: it was moved or removed while the run was at work, or its disk was. Put it back, or start a new run."
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
@@ -123,10 +125,13 @@ class Run:
 
     def note(self, **fields: Any) -> None:
         """Add these fields to `status.json`, or replace them there."""
+        require(self.folder.is_dir(), f"{self.folder} {_GONE}")
         write_atomically(self.status_file, _status_text({**self.status, **fields}))
 
     def _note_end(self, **fields: Any) -> None:
         """Note the end even if the disk has no room for a new file: then the old one is written over in its place."""
+        if not self.folder.is_dir():
+            return
         status = {**self.status, **fields}
         try:
             write_atomically(self.status_file, _status_text(status))
@@ -149,6 +154,7 @@ class Run:
             def end(state: str, **fields: Any) -> None:
                 self._note_end(state=state, seconds=round(time.monotonic() - started, 1), **fields)
 
+            began = False
             try:
                 self.note(
                     state="running",
@@ -159,6 +165,7 @@ class Run:
                     error=None,
                     traceback=None,
                 )
+                began = True
                 yield
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
             except (KeyboardInterrupt, SystemExit) as error:
@@ -167,6 +174,8 @@ class Run:
                     raise
                 raise stop_behind(error) from None  # Hydra ignores SystemExit, into which Lightning turns Ctrl-C
             except Exception as error:
+                if began and not self.status_file.exists():
+                    raise GenderClsError(f"{self.folder} {_GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise
 

@@ -83,6 +83,7 @@ def _raising_dropped_stops_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a late one would end the process
         signal.signal(signal.SIGALRM, handler)
 
 

@@ -169,9 +169,9 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[int, float, float]:
-    """The fewest images that the network takes, bytes of a step with them, without the imports, and of each further one.
+    """The fewest images that the network takes, the bytes of a step with them, and of each further image.
 
-    It runs in a child process.
+    The imports do not count. It runs in a child process.
     """
     memory.keep_freed_memory()  # as in the process that will train
     resources.apply()

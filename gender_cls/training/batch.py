@@ -30,7 +30,7 @@ class Batch:
         return self.size * self.accumulate
 
     def halved(self) -> "Batch | None":
-        """The same step with half as many images in a pass, or fewer if that does not divide it; None if none is left."""
+        """The same step with half as many images in a pass, or fewer if that does not divide it; None if too few."""
         for size in range(self.size // 2, self.least - 1, -1):
             if self.step % size == 0:
                 return Batch(size, self.step // size, (*self.too_large, self.size), self.least)

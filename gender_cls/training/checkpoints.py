@@ -1,4 +1,4 @@
-"""A run's checkpoints: `best.ckpt` for the weights that validation chose, `last.ckpt` (or `previous.ckpt`) to resume."""
+"""A run's checkpoints: `best.ckpt` with the weights that validation chose; `last.ckpt`, `previous.ckpt` to resume."""
 
 import logging
 import time

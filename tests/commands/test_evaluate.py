@@ -213,3 +213,5 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     runs[0].metrics_file.write_text("{}")
     result = command("compare", *COMPARING.split()[3:], "resamples=200", cwd=tmp_path)
     assert f"was not evaluated: run python -m gender_cls.evaluate run={runs[0].folder}." in result.stdout
+    result = command("compare", f"runs={runs[0].folder}", cwd=tmp_path, code=1)
+    assert "There is nothing to compare" in result.stderr
