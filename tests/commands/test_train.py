@@ -223,7 +223,10 @@ def test_resuming_on_other_data_is_refused(finished: tuple[Run, str], crops: Pat
     run, _ = finished
     run.note(state="interrupted")
     arguments = ["name=one", "trainer.resume=true", "trainer.max_epochs=3", "augment.mixup=0.2", "recipe.ema_decay=0.5"]
-    result = train(crops, run.folder.parents[2], *arguments, "data.limit=40", code=1)
+    before = run.manifest.read_text()
+    run.manifest.write_text(before.replace("person00", "person99", 1))
+    result = train(crops, run.folder.parents[2], *arguments, code=1)
+    run.manifest.write_text(before)
     assert "The data have changed since" in result.stderr
 
 
