@@ -84,6 +84,7 @@ class DataConfig:
     limit: int | None = setting(least=6, unit="images (3 splits, 2 labels)")
     balance: Balance = Balance.none
     on_corrupt: OnCorrupt = OnCorrupt.stop
+    max_megapixels: float = setting(64.0, above=0, most=178, unit="(Pillow's own limit)")
 
     def check(self) -> None:
         require(

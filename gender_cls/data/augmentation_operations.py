@@ -16,7 +16,8 @@ from torchvision.transforms import v2
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data.measure import LUMA
-from gender_cls.data.resizing import MID_GREY, resize_into
+from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.resizing import resize_into
 
 _rand_augment = cache(v2.RandAugment)
 

@@ -1,17 +1,23 @@
-"""From a file to an upright RGB image, by Pillow alone."""
+"""From a file to an upright RGB image."""
 
 import os
 import re
 import stat
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, TiffTags, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
+from gender_cls.data.jpeg_pixels import DamagedJpegError, jpeg_pixels
+from gender_cls.data.pixel_modes import Rgb, UnknownPixelsError, check_tiff, to_rgb
 from gender_cls.errors import GenderClsError
+
+# Pillow refuses PNG files with more than 1 MB of compressed text or colour profile; editors write more.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 """What is read, by the file's first bytes. A closed list: Pillow would hand an EPS file to Ghostscript."""
@@ -25,18 +31,18 @@ IMAGE_SUFFIXES = {
 OTHER_FORMATS = ("HEIC", "JPEG XL")
 """Formats that are recognised, so that a file is not left out in silence, but not read."""
 
-LONGEST_START = 32
+LONGEST_START = 64
 """Bytes at the beginning of a file that tell its format."""
 
-Fault = Literal["missing", "empty", "no_picture", "damaged"]
+Fault = Literal["missing", "empty", "no_picture", "damaged", "too_large"]
 """Why a file is unreadable; `damaged` has an intact header, but its pixels are cut off or broken."""
 
 
 class UnreadableError(GenderClsError):
     """A file that gives no image: `Cannot read PATH: REASON.`"""
 
-    def __init__(self, sentence: str, fault: Fault) -> None:
-        super().__init__(sentence)
+    def __init__(self, path: Path, reason: str, fault: Fault) -> None:
+        super().__init__(f"Cannot read {path}: {reason}.")
         self.fault = fault
 
 
@@ -45,7 +51,8 @@ class DecodedImage(NamedTuple):
 
     image: Image.Image  # RGB, upright as its EXIF orientation says
     format: str  # Pillow's name of the file's format, whatever its suffix
-    frames: int  # more than 1 for an animation, whose first frame `image` is
+    frames: int  # 2 for an animation of any length, whose first frame `image` is
+    transparency: float  # share of the image that is grey instead of the colours in the file, 0 to 1
 
 
 def is_picture(path: str | Path) -> bool:
@@ -56,16 +63,10 @@ def is_picture(path: str | Path) -> bool:
     if os.path.splitext(path)[1].strip().lower() in IMAGE_SUFFIXES:
         return True
     try:
-        # A pipe without a writer would block for ever.
-        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+            return _is_regular(file) and format_of(file.read(LONGEST_START)) is not None
     except OSError:
         return os.path.isfile(path)
-    try:
-        return stat.S_ISREG(os.fstat(opened).st_mode) and format_of(os.read(opened, LONGEST_START)) is not None
-    except OSError:
-        return True
-    finally:
-        os.close(opened)
 
 
 def format_of(start: bytes) -> str | None:
@@ -80,7 +81,8 @@ def format_of(start: bytes) -> str | None:
     if re.match(rb"P[1-6]\s+(#|\d+\s+\d+\s)", start):
         return "PPM"
     if start[4:8] == b"ftyp":  # the box that begins MP4 too; then come the brands of four letters, the main one first
-        brands = {start[place : place + 4] for place in range(8, min(len(start), start[3]), 4)}
+        end = min(len(start), int.from_bytes(start[:4], "big"))
+        brands = {start[place : place + 4] for place in range(8, end, 4)}
         if brands & {b"avif", b"avis"}:
             return "AVIF"
         if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
@@ -92,7 +94,7 @@ _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     **dict.fromkeys((b"GIF87a", b"GIF89a"), "GIF"),
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"), "TIFF"),
     **dict.fromkeys((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "JPEG2000"),
     **dict.fromkeys((b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"), "JPEG XL"),
 }
@@ -100,43 +102,128 @@ _SIGNATURES = {
 _BMP_HEADERS = {length.to_bytes(4, "little") for length in (12, 16, 40, 52, 56, 64, 108, 124)}
 
 
-def read_image(path: Path) -> DecodedImage:
+def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
     """Decode a file.
 
-    Grey becomes three equal channels, alpha and palette transparency are dropped, 16 bits keep their high byte.
+    Always at its full size: a JPEG decoded to a smaller size would have other pixels than the exported model gets.
+
+    Args:
+        max_megapixels: a larger image is refused before its pixels are decoded.
 
     Raises:
-        UnreadableError: the file is missing, empty, truncated or no image.
+        UnreadableError: the file is missing, empty, damaged, too large or no image.
     """
     fault: Fault = "no_picture"
     try:
+        data = _content(path)
         # From memory, not by name: Pillow scrambles the rotation of a file that it can map (an uncompressed grey TIFF).
-        data = BytesIO(path.read_bytes())
-        with warnings.catch_warnings(action="ignore"), Image.open(data, formats=FORMATS) as image:
-            fault = "damaged"
-            kind = str(image.format)
-            frames = 1 if kind in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
-            ImageOps.exif_transpose(image, in_place=True)
-            return DecodedImage(_to_rgb(image), kind, frames)
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data), formats=FORMATS) as image:
+            megapixels = image.width * image.height / 1e6
+            if max_megapixels is not None and megapixels > max_megapixels:
+                limit = f"{megapixels:.4g} megapixels are more than data.max_megapixels={max_megapixels:g}"
+                raise UnreadableError(path, limit, "too_large")
+            fault, kind = "damaged", str(image.format)
+            # Frames are not counted: some files have a hundred thousand.
+            frames = 1 if kind in _JPEG else 1 + getattr(image, "is_animated", False)
+            rgb = _decoded(image, data)
+            return DecodedImage(_upright(rgb.image, image), kind, frames, rgb.transparency)
+    except UnreadableError:
+        raise
+    except UnknownPixelsError as error:
+        raise UnreadableError(path, f"{error}; save it as PNG", "no_picture") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(path, "it has more megapixels than can be read", "too_large") from error
     except FileNotFoundError as error:
-        raise UnreadableError(f"Cannot read {path}: {error.strerror}.", "missing") from error
+        raise UnreadableError(path, str(error.strerror), "missing") from error
     except Exception as error:  # on damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
-        if fault == "no_picture" and path.is_file() and not path.stat().st_size:
-            fault = "empty"
-        raise UnreadableError(f"Cannot read {path}: {_reason(error, fault)}.", fault) from error
+        raise UnreadableError(path, _reason(error), fault) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-        raise ValueError("float, signed and 32-bit pixels have no fixed range")
-    if image.mode.startswith("I"):  # 16 bits, also of a PGM file; Pillow's own conversion to 8 bits may clip at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+def _content(path: Path) -> bytes:
+    """All bytes of a file that can be an image.
+
+    Raises:
+        UnreadableError: it is none; then only its beginning was read.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not _is_regular(file):
+            raise UnreadableError(path, "it is no regular file", "no_picture")
+        start = file.peek(LONGEST_START)[:LONGEST_START]
+        if not start:
+            raise UnreadableError(path, "it is empty", "empty")
+        kind = format_of(start)
+        if kind in OTHER_FORMATS:
+            raise UnreadableError(path, f"{kind} is not read; save it as JPEG or PNG", "no_picture")
+        if kind is None:
+            raise UnreadableError(path, f"it is no {', '.join(FORMATS)} picture", "no_picture")
+        return file.read()
 
 
-def _reason(error: Exception, fault: Fault) -> str:
+def _is_regular(file: IO[bytes]) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file for reading; a pipe without a writer would block for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _decoded(image: Image.Image, data: bytes) -> Rgb:
+    if image.format in _JPEG:
+        pixels = jpeg_pixels(data, image.mode)
+        if pixels is not None:
+            return Rgb(Image.fromarray(pixels), 0.0)
+    if isinstance(image, TiffImageFile):
+        check_tiff(image)
+    return to_rgb(image)
+
+
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """`rgb` turned as the metadata of `image`, whose pixels are decoded, say. Pillow has turned a TIFF already."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # on metadata that make no sense Pillow raises many kinds of errors; the pixels are intact
+        orientation = None
+    if orientation is None:
+        orientation = _exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+    return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
+
+
+def _exif_orientation(block: bytes) -> int:
+    """The orientation in the first directory of an EXIF block; Pillow gives up at an entry that points outside."""
+    order = "<" if block[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (entries,) = struct.unpack_from(f"{order}H", block, start)
+        for entry in range(entries):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, start + 2 + 12 * entry)
+            if (tag, kind) == (ExifTags.Base.Orientation, TiffTags.SHORT):
+                return value
+    except struct.error:  # the block ends too early
+        pass
+    return 1
+
+
+_JPEG = ("JPEG", "MPO")  # MPO: a JPEG file with a second image, such as a preview, which is no animation
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright."""
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is empty" if fault == "empty" else f"it is no intact {', '.join(FORMATS)} picture"
+        return f"it is no intact {', '.join(FORMATS)} picture"
+    if isinstance(error, DamagedJpegError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"it does not decode ({type(error).__name__}: {error})"

@@ -20,7 +20,7 @@ from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
-from gender_cls.data.split import assign_splits, split_origin
+from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import require
 
 MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
@@ -37,6 +37,7 @@ class PreparedData:
     unreadable: pd.DataFrame  # `path` and `reason` of the images that were left out
     leaks: Leaks  # between the splits; none unless `data.allow_leaks`
     split_origin: str  # see `split.split_origin`
+    missing_splits: list[str]  # see `split.missing_splits`
 
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
@@ -93,13 +94,13 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     )
     table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
     table, near = with_groups(table, facts, data)
-    origin = split_origin(table, data)
+    origin, missing = split_origin(table, data), missing_splits(table)
     table = assign_splits(table, data)
-    leaks = find_leaks(table, facts["pixels"])
+    leaks = find_leaks(table, facts["pixels"], near)
     require(
         data.allow_leaks or not leaks,
         f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
-        "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
+        "people and copies whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
     )
     return PreparedData(
         manifest=replace(manifest, table=table),
@@ -109,6 +110,7 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         unreadable=unreadable,
         leaks=leaks,
         split_origin=origin,
+        missing_splits=missing,
     )
 
 

@@ -10,8 +10,12 @@ import numpy as np
 from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
+from gender_cls.data.csv_text import csv_text
+from gender_cls.data.folders import count_left_out, left_out_sentence
+from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.prepare import PreparedData
-from gender_cls.errors import GenderClsError
+from gender_cls.data.split import missing_splits_sentence
+from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -21,18 +25,26 @@ log = logging.getLogger(__name__)
 def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     """Save the manifest, or refuse to resume on other data; warn about what makes the scores less reliable."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
+    if sentence := left_out_sentence(manifest.left_out):
+        log.warning(sentence)
     if len(unreadable):
-        write_atomically(run.unreadable, unreadable.to_csv(index=False))
-        log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
+        write_atomically(run.unreadable, csv_text(unreadable))
+        log.warning(f"Left out {plural(len(unreadable), 'unreadable image')}, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
             "No identities are known: near duplicates and consecutive frames stay in one split, but other images of "
             "one person may not, and the scores may be too good. data.pattern or an identity column prevents that."
         )
+    if prepared.missing_splits:
+        log.warning(missing_splits_sentence(prepared.missing_splits))
+    if sentence := one_person_sentence(manifest.table):
+        log.warning(sentence)
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
+    elif prepared.leaks.near_duplicates:
+        log.warning(f"{prepared.leaks.sentence()} They may be alike by chance; look at them with gender_cls.audit.")
     text = manifest.to_csv()
-    if run.manifest.exists() and run.manifest.read_text() != text:
+    if run.manifest.exists() and run.manifest.read_bytes() != text.encode():
         raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
     write_atomically(run.manifest, text)
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
@@ -45,9 +57,11 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         "root": str(manifest.root),
         "manifest_sha256": manifest.fingerprint,
         "licence": config.data.licence,
+        "left_out": count_left_out(manifest.left_out),
         "sources": sorted(set(manifest.table["source"]) - {""}),
         "cameras": sorted(set(manifest.table["camera"]) - {""}),
         "split_origin": prepared.split_origin,
+        "missing_splits": prepared.missing_splits,  # taken from train
         "leaky": bool(prepared.leaks),
         "leaks": asdict(prepared.leaks),
         "corrected_labels": count_corrections(manifest.table),

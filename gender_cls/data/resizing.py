@@ -8,9 +8,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from gender_cls.config.data import ResizeMode
-
-MID_GREY = 114
-"""Where there is no pixel: the padding of a letterbox, the corners of a rotation, an erased rectangle."""
+from gender_cls.data.pixel_modes import MID_GREY
 
 
 def resize_into(pixels: Tensor, image: Tensor, mode: ResizeMode) -> None:

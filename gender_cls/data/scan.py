@@ -40,13 +40,15 @@ File = tuple[str, bool, bool]
 """A path, and whether its facts and its pixels are wanted."""
 
 FILES_PER_BATCH = 64
+BYTES_PER_BATCH = 16_000_000  # of pixels, after which a batch ends: those that wait to be written take memory
 FEW_FILES = 8 * FILES_PER_BATCH  # they are read sooner than other processes start
 
 
 class Scan(NamedTuple):
     """Images that have been read.
 
-    `facts` has one row per image: `bytes`; `format`, `frames`, `width`, `height` (pixels); `pixels`, a hash of the
+    `facts` has one row per image: `bytes`; `format`, `frames` (2: any number above 1), `width`, `height` (pixels);
+    `transparency`, the share that is grey instead of the file's colours (0 to 1); `pixels`, a hash of the
     decoded image that files share only if every pixel is the same; `perceptual_hash` (uint64), `brightness`,
     `sharpness`, mean `red`, `green` and `blue` (0 to 255). An unreadable file has `bytes`, `fault` (see
     `image_files.Fault`) and `reason`, a sentence; the rest is empty or 0.
@@ -77,7 +79,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
         def look() -> pd.DataFrame:
             """What is known; `new` images need facts, `unkept` ones pixels."""
             table = database.load(row_of)
-            new = (table[list(STAMP)] != stamps).any(axis=1)
+            new = (table[list(STAMP)] != stamps).any(axis=1) | _beyond_limit(table, data)
             place = np.where(new, -1, store.places(table)) if store is not None else -1
             unkept = (new | ((place < 0) & (table["fault"] == ""))) & (store is not None)
             return table.assign(**stamps, path=paths, new=new, unkept=unkept, place=place)
@@ -88,7 +90,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
                 if store is not None:
                     store.forget_lost()
                 table = look()  # another process may have read some images meanwhile
-                _read_missing(table, root, database, store, reading_processes(data.num_workers))
+                _read_missing(table, root, database, store, data)
                 table = look()
         kept = None
         if store is not None:
@@ -127,7 +129,15 @@ class _Read(NamedTuple):
     width: int = 0
 
 
-def _read_missing(table: pd.DataFrame, root: Path, database: Database, store: PixelStore | None, workers: int) -> None:
+def _beyond_limit(table: pd.DataFrame, data: DataConfig) -> pd.Series:
+    """Images that are, or were at another limit, too large."""
+    size = table["width"].astype(np.int64) * table["height"]
+    return (table["fault"] == "too_large") | (size > data.max_megapixels * 1e6)
+
+
+def _read_missing(
+    table: pd.DataFrame, root: Path, database: Database, store: PixelStore | None, data: DataConfig
+) -> None:
     """Read the images of the table that are `new` or `unkept`, and keep what was read batch by batch."""
     missing = table[table["new"] | table["unkept"]]
     files = [(f"{root}/{path}", *wanted) for path, *wanted in missing[["path", "new", "unkept"]].to_numpy().tolist()]
@@ -135,11 +145,13 @@ def _read_missing(table: pd.DataFrame, root: Path, database: Database, store: Pi
     if store is not None and missing["unkept"].any():
         of_known = 3 * missing["height"].to_numpy(np.int64) * missing["width"] * missing["unkept"] * ~missing["new"]
         store.make_room(int(of_known.sum()) + expected_bytes([file for file, new, unkept in files if new and unkept]))
-    batches = [slice(start, start + FILES_PER_BATCH) for start in range(0, len(files), FILES_PER_BATCH)]
+    done = 0
     with tqdm(total=len(files), desc="Reading images", unit="img", delay=1) as progress:
-        for batch, results in zip(batches, _read([files[batch] for batch in batches], workers), strict=True):
+        for results in _read(files, reading_processes(data.num_workers), data.max_megapixels):
             facts, pixels = [], []
-            for (path, *stamps, height, width), read in zip(known[batch], results, strict=True):
+            rows = known[done : done + len(results)]
+            done += len(results)
+            for (path, *stamps, height, width), read in zip(rows, results, strict=True):
                 if read.facts is not None:
                     facts.append((path, *stamps, *read.facts, -1))
                 # Known facts, but another size: the file changed while it was read; the next scan reads it again.
@@ -152,20 +164,32 @@ def _read_missing(table: pd.DataFrame, root: Path, database: Database, store: Pi
             progress.update(len(results))
 
 
-def _read(batches: list[list[File]], workers: int) -> Iterator[list[_Read]]:
-    """What was read, batch by batch."""
-    if workers < 2 or sum(map(len, batches)) < FEW_FILES:
-        yield from map(_read_batch, batches)
+def _read(files: list[File], workers: int, max_megapixels: float) -> Iterator[list[_Read]]:
+    """What was read, some files at a time, in their order."""
+    batches = [files[start : start + FILES_PER_BATCH] for start in range(0, len(files), FILES_PER_BATCH)]
+    if workers < 2 or len(files) < FEW_FILES:
+        for batch in batches:
+            while batch:
+                yield (results := _read_batch(batch, max_megapixels, BYTES_PER_BATCH))
+                batch = batch[len(results) :]
         return
     # Spawned, because forking a process that has threads, as torch's are, may hang.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+
+    def begin(batch: list[File]) -> tuple[list[File], Future[list[_Read]]]:
+        return batch, pool.submit(_read_batch, batch, max_megapixels, BYTES_PER_BATCH)
+
     try:
-        left, ahead = iter(batches), deque[Future[list[_Read]]]()
-        while True:  # a few batches ahead: pixels that wait to be written take memory
-            ahead.extend(pool.submit(_read_batch, files) for files in islice(left, 3 * workers - len(ahead)))
+        left, ahead = iter(batches), deque[tuple[list[File], Future[list[_Read]]]]()
+        while True:  # a few batches ahead
+            ahead.extend(map(begin, islice(left, 3 * workers - len(ahead))))
             if not ahead:
                 return
-            yield ahead.popleft().result()
+            batch, future = ahead.popleft()
+            results = future.result()
+            if len(results) < len(batch):
+                ahead.appendleft(begin(batch[len(results) :]))
+            yield results
     except BrokenProcessPool:
         raise GenderClsError(
             "A process that read images was killed, probably because memory ran out: the same command goes on from "
@@ -180,18 +204,26 @@ def _start_worker() -> None:
     end_with_parent()
 
 
-def _read_batch(files: list[File]) -> list[_Read]:
-    return [_read_one(*file) for file in files]
+def _read_batch(files: list[File], max_megapixels: float, most_bytes: int) -> list[_Read]:
+    """What was read of the first files; the rest is left when their pixels take so many bytes."""
+    results: list[_Read] = []
+    taken = 0
+    for file in files:
+        results.append(_read_one(*file, max_megapixels))
+        taken += len(results[-1].pixels or b"")
+        if taken >= most_bytes:
+            break
+    return results
 
 
-def _read_one(file: str, with_facts: bool, with_pixels: bool) -> _Read:
+def _read_one(file: str, with_facts: bool, with_pixels: bool, max_megapixels: float) -> _Read:
     try:
-        image, kind, frames = read_image(Path(file))
+        image, kind, frames, transparency = read_image(Path(file), max_megapixels)
     except UnreadableError as error:
-        return _Read(("", 0, 0, 0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
+        return _Read(("", 0, 0, 0, 0.0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     pixels, facts = image.tobytes(), None
     if with_facts:
         same = hashlib.blake2b(pixels, digest_size=16, salt=f"{image.width}x{image.height}".encode())
         signed_hash = (perceptual_hash(image) ^ 2**63) - 2**63
-        facts = kind, frames, *image.size, same.hexdigest(), signed_hash, *measure(image), "", ""
+        facts = kind, frames, *image.size, transparency, same.hexdigest(), signed_hash, *measure(image), "", ""
     return _Read(facts, pixels if with_pixels else None, image.height, image.width)

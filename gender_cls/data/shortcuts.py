@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from gender_cls.data.resizing import MID_GREY
+from gender_cls.data.pixel_modes import MID_GREY
 from gender_cls.data.variant_names import SHORTCUTS
 
 PERSON_BOX = (0.8, 0.6)

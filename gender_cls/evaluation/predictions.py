@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
-from gender_cls.errors import GenderClsError
+from gender_cls.data.csv_text import read_csv_text
+from gender_cls.errors import GenderClsError, visible
 
 NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")
 CONCLUDED = ("calibrated_p_FEMALE", "answer")  # they follow from the others; each evaluation writes them anew
@@ -41,6 +42,12 @@ def read_predictions(file: Path) -> pd.DataFrame:
         written_by=f"python -m gender_cls.evaluate run={file.parent}",
         again="evaluate the run again",
     )
+    for column, allowed in (("label", CLASSES), ("split", ("val", "test")), ("prediction", CLASSES)):
+        for line in np.flatnonzero(~table[column].isin(allowed)) + 2:
+            raise GenderClsError(
+                f"{file} is damaged or of other data: in line {line} {column} is {visible(table[column][line - 2])}, "
+                f"not {' or '.join(allowed)}. Remove it and evaluate the run again."
+            )
     return table.drop(columns=[name for name in CONCLUDED if name in table])
 
 
@@ -59,10 +66,10 @@ def read_table(
         GenderClsError: the file is missing or damaged.
     """
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = read_csv_text(file)
     except FileNotFoundError:
         raise GenderClsError(f"{file} is missing: {written_by} makes it.") from None
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
         raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it and {again}.") from None
     for column in required:
         if column not in table:

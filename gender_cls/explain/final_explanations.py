@@ -7,6 +7,7 @@ from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import ExplainConfig, Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.map_grid import MapColumn
@@ -97,7 +98,7 @@ def _check_sanity(
         for number, stage in enumerate(stages)
         for method, similarity in stage.similarity.items()
     ]
-    write_atomically(run.randomisation, pd.concat(table).to_csv(index=False))
+    write_atomically(run.randomisation, csv_text(pd.concat(table)))
 
 
 def _collect_maps(run: Run, rows: pd.DataFrame, crops: Crops, settings: ExplainConfig) -> RunMaps:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from torch.nn import functional
 from gender_cls.config.data import CLASSES
 from gender_cls.config.model import Library, ModelConfig
 from gender_cls.errors import GenderClsError, one_line
+from gender_cls.models.cached_tensors import forget_cached_tensors
 from gender_cls.models.convolutions import run_in_layout, widen_depthwise
 from gender_cls.models.custom_cnn import CustomCNN
+from gender_cls.models.known_models import require_name, require_options_of_shape, require_timm_name
 from gender_cls.models.weights import find_published, load_weights, read_weights, unavailable
 
 Triple = tuple[float, float, float]
@@ -47,6 +48,7 @@ def build_backbone(
         GenderClsError: an unknown name, options or an image size that the model does not accept, weights that cannot
             be loaded or do not fit.
     """
+    require_options_of_shape(config)
     build = {Library.custom: _custom, Library.timm: _timm, Library.torchvision: _torchvision}[config.library]
     backbone = build(config, image_size, load and config.pretrained and config.weights is None)
     _initialise_heads(backbone)
@@ -74,14 +76,14 @@ def _initialise_heads(backbone: Backbone) -> None:
 
 def _custom(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
     """Build our own network; there are no pretrained weights for it."""
-    _require_name(str(config.name), ["custom_cnn"], config)
+    require_name(config)
     network = _construct(CustomCNN, {"num_classes": len(CLASSES), "dropout": config.dropout}, config, image_size)
     return Backbone(network, ("head",))
 
 
 def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
     name = str(config.name)
-    _require_timm_name(name, config)
+    require_timm_name(config)
     source = timm.models.get_pretrained_cfg(name)
     arguments: dict[str, Any] = {"model_name": name, "pretrained": pretrained, "num_classes": len(CLASSES)}
     if source is not None and source.fixed_input_size:  # position embeddings or windows are made for one size
@@ -103,21 +105,6 @@ def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) ->
     return Backbone(network, _timm_heads(network, config), tuple(data["mean"]), tuple(data["std"]))
 
 
-def _require_timm_name(name: str, config: ModelConfig) -> None:
-    architecture, _, tag = name.partition(".")
-    if renamed := timm.models.get_deprecated_models().get(architecture):
-        raise GenderClsError(
-            f"model.name={name} is called {renamed} in timm {timm.__version__}: set model.name={renamed}."
-        )
-    _require_name(architecture, timm.list_models(), config)
-    tags = list(timm.models.get_arch_pretrained_cfgs(architecture))
-    if tag and name not in tags:
-        close = get_close_matches(name, tags, n=4, cutoff=0.0)
-        raise GenderClsError(
-            f"model.name={name} names weights that timm does not have; it has {', '.join(close) or 'none'}."
-        )
-
-
 def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
     """The names of timm's classifier and of others that timm lists (VOLO's auxiliary one makes logits too)."""
     if not hasattr(network, "get_classifier"):
@@ -134,7 +121,7 @@ def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
 
 def _torchvision(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) -> Backbone:
     name = str(config.name)
-    _require_name(name, torchvision.models.list_models(module=torchvision.models), config)
+    require_name(config)
     published: Any = torchvision.models.get_model_weights(name).DEFAULT
     arguments: dict[str, Any] = {"name": name, "weights": None, "num_classes": len(CLASSES)}
     if name in ("googlenet", "inception_v3"):  # no auxiliary logits; their weights expect rescaled inputs
@@ -190,14 +177,6 @@ def _drop_before(network: nn.Module, head: str, probability: float) -> None:
     setattr(network.get_submodule(parent), child, dropped)
 
 
-def _require_name(name: str, known: Sequence[str], config: ModelConfig) -> None:
-    if name not in known:
-        close = get_close_matches(name, known, n=3, cutoff=0.4) or known[:1]
-        raise GenderClsError(
-            f"model.name={name} is no model of model.library={config.library.value}; it has {', '.join(close)}."
-        )
-
-
 def _construct(
     constructor: Callable[..., nn.Module], arguments: dict[str, Any], config: ModelConfig, image_size: tuple[int, int]
 ) -> nn.Module:
@@ -231,6 +210,7 @@ def _run_blank_image(
             logits, layout = run_in_layout(network, blank, config.title, channels_last=channels_last)
     except Exception as error:  # a foreign network may fail in any way; the size is what users can change
         raise _unsuitable(image_size, config, error) from error
+    forget_cached_tensors(network)
     network.train()
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
     if shape != (1, len(CLASSES)):
@@ -253,8 +233,10 @@ def _unsuitable(image_size: tuple[int, int], config: ModelConfig, error: Excepti
     elif config.library is Library.torchvision:
         size = 2 * torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size
     given = f"data.image_size={_shown(image_size)}" + (f" with {options}" if config.options else "")
-    made_for = f" (it was made for data.image_size={_shown(size)})" if size else ""
-    return GenderClsError(f"{config.title} does not accept {given}: {one_line(error)}{made_for}.")
+    way_out = "choose another size, or check model.options"
+    if size and tuple(size) != tuple(image_size):
+        way_out = f"set data.image_size={_shown(size)}, which it was made for"
+    return GenderClsError(f"{config.title} does not accept {given}: {way_out} ({one_line(error)}).")
 
 
 def _shown(image_size: Sequence[int]) -> str:

@@ -91,27 +91,38 @@ def read_weights(path: Path) -> StateDict:
     Raises:
         GenderClsError: the file is missing, damaged, holds no state dict, or holds Python objects.
     """
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):  # timm's training checkpoints hold one
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise GenderClsError(f"model.weights={path} does not exist.") from None
-    except Exception as error:  # unpickling a foreign file may fail in any way
-        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
-            raise GenderClsError(
-                f"{path} holds pickled Python objects, which could run code and are not loaded: save the weights alone "
-                "with torch.save(model.state_dict(), PATH)."
-            ) from None
-        raise GenderClsError(f"{path} cannot be read as weights: set model.weights to another file.") from None
+    content = read_plain(path, "set model.weights to a file that holds the weights alone")
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise GenderClsError(f"{path} holds no tensors by parameter name: set model.weights to another file.")
     return dict(content)
+
+
+def read_plain(path: Path, way_out: str) -> Any:
+    """Read tensors and plain containers from a file of weights or a checkpoint, on the CPU; no code in it is run.
+
+    Args:
+        way_out: what the user can do, to end a message.
+
+    Raises:
+        GenderClsError: the file is missing or damaged, or holds Python objects.
+    """
+    if not path.is_file():  # a pipe would block
+        kind = "is not a file" if path.exists() else "does not exist"
+        raise GenderClsError(f"{path} {kind}: {way_out}.")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's training checkpoints hold one
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a foreign file may fail in any way; torch advises to switch the check off
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
+            raise GenderClsError(
+                f"{path} holds pickled Python objects, which could run code and are not loaded: {way_out}."
+            ) from None
+        raise GenderClsError(f"{path} cannot be read: it is damaged, or no file of weights; {way_out}.") from None
 
 
 def load_weights(network: nn.Module, state: StateDict, heads: Sequence[str], *, source: str, title: str) -> None:

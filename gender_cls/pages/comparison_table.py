@@ -1,13 +1,14 @@
 """A comparison as CSV, with every column, and as Markdown for a terminal."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
+
+from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
 from gender_cls.evaluation.estimate import Estimate
@@ -53,16 +54,13 @@ CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
 
 def to_csv(comparison: Comparison) -> str:
     """One row per candidate in the order of the comparison, the ensemble last; a null value is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
     rows: list[Any] = list(comparison["candidates"])
     if (ensemble := comparison["ensemble"]) is not None:
         score = ensemble["balanced_accuracy"]
         test = {"mean": score["value"], "low": score["low"], "high": score["high"]}
         rows.append({**ensemble, "title": ENSEMBLE, "test": test, "seeds": [], "runs": []})
-    writer.writerows({name: value(row) for name, value in CSV_COLUMNS.items()} for row in rows)
-    return text.getvalue()
+    columns = {name: [value(row) for row in rows] for name, value in CSV_COLUMNS.items()}
+    return csv_text(pd.DataFrame(columns, dtype=object))
 
 
 def to_markdown(comparison: Comparison) -> str:

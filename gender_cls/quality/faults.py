@@ -14,8 +14,10 @@ FAULTS = {
     "empty": "the file has no bytes",
     "no_picture": "the file is not an image of a supported format",
     "damaged": "the header is fine, but the pixels are cut off or broken",
+    "too_large": "more pixels than data.max_megapixels",
     "wrong_extension": "the contents of the file have another format than its name says",
     "animated": "more than one frame, of which only the first is used",
+    "transparent": "transparent in places, which are shown as grey",
     "low": "lower than audit.min_height={min_height} pixels",
     "dark": "mean brightness below audit.dark={dark:g} of 255",
     "bright": "mean brightness above audit.bright={bright:g} of 255",
@@ -46,6 +48,7 @@ def find_faults(table: pd.DataFrame, facts: pd.DataFrame, settings: AuditSetting
             **{fault: facts["fault"] == fault for fault in get_args(Fault)},
             "wrong_extension": readable & _wrong_extension(table["path"], facts["format"]),
             "animated": readable & (facts["frames"] > 1),
+            "transparent": readable & (facts["transparency"] > 0),
             "low": readable & (height < settings.min_height),
             "dark": readable & (brightness < settings.dark),
             "bright": readable & (brightness > settings.bright),
@@ -59,4 +62,5 @@ def _wrong_extension(paths: pd.Series, formats: pd.Series) -> pd.Series:
     """Where the suffix belongs to another format; a suffix that is missing or unknown to Pillow is not wrong."""
     promised = paths.str.extract(r"(\.[^./]+)$", expand=False).str.lower().map(Image.registered_extensions())
     # Pillow calls a JPEG file MPO if the camera has added a second image, such as a preview.
-    return promised.notna() & (promised.replace("MPO", "JPEG") != formats.replace("MPO", "JPEG"))
+    same = {"MPO": "JPEG", "DIB": "BMP"}
+    return promised.notna() & (promised.replace(same) != formats.replace(same))

@@ -1,5 +1,6 @@
 """The only reader of the test split: what the chosen checkpoint answers there, and everything that follows from it."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.corruptions import apply_corruption
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.scan import decoded_when_needed, scan_for_answers
@@ -31,8 +33,8 @@ from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
-from gender_cls.evaluation.predictions import predictions_table, read_predictions
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, Metrics
+from gender_cls.evaluation.predictions import predictions_table, read_predictions, read_table
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Explanations, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation.wording import stated
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
@@ -78,13 +80,13 @@ def evaluate_run(
     images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
-    cost = run.metrics.get("cost") or _cost(test)
+    cost = _earlier_cost(run) or _cost(test)
     if settings.explained_images:
         _explain(test, settings.explained_images)
     conclusions = draw_conclusions(predictions, logits, settings)
     explanations = _measured_explanations(test, settings.resamples)
     metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost})
-    write_atomically(run.predictions, with_answers(predictions, conclusions).to_csv(index=False))
+    write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
     write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     _write_pages(test, metrics)
 
@@ -103,9 +105,12 @@ class FinalTest:
 
 def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: DataConfig) -> pd.DataFrame:
     """The answers for validation and test, from `predictions.csv` if they are there."""
+    about = ("path", "label", "identity", "split")
+    manifest = read_table(
+        run.manifest, required=about, is_number=lambda _: False, written_by="Training", again="train the run again"
+    )
+    rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
     if not run.predictions.exists():
-        manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
-        rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
         scanned = scan_for_answers(rows["path"].tolist(), root, cache, data)
         facts = scanned.facts
         if (facts["fault"] != "").any():
@@ -117,8 +122,11 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
         brightness, sharpness = facts["brightness"].round(1), facts["sharpness"].round(3)
         rows = rows.assign(native_height=facts["height"], brightness=brightness, sharpness=sharpness)
         table = predictions_table(rows, predictor.probabilities(rows, scanned.images))
-        write_atomically(run.predictions, table.to_csv(index=False))
-    return read_predictions(run.predictions)
+        write_atomically(run.predictions, csv_text(table))
+    predictions = read_predictions(run.predictions)
+    if not predictions[[*about]].equals(rows[[*about]]):
+        raise GenderClsError(f"{run.predictions} is not about the images in {run.manifest.name}: remove it.")
+    return predictions
 
 
 def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
@@ -135,7 +143,7 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
         probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-        write_atomically(file, logits.to_csv(index=False))
+        write_atomically(file, csv_text(logits))
     return logits
 
 
@@ -151,6 +159,14 @@ class Distortion:
             return apply_shortcut(image, self.variant)
         name, _, severity = self.variant.rpartition("_")
         return apply_corruption(image, name, int(severity), path)
+
+
+def _earlier_cost(run: Run) -> dict[str, Any] | None:
+    """The cost in `metrics.json`, which is about to be written anew; None if there is no such file or it is damaged."""
+    with contextlib.suppress(GenderClsError):
+        cost = run.metrics.get("cost")
+        return cost if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys() else None
+    return None
 
 
 def _cost(test: FinalTest) -> dict[str, Any]:

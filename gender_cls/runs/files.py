@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from gender_cls.errors import GenderClsError, disk_error
+from gender_cls.errors import GenderClsError, disk_error, one_line
 
 UNFINISHED = ".part"  # ends the names of files that are being written
 
@@ -63,10 +63,13 @@ def timestamp() -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that is not JSON."""
+    """The object in a JSON file; empty when there is no such file. GenderClsError names a file that holds none."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except json.JSONDecodeError as error:
-        raise GenderClsError(f"{path} is not a JSON file ({error}): restore or remove it.") from None
+    except (OSError, ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        raise GenderClsError(f"{path} is not a JSON file ({one_line(error)}): restore or remove it.") from None
+    if not isinstance(content, dict):
+        raise GenderClsError(f"{path} holds {type(content).__name__} instead of an object: restore or remove it.")
+    return content

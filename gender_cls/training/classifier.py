@@ -2,7 +2,6 @@
 
 import time
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torchmetrics import MetricCollection, classification
 from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.parsing import typed_config, without_removed_values
+from gender_cls.config.parsing import typed_config
 from gender_cls.config.train import Config
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
@@ -266,20 +265,6 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     except MisconfigurationException as error:
         given = f"accelerator={accelerator} with precision={precision}"
         raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
-
-
-def load_classifier(checkpoint: Path) -> GenderClassifier:
-    """Load a trained classifier from its checkpoint alone, on the CPU and in eval mode."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    saved = content["hyper_parameters"]
-    if saved["classes"] != list(CLASSES):
-        raise GenderClsError(f"{checkpoint} was trained for the classes {', '.join(saved['classes'])}.")
-    config = {**saved["config"], "model": {**saved["config"]["model"], "weights": None}}  # the file may have moved
-    classifier = GenderClassifier(without_removed_values(config), saved["class_weights"], load=False)
-    classifier.load_state_dict(content["state_dict"])
-    if broken := non_finite_weights(classifier.network):
-        raise GenderClsError(f"{checkpoint} holds weights that are infinite or nan ({first_few(broken)}): train again.")
-    return classifier.eval()
 
 
 def _validation_metrics() -> MetricCollection:

@@ -16,7 +16,8 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.system.resources import Resources
 from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
-from gender_cls.training.classifier import GenderClassifier, build_trainer, load_classifier
+from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 class Predictor:

@@ -7,8 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 FACT = {
-    "bytes": 1, "modified": 1, "format": "JPEG", "frames": 1, "width": 64, "height": 160, "brightness": 100.0,
-    "sharpness": 1.0, "red": 90.0, "green": 95.0, "blue": 100.0, "fault": "", "reason": "", "place": -1,
+    "bytes": 1, "modified": 1, "format": "JPEG", "frames": 1, "width": 64, "height": 160, "transparency": 0.0,
+    "brightness": 100.0, "sharpness": 1.0, "red": 90.0, "green": 95.0, "blue": 100.0, "fault": "",
+    "reason": "", "place": -1,
 }  # fmt: skip
 ROWS_AT_ONCE = 50_000
 

@@ -25,7 +25,7 @@ from gender_cls.config.parsing import CONFIG_FOLDER, recorded_config
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import Run
 from gender_cls.train import train as train_task
-from gender_cls.training.classifier import load_classifier
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 def train(root: Path, cwd: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that scans in this process decode."""
     names: list[str] = []
     original = scanning.read_image
-    monkeypatch.setattr(scanning, "read_image", lambda path: (names.append(path.name), original(path))[1])
+    monkeypatch.setattr(scanning, "read_image", lambda path, limit: (names.append(path.name), original(path, limit))[1])
     return names
 
 

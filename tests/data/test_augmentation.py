@@ -23,7 +23,7 @@ from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data import augmentation_operations as operations
 from gender_cls.data.augmentation import Augmentation, build_augmentation, move_to, split_by_device
-from gender_cls.data.resizing import MID_GREY
+from gender_cls.data.pixel_modes import MID_GREY
 
 EVERYTHING = AugmentConfig(
     flip=0.5, affine=0.5, rotate_degrees=10, translate=0.1, zoom=0.2, brightness=0.4, contrast=0.4, saturation=0.4,

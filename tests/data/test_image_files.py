@@ -2,16 +2,18 @@
 
 import os
 import struct
+import time
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.crops import decode
+from helpers.image_bytes import tiff
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from gender_cls.data.image_files import FORMATS, LONGEST_START, UnreadableError, format_of, is_picture
+from gender_cls.data.image_files import FORMATS, LONGEST_START, UnreadableError, format_of, is_picture, read_image
 
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
 
@@ -48,7 +50,7 @@ def test_a_whole_image_is_read_and_a_truncated_one_refused(file: Path, file_form
     if share == 1:
         assert decode(file).shape == (3, 48, 32)
     else:
-        with pytest.raises(UnreadableError, match=rf"^Cannot read {file}: it .+\.$"):
+        with pytest.raises(UnreadableError, match=rf"^Cannot read {file}: its? .+\.$"):
             decode(file)
 
 
@@ -61,57 +63,30 @@ def test_a_single_pixel_is_read(file: Path, file_format: str) -> None:
 def test_a_jpeg_that_lacks_its_last_byte_is_refused(file: Path) -> None:
     Image.fromarray(RGB).resize((32, 64)).save(file)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(UnreadableError, match="image file is truncated"):
+    with pytest.raises(UnreadableError, match=r"[Pp]remature end"):
         decode(file)
 
 
-@pytest.mark.parametrize(
-    ("mode", "colour", "file_format", "expected"),
-    [
-        ("1", 1, "PNG", [255, 255, 255]),
-        ("L", 77, "PNG", [77, 77, 77]),
-        ("LA", (77, 10), "PNG", [77, 77, 77]),
-        ("RGBA", (10, 20, 30, 0), "PNG", [10, 20, 30]),
-        ("CMYK", (0, 255, 255, 0), "JPEG", [255, 0, 0]),
-    ],
-)
-def test_other_modes_become_rgb_without_alpha(file: Path, mode: str, colour, file_format: str, expected) -> None:
-    Image.new(mode, (16, 16), colour).save(file, file_format, quality=95)
-    tolerance = 3 if file_format == "JPEG" else 0
-    assert decode(file)[:, 8, 8].tolist() == pytest.approx(expected, abs=tolerance)
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_first_frame_of_an_animation_counts(file: Path, file_format: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ((255, 0, 0), (0, 0, 255), (0, 255, 0))]
+    frames[0].save(file, file_format, save_all=True, append_images=frames[1:])
+    found = read_image(file)
+    assert found.image.getpixel((0, 0)) == pytest.approx((255, 0, 0), abs=3)
+    assert found.frames == 2  # as much as is known
 
 
-@pytest.mark.parametrize("transparency", [None, 1, bytes([0, 128, 255])], ids=["opaque", "one index", "per index"])
-def test_palette_transparency_is_dropped_without_a_warning(file: Path, transparency: int | bytes | None) -> None:
-    palette = Image.new("P", (3, 1))
-    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
-    palette.putdata([0, 1, 2])
-    palette.save(file, "PNG", **({} if transparency is None else {"transparency": transparency}))
-    assert decode(file)[:, 0].T.tolist() == [[10, 20, 30], [40, 50, 60], [70, 80, 90]]
-
-
-def test_the_first_frame_of_an_animation_counts(file: Path) -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 0, 255))]
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert decode(file)[:, 0, 0].tolist() == [255, 0, 0]
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey_keeps_the_high_byte(file: Path, file_format: str) -> None:
-    values = np.array([[0x0000, 0x00FF, 0x1234], [0x8000, 0xFF00, 0xFFFF]], dtype=np.uint16)
-    Image.fromarray(values).save(file, format=file_format)
-    assert decode(file).tolist() == [[[0x00, 0x00, 0x12], [0x80, 0xFF, 0xFF]]] * 3
-
-
-def test_16_bit_rgb_png_keeps_the_high_byte(file: Path) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)  # 1x1, 16 bits, RGB
-    row = b"\0" + struct.pack(">HHH", 0x1234, 0xABCD, 0xFFFF)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    assert decode(file).flatten().tolist() == [0x12, 0xAB, 0xFF]
+def test_frames_are_not_counted(file: Path) -> None:
+    one = tiff(np.array([[[9]]]), 8, 1)
+    (entries,) = struct.unpack_from("<H", one, 8)
+    end = 8 + 2 + 12 * entries
+    frames, each = 50_000, end + 4 - 8
+    starts = [len(one) + each * number for number in range(frames)]
+    links = [struct.pack("<I", start) for start in [*starts, 0]]
+    file.write_bytes(one[:end] + links[0] + one[end + 4 :] + b"".join(one[8:end] + link for link in links[1:]))
+    began = time.process_time()
+    assert read_image(file).frames == 2
+    assert time.process_time() - began < 1  # counting takes about 20 s
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -157,6 +132,40 @@ def test_exif_orientation_is_applied(file: Path, file_format: str, orientation: 
     assert (blocks.float() / 40).round().int().tolist() == UPRIGHT[orientation]
 
 
+def exif(entry: bytes) -> bytes:
+    """Orientation 6 and another entry."""
+    entries = sorted([entry, struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)], key=lambda one: struct.unpack("<H", one[:2]))
+    return b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"".join(entries) + b"\0\0\0\0" + b"text and numbers 0123456789"
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack("<HHII", 0x0110, 12, 1, 38),  # the camera's model, a text, as a number
+        struct.pack("<HHII", 0x0110, 5, 1, 1 << 30),  # a fraction far outside
+        struct.pack("<HHII", 0x011A, 2, 4, 0x41424344),  # the resolution, a fraction, as text
+        struct.pack("<HHII", 0x8769, 2, 4, 0x41424344),  # a directory as text
+        struct.pack("<HHII", 0x0213, 9, 1, 0xFFFFFFFF),
+    ],
+    ids=["number for text", "outside", "text for number", "text for directory", "negative"],
+)
+def test_a_wrong_type_in_the_metadata_does_not_matter(file: Path, file_format: str, entry: bytes) -> None:
+    stored = np.kron(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8) * 40, np.ones((16, 16), dtype=np.uint8))
+    Image.fromarray(stored).save(file, file_format, exif=exif(entry))
+    assert (decode(file)[0, 8::16, 8::16].float() / 40).round().int().tolist() == UPRIGHT[6]
+
+
+@pytest.mark.parametrize("what", ["text", "international text", "profile"])
+def test_a_png_with_much_compressed_text_is_read(file: Path, what: str) -> None:
+    info = PngInfo()
+    if what != "profile":
+        (info.add_text if what == "text" else info.add_itxt)("comment", "x" * 3_000_000, zip=True)
+    profile = bytes(3_000_000) if what == "profile" else None
+    Image.fromarray(RGB).save(file, "PNG", pnginfo=info, icc_profile=profile)
+    assert np.array_equal(decode(file).permute(1, 2, 0), RGB)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "No such file"), (b"", "empty"), (b"no picture", "JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM, AVIF, JPEG2000")],
@@ -169,10 +178,27 @@ def test_what_is_no_image_is_refused_in_one_sentence(file: Path, content: bytes 
         decode(file)
 
 
-def test_float_pixels_are_refused(file: Path) -> None:
-    Image.new("F", (2, 2), 0.5).save(file, "TIFF")
-    with pytest.raises(UnreadableError, match=r"crop\.jpg: .*32-bit pixels"):
+@pytest.mark.parametrize("name", ["HEIC", "JPEG XL"])
+def test_a_format_that_is_only_known_by_name_is_refused(file: Path, name: str) -> None:
+    file.write_bytes(HEIC if name == "HEIC" else OTHERS["d.x"])
+    with pytest.raises(UnreadableError, match=f"{file}: {name} .*JPEG or PNG") as raised:
         decode(file)
+    assert raised.value.fault == "no_picture"
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableError, match="no regular file"):
+        decode(tmp_path / "a.jpg")
+
+
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(file: Path) -> None:
+    Image.new("L", (3000, 1000)).save(file, "PNG")
+    assert read_image(file, max_megapixels=3).image.size == (3000, 1000)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(UnreadableError, match=r"3 megapixels .*data\.max_megapixels=2\.9") as raised:
+        read_image(file, max_megapixels=2.9)
+    assert raised.value.fault == "too_large"
 
 
 def test_huge_images_decode_silently_and_bombs_are_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,5 +208,6 @@ def test_huge_images_decode_silently_and_bombs_are_refused(file: Path, monkeypat
         assert decode(file).shape == (3, 2, 3)
     assert not escaped
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
-    with pytest.raises(UnreadableError, match="DecompressionBombError"):
+    with pytest.raises(UnreadableError, match=f"{file}: .*megapixels") as raised:
         decode(file)
+    assert raised.value.fault == "too_large"

@@ -11,7 +11,8 @@ from torchvision.transforms.v2 import functional as F
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data import resizing
-from gender_cls.data.resizing import MID_GREY, place_in_input, resize_into
+from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.resizing import place_in_input, resize_into
 
 Size = tuple[int, int]
 

@@ -35,6 +35,7 @@ def test_facts_of_an_image(tmp_path: Path) -> None:
     [fact] = scan(["a.png"], tmp_path, tmp_path / "cache", NONE).facts.itertuples()
     assert (fact.format, fact.frames, fact.width, fact.height, fact.fault, fact.reason) == ("PNG", 1, 3, 5, "", "")
     assert fact.bytes == (tmp_path / "a.png").stat().st_size
+    assert fact.transparency == 0
     assert fact.pixels == hashlib.blake2b(pixels.tobytes(), digest_size=16, salt=b"3x5").hexdigest()
     assert fact.perceptual_hash == perceptual_hash(Image.fromarray(pixels))
     assert (fact.red, fact.green, fact.blue) == pytest.approx(pixels.mean(axis=(0, 1)))
@@ -63,6 +64,28 @@ def test_every_kind_of_unreadable_file_has_its_fault(tmp_path: Path) -> None:
     assert facts["fault"].tolist() == ["damaged", "empty", "no_picture", "missing", "", ""]
     assert facts["frames"].tolist() == [0, 0, 0, 0, 1, 2]
     assert all(map(str.startswith, facts["reason"][:4], [f"Cannot read {tmp_path / name}: " for name in names]))
+
+
+def test_the_limit_of_megapixels_may_change(tmp_path: Path, decoded: list[str]) -> None:
+    root = draw(tmp_path / "crops", 2)  # 12 x 24 pixels
+    write_crop(root / "large.png", 0, size=(40, 50))
+    for limit, fault, read in ((64, "", 3), (0.001, "too_large", 1), (0.001, "too_large", 1), (0.002, "", 1)):
+        decoded.clear()
+        facts = scanned(root, settings(PixelCache.none, max_megapixels=limit)).facts["fault"]
+        assert facts.tolist() == ["", "", fault]
+        assert len(decoded) == read
+
+
+def test_a_batch_ends_when_its_pixels_take_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "FEW_FILES", 5)
+    monkeypatch.setattr(scanning, "FILES_PER_BATCH", 5)
+    monkeypatch.setattr(scanning, "BYTES_PER_BATCH", 2 * 3 * 12 * 24)
+    files = [(str(draw(tmp_path / "crops", 12) / f"{number:03d}.png"), True, True) for number in range(12)]
+    for workers, count in ((0, 12), (0, 3), (2, 12)):
+        batches = list(scanning._read(files[:count], workers, 64))
+        assert max(map(len, batches)) == 2
+        found = [read.pixels for batch in batches for read in batch]
+        assert found == [np.asarray(Image.open(file[0])).tobytes() for file in files[:count]]
 
 
 def test_a_second_scan_reads_new_and_changed_files_only(tmp_path: Path, decoded: list[str]) -> None:

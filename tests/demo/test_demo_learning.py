@@ -15,7 +15,8 @@ from gender_cls.demo.dataset import draw_demo
 from gender_cls.explain.attribution import attribute
 from gender_cls.explain.mass_shares import mass_inside
 from gender_cls.runs.run import Run
-from gender_cls.training.classifier import GenderClassifier, load_classifier
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 def trained(folder: Path, *arguments: str) -> Run:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from gender_cls.config.data import ResizeMode
-from gender_cls.data.resizing import MID_GREY, place_in_input
+from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.resizing import place_in_input
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.evaluation.schema import PLACES
 from gender_cls.explain.mass_shares import area_shares, mass_inside, mass_shares

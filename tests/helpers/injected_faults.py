@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ class Injected:
     originals: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind: copy -> its original in train
     broken: dict[str, str] = field(default_factory=dict)  # path -> fault
     hidden: list[str] = field(default_factory=list)  # images that must not be used
+    cut_out: str = "train/FEMALE/cut-out_c8_0.png"  # a person on a transparent background
 
 
 def inject(table: pd.DataFrame, source: Path, root: Path, copies: int, seed: int = 0) -> Injected:
@@ -78,16 +80,22 @@ def _copy(root: Path, original: str, kind: str, number: int) -> str:
 
 def _break(result: Injected, image: Path) -> None:
     content = image.read_bytes()
+    jpeg = BytesIO()
+    Image.open(image).convert("RGB").save(jpeg, "JPEG", quality=90)
+    half = jpeg.getvalue()[: len(jpeg.getvalue()) // 2]
     contents = {
-        "empty": ("jpg", b""),
-        "no_picture": ("jpg", b"This is a note about the camera, not an image.\n"),
-        "damaged": (image.suffix[1:], content[: len(content) // 2]),
+        "empty": ("empty", "jpg", b""),
+        "text": ("no_picture", "jpg", b"This is a note about the camera, not an image.\n"),
+        "cut": ("damaged", image.suffix[1:], content[: len(content) // 2]),
+        "closed": ("damaged", "jpg", half + b"\xff\xd9"),  # cut, but with an end marker
     }
-    for fault, (suffix, data) in contents.items():
+    for name, (fault, suffix, data) in contents.items():
         for number in range(3):
-            path = f"train/MALE/broken-{fault.replace('_', '-')}-{number}_c8_0.{suffix}"
+            path = f"train/MALE/broken-{name}-{number}_c8_0.{suffix}"
             (result.root / path).write_bytes(data)
             result.broken[path] = fault
+    noise = np.random.default_rng(0).integers(0, 256, (12, 5, 4), dtype=np.uint8)
+    Image.fromarray(noise).resize((50, 120), Image.Resampling.NEAREST).save(result.root / result.cut_out)
     hidden = result.root / "train" / "MALE" / ".ipynb_checkpoints"
     hidden.mkdir()
     for number in range(2):

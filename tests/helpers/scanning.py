@@ -48,9 +48,9 @@ from pathlib import Path
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.data import scan as scanning
 original = scanning.read_image
-def slow(path):
+def slow(path, limit):
     time.sleep(0.01)
-    return original(path)
+    return original(path, limit)
 scanning.read_image = slow
 root = Path(sys.argv[1])
 data = DataConfig(num_workers=0, cache=PixelCache[sys.argv[2]])

@@ -1,18 +1,20 @@
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 from PIL import Image
 
 from gender_cls.config.audit import AuditSettings
-from gender_cls.data.image_files import read_image
+from gender_cls.data.image_files import Fault, read_image
 from gender_cls.quality.faults import FAULTS, describe_faults, find_faults
 
 SETTINGS = replace(AuditSettings(), min_height=48, dark=40.0, bright=215.0, blurred=0.8, min_aspect=1.2, max_aspect=4.0)
 
-FINE = {"format": "PNG", "frames": 1, "width": 50, "height": 100, "brightness": 120.0, "sharpness": 1.1, "fault": ""}
+FINE = {"format": "PNG", "frames": 1, "width": 50, "height": 100, "transparency": 0.0, "brightness": 120.0}
+FINE |= {"sharpness": 1.1, "fault": ""}
 
 
 def faults_of(path: str = "MALE/a.png", **facts: object) -> set[str]:
@@ -29,7 +31,8 @@ def faults_of(path: str = "MALE/a.png", **facts: object) -> set[str]:
     ("facts", "faults"),
     [
         ({}, set()),
-        ({"frames": 3}, {"animated"}),
+        ({"frames": 2}, {"animated"}),
+        ({"transparency": 0.001}, {"transparent"}),
         ({"height": 48, "width": 24}, set()),
         ({"height": 47, "width": 24}, {"low"}),
         ({"brightness": 40.0}, set()),
@@ -49,10 +52,10 @@ def test_limits_of_readable_images(facts: dict[str, object], faults: set[str]) -
     assert faults_of(**facts) == faults
 
 
-@pytest.mark.parametrize("fault", ["missing", "empty", "no_picture", "damaged"])
+@pytest.mark.parametrize("fault", get_args(Fault))
 @pytest.mark.parametrize("nothing", [0, float("nan")])
 def test_of_an_unreadable_image_nothing_else_is_said(fault: str, nothing: float) -> None:
-    numbers = dict.fromkeys(("frames", "width", "height", "brightness", "sharpness"), nothing)
+    numbers = dict.fromkeys(("frames", "width", "height", "transparency", "brightness", "sharpness"), nothing)
     assert faults_of("MALE/a.jpg", fault=fault, format="", **numbers) == {"unreadable", fault}
 
 
@@ -62,7 +65,13 @@ def test_of_an_unreadable_image_nothing_else_is_said(fault: str, nothing: float)
         *((f"a.{suffix}", "JPEG", False) for suffix in ("jpg", "JPEG", "jfif", "mpo")),
         *((f"a.{suffix}", "TIFF", False) for suffix in ("tiff", "TIF")),
         *((path, "PNG", False) for path in ("folder.jpg/0012", "frame.0012")),  # no suffix promises nothing
-        *(("a.jpg", "MPO", False), ("a.dib", "DIB", False), ("a.pgm", "PPM", False)),
+        *(
+            ("a.jpg", "MPO", False),
+            ("a.dib", "BMP", False),
+            ("a.jp2", "JPEG2000", False),
+            ("a.avif", "AVIF", False),
+            ("a.pgm", "PPM", False),
+        ),
         *((path, "PNG", True) for path in ("a.jpg", "0012.png.jpg")),
         *(("a.png", "JPEG", True), ("a.png", "MPO", True), ("a.webp", "GIF", True)),
     ],

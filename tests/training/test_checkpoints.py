@@ -22,8 +22,9 @@ from gender_cls.training.checkpoints import (
     last_whole_checkpoint,
     read_checkpoint,
 )
-from gender_cls.training.classifier import GenderClassifier, load_classifier
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import fit
+from gender_cls.training.load_checkpoint import load_classifier
 
 
 @pytest.mark.parametrize("averaged", [False, True])

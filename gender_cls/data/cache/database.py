@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError
 
-DATABASE_VERSION = 2
+DATABASE_VERSION = 3
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
 
 STAMP: dict[str, type] = {"bytes": np.int64, "modified": np.int64}
@@ -24,6 +24,7 @@ FACTS: dict[str, type] = {
     "frames": np.int32,
     "width": np.int32,
     "height": np.int32,
+    "transparency": np.float32,
     "pixels": object,
     "perceptual_hash": np.int64,  # SQLite has no unsigned numbers
     "brightness": np.float32,

@@ -37,12 +37,12 @@ def _read(root: Path, part: str, split: str) -> pd.DataFrame:
     needed(root, part, terms=TERMS)
     columns = ", ".join(["image", *MEANINGS])
     content = f"lines of {columns}"
-    rows = read_text_table(annotation, str(annotation), content=content, header=None, skipinitialspace=True)
+    rows = read_text_table(annotation, str(annotation), content=content, header=False)
     require(
         rows.shape[1] == 1 + len(MEANINGS),
         f"{annotation} has {rows.shape[1]} values a line, expected {1 + len(MEANINGS)} with commas between: {columns}.",
     )
     attributes = Attributes(list(MEANINGS), rows.to_numpy()[:, 1:], annotation)
     texts = {name: attributes.meanings(meaning, name) for name, meaning in MEANINGS.items()}
-    paths = part + "/" + rows[0]
+    paths = part + "/" + rows["0"]
     return pd.DataFrame({"path": paths, "label": texts["gender"], "split": split, "carrying": texts["bag"]})

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
+from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison import compare_json
 from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
@@ -32,6 +33,8 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     others.
     """
     candidates = find_candidates(runs)
+    for run in (run for candidate in candidates for one in candidate.trained for run in one.runs):
+        _check_metrics(run)
     sound = [one for one in candidates if not one.problem]
     eligible = [one for one in sound if not one.leaky] or sound
     shared = _most_shared(eligible)
@@ -70,6 +73,27 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     )
 
 
+def _check_metrics(run: Run) -> None:
+    """Raise GenderClsError unless `metrics.json` holds what is read here, as `schema.py` says."""
+    try:
+        _ = run.metrics["data"]["leaky"]
+        for one in _calibrated([run]):
+            mean_or_none(one.values())
+        for read in (mean_cost, best_mean_baseline, mean_explanations):
+            read([run])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise GenderClsError(
+            f"{run.metrics_file} is damaged ({error_sentence(error)}): run python -m gender_cls.evaluate "
+            f"run={run.folder}, which writes it anew."
+        ) from None
+
+
+def _calibrated(runs: Sequence[Run]) -> list[dict[str, float | None]]:
+    """Log loss and calibration error of each run, with its temperature."""
+    after = [run.metrics["calibration"]["after"] for run in runs]
+    return [{name: one[name]["value"] for name in ("log_loss", "ece")} for one in after]
+
+
 def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
     """The test rows that most runs have, the first of equals; None if there are no candidates."""
     counts: Counter[Hashable] = Counter()
@@ -91,7 +115,7 @@ def _candidate_row(
 ) -> compare_json.CandidateRow:
     trained = [] if candidate.problem else candidate.trained
     runs = [run for one in trained for run in one.runs]
-    calibrated = [run.metrics["calibration"]["after"] for run in runs]
+    calibrated = _calibrated(runs)
     decisions = [_decisions(one.test) for one in trained]
     same = shared is not None and candidate.test_rows == shared
     rows = (compare_json.SAME_ROWS if same else compare_json.OTHER_ROWS) if trained else None
@@ -111,8 +135,8 @@ def _candidate_row(
         test=_test([one["balanced_accuracy"] for one in decisions], estimate),
         auroc=mean_or_none(_auroc(one.test) for one in trained),
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
-        log_loss=mean_or_none(after["log_loss"]["value"] for after in calibrated),
-        ece=mean_or_none(after["ece"]["value"] for after in calibrated),
+        log_loss=mean_or_none(after["log_loss"] for after in calibrated),
+        ece=mean_or_none(after["ece"] for after in calibrated),
         baseline=best_mean_baseline(runs),
         cost=mean_cost(runs),
         pareto=None,

@@ -1,0 +1,79 @@
+"""The columns of a manifest: their names, the values that they may have, and values that stand for nothing."""
+
+import logging
+from collections.abc import Iterable
+
+import pandas as pd
+
+from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig
+from gender_cls.errors import first_few
+
+log = logging.getLogger(__name__)
+
+MANIFEST_COLUMNS = ("path", "label", "identity", "camera", "source", "split")
+USED_COLUMNS = ("frame", "sequence", "reviewed_label")
+"""Further columns that mean something if a table or `data.pattern` has them."""
+
+SPLIT_ALIASES = {
+    **{"training": "train", "trainval": "train", "valid": "val", "validation": "val"},
+    **{split: split for split in SPLITS},
+}
+
+GIVEN = "given_"
+PROGRAM_COLUMNS = frozenset(
+    (
+        *("original_label", "group", "width", "height"),  # manifest.csv
+        *("native_height", "brightness", "sharpness"),  # predictions.csv
+        *("p_FEMALE", "p_MALE", "prediction", "calibrated_p_FEMALE", "answer"),
+        *("unreadable", "missing", "empty", "no_picture", "damaged", "reason"),  # audit.csv
+        *("wrong_extension", "animated", "low", "dark", "bright", "blurred", "odd_aspect"),
+        *("too_large", "transparent"),
+        *(f"{kind}_{what}" for kind in ("exact", "near") for what in ("duplicates", "across_labels", "across_splits")),
+        *("duplicate_cluster", "identity_across_splits", "identity_with_both_labels"),
+        *("suspect", "suggested_label", "suspect_score"),
+    )
+)
+"""What the program adds to a manifest's rows. The user's own columns of these names are called `given_...` instead."""
+
+_NOTHING = {"nan", "none", "null", "nat", "unknown", "-1", "-1.0", "<na>"}
+_NOTHING_IN_CAPITALS = {"NA", "N/A", "#N/A"}  # Na is a family name
+
+
+def label_names(data: DataConfig) -> dict[str, str]:
+    """Label of each alias in lower case; each label is an alias of itself."""
+    aliases = {alias.lower(): label for label in CLASSES for alias in (label, *data.aliases[label])}
+    return {**aliases, UNKNOWN: UNKNOWN}
+
+
+def given_names(columns: Iterable[str]) -> dict[str, str]:
+    """New names for those of the user's columns that are called like the program's."""
+    return {column: f"{GIVEN}{column}" for column in columns if column in PROGRAM_COLUMNS or column.startswith(GIVEN)}
+
+
+def stands_for_nothing(value: str) -> bool:
+    """Whether a program wrote this text for a missing value: nan, None, NULL, NA, unknown, -1."""
+    return value.casefold() in _NOTHING or value in _NOTHING_IN_CAPITALS
+
+
+def without_placeholders(table: pd.DataFrame, where: object) -> pd.DataFrame:
+    """The table with empty cells instead of texts that stand for nothing, which would make one person or camera of all.
+
+    In a column of identities, 0 stands for nothing too if there is no other value. A warning counts what was emptied.
+
+    Args:
+        where: the table is from, for the warning.
+    """
+    for column in ("identity", "camera", "source", "sequence", "frame"):
+        if column not in table:
+            continue
+        values = table[column].unique()
+        nothing = [value for value in values if stands_for_nothing(value)]
+        if column == "identity" and set(values) - {"", *nothing} in ({"0"}, {"0.0"}):
+            nothing += ["0", "0.0"]
+        emptied = table[column].isin(nothing)
+        if emptied.any():
+            counts = table[column][emptied].value_counts()
+            said = first_few(f"'{value}' ({count})" for value, count in counts.items())
+            log.warning(f"{where}: the {column} of {emptied.sum()} of {len(table)} images is unknown: {said}.")
+            table = table.assign(**{column: table[column].mask(emptied, "")})
+    return table

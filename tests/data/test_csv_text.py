@@ -1,0 +1,87 @@
+"""CSV files for people: nothing in them is a formula or steers a terminal, and reading gives the true values."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gender_cls.data.csv_text import csv_text, read_csv_text
+
+HOSTILE = [
+    *(
+        "=x.jpg",
+        "+1+1",
+        "-a.jpg",
+        "@SUM(1)",
+        "＝1",
+        " =1",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "'=1",
+        "''=1",
+        "=1;=2",
+        "a;=2",
+        "a,=2",
+    ),
+    *(
+        "\x1b[31mred",
+        "a\x00b",
+        "a\x9bb",
+        "a\rb",
+        "a\r\nb",
+        "\u202egnp.a",
+        "\u200b=1",
+        "\ufeffa",
+        "\udcff.jpg",
+        "\\x1b",
+        "\\\\x1b",
+    ),
+    *("\\u200b", "C:\\x1\\a.jpg", 'say "x"', '"=1"', " a ", "'a", "", "nan", "007", "é", "-1", "+5", "-1.5e3"),
+]
+
+
+def test_every_text_comes_back_and_no_cell_is_a_formula_or_invisible(tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": HOSTILE, "=name": HOSTILE[::-1], "x\x1b": "same"}, dtype="str")
+    text = csv_text(table)
+    (tmp_path / "a.csv").write_text(text)
+    assert read_csv_text(tmp_path / "a.csv").equals(table)
+    assert text.count("\n") == len(table) + 1, "one line per row, whatever is in it"
+    assert text.replace("\n", "").isprintable()
+    for row in csv.reader(io.StringIO(text), delimiter=","):
+        assert len(row) == 3
+        assert not [
+            cell for cell in row if cell.strip()[:1] in tuple("=+-@＝＋－＠") and cell not in [*HOSTILE[-3:], ""]
+        ]
+
+
+def test_a_semicolon_does_not_make_a_new_cell_where_it_separates_cells() -> None:
+    line = csv_text(pd.DataFrame({"a": ["b;=1+1"]})).splitlines()[1]
+    assert next(csv.reader([line], delimiter=";")) == ["b;=1+1"]
+
+
+def test_plain_tables_look_as_pandas_writes_them_and_numbers_keep_every_bit(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "path": ["a/b-1.png", "c d.png"],
+            "p": [0.1 + 0.2, 1e-17],
+            "n": [1, -2],
+            "yes": [True, False],
+            "none": [np.nan, -0.5],
+        }
+    )
+    assert csv_text(table) == table.to_csv(index=False, lineterminator="\n")
+    assert csv_text(table.iloc[:0]) == "path,p,n,yes,none\n"
+    (tmp_path / "a.csv").write_text(csv_text(table))
+    assert [float(value) for value in read_csv_text(tmp_path / "a.csv")["p"]] == [0.1 + 0.2, 1e-17]
+    assert csv_text(pd.DataFrame({"a": [None, 1, "=1", True]}, dtype=object)) == "a\n\n1\n'=1\nTrue\n"
+
+
+@pytest.mark.parametrize("content", [b'a,b\n"1,2\n', b"\xff\xfe\x00"])
+def test_what_is_no_csv_file_is_a_value_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"EOF|decode"):
+        read_csv_text(tmp_path / "a.csv")

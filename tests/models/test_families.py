@@ -1,0 +1,46 @@
+"""Networks that keep tensors between passes, have two heads, or put channels last; bench_families.py tries them all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.family_walk import walk
+
+from gender_cls.config.model import Library, ModelConfig
+from gender_cls.models.backbones import build_backbone
+from gender_cls.system.resources import silence_lightning
+
+SAMPLE = [
+    ("timm", "levit_128s", 128, {}),
+    (
+        "timm",
+        "tiny_vit_5m_224",
+        64,
+        {"depths": [1, 1, 1, 1], "embed_dims": [16, 32, 48, 64], "num_heads": [1, 1, 2, 2]},
+    ),
+    ("timm", "efficientvit_m0", 128, {}),
+    ("timm", "efficientformerv2_s0", 64, {"depths": [1, 1, 2, 2]}),
+    ("timm", "deit_tiny_distilled_patch16_224", 64, {"depth": 2}),
+    ("timm", "swin_tiny_patch4_window7_224", 64, {"depths": [1, 1, 1, 1], "embed_dim": 24}),
+    ("torchvision", "squeezenet1_1", 64, {}),
+]
+
+
+@pytest.mark.parametrize(("library", "name", "side", "options"), SAMPLE, ids=[name for _, name, _, _ in SAMPLE])
+def test_a_family_goes_all_the_way(library: str, name: str, side: int, options: dict[str, Any], tmp_path: Path) -> None:
+    silence_lightning()
+    for _, work in walk(library, name, (side, side), tmp_path, **options):
+        work()
+
+
+def test_a_network_does_not_answer_with_what_it_kept_before_its_weights_changed() -> None:
+    network = build_backbone(ModelConfig(Library.timm, "levit_128s", pretrained=False), (64, 64)).network.eval()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.nn.init.normal_(network.head.linear.weight)
+        before = network(image)
+        for name, weight in network.named_parameters():
+            if name.endswith("attention_biases"):
+                weight.normal_(generator=torch.Generator().manual_seed(0))
+        assert not torch.allclose(network(image), before)
