@@ -11,10 +11,11 @@ from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.split import missing_splits_sentence
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -24,9 +25,11 @@ log = logging.getLogger(__name__)
 def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     """Save the manifest, or refuse to resume on other data; warn about what makes the scores less reliable."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
+    if sentence := left_out_sentence(manifest.left_out):
+        log.warning(sentence)
     if len(unreadable):
         write_atomically(run.unreadable, csv_text(unreadable))
-        log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
+        log.warning(f"Left out {plural(len(unreadable), 'unreadable image')}, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
             "No identities are known: near duplicates and consecutive frames stay in one split, but other images of "
@@ -54,6 +57,7 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         "root": str(manifest.root),
         "manifest_sha256": manifest.fingerprint,
         "licence": config.data.licence,
+        "left_out": count_left_out(manifest.left_out),
         "sources": sorted(set(manifest.table["source"]) - {""}),
         "cameras": sorted(set(manifest.table["camera"]) - {""}),
         "split_origin": prepared.split_origin,

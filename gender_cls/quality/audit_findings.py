@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gender_cls.data.folders import LEFT_OUT
 from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
@@ -72,24 +73,28 @@ def _labels(totals: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _files(totals: dict[str, Any]) -> Iterator[Finding]:
-    broken, hidden = totals["faults"]["unreadable"]["images"], _hidden(totals)
+    broken = totals["faults"]["unreadable"]["images"]
     cut_out = totals["faults"]["transparent"]["images"]
     if broken:
-        yield Finding("warn", f"{broken} images cannot be read; training stops at them unless data.on_corrupt=drop.")
+        yield Finding(
+            "warn", f"{plural(broken, 'image')} cannot be read; training stops at them unless data.on_corrupt=drop."
+        )
     if cut_out:
         yield Finding(
             "warn",
-            f"{cut_out} images are transparent in places, which the network sees as grey: if only one label or one "
-            "source has such images, the grey tells it.",
+            f"{plural(cut_out, 'image is', 'images are')} transparent in places, which the network sees as grey: if "
+            "only one label or one source has such images, the grey tells it.",
         )
-    if hidden:
-        yield Finding("warn", f"{hidden} images are hidden files or lie in hidden folders, and are not used.")
+    for kind, found in _images_left_out(totals):
+        such = ", ".join(found["examples"][:3])
+        yield Finding("warn", f"Not used: {plural(found['files'], *LEFT_OUT[kind])}, such as {such}.")
     if not broken and totals["duplicates"]["exact"]["images"] == 0:
         yield Finding("fine", "Every image can be read, and no image is an exact copy of another.")
 
 
-def _hidden(totals: dict[str, Any]) -> int:
-    return totals["passed_over"].get("hidden", {"files": 0})["files"]
+def _images_left_out(totals: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    kinds = ("without_label", "hidden", "system")
+    return [(kind, totals["left_out"][kind]) for kind in kinds if kind in totals["left_out"]]
 
 
 def _baselines(totals: dict[str, Any]) -> Iterator[Finding]:
@@ -112,7 +117,7 @@ def short_table(totals: dict[str, Any]) -> str:
         "images": data["images"],
         "people": data["identities"] or "unknown",
         **{words(name): fault["images"] for name, fault in totals["faults"].items() if fault["images"]},
-        "hidden": _hidden(totals),
+        "left out": sum(found["files"] for _, found in _images_left_out(totals)),
         **{
             f"{kind} duplicates{where}": duplicates[kind][key]
             for kind in ("exact", "near")

@@ -16,10 +16,11 @@ from gender_cls.config.data import SPLITS
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.folders import count_left_out
 from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
-from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
 from gender_cls.data.prepare import with_groups
 from gender_cls.data.scan import scan
@@ -75,7 +76,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
             name: {"images": int(images[name].sum()), "description": description}
             for name, description in describe_faults(config.audit).items()
         },
-        "passed_over": _passed_over(config, root),
+        "left_out": count_left_out(examined.manifest.left_out),
         "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
         "identities": identity_totals(images, examined.leaks),
         "balance": balance(table),
@@ -168,10 +169,3 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
 
 def _count_known(values: pd.Series) -> int:
     return int(values[values != ""].nunique())
-
-
-def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:
-    """Files in the folders that are not used; a table or an importer names the files to use itself."""
-    if config.data.csv is not None or config.data.importer is not None:
-        return {}
-    return {kind: {"files": len(files), "examples": files[:5]} for kind, files in passed_over(root).items()}
