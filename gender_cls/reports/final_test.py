@@ -133,11 +133,14 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
     """Logits of the test images, one column per variant; those in `variants.csv` are not computed again."""
     file, logits = test.run.variants, test.rows[["path"]].copy()
     if file.exists():
-        try:
-            logits = pd.read_csv(file).round(LOGIT_DECIMALS)
-        except ValueError as error:  # pandas' parser errors are ValueErrors
-            raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it.") from None
-        if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
+        logits = read_table(
+            file,
+            required=("path",),
+            is_number=lambda name: name != "path",
+            written_by="Evaluation",
+            again="evaluate the run again",
+        ).round(LOGIT_DECIMALS)
+        if logits["path"].tolist() != test.rows["path"].tolist():
             raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
