@@ -32,3 +32,6 @@ def test_the_same_data_are_the_same_whatever_a_cell_holds_and_other_data_are_not
     assert "10 of 24 images have the identity x: is that one person?" in caplog.text
     with pytest.raises(GenderClsError, match="have changed"):
         record(tmp_path, text.replace("\rc", "\rd"))
+    for kept in (tmp_path / "cache").rglob("*"):
+        output = run.folder if kept.is_dir() else run.manifest
+        assert not kept.stat().st_mode & ~output.stat().st_mode & 0o077, "pixels of people are as private as outputs"
