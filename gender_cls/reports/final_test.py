@@ -77,7 +77,7 @@ def evaluate_run(
     root = data_root or Path(run.data["root"])
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
+    images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
     cost = _earlier_cost(run) or _cost(test)
@@ -111,7 +111,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     )
     rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
     if not run.predictions.exists():
-        scanned = scan_for_answers(rows["path"].tolist(), root, cache, data)
+        scanned = scan_for_answers(rows, root, cache, data)
         facts = scanned.facts
         if (facts["fault"] != "").any():
             first = facts["reason"][facts["fault"] != ""].iloc[0]
