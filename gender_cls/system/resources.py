@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from gender_cls.config.checks import AUTO
+from gender_cls.errors import require
 from gender_cls.system.memory import kernel_file
 
 _ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -118,7 +119,12 @@ def _device(accelerator: str) -> str:
         return "cuda"
     if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
         return "mps"
-    return accelerator if accelerator in ("cuda", "mps") else "cpu"  # if it is not there, Lightning says so
+    require(
+        accelerator == AUTO,
+        f"accelerator={accelerator}: torch finds no such device on this machine. Take auto or cpu, or install a torch "
+        "that fits the device and its driver.",
+    )
+    return "cpu"
 
 
 def _precision(device: str) -> tuple[str, str]:

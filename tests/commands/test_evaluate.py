@@ -27,7 +27,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
-from gender_cls.runs.files import locked
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
@@ -213,3 +213,5 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     runs[0].metrics_file.write_text("{}")
     result = command("compare", *COMPARING.split()[3:], "resamples=200", cwd=tmp_path)
     assert f"was not evaluated: run python -m gender_cls.evaluate run={runs[0].folder}." in result.stdout
+    result = command("compare", f"runs={runs[0].folder}", cwd=tmp_path, code=1)
+    assert "There is nothing to compare" in result.stderr

@@ -129,7 +129,8 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
     net, big = found["candidates"]
     run = {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
     assert (big["runs"], big["validation"], big["leaky"]) == ([run], {"mean": None, "spread": None}, None)
-    assert [run["state"] for run in net["runs"]] == ["finished", "running"]
+    assert [run["state"] for run in net["runs"]] == ["finished", "killed"], "no process works on the second"
+    assert "was killed" in net["runs"][1]["error"]
     assert net["seeds"] == [0]
     assert "Not compared: big. No seed has finished." in found["verdict"]
 
