@@ -13,6 +13,14 @@ class GenderClsError(Exception):
     Commands print it without a traceback and exit with code 1.
     """
 
+    def __init__(self, sentence: str = "") -> None:
+        from_loader = _FROM_LOADER.fullmatch(sentence)
+        super().__init__(from_loader[1] if from_loader else sentence)
+
+
+_FROM_LOADER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n.*\n[\w.]+: (.*)\n", re.DOTALL)
+"""How torch words the error of a loader process when it raises it again: a traceback, then the sentence."""
+
 
 def require(condition: bool, sentence: str) -> None:
     """Raise GenderClsError with this sentence unless the condition holds."""

@@ -54,7 +54,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         predictions = read_predictions(run.predictions)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
         asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
-        images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
+        images = decoded_when_needed(asked, root, image_cache(recorded.output_dir), recorded.data)
     question = Question(
         methods=tuple(config.methods or recorded.explain.methods),
         roles=(config.explained_class or recorded.explain.explained_class).roles,

@@ -77,7 +77,7 @@ def evaluate_run(
     root = data_root or Path(run.data["root"])
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
+    images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
     cost = _earlier_cost(run) or _cost(test)
@@ -111,7 +111,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     )
     rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
     if not run.predictions.exists():
-        scanned = scan_for_answers(rows["path"].tolist(), root, cache, data)
+        scanned = scan_for_answers(rows, root, cache, data)
         facts = scanned.facts
         if (facts["fault"] != "").any():
             first = facts["reason"][facts["fault"] != ""].iloc[0]
@@ -133,11 +133,14 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
     """Logits of the test images, one column per variant; those in `variants.csv` are not computed again."""
     file, logits = test.run.variants, test.rows[["path"]].copy()
     if file.exists():
-        try:
-            logits = pd.read_csv(file).round(LOGIT_DECIMALS)
-        except ValueError as error:  # pandas' parser errors are ValueErrors
-            raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it.") from None
-        if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
+        logits = read_table(
+            file,
+            required=("path",),
+            is_number=lambda name: name != "path",
+            written_by="Evaluation",
+            again="evaluate the run again",
+        ).round(LOGIT_DECIMALS)
+        if logits["path"].tolist() != test.rows["path"].tolist():
             raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
