@@ -168,12 +168,12 @@ class Run:
                 began = True
                 yield
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
-            except (KeyboardInterrupt, SystemExit) as error:
-                end("interrupted")
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                raise stop_behind(error) from None  # Hydra ignores SystemExit, into which Lightning turns Ctrl-C
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit, Exception) as error:
+                if (
+                    stop := stop_behind(error)
+                ) is not None:  # Hydra ignores SystemExit, which Lightning makes of Ctrl-C
+                    end("interrupted")
+                    raise stop from None
                 if began and not self.status_file.exists():
                     raise GenderClsError(f"{self.folder} {_GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
