@@ -145,7 +145,7 @@ def _quiet_on_a_full_disk() -> Iterator[None]:
         threading.excepthook, logging.raiseExceptions = show, raises
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """What went wrong, in one line, with the available choices where they are known."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")

@@ -169,9 +169,8 @@ class Run:
                 yield
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
             except (KeyboardInterrupt, SystemExit, Exception) as error:
-                if (
-                    stop := stop_behind(error)
-                ) is not None:  # Hydra ignores SystemExit, which Lightning makes of Ctrl-C
+                stop = stop_behind(error)  # Lightning makes SystemExit of it, which Hydra ignores
+                if stop is not None:
                     end("interrupted")
                     raise stop from None
                 if began and not self.status_file.exists():
