@@ -3,6 +3,7 @@
 import errno
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -11,6 +12,14 @@ class GenderClsError(Exception):
 
     Commands print it without a traceback and exit with code 1.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        from_loader = _FROM_LOADER.fullmatch(sentence)
+        super().__init__(from_loader[1] if from_loader else sentence)
+
+
+_FROM_LOADER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n.*\n[\w.]+: (.*)\n", re.DOTALL)
+"""How torch words the error of a loader process when it raises it again: a traceback, then the sentence."""
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -43,6 +52,11 @@ def visible(value: object) -> str:
     """
     text = "".join(letter if letter.isprintable() else _escape(letter) for letter in str(value))
     return text if text and text == text.strip() else f"'{text}'"
+
+
+def has_odd_letters(text: str) -> bool:
+    """Whether tables cannot keep the text: it holds a control character, such as a new line, or is not UTF-8."""
+    return not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def harmless(text: str) -> str:

@@ -25,6 +25,7 @@ from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, pa
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.signals import stop_behind, stopping_on_signals
+from gender_cls.system.terminal import print_on_any_terminal
 
 
 def run_command(
@@ -48,6 +49,7 @@ def run_command(
             folder's name is passed on as `name`.
         around: entered with that folder before the work.
     """
+    print_on_any_terminal()
     with _ending_in_sentence(when_interrupted):
         keep_freed_memory()
         logging.setLogRecordFactory(_HarmlessRecord)

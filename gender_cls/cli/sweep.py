@@ -19,6 +19,7 @@ from gender_cls.runs.run import TENSORBOARD, Run, image_cache
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.terminal import print_on_any_terminal
 from gender_cls.training.batch import halve_recorded_batch
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
     end_with_parent()
-    keep_freed_memory()  # a spawned process does not inherit this
+    keep_freed_memory()  # a spawned process inherits neither this
+    print_on_any_terminal()  # nor this
     try:
         with stopping_on_signals():
             work(config, run)

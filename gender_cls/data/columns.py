@@ -22,7 +22,7 @@ SPLIT_ALIASES = {
 GIVEN = "given_"
 PROGRAM_COLUMNS = frozenset(
     (
-        *("original_label", "group", "width", "height"),  # manifest.csv
+        *("original_label", "group", "width", "height", "pixels"),  # manifest.csv
         *("native_height", "brightness", "sharpness"),  # predictions.csv
         *("p_FEMALE", "p_MALE", "prediction", "calibrated_p_FEMALE", "answer"),
         *("unreadable", "missing", "empty", "no_picture", "damaged", "reason"),  # audit.csv

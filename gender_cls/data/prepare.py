@@ -30,7 +30,7 @@ MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows wit
 class PreparedData:
     """Readable images, and what is known about them."""
 
-    manifest: Manifest  # also with the columns `group` (stays in one split), `width` and `height` (pixels)
+    manifest: Manifest  # also with the columns `group` (stays in one split), `width`, `height` and `pixels`
     images: ImageStore
     facts: pd.DataFrame  # of the same rows, see `scan`
     near: NearDuplicates  # among the same rows
@@ -115,8 +115,12 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:
-    """The table of readable images with the columns `group`, `width` and `height`, and their near duplicates."""
+    """The table of readable images with further columns, and their near duplicates.
+
+    The columns are `group`, `width` and `height` (pixels), and `pixels` (see `Scan`), by which every command knows that
+    an image is still the same.
+    """
     near = find_near_duplicates(facts["perceptual_hash"].to_numpy(), data.near_duplicate_distance)
     groups = group_images(table, facts["pixels"], near, data.frame_gap)
     width, height = facts["width"].astype(str), facts["height"].astype(str)
-    return table.assign(group=groups.astype(str), width=width, height=height), near
+    return table.assign(group=groups.astype(str), width=width, height=height, pixels=facts["pixels"]), near

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy as np
 from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
-from gender_cls.data.csv_text import csv_text
+from gender_cls.data.csv_text import csv_text, read_csv_text
 from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.groups import one_person_sentence
+from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
+from gender_cls.data.scan import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
-from gender_cls.errors import GenderClsError, plural
+from gender_cls.errors import GenderClsError, one_line, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -43,11 +45,27 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     elif prepared.leaks.near_duplicates:
         log.warning(f"{prepared.leaks.sentence()} They may be alike by chance; look at them with gender_cls.audit.")
-    text = manifest.to_csv()
-    if run.manifest.exists() and run.manifest.read_bytes() != text.encode():
-        raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
-    write_atomically(run.manifest, text)
+    if run.manifest.exists():
+        _require_same(run, manifest)
+    write_atomically(run.manifest, manifest.to_csv())
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
+
+
+def _require_same(run: Run, manifest: Manifest) -> None:
+    """Raise GenderClsError if this is not the run's manifest; an earlier version wrote it without `pixels`."""
+    then, now = run.manifest.read_bytes(), manifest.to_csv().encode()
+    if then == now:
+        return
+    without = manifest.table.drop(columns="pixels", errors="ignore")
+    if then == replace(manifest, table=without).to_csv().encode():
+        return
+    try:
+        before = read_csv_text(run.manifest)
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise GenderClsError(f"{run.manifest} cannot be read ({one_line(error)}): start a new run.") from None
+    if "path" in before and before["path"].equals(manifest.table["path"]):
+        require_same_pixels(before, manifest.table["pixels"], "", "Restore them, or start a new run.")
+    raise GenderClsError(f"The data have changed since {run.manifest} was written: start a new run.")
 
 
 def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:

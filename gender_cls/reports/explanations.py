@@ -44,6 +44,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     unreadable: dict[str, str] | None = None  # an image of the test split must not be missing
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
+        folder.mkdir(parents=True, exist_ok=True)
         loose = loose_images(config.image_paths, recorded.data, read_csv_text(run.manifest), root)
         if sentence := left_out_sentence(loose.left_out):
             log.warning(sentence)
@@ -54,7 +55,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         predictions = read_predictions(run.predictions)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
         asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
-        images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
+        images = decoded_when_needed(asked, root, image_cache(recorded.output_dir), recorded.data)
     question = Question(
         methods=tuple(config.methods or recorded.explain.methods),
         roles=(config.explained_class or recorded.explain.explained_class).roles,

@@ -106,7 +106,7 @@ def images(rows: int) -> Measured:
         )
         groups = stage("groups", lambda: group_images(table, facts["pixels"], near, data.frame_gap))
         sizes = {side: facts[side].astype(str) for side in ("width", "height")}
-        table = table.assign(group=groups.astype(str), **sizes)
+        table = table.assign(group=groups.astype(str), **sizes, pixels=facts["pixels"])
         table = stage("split", lambda: assign_splits(table, data))
         leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"], near))
         manifest = Manifest(table, folder)

@@ -109,7 +109,9 @@ def test_an_interrupted_evaluation_goes_on(run: Run) -> None:
     logits = pd.read_csv(run.variants)
     whole = run.variants.read_bytes()
     logits.drop(columns=["grey", "eight_pixels"]).assign(person_only=7.0).to_csv(run.variants, index=False)
+    run.metrics_file.write_text(run.metrics_file.read_text()[:-40])  # cut off; it is written anew
     again(run)
+    assert_matches(run.metrics, Metrics)
     resumed = pd.read_csv(run.variants)
     assert (resumed["person_only"] == 7).all(), "what is there is not made again"
     pd.testing.assert_frame_equal(resumed[["grey", "eight_pixels"]], logits[["grey", "eight_pixels"]])
@@ -141,7 +143,14 @@ def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
     with pytest.raises(GenderClsError, match=f"^{run.variants} .* predictions.csv"):
         again(run)
     run.variants.write_text("")
-    with pytest.raises(GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it.$"):
+    with pytest.raises(
+        GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it and "
+    ):
+        again(run)
+    run.predictions.write_text("".join(run.predictions.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        GenderClsError, match=rf"^{run.predictions} is not about the images in manifest\.csv: remove it"
+    ):
         again(run)
     run.data_file.unlink()
     with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):

@@ -70,6 +70,7 @@ def test_every_broken_file_is_found_and_no_other(audited: Audited) -> None:
         assert set(images.index[images[fault]]) == {path for path, kind in injected.broken.items() if kind == fault}
     assert totals["faults"]["unreadable"]["images"] == len(injected.broken)
     assert images.index[images["transparent"]].tolist() == [injected.cut_out]
+    assert any("transparent" in finding["sentence"] for finding in totals["verdict"])
     assert totals["left_out"]["hidden"] == {"files": 2, "examples": injected.hidden}
 
 

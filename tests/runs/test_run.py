@@ -163,8 +163,23 @@ def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [path.name for path in file.parent.iterdir()] == ["file.txt"]
 
 
-def test_json_that_is_none_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"{", "is not a JSON file"),
+        (b"\xff\xfe{}", "is not a JSON file"),
+        (b"[" * 100_000, "is not a JSON file"),
+        (b"", "is not a JSON file"),
+        (b"[]", "holds list instead of an object"),
+        (b"null", "holds NoneType instead of an object"),
+    ],
+    ids=["cut", "other encoding", "deep", "empty", "list", "null"],
+)
+def test_json_that_is_none_is_named(tmp_path: Path, content: bytes, what: str) -> None:
     assert read_json(tmp_path / "absent.json") == {}
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(GenderClsError, match=r"broken.json is not a JSON file"):
+    (tmp_path / "broken.json").write_bytes(content)
+    with pytest.raises(GenderClsError, match=rf"broken\.json {what}.*: restore or remove it"):
         read_json(tmp_path / "broken.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(GenderClsError, match=r"folder\.json is not a JSON file"):
+        read_json(tmp_path / "folder.json")
