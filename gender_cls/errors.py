@@ -1,8 +1,12 @@
 """The one exception whose message is written for users, and how numbers, lists and names read in a sentence."""
 
+import contextlib
+import logging
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 
 class GenderClsError(Exception):
@@ -73,3 +77,14 @@ def one_line(message: object) -> str:
 def unbroken(message: object) -> str:
     """A message on one line, harmless for a terminal."""
     return " ".join(harmless(str(message)).split())
+
+
+@contextlib.contextmanager
+def noting_failure(problems: dict[str, str], part: str) -> Iterator[None]:
+    """Log and note under the name of this part why it failed, instead of raising: the other parts do not need it."""
+    try:
+        yield
+    except Exception as error:  # of any kind, because hours of work may lie behind it
+        problems[part] = error_sentence(error)
+        log.warning(f"Not made: {part}. {problems[part]}")
+        log.debug("The traceback:", exc_info=True)

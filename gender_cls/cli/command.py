@@ -23,6 +23,7 @@ from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
+from gender_cls.system.operating_system import prepare_operating_system
 
 
 def run_command(
@@ -47,6 +48,7 @@ def run_command(
         around: entered with that folder before the work.
     """
     with _ending_in_sentence(when_interrupted):
+        prepare_operating_system()
         keep_freed_memory()
         logging.setLogRecordFactory(_HarmlessRecord)
         command = read_command_line(sys.argv[1:])

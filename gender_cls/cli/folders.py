@@ -55,7 +55,7 @@ def _claimed(folder: Path, text: str) -> bool:
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
-    with contextlib.suppress(FileExistsError), (folder / COMMAND_FILE).open("x") as file:
+    with contextlib.suppress(FileExistsError), (folder / COMMAND_FILE).open("x", encoding="utf-8") as file:
         file.write(text)
         return True
     return False

@@ -13,7 +13,7 @@ def explain(config: ExplainRunConfig) -> None:
         from gender_cls.training.predictor import Predictor
 
         resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True).apply()
-        predictor = Predictor(run.best_checkpoint, config.accelerator, resources)
+        predictor = Predictor(run.best_checkpoint, resources)
         print(f"Open {explain_on_request(run, config, predictor)}.")
 
 
