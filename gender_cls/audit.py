@@ -7,13 +7,16 @@ from hydra.core.hydra_config import HydraConfig
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.audit import AuditConfig
+from gender_cls.config.parsing import to_plain
 from gender_cls.data.source import find_source
 from gender_cls.runs.run import Run, image_cache
 
 
 def audit(config: AuditConfig) -> None:
     """Audit one dataset, in the folder of the audit."""
-    run = Run(Path(HydraConfig.get().runtime.output_dir))
+    hydra = HydraConfig.get()
+    run = Run(Path(hydra.runtime.output_dir))
+    run.record_settings(to_plain(config), hydra.runtime.choices)
     with run.recording():
         find_source(config.data)  # before pandas and torch are imported
         from gender_cls.reports.audit import audit_data

@@ -1,6 +1,7 @@
 """The one exception whose message is written for users, and how numbers, lists and names read in a sentence."""
 
 import contextlib
+import errno
 import logging
 import re
 import textwrap
@@ -14,6 +15,14 @@ class GenderClsError(Exception):
 
     Commands print it without a traceback and exit with code 1.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        from_loader = _FROM_LOADER.fullmatch(sentence)
+        super().__init__(from_loader[1] if from_loader else sentence)
+
+
+_FROM_LOADER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n.*\n[\w.]+: (.*)\n", re.DOTALL)
+"""How torch words the error of a loader process when it raises it again: a traceback, then the sentence."""
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -64,9 +73,50 @@ def _escape(letter: str) -> str:
 
 
 def error_sentence(error: BaseException) -> str:
-    """The message of our own errors; that of others on one line, after their type."""
+    """The message of our own errors; what the system's errors mean; that of others on one line, after their type."""
     text = unbroken(error)
-    return text if isinstance(error, GenderClsError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, GenderClsError) else disk_sentence(error) or f"{type(error).__name__}: {text}"
+
+
+_AGAIN = "Then start the same command again; trainer.resume=true continues a training."
+_FULL = {
+    errno.ENOSPC: f"the disk has no room left (or takes no more files): free some. {_AGAIN}",
+    errno.EDQUOT: f"your quota of the disk is used up: free some of it. {_AGAIN}",
+    errno.EROFS: "the disk is read-only: choose another output_dir, or mount it for writing.",
+}
+_OTHER = {
+    errno.EACCES: "this user has no permission: change the permissions, or choose another place.",
+    errno.EPERM: "this user has no permission: change the permissions, or choose another place.",
+    errno.EIO: f"the disk reports an error: check it. {_AGAIN}",
+    errno.ESTALE: f"the network drive has lost it: mount it again. {_AGAIN}",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one.",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n), or lower data.num_workers.",
+}
+
+
+def disk_sentence(error: BaseException) -> str | None:
+    """What an error of the system about a file means and what to do, in one sentence; None for other errors."""
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return "There is no folder for temporary files that can be written: set TMPDIR to one that has some room."
+    found = disk_error(error)
+    if found is None:
+        return None
+    return unbroken(f"{found.filename or 'A file'} cannot be used: {(_FULL | _OTHER)[found.errno or 0]}")
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The error of the system about a file that this error is, or that led to it; None if there is none.
+
+    Libraries raise errors of their own when the disk is full.
+    """
+    if isinstance(error, OSError) and error.errno in _OTHER:
+        return error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def one_line(message: object) -> str:
@@ -81,10 +131,15 @@ def unbroken(message: object) -> str:
 
 @contextlib.contextmanager
 def noting_failure(problems: dict[str, str], part: str) -> Iterator[None]:
-    """Log and note under the name of this part why it failed, instead of raising: the other parts do not need it."""
+    """Log and note under the name of this part why it failed, instead of raising: the other parts do not need it.
+
+    A full disk is raised, because the other parts would meet it too.
+    """
     try:
         yield
     except Exception as error:  # of any kind, because hours of work may lie behind it
+        if (full := disk_error(error)) is not None and full.errno in _FULL:
+            raise
         problems[part] = error_sentence(error)
         log.warning(f"Not made: {part}. {problems[part]}")
         log.debug("The traceback:", exc_info=True)

@@ -15,9 +15,11 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder, folder_to_resume
 from gender_cls.cli.sweep import ending_in_leaderboard, run_job
+from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
 from gender_cls.runs.run import Run, image_cache
+from gender_cls.training.resume import refuse_other_settings
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +28,16 @@ def train(config: Config) -> float:
     """Do one job, and return the best validation score, which sweepers optimise."""
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
+    if run.status.get("fitted") and run.config_file.is_file():
+        refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished:
-        log.info(f"{run.folder.name} is finished already: nothing is left to do.")
-    elif hydra.mode is RunMode.MULTIRUN:
+        log.info(
+            f"{run.folder.name} is finished already: nothing is left to do. python -m gender_cls.evaluate and explain "
+            "do their part again with other settings."
+        )
+        return float(run.metrics["best_validation"])
+    run.record_settings(to_plain(config), hydra.runtime.choices)
+    if hydra.mode is RunMode.MULTIRUN:
         run_job(fit_and_test, config, run)
     else:
         fit_and_test(config, run)
@@ -69,7 +78,10 @@ def choose_folder(command: CommandLine, config: Config, composed: DictConfig) ->
     """A new folder for the run or the sweep, or the one that it continues."""
     kind = "sweeps" if command.multirun else "runs"
     if config.trainer.resume:
-        return folder_to_resume(command, config.output_dir, kind, config.name)
+        folder = folder_to_resume(command, config.output_dir, kind, config.name)
+        if folder is not None:
+            return folder
+        print(f"There is nothing to resume in {Path(config.output_dir) / kind}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
     return claim_folder(command, config.output_dir, kind, config.name, suffix)
 

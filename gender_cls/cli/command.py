@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import wraps
@@ -21,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
-from gender_cls.errors import GenderClsError, error_sentence, harmless, unbroken
+from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.operating_system import prepare_operating_system
+from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.terminal import print_on_any_terminal
 
 
 def run_command(
@@ -47,6 +50,7 @@ def run_command(
             folder's name is passed on as `name`.
         around: entered with that folder before the work.
     """
+    print_on_any_terminal()
     with _ending_in_sentence(when_interrupted):
         prepare_operating_system()
         keep_freed_memory()
@@ -86,9 +90,11 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
         try:
             return task(parse_config(composed, schema))
         except Exception as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:  # Hydra and its sweepers go on with the next job
+            hydra = HydraConfig.get()
+            basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
+            if hydra.mode is RunMode.MULTIRUN and not basic:  # others run jobs elsewhere, and ask whether they failed
                 raise
-            failures.append(error)
+            failures.append(error)  # Hydra itself would add a line of its own
             return None
 
     sys.argv[1:] = arguments
@@ -106,11 +112,14 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
     """
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
-        yield
+        with stopping_on_signals(), _quiet_on_a_full_disk():
+            yield
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write(f"Interrupted. {when_interrupted}\n")
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt as stop:
+        number = getattr(stop, "signal", signal.SIGINT)
+        what = "Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}."
+        sys.stderr.write(f"{what} {when_interrupted}\n")
+        sys.exit(128 + number)
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
@@ -118,6 +127,26 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
         if wants_traceback:
             raise
         sys.exit(f"error: {_sentence(error)}")
+
+
+@contextlib.contextmanager
+def _quiet_on_a_full_disk() -> Iterator[None]:
+    """No traceback from log files and from the thread that writes TensorBoard's events: the command ends in a sentence.
+
+    The next event that cannot be written raises the error in the main thread.
+    """
+    show = threading.excepthook
+
+    def show_others(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None or disk_error(failed.exc_value) is None:
+            show(failed)
+
+    raises = logging.raiseExceptions
+    threading.excepthook, logging.raiseExceptions = show_others, False
+    try:
+        yield
+    finally:
+        threading.excepthook, logging.raiseExceptions = show, raises
 
 
 def _sentence(error: Exception) -> str:
@@ -138,4 +167,6 @@ def _sentence(error: Exception) -> str:
             return config_sentence(cause)
     if isinstance(error, GenderClsError | HydraException):
         return unbroken(error)
+    if (sentence := disk_sentence(error)) is not None:
+        return sentence
     return f"{error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)"

@@ -11,10 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from gender_cls.config.checks import absolute
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, require
 
 HYDRA_VERSION_BASE = "1.3"
+
+_OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,17 @@ def read_command_line(arguments: list[str]) -> CommandLine:
     arguments = [_as_text_if_needed(argument) for argument in arguments]
     known = get_args_parser().parse_intermixed_args(arguments)
     flags = [argument for argument in arguments if argument not in known.overrides]
+    for override in known.overrides:
+        key, found, _ = override.partition("=")
+        require(bool(key.strip("+~ ")) or not found, f"'{override}' names no key: write key=value.")
+        require(
+            key.strip("+~ ") not in _OURS,
+            f"{key} is set by the command itself: choose the folder with output_dir and name; paths are absolute.",
+        )
+    config_dir = None if known.config_dir is None else absolute(known.config_dir)
+    if config_dir is not None:
+        require(Path(config_dir).is_dir(), f"--config-dir names no folder: {config_dir}")
+        flags += ["--config-dir", config_dir]  # the last one counts
     parsed = OverridesParser.create().parse_overrides(known.overrides)
     multirun = known.multirun or "hydra.mode=MULTIRUN" in known.overrides
     swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
@@ -45,7 +59,7 @@ def read_command_line(arguments: list[str]) -> CommandLine:
         multirun=multirun,
         shows_only=any([known.help, known.hydra_help, known.cfg, known.info, known.shell_completion]),
         swept=swept,
-        config_dir=known.config_dir,
+        config_dir=config_dir,
     )
 
 
@@ -67,7 +81,7 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
 
     A sweeper other than Hydra's own chooses values as it runs: then there is one job, without the swept keys.
     """
-    own = [f"hydra.searchpath=[file://{Path(command.config_dir).resolve()}]"] if command.config_dir else []
+    own = [f"hydra.searchpath=['file://{command.config_dir}']"] if command.config_dir else []
     with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
         jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _of_each_job(command)]
     return [

@@ -1,14 +1,14 @@
 """Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.errors import GenderClsError
-from gender_cls.runs.files import locked, read_json
+from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.runs.files import read_json
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run, find_runs
 
 COMMAND_FILE = "command.json"
@@ -22,32 +22,26 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
         kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
         name: of the new folder; when None, date and time, so that names sort, and `suffix`.
     """
-    parent = _parent(output_dir, kind)
+    parent = Path(output_dir) / kind
     claim = {
         "overrides": _without_resume(command.overrides),
         "multirun": command.multirun,
         "directory": str(Path.cwd()),
     }
     text = json.dumps(claim, indent=2) + "\n"
-    if name is not None:
-        if not _claimed(parent / name, text):
-            way_out = f"continue what is there with {RESUME}true" if kind in ("runs", "sweeps") else "remove it"
-            raise GenderClsError(f"{parent / name} exists already: choose another name, or {way_out}.")
-        return parent / name
-    base = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
-    count = 1
-    while not _claimed(folder := parent / (base if count == 1 else f"{base}_{count}"), text):
-        count += 1
-    return folder
-
-
-def _parent(output_dir: str, kind: str) -> Path:
-    parent = Path(output_dir) / kind
+    base = name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
+    folder, count = parent / base, 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        while not _claimed(folder, text):
+            if name is not None:
+                way_out = f"continue what is there with {RESUME}true" if kind in ("runs", "sweeps") else "remove it"
+                raise GenderClsError(f"{folder} exists already: choose another name, or {way_out}.")
+            count += 1
+            folder = parent / f"{base}_{count}"
     except OSError as error:
-        raise GenderClsError(f"output_dir={output_dir} cannot be used: {error}.") from None
-    return parent
+        raise GenderClsError(f"output_dir={output_dir} cannot be used: {error_sentence(error)}") from None
+    return folder
 
 
 def _claimed(folder: Path, text: str) -> bool:
@@ -55,28 +49,35 @@ def _claimed(folder: Path, text: str) -> bool:
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
-    with contextlib.suppress(FileExistsError), (folder / COMMAND_FILE).open("x", encoding="utf-8") as file:
-        file.write(text)
-        return True
-    return False
+    try:
+        with (folder / COMMAND_FILE).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError:  # a full disk: the folder stays free for another attempt
+        (folder / COMMAND_FILE).unlink(missing_ok=True)
+        raise
+    return True
 
 
-def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path:
-    """The folder called `name`, or the newest unfinished one that the same command made; GenderClsError if none."""
-    parent = _parent(output_dir, kind)
+def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path | None:
+    """The folder called `name`, or the newest unfinished one that the same command made; None if there is none.
+
+    A scheduler can thus use one command line for the first start and for all later ones.
+    """
+    parent = Path(output_dir) / kind
     if name is not None:
-        if not (parent / name / COMMAND_FILE).is_file():
-            raise GenderClsError(f"There is nothing to resume in {parent / name}: leave out {RESUME}true to start.")
-        return parent / name
+        begun = parent / name
+        return begun if begun.is_dir() and any((begun / file).exists() for file in (COMMAND_FILE, ".hydra")) else None
     wanted = _without_resume(command.overrides)
     for folder in sorted(parent.glob("*/"), reverse=True):
-        finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
-        if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
-            return folder
-    raise GenderClsError(
-        f"There is nothing to resume under {parent}: none of its unfinished folders was made by this same command. "
-        "Name one with name=..., or leave out trainer.resume=true to start."
-    )
+        try:
+            finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
+            if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
+                return folder
+        except GenderClsError as error:
+            print(f"{folder} is passed over: {error}")
+    return None
 
 
 def _without_resume(overrides: list[str]) -> list[str]:

@@ -14,10 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.files import locked
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import TENSORBOARD, Run, image_cache
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
 from gender_cls.system.processes import end_with_parent
+from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.terminal import print_on_any_terminal
 from gender_cls.training.batch import halve_recorded_batch
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
     exit_code = _run_in_child(work, config, run)
     while exit_code == _KILLED_FOR_MEMORY and halve_recorded_batch(run):
         exit_code = _run_in_child(work, config, run)
-    if exit_code != 0 and run.status.get("state") != "failed":
+    if exit_code != 0 and run.state not in ("failed", "interrupted"):
         run.note(state="failed", error=f"The process {_ending(exit_code)}.")
     _write_leaderboard(run.folder.parent)
     if exit_code != 0:
@@ -75,7 +77,8 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
     process.start()
     try:
         process.join()
-    except BaseException:  # Ctrl-C reaches the child too: let it write its status
+    except BaseException:  # let the child write its status; Ctrl-C has reached it already, SIGTERM may not have
+        process.terminate()
         process.join(timeout=60)
         process.kill()
         raise
@@ -85,11 +88,13 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
     end_with_parent()
-    keep_freed_memory()  # a spawned process does not inherit this
+    keep_freed_memory()  # a spawned process inherits neither this
+    print_on_any_terminal()  # nor this
     try:
-        work(config, run)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        with stopping_on_signals():
+            work(config, run)
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
     except Exception:  # the parent reads it in status.json
         sys.exit(1)
 
@@ -114,7 +119,7 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
             failure = error
         finally:
             print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
-    if failed := [run.folder.name for run in _job_runs(folder) if run.status["state"] == "failed"]:
+    if failed := [run.folder.name for run in _job_runs(folder) if run.state in ("failed", "killed")]:
         sentence = f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
         raise GenderClsError(sentence)
     if failure is not None:

@@ -1,15 +1,17 @@
 """How a setting is declared, checked and made absolute. Imports no torch."""
 
+import math
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from gender_cls.errors import require
+from gender_cls.errors import GenderClsError, require
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 ACCELERATORS = (AUTO, "cpu", "gpu", "cuda", "mps")
+MOST_THREADS, MOST_PROCESSES = 1024, 512  # more than machines have, and fewer than make them fail without a word
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Rule:
         if self.choices:
             require(value in self.choices, f"{key} must be one of {', '.join(self.choices)}, not {value}.")
         elif self.names_folder:
-            valid = re.fullmatch(r"[\w.+-]+", value) is not None
-            require(valid, f"{key} becomes a folder: letters, digits and _ . + - only, not '{value}'.")
+            valid = re.fullmatch(r"(?!\.+$)[\w.+-]{1,200}", value) is not None
+            require(valid, f"{key} becomes a folder: 1 to 200 letters, digits and _ . + -, not only dots: '{value}'.")
         elif self.path:
             for path in paths_of(value):
                 exists = {"file": path.is_file, "folder": path.is_dir}.get(self.path, path.exists)
@@ -78,6 +80,8 @@ def check_config(config: Any, prefix: str = "") -> None:
         key, value = f"{prefix}{one.name}", getattr(config, one.name)
         if is_dataclass(value):
             check_config(value, f"{key}.")
+        elif isinstance(value, float) and math.isinf(value):
+            raise GenderClsError(f"{key} must be a finite number, not {value}.")
         elif value is not None and "rule" in one.metadata:
             one.metadata["rule"].check(key, value)
     if hasattr(config, "check"):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gender_cls.config.checks import AUTO, seed_setting, setting
+from gender_cls.config.checks import AUTO, MOST_PROCESSES, seed_setting, setting
 from gender_cls.errors import GenderClsError, require
 
 CLASSES = ("FEMALE", "MALE")
@@ -77,7 +77,7 @@ class DataConfig:
     image_size: list[int] = field(default_factory=lambda: [256, 128])
     resize_mode: ResizeMode = ResizeMode.stretch
     batch_size: int | str = setting(32, least=1, auto=True)
-    num_workers: int | str = setting(AUTO, least=0, auto=True)
+    num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
     cache: PixelCache = PixelCache.disk
     cache_gigabytes: float = setting(20.0, above=0)
     cache_days: int = setting(30, least=1)

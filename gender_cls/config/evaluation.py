@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, paths_of, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_PROCESSES, MOST_THREADS, PRECISIONS, paths_of, setting
 from gender_cls.errors import require
 
 
@@ -33,7 +33,7 @@ class FinishedRunConfig:
     run: str | None = setting(path="folder")
     data_root: str | None = setting(path="folder")
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
-    threads: int | str = setting(AUTO, least=1, auto=True)
+    threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
     progress_bar: bool = True
 
     def check(self) -> None:
@@ -44,7 +44,7 @@ class FinishedRunConfig:
 class EvaluateConfig(EvaluationConfig, FinishedRunConfig):
     output_dir: str = setting("outputs", path="any")
     precision: str | None = setting(choices=PRECISIONS)
-    num_workers: int | str = setting(AUTO, least=0, auto=True)
+    num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
 
 
 @dataclass

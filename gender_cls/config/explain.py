@@ -61,7 +61,7 @@ class ExplainConfig:
 
 @dataclass
 class ExplainRunConfig(FinishedRunConfig):
-    images: Any = setting(path="file or folder")
+    images: Any = setting(path="file or folder", keep_link=True)
     name: str | None = setting(names_folder=True)
     limit: int | None = setting(least=1, unit="image")
     methods: list[Method] | None = None
@@ -70,8 +70,12 @@ class ExplainRunConfig(FinishedRunConfig):
 
     @property
     def image_paths(self) -> list[Path]:
-        """`images`, which may be one file or folder, or several; empty for the test split."""
-        return paths_of(self.images)
+        """`images`, which may be one file or folder, or several; empty for the test split.
+
+        A link keeps its own name, which may be that of a label; the folders above are real, as those of a run's data.
+        """
+        paths = paths_of(self.images)
+        return [path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve() for path in paths]
 
     def check(self) -> None:
         super().check()

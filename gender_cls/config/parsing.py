@@ -5,6 +5,7 @@ override, a YAML file or a sweep.
 """
 
 import copyreg
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from gender_cls.config.data import DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.train import Config
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, one_line, require
 
 _package = Path(__file__).resolve().parents[1]
 CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / "conf") if folder.is_dir())
@@ -48,20 +49,39 @@ def recorded_config(file: Path) -> Config:
     """The configuration that a run was started with, whose files may be gone; GenderClsError if it cannot be read."""
     if not file.is_file():
         raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
-    values: Any = OmegaConf.to_container(OmegaConf.load(file))
-    return typed_config(without_removed_values(values), Config)
+    return typed_config(without_removed_values(written_values(file)), Config)
+
+
+def written_values(file: Path) -> dict[Any, Any]:
+    """The content of a YAML file, or nothing if there is none. `${...}` stays as it is: nothing is computed.
+
+    Raises:
+        GenderClsError: it is no YAML file, or it holds no keys.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except Exception as error:  # of YAML, of OmegaConf, of the disk
+        raise GenderClsError(f"{file} cannot be read as a configuration ({one_line(error)}): restore it.") from None
+    require(isinstance(content, dict), f"{file} holds no configuration: restore it.")
+    return content
 
 
 def without_removed_values(recorded: dict[str, Any]) -> dict[str, Any]:
     """The settings of an earlier version's run, with values that still exist: `data.cache` could be ram."""
-    data = recorded.get("data", {})
+    data = recorded.get("data")
+    if not isinstance(data, dict):
+        return recorded
     return {**recorded, "data": {**data, "cache": "disk"}} if data.get("cache") == "ram" else recorded
 
 
 def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) -> Schema:
     """The composed configuration as dataclasses with absolute paths; of its values only the types are checked."""
     try:
-        values = OmegaConf.to_container(OmegaConf.create(composed), resolve=True)
+        created = OmegaConf.create(composed)
+        _refuse_resolvers(OmegaConf.to_container(created, resolve=False))
+        values = OmegaConf.to_container(created, resolve=True)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
@@ -71,7 +91,19 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     return config
 
 
-def to_plain(config: Config) -> dict[str, Any]:
+def _refuse_resolvers(written: Any, key: str = "configuration") -> None:
+    """A configuration may come with data or from somebody else's run: it must not read the environment (`oc.env`)."""
+    if isinstance(written, dict):
+        for name, value in written.items():
+            _refuse_resolvers(value, str(name) if key == "configuration" else f"{key}.{name}")
+    elif isinstance(written, list):
+        for value in written:
+            _refuse_resolvers(value, key)
+    elif isinstance(written, str) and re.search(r"\$\{.*:.*\}", written, re.DOTALL):
+        raise GenderClsError(f"{key}={written} is computed by a function of OmegaConf: write the value itself.")
+
+
+def to_plain(config: Config | AuditConfig) -> dict[str, Any]:
     """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     return plain

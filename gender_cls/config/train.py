@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, PRECISIONS, seed_setting, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_THREADS, PRECISIONS, seed_setting, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig
@@ -66,7 +66,7 @@ class TrainerConfig:
     accumulate: int = setting(1, least=1)
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
     precision: str = setting(AUTO, choices=PRECISIONS)
-    threads: int | str = setting(AUTO, least=1, auto=True)
+    threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
     channels_last: bool = True
     compile: bool = False
     resume: bool = False

@@ -22,12 +22,12 @@ SPLIT_ALIASES = {
 GIVEN = "given_"
 PROGRAM_COLUMNS = frozenset(
     (
-        *("original_label", "group", "width", "height"),  # manifest.csv
+        *("original_label", "group", "width", "height", "pixels"),  # manifest.csv
         *("native_height", "brightness", "sharpness"),  # predictions.csv
-        *(f"{kind}_{label}" for kind in ("p", "calibrated_p") for label in CLASSES),
-        *("prediction", "answer"),
+        *("p_FEMALE", "p_MALE", "prediction", "calibrated_p_FEMALE", "answer"),
         *("unreadable", "missing", "empty", "no_picture", "damaged", "reason"),  # audit.csv
         *("wrong_extension", "animated", "low", "dark", "bright", "blurred", "odd_aspect"),
+        *("too_large", "transparent"),
         *(f"{kind}_{what}" for kind in ("exact", "near") for what in ("duplicates", "across_labels", "across_splits")),
         *("duplicate_cluster", "identity_across_splits", "identity_with_both_labels"),
         *("suspect", "suggested_label", "suspect_score"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN
+from gender_cls.data.image_list import spellings
 from gender_cls.data.text_table import read_text_table
 from gender_cls.errors import GenderClsError, first_few, require
 
@@ -17,9 +18,12 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file lacks a column, names images or labels that do not exist, or was made for other labels.
     """
-    corrections = read_text_table(file, f"data.corrections ({file})", ("path", "label", "corrected_label"))
+    columns = ("path", "label", "corrected_label")
+    corrections = read_text_table(file, f"data.corrections ({file})", columns, as_written="path")
+    known = set(table["path"])
+    corrections["path"] = [next((one for one in spellings(path) if one in known), path) for path in corrections["path"]]
     given = {name.lower(): name for name in (*CLASSES, UNKNOWN)}
-    corrections["corrected_label"] = corrections["corrected_label"].str.strip().str.lower()
+    corrections["corrected_label"] = corrections["corrected_label"].str.lower()
     corrections = corrections[corrections["corrected_label"] != ""]
     for row in corrections[~corrections["corrected_label"].isin(given)].itertuples():
         raise GenderClsError(

@@ -13,21 +13,24 @@ from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
+from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import fork_context
 
-Key = int | tuple[int, int]
-"""A row of a table, or `(epoch, row)`."""
+Key = int | tuple[int, int, int]
+"""A row of a table, or `(epoch, row, draw)`."""
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     """The crops of a table, in its order.
 
-    A key is a row, or `(epoch, row)` to have the crop augmented. The random numbers depend on seed, epoch and row only,
-    not on the number of workers and not on where a run was interrupted.
+    A key is a row, or `(epoch, row, draw)` to have the crop augmented. The random numbers depend on these and the seed
+    only, not on the number of workers and not on where a run was interrupted; `draw` tells apart the draws of a row
+    that comes several times in an epoch.
 
     Args:
         distort: a function that changes the native crop (3, H, W) uint8 of a path before it is resized.
@@ -56,24 +59,31 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         images, labels = self.__getitems__([key])
         return images[0], labels[0]
 
+    def _native(self, row: int) -> Tensor:
+        try:
+            return self.images[row]
+        except UnreadableError as error:
+            # A loader process can pass on only an error that is made from one text.
+            raise GenderClsError(str(error)) from error
+
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
         """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64."""
-        epochs_and_rows = [key if isinstance(key, tuple) else (None, key) for key in keys]
+        drawn = [key if isinstance(key, tuple) else (None, key, 0) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
-        for (_, row), into in zip(epochs_and_rows, pixels, strict=True):
-            image = self.images[row]
+        for (_, row, _), into in zip(drawn, pixels, strict=True):
+            image = self._native(row)
             if self.distort is not None:
                 image = self.distort(image, self.images.paths[row])
             resize_into(into, image, self.mode)
         images = pixels.permute(0, 3, 1, 2)
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
-                for (epoch, row), image in zip(epochs_and_rows, images.split(1), strict=True):
+                for (epoch, row, draw), image in zip(drawn, images.split(1), strict=True):
                     if epoch is not None:
                         # Only the CPU's generator: torch.manual_seed also records the seed for every other device.
-                        torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row))
+                        torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row, draw))
                         self.augmentation(image)
-        return images, torch.tensor([self.labels[row] for _, row in epochs_and_rows], dtype=torch.int64)
+        return images, torch.tensor([self.labels[row] for _, row, _ in drawn], dtype=torch.int64)
 
 
 def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
@@ -137,8 +147,8 @@ class CropDataModule(LightningDataModule):
         """Batches of val, in the order of the manifest."""
         return self.staged("val", self._loader("val", batch_size=self.batch_size))
 
-    def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int]]) -> DataLoader:
-        """Batches of these rows of a split, in this order; a key `(epoch, row)` is augmented as in that epoch."""
+    def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int, int]]) -> DataLoader:
+        """Batches of these rows of a split, in this order; a key `(epoch, ...)` is augmented as in that epoch."""
         return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
     def _loader(self, split: str, **options: Any) -> DataLoader:

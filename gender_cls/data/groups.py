@@ -9,10 +9,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gender_cls.data.near_duplicates import NearDuplicates
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, visible
 
 log = logging.getLogger(__name__)
 
+GIANT = 1 / 3  # share of all images; hardly any person has so many
+FEWEST_OF_GIANT = 10  # images
 LARGE = 0.1  # share of all images; with a larger group the sizes of the splits may be wrong
 
 
@@ -48,6 +50,17 @@ def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, f
             "data.frame_gap makes groups smaller."
         )
     return groups
+
+
+def one_person_sentence(table: pd.DataFrame) -> str:
+    """A question about an identity that so many images have that it may be a word for nobody; empty if none does."""
+    people = table["identity"][table["identity"] != ""].value_counts()
+    if people.empty or people.iloc[0] < max(GIANT * len(table), FEWEST_OF_GIANT):
+        return ""
+    return (
+        f"{people.iloc[0]} of {len(table)} images have the identity {visible(people.index[0])}: is that one person? If "
+        "it stands for nobody, leave the identity of these images empty."
+    )
 
 
 def _consecutive(table: pd.DataFrame, gap: int) -> NDArray[np.intp]:

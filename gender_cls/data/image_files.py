@@ -1,4 +1,4 @@
-"""From a file to an upright RGB image, by Pillow alone."""
+"""From a file to an upright RGB image."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from PIL import ExifTags, Image, PngImagePlugin, TiffTags, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
@@ -31,7 +31,7 @@ IMAGE_SUFFIXES = {
 OTHER_FORMATS = ("HEIC", "JPEG XL")
 """Formats that are recognised, so that a file is not left out in silence, but not read."""
 
-LONGEST_START = 32
+LONGEST_START = 64
 """Bytes at the beginning of a file that tell its format."""
 
 Fault = Literal["missing", "empty", "no_picture", "damaged", "too_large"]
@@ -63,16 +63,10 @@ def is_picture(path: str | Path) -> bool:
     if os.path.splitext(path)[1].strip().lower() in IMAGE_SUFFIXES:
         return True
     try:
-        # A pipe without a writer would block for ever.
-        opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+            return _is_regular(file) and format_of(file.read(LONGEST_START)) is not None
     except OSError:
         return os.path.isfile(path)
-    try:
-        return stat.S_ISREG(os.fstat(opened).st_mode) and format_of(os.read(opened, LONGEST_START)) is not None
-    except OSError:
-        return True
-    finally:
-        os.close(opened)
 
 
 def format_of(start: bytes) -> str | None:
@@ -87,7 +81,8 @@ def format_of(start: bytes) -> str | None:
     if re.match(rb"P[1-6]\s+(#|\d+\s+\d+\s)", start):
         return "PPM"
     if start[4:8] == b"ftyp":  # the box that begins MP4 too; then come the brands of four letters, the main one first
-        brands = {start[place : place + 4] for place in range(8, min(len(start), start[3]), 4)}
+        end = min(len(start), int.from_bytes(start[:4], "big"))
+        brands = {start[place : place + 4] for place in range(8, end, 4)}
         if brands & {b"avif", b"avis"}:
             return "AVIF"
         if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
@@ -99,7 +94,7 @@ _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     **dict.fromkeys((b"GIF87a", b"GIF89a"), "GIF"),
-    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"), "TIFF"),
     **dict.fromkeys((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "JPEG2000"),
     **dict.fromkeys((b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"), "JPEG XL"),
 }
@@ -135,7 +130,9 @@ def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
     except UnreadableError:
         raise
     except UnknownPixelsError as error:
-        raise UnreadableError(path, str(error), "no_picture") from error
+        raise UnreadableError(path, f"{error}; save it as PNG", "no_picture") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(path, "it has more megapixels than can be read", "too_large") from error
     except FileNotFoundError as error:
         raise UnreadableError(path, str(error.strerror), "missing") from error
     except Exception as error:  # on damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
@@ -150,7 +147,7 @@ def _content(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     with open(path, "rb", opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        if not _is_regular(file):
             raise UnreadableError(path, "it is no regular file", "no_picture")
         start = file.peek(LONGEST_START)[:LONGEST_START]
         if not start:
@@ -161,6 +158,10 @@ def _content(path: Path) -> bytes:
         if kind is None:
             raise UnreadableError(path, f"it is no {', '.join(FORMATS)} picture", "no_picture")
         return file.read()
+
+
+def _is_regular(file: IO[bytes]) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -91,7 +91,7 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
         if os.path.isfile(f"{root}/{path}") and not _INDIRECT.search(path):
             found.append(path)
             continue
-        spelling = next((one for one in _spellings(path) if os.path.isfile(os.path.join(root, one))), None)
+        spelling = next((one for one in spellings(path) if os.path.isfile(os.path.join(root, one))), None)
         if spelling is None:
             missing.append(path)
         else:
@@ -105,11 +105,12 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
     return found
 
 
-def _spellings(path: str) -> Iterator[str]:
+def spellings(path: str) -> Iterator[str]:
     """How the file may be called: as it stands, then as tables of other programs and machines would write it."""
     yield path
     stripped = path.strip(BLANKS)
-    yield from (stripped, true_text(stripped), stripped.replace("\\", "/"))
+    slashes = stripped.replace("\\", "/")
+    yield from (stripped, true_text(stripped), slashes, Path(slashes).as_posix())
     yield from (unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))
 
 

@@ -1,8 +1,10 @@
 """The one way to the pixels of an image at its native size: from what was decoded before, else from its file.
 
-Imports torch only when an image is asked for.
+Pixels that are not those of the scan are never given. Imports torch only when an image is asked for.
 """
 
+import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,20 +15,37 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.data.cache.database import stamp
 from gender_cls.data.cache.pixel_file import PixelFile
 from gender_cls.data.image_files import read_image
+from gender_cls.errors import GenderClsError, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
+HASH_BYTES = 16
+
+
+class ChangedImageError(GenderClsError):
+    """An image has other pixels than before."""
+
+
+def pixel_hash(pixels: bytes | memoryview, height: int, width: int) -> bytes:
+    """A hash of an image's rows of RGB bytes, which images share only if every pixel is the same: HASH_BYTES."""
+    return hashlib.blake2b(pixels, digest_size=HASH_BYTES, salt=f"{width}x{height}".encode()).digest()
+
 
 @dataclass(frozen=True)
-class KeptPixels:
-    """Where decoded images lie in a file."""
+class Scanned:
+    """What a scan knows about n images."""
 
     index: pd.Index  # their paths
-    spans: NDArray[np.int64]  # (n, 3): place in the file (-1 for none), height, width
-    file: PixelFile
+    spans: NDArray[np.int64]  # (n, 3): place in the file of pixels (-1 for none), height, width
+    stamps: NDArray[np.int64]  # (n, 4): see `stamp`
+    hashes: NDArray[np.uint8]  # (n, HASH_BYTES): see `pixel_hash`; 0 if unknown
+    file: PixelFile | None  # None: no pixels are kept
 
 
 class ImageStore:
@@ -34,35 +53,42 @@ class ImageStore:
 
     Args:
         root: the folder that paths are relative to.
-        kept: gives the images that are decoded already; called when the first image is asked for.
+        scan: gives what is known about the images; called when the first image is asked for.
     """
 
-    def __init__(self, root: Path, kept: Callable[[], KeptPixels | None] = lambda: None) -> None:
-        self.root, self._open = root, kept
+    def __init__(self, root: Path, scan: Callable[[], Scanned | None] = lambda: None) -> None:
+        self.root, self._scan = root, scan
 
     @cached_property
-    def kept(self) -> KeptPixels | None:
-        """The images that are decoded already."""
-        return self._open()
+    def scanned(self) -> Scanned | None:
+        """What is known about the images; None for any files."""
+        return self._scan()
 
     def at(self, paths: Sequence[str]) -> "ImageSequence":
         """These images, in this order."""
-        paths, spans = list(paths), np.full((len(paths), 3), -1, np.int64)
-        if self.kept is not None:
-            found = self.kept.index.get_indexer(pd.Index(paths, dtype=self.kept.index.dtype))
-            spans[found >= 0] = self.kept.spans[found[found >= 0]]
-        return ImageSequence(self.root, paths, spans, self.kept.file if self.kept is not None else None)
+        paths, known = list(paths), self.scanned
+        if known is None:
+            return ImageSequence(self.root, paths)
+        rows = known.index.get_indexer(pd.Index(paths, dtype=known.index.dtype))
+        spans, stamps, hashes = known.spans[rows], known.stamps[rows], known.hashes[rows]
+        spans[rows < 0], hashes[rows < 0] = -1, 0
+        return ImageSequence(self.root, paths, Scanned(known.index[:0], spans, stamps, hashes, known.file))
 
 
 class ImageSequence:
-    """Some images in an order, read one by one. A worker process that gets it maps the pixels itself.
+    """Some images in an order, read one by one. A worker process that gets it maps the file of pixels itself.
+
+    An image from the file of pixels is compared with its hash when it is read for the first time, which takes as long
+    as two or three later readings. An image that is decoded from its own file is compared if the file's stamp is no
+    longer that of the scan.
 
     Args:
-        spans: (n, 3), as in KeptPixels.
+        known: about the same images, without their index; None: nothing is known and nothing compared.
     """
 
-    def __init__(self, root: Path, paths: list[str], spans: NDArray[np.int64], file: PixelFile | None) -> None:
-        self.root, self.paths, self._spans, self._file = root, paths, spans, file
+    def __init__(self, root: Path, paths: list[str], known: Scanned | None = None) -> None:
+        self.root, self.paths, self._known = root, paths, known
+        self._compared = np.zeros(len(paths), np.bool_)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,14 +98,49 @@ class ImageSequence:
 
         Raises:
             UnreadableError: the image has to be read from its file, which is missing or no image.
+            ChangedImageError: the file has changed since the scan.
         """
         import torch
 
-        place, height, width = self._spans[row].tolist()
-        length = height * width * 3
-        found = None if self._file is None or place < 0 else self._file.content[place : place + length]
-        if found is None or len(found) < length:
-            pixels = np.array(read_image(self.root / self.paths[row]).image)
-        else:
-            pixels = found.reshape(height, width, 3)
+        pixels = self._kept(row)
+        if pixels is None:
+            pixels = self._decoded(row)
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _kept(self, row: int) -> NDArray[np.uint8] | None:
+        """The pixels from the file of pixels; None if they are not there or damaged."""
+        if self._known is None or (file := self._known.file) is None:
+            return None
+        place, height, width = self._known.spans[row].tolist()
+        found = file.read(place, height * width * 3) if place >= 0 else None
+        if found is None:
+            return None
+        pixels = found.reshape(height, width, 3)
+        if not self._compared[row]:
+            if not self._is_known(row, pixels):
+                self._known.spans[row] = -1
+                if not file.damaged:
+                    log.warning(
+                        f"{file.path} was damaged ({visible(self.paths[row])}) and is removed: damaged images are "
+                        "decoded again, and the next run makes the file anew."
+                    )
+                    file.remove_damaged()
+                return None
+            self._compared[row] = True
+        return pixels
+
+    def _decoded(self, row: int) -> NDArray[np.uint8]:
+        """The pixels from the image's own file."""
+        file = self.root / self.paths[row]
+        unchanged = self._known is None or stamp(str(file)) == tuple(self._known.stamps[row].tolist())
+        pixels = np.array(read_image(file).image)
+        if not unchanged and not self._is_known(row, pixels):
+            raise ChangedImageError(
+                f"{visible(file)} has changed since this command read it first: restore it, or start again."
+            )
+        return pixels
+
+    def _is_known(self, row: int, pixels: NDArray[np.uint8]) -> bool:
+        assert self._known is not None
+        wanted = self._known.hashes[row]
+        return not wanted.any() or pixel_hash(pixels.data, *pixels.shape[:2]) == wanted.tobytes()

@@ -1,25 +1,23 @@
 """Labelled folders, a CSV file or a dataset -> one checked, sorted table with one row per image."""
 
 import hashlib
-import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
-from gender_cls.data.columns import MANIFEST_COLUMNS, SPLIT_ALIASES, given_names, label_names, without_placeholders
+from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, without_placeholders
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.csv_text import csv_text
-from gender_cls.data.image_files import IMAGE_SUFFIXES
+from gender_cls.data.folders import Found, check_names, labelled_images, left_out_sentence
 from gender_cls.data.image_list import read_image_list
+from gender_cls.data.same_files import file_identity, one_row_per_file
 from gender_cls.data.source import find_source
-from gender_cls.errors import GenderClsError, first_few, require
-
-LOOSE_COLUMNS = ("path", "label", "identity", "camera", "source", "group")
+from gender_cls.errors import GenderClsError, first_few, plural, require
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Manifest:
 
     table: pd.DataFrame
     root: Path  # absolute
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  # files without a row, by `folders.LEFT_OUT`
 
     def to_csv(self) -> str:
         """The text of `manifest.csv`: the same rows give the same bytes on every machine."""
@@ -51,14 +50,21 @@ def read_manifest(data: DataConfig) -> Manifest:
             not fit.
     """
     root, csv = find_source(data)
+    left_out: dict[str, list[str]] = {}
     if data.importer is not None:
         from gender_cls.data.importers import read_dataset  # imports scipy, which folders and tables do not need
 
         table = read_dataset(data)
-    elif csv is not None:
-        table, root = read_image_list(csv, data, root)
     else:
-        table = _from_folders(root, data)
+        if csv is not None:
+            table, root = read_image_list(csv, data, root)
+            files = [file_identity(f"{root}/{path}") for path in table["path"].tolist()]
+        else:
+            found = labelled_images(root, data)
+            table, files, left_out = _table_of(found, root), [image.file for image in found.images], found.left_out
+        table, again = one_row_per_file(table, root, files, data.csv or root)
+        left_out["again"] = sorted([*left_out.get("again", []), *again])
+    check_names(table["path"].tolist(), data.csv or root)
     table = table.sort_values("path", ignore_index=True)
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
@@ -71,60 +77,19 @@ def read_manifest(data: DataConfig) -> Manifest:
     _check(table, data, root)
     if data.limit is not None:
         table = _limited(table, data.limit, data.split_seed)
-    return Manifest(table, root)
+    return Manifest(table, root, left_out)
 
 
-def _from_folders(root: Path, data: DataConfig) -> pd.DataFrame:
-    """`root/<label>/**` or `root/<split>/<label>/**`."""
-    rows: list[tuple[str, str, str]] = []
-    by_split = {root: ""}
-    if any(folder.name.lower() in SPLIT_ALIASES and folder.is_dir() for folder in root.iterdir()):
-        by_split = _named_folders(root, SPLIT_ALIASES, "the folders train, val and test")
-    for parent, split in by_split.items():
-        what = f"a label ({', '.join(CLASSES)} or an alias under data.aliases)"
-        for folder, label in _named_folders(parent, label_names(data), what).items():
-            rows.extend((path.relative_to(root).as_posix(), label, split) for path in images_below(folder))
+def _table_of(found: Found, root: Path) -> pd.DataFrame:
+    """Path, label and split of the images in the folders of labels and splits."""
     require(
-        bool(rows),
+        bool(found.images),
         f"There are no images under {root}: expected the folders {' and '.join(CLASSES)} (or an alias under "
-        "data.aliases) with files such as .jpg, .png or .bmp.",
+        f"data.aliases) with files such as .jpg, .png or .bmp. {left_out_sentence(found.left_out)}",
     )
+    check_names((image.path for image in found.images), root)  # before a table holds them
+    rows = [(image.path, image.place.label, image.place.split) for image in found.images]
     return pd.DataFrame(rows, columns=["path", "label", "split"])
-
-
-def _named_folders(parent: Path, names: dict[str, str], what: str) -> dict[Path, str]:
-    """Folders in `parent` and what their names mean. An image in any other folder, left out silently, is an error."""
-    found = {}
-    for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        if folder.name.lower() in names:
-            found[folder] = names[folder.name.lower()]
-        elif any(True for _ in images_below(folder)):
-            raise GenderClsError(f"The folder {folder} holds images but its name is not {what}: rename or move it.")
-    return found
-
-
-def images_below(folder: Path) -> Iterable[Path]:
-    """The images at any depth below a folder, without hidden files and folders, in any order."""
-    for directory, subdirectories, files in os.walk(folder, followlinks=True):
-        subdirectories[:] = [name for name in subdirectories if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                yield Path(directory, name)
-
-
-def passed_over(root: Path) -> dict[str, list[str]]:
-    """Files below a folder of images that get no row: `hidden` images, and files with an `other_suffix`."""
-    found: dict[str, list[str]] = {"hidden": [], "other_suffix": []}
-    for directory, subdirectories, files in os.walk(root, followlinks=True):
-        subdirectories.sort()
-        for name in sorted(files):
-            path = Path(directory, name).relative_to(root)
-            is_image = path.suffix.lower() in IMAGE_SUFFIXES
-            if is_image and any(part.startswith(".") for part in path.parts):
-                found["hidden"].append(path.as_posix())
-            elif not is_image:
-                found["other_suffix"].append(path.as_posix())
-    return found
 
 
 def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
@@ -134,7 +99,8 @@ def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
     unmatched = table["path"][found.isna().all(axis=1)]
     require(
         unmatched.empty,
-        f"data.pattern does not fit {len(unmatched)} of {len(table)} paths: {first_few(unmatched)}; pattern: {pattern}",
+        f"data.pattern does not fit {len(unmatched)} of {plural(len(table), 'path')}: {first_few(unmatched)}; pattern: "
+        f"{pattern}",
     )
     for group in {"path", "label", "split"}.intersection(groups):
         raise GenderClsError(
@@ -148,12 +114,12 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
     where = data.csv or root
     require(not table.empty, f"There are no images in {where}.")
     twice = table["path"][table["path"].duplicated()]
-    require(twice.empty, f"{where} names {len(twice)} images more than once: {first_few(twice)}.")
+    require(twice.empty, f"{where} names {plural(len(twice), 'image')} more than once: {first_few(twice)}.")
     for label in CLASSES:
         require(
             bool((table["label"] == label).any()),
-            f"{where} holds one class only: none of its {len(table)} images is {label} (folders or values that "
-            f"would count: {', '.join((label, *data.aliases[label]))}).",
+            f"{where} holds one class only: among {plural(len(table), 'image')} none is {label} (folders or values "
+            f"that would count: {', '.join((label, *data.aliases[label]))}).",
         )
     without = table["path"][(table["split"] == "") & (table["label"] != UNKNOWN)]
     if (table["split"] != "").any():
@@ -178,35 +144,3 @@ def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     chosen = np.concatenate([rng.permutation(rows)[:n] for rows, n in zip(strata.values(), take, strict=True)])
     return table.iloc[np.sort(chosen)].reset_index(drop=True)
-
-
-def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """One row per image from anywhere with LOOSE_COLUMNS, sorted by path; "" where a value is unknown.
-
-    An image of the manifest has its row there. For another image, the nearest folder around it with the name of a
-    label, up to the named folder, gives the label (else `unknown`); `data.pattern` finds identity and camera.
-
-    Args:
-        paths: absolute, of files and folders.
-        root: the folder that the manifest's paths are relative to.
-
-    Raises:
-        GenderClsError: a folder holds no images.
-    """
-    known = {root / path: row for path, row in zip(manifest["path"], manifest.to_dict("records"), strict=True)}
-    rows: dict[Path, dict[str, str]] = {}
-    for path in paths:
-        files = list(images_below(path)) if path.is_dir() else [path]
-        require(bool(files), f"There are no images under {path}: expected files such as .jpg, .png or .bmp.")
-        rows |= {file: _loose_row(file, path, known.get(file), data) for file in files}
-    return pd.DataFrame([rows[file] for file in sorted(rows)], columns=list(LOOSE_COLUMNS))
-
-
-def _loose_row(file: Path, named: Path, known: dict | None, data: DataConfig) -> dict[str, str]:
-    if known is None:
-        labels = label_names(data)
-        above = file.parents[: max(1, len(file.parts) - len(named.parts))]
-        folders = [labels[folder.name.lower()] for folder in above if folder.name.lower() in labels]
-        found = re.search(data.pattern, file.as_posix()) if data.pattern is not None else None
-        known = {**(found.groupdict("") if found else {}), "label": folders[0] if folders else UNKNOWN}
-    return {column: known.get(column, "") for column in LOOSE_COLUMNS} | {"path": str(file)}

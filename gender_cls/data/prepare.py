@@ -20,7 +20,7 @@ from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
-from gender_cls.data.split import assign_splits, split_origin
+from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import require
 
 MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
@@ -30,13 +30,14 @@ MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows wit
 class PreparedData:
     """Readable images, and what is known about them."""
 
-    manifest: Manifest  # also with the columns `group` (stays in one split), `width` and `height` (pixels)
+    manifest: Manifest  # also with the columns `group` (stays in one split), `width`, `height` and `pixels`
     images: ImageStore
     facts: pd.DataFrame  # of the same rows, see `scan`
     near: NearDuplicates  # among the same rows
     unreadable: pd.DataFrame  # `path` and `reason` of the images that were left out
     leaks: Leaks  # between the splits; none unless `data.allow_leaks`
     split_origin: str  # see `split.split_origin`
+    missing_splits: list[str]  # see `split.missing_splits`
 
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
@@ -93,13 +94,13 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     )
     table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
     table, near = with_groups(table, facts, data)
-    origin = split_origin(table, data)
+    origin, missing = split_origin(table, data), missing_splits(table)
     table = assign_splits(table, data)
-    leaks = find_leaks(table, facts["pixels"])
+    leaks = find_leaks(table, facts["pixels"], near)
     require(
         data.allow_leaks or not leaks,
         f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "
-        "people whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
+        "people and copies whole, or keep it with data.allow_leaks=true, which marks the results as leaky.",
     )
     return PreparedData(
         manifest=replace(manifest, table=table),
@@ -109,12 +110,17 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         unreadable=unreadable,
         leaks=leaks,
         split_origin=origin,
+        missing_splits=missing,
     )
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:
-    """The table of readable images with the columns `group`, `width` and `height`, and their near duplicates."""
+    """The table of readable images with further columns, and their near duplicates.
+
+    The columns are `group`, `width` and `height` (pixels), and `pixels` (see `Scan`), by which every command knows that
+    an image is still the same.
+    """
     near = find_near_duplicates(facts["perceptual_hash"].to_numpy(), data.near_duplicate_distance)
     groups = group_images(table, facts["pixels"], near, data.frame_gap)
     width, height = facts["width"].astype(str), facts["height"].astype(str)
-    return table.assign(group=groups.astype(str), width=width, height=height), near
+    return table.assign(group=groups.astype(str), width=width, height=height, pixels=facts["pixels"]), near

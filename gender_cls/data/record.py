@@ -2,15 +2,20 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
-from gender_cls.data.csv_text import csv_text
+from gender_cls.data.csv_text import csv_text, read_csv_text
+from gender_cls.data.folders import count_left_out, left_out_sentence
+from gender_cls.data.groups import one_person_sentence
+from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
-from gender_cls.errors import GenderClsError
+from gender_cls.data.scan import require_same_pixels
+from gender_cls.data.split import missing_splits_sentence
+from gender_cls.errors import GenderClsError, one_line, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -20,21 +25,45 @@ log = logging.getLogger(__name__)
 def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     """Save the manifest, or refuse to resume on other data; warn about what makes the scores less reliable."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
+    if sentence := left_out_sentence(manifest.left_out):
+        log.warning(sentence)
     if len(unreadable):
         write_atomically(run.unreadable, csv_text(unreadable))
-        log.warning(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}.")
+        log.warning(f"Left out {plural(len(unreadable), 'unreadable image')}, listed in {run.unreadable}.")
     if not (manifest.table["identity"] != "").any():
         log.warning(
             "No identities are known: near duplicates and consecutive frames stay in one split, but other images of "
             "one person may not, and the scores may be too good. data.pattern or an identity column prevents that."
         )
+    if prepared.missing_splits:
+        log.warning(missing_splits_sentence(prepared.missing_splits))
+    if sentence := one_person_sentence(manifest.table):
+        log.warning(sentence)
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
-    text = manifest.to_csv()
-    if run.manifest.exists() and run.manifest.read_bytes() != text.encode():
-        raise GenderClsError(f"The data have changed since {run.folder}/manifest.csv was written: start a new run.")
-    write_atomically(run.manifest, text)
+    elif prepared.leaks.near_duplicates:
+        log.warning(f"{prepared.leaks.sentence()} They may be alike by chance; look at them with gender_cls.audit.")
+    if run.manifest.exists():
+        _require_same(run, manifest)
+    write_atomically(run.manifest, manifest.to_csv())
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
+
+
+def _require_same(run: Run, manifest: Manifest) -> None:
+    """Raise GenderClsError if this is not the run's manifest; an earlier version wrote it without `pixels`."""
+    then, now = run.manifest.read_bytes(), manifest.to_csv().encode()
+    if then == now:
+        return
+    without = manifest.table.drop(columns="pixels", errors="ignore")
+    if then == replace(manifest, table=without).to_csv().encode():
+        return
+    try:
+        before = read_csv_text(run.manifest)
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise GenderClsError(f"{run.manifest} cannot be read ({one_line(error)}): start a new run.") from None
+    if "path" in before and before["path"].equals(manifest.table["path"]):
+        require_same_pixels(before, manifest.table["pixels"], "", "Restore them, or start a new run.")
+    raise GenderClsError(f"The data have changed since {run.manifest} was written: start a new run.")
 
 
 def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
@@ -44,9 +73,11 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         "root": str(manifest.root),
         "manifest_sha256": manifest.fingerprint,
         "licence": config.data.licence,
+        "left_out": count_left_out(manifest.left_out),
         "sources": sorted(set(manifest.table["source"]) - {""}),
         "cameras": sorted(set(manifest.table["camera"]) - {""}),
         "split_origin": prepared.split_origin,
+        "missing_splits": prepared.missing_splits,  # taken from train
         "leaky": bool(prepared.leaks),
         "leaks": asdict(prepared.leaks),
         "corrected_labels": count_corrections(manifest.table),

@@ -1,5 +1,6 @@
 """Which training images come in which order, and in which batches."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, pairwise
 
@@ -15,10 +16,11 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields `(epoch, row)` in an order that depends on seed and epoch only; Lightning calls `set_epoch`.
+class EpochSampler(Sampler[tuple[int, int, int]]):
+    """Yields `(epoch, row, draw)` in an order that depends on seed and epoch only; Lightning calls `set_epoch`.
 
     With `balanced`, rows are drawn with replacement, as many as there are, and every label equally often on average.
+    `draw` counts from 0 how often the row came before in this epoch, so that it can be augmented in another way.
     """
 
     def __init__(self, labels: list[int], seed: int, balanced: bool) -> None:
@@ -35,13 +37,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return len(self.weights)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         if self.balanced:
             order = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
         else:
             order = torch.randperm(len(self), generator=generator)
-        return ((self.epoch, row) for row in order.tolist())
+        drawn: Counter[int] = Counter()
+        for row in order.tolist():
+            yield self.epoch, row, drawn[row]
+            drawn[row] += 1
 
 
 class StepBatchSampler(Sampler[list]):
@@ -49,7 +54,8 @@ class StepBatchSampler(Sampler[list]):
 
     Which items make a step depends on this product only, also at the end of an epoch: half the batch size with twice
     the accumulation gives the same steps. The last step is cut into batches of nearly equal size, because BatchNorm
-    after the pooling fails on a batch of one image. For the same reason a last step of one image is left out.
+    after the pooling fails on a batch of one image: a batch of two gets the third image instead. For the same reason a
+    last step of one image is left out.
 
     Args:
         sampler: yields single items, anew in each epoch; it has a length.
@@ -65,14 +71,19 @@ class StepBatchSampler(Sampler[list]):
     def __len__(self) -> int:
         """Batches of an epoch."""
         full, rest = divmod(self._items(), self.step)
-        return full * (self.step // self.batch_size) + -(-rest // self.batch_size)
+        return full * (self.step // self.batch_size) + self._batches(rest)
 
     def __iter__(self) -> Iterator[list]:
         items = islice(self.sampler, self._items())
         while step := list(islice(items, self.step)):
-            batches = -(-len(step) // self.batch_size)
+            batches = self._batches(len(step))
             ends = [len(step) * batch // batches for batch in range(batches + 1)]
             yield from (step[begin:end] for begin, end in pairwise(ends))
+
+    def _batches(self, items: int) -> int:
+        """Batches of a step with this many items."""
+        batches = -(-items // self.batch_size)
+        return batches if self.batch_size == 1 else min(batches, max(items // 2, 1))
 
     def _items(self) -> int:
         """Items of an epoch, without a last one that would be alone in its step."""

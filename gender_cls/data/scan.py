@@ -6,7 +6,6 @@ and of two scans at once the second waits for the first.
 """
 
 import contextlib
-import hashlib
 import logging
 import signal
 from collections import deque
@@ -21,16 +20,26 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gender_cls.config.data import DataConfig, PixelCache
-from gender_cls.data.cache.database import STAMP, Database, open_database, stamp
+from gender_cls.data.cache.database import (
+    STAMP,
+    CacheError,
+    DamagedError,
+    Database,
+    database_in_memory,
+    open_database,
+    remove_database,
+    stamp,
+)
 from gender_cls.data.cache.pixel_store import NoRoomError, PixelStore, expected_bytes
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.data.image_store import ImageStore, KeptPixels
+from gender_cls.data.image_store import HASH_BYTES, ChangedImageError, ImageStore, Scanned, pixel_hash
 from gender_cls.data.measure import measure
 from gender_cls.data.near_duplicates import perceptual_hash
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, count, first_few
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import reading_processes
 
@@ -69,20 +78,41 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
     Raises:
         NoRoomError: there is no room for decoded pixels, on the disk or within `data.cache_gigabytes`; nothing was
             written.
-        GenderClsError: the database cannot be read or written, or a reading process was killed.
+        CacheError: the database or the file of pixels cannot be read or written, and `data.cache` asks for pixels.
+        GenderClsError: a reading process was killed.
     """
-    stamps = pd.DataFrame([stamp(f"{root}/{path}") for path in paths], columns=list(STAMP), dtype=np.int64)
+    try:
+        try:
+            return _scan(paths, root, data, open_database(root, cache))
+        except DamagedError as error:
+            log.warning(f"{error} It is made anew, and all images are read again.")
+            remove_database(root, cache)
+            return _scan(paths, root, data, open_database(root, cache))
+    except NoRoomError:
+        raise
+    except CacheError as error:
+        if data.keeps_pixels:
+            raise CacheError(f"{error} data.cache=none does without it.") from None
+        log.warning(f"The next command has to read all images again: {error}")
+        return _scan(paths, root, data, database_in_memory())
+
+
+def _scan(
+    paths: Sequence[str], root: Path, data: DataConfig, opening: contextlib.AbstractContextManager[Database]
+) -> Scan:
+    stamps = np.array([stamp(f"{root}/{path}") for path in paths], np.int64).reshape(-1, len(STAMP))
     row_of = {path: row for row, path in enumerate(paths)}
-    with open_database(root, cache) as database:
-        store = PixelStore(database, root, data) if data.cache is PixelCache.disk else None
+    with opening as database:
+        store = PixelStore(database, root, data) if data.keeps_pixels else None
 
         def look() -> pd.DataFrame:
             """What is known; `new` images need facts, `unkept` ones pixels."""
             table = database.load(row_of)
-            new = (table[list(STAMP)] != stamps).any(axis=1) | _beyond_limit(table, data)
+            new = (table[list(STAMP)].to_numpy() != stamps).any(axis=1) | _beyond_limit(table, data)
             place = np.where(new, -1, store.places(table)) if store is not None else -1
             unkept = (new | ((place < 0) & (table["fault"] == ""))) & (store is not None)
-            return table.assign(**stamps, path=paths, new=new, unkept=unkept, place=place)
+            current = dict(zip(STAMP, stamps.T, strict=True))
+            return table.assign(**current, path=paths, new=new, unkept=unkept, place=place)
 
         table = look()
         if (table["new"] | table["unkept"]).any():
@@ -92,32 +122,82 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
                 table = look()  # another process may have read some images meanwhile
                 _read_missing(table, root, database, store, data)
                 table = look()
-        kept = None
         if store is not None:
             store.used()
-            kept = KeptPixels(pd.Index(paths), table[["place", "height", "width"]].to_numpy(np.int64), store.file)
-    facts = table.drop(columns=["path", "modified", "place", "new", "unkept"])
+        spans, hashes = table[["place", "height", "width"]].to_numpy(np.int64), _hashes(table["pixels"], database)
+        scanned = Scanned(pd.Index(paths), spans, stamps, hashes, store.file if store is not None else None)
+    further = [column for column in STAMP if column != "bytes"]
+    facts = table.drop(columns=["path", "place", "new", "unkept", *further])
     facts["perceptual_hash"] = facts["perceptual_hash"].to_numpy().view(np.uint64)
-    return Scan(facts, ImageStore(root, lambda: kept))
+    return Scan(facts, ImageStore(root, lambda: scanned))
 
 
-def scan_for_answers(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Scan:
-    """`scan` for a finished run: if there is no room for pixels any more, images are decoded each time."""
+def _hashes(texts: pd.Series, database: Database) -> NDArray[np.uint8]:
+    """(n, HASH_BYTES) from hexadecimal digits; 0 where there are none."""
+    unknown = "00" * HASH_BYTES
     try:
-        return scan(paths, root, cache, data)
-    except NoRoomError as error:
+        digits = bytes.fromhex("".join([text or unknown for text in texts.to_numpy(object).tolist()]))
+        return np.frombuffer(digits, np.uint8).reshape(len(texts), HASH_BYTES)
+    except ValueError:
+        raise DamagedError(f"{database.file} is damaged (a hash of pixels).") from None
+
+
+def scan_for_answers(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> Scan:
+    """`scan` for a finished run: if pixels cannot be kept any more, images are decoded each time.
+
+    Args:
+        rows: with `path`, and with `pixels` as they were in training; earlier versions did not record them.
+
+    Raises:
+        ChangedImageError: images have other pixels now.
+    """
+    paths = rows["path"].tolist()
+    try:
+        found = scan(paths, root, cache, data)
+    except CacheError as error:
         log.warning(f"Images are decoded each time they are needed: {error}")
-        return scan(paths, root, cache, replace(data, cache=PixelCache.none))
+        found = scan(paths, root, cache, replace(data, cache=PixelCache.none))
+    require_same_pixels(
+        rows, found.facts["pixels"], f" below {root}", "Restore them, or name their folder (data_root)."
+    )
+    return found
 
 
-def decoded_when_needed(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> ImageStore:
-    """Images of a finished run: when the first one is asked for, all existing files of `paths` are scanned."""
+def require_same_pixels(rows: pd.DataFrame, now: pd.Series, where: str, way_out: str) -> None:
+    """Raise ChangedImageError if images that can be read have other pixels than their rows say.
 
-    def kept() -> KeptPixels | None:
-        existing = [path for path in paths if (root / path).is_file()]
-        return scan_for_answers(existing, root, cache, data).images.kept
+    Args:
+        rows: with `path`, and `pixels` if they are known.
+        now: their pixels today, see `Scan`; empty for an image that cannot be read.
+    """
+    if "pixels" not in rows:  # written by an earlier version
+        return
+    changed = [
+        path
+        for path, one, other in zip(rows["path"], rows["pixels"], now, strict=True)
+        if one != other != "" and len(one) == 2 * HASH_BYTES  # earlier versions kept a user's column of that name
+    ]
+    if changed:
+        raise ChangedImageError(
+            f"The pixels of {count(len(changed))} of {count(len(rows))} images{where} have changed since this run was "
+            f"trained: {first_few(changed)}. {way_out}"
+            + " (Another version of Pillow may decode all images in another way.)"
+            * (len(changed) == len(rows))
+        )
 
-    return ImageStore(root, kept)
+
+def decoded_when_needed(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> ImageStore:
+    """Images of a finished run: when the first one is asked for, all existing files of `rows` are scanned.
+
+    Args:
+        rows: see `scan_for_answers`, whose errors come then.
+    """
+
+    def known() -> Scanned | None:
+        existing = rows[[(root / path).is_file() for path in rows["path"]]]
+        return scan_for_answers(existing, root, cache, data).images.scanned
+
+    return ImageStore(root, known)
 
 
 class _Read(NamedTuple):
@@ -125,8 +205,7 @@ class _Read(NamedTuple):
 
     facts: tuple | None  # as in FACTS
     pixels: bytes | None = None
-    height: int = 0  # of `pixels`
-    width: int = 0
+    hash: str = ""  # of `pixels`
 
 
 def _beyond_limit(table: pd.DataFrame, data: DataConfig) -> pd.Series:
@@ -141,7 +220,7 @@ def _read_missing(
     """Read the images of the table that are `new` or `unkept`, and keep what was read batch by batch."""
     missing = table[table["new"] | table["unkept"]]
     files = [(f"{root}/{path}", *wanted) for path, *wanted in missing[["path", "new", "unkept"]].to_numpy().tolist()]
-    known = missing[["path", *STAMP, "height", "width"]].to_numpy().tolist()
+    known = missing[["path", *STAMP, "pixels"]].to_numpy().tolist()
     if store is not None and missing["unkept"].any():
         of_known = 3 * missing["height"].to_numpy(np.int64) * missing["width"] * missing["unkept"] * ~missing["new"]
         store.make_room(int(of_known.sum()) + expected_bytes([file for file, new, unkept in files if new and unkept]))
@@ -151,12 +230,11 @@ def _read_missing(
             facts, pixels = [], []
             rows = known[done : done + len(results)]
             done += len(results)
-            for (path, *stamps, height, width), read in zip(rows, results, strict=True):
+            for (path, *stamps, known_hash), read in zip(rows, results, strict=True):
                 if read.facts is not None:
                     facts.append((path, *stamps, *read.facts, -1))
-                # Known facts, but another size: the file changed while it was read; the next scan reads it again.
-                same_size = (height, width) == (read.height, read.width)
-                if read.pixels is not None and (read.facts is not None or same_size):
+                # Known facts, but other pixels: the file changed while it was read; the next scan reads it again.
+                if read.pixels is not None and (read.facts is not None or read.hash == known_hash):
                     pixels.append((path, read.pixels))
             # Pixels first: a place in the database is of pixels that are on the disk.
             places = store.append([content for _, content in pixels]) if store is not None else []
@@ -222,8 +300,8 @@ def _read_one(file: str, with_facts: bool, with_pixels: bool, max_megapixels: fl
     except UnreadableError as error:
         return _Read(("", 0, 0, 0, 0.0, "", 0, 0.0, 0.0, 0.0, 0.0, 0.0, error.fault, str(error)))
     pixels, facts = image.tobytes(), None
+    same = pixel_hash(pixels, image.height, image.width).hex()
     if with_facts:
-        same = hashlib.blake2b(pixels, digest_size=16, salt=f"{image.width}x{image.height}".encode())
         signed_hash = (perceptual_hash(image) ^ 2**63) - 2**63
-        facts = kind, frames, *image.size, transparency, same.hexdigest(), signed_hash, *measure(image), "", ""
-    return _Read(facts, pixels if with_pixels else None, image.height, image.width)
+        facts = kind, frames, *image.size, transparency, same, signed_hash, *measure(image), "", ""
+    return _Read(facts, pixels if with_pixels else None, same)

@@ -47,6 +47,21 @@ def split_origin(table: pd.DataFrame, data: DataConfig) -> str:
     return "given" if (table["split"] != "").any() else "dealt"
 
 
+def missing_splits(table: pd.DataFrame) -> list[str]:
+    """The splits that `assign_splits` takes from train, because the data come with a split that lacks them."""
+    given = set(table["split"][table["label"] != UNKNOWN]) - {""}
+    return [name for name in SPLITS if given and name not in given]
+
+
+def missing_splits_sentence(missing: Sequence[str]) -> str:
+    """What `missing_splits` means for the scores."""
+    names = " and ".join(missing)
+    return (
+        f"The data come with a split that has no {names}: {names} {'were' if len(missing) > 1 else 'was'} taken from "
+        "train, whole groups of images at a time, so scores are not comparable with those on a split that others use."
+    )
+
+
 def _shares(data: DataConfig) -> dict[str, float]:
     return {"train": 1 - data.val_fraction - data.test_fraction, "val": data.val_fraction, "test": data.test_fraction}
 

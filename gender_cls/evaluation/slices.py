@@ -14,7 +14,10 @@ from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
 DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
-NOT_SLICED = {"path", "label", "original_label", "prediction", "identity", "split", "group", "frame", "width", "height"}
+NOT_SLICED = {
+    *("path", "label", "original_label", "prediction", "identity", "split", "group", "frame"),
+    *("width", "height", "pixels"),
+}
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
 ENOUGH_PEOPLE = 50  # a slice with fewer people is marked

@@ -1,6 +1,7 @@
 """`explanations.csv`: scores of maps, one row per image, class and method; the maps are written at the same time."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +17,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
@@ -52,6 +54,7 @@ def explain_images(
     *,
     folder: Path,
     progress_bar: bool = True,
+    unreadable: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Answer the question for those rows that `explanations.csv` does not answer yet.
 
@@ -60,16 +63,20 @@ def explain_images(
     Args:
         rows: with the columns ABOUT, and `prediction` and `p_FEMALE` if they are known.
         folder: of `explanations.csv` and of the maps (`image_maps.py`).
+        unreadable: gets the path of each image that cannot be read, and the reason; None stops at such an image.
 
     Returns:
         The whole table; it may have other rows too.
 
     Raises:
-        GenderClsError: an image is missing or cannot be read.
+        GenderClsError: an image is missing or cannot be read, and `unreadable` is None.
     """
     file = folder / "explanations.csv"
     table = read_explanations(file) if file.exists() else pd.DataFrame(columns=[*ABOUT, *ANSWER, *SCORE_COLUMNS])
     missing = rows[~_answered(rows, table, question)]
+    if unreadable is not None:
+        unreadable |= _unreadable(missing["path"], images)
+        missing = missing[~missing["path"].isin(list(unreadable))]
     saved = time.monotonic()
     with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
         for start in range(0, len(missing), IMAGES_PER_PASS):
@@ -86,6 +93,17 @@ def explain_images(
                 write_atomically(file, csv_text(_in_order(table, rows)[columns]))
                 saved = time.monotonic()
     return read_explanations(file) if file.exists() else table
+
+
+def _unreadable(paths: Iterable[str], images: ImageStore) -> dict[str, str]:
+    """The images that cannot be read, and why. Reading them all takes little time next to explaining them."""
+    found = {}
+    for path in paths:
+        try:
+            images.at([path])[0]
+        except UnreadableError as error:
+            found[path] = str(error)
+    return found
 
 
 def codes(names: pd.Series) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
+from gender_cls.data.folders import LEFT_OUT
 from gender_cls.data.image_files import Fault
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.errors import count
@@ -89,6 +90,7 @@ def render_audit(
         suspects=None if suspects is None else _suspects(suspects, Gallery(root, thumbnails)),
         flagged=0 if suspects is None else int(suspects["flagged"].sum()),
         thumbnails=thumbnails,
+        kinds_left_out=LEFT_OUT,
     )
 
 

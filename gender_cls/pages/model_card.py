@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
-from gender_cls.errors import count
+from gender_cls.errors import count, unbroken
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
 from gender_cls.evaluation.wording import decimal, percent, score_title, stated
@@ -19,6 +19,7 @@ from gender_cls.pages.run_findings import resampled, run_findings
 
 WIDTH = 120
 NOT_MEASURED = "not measured"
+UNBROKEN = "\x00"  # a blank at which no line may break, until all lines are filled
 
 CONDITIONS = {
     "skin tone": "skin",
@@ -67,14 +68,22 @@ def _baseline_row(baseline: Baseline) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """A name from the data, escaped so that Markdown shows it as it is."""
-    escaped = re.sub(r"([\\|*<`#]|\](?=[(\[:]))", r"\\\1", " ".join(str(value).split()))
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)  # within a word an underscore has no meaning
+    """A name from the data, escaped so that Markdown shows it as it is: no HTML, link, list, heading or formula."""
+    text = unbroken(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\|*`#~$]|\](?=[(\[:]))", r"\\\1", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word an underscore has no meaning
+    text = re.sub(r"(?i)\b(https?|ftp)(?=://)|\b(www)(?=\.)", r"\g<0>\\", text)  # GitHub makes links of addresses
+    return re.sub(r"(?<!\S)([-+=]+|1(?=[.)]))(?![^\s.)])", _at_a_line_start, text)
+
+
+def _at_a_line_start(found: re.Match) -> str:
+    """A word that would begin a list or underline a heading if `_wrapped` put it at the start of a line."""
+    return "1\\" if found[0] == "1" else f"\\{found[0]}"
 
 
 def _code(value: object) -> str:
     """A path or settings, in a code span; not for tables."""
-    content = " ".join(str(value).split())
+    content = re.sub(r" (?=[-+*>#=|~`]|\d+[.)])", UNBROKEN, unbroken(value))  # a line must not begin with these
     fence = "`" * (max((len(run) for run in re.findall("`+", content)), default=0) + 1)
     return f"{fence} {content} {fence}" if len(fence) > 1 else f"`{content}`"
 
@@ -105,7 +114,8 @@ def _settings(section: Mapping[str, Any]) -> str:
 def _wrapped(card: str) -> str:
     """Paragraphs, list items and quotes filled to WIDTH; headings, tables and code as they are."""
     blocks = re.split(r"\n\s*\n", card.strip())
-    return "\n\n".join("\n".join(map(_filled, re.split(r"\n(?=- )", block))) for block in blocks) + "\n"
+    lines = ("\n".join(map(_filled, re.split(r"\n(?=- )", block))) for block in blocks)
+    return "\n\n".join(lines).replace(UNBROKEN, " ") + "\n"
 
 
 def _filled(item: str) -> str:

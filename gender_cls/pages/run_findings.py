@@ -46,10 +46,12 @@ def _leaks(metrics: Metrics) -> Iterator[Finding]:
     if metrics["data"]["leaky"]:
         people = plural(leaks["identities"], "person", "people")
         copies = plural(leaks["duplicates"], "exact copy", "exact copies")
+        alike = plural(leaks.get("near_duplicates", 0), "near duplicate")  # earlier versions did not count them
         yield Finding(
             "stop",
-            f"The splits leak: {people} and {copies} are in more than one split. {percent(leaks['test_share'])} of the "
-            "test images show a person or an image from train, so the scores say little about new people.",
+            f"The splits leak: {people}, {copies} and {alike} are in more than one split. "
+            f"{percent(leaks['test_share'])} of the test images show a person or an image from train, so the scores "
+            "say little about new people.",
         )
 
 

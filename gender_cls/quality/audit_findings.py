@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gender_cls.data.folders import LEFT_OUT
+from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.wording import Finding, words
@@ -25,19 +27,23 @@ def _leaks(totals: dict[str, Any]) -> Iterator[Finding]:
     across, exact, near = totals["identities"]["across_splits"], duplicates["exact"], duplicates["near"]
     if data["split_problem"]:
         yield Finding("stop", f"There is no usable split: {data['split_problem']}")
-    if across["identities"] or exact["across_splits"]:
+    if data["leaky"]:
         yield Finding(
             "stop",
             f"The {data['split_origin']} split is leaky: {across['test_share']:.0%} of the test images show someone or "
-            f"something from train ({across['identities']} people and {exact['across_splits']} exact copies stand in "
-            "more than one split).",
+            f"something from train ({across['identities']} people, {exact['across_splits']} exact copies and "
+            f"{near['across_splits']} near duplicates stand in more than one split).",
         )
     elif not data["split_problem"]:
         yield Finding("fine", "No known person and no exact copy stands in more than one split.")
-    if near["across_splits"]:
+    if near["across_splits"] and not data["leaky"]:
         yield Finding(
             "warn", f"{near['across_splits']} images have a near duplicate in another split: check whether it matters."
         )
+    if data["missing_splits"] and not data["split_problem"]:
+        yield Finding("warn", missing_splits_sentence(data["missing_splits"]))
+    if data["one_person"]:
+        yield Finding("warn", data["one_person"])
     if not data["identities"]:
         yield Finding(
             "warn",
@@ -67,24 +73,28 @@ def _labels(totals: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _files(totals: dict[str, Any]) -> Iterator[Finding]:
-    broken, hidden = totals["faults"]["unreadable"]["images"], _hidden(totals)
+    broken = totals["faults"]["unreadable"]["images"]
     cut_out = totals["faults"]["transparent"]["images"]
     if broken:
-        yield Finding("warn", f"{broken} images cannot be read; training stops at them unless data.on_corrupt=drop.")
+        yield Finding(
+            "warn", f"{plural(broken, 'image')} cannot be read; training stops at them unless data.on_corrupt=drop."
+        )
     if cut_out:
         yield Finding(
             "warn",
-            f"{cut_out} images are transparent in places, which the network sees as grey: if only one label or one "
-            "source has such images, the grey tells it.",
+            f"{plural(cut_out, 'image is', 'images are')} transparent in places, which the network sees as grey: if "
+            "only one label or one source has such images, the grey tells it.",
         )
-    if hidden:
-        yield Finding("warn", f"{hidden} images are hidden files or lie in hidden folders, and are not used.")
+    for kind, found in _images_left_out(totals):
+        such = ", ".join(found["examples"][:3])
+        yield Finding("warn", f"Not used: {plural(found['files'], *LEFT_OUT[kind])}, such as {such}.")
     if not broken and totals["duplicates"]["exact"]["images"] == 0:
         yield Finding("fine", "Every image can be read, and no image is an exact copy of another.")
 
 
-def _hidden(totals: dict[str, Any]) -> int:
-    return totals["passed_over"].get("hidden", {"files": 0})["files"]
+def _images_left_out(totals: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    kinds = ("without_label", "hidden", "system")
+    return [(kind, totals["left_out"][kind]) for kind in kinds if kind in totals["left_out"]]
 
 
 def _baselines(totals: dict[str, Any]) -> Iterator[Finding]:
@@ -107,7 +117,7 @@ def short_table(totals: dict[str, Any]) -> str:
         "images": data["images"],
         "people": data["identities"] or "unknown",
         **{words(name): fault["images"] for name, fault in totals["faults"].items() if fault["images"]},
-        "hidden": _hidden(totals),
+        "left out": sum(found["files"] for _, found in _images_left_out(totals)),
         **{
             f"{kind} duplicates{where}": duplicates[kind][key]
             for kind in ("exact", "near")

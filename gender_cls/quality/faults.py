@@ -62,4 +62,5 @@ def _wrong_extension(paths: pd.Series, formats: pd.Series) -> pd.Series:
     """Where the suffix belongs to another format; a suffix that is missing or unknown to Pillow is not wrong."""
     promised = paths.str.extract(r"(\.[^./]+)$", expand=False).str.lower().map(Image.registered_extensions())
     # Pillow calls a JPEG file MPO if the camera has added a second image, such as a preview.
-    return promised.notna() & (promised.replace("MPO", "JPEG") != formats.replace("MPO", "JPEG"))
+    same = {"MPO": "JPEG", "DIB": "BMP"}
+    return promised.notna() & (promised.replace(same) != formats.replace(same))

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from gender_cls.config.checks import AUTO
 from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.config.model import ModelConfig
+from gender_cls.data.cache.database import stamp
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError, require
@@ -42,38 +43,56 @@ def backbone_features(
     transformer with tokens, or if no map is found, the features are the input of the head instead.
 
     The features of `IMAGES_PER_FILE` images are written into the folder `cache` as soon as they are computed, under a
-    name made of the model, the image size and the files with their sizes and times. So a second call, also after a
-    crash, computes only what is missing or changed. For MobileNetV2 an image takes 4 * 1,280 numbers of two bytes.
+    name made of the model, the image size and the files with their stamps. So a second call, also after a crash,
+    computes only what is missing, changed or damaged. For MobileNetV2 an image takes 4 * 1,280 numbers of two bytes.
 
     Raises:
         GenderClsError: the backbone or its weights cannot be loaded, a file cannot be read, or `cache` not be written.
     """
     chunks = [paths[start : start + IMAGES_PER_FILE] for start in range(0, len(paths), IMAGES_PER_FILE)]
     files = [cache / f"{_key(images.root, chunk, data, model)}.npy" for chunk in chunks]
-    missing = [(chunk, file) for chunk, file in zip(chunks, files, strict=True) if not file.is_file()]
-    if missing:
-        _compute(images, missing, data, model)
-    return np.concatenate([np.load(file) for file in files])
+    wanted = list(zip(chunks, files, strict=True))
+    kept = {file: found for chunk, file in wanted if (found := _load(file, len(chunk))) is not None}
+    kept |= _compute(images, [(chunk, file) for chunk, file in wanted if file not in kept], data, model)
+    return np.concatenate([kept[file] for file in files])
+
+
+def _load(file: Path, images: int) -> NDArray[np.float16] | None:
+    """The features of so many images from their file; None if it is missing or damaged."""
+    if not file.is_file():
+        return None
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.dtype == np.float16 and found.shape[:-1] == (images,) else None
 
 
 def _key(root: Path, paths: Sequence[str], data: DataConfig, model: ModelConfig) -> str:
     """A file name that changes with everything that changes the features of these images."""
     read = [root / path for path in paths] + ([Path(model.weights)] if model.weights is not None else [])
-    states = [(os.path.abspath(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in read]
-    settings = {**asdict(model), "library": model.library.value, "strips": STRIPS}
+    states = [(os.path.abspath(path), *stamp(str(path))) for path in read]
+    settings = {**asdict(model), "library": model.library.value, "strips": STRIPS, "device": _device().type}
     what = json.dumps([settings, list(data.image_size), data.resize_mode.value, states], sort_keys=True)
     return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
 
 
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def _compute(
     images: ImageStore, missing: list[tuple[Sequence[str], Path]], data: DataConfig, model: ModelConfig
-) -> None:
-    """Write the features of these paths into these files."""
+) -> dict[Path, NDArray[np.float16]]:
+    """Write the features of these paths into these files; return them by file."""
+    computed: dict[Path, NDArray[np.float16]] = {}
+    if not missing:
+        return computed
     size = (data.image_size[0], data.image_size[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights must be the same as those of the features that are kept already
         backbone = build_backbone(model, size, channels_last=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     network = backbone.network.to(device).eval()
     mean, std = (torch.tensor(value, device=device).view(3, 1, 1) for value in (backbone.mean, backbone.std))
     resources = choose_resources(
@@ -93,13 +112,15 @@ def _compute(
                 f"{model.title} gives no features: its head {backbone.heads[0]} is not called once per image; "
                 "choose another model.",
             )
-            np.save(content := BytesIO(), torch.cat(features).numpy())
+            computed[file] = torch.cat(features).numpy()
+            np.save(content := BytesIO(), computed[file])
             try:
                 write_atomically(file, content.getvalue())
             except OSError as error:
                 raise GenderClsError(
                     f"{file.parent} cannot keep features ({error}): make room, or set audit.suspects=false."
                 ) from None
+    return computed
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from gender_cls.config.data import CLASSES
 from gender_cls.data.split import group_partition
 from gender_cls.errors import require
+from gender_cls.evaluation.predictions import read_table
 
 MOST_TRAINING_ROWS = 30_000  # a light classifier learns from; the features of a million would not fit into memory
 EPSILON = 1e-6  # smallest distance of a probability from 0 and 1, where the log-odds are infinite
@@ -81,9 +82,13 @@ def probabilities_of_runs(folders: list[Path], table: pd.DataFrame) -> NDArray[n
     columns = [f"p_{label}" for label in CLASSES]
     tested = []
     for file in [file for folder in folders for file in _prediction_files(folder)]:
-        predictions = pd.read_csv(file, dtype={"path": str})
-        lacking = [column for column in ("path", "split", *columns) if column not in predictions]
-        require(not lacking, f"{file} has no column {' and '.join(lacking)}: name a folder that training wrote.")
+        predictions = read_table(
+            file,
+            required=("path", "split", *columns),
+            is_number=columns.__contains__,
+            written_by="Training",
+            again="evaluate the run again",
+        )
         test = predictions[predictions["split"] == "test"]
         example = f", such as {test['path'].iloc[0]}" if len(test) else ""
         require(

@@ -16,13 +16,15 @@ from gender_cls.config.data import SPLITS
 from gender_cls.data.baselines import trivial_baselines
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.folders import count_left_out
+from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
-from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates
 from gender_cls.data.prepare import with_groups
 from gender_cls.data.scan import scan
-from gender_cls.data.split import assign_splits, split_origin
+from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import GenderClsError
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.audit_findings import audit_findings, short_table
@@ -47,6 +49,7 @@ class Examined:
     images: pd.DataFrame  # one row per image found, readable or not, one column per finding
     split_problem: str | None  # why there is no split
     split_origin: str
+    missing_splits: list[str]  # taken from train
 
 
 def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
@@ -73,7 +76,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
             name: {"images": int(images[name].sum()), "description": description}
             for name, description in describe_faults(config.audit).items()
         },
-        "passed_over": _passed_over(config, root),
+        "left_out": count_left_out(examined.manifest.left_out),
         "duplicates": duplicate_totals(images, examined.near, config.data.near_duplicate_distance),
         "identities": identity_totals(images, examined.leaks),
         "balance": balance(table),
@@ -103,7 +106,7 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
     known = facts[readable].reset_index(drop=True)
     table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
-    split_problem, origin = None, split_origin(table, data)
+    split_problem, origin, missing = None, split_origin(table, data), missing_splits(table)
     try:
         table = assign_splits(table, data)
     except GenderClsError as error:
@@ -122,10 +125,11 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
         store=scanned.images,
         facts=known,
         near=near,
-        leaks=find_leaks(table, known["pixels"]),
+        leaks=find_leaks(table, known["pixels"], near),
         images=images,
         split_problem=split_problem,
         split_origin=origin,
+        missing_splits=missing,
     )
 
 
@@ -152,6 +156,9 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
         "labels": images["label"].value_counts().to_dict(),
         "splits": {name or "none": int((images["split"] == name).sum()) for name in (*SPLITS, "")},
         "split_origin": examined.split_origin,
+        "missing_splits": examined.missing_splits,
+        "leaky": bool(examined.leaks),
+        "one_person": one_person_sentence(images),
         "split_by": config.data.split_by.value,
         "split_problem": examined.split_problem,
         "groups": int(manifest.table["group"].nunique()),
@@ -162,10 +169,3 @@ def _data_totals(config: AuditConfig, examined: Examined) -> dict[str, Any]:
 
 def _count_known(values: pd.Series) -> int:
     return int(values[values != ""].nunique())
-
-
-def _passed_over(config: AuditConfig, root: Path) -> dict[str, Any]:
-    """Files in the folders that are not used; a table or an importer names the files to use itself."""
-    if config.data.csv is not None or config.data.importer is not None:
-        return {}
-    return {kind: {"files": len(files), "examples": files[:5]} for kind, files in passed_over(root).items()}

@@ -1,16 +1,21 @@
 """Explanations on request, after training: a table and a gallery."""
 
+import logging
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.crops import balanced_sample
-from gender_cls.data.csv_text import read_csv_text
+from gender_cls.data.csv_text import csv_text, read_csv_text
+from gender_cls.data.folders import left_out_sentence
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.manifest import loose_images
+from gender_cls.data.loose_images import loose_images
 from gender_cls.data.scan import decoded_when_needed
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, harmless, plural
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
@@ -18,6 +23,8 @@ from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.training.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 
 def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor) -> Path:
@@ -34,28 +41,32 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     recorded = recorded_config(run.config_file)
     root = Path(config.data_root or run.data["root"])
     images = ImageStore(root)
+    unreadable: dict[str, str] | None = None  # an image of the test split must not be missing
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
-        manifest = read_csv_text(run.manifest)
-        rows = loose_images(config.image_paths, recorded.data, manifest, root)
-        asked, total = rows.head(config.limit or len(rows)), None
+        loose = loose_images(config.image_paths, recorded.data, read_csv_text(run.manifest), root)
+        if sentence := left_out_sentence(loose.left_out):
+            log.warning(sentence)
+        asked, total = loose.rows.head(config.limit or len(loose.rows)), None
+        unreadable = {harmless(path): "Its name is not UTF-8, or has control characters." for path in loose.odd_names}
     else:
         folder = run.folder
         predictions = read_predictions(run.predictions)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
         asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
-        images = decoded_when_needed(asked["path"].tolist(), root, image_cache(recorded.output_dir), recorded.data)
+        images = decoded_when_needed(asked, root, image_cache(recorded.output_dir), recorded.data)
     question = Question(
         methods=tuple(config.methods or recorded.explain.methods),
         roles=(config.explained_class or recorded.explain.explained_class).roles,
         faithfulness=config.faithfulness,
     )
+    options: dict[str, Any] = {"folder": folder, "progress_bar": config.progress_bar, "unreadable": unreadable}
     try:
-        table = explain_images(asked, images, predictor, question, folder=folder, progress_bar=config.progress_bar)
+        table = explain_images(asked, images, predictor, question, **options)
     except UnreadableError as error:
-        if config.image_paths:
-            raise
         raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
+    if unreadable is not None:
+        _list_unreadable(folder, unreadable, asked["path"])
     if table.empty:
         raise GenderClsError("No image has a label whose class could be explained: use explained_class=predicted.")
     created = timestamp()
@@ -64,3 +75,16 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     page = render_gallery(table, title=title, folder=str(folder), created=created, chosen_from=total, image_size=size)
     write_atomically(gallery, page)
     return gallery
+
+
+def _list_unreadable(folder: Path, unreadable: dict[str, str], asked: pd.Series) -> None:
+    """Write `unreadable.csv`, as a run does, or remove an older one."""
+    file = folder / "unreadable.csv"
+    if not unreadable:
+        file.unlink(missing_ok=True)
+        return
+    if asked.isin(list(unreadable)).all():
+        raise GenderClsError(f"None of the images can be read. The first: {next(iter(unreadable.values()))}")
+    listed = pd.DataFrame({"path": list(unreadable), "reason": list(unreadable.values())})
+    write_atomically(file, csv_text(listed))
+    log.warning(f"Left out {plural(len(unreadable), 'image')} that cannot be read, listed in {file}.")

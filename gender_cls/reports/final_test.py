@@ -82,7 +82,7 @@ def evaluate_run(
     root = data_root or Path(run.data["root"])
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    images = decoded_when_needed(rows["path"].tolist(), root, cache, config.data)
+    images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     problems: dict[str, str] = {}
     for part, wanted in (
@@ -91,8 +91,8 @@ def evaluate_run(
     ):
         with noting_failure(problems, part):
             _answer_variants(test, wanted)
-    cost = run.metrics.get("cost")
-    if cost is None or cost["parameters"] is None:
+    cost = _earlier_cost(run)
+    if cost is None:
         cost = {**UNKNOWN_COST, **_of_training(run)}
         with noting_failure(problems, "cost"):
             cost = {**_cost(test), **_of_training(run)}
@@ -105,7 +105,7 @@ def evaluate_run(
     with noting_failure(problems, "explanations"):
         explanations = _measured_explanations(test, settings.resamples)
     metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost, "problems": problems})
-    write_atomically(run.predictions, with_answers(predictions, conclusions).to_csv(index=False))
+    write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
     _write_metrics(run, metrics)
     known = dict(problems)
     _write_pages(test, metrics)
@@ -137,7 +137,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     )
     rows = pd.concat([manifest[manifest["split"] == split] for split in ("val", "test")], ignore_index=True)
     if not run.predictions.exists():
-        scanned = scan_for_answers(rows["path"].tolist(), root, cache, data)
+        scanned = scan_for_answers(rows, root, cache, data)
         facts = scanned.facts
         if (facts["fault"] != "").any():
             first = facts["reason"][facts["fault"] != ""].iloc[0]
@@ -163,15 +163,17 @@ def _kept_logits(test: FinalTest) -> pd.DataFrame:
 
 
 def _read_variants(test: FinalTest) -> pd.DataFrame:
-    file = test.run.variants
-    if not file.exists():
-        return test.rows[["path"]].copy()
-    try:
-        logits = pd.read_csv(file).round(LOGIT_DECIMALS)
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise GenderClsError(f"{file} cannot be read as CSV ({error}): remove it.") from None
-    if "path" not in logits or logits["path"].tolist() != test.rows["path"].tolist():
-        raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
+    file, logits = test.run.variants, test.rows[["path"]].copy()
+    if file.exists():
+        logits = read_table(
+            file,
+            required=("path",),
+            is_number=lambda name: name != "path",
+            written_by="Evaluation",
+            again="evaluate the run again",
+        ).round(LOGIT_DECIMALS)
+        if logits["path"].tolist() != test.rows["path"].tolist():
+            raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     return logits
 
 
@@ -184,7 +186,7 @@ def _answer_variants(test: FinalTest, wanted: Sequence[str]) -> None:
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
         probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-        write_atomically(test.run.variants, logits.to_csv(index=False))
+        write_atomically(test.run.variants, csv_text(logits))
 
 
 @dataclass(frozen=True)
@@ -202,10 +204,11 @@ class Distortion:
 
 
 def _earlier_cost(run: Run) -> dict[str, Any] | None:
-    """The cost in `metrics.json`, which is about to be written anew; None if there is no such file or it is damaged."""
+    """The cost in `metrics.json`, which is about to be written anew; None if it holds none or is damaged."""
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
-        return cost if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys() else None
+        if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys() and cost["device"]:
+            return cost
     return None
 
 

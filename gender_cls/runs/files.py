@@ -1,4 +1,4 @@
-"""Atomic writes, JSON files, and the lock of a folder."""
+"""Atomic writes, and JSON files."""
 
 import contextlib
 import json
@@ -7,42 +7,54 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from filelock import FileLock, Timeout
+from gender_cls.errors import GenderClsError, disk_error, one_line
 
-from gender_cls.errors import GenderClsError, one_line
+UNFINISHED = ".part"  # ends the names of files that are being written
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process, or raise GenderClsError; the lock ends with the process, also when killed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new file to write into; it takes the name `path` when it is whole and on the disk.
+
+    Until then readers find the earlier file, also after a crash, and nothing of the new one is left after an error.
+
+    Raises:
+        GenderClsError: the folder that holds the folder of the file is gone.
+        OSError: with the file's name, for example when the disk is full.
+    """
+    temporary: Path | None = None
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise GenderClsError(f"{folder} is in use by another process: wait for it or choose another name.") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        try:
+            path.parent.mkdir(exist_ok=True)  # without its parents: a folder that was removed is not made again
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        except FileNotFoundError:
+            raise GenderClsError(
+                f"{path} cannot be written because its folder is gone: it was moved or removed, or its disk is no "
+                "longer there. Put it back and start the same command again."
+            ) from None
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.umask(mask := os.umask(0))  # a mask can only be read by setting it
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        failure = disk_error(error)
+        if failure is not None and failure.filename in (None, str(temporary)):
+            failure.filename = str(path)
+        raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that readers, also after a crash, find the old or the new content but never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.umask(mask := os.umask(0))  # a mask can only be read by setting it
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def timestamp() -> str:

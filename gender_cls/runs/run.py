@@ -11,17 +11,24 @@ import re
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.files import locked, read_json, timestamp, write_atomically
+from gender_cls.config.parsing import written_values
+from gender_cls.errors import GenderClsError, error_sentence, require
+from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
+from gender_cls.runs.locks import in_use, is_alive, locked
+from gender_cls.system.signals import stop_behind
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
+
+KILLED = "The process ended without a word: it was killed, or the machine stopped. trainer.resume=true goes on."
+
+_GONE = "is gone: it was moved or removed while the run was at work, or its disk was. Put it back, or start a new run."
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
@@ -40,6 +47,7 @@ class Run:
         self.checkpoints = self.folder / "checkpoints"
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.previous_checkpoint = self.checkpoints / "previous.ckpt"
         self.predictions = self.folder / "predictions.csv"
         self.variants = self.folder / "variants.csv"
         self.metrics_file = self.folder / "metrics.json"
@@ -74,23 +82,63 @@ class Run:
     @property
     def choices(self) -> dict[str, str]:
         """The file of each configuration group that Hydra took; empty if Hydra did not start the run."""
-        file = self.folder / ".hydra" / "hydra.yaml"
-        return dict(OmegaConf.load(file).hydra.runtime.choices) if file.is_file() else {}
+        hydra: Any = written_values(self.folder / ".hydra" / "hydra.yaml")
+        try:
+            return {str(group): str(choice) for group, choice in hydra["hydra"]["runtime"]["choices"].items()}
+        except (KeyError, TypeError, AttributeError):
+            return {}
 
     @property
     def settings(self) -> dict[Any, Any]:
         """The configuration that it was started with, as plain values; empty if it was not kept."""
-        settings: Any = OmegaConf.to_container(OmegaConf.load(self.config_file)) if self.config_file.is_file() else {}
-        return settings
+        return written_values(self.config_file)
+
+    def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
+        """Keep the checked configuration, with absolute paths, and the chosen file of each group.
+
+        Hydra would write over those of a finished run, and before they were checked.
+        """
+        with locked(self.folder):
+            hydra = {"hydra": {"runtime": {"choices": {group: str(choice) for group, choice in choices.items()}}}}
+            for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
+                write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
 
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.status.get("state") == "finished"
 
+    @property
+    def state(self) -> str:
+        """How it ended, as `status.json` says; `killed` if that says running but no process works on it."""
+        status = self.status
+        if (state := status.get("state")) != "running":
+            return str(state or "unknown")
+        here, pid = status.get("host") == socket.gethostname(), status.get("pid")
+        dead = here and isinstance(pid, int) and not is_alive(pid)
+        return "killed" if dead or not in_use(self.folder) else "running"
+
+    @property
+    def error(self) -> str | None:
+        """Why it did not finish, in a sentence; None if that is not known."""
+        return self.status.get("error") or (KILLED if self.state == "killed" else None)
+
     def note(self, **fields: Any) -> None:
         """Add these fields to `status.json`, or replace them there."""
-        write_atomically(self.status_file, json.dumps({**self.status, **fields}, indent=2) + "\n")
+        require(self.folder.is_dir(), f"{self.folder} {_GONE}")
+        write_atomically(self.status_file, _status_text({**self.status, **fields}))
+
+    def _note_end(self, **fields: Any) -> None:
+        """Note the end even if the disk has no room for a new file: then the old one is written over in its place."""
+        if not self.folder.is_dir():
+            return
+        status = {**self.status, **fields}
+        try:
+            write_atomically(self.status_file, _status_text(status))
+        except (OSError, GenderClsError):
+            with contextlib.suppress(OSError), self.status_file.open("r+") as file:
+                file.write(_status_text({**status, "traceback": None}))
+                file.truncate()
 
     @contextlib.contextmanager
     def recording(self, **about: Any) -> Iterator[None]:
@@ -100,11 +148,13 @@ class Run:
         was killed it is still running. `about` are further fields.
         """
         with locked(self.folder):
+            self._remove_unfinished_files()
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
 
             def end(state: str, **fields: Any) -> None:
-                self.note(state=state, seconds=round(time.monotonic() - started, 1), **fields)
+                self._note_end(state=state, seconds=round(time.monotonic() - started, 1), **fields)
 
+            began = False
             try:
                 self.note(
                     state="running",
@@ -115,14 +165,28 @@ class Run:
                     error=None,
                     traceback=None,
                 )
+                began = True
                 yield
-                end("finished")
-            except (KeyboardInterrupt, SystemExit):
+                self.note(state="finished", seconds=round(time.monotonic() - started, 1))
+            except (KeyboardInterrupt, SystemExit) as error:
                 end("interrupted")
-                raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into SystemExit, which Hydra ignores
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                raise stop_behind(error) from None  # Hydra ignores SystemExit, into which Lightning turns Ctrl-C
             except Exception as error:
+                if began and not self.status_file.exists():
+                    raise GenderClsError(f"{self.folder} {_GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise
+
+    def _remove_unfinished_files(self) -> None:
+        """Remove what a killed process was writing; nobody else writes here while this process has the lock."""
+        for file in self.folder.rglob(f".*{UNFINISHED}"):
+            file.unlink(missing_ok=True)
+
+
+def _status_text(status: dict[str, Any]) -> str:
+    return json.dumps(status, indent=2) + "\n"
 
 
 def environment() -> dict[str, str]:

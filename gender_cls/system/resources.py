@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 
 from gender_cls.config.checks import AUTO
+from gender_cls.errors import require
 from gender_cls.system.memory import kernel_file
 
 _ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -113,16 +114,20 @@ def multiplies_bf16() -> bool:
 
 
 def _device(accelerator: str) -> str:
-    """The device; if the one that was asked for is not there, Lightning says so."""
-    if accelerator in ("cpu", "cuda", "mps"):
-        return accelerator
+    if accelerator == "cpu":
+        return "cpu"
     import torch
 
-    if torch.cuda.is_available():
+    if accelerator in (AUTO, "gpu", "cuda") and torch.cuda.is_available():
         return "cuda"
-    if accelerator == AUTO:
-        return "cpu"
-    return "mps" if _has_apple_gpu() else "cuda"
+    if accelerator in ("gpu", "mps") and _has_apple_gpu():
+        return "mps"
+    require(
+        accelerator == AUTO,
+        f"accelerator={accelerator}: torch finds no such device on this machine. Take auto or cpu, or install a torch "
+        "that fits the device and its driver.",
+    )
+    return "cpu"
 
 
 def _has_apple_gpu() -> bool:

@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager
 from itertools import chain
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.config.checks import AUTO
 from gender_cls.config.parsing import to_plain
@@ -52,7 +54,8 @@ def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch
             remedies.insert(0, "trainer.precision=bf16-mixed")
         if not config.recipe.grad_checkpointing:
             remedies.insert(0, "recipe.grad_checkpointing=true")
-        full = f"Memory ran out with one image at a time ({message})"
+        images = "one image" if batch.size == 1 else f"{batch.size} images"
+        full = f"Memory ran out with {images} at a time ({message})"
         raise GenderClsError(
             f"{full}: set {' or '.join(remedies)}, or choose a smaller model than {config.model.title}."
         )
@@ -75,6 +78,7 @@ class TrialTraining:
             classifier = GenderClassifier(to_plain(config), load=False)
             self._plugin.convert_module(classifier)
             self._classifier = classifier.to(self._device)
+        self.least = least_images(classifier)
         network = classifier.network
         set_trainable(network, classifier.heads, classifier.trainable, backbone=recipe.frozen_epochs is not None)
         if recipe.grad_checkpointing:
@@ -152,19 +156,23 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     spawn = multiprocessing.get_context("spawn")  # a forked process may hang after its parent has used threads
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
         try:
-            first, each = pool.submit(_measure, config, resources, budget).result()
+            least, first, each = pool.submit(_measure, config, resources, budget).result()
         except BrokenProcessPool:
             return 1, "memory ran out in a trial step of one image"
     size = LARGEST_AUTO_BATCH
-    while size > 1 and first + (size - 1) * each > budget:
+    while size > least and first + (size - least) * each > budget:
         size //= 2
     first_gib, each_gib, budget_gib = (number / memory.GIBIBYTE for number in (first, each, budget))
-    needed = f"a step takes {first_gib:.2f} GiB for one image and {each_gib:.3f} for each further one"
+    images = "one image" if least == 1 else f"{least} images"
+    needed = f"a step takes {first_gib:.2f} GiB for {images} and {each_gib:.3f} for each further one"
     return size, f"{needed}, and {budget_gib:.1f} GiB ({MEMORY_SHARE:.0%} of what is free) may be used"
 
 
-def _measure(config: Config, resources: Resources, budget: float) -> tuple[float, float]:
-    """Bytes of a step with one image, without the imports, and of each further image; runs in a child process."""
+def _measure(config: Config, resources: Resources, budget: float) -> tuple[int, float, float]:
+    """The fewest images that the network takes, the bytes of a step with them, and of each further image.
+
+    The imports do not count. It runs in a child process.
+    """
     memory.keep_freed_memory()  # as in the process that will train
     resources.apply()
     before = memory.resident_memory() or 0
@@ -176,8 +184,38 @@ def _measure(config: Config, resources: Resources, budget: float) -> tuple[float
         training.step(images)
         return (memory.peak_memory("cpu") or 0) - before
 
-    first = float(peak(1))
-    each = max(first - training.held_bytes, 0.0)  # an upper bound, to see whether several images may be tried
-    if first + (SECOND_TRIAL - 1) * each <= budget:
-        each = max(peak(SECOND_TRIAL) - first, 0.0) / (SECOND_TRIAL - 1)
-    return first, each
+    least = training.least
+    first, more = float(peak(least)), SECOND_TRIAL - least
+    each = max(first - training.held_bytes, 0.0) / least  # an upper bound, to see whether several images may be tried
+    if first + more * each <= budget:
+        each = max(peak(SECOND_TRIAL) - first, 0.0) / more
+    return least, first, each
+
+
+def least_images(classifier: GenderClassifier) -> int:
+    """The fewest images of a training step: 2 if BatchNorm, as after the pooling, gets one value per channel for one.
+
+    It then has nothing to normalise with, and torch raises an error.
+    """
+    network, heads = classifier.network, classifier.heads
+    learning = [network] if classifier.settings.recipe.frozen_epochs is not None else map(network.get_submodule, heads)
+    norms = {one for part in learning for one in part.modules() if isinstance(one, _BatchNorm)}
+    if not norms:
+        return 1
+    alone: list[bool] = []
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        alone.append(inputs[0].numel() == inputs[0].shape[1])
+
+    modes = [(module, module.training) for module in network.modules()]
+    hooks = [norm.register_forward_pre_hook(note) for norm in norms]
+    try:
+        network.eval()
+        with torch.no_grad():
+            classifier(torch.zeros((1, 3, *classifier.image_size), dtype=torch.uint8))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return 2 if any(alone) else 1

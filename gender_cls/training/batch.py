@@ -22,6 +22,7 @@ class Batch:
     size: int  # images in one forward and backward pass
     accumulate: int  # passes whose gradients make one step
     too_large: tuple[int, ...] = ()  # sizes with which memory ran out before
+    least: int = 1  # fewer images in a pass are too few for the network
 
     @property
     def step(self) -> int:
@@ -29,11 +30,11 @@ class Batch:
         return self.size * self.accumulate
 
     def halved(self) -> "Batch | None":
-        """The same step with half as many images in a pass, or fewer if that does not divide it; None for one image."""
-        if self.size == 1:
-            return None
-        size = next(size for size in range(self.size // 2, 0, -1) if self.step % size == 0)
-        return Batch(size, self.step // size, (*self.too_large, self.size))
+        """The same step with half as many images in a pass, or fewer if that does not divide it; None if too few."""
+        for size in range(self.size // 2, self.least - 1, -1):
+            if self.step % size == 0:
+                return Batch(size, self.step // size, (*self.too_large, self.size), self.least)
+        return None
 
     def __str__(self) -> str:
         images = "1 image" if self.size == 1 else f"{self.size} images"
@@ -62,7 +63,7 @@ def record_batch(run: Run, batch: Batch | None) -> None:
 
 
 def halve_recorded_batch(run: Run) -> bool:
-    """Let the run go on with half the batch; False if its training has ended or the batch is one image."""
+    """Let the run go on with half the batch; False if its training has ended or the batch cannot be smaller."""
     batch = _noted(run)
     smaller = None if batch is None or run.status.get("fitted") else batch.halved()
     if smaller is None:
@@ -75,4 +76,6 @@ def halve_recorded_batch(run: Run) -> bool:
 
 def _noted(run: Run) -> Batch | None:
     noted = run.status.get("batch")
-    return None if noted is None else Batch(noted["size"], noted["accumulate"], tuple(noted["too_large"]))
+    if noted is None:
+        return None
+    return Batch(noted["size"], noted["accumulate"], tuple(noted["too_large"]), noted.get("least", 1))

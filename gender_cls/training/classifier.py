@@ -20,11 +20,12 @@ from gender_cls.config.parsing import typed_config
 from gender_cls.config.train import Config
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, first_few
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training.accumulation import Accumulation, TrainingTotals
+from gender_cls.training.checkpoints import KeepCheckpoints
 from gender_cls.training.recipe import adamw, lr_factor, parameter_groups, set_trainable, trains_backbone
 
 PixelBatch = tuple[Tensor, Tensor]
@@ -149,6 +150,13 @@ class GenderClassifier(LightningModule):
         speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
         self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
 
+    def on_validation_start(self) -> None:
+        """Refuse weights that are no numbers before anything is drawn, kept or chosen with them."""
+        if self.totals.images:  # not in a validation by itself
+            self._refuse_non_finite(self.totals.loss)
+            if broken := non_finite_weights(self.network):
+                self._refuse(f"The weights {first_few(broken)} became infinite or nan")
+
     def validation_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Keep the logits of one batch; computing metrics here would wait for the device each time."""
         inputs, labels = batch
@@ -159,6 +167,8 @@ class GenderClassifier(LightningModule):
         """Log validation metrics, on which early stopping and the choice of the checkpoint depend."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated = []
+        if self.totals.images and not torch.isfinite(logits).all():
+            self._refuse("The answers for validation images became infinite or nan")
         # probabilities, because torchmetrics would take logits for probabilities if all of them lie in [0, 1]
         metrics = self.validation_metrics(logits.softmax(dim=1), labels)
         self.confusion_matrix = metrics.pop("val/confusion").cpu()
@@ -205,10 +215,12 @@ class GenderClassifier(LightningModule):
         return self.class_weights[labels].float().sum()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """In a checkpoint without an optimizer, save the averaged weights instead of the raw ones."""
+        """In a checkpoint without an optimizer, save the averaged weights instead of the raw ones, and their score."""
         if "optimizer_states" in checkpoint:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
+            if isinstance(callback, KeepCheckpoints):
+                checkpoint["score"] = callback.best_score
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights
@@ -225,10 +237,19 @@ class GenderClassifier(LightningModule):
 
     def _refuse_non_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            raise GenderClsError(
-                f"The training loss became {loss.item()} in epoch {self.current_epoch + 1}, by step "
-                f"{self.global_step}: lower recipe.lr or recipe.gradient_clip, or use trainer.precision=32-true."
-            )
+            self._refuse(f"The training loss became {loss.item()}")
+
+    def _refuse(self, what: str) -> None:
+        raise GenderClsError(
+            f"{what} in epoch {self.current_epoch + 1}, by step {self.global_step}: lower recipe.lr or "
+            "recipe.gradient_clip, or use trainer.precision=32-true."
+        )
+
+
+def non_finite_weights(network: nn.Module) -> list[str]:
+    """The names of parameters that hold an infinity or NaN, and of running statistics that hold NaN."""
+    parameters = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
+    return parameters + [name for name, value in network.named_buffers() if torch.isnan(value).any()]
 
 
 def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:

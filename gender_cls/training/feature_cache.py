@@ -36,8 +36,9 @@ class FeatureCache(Callback):
     without gradients. View v of a training image is augmented as in epoch v (on a GPU, where whole batches are
     augmented, with other random numbers), and epoch e learns from view e % `recipe.views`. Without augmentation, or
     with as many views as frozen epochs, the head learns what it would learn from pixels, up to rounding; with fewer
-    views, augmented images repeat. Order, batches, steps, random numbers and metrics do not change. Nothing is written
-    to disk: a resumed run computes again what it still needs.
+    views, augmented images repeat, and so do those that `data.balance=sampler` draws several times in an epoch. Order,
+    batches, steps, random numbers and metrics do not change. Nothing is written to disk: a resumed run computes again
+    what it still needs.
 
     With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
     rounding.
@@ -67,7 +68,7 @@ class FeatureCache(Callback):
         with tqdm(total=len(views) * train + val, desc="Features", unit="img", disable=hidden) as progress:
             for view in views:
                 torch.manual_seed(derived_seed(self._settings.seed, view))
-                loader = self._datamodule.loader_of("train", [(view, row) for row in range(train)])
+                loader = self._datamodule.loader_of("train", [(view, row, 0) for row in range(train)])
                 self._features["train", view] = _head_inputs(trainer, loader, train, progress, classifier.augmentation)
             trainer.validating = True  # other callbacks that act on batches must not take these for training
             loader = self._datamodule.loader_of("val", range(val))
@@ -90,7 +91,7 @@ class FeatureCache(Callback):
             return None
         features = self._features[split, self._epoch % self._views if split == "train" else 0]
         labels, batches = self._labels[split], cast(Iterable[list[Any]], loader.batch_sampler)
-        rows = ([key[1] if isinstance(key, tuple) else key for key in keys] for keys in batches)  # (epoch, row) or row
+        rows = ([key[1] if isinstance(key, tuple) else key for key in keys] for keys in batches)  # of a tuple or alone
         return (FeatureBatch(features[batch], labels[batch]) for batch in rows)
 
 

@@ -2,20 +2,16 @@
 
 import logging
 import math
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from gender_cls.config.checks import absolute
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.data.augmentation import build_augmentation, split_by_device
@@ -24,24 +20,26 @@ from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
-from gender_cls.system.memory import is_out_of_memory, peak_memory, release_memory, restart_peak
+from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
-from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
-from gender_cls.training.batch import Batch, images_per_step
+from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
+from gender_cls.training.batch import Batch, record_batch, recorded_batch
+from gender_cls.training.checkpoints import (
+    KeepCheckpoints,
+    WholeFiles,
+    best_score,
+    last_whole_checkpoint,
+    read_checkpoint,
+)
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
+from gender_cls.training.resume import check_precision, refuse_other_settings
 
 log = logging.getLogger(__name__)
 
 MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[Callback]]
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
-
-MAY_CHANGE_ON_RESUME = (
-    *("name", "output_dir", "trainer", "explain", "evaluation", "data.batch_size", "data.num_workers", "data.cache"),
-    *("model.weights", "recipe.grad_checkpointing"),
-)
-"""Settings that change no result."""
 
 
 def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
@@ -51,9 +49,10 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
     """
     warn_of_frozen_backbone(config)
     record_data(config, run, prepared)
-    checkpoint_to_resume(config, run)  # a run that cannot be resumed fails here, before anything is measured
     if run.status.get("fitted"):
         return
+    if checkpoint_to_resume(config, run) is not None:  # a run that cannot be resumed fails here
+        check_machine(run, resources)
     batch = choose_batch(config, run, resources)
     while True:
         try:
@@ -66,7 +65,7 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
         else:
             return
         release_memory()  # outside `except`, where nothing refers to the trainer and the classifier any longer
-        batch = smaller_batch(config, run, batch, failure)
+        batch = smaller_batch(config, run, recorded_batch(config, run) or batch, failure)
 
 
 def _fit_with_batch(
@@ -80,6 +79,7 @@ def _fit_with_batch(
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
+    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", None if checkpoint is None else best_score(run))
 
     # Data
     datamodule = CropDataModule(
@@ -97,13 +97,20 @@ def _fit_with_batch(
     # Model
     seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+    batch = replace(batch, least=least_images(classifier))
+    if batch.size < batch.least:
+        raise GenderClsError(
+            f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
+            "batches of one image: set data.batch_size=2 or more, with trainer.accumulate for the same step."
+        )
+    record_batch(run, batch)
     if resources.device != "cpu":
         augment_on_device(classifier, datamodule)
     if resources.device == "cuda":
         log.info(describe_cuda(config, resources))
 
     # Trainer
-    callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
+    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), keep]
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
     trainer = build_trainer(
@@ -118,6 +125,7 @@ def _fit_with_batch(
         log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
+        plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
         enable_progress_bar=config.trainer.progress_bar,
         default_root_dir=run.folder,
     )
@@ -127,53 +135,33 @@ def _fit_with_batch(
     logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
     if config.trainer.compile:
         classifier.network.compile()
-    device, began = trainer.strategy.root_device.type, time.monotonic()
+    device = trainer.strategy.root_device.type
     restart_peak(device)
     trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
 
     # Note
-    best: Any = trainer.checkpoint_callback
-    kept = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    kept = read_checkpoint(run.best_checkpoint)
     run.note(
         fitted=True,
-        best_validation=float(best.best_model_score),
+        best_validation=kept["score"],
         best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
         best_step=kept["global_step"],
-        fit_seconds=round(time.monotonic() - began, 1),
-        peak_memory_bytes=peak_memory(device),
+        fit_seconds=round(keep.seconds, 1),
+        peak_memory_bytes=keep.peak_memory(device),
         precision=str(trainer.precision),
         environment=environment(),
     )
+    run.previous_checkpoint.unlink(missing_ok=True)
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:
-    """The run's last checkpoint, or None; GenderClsError if it is damaged or was written with other settings.
-
-    `data.batch_size` and `trainer.accumulate` may change as long as their product stays.
-    """
-    if not run.last_checkpoint.exists():
+    """The run's last whole checkpoint, or None; GenderClsError if it was written with other settings."""
+    found = last_whole_checkpoint(run)
+    if found is None:
         return None
-    try:
-        content = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:
-        raise GenderClsError(f"{run.last_checkpoint} is damaged: remove it to begin this run again.") from error
-    began, now = map(by_dotted_key, (content["hyper_parameters"]["config"], to_plain(config)))
-    for key in ("data.root", "data.csv", "data.corrections"):
-        if began.get(key) is not None:  # an earlier version recorded paths as they were typed
-            began[key] = absolute(began[key])
-    for key in sorted(began.keys() | now.keys()):
-        if began.get(key) != now.get(key) and not key.startswith(MAY_CHANGE_ON_RESUME):
-            raise GenderClsError(
-                f"{run.folder} was started with {key}={began.get(key)}, not {now.get(key)}: resume it with the same "
-                f"settings (other than {', '.join(MAY_CHANGE_ON_RESUME)}), or start a new run."
-            )
-    then, wanted = (images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (began, now))
-    if then != wanted:
-        raise GenderClsError(
-            f"{run.folder} was started with {then} images per step, not {wanted}: resume it with the same product of "
-            "data.batch_size and trainer.accumulate, or start a new run."
-        )
-    return run.last_checkpoint
+    file, content = found
+    refuse_other_settings(run, content["hyper_parameters"]["config"], config)
+    return file
 
 
 def _callbacks(
@@ -193,15 +181,21 @@ def _callbacks(
     callbacks += more_callbacks(config, run, classifier, datamodule)
     if recipe.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
-    monitor, mode = f"val/{recipe.monitor}", "min" if recipe.monitor == "loss" else "max"
     if recipe.patience is not None:
-        callbacks.append(EarlyStopping(monitor, patience=recipe.patience, mode=mode))
-    # Two, because `save_last=True` writes only when the best one improves. Lightning's "best" is that of the first.
-    # The first holds weights alone: an optimizer's state is twice as large, and only "last" is resumed.
-    best = ModelCheckpoint(
-        run.checkpoints, "best", monitor, mode=mode, enable_version_counter=False, save_weights_only=True
-    )
-    return [*callbacks, best, ModelCheckpoint(run.checkpoints, "last", enable_version_counter=False)]
+        mode = "min" if recipe.monitor == "loss" else "max"
+        callbacks.append(EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience, mode=mode))
+    return callbacks
+
+
+def check_machine(run: Run, resources: Resources) -> None:
+    """Refuse to go on in another precision, which changes results; say that another device changes them a little."""
+    check_precision(run, resources.precision)
+    before = run.status.get("resources", {}).get("device", resources.device)
+    if before != resources.device:
+        log.warning(
+            f"{run.folder.name} was trained on {before} so far and goes on on {resources.device}: random numbers and "
+            "rounding differ there, so the scores will not be exactly those of a run on one device."
+        )
 
 
 def warn_of_frozen_backbone(config: Config) -> None:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.parsing import without_removed_values
-from gender_cls.errors import GenderClsError, one_line, require
+from gender_cls.errors import GenderClsError, first_few, one_line, require
 from gender_cls.models.weights import read_plain
-from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.classifier import GenderClassifier, non_finite_weights
 
 RESTORE = "restore it, or train the run again"
 
@@ -34,6 +34,8 @@ def load_classifier(checkpoint: Path) -> GenderClassifier:
         raise GenderClsError(
             f"The weights in {checkpoint} do not fit {classifier.settings.model.title}, which it names: {RESTORE}."
         ) from None
+    if broken := non_finite_weights(classifier.network):
+        raise GenderClsError(f"{checkpoint} holds weights that are infinite or nan ({first_few(broken)}): train again.")
     return classifier.eval()
 
 

@@ -15,6 +15,7 @@ from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.system.processes import fork_context
 from gender_cls.system.resources import Resources
+from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.load_checkpoint import load_classifier
@@ -56,6 +57,6 @@ class Predictor:
         loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
         try:
             batches = self._trainer.predict(self.classifier, loader)
-        except SystemExit:  # Lightning raises it on Ctrl-C
-            raise KeyboardInterrupt from None
+        except SystemExit as error:  # Lightning raises it on Ctrl-C
+            raise stop_behind(error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()

@@ -106,11 +106,11 @@ def images(rows: int) -> Measured:
         )
         groups = stage("groups", lambda: group_images(table, facts["pixels"], near, data.frame_gap))
         sizes = {side: facts[side].astype(str) for side in ("width", "height")}
-        table = table.assign(group=groups.astype(str), **sizes)
+        table = table.assign(group=groups.astype(str), **sizes, pixels=facts["pixels"])
         table = stage("split", lambda: assign_splits(table, data))
-        leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"]))
+        leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"], near))
         manifest = Manifest(table, folder)
-        prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt")
+        prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt", [])
         stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
         options = {"augment": config.augment, "seed": 0, "batch_size": BATCH, "num_workers": 0}
         module = stage("data module", lambda: CropDataModule(manifest, images, data, **options))

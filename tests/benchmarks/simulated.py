@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 FACT = {
-    "bytes": 1, "modified": 1, "format": "JPEG", "frames": 1, "width": 64, "height": 160, "transparency": 0.0,
+    "bytes": 1, "modified": 1, "changed": 1, "inode": 1,
+    "format": "JPEG", "frames": 1, "width": 64, "height": 160, "transparency": 0.0,
     "brightness": 100.0, "sharpness": 1.0, "red": 90.0, "green": 95.0, "blue": 100.0, "fault": "",
     "reason": "", "place": -1,
 }  # fmt: skip
@@ -55,7 +56,7 @@ def pretend() -> None:
     from gender_cls.data import scan as scanning
 
     os.path.isfile = lambda _: True
-    scanning.stamp = lambda _: (1, 1)
+    scanning.stamp = lambda _: (1, 1, 1, 1)
 
 
 def simulate_predictions(rows: int, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.float64]]:

@@ -35,8 +35,11 @@ from gender_cls.train import choose_folder
         (["nonsense"], "'nonsense' is not an override"),
         (["data.root=null"], "data.root=FOLDER"),
         (["model=timm"], "model.name is not set"),
-        (["trainer.resume=true"], "There is nothing to resume under"),
-        (["trainer.resume=true", "name=never_begun"], "There is nothing to resume in"),
+        (["=3"], "'=3' names no key: write key=value."),
+        (["name=.."], "name becomes a folder"),
+        (["hydra.run.dir=elsewhere"], "hydra.run.dir is set by the command itself: choose the folder with output_dir"),
+        (["--config-dir", "nowhere"], "--config-dir names no folder: /"),
+        (["model.name=${oc.env:HOME}"], "model.name=${oc.env:HOME} is computed"),
         (["hydra/nonesuch=1"], "nonesuch"),
         (["explain=saliency"], "There is no explain=saliency; there are all, maps, off. explain.methods=[...] chooses"),
     ],
@@ -102,7 +105,6 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("demo", ["--help"], "cue"),
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean lr?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
-        ("train", ["data.root=x", "trainer.resume=true"], "There is nothing to resume"),
         ("evaluate", ["run=."], "There is no run in /"),
         ("evaluate", ["-m", "run=a,b"], "leave out -m."),
         ("compare", ["runs=[.]"], "There is no run in /"),
@@ -198,13 +200,19 @@ def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: py
         assert composed.hydra[kind].dir == str(folder)
 
 
-def test_resume_finds_the_newest_unfinished_folder_of_the_same_command(tmp_path: Path) -> None:
+def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts(tmp_path: Path, capsys) -> None:
     first = claimed(tmp_path, "seed=1")
     second = claimed(tmp_path, "seed=1")
-    claimed(tmp_path, "seed=2")
+    third = claimed(tmp_path, "seed=2")
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == second
     (second / "status.json").write_text('{"state": "finished"}')
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first
     assert claimed(tmp_path, "name=" + second.name, "trainer.resume=true") == second
-    with pytest.raises(GenderClsError, match="nothing to resume under"):
-        claimed(tmp_path, "seed=3", "trainer.resume=true")
+    (third / "command.json").write_text("")
+    assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first, "a damaged file blocks no other folder"
+    assert claimed(tmp_path, "name=" + third.name, "trainer.resume=true") == third
+    assert f"{third} is passed over" in capsys.readouterr().out
+    others = set((tmp_path / "runs").iterdir())
+    for started in (("seed=3",), ("seed=1", "name=never_begun")):
+        assert claimed(tmp_path, *started, "trainer.resume=true") not in others
+        assert "nothing to resume" in capsys.readouterr().out

@@ -27,7 +27,7 @@ from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports.final_test import Distortion, evaluate_run
-from gender_cls.runs.files import locked
+from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
@@ -109,7 +109,9 @@ def test_an_interrupted_evaluation_goes_on(run: Run) -> None:
     logits = pd.read_csv(run.variants)
     whole = run.variants.read_bytes()
     logits.drop(columns=["grey", "eight_pixels"]).assign(person_only=7.0).to_csv(run.variants, index=False)
+    run.metrics_file.write_text(run.metrics_file.read_text()[:-40])  # cut off; it is written anew
     again(run)
+    assert_matches(run.metrics, Metrics)
     resumed = pd.read_csv(run.variants)
     assert (resumed["person_only"] == 7).all(), "what is there is not made again"
     pd.testing.assert_frame_equal(resumed[["grey", "eight_pixels"]], logits[["grey", "eight_pixels"]])
@@ -133,6 +135,11 @@ def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
+    run.predictions.write_text("".join(run.predictions.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        GenderClsError, match=rf"^{run.predictions} is not about the images in manifest\.csv: remove it"
+    ):
+        again(run)
     run.data_file.unlink()
     with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):
         again(run)
@@ -218,3 +225,5 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     runs[0].metrics_file.write_text("{}")
     result = command("compare", *COMPARING.split()[3:], "resamples=200", cwd=tmp_path)
     assert f"was not evaluated: run python -m gender_cls.evaluate run={runs[0].folder}." in result.stdout
+    result = command("compare", f"runs={runs[0].folder}", cwd=tmp_path, code=1)
+    assert "There is nothing to compare" in result.stderr

@@ -311,8 +311,9 @@ def test_asking_for_more_keeps_what_was_known(run: Run) -> None:
 
 
 def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Path) -> None:
-    for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png"):
-        write_crop(tmp_path / name, 5)
+    for name in ("new/women/person70_camera1_0.png", "new/unsorted/x.png", "new/a\rb.png", "new/empty.png"):
+        write_crop(tmp_path / name, len(name))
+    (tmp_path / "new" / "empty.png").write_bytes(b"")
     config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
     gallery = explain_on_request(run, config, predictor_of(run))
     assert gallery == run.explanations / "new" / "gallery.html"
@@ -321,6 +322,9 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert table["identity"].tolist() == [""] * 2 + ["person70"] * 2
     assert all((gallery.parent / picture).is_file() for picture in table["picture"])
     assert len(read_explanations(run.explained)) == 8, "the table of the test split is left alone"
+    unreadable = pd.read_csv(gallery.parent / "unreadable.csv")
+    assert unreadable["path"].tolist() == [rf"{tmp_path}/new/a\rb.png", f"{tmp_path}/new/empty.png"]
+    assert "it is empty" in unreadable["reason"][1]
 
     only_true = ExplainRunConfig(
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
@@ -332,6 +336,9 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert table["random_blurred"].isna().all()
     assert table["border"].notna().all()
 
+    config.images = str(tmp_path / "new" / "empty.png")
+    with pytest.raises(GenderClsError, match=r"empty\.png: it is empty"):
+        explain_on_request(run, config, predictor_of(run))
     only_true.images, only_true.name = str(tmp_path / "new" / "unsorted"), None
     with pytest.raises(GenderClsError, match="explained_class=predicted"):
         explain_on_request(run, only_true, predictor_of(run))

@@ -20,7 +20,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train")]
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
 QUICKLY = [
-    f"data.pattern={PATTERN}", "data.image_size=[64,64]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
+    f"data.pattern={PATTERN}", "data.image_size=[64,32]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
     "explain.images=2", "trainer.progress_bar=false", "evaluation.resamples=200", "evaluation.shortcuts=false",
 ]  # fmt: skip

@@ -21,8 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from gender_cls.config.parsing import CONFIG_FOLDER
-from gender_cls.config.train import Config
+from gender_cls.config.parsing import CONFIG_FOLDER, recorded_config
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import Run
 from gender_cls.train import train as train_task
@@ -71,7 +70,7 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
     manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
     assert list(manifest.columns) == [
-        "path", "label", "identity", "camera", "source", "split", "group", "width", "height",
+        "path", "label", "identity", "camera", "source", "split", "group", "width", "height", "pixels",
     ]  # fmt: skip
     assert manifest.groupby("identity")["split"].nunique().max() == 1
     predictions = pd.read_csv(run.predictions)
@@ -158,7 +157,7 @@ def test_train_returns_the_best_validation_score_for_sweepers(
         composed = compose("train", ["data.root=x", "model=custom_cnn", "name=one"], return_hydra_config=True)
     composed.hydra.runtime.output_dir = str(run.folder)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
-    score = train_task(Config())
+    score = train_task(recorded_config(run.config_file))
     assert type(score) is float
     assert score == run.metrics["best_validation"]
 
@@ -192,6 +191,7 @@ def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_p
     process.communicate()
     assert torch.load(killed.last_checkpoint, weights_only=True)["epoch"] == 0, "the second epoch was not finished"
     assert killed.status["state"] == "running"
+    assert killed.state == "killed"
     assert not killed.predictions.exists()
     train(crops, tmp_path, "name=killed", *arguments, "trainer.resume=true")
     train(crops, tmp_path, "name=unexplained", *arguments, "explain=off", "data.num_workers=2")
@@ -223,8 +223,22 @@ def test_resuming_on_other_data_is_refused(finished: tuple[Run, str], crops: Pat
     run, _ = finished
     run.note(state="interrupted")
     arguments = ["name=one", "trainer.resume=true", "trainer.max_epochs=3", "augment.mixup=0.2", "recipe.ema_decay=0.5"]
-    result = train(crops, run.folder.parents[2], *arguments, "data.limit=40", code=1)
+    before = run.manifest.read_text()
+    run.manifest.write_text(before.replace("person00", "person99", 1))
+    result = train(crops, run.folder.parents[2], *arguments, code=1)
+    run.manifest.write_text(before)
     assert "The data have changed since" in result.stderr
+
+
+@pytest.mark.parametrize("change", ["trainer.max_epochs=4", "trainer.max_epochs=2"])
+def test_a_finished_run_does_not_ignore_other_epochs(finished: tuple[Run, str], crops: Path, change: str) -> None:
+    run, _ = finished
+    run.note(state="finished")
+    before = run.config_file.read_bytes()
+    arguments = ["name=one", "trainer.resume=true", change, "augment.mixup=0.2", "recipe.ema_decay=0.5"]
+    result = train(crops, run.folder.parents[2], *arguments, code=1)
+    assert f"{run.folder} was started with trainer.max_epochs=3, not {change[-1]}" in result.stderr
+    assert run.config_file.read_bytes() == before
 
 
 def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> None:
@@ -233,6 +247,7 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     arguments = ["-m", "name=sweep", "trainer.max_epochs=1", f"model.weights=null,{bad}", "explain=off"]
     result = train(crops, tmp_path, *arguments, code=1)
     assert "1 jobs of the sweep failed: 1_custom_cnn_weights" in result.stderr
+    assert "Error executing job" not in result.stderr
     folder = tmp_path / "outputs" / "sweeps" / "sweep"
     table = pd.read_csv(folder / "leaderboard.csv")
     assert list(table["state"]) == ["finished", "failed"]
@@ -267,11 +282,21 @@ def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, 
     assert second.status["state"] == "running"
     process.kill()
     process.communicate(timeout=60)  # until the job, which holds the same pipes, has ended too
-    epochs = torch.load(second.last_checkpoint, weights_only=True)["epoch"] + 2  # one more than it has done
-    result = train(crops, tmp_path, *LONG_SWEEP, "trainer.resume=true", f"trainer.max_epochs={epochs}")
-    assert first.finished
-    assert second.finished
-    assert re.search(r"^\| custom_cnn +\| 2 ", result.stdout, re.MULTILINE), result.stdout
+    assert second.state == "killed"
+
+    def epoch() -> int:
+        return torch.load(first.last_checkpoint, weights_only=True)["epoch"]
+
+    before = epoch()
+    process = start("train", f"data.root={crops}", *SMALL, *LONG_SWEEP, "trainer.resume=true", cwd=tmp_path)
+    while epoch() == before:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()  # a scheduler's signal reaches the first process only
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "Ended by SIGTERM. The same command with trainer.resume=true goes on" in errors
+    assert first.state == "interrupted"
 
 
 def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:

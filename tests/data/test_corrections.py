@@ -35,6 +35,14 @@ def test_corrections_that_have_been_made_in_the_folders_already_are_no_fault(tmp
     assert count_corrections(table) == {}
 
 
+def test_a_file_that_went_through_a_spreadsheet_means_the_same(tmp_path: Path) -> None:
+    text = "Path;Label;corrected_label \n./a.png;MALE; Female \n'=b.png;MALE;unknown\nsub\\\\c.png;FEMALE;MALE\n"
+    file = tmp_path / "suspects.csv"
+    file.write_bytes(text.replace("\\\\", "\\").encode("utf-16"))
+    table = pd.DataFrame({"path": ["=b.png", "a.png", "sub/c.png"], "label": ["MALE", "MALE", "FEMALE"]})
+    assert apply_corrections(table, file)["label"].tolist() == ["unknown", "FEMALE", "MALE"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

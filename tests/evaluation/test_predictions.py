@@ -26,6 +26,7 @@ ROWS = pd.DataFrame(
     }
 )
 PROBABILITIES = np.array([[0.1 + 0.2, 1 - (0.1 + 0.2)], [1e-17, 1.0], [0.5, 0.5]])
+HEADER = b"path,label,identity,split,p_FEMALE,p_MALE,prediction\n"
 NO_LOGITS = pd.DataFrame({"path": []})
 
 
@@ -47,7 +48,11 @@ def test_the_table_keeps_every_column_and_comes_back_to_the_last_bit(tmp_path: P
         (None, "is missing: python -m gender_cls.evaluate run={folder} "),
         (b"path,label\na,b\n", "'identity'.*evaluate the run again"),
         (b"\xff\xfe\x00", "as CSV.*evaluate the run again"),
-        (b"path,label,identity,split,p_FEMALE,p_MALE,prediction\na,b,c,d,0.5,much,e\n", "'much'.*the run again"),
+        (HEADER + b"a,b,c,d,0.5,much,e\n", "'much'.*the run again"),
+        (HEADER + b"a,MALE,c,test,0.5,0.5,MALE\nb,MALE,c,test,0.5\n", "in line 3 prediction is '', .*the run again"),
+        (HEADER + b"a,MALE,c,test,0.5,0.5,MA", "in line 2 prediction is MA, not FEMALE or MALE"),
+        (HEADER + b"a,Mann,c,test,0.5,0.5,MALE\n", "in line 2 label is Mann, not FEMALE or MALE"),
+        (HEADER + b"a,MALE,c,train,0.5,0.5,MALE\n", "in line 2 split is train, not val or test"),
     ],
 )
 def test_a_file_that_is_no_table_of_predictions_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:

@@ -102,6 +102,7 @@ def write_run(
         settings: with `__` for the dots of their keys.
     """
     run = Run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     run.note(state=state, model=f"timm/{model or 'net'}", error=error, started=settings.pop("started", "2026-01-01"))
     if model is not None:
         config: dict[str, Any] = {"trainer": {"max_epochs": 1}, "seed": 0, "model": {"name": model}}

@@ -135,12 +135,13 @@ def example_metrics(
             "leaky": leaky,
             "leaks": {
                 "identities": 12 if leaky and identities else 0,
-                **{"duplicates": 30 if leaky else 0, "test_share": 0.12 if leaky else 0.0},
+                **{"duplicates": 30 if leaky else 0, "near_duplicates": 8 if leaky else 0},
+                **{"near_share": 0.02 if leaky else 0.0, "test_share": 0.12 if leaky else 0.0},
                 "examples": ("MIT_0042, MIT_0108 and 10 more" if identities else "MIT_0042_1.jpg") if leaky else "",
             },
             "corrected_labels": {"FEMALE to MALE": 4, "MALE to FEMALE": 9, "MALE to unknown": 2},
             "licence": None if nulls else "research only, with citation (PETA, Deng et al. 2014)",
-            **{"sources": sorted(CAMERAS), "cameras": sorted(CAMERAS), "split_origin": "dealt"},
+            **{"sources": sorted(CAMERAS), "cameras": sorted(CAMERAS), "split_origin": "dealt", "missing_splits": []},
             **{
                 split: {"images": images, "identities": known, "FEMALE": female, "MALE": male}
                 for split, known, (images, female, male) in zip(("train", "val", "test"), people, counts, strict=True)

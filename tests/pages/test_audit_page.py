@@ -59,9 +59,9 @@ def totals_of(**changed: Any) -> dict[str, Any]:
         },
         "verdict": [{"level": "stop", "sentence": "It leaks."}, {"level": "fine", "sentence": "It is large."}],
         "faults": faults_of(),
-        "passed_over": {
+        "left_out": {
             "hidden": {"files": 4, "examples": [".trash/a.jpg"]},
-            "other_suffix": {"files": 1, "examples": []},
+            "other": {"files": 1, "examples": []},
         },
         "duplicates": {
             "exact": across,
@@ -144,8 +144,8 @@ NO_DUPLICATES = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits"
         ("verdict", None, "Data audit night shift"),
         ("faults", None, "Each of the 1,234 images can be read"),
         ("faults", {}, "Each of the 1,234 images can be read"),
-        ("passed_over", None, "Looked for: unreadable, wrong extension,"),
-        ("passed_over", {}, "Looked for: unreadable, wrong extension,"),
+        ("left_out", None, "Looked for: unreadable, wrong extension,"),
+        ("left_out", {}, "Looked for: unreadable, wrong extension,"),
         ("duplicates", None, "Duplicates Not looked for."),
         ("duplicates.near", None, "the same pixels 2 5 1 4 "),
         ("duplicates.by_distance", [], "nearly the same 2 5 1 4 "),
@@ -184,7 +184,7 @@ def test_numbers_are_on_the_page(tmp_path: Path) -> None:
         "FEMALE 370 30 % MALE 864 70 %",
         "splits, as given train 1,000 val 100 test 134",
         "Labels corrected by suspects.csv : 9 FEMALE to MALE.",
-        "4 hidden files (such as .trash/a.jpg ), 1 file with another suffix.",
+        "4 hidden images (such as .trash/a.jpg ), 1 file that is no image.",
         "7 people are in more than one split , on 55 images. 58 % of the test images",
         "1 person has both labels , on 2 images",
         "Camera c9 has only one label: all 31 images are MALE.",

@@ -115,9 +115,9 @@ def test_the_decision_rule_is_told_with_its_numbers() -> None:
 
 
 def test_a_leaky_run_says_so_before_anything_else() -> None:
-    text = flat(card(example_metrics(leaky=True)))
-    assert text.startswith("# Model card: timm/mobilenetv2_100 > **Leaky.** ")
-    for fact in ("12 people", "30 exact copies", "MIT_0042, MIT_0108", "12 % of the test images"):
+    text = flat(card(example_metrics(leaky=True))).replace("> ", "")
+    assert text.startswith("# Model card: timm/mobilenetv2_100 **Leaky.** ")
+    for fact in ("12 people", "30 exact copies and 8 near duplicates", "MIT_0042, MIT_0108", "12 % of the test images"):
         assert fact in text.split("A classifier")[0]
     assert "none found" not in text
     assert "Leaky" not in card()
@@ -167,11 +167,35 @@ def test_names_from_the_data_break_nothing() -> None:
     metrics["data"].update(sources=["a|b"], licence="# free\n\n- for all", root="/data/`odd`\nplace")
     metrics["data"]["leaks"]["examples"] = "x\n# y"
     text = card(metrics)
-    assert r"native height n\|g \<b>\*x\*\</b> \`a\` [b\](c) \_d\_ e_f \\, 0.730" in flat(text)
+    assert r"native height n\|g &lt;b&gt;\*x\*&lt;/b&gt; \`a\` [b\](c) \_d\_ e_f \\, 0.730" in flat(text)
     assert r"**Sources:** a\|b." in text
-    assert r"**Licence:** \# free - for all." in text
+    assert r"**Licence:** \# free \- for all." in text
     assert r"Examples: x \# y." in flat(text)
     assert "`` /data/`odd` place ``" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("&lt;b&gt;", "&amp;lt;b&amp;gt;"),
+        ("http://a.b www.c.d", r"http\://a.b www\.c.d"),
+        ("~~a~~ $b$", r"\~\~a\~\~ \$b\$"),
+        ("a - b + c --- d === 1. e 1) f 12. g -1 -x", r"a \- b \+ c \--- d \=== 1\. e 1\) f 12. g -1 -x"),
+        ("red\x1b[31m \u202egnp", r"red\\x1b[31m \\u202egnp"),
+    ],
+)
+def test_a_name_stays_the_text_that_it_is(name: str, shown: str) -> None:
+    metrics = example_metrics()
+    metrics["data"].update(sources=[name], root=f"/data/{'x' * 90} - y/{name}")
+    text = card(metrics)
+    assert f"**Sources:** {shown}." in flat(text)
+    lines = text.splitlines()
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text)
+    assert not [line for line in lines if line.lstrip().startswith("- y")], (
+        "a blank in code breaks no line before a dash"
+    )
+    assert not [line for line in lines if "<script" in line and "`" not in line]
 
 
 def slice_of(column: str) -> Slice:
@@ -224,6 +248,9 @@ def test_splits_that_came_with_the_data_are_told_as_such(origin: str, published:
     data = DataConfig(root="x", importer=Importer.peta, published_split=published)
     text = card(changed_metrics({"data.split_origin": origin}), data=data)
     assert f"- **Split:** {told}" in text
+    assert "taken from train" not in text
+    text = card(changed_metrics({"data.split_origin": origin, "data.missing_splits": ["val", "test"]}), data=data)
+    assert "It has no val and test, so that was taken from train" in flat(text)
     assert "assigned by" not in text
 
 

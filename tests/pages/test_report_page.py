@@ -126,7 +126,7 @@ def test_the_heading_is_that_of_the_most_serious_finding() -> None:
     leaky = example_metrics(leaky=True)
     assert len({heading(fine), heading(example_metrics()), heading(leaky)}) == 3
     text = Page(html_of(leaky)).text
-    assert "12 people and 30 exact copies in more than one split , such as MIT_0042, MIT_0108 and 10 more" in text
+    assert "12 people, 30 exact copies and 8 near duplicates in more than one split , such as MIT_0042, MIT_" in text
 
 
 def test_what_was_not_measured_says_how_to_measure_it() -> None:

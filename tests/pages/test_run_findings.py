@@ -76,7 +76,7 @@ def test_a_slice_of_rows_without_a_value_is_unknown() -> None:
 def test_a_leak_comes_first_and_what_was_not_measured_is_left_out() -> None:
     level, sentence = findings_of(example_metrics(leaky=True))[0]
     assert level == "stop"
-    assert "12 people and 30 exact copies" in sentence
+    assert "12 people, 30 exact copies and 8 near duplicates" in sentence
     assert "12 % of the test images" in sentence
     none = example_metrics(nulls=True, stress=False, shortcuts=False, explanations=False)
     none["slices"]["worst"], none["shift"]["columns"], none["shift"]["shifted"] = None, [], []

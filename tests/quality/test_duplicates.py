@@ -52,7 +52,7 @@ def test_totals_count_images_clusters_and_pairs() -> None:
         "near": {"distance": 2, "clusters": 1, "images": 3, "across_labels": 0, "across_splits": 2},
         "by_distance": [{"distance": 0, "pairs": 0}, {"distance": 1, "pairs": 2}, {"distance": 2, "pairs": 1}],
     }
-    assert identity_totals(images, find_leaks(ROWS, ROWS["pixels"])) == {
+    assert identity_totals(images, find_leaks(ROWS, ROWS["pixels"], near())) == {
         "known": 3,
         "across_splits": {"identities": 0, "images": 0, "test_share": 1.0},
         "both_labels": {"identities": 1, "images": 3, "examples": ["ann"]},

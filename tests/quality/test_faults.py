@@ -65,7 +65,13 @@ def test_of_an_unreadable_image_nothing_else_is_said(fault: str, nothing: float)
         *((f"a.{suffix}", "JPEG", False) for suffix in ("jpg", "JPEG", "jfif", "mpo")),
         *((f"a.{suffix}", "TIFF", False) for suffix in ("tiff", "TIF")),
         *((path, "PNG", False) for path in ("folder.jpg/0012", "frame.0012")),  # no suffix promises nothing
-        *(("a.jpg", "MPO", False), ("a.dib", "DIB", False), ("a.pgm", "PPM", False)),
+        *(
+            ("a.jpg", "MPO", False),
+            ("a.dib", "BMP", False),
+            ("a.jp2", "JPEG2000", False),
+            ("a.avif", "AVIF", False),
+            ("a.pgm", "PPM", False),
+        ),
         *((path, "PNG", True) for path in ("a.jpg", "0012.png.jpg")),
         *(("a.png", "JPEG", True), ("a.png", "MPO", True), ("a.webp", "GIF", True)),
     ],

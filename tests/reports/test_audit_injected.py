@@ -70,7 +70,8 @@ def test_every_broken_file_is_found_and_no_other(audited: Audited) -> None:
         assert set(images.index[images[fault]]) == {path for path, kind in injected.broken.items() if kind == fault}
     assert totals["faults"]["unreadable"]["images"] == len(injected.broken)
     assert images.index[images["transparent"]].tolist() == [injected.cut_out]
-    assert totals["passed_over"]["hidden"] == {"files": 2, "examples": injected.hidden}
+    assert any("transparent" in finding["sentence"] for finding in totals["verdict"])
+    assert totals["left_out"]["hidden"] == {"files": 2, "examples": injected.hidden}
 
 
 def test_every_exact_copy_across_the_splits_is_found_and_no_other(audited: Audited) -> None:

@@ -25,7 +25,8 @@ def test_steps_depend_on_the_product_only(items) -> None:
         batches = StepBatchSampler(SequentialSampler(range(items)), size, accumulate)
         found = list(batches)
         assert len(found) == len(batches)
-        assert max(map(len, found)) <= size
+        assert max(map(len, found)) <= (3 if size == 2 else size), "one of two may get a third"
+        assert size == 1 or items == 1 or min(map(len, found)) > 1
         # Every step but the last one has as many batches as Lightning counts.
         return [list(chain(*found[start : start + accumulate])) for start in range(0, len(found), accumulate)]
 
@@ -36,6 +37,7 @@ def test_steps_depend_on_the_product_only(items) -> None:
 
 def test_a_batch_of_one_image_is_avoided() -> None:
     assert [len(batch) for batch in StepBatchSampler(RandomSampler(range(13)), 4, 2)] == [4, 4, 2, 3]
+    assert [len(batch) for batch in StepBatchSampler(RandomSampler(range(11)), 2, 4)] == [2, 2, 2, 2, 3]
     assert list(StepBatchSampler(SequentialSampler(range(3)), 1)) == [[0], [1], [2]], "unless each batch is one image"
 
 

@@ -48,6 +48,9 @@ def test_halving_keeps_the_step() -> None:
     assert "1 image, 24" in str(last)
     assert Batch(5, 1).halved() == Batch(1, 5, (5,)), "2 does not divide 5"
     assert Batch(10, 1).halved() == Batch(5, 2, (10,))
+    assert Batch(4, 2, least=2).halved() == Batch(2, 4, (4,), 2)
+    assert Batch(2, 4, least=2).halved() is None
+    assert Batch(3, 3, least=2).halved() is None, "2 does not divide 9"
     assert images_per_step("auto", 1) == images_per_step(32, 1) == images_per_step(8, 4) == 32
     assert images_per_step("auto", 2) == 64
 
@@ -62,7 +65,7 @@ def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path)
     assert choose_batch(config_of(data={"batch_size": 2}, trainer={"accumulate": 8}), run, ON_CPU) == Batch(2, 8)
     record_batch(run, Batch(4, 4, (8,)))
     assert choose_batch(config_of(), run, ON_CPU) == Batch(8, 1), "its steps had more images"
-    assert json.loads(run.status_file.read_text())["batch"] == {"size": 8, "accumulate": 1, "too_large": []}
+    assert json.loads(run.status_file.read_text())["batch"] == {"size": 8, "accumulate": 1, "too_large": [], "least": 1}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_the_largest_batch_is_extrapolated(first, each, size, monkeypatch, tmp_p
     """Of 5 GiB available, 4 may be used."""
     gib = 2**30
 
-    measured = SimpleNamespace(result=lambda: (first * gib, each * gib))
+    measured = SimpleNamespace(result=lambda: (1, first * gib, each * gib))
     pool = nullcontext(SimpleNamespace(submit=lambda *_: measured))
     monkeypatch.setattr(auto_batch_size, "ProcessPoolExecutor", lambda *_, **__: pool)
     monkeypatch.setattr(auto_batch_size.memory, "available_memory", lambda: 5 * gib)
@@ -169,7 +172,7 @@ def last(run: Run) -> dict[str, Any]:
 def test_training_continues_with_smaller_batches(train, monkeypatch, caplog) -> None:
     steps = let_memory_run_out(monkeypatch, fitting=2, from_epoch=1)
     run = train()
-    assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
+    assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1}
     assert run.status["fitted"]
     assert [epoch for epoch, _ in steps] == sorted(epoch for epoch, _ in steps), "no epoch is repeated"
     assert (0, 8) in steps
@@ -213,10 +216,27 @@ def test_other_errors_are_not_taken_for_lack_of_memory(train, monkeypatch) -> No
 def test_resuming_needs_only_the_same_steps(train) -> None:
     run = train(trainer={"max_epochs": 1})
     run.note(fitted=False)
-    train(data={"batch_size": 2}, trainer={"max_epochs": 2, "accumulate": 4})
-    assert last(run)["epoch"] == 1
+    train(data={"batch_size": 2}, trainer={"max_epochs": 1, "accumulate": 4})
+    assert run.status["batch"]["size"] == 2
+    run.note(fitted=False)
     with pytest.raises(GenderClsError, match=r"8 images per step.* 4: .*data\.batch_size and trainer\.accumulate"):
-        train(data={"batch_size": 4})
+        train(data={"batch_size": 4}, trainer={"max_epochs": 1})
+
+
+AFTER_POOLING = {"library": "timm", "name": "mobilenetv4_conv_small_050", "pretrained": False}
+
+
+def test_a_network_with_batchnorm_after_its_pooling_never_gets_one_image(train, monkeypatch) -> None:
+    least = auto_batch_size.least_images
+    of = lambda **sections: least(GenderClassifier(to_plain(config_of(**sections))))  # noqa: E731
+    assert of() == 1
+    assert of(model=AFTER_POOLING) == 2
+    assert of(model=AFTER_POOLING, recipe={"frozen_epochs": None}) == 1, "it stays in eval mode"
+    with pytest.raises(GenderClsError, match=r"one image: set data\.batch_size=2"):
+        train(data={"batch_size": 1}, model=AFTER_POOLING)
+    let_memory_run_out(monkeypatch, fitting=1)
+    with pytest.raises(GenderClsError, match="Memory ran out with 2 images at a time"):
+        train("halved", data={"batch_size": 4}, model=AFTER_POOLING)
 
 
 def killed(by_the_kernel: bool, until: int = 0) -> Any:
@@ -247,7 +267,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog) -> None:
     sweep.run_job(killed(by_the_kernel=True, until=2), config_of(), job)
     assert job.status["state"] == "finished"
-    assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4]}
+    assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1}
     assert "0_job" in caplog.text
     assert "batches of 8 images" in caplog.text
     assert (job.folder.parent / "memory is kept").exists()

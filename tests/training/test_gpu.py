@@ -60,9 +60,9 @@ def test_the_loader_does_only_what_the_device_cannot(folders) -> None:
     augment_on_device(classifier, data)
     assert data.datasets["train"].augmentation is None
     plain, _ = data.datasets["train"][0]
-    assert torch.equal(data.datasets["train"][(0, 0)][0], plain)
+    assert torch.equal(data.datasets["train"][(0, 0, 0)][0], plain)
     augment_on_device(classifier_of(AUGMENT), data)
-    compressed = torch.stack([data.datasets["train"][(epoch, 0)][0] for epoch in range(12)])
+    compressed = torch.stack([data.datasets["train"][(epoch, 0, 0)][0] for epoch in range(12)])
     changed = (compressed != plain).flatten(1).any(dim=1)
     assert 0 < changed.sum() < 12
 

@@ -10,7 +10,8 @@ from gender_cls.config.parsing import parse_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
-from gender_cls.training.fit import checkpoint_to_resume
+from gender_cls.system.resources import Resources
+from gender_cls.training.fit import check_machine, checkpoint_to_resume
 
 
 def settings(**changes: Any) -> Config:
@@ -26,11 +27,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     assert checkpoint_to_resume(settings(), run) is None
     run.checkpoints.mkdir(parents=True)
     torch.save({"hyper_parameters": {"config": to_plain(settings())}}, run.last_checkpoint)
+    run.note(resources={"device": "cpu", "precision": "32-true"})
     return run
 
 
 def test_settings_that_change_no_result_may_differ(run: Run) -> None:
-    others = {"trainer": {"max_epochs": 99}, "explain": {"enabled": False}, "name": "other"}
+    others = {"trainer": {"threads": 1, "compile": True}, "explain": {"enabled": False}, "name": "other"}
     assert checkpoint_to_resume(settings(**others), run) == run.last_checkpoint
     same_step = {"data": {"batch_size": 4}, "trainer": {"accumulate": 2}}
     assert checkpoint_to_resume(settings(**same_step), run) == run.last_checkpoint
@@ -43,6 +45,9 @@ def test_settings_that_change_no_result_may_differ(run: Run) -> None:
         ({"data": {"limit": 40}}, "data.limit=None, not 40"),
         ({"data": {"root": "others"}}, "data.root="),
         ({"data": {"batch_size": 16}}, "8 images per step, not 16"),
+        ({"trainer": {"max_epochs": 99}}, "trainer.max_epochs=20, not 99"),
+        ({"trainer": {"max_epochs": 1}}, "trainer.max_epochs=20, not 1: "),
+        ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision=32-true, not bf16-mixed"),
     ],
 )
 def test_other_settings_are_refused(run: Run, changes: dict[str, Any], words: str) -> None:
@@ -61,7 +66,11 @@ def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: p
         checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
 
 
-def test_a_damaged_checkpoint_is_named(run: Run) -> None:
-    run.last_checkpoint.write_bytes(b"junk")
-    with pytest.raises(GenderClsError, match=r"last\.ckpt is damaged"):
-        checkpoint_to_resume(settings(), run)
+def test_the_precision_counts_as_what_it_was_on_the_machine(run: Run, caplog) -> None:
+    assert checkpoint_to_resume(settings(trainer={"precision": "32-true"}), run) == run.last_checkpoint
+    with pytest.raises(GenderClsError, match=r"precision=32-true, not bf16-mixed"):
+        check_machine(run, Resources("cpu", "bf16-mixed", 1, 0))
+    check_machine(run, Resources("cpu", "32-true", 4, 2))
+    assert not caplog.text
+    check_machine(run, Resources("cuda", "32-true", 4, 2))
+    assert "was trained on cpu so far and goes on on cuda" in caplog.text

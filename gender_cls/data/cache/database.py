@@ -1,9 +1,11 @@
 """What is known about the images below a folder, one row per image, in a small SQLite database."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, one_line, require
 
-DATABASE_VERSION = 3
+DATABASE_VERSION = 4
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
 
-STAMP: dict[str, type] = {"bytes": np.int64, "modified": np.int64}
+STAMP: dict[str, type] = {"bytes": np.int64, "modified": np.int64, "changed": np.int64, "inode": np.int64}
 
 FACTS: dict[str, type] = {
     "format": object,
@@ -40,19 +42,45 @@ IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
 
 
-def stamp(file: str) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds; a file with the same stamp has not changed."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What systems say if there is no room: no bytes, no inodes or no quota."""
+
+_DAMAGED = {
+    *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH),
+    sqlite3.SQLITE_NOTADB,
+}
+_LOCKS = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS}
+
+
+def stamp(file: str) -> tuple[int, int, int, int]:
+    """Size in bytes, time of the last change and of the last change of its status in nanoseconds, and inode.
+
+    A file with the same stamp has not changed. Size and time alone are also the same if two files have changed places,
+    or if a tool that keeps times has overwritten one.
+    """
     try:
         status = os.stat(file)
     except OSError:
-        return 0, -1  # differs from the stamp of an image that is not in the database
-    return status.st_size, status.st_mtime_ns
+        return 0, -1, 0, 0  # differs from the stamp of an image that is not in the database
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**63 - 1
+
+
+class CacheError(GenderClsError):
+    """What was read from images cannot be kept, or not be read again, where the configuration says."""
+
+
+class DamagedError(CacheError):
+    """The database holds what no version of this program writes."""
 
 
 class Database:
-    """An open database; its `file` may have a file of pixels next to it."""
+    """An open database; its `file` may have a file of pixels next to it.
 
-    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+    Args:
+        file: None: nothing is kept when the process ends.
+    """
+
+    def __init__(self, file: Path | None, connection: sqlite3.Connection) -> None:
         self.file, self._connection = file, connection
 
     def store(self, rows: Sequence[tuple], places: Sequence[tuple[int, str]] = ()) -> None:
@@ -63,7 +91,11 @@ class Database:
             connection.executemany("UPDATE images SET place = ? WHERE path = ?", places)
 
     def load(self, row_of: dict[str, int]) -> pd.DataFrame:
-        """IMAGE_COLUMNS of the images in `row_of`, in its order; 0 or empty for images that are not there."""
+        """IMAGE_COLUMNS of the images in `row_of`, in its order; 0 or empty for images that are not there.
+
+        Raises:
+            DamagedError: there is text in place of a number, or the other way round.
+        """
         values: dict[str, NDArray[Any]] = {
             name: np.full(len(row_of), "", object) if kind is object else np.zeros(len(row_of), kind)
             for name, kind in IMAGE_COLUMNS.items()
@@ -75,8 +107,12 @@ class Database:
             if wanted:
                 paths, *columns = zip(*wanted, strict=True)
                 rows = [row_of[path] for path in paths]
-                for name, column in zip(IMAGE_COLUMNS, columns, strict=True):
-                    values[name][rows] = column
+                for (name, kind), column in zip(IMAGE_COLUMNS.items(), columns, strict=True):
+                    try:
+                        require(kind is not object or set(map(type, column)) == {str}, "a number in place of a text")
+                        values[name][rows] = column
+                    except (ValueError, TypeError, OverflowError, GenderClsError) as error:
+                        raise DamagedError(f"{self.file} is damaged ({name}: {one_line(error)}).") from None
         return pd.DataFrame(values)
 
     @property
@@ -103,33 +139,95 @@ class Database:
         return self._connection.execute(query).fetchone()[0]
 
 
+def database_file(root: Path, cache: Path) -> Path:
+    """The file of the database of the images below `root`."""
+    digest = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
+    return cache / f"scan_{root.name[:40]}_{digest}.sqlite"
+
+
 @contextlib.contextmanager
 def open_database(root: Path, cache: Path) -> Iterator[Database]:
     """The database of the images below `root`, which is made if it does not exist.
 
+    The folder and its files give nobody more permissions than the folder above `cache`, where the outputs lie: pixels
+    of people are in them.
+
     Raises:
-        GenderClsError: it cannot be read or written, now or while it is open.
+        DamagedError: it is no database, or that of another program.
+        CacheError: it cannot be read or written, now or while it is open.
     """
-    digest = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
-    file = cache / f"scan_{root.name}_{digest}.sqlite"
-    types: dict[object, str] = {object: "TEXT", np.float32: "REAL"}
-    columns = ", ".join(f"{name} {types.get(kind, 'INTEGER')} NOT NULL" for name, kind in IMAGE_COLUMNS.items())
+    file = database_file(root, cache)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(cache.parent.stat().st_mode)
+        cache.mkdir(mode & 0o777, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), mode & 0o666)
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
     except OSError as error:
-        raise GenderClsError(f"{cache}, the folder for facts about images, cannot be made: {error}.") from None
+        raise CacheError(cannot_keep(file, error)) from None
+    if not regular:
+        raise CacheError(f"{file} is no regular file: remove it.")
     try:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
-            if connection.execute("PRAGMA user_version").fetchone()[0] != DATABASE_VERSION:
-                connection.execute("DROP TABLE IF EXISTS images")
-                connection.execute("DROP TABLE IF EXISTS pixels_file")
-                connection.execute(f"CREATE TABLE images (path TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
-                connection.execute("CREATE TABLE pixels_file (identity TEXT NOT NULL)")
-                connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
-            connection.commit()
+            _make_tables(connection)
             yield Database(file, connection)
+    except sqlite3.ProgrammingError:  # ours
+        raise
     except sqlite3.Error as error:
-        raise GenderClsError(
-            f"{file}, which keeps facts about images, cannot be used ({error}): make room, or remove it."
-        ) from None
+        # Without a code: Python could not decode a text.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in _DAMAGED:
+            raise DamagedError(f"{file} is damaged ({one_line(error)}).") from None
+        raise CacheError(cannot_keep(file, error, locks=code in _LOCKS)) from None
+
+
+@contextlib.contextmanager
+def database_in_memory() -> Iterator[Database]:
+    """An empty database that is gone afterwards."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        _make_tables(connection)
+        yield Database(None, connection)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables, unless they are there in this version."""
+    types: dict[object, str] = {object: "TEXT", np.float32: "REAL"}
+    columns = ", ".join(f"{name} {types.get(kind, 'INTEGER')} NOT NULL" for name, kind in IMAGE_COLUMNS.items())
+    connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
+    if connection.execute("PRAGMA user_version").fetchone()[0] != DATABASE_VERSION:
+        connection.execute("DROP TABLE IF EXISTS images")
+        connection.execute("DROP TABLE IF EXISTS pixels_file")
+        connection.execute(f"CREATE TABLE images (path TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
+        connection.execute("CREATE TABLE pixels_file (identity TEXT NOT NULL)")
+        connection.execute(f"PRAGMA user_version = {DATABASE_VERSION}")
+    connection.commit()
+
+
+def remove_database(root: Path, cache: Path) -> None:
+    """Remove the database of the images below `root`, and first a journal, which would be played into the next one.
+
+    Raises:
+        CacheError: it cannot be removed.
+    """
+    file = database_file(root, cache)
+    try:
+        Path(f"{file}-journal").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(cannot_keep(file, error)) from None
+
+
+def cannot_keep(file: Path, error: Exception, locks: bool = False) -> str:
+    """The sentence for an error in a file of the cache.
+
+    Args:
+        locks: whether a file system without locks is a likely cause.
+    """
+    cause = one_line(getattr(error, "strerror", None) or error)
+    if locks or getattr(error, "errno", None) in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+        cause += "; perhaps a file system without locks, such as some network drives"
+    return (
+        f"{file}, which keeps what was read from images, cannot be used ({cause}): make room or permit it, or name "
+        "another output_dir."
+    )

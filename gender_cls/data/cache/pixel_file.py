@@ -1,12 +1,16 @@
 """A file of decoded images, one after the other, that only ever grows. Knows nothing about databases.
 
 An image is its rows of RGB bytes, height * width * 3 of them; its place is where it begins. Readers map the file into
-memory: its pages are the system's file cache, which all processes share.
+memory, where the file system can do that: its pages are the system's file cache, which all processes share.
 """
 
+import contextlib
+import errno
 import mmap
 import os
 import secrets
+import stat
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,20 +35,53 @@ class PixelFile:
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self.identity = path, identity
         self.header = (MAGIC + identity.encode()).ljust(HEADER, b"\0")
+        self.damaged = False  # whether somebody has found wrong pixels
 
     def __reduce__(self) -> tuple:
         return PixelFile, (self.path, self.identity)  # another process maps the file itself
 
     @cached_property
-    def content(self) -> NDArray[np.uint8]:
-        """All bytes that are in the file at the first call; none if it is missing or another one."""
+    def _descriptor(self) -> int | None:
+        """Of the file that is there at the first call; None if it is missing, unreadable or another one."""
         try:
-            with self.path.open("rb") as file:
-                # Private, because torch warns about arrays that cannot be written; no change reaches the file.
-                mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
-        except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
-            return np.empty(0, np.uint8)
-        return mapped if mapped[:HEADER].tobytes() == self.header else np.empty(0, np.uint8)
+            # At once: a FIFO would wait for a writer.
+            opened = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except OSError:
+            return None
+        weakref.finalize(self, os.close, opened)
+        try:
+            regular = stat.S_ISREG(os.fstat(opened).st_mode)
+            return opened if regular and os.pread(opened, HEADER, 0) == self.header else None
+        except OSError:
+            return None
+
+    @property
+    def size(self) -> int:
+        """Bytes that are in the file; 0 if it is missing or another one."""
+        return os.fstat(self._descriptor).st_size if self._descriptor is not None else 0
+
+    @cached_property
+    def _mapped(self) -> NDArray[np.uint8] | None:
+        """All bytes that are in the file at the first call; None where files cannot be mapped."""
+        try:
+            # Private, because torch warns about arrays that cannot be written; no change reaches the file.
+            return np.frombuffer(mmap.mmap(self._descriptor or 0, 0, access=mmap.ACCESS_COPY), np.uint8)
+        except (OSError, ValueError):
+            return None
+
+    def read(self, place: int, length: int) -> NDArray[np.uint8] | None:
+        """So many bytes from there on; None if they are not there (any more). Do not change them."""
+        end = place + length
+        # The system kills who reads behind the end of a mapped file, so its size comes first.
+        if self._descriptor is None or end > self.size:
+            return None
+        if self._mapped is not None and end <= len(self._mapped):
+            return self._mapped[place:end]
+        try:
+            found = bytearray(os.pread(self._descriptor, length, place))  # no offset, which processes would share
+        except OSError:
+            return None
+        return np.frombuffer(found, np.uint8) if len(found) == length else None
 
     def append(self, images: Sequence[bytes]) -> list[int]:
         """Write images, which are safe on the disk when this returns their places. One process at a time."""
@@ -52,12 +89,24 @@ class PixelFile:
             end = file.tell()
             file.writelines(images)
             file.flush()
-            getattr(os, "fdatasync", os.fsync)(file.fileno())
+            try:
+                getattr(os, "fdatasync", os.fsync)(file.fileno())
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # not every file system can do that
+                    raise
         return (end + np.cumsum([0, *map(len, images)]))[:-1].tolist()
 
+    def remove_damaged(self) -> None:
+        """Remove the file, unless another one has taken its place; who reads it can go on."""
+        self.damaged = True
+        if PixelFile(self.path, self.identity)._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
     @classmethod
-    def create(cls, path: Path) -> "PixelFile":
-        """A file without images, which replaces the one at `path`."""
+    def create(cls, path: Path, mode: int = 0o666) -> "PixelFile":
+        """A file without images and with no more permissions than `mode`, which replaces the one at `path`."""
         new = cls(path, secrets.token_hex(16))
         write_atomically(path, new.header)
+        path.chmod(path.stat().st_mode & mode)
         return new

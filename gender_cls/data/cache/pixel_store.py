@@ -1,7 +1,6 @@
 """The decoded images below a folder, kept in a file next to their database as long as there is room for them."""
 
 import contextlib
-import errno
 import logging
 import os
 import shutil
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gender_cls.config.data import DataConfig
-from gender_cls.data.cache.database import Database
+from gender_cls.data.cache.database import FULL, CacheError, Database, cannot_keep
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
-from gender_cls.errors import GenderClsError
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ DAY = 24 * 3600
 SAMPLE = 200  # files whose headers tell how large the others are
 
 
-class NoRoomError(GenderClsError):
+class NoRoomError(CacheError):
     """Pixels cannot be kept where the configuration says."""
 
 
@@ -37,8 +35,10 @@ class PixelStore:
     """The pixels of the images below `root`, within `cache_gigabytes` and `cache_days`."""
 
     def __init__(self, database: Database, root: Path, data: DataConfig) -> None:
+        assert database.file is not None, "the places are of no use without the database"
         self.database, self.root, self.data = database, root, data
         self.path = database.file.with_suffix(".pixels")
+        self._mode = database.file.stat().st_mode & 0o666
         self._needed = 0
 
     @property
@@ -48,21 +48,30 @@ class PixelStore:
 
     def places(self, table: pd.DataFrame) -> NDArray[np.int64]:
         """Where the image of each row of the database begins; -1 if the file does not hold the whole image."""
-        place, length = table["place"].to_numpy(), 3 * table["width"].to_numpy(np.int64) * table["height"]
-        return np.where(place + length <= len(self.file.content), place, -1)
+        place, length = table["place"].to_numpy(), 3 * table["width"].to_numpy(np.int64) * table["height"].to_numpy()
+        whole = (place >= HEADER) & (length > 0) & (length <= self.file.size - place)
+        return np.where(whole, place, -1)
 
     def lock(self) -> AbstractContextManager:
-        """Be the only process that adds pixels until the context ends; wait for another one first."""
-        lock = FileLock(f"{self.path}.lock")
+        """Be the only process that adds pixels until the context ends; wait for another one first.
+
+        Raises:
+            CacheError: the file system has no locks, or the file of the lock cannot be made.
+        """
+        lock = FileLock(f"{self.path}.lock", mode=self._mode)
         try:
-            return lock.acquire(timeout=0)
-        except Timeout:
-            log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
-            return lock.acquire()
+            try:
+                return lock.acquire(timeout=0)
+            except Timeout:
+                log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
+                return lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            unknown = isinstance(error, NotImplementedError)  # filelock's word for a file system without locks
+            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=unknown)) from None
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
-        size = len(self.file.content)
+        size = self.file.size
         self.database.forget_places_beyond(size)
         if size - HEADER > 2 * self.database.bytes_kept():
             self.database.forget_places_beyond(0)
@@ -72,6 +81,7 @@ class PixelStore:
 
         Raises:
             NoRoomError: there is no room for so many; nothing was removed or written.
+            CacheError: the file cannot be made.
         """
         kept, folder = self.database.bytes_kept(), self.path.parent
         if kept + needed > self.data.cache_gigabytes * GB:
@@ -79,12 +89,17 @@ class PixelStore:
                 f"The decoded pixels of these data take {(kept + needed) / GB:.3g} GB, more than data.cache_gigabytes="
                 f"{self.data.cache_gigabytes:g}: raise it, or set data.cache=none."
             )
-        replaced = 0 if kept else len(self.file.content)
-        if needed > shutil.disk_usage(folder).free + replaced:
+        replaced = 0 if kept else self.file.size
+        disk = shutil.disk_usage(folder)
+        if needed > disk.free + replaced and disk.total > 0:  # some network drives tell nothing
             raise _no_room(folder, needed)
         self._evict(needed)
         if not kept:
-            self.database.begin_pixels(PixelFile.create(self.path).identity)
+            try:
+                created = PixelFile.create(self.path, self._mode)
+            except OSError as error:
+                raise self._failed(error) from None
+            self.database.begin_pixels(created.identity)
         self._needed = needed
 
     def append(self, images: Sequence[bytes]) -> list[int]:
@@ -92,15 +107,18 @@ class PixelStore:
 
         Raises:
             NoRoomError: the disk is full.
+            CacheError: it failed for another reason.
         """
         try:
             places = self.file.append(images)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise _no_room(self.path.parent, self._needed) from None
+            raise self._failed(error) from None
         self._needed -= sum(map(len, images))
         return places
+
+    def _failed(self, error: OSError) -> CacheError:
+        full = error.errno in FULL
+        return _no_room(self.path.parent, self._needed) if full else CacheError(cannot_keep(self.path, error))
 
     def used(self) -> None:
         """Record that the file is used today, and remove what nobody uses any more."""
@@ -124,7 +142,10 @@ class PixelStore:
             too_old = time.time() - used > self.data.cache_days * DAY
             if file != self.path and (too_old or total > self.data.cache_gigabytes * GB):
                 # Nothing happens if it is in use or belongs to another user.
-                with contextlib.suppress(Timeout, OSError), FileLock(f"{file}.lock").acquire(timeout=0):
+                with (
+                    contextlib.suppress(Timeout, OSError, NotImplementedError),
+                    FileLock(f"{file}.lock").acquire(timeout=0),
+                ):
                     file.unlink(missing_ok=True)
                     total -= size
 

@@ -32,12 +32,13 @@ class Attributes:
         )
 
     def column(self, *spellings: str) -> NDArray:
-        """(images,) values of the attribute that has one of these names.
+        """(images,) values of the attribute that has one of these names, in any capitals.
 
         Raises:
             GenderClsError: there is no such column, or more than one.
         """
-        found = [index for index, name in enumerate(self.names) if name in spellings]
+        wanted = {name.lower() for name in spellings}
+        found = [index for index, name in enumerate(self.names) if name.lower() in wanted]
         require(
             len(found) == 1,
             f"{self.annotation} has {len(found)} attributes named {' or '.join(spellings)}, expected 1 among "
@@ -69,10 +70,10 @@ class Attributes:
         """(images,) which attributes of a family have the value `flag`: `carryingBag`, `carryingCap` -> `bag;cap`.
 
         Args:
-            pattern: matches the names of the family; its group is the plain name.
+            pattern: matches the names of the family, in any capitals; its group is the plain name.
             none: for images that have none of them.
         """
-        matches = [re.fullmatch(pattern, name) for name in self.names]
+        matches = [re.fullmatch(pattern, name, re.IGNORECASE) for name in self.names]
         names = np.array([match[1].lower() for match in matches if match], dtype=object)
         family = pd.DataFrame(self.values[:, [match is not None for match in matches]])
         has = family.apply(pd.to_numeric, errors="coerce").to_numpy() == flag

@@ -1,16 +1,21 @@
 """MATLAB files -> Python: fields asked for by name, cells of text, published splits."""
 
-import zlib
+import contextlib
+import faulthandler
+import signal
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError, mat_struct
+from scipy.io.matlab import mat_struct
 
 from gender_cls.config.data import SPLITS
-from gender_cls.errors import GenderClsError, require
+from gender_cls.errors import error_sentence, require
+from gender_cls.system.processes import fork_context
 
 
 class MatFile:
@@ -23,15 +28,17 @@ class MatFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._variables = loadmat(path, squeeze_me=True, struct_as_record=False)
-        except NotImplementedError:  # what scipy raises for HDF5
-            raise GenderClsError(
-                f"{path} is a MATLAB 7.3 (HDF5) file, which is not read here: open it in MATLAB or Octave and save it "
-                "again with save('-v7', ...)."
-            ) from None
-        except (MatReadError, ValueError, TypeError, OSError, zlib.error) as error:
-            raise GenderClsError(f"{path} cannot be read as a MATLAB file ({error}): get it again.") from None
+        self._variables, problem = _read_in_child(path)
+        require(not problem, f"{path} {problem}.")
+
+    def has(self, variable: str, *fields: str) -> bool:
+        """Whether there is such a variable, or such a field of a struct in it."""
+        found: Any = self._variables
+        for field in (variable, *fields):
+            if field not in (found if isinstance(found, dict) else _fields(found)):
+                return False
+            found = found[field] if isinstance(found, dict) else getattr(found, field)
+        return True
 
     def value(self, variable: str, *fields: str) -> Any:
         """A variable, or a field of a struct in it."""
@@ -100,6 +107,42 @@ class MatFile:
             )
             split[rows] = name
         return split
+
+
+def _read_in_child(path: Path) -> tuple[dict[str, Any], str]:
+    """The variables of a file, or what is wrong with it, as the end of a sentence.
+
+    On damaged bytes scipy reads memory that is not its own, which ends the whole process: here one that does nothing
+    else.
+    """
+    context: Any = fork_context() or get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send_variables, args=(path, sender), daemon=True)
+    child.start()
+    sender.close()
+    variables: dict[str, Any] = {}
+    problem = "cannot be read as a MATLAB file (its damaged content ended the reading process): get it again"
+    with contextlib.suppress(EOFError), receiver:
+        variables, problem = receiver.recv()
+    child.join()
+    return variables, problem
+
+
+def _send_variables(path: Path, sender: Connection) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # without the handlers of the parent
+        signal.signal(number, signal.SIG_DFL)
+    faulthandler.disable()  # the parent says in a sentence what happened
+    variables, problem = {}, ""
+    try:
+        variables = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except NotImplementedError:  # what scipy raises for HDF5
+        problem = (
+            "is a MATLAB 7.3 (HDF5) file, which is not read here: open it in MATLAB or Octave and save it again with "
+            "save('-v7', ...)"
+        )
+    except Exception as error:  # whatever scipy and zlib raise on damaged bytes
+        problem = f"cannot be read as a MATLAB file ({error_sentence(error)}): get it again"
+    sender.send((variables, problem))
 
 
 def _fields(value: Any) -> list[str]:

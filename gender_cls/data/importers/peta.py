@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.importers.needed_files import image_names, needed
 from gender_cls.data.split import assign_splits
+from gender_cls.data.text_table import BLANKS, read_text
 from gender_cls.errors import first_few, require
 
 log = logging.getLogger(__name__)
@@ -72,13 +74,20 @@ def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
 
 
 def _people(annotation: Path) -> pd.DataFrame:
-    """Label, age and carried things by person. Lines are `person attribute attribute ...`."""
-    words = [line.split() for line in annotation.read_text(encoding="utf-8", errors="replace").splitlines()]
+    """Label, age and carried things by person. Lines are `person attribute attribute ...`, with blanks or commas."""
+    words = [
+        re.split(r"[\s,;]+", line.strip(f"{BLANKS},;")) for line in read_text(annotation, str(annotation)).splitlines()
+    ]
     described: dict[str, set[str]] = {}
-    for person, *attributes in filter(None, words):
+    for person, *attributes in ((person, *map(str.lower, names)) for person, *names in words if person):
         known = described.setdefault(_without_suffix(person), set(attributes))
         require(known == set(attributes), f"{annotation} describes person {person} twice, in different ways.")
-    names = sorted(set(SEXES).union(*described.values()))
+    sexes = set(map(str.lower, SEXES))
+    require(
+        not described or any(sexes & attributes for attributes in described.values()),
+        f"{annotation} gives nobody one of {' and '.join(SEXES)}: its lines must be a person and the attributes.",
+    )
+    names = sorted(sexes.union(*described.values()))
     has = [[name in attributes for name in names] for attributes in described.values()]
     values = np.array(has, dtype=np.uint8).reshape(len(described), len(names))
     return _described(Attributes(names, values, annotation)).set_index(pd.Index(described, dtype="str"))

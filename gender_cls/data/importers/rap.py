@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig, Importer
 from gender_cls.data.importers.attributes import Attributes
@@ -23,23 +22,25 @@ VIEWS = {1: "front", 2: "back", 3: "left", 4: "right"}
 # CAM01_2013-12-23_20131223122515-20131223123103_tarid7_frame1602_line1.png, in some copies with hyphens
 NAME = r"(?P<camera>CAM\d+)[-_](?P<sequence>[\d-]+[-_]\d+-\d+)[-_](?P<track>tarid\d+)[-_]frame(?P<frame>\d+)[-_]"
 
-FIELDS: dict[Importer | None, tuple[str, str, str, str, str | None]] = {
-    Importer.rap_v1: ("imagesname", "attribute_eng", "label", "partition", None),
+FIELDS: dict[Importer | None, tuple[str, str, str, str, str]] = {
+    Importer.rap_v1: ("imagesname", "attribute_eng", "label", "partition", "identity"),
     Importer.rap_v2: ("name", "attribute", "data", "partition_attribute", "person_identity"),
 }
-"""Names in the struct: of the images, attributes, values, published splits and identities."""
+"""Names in the struct: of the images, attributes, values, published splits (often spelled partion) and identities."""
 
 
 def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
     """One row per annotated image; `sequence` names the recording that `frame` counts in.
 
-    The identity is the annotated person (RAP 2, at most half of the images), otherwise the track: what the tracker
-    followed through one recording.
+    The identity is the annotated person (about half of the images have one), otherwise the track: what the tracker
+    followed through one recording. An image of a track in which one person is annotated shows that person.
     """
     annotation = needed(root, "RAP_annotation/RAP_annotation.mat", terms=TERMS)
     needed(root, FOLDER, terms=TERMS)
     mat = MatFile(annotation)
     of_images, of_attributes, of_values, of_splits, of_identities = FIELDS[data.importer]
+    if not mat.has(STRUCT, of_splits) and mat.has(STRUCT, misspelt := of_splits.replace("partition", "partion")):
+        of_splits = misspelt
     names = mat.texts(STRUCT, of_images)
     values = mat.matrix(STRUCT, of_values, rows=len(names))
     attributes = Attributes(mat.texts(STRUCT, of_attributes), values, annotation)
@@ -52,25 +53,26 @@ def read_rap(root: Path, data: DataConfig) -> pd.DataFrame:
             "split": mat.splits(STRUCT, of_splits, number=data.published_split, images=len(names)),
             **parts[["camera", "sequence", "frame"]],
             "view": _views(attributes),
-            "occlusion": attributes.flagged("(?i:occlust?ion)-?(?:Type)?(.+)", none="none"),
+            "occlusion": attributes.flagged("occlust?ion-?(?:Type)?(.+)", none="none"),
             "age": attributes.flagged("Age(.+)"),
             "carrying": attributes.flagged("attach(?:ment)?-(.+)", none="nothing"),
         }
     )
 
 
-def _identities(mat: MatFile, field: str | None, parts: pd.DataFrame) -> NDArray[np.object_]:
-    track = parts["camera"] + "_" + parts["sequence"] + "_" + parts["track"]
-    identity = track.where(parts["track"] != "", "").to_numpy(dtype=object)
-    if field is not None:
-        people = np.atleast_1d(mat.value(STRUCT, field))
-        require(
-            people.dtype.kind in "biuf" and people.shape == (len(parts),),
-            f"{mat.path} holds identities of shape {people.shape} for {len(parts)} images.",
-        )
-        known = people > 0  # -1: nobody; the second half of the images has no annotated person
-        identity[known] = [f"person_{number:.0f}" for number in people[known]]
-    return identity
+def _identities(mat: MatFile, field: str, parts: pd.DataFrame) -> pd.Series:
+    track = (parts["camera"] + "_" + parts["sequence"] + "_" + parts["track"]).where(parts["track"] != "")
+    if not mat.has(STRUCT, field):  # an edition without annotated people
+        return track.fillna("")
+    people = np.atleast_1d(mat.value(STRUCT, field))
+    require(
+        people.dtype.kind in "biuf" and people.shape == (len(parts),),
+        f"{mat.path} holds identities of shape {people.shape} for {len(parts)} images.",
+    )
+    person = pd.Series([f"person_{number:.0f}" if number > 0 else None for number in people], dtype="str")  # -1: nobody
+    of_track = person.groupby(track)
+    alone = of_track.transform("first").where(of_track.transform("nunique") == 1)
+    return person.fillna(alone).fillna(track).fillna("")
 
 
 def _views(attributes: Attributes) -> list[str]:

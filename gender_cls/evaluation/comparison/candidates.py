@@ -69,7 +69,7 @@ class Candidate:
     def problem(self) -> str | None:
         """Why its predictions cannot be used, or None."""
         for run in self.runs:
-            if run.finished and not _is_evaluated(run):
+            if run.finished and not _is_evaluated(run) and run not in self.repeated:
                 how = "evaluated by another version" if run.metrics else "not evaluated"
                 return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
         if not self.trained:
@@ -148,7 +148,7 @@ def _shown(value: Any) -> str:
 
 
 def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
-    by_age = sorted(described, key=lambda one: (one.run.finished, one.run.status.get("started") or ""))
+    by_age = sorted(described, key=lambda one: (*_usable(one.run), one.run.status.get("started") or ""))
     latest = {(one.seed, one.settings.get("data.fold", 0)): one.run for one in by_age}.values()
     seeds: dict[Hashable, list[Run]] = defaultdict(list)
     for one in described:
@@ -162,6 +162,11 @@ def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
     trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
     runs = [one.run for one in described]
     return Candidate(title, runs, trained, [run for run in runs if run.finished and run not in latest])
+
+
+def _usable(run: Run) -> tuple[bool, bool]:
+    """A sort key: a finished run comes after one that is not, and after all one whose results can be compared."""
+    return run.finished, run.finished and _is_evaluated(run)
 
 
 def _is_evaluated(run: Run) -> bool:

@@ -145,8 +145,7 @@ def _candidate_row(
 
 
 def _run_state(run: Run) -> compare_json.RunState:
-    state, error = run.status.get("state") or "unknown", run.status.get("error")
-    return compare_json.RunState(folder=str(run.folder), state=state, error=error)
+    return compare_json.RunState(folder=str(run.folder), state=run.state, error=run.error)
 
 
 def _decisions(table: pd.DataFrame) -> dict[str, float]:

@@ -39,7 +39,7 @@ def crops(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(pixel_store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5000))
+    monkeypatch.setattr(pixel_store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5000, total=1))
     return monkeypatch
 
 
@@ -66,7 +66,7 @@ def test_each_image_is_decoded_once_and_comes_back_whole(crops: Path, decoded: l
 def test_without_a_cache_files_are_read_each_time(crops: Path) -> None:
     images = scanned(crops, settings(PixelCache.none)).images.at(["03.png"])
     assert_same_pixels(crops, images)
-    write_crop(crops / "03.png", 99, size=(5, 6))
+    (crops / "03.png").touch()
     assert_same_pixels(crops, images)
     assert pixel_files(crops) == []
     (crops / "03.png").unlink()
@@ -185,7 +185,8 @@ def test_a_finished_run_without_room_decodes_each_time(
     crops: Path, caplog: pytest.LogCaptureFixture, full_disk: pytest.MonkeyPatch
 ) -> None:
     cache = crops.parent / "cache"
-    images = decoded_when_needed([*names_in(crops), "gone.png"], crops, cache, settings())
+    rows = pd.DataFrame({"path": [*names_in(crops), "gone.png"]})
+    images = decoded_when_needed(rows, crops, cache, settings())
     assert not cache.exists(), "no image was asked for yet"
     assert_same_pixels(crops, images.at(["04.png"]))
     assert re.search(r"decoded each time.*5e-06 GB", caplog.messages[0])

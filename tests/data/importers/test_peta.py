@@ -53,6 +53,27 @@ def test_folders_match_people_by_the_name_before_the_underscore(tmp_path: Path) 
     assert set(table["split"]) == {""}
 
 
+LABEL = "1 personalMale carryingBackpack\n2 personalFemale personalLess30\n"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *(LABEL.encode(encoding) for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "cp1252")),
+        *(LABEL.replace(" ", sign).encode() for sign in (",", ", ", "\t", ";")),
+        LABEL.replace("\n", ",,\r\n").encode(),
+        LABEL.upper().encode(),
+        LABEL.lower().encode(),
+    ],
+)
+def test_label_files_that_passed_through_other_programs_mean_the_same(tmp_path: Path, label: bytes) -> None:
+    subset(tmp_path, "GRID", "", ["1_a.png", "2_a.png"])
+    (tmp_path / "GRID" / "archive" / "Label.txt").write_bytes(label)
+    table = read(tmp_path)
+    assert table["label"].tolist() == ["MALE", "FEMALE"]
+    assert table[["age", "carrying"]].to_numpy().tolist() == [["", "backpack"], ["less30", ""]]
+
+
 def test_both_sexes_at_once_leave_the_label_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     label = "1 personalMale personalFemale\n2 personalMale\n3 personalFemale\n"
     table = read(subset(tmp_path, "GRID", label, ["1_a.png", "2_a.png", "3_a.png"]))
@@ -66,6 +87,8 @@ def test_folders_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
     assert_refused(r"GRID/archive/Label\.txt .*person 1 twice", "peta", tmp_path / "a")
     subset(tmp_path / "b", "GRID", "0001 personalMale\n", ["1_a.png"])
     assert_refused(r"none of the 1 images .* 1_a\.png", "peta", tmp_path / "b")
+    subset(tmp_path / "sex", "GRID", "1 male\n", ["1_a.png"])
+    assert_refused(r"GRID/archive/Label\.txt gives nobody one of personalMale", "peta", tmp_path / "sex")
     subset(tmp_path / "c", "GRID", "", ["1_a.png"])
     (tmp_path / "c" / "GRID" / "archive" / "Label.txt").unlink()
     assert_refused(r"^Label\.txt is missing: looked for .*/GRID/archive/Label\.txt; nothing", "peta", tmp_path / "c")

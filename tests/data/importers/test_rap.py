@@ -47,6 +47,36 @@ def test_rap_1_leaves_the_uncertain_open_and_keeps_tracks_together(tmp_path: Pat
     assert set(table["split"]) == {""}
 
 
+def test_rap_1_as_it_is_distributed_spells_its_splits_partion_and_knows_people(tmp_path: Path) -> None:
+    """Fields and types of the authors' file: 5 structs, counts from 1, identities as int16 with -1 for nobody."""
+    shown = [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2)]  # track and frame
+    files = [RAP_FILES[2].replace("tarid7-frame1602", f"tarid{track}-frame{frame}") for track, frame in shown]
+    rap1(tmp_path)
+    write_crops(tmp_path / "RAP_dataset", *files)
+    values = np.zeros((5, len(RAP1_NAMES)), dtype=np.uint8)
+    values[:, 2] = [1, 1, 0, 2, 0]
+    train, test = np.array([[5, 1, 4]], dtype=np.uint16), np.array([[3, 2]], dtype=np.uint16)
+    mat = {
+        "partion": cell(
+            [{"train_index": train, "test_index": test}, *[{"train_index": test, "test_index": train}] * 4]
+        ),
+        "label": values,
+        "attribute_chinese": cell(["性别"] * len(RAP1_NAMES)),
+        "attribute_eng": cell(RAP1_NAMES),
+        "position": np.zeros((5, 16), dtype=np.int16),
+        "imagesname": cell(files),
+        "attribute_exp": cell(["x"] * len(RAP1_NAMES)),
+        "identity": np.array([[1182], [-1], [-1], [12], [13]], dtype=np.int16),
+    }
+    savemat(tmp_path / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": mat})
+    table = read("rap_v1", tmp_path, "1")
+    assert_columns(table, label="FEMALE FEMALE MALE unknown MALE", split="train test test - train")
+    first, same_track, alone, *both = table["identity"].tolist()
+    assert (first, same_track, both) == ("person_1182", "person_1182", ["person_12", "person_13"])
+    assert alone == "CAM07_2013-12-23-20131223122515-20131223123103_tarid2"
+    assert_columns(read("rap_v1", tmp_path, "5"), split="test train train - test")
+
+
 def test_rap_1_published_splits_count_from_1_and_leave_unknown_labels_out(tmp_path: Path) -> None:
     rap1(tmp_path)
     assert read("rap_v1", tmp_path, "1")["split"].tolist() == ["train", "train", "", "test"]

@@ -22,6 +22,7 @@ def test_runs_are_found_at_any_depth_once_and_in_the_order_of_their_numbers(tmp_
     for name in ("sweeps/s/10_net", "sweeps/s/2_net", "runs/r"):
         write_run(tmp_path / name, TABLE)
     audit = Run(tmp_path / "audits" / "a")
+    audit.folder.mkdir(parents=True)
     audit.note(state="finished")
     write_yaml(audit.config_file, {"audit": {}, "model": {}})
     killed = Run(tmp_path / "sweeps" / "s" / "11_net")  # before it could write more
@@ -36,6 +37,16 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "gone"):
         with pytest.raises(GenderClsError, match=str(folder)):
             find_runs([folder])
+
+
+def test_a_good_run_is_not_superseded_by_a_later_one_without_results(tmp_path: Path) -> None:
+    good = write_run(tmp_path / "a", TABLE, started="2026-01-01")
+    later = write_run(tmp_path / "b", TABLE, started="2026-01-02")
+    later.metrics_file.unlink()
+    [candidate] = find_candidates([good, later])
+    assert [one.runs for one in candidate.trained] == [[good]]
+    assert candidate.problem is None
+    assert candidate.repeated == [later]
 
 
 def test_seeds_are_one_candidate_in_spite_of_settings_that_change_no_result(tmp_path: Path) -> None:

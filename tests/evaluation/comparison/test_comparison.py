@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from helpers.comparing import TABLE, compare, explained, scores_of, simulated, w
 from helpers.prediction_tables import answered
 from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_curve
 
+from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
 from gender_cls.evaluation.schema import Explanations
 from gender_cls.runs.run import Run
@@ -129,7 +131,8 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
     net, big = found["candidates"]
     run = {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
     assert (big["runs"], big["validation"], big["leaky"]) == ([run], {"mean": None, "spread": None}, None)
-    assert [run["state"] for run in net["runs"]] == ["finished", "running"]
+    assert [run["state"] for run in net["runs"]] == ["finished", "killed"], "no process works on the second"
+    assert "was killed" in net["runs"][1]["error"]
     assert net["seeds"] == [0]
     assert "Not compared: big. No seed has finished." in found["verdict"]
 
@@ -266,3 +269,22 @@ def test_scores_of_maps_that_are_not_known_are_null(tmp_path: Path) -> None:
     assert about("b", known, unknown, explained(scores_of("saliency", flagged=True)))["methods"][0]["flagged"] is True
     assert about("c", explained(scores_of("saliency"), explained_class="true"), known)["explained_class"] is None
     assert about("d", None) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cost", "much"),
+        ("cost", {"parameters": "many"}),
+        ("calibration", []),
+        ("calibration", {"after": {"log_loss": {"value": "low"}, "ece": {"value": 0.1}}}),
+        ("baselines", {"a": 1}),
+        ("data", None),
+        ("explanations", {"methods": "all"}),
+    ],
+)
+def test_metrics_of_nonsense_are_named(tmp_path: Path, key: str, value: object) -> None:
+    run = write_run(tmp_path / "a", TABLE)
+    run.metrics_file.write_text(json.dumps({**run.metrics, key: value}))
+    with pytest.raises(GenderClsError, match=rf"^{run.metrics_file} is damaged \(.*evaluate run={run.folder}"):
+        compare(run)

@@ -1,0 +1,95 @@
+"""How this process stops when it is asked to: by Ctrl-C, by a scheduler (SIGTERM), by a closed terminal (SIGHUP)."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+_AGAIN = 0.02  # seconds until a stop is raised again that Python could not raise
+_ONE_REQUEST = 1.0  # seconds; signals within them come from one request, as when a whole process group gets one
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised wherever the program is when a signal asks it to stop; `signal` is its number."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Raise Stopped in this process's main thread on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
+
+    Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
+    a moment later. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and die
+    of the others.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    owner, last = os.getpid(), -_ONE_REQUEST
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal last
+        if os.getpid() != owner:
+            if number != signal.SIGINT:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+        elif time.monotonic() - last > _ONE_REQUEST:
+            last = time.monotonic()
+            raise Stopped(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as with nohup
+            signal.signal(number, stop)
+    try:
+        with _raising_dropped_stops_again():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextlib.contextmanager
+def _raising_dropped_stops_again() -> Iterator[None]:
+    if not hasattr(signal, "setitimer"):  # not a POSIX system
+        yield
+        return
+    dropped: list[int] = []
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
+
+    def note(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Stopped):
+            dropped.append(unraisable.exc_value.signal)
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        else:
+            hook(unraisable)
+
+    def raise_again(*_: Any) -> None:
+        if dropped:
+            raise Stopped(dropped.pop())
+
+    sys.unraisablehook = note
+    signal.signal(signal.SIGALRM, raise_again)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a late one would end the process
+        signal.signal(signal.SIGALRM, handler)
+
+
+def stop_behind(error: BaseException) -> KeyboardInterrupt:
+    """The stop that a library turned into another exception, as Lightning does into SystemExit."""
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause or Stopped()

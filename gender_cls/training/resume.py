@@ -1,0 +1,60 @@
+"""Which settings may change when a run goes on. Imports no torch."""
+
+from typing import Any
+
+from gender_cls.config.checks import AUTO, absolute
+from gender_cls.config.parsing import by_dotted_key, to_plain
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
+from gender_cls.training.batch import images_per_step
+
+MAY_CHANGE = {
+    *("name", "output_dir", "explain", "evaluation", "model.weights", "recipe.grad_checkpointing"),
+    *("data.batch_size", "data.num_workers", "data.cache", "data.cache_gigabytes", "data.cache_days"),
+    *("trainer.accumulate", "trainer.accelerator", "trainer.threads", "trainer.channels_last", "trainer.compile"),
+    *("trainer.precision", "trainer.resume", "trainer.progress_bar"),
+}
+"""Keys, or whole sections, that change no result. Of the batch the product has to stay, of the precision what it is
+on this machine."""
+
+
+def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> None:
+    """GenderClsError names a setting that changes results and differs from the run's first session.
+
+    Args:
+        began: the configuration of that session as plain values.
+    """
+    then, now = map(by_dotted_key, (began, to_plain(config)))
+    for key in ("data.root", "data.csv", "data.corrections"):
+        if then.get(key) is not None:  # an earlier version recorded paths as they were typed
+            then[key] = absolute(then[key])
+    if now["trainer.precision"] != AUTO:
+        check_precision(run, now["trainer.precision"])
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key) and not {key, key.partition(".")[0]} & MAY_CHANGE:
+            raise GenderClsError(f"{_started_with(run, key, then.get(key), now.get(key))}{_WAY_OUT.get(key, '')}")
+    steps = [images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (then, now)]
+    if steps[0] != steps[1]:
+        raise GenderClsError(
+            f"{run.folder} was started with {steps[0]} images per step, not {steps[1]}: resume it with the same "
+            "product of data.batch_size and trainer.accumulate, or start a new run."
+        )
+
+
+def check_precision(run: Run, precision: str) -> None:
+    """GenderClsError unless the run was trained in this precision so far; `auto` means others on other machines."""
+    before = run.status.get("resources", {}).get("precision", precision)
+    if before != precision:
+        raise GenderClsError(_started_with(run, "trainer.precision", before, precision))
+
+
+_WAY_OUT = {
+    "trainer.max_epochs": " (The learning rate falls to zero over all epochs, so that more of them later are not the "
+    "same as more from the start. model.weights=.../best.ckpt lets the new run begin with these weights.)"
+}
+
+
+def _started_with(run: Run, key: str, before: object, now: object) -> str:
+    started = f"{run.folder} was started with {key}={before}, not {now}"
+    return f"{started}: resume it with that value, or start a new run."

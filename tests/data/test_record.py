@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+from helpers.classifiers import config_of
+from helpers.crops import write_crops
+
+from gender_cls.data.csv_text import read_csv_text
+from gender_cls.data.prepare import prepare_data
+from gender_cls.data.record import record_data
+from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
+
+
+def record(root: Path, text: str) -> Run:
+    (root / "list.csv").write_bytes(text.encode())
+    config, run = config_of(data={"root": None, "csv": str(root / "list.csv"), "pattern": None}), Run(root / "run")
+    record_data(config, run, prepare_data(config.data, root / "cache"))
+    return run
+
+
+def test_the_same_data_are_the_same_whatever_a_cell_holds_and_other_data_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{label}{number}.png" for label in "MF" for number in range(12)]
+    rows = [f'{name},{name[0]},"a\r\nb\rc",x' for name in names]
+    text = "\r\n".join(["path,label,note,identity", *rows[:10], *(row[:-1] for row in rows[10:]), ""])
+    text = text.replace(",M,", ",MALE,").replace(",F,", ",FEMALE,")
+    write_crops(tmp_path, *names)
+    run = record(tmp_path, text)
+    record(tmp_path, text)
+    assert set(read_csv_text(run.manifest)["note"]) == {"a\r\nb\rc"}
+    assert "10 of 24 images have the identity x: is that one person?" in caplog.text
+    with pytest.raises(GenderClsError, match="have changed"):
+        record(tmp_path, text.replace("\rc", "\rd"))
