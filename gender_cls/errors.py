@@ -5,6 +5,7 @@ import errno
 import logging
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ def visible(value: object) -> str:
     """
     text = "".join(letter if letter.isprintable() else _escape(letter) for letter in str(value))
     return text if text and text == text.strip() else f"'{text}'"
+
+
+def has_odd_letters(text: str) -> bool:
+    """Whether tables cannot keep the text: it holds a control character, such as a new line, or is not UTF-8."""
+    return not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def harmless(text: str) -> str:

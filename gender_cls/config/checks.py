@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from gender_cls.errors import GenderClsError, require
+from gender_cls.errors import GenderClsError, has_odd_letters, require, visible
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
@@ -88,16 +88,26 @@ def check_config(config: Any, prefix: str = "") -> None:
         config.check()
 
 
-def make_paths_absolute(config: Any) -> None:
-    """Expand `~` in the paths of a configuration and make them absolute, once for all who use them."""
+def make_paths_absolute(config: Any, prefix: str = "") -> None:
+    """Expand `~` in the paths of a configuration and make them absolute, once for all who use them.
+
+    Raises:
+        GenderClsError: a path is empty, which would be the current folder, or files of text cannot keep it.
+    """
     for one in fields(config):
-        value, rule = getattr(config, one.name), one.metadata.get("rule", Rule())
+        key, value, rule = f"{prefix}{one.name}", getattr(config, one.name), one.metadata.get("rule", Rule())
         if is_dataclass(value):
-            make_paths_absolute(value)
-        elif rule.path and isinstance(value, list):
-            setattr(config, one.name, [absolute(path, rule.keep_link) for path in value])
+            make_paths_absolute(value, f"{key}.")
         elif rule.path and value is not None:
-            setattr(config, one.name, absolute(value, rule.keep_link))
+            paths = list(map(str, value if isinstance(value, list) else [value]))
+            for path in paths:
+                require(path.strip() != "", f"{key} is empty: name a path, such as . for this folder, or leave it out.")
+                require(
+                    not has_odd_letters(path),
+                    f"{key}={visible(path)} holds control characters or bytes that are not UTF-8: rename it.",
+                )
+            absolute_paths = [absolute(path, rule.keep_link) for path in paths]
+            setattr(config, one.name, absolute_paths if isinstance(value, list) else absolute_paths[0])
 
 
 def paths_of(value: Any) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -13,7 +12,7 @@ from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.data.columns import SPLIT_ALIASES, label_names
 from gender_cls.data.image_files import IMAGE_SUFFIXES, is_picture
 from gender_cls.data.same_files import file_identity
-from gender_cls.errors import GenderClsError, first_few, harmless, plural, visible
+from gender_cls.errors import GenderClsError, first_few, harmless, has_odd_letters, plural, visible
 
 LEFT_OUT = {
     "without_label": ("image outside of the label folders", "images outside of the label folders"),
@@ -152,6 +151,21 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :].lower()
 
 
+def image_names(folder: Path) -> list[str]:
+    """The names of the images in one folder, sorted, without hidden ones.
+
+    Raises:
+        GenderClsError: the folder cannot be read.
+    """
+    found = Found()
+    try:
+        for _ in _read_folder(folder, "", Place(), 0, found):
+            pass
+    except OSError as error:
+        raise GenderClsError(f"{visible(folder)} cannot be read ({error.strerror}): allow reading it.") from None
+    return sorted(image.path for image in found.images)
+
+
 def _images_below(folder: os.DirEntry[str]) -> Iterator[str]:
     """Relative to what holds the folder, the files with an image's suffix; nothing where one may not look."""
     if not folder.is_symlink():
@@ -232,14 +246,9 @@ def _contradiction(root: Path, path: str, what: str, first: str, second: str) ->
     )
 
 
-def has_odd_name(path: str) -> bool:
-    """Whether tables cannot keep the path: it holds a control character, such as a new line, or is not UTF-8."""
-    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path)
-
-
 def check_names(paths: Iterable[str], where: object) -> None:
-    """Raise GenderClsError, with each strange character as an escape, if tables cannot keep one of the paths."""
-    odd = [path for path in paths if not path.isprintable() and has_odd_name(path)]
+    """Raise GenderClsError, which shows what nobody sees, if tables cannot keep one of the paths."""
+    odd = [path for path in paths if has_odd_letters(path)]
     if odd:
         raise GenderClsError(
             f"{plural(len(odd), 'name')} in {where} {'holds' if len(odd) == 1 else 'hold'} control characters or bytes "

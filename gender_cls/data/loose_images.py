@@ -9,9 +9,9 @@ import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.columns import label_names
-from gender_cls.data.folders import FoundImage, Place, has_odd_name, images_in, left_out_sentence
+from gender_cls.data.folders import FoundImage, Place, images_in, left_out_sentence
 from gender_cls.data.same_files import file_identity, one_row_per_file
-from gender_cls.errors import GenderClsError, visible
+from gender_cls.errors import GenderClsError, has_odd_letters, visible
 
 COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
@@ -57,7 +57,7 @@ def loose_images(paths: Sequence[Path], data: DataConfig, manifest: pd.DataFrame
             images.setdefault(str(named), FoundImage(named.name, Place(label), file_identity(named)))
         else:
             raise GenderClsError(f"{visible(named)} is neither a file nor a folder: name images, or a folder of them.")
-    odd = sorted(path for path in images if has_odd_name(path))
+    odd = sorted(path for path in images if has_odd_letters(path))
     for path in odd:
         del images[path]
     table = pd.DataFrame({"path": list(images), "label": [image.place.label or UNKNOWN for image in images.values()]})

@@ -223,7 +223,10 @@ def _read_missing(
     known = missing[["path", *STAMP, "pixels"]].to_numpy().tolist()
     if store is not None and missing["unkept"].any():
         of_known = 3 * missing["height"].to_numpy(np.int64) * missing["width"] * missing["unkept"] * ~missing["new"]
-        store.make_room(int(of_known.sum()) + expected_bytes([file for file, new, unkept in files if new and unkept]))
+        store.make_room(
+            int(of_known.sum())
+            + expected_bytes([file for file, new, unkept in files if new and unkept], data.max_megapixels)
+        )
     done = 0
     with tqdm(total=len(files), desc="Reading images", unit="img", delay=1) as progress:
         for results in _read(files, reading_processes(data.num_workers), data.max_megapixels):

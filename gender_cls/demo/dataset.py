@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, random_person
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, one_line
 
 DRAWING_VERSION = 3
 """Raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
@@ -49,16 +49,23 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
         `cue_bottom` (right and bottom exclusive).
 
     Raises:
-        GenderClsError: the folder holds something else.
+        GenderClsError: the folder holds something else, or cannot be written.
     """
     settings = json.dumps({"images": images, "cue": cue, "seed": seed, "version": DRAWING_VERSION}) + "\n"
     if not _is_drawn(folder, settings):
         if folder.exists() and not (folder / SETTINGS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise GenderClsError(f"{folder} is not a demo dataset: name another folder, or an empty one.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
-                _replace(folder, settings, images=images, cue=cue, seed=seed)
+        lock = folder.with_name(f".{folder.name}.lock")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()  # where no file can be made, FileLock would try it for ever
+            with FileLock(lock):
+                if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
+                    _replace(folder, settings, images=images, cue=cue, seed=seed)
+        except (OSError, NotImplementedError) as error:
+            raise GenderClsError(
+                f"The demo dataset cannot be drawn into {folder} ({one_line(error)}): name another folder."
+            ) from None
     return pd.read_csv(folder / MANIFEST)
 
 

@@ -1,5 +1,6 @@
 """What `conf/` holds, what the schemas refuse, and how paths are read."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gender_cls.config.audit import AuditConfig
-from gender_cls.config.data import DemoConfig, PixelCache
+from gender_cls.config.checks import make_paths_absolute
+from gender_cls.config.data import DataConfig, DemoConfig, PixelCache
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig, EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainRunConfig
 from gender_cls.config.parsing import CONFIG_FOLDER, parse_config, recorded_config, to_plain
@@ -86,6 +88,17 @@ def test_paths_become_absolute_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert parse(ExplainRunConfig, "images=table.csv").image_paths == [tmp_path / "table.csv"]
     assert parse(ExplainRunConfig).image_paths == []
     assert parse(EvaluateConfig, "run=runs").run == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("", "is empty"), (" ", "is empty"), ("a\x1b[2Jb", r"a\x1b[2Jb"), ("caf\udce9", r"caf\xe9")]
+)
+def test_paths_that_name_nothing_or_cannot_be_written_are_refused(path: str, words: str) -> None:
+    for config in (Config(data=DataConfig(root=path)), Config(data=DataConfig(csv=path))):
+        with pytest.raises(GenderClsError, match=rf"^data\.(root|csv).*{re.escape(words)}"):
+            make_paths_absolute(config)
+    with pytest.raises(GenderClsError, match=r"^images.* is empty"):
+        make_paths_absolute(ExplainRunConfig(images=["a.png", " "]))
 
 
 def test_a_recorded_configuration_needs_none_of_its_files(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`data.csv` as users have it: headers, labels, splits and paths in other spellings than the manifest's."""
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -72,8 +71,9 @@ def test_values_that_do_not_match_are_shown_with_what_cannot_be_seen(root: Path,
 def test_one_file_has_one_path_however_it_is_written(root: Path, path: str) -> None:
     path = path.format(root=root)
     assert read(root, f"path,label\n{path},m\npictures/b.png,woman\n").table["path"].tolist() == IMAGES
-    with pytest.raises(GenderClsError, match=r"1 images more than once: pictures/a\.png"):
-        read(root, f"path,label\n{path},m\npictures/a.png,m\npictures/b.png,woman\n")
+    assert (
+        read(root, f"path,label\n{path},m\npictures/a.png,m\npictures/b.png,woman\n").table["path"].tolist() == IMAGES
+    )
 
 
 def test_absolute_paths_elsewhere_have_the_folder_of_all_images_as_root(root: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_absolute_paths_elsewhere_have_the_folder_of_all_images_as_root(root: Pa
 
 
 def test_names_in_another_unicode_form_and_names_of_our_own_tables_are_found(root: Path) -> None:
-    names = [unicodedata.normalize("NFD", "ü.png"), "=x.png", "line\nbreak.png", os.fsdecode(b"\xff.png")]
+    names = [unicodedata.normalize("NFD", "ü.png"), "=x.png", "\\x1b.png", "a\u200bb.png"]
     write_crops(root, *names)
     manifest = read(root, "path,label\nü.png,m\npictures/b.png,woman\n")
     assert manifest.table["path"].tolist() == ["pictures/b.png", names[0]]

@@ -32,3 +32,19 @@ def test_the_same_data_are_the_same_whatever_a_cell_holds_and_other_data_are_not
     assert "10 of 24 images have the identity x: is that one person?" in caplog.text
     with pytest.raises(GenderClsError, match="have changed"):
         record(tmp_path, text.replace("\rc", "\rd"))
+    for kept in (tmp_path / "cache").rglob("*"):
+        output = run.folder if kept.is_dir() else run.manifest
+        assert not kept.stat().st_mode & ~output.stat().st_mode & 0o077, "pixels of people are as private as outputs"
+
+
+def test_what_is_left_out_is_said_and_recorded(folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_crops(folders, "sheet.png", "MALE/.hidden.png")
+    config, run = config_of(folders), Run(tmp_path / "run")
+    record_data(config, run, prepare_data(config.data, tmp_path / "cache"))
+    assert (
+        "Left out: 1 image outside of the label folders (sheet.png); 1 hidden image (MALE/.hidden.png)." in caplog.text
+    )
+    assert run.data["left_out"] == {
+        "without_label": {"files": 1, "examples": ["sheet.png"]},
+        "hidden": {"files": 1, "examples": ["MALE/.hidden.png"]},
+    }

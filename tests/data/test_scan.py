@@ -78,6 +78,13 @@ def test_the_limit_of_megapixels_may_change(tmp_path: Path, decoded: list[str]) 
         assert len(decoded) == read
 
 
+def test_an_image_that_is_too_large_needs_no_room(tmp_path: Path) -> None:
+    root = draw(tmp_path / "crops", 2)
+    Image.new("1", (14_000, 5000)).save(root / "large.png")
+    facts = scanned(root, settings(cache_gigabytes=0.001)).facts
+    assert facts["fault"].tolist() == ["", "", "too_large"]
+
+
 def test_a_batch_ends_when_its_pixels_take_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "FEW_FILES", 5)
     monkeypatch.setattr(scanning, "FILES_PER_BATCH", 5)

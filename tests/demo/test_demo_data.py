@@ -167,6 +167,13 @@ def test_an_interrupted_drawing_leaves_the_old_dataset_or_none(tmp_path: Path, m
     assert not list(tmp_path.glob(".*.drawing"))
 
 
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (Path("/proc/x"), tmp_path / "file" / "x"):
+        with pytest.raises(GenderClsError, match=re.escape(str(folder))):
+            draw_demo(folder)
+
+
 def test_a_file_and_a_folder_with_anything_else_are_refused_and_left_alone(tmp_path: Path) -> None:
     folder, file = tmp_path / "photos", tmp_path / "photos" / "mine.jpg"
     folder.mkdir()

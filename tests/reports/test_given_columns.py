@@ -54,6 +54,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name in ("plain", "named"):
         found[name] = folder = root / "out" / name
+        (folder / "audit").mkdir(parents=True)
         data = DataConfig(csv=str(root / f"{name}.csv"), num_workers=0)
         audit_data(AuditConfig(data=data, audit=AuditSettings(suspects=False)), folder / "audit", root / "cache")
         prepared, run = prepare_data(data, root / "cache"), Run(folder)
@@ -82,6 +83,7 @@ def test_every_column_that_the_program_adds_is_listed(folders: dict[str, Path]) 
 def test_an_audit_handed_back_as_a_table_is_one(folders: dict[str, Path]) -> None:
     audit = folders["plain"] / "audit"
     data = DataConfig(csv=str(audit / "audit.csv"), root=str(audit.parents[2]), num_workers=0)
+    (audit / "again").mkdir()
     text = audit_data(
         AuditConfig(data=data, audit=AuditSettings(suspects=False)), audit / "again", audit.parents[2] / "cache"
     )

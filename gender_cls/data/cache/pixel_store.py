@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -150,13 +151,18 @@ class PixelStore:
                     total -= size
 
 
-def expected_bytes(files: Sequence[str]) -> int:
+def expected_bytes(files: Sequence[str], max_megapixels: float) -> int:
     """About how many bytes the pixels of these images take, from the headers of some of them."""
     sample = files[:: max(1, len(files) // SAMPLE)]
     found = 0
     for file in sample:
-        with contextlib.suppress(Exception), Image.open(file, formats=FORMATS) as image:
-            found += image.width * image.height * 3  # pixels of an unreadable file are not kept
+        with (
+            contextlib.suppress(Exception),
+            warnings.catch_warnings(action="ignore"),  # Pillow's, of large images
+            Image.open(file, formats=FORMATS) as image,
+        ):
+            if image.width * image.height <= max_megapixels * 1e6:  # pixels of an unreadable file are not kept
+                found += image.width * image.height * 3
     return round(found / max(len(sample), 1) * len(files))
 
 

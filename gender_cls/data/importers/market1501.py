@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import UNKNOWN, DataConfig
+from gender_cls.data.folders import image_names
 from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
-from gender_cls.data.importers.needed_files import image_names, needed
+from gender_cls.data.importers.needed_files import needed
 from gender_cls.errors import first_few, require
 
 TERMS = (

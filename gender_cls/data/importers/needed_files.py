@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.errors import GenderClsError, first_few, require
 
 
@@ -23,12 +22,6 @@ def needed(root: Path, *places: str, terms: str) -> Path:
     looked = " and ".join(str(root / place) for place in places)
     name = places[0].rpartition("/")[2]
     raise GenderClsError(f"{name} is missing: looked for {looked}; nothing is downloaded, so {terms}.")
-
-
-def image_names(folder: Path) -> list[str]:
-    """The names of the images in a folder, sorted, without hidden files."""
-    names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def check_images(root: Path, paths: Collection[str], dataset: str) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN, DataConfig
+from gender_cls.data.folders import image_names
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
-from gender_cls.data.importers.needed_files import image_names, needed
+from gender_cls.data.importers.needed_files import needed
 from gender_cls.data.split import assign_splits
 from gender_cls.data.text_table import BLANKS, read_text
 from gender_cls.errors import first_few, require

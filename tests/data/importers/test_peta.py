@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,14 @@ def test_label_files_that_passed_through_other_programs_mean_the_same(tmp_path: 
     table = read(tmp_path)
     assert table["label"].tolist() == ["MALE", "FEMALE"]
     assert table[["age", "carrying"]].to_numpy().tolist() == [["", "backpack"], ["less30", ""]]
+
+
+def test_images_are_known_by_content_and_pipes_are_not_opened(tmp_path: Path) -> None:
+    archive = subset(tmp_path, "GRID", LABEL, ["1_a.png", "2_a.png"]) / "GRID" / "archive"
+    (archive / "2_a.png").rename(archive / "2_a.scan")
+    (archive / "Thumbs.db").write_bytes(b"x")
+    os.mkfifo(archive / "1_pipe.png")
+    assert read(tmp_path)["path"].tolist() == ["GRID/archive/1_a.png", "GRID/archive/2_a.scan"]
 
 
 def test_both_sexes_at_once_leave_the_label_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,7 +49,7 @@ def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_pat
     root = upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n")
     assert_refused(r"upar name 1 images .*: PA100k/lost\.jpg;", "upar", root)
     data = DataConfig(root=str(upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL)), importer=Importer.upar)
-    with pytest.raises(GenderClsError, match=r" 1 images more than once: PETA/images/00001\.png"):
+    with pytest.raises(GenderClsError, match=r" 1 image more than once: PETA/images/00001\.png"):
         read_manifest(data)
 
 
