@@ -42,6 +42,7 @@ from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
+from gender_cls.reports.kept_answers import keep_answers_of_one_precision
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
@@ -63,9 +64,9 @@ def evaluate_run(
 ) -> None:
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
-    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there. Each part that
-    comes after the predictions may fail alone: the reason is logged and stands in `problems` of `metrics.json` and on
-    the pages. The next evaluation tries it again.
+    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless they
+    were computed in another precision. Each part that comes after the predictions may fail alone: the reason is logged
+    and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries it again.
 
     Args:
         cache: folder that keeps facts and pixels of images read before.
@@ -80,6 +81,7 @@ def evaluate_run(
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
     root = data_root or Path(run.data["root"])
+    keep_answers_of_one_precision(run, predictor)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
@@ -91,7 +93,7 @@ def evaluate_run(
     ):
         with noting_failure(problems, part):
             _answer_variants(test, wanted)
-    cost = _earlier_cost(run)
+    cost = _earlier_cost(run, predictor.precision)
     if cost is None:
         cost = {**UNKNOWN_COST, **_of_training(run)}
         with noting_failure(problems, "cost"):
@@ -203,12 +205,15 @@ class Distortion:
         return apply_corruption(image, name, int(severity), path)
 
 
-def _earlier_cost(run: Run) -> dict[str, Any] | None:
-    """The cost in `metrics.json`, which is about to be written anew; None if it holds none or is damaged."""
+def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
+    """The cost in `metrics.json`, which is about to be written anew.
+
+    None if there is no such file, it is damaged, or the cost was measured in another precision.
+    """
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
-        if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys() and cost["device"]:
-            return cost
+        if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys():
+            return cost if str(cost["device"]).endswith(f", {precision}") else None
     return None
 
 

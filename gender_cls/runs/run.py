@@ -75,6 +75,13 @@ class Run:
         """The content of `metrics.json`; empty before the end."""
         return read_json(self.metrics_file)
 
+    @property
+    def answers_from(self) -> dict[str, Any]:
+        """`precision` and `device` of the network's answers that the folder keeps; None where it is not known."""
+        status = self.status  # earlier versions did not note it, but evaluated where they had trained
+        trained = {"precision": status.get("precision"), "device": status.get("resources", {}).get("device")}
+        return status.get("answers", trained)
+
     def explanation_picture(self, name: str) -> Path:
         """A grid of maps of test images."""
         return self.explanations / f"{name}.png"

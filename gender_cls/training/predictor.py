@@ -25,7 +25,7 @@ class Predictor:
     """The network of a checkpoint, read when it is first used."""
 
     def __init__(self, checkpoint: Path, resources: Resources) -> None:
-        self.checkpoint, self.accelerator, self.precision = checkpoint, resources.device, resources.precision
+        self.checkpoint, self.device, self.precision = checkpoint, resources.device, resources.precision
         # A test makes up to 50 passes; without fork each one would wait until its processes have imported everything.
         self.num_workers = resources.num_workers if fork_context() is not None else 0
         self.pin_memory = resources.device == "cuda"
@@ -37,7 +37,7 @@ class Predictor:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return build_trainer(self.accelerator, self.precision)
+        return build_trainer(self.device, self.precision)
 
     def device_classifier(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""
