@@ -66,7 +66,7 @@ def test_errors_of_the_command_line_are_one_sentence(
     ("arguments", "words"),
     [
         (["data=demo"], "Draw the demo data first: python -m gender_cls.demo."),
-        (["data.root=one"], "none of its 1 images is FEMALE"),
+        (["data.root=one"], "among 1 image none is FEMALE"),
         (["data.root=few"], "FEMALE has 2 groups of images that belong together (people), fewer than the 3 parts"),
     ],
 )
