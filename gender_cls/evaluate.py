@@ -17,7 +17,7 @@ def evaluate(config: EvaluateConfig) -> None:
         from gender_cls.training.predictor import Predictor
 
         recorded = recorded_config(run.config_file)
-        precision = config.precision or run.status.get("precision") or recorded.trainer.precision
+        precision = config.precision or run.answers_from["precision"] or recorded.trainer.precision
         kept = recorded.data.keeps_pixels
         resources = choose_resources(
             config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept

@@ -70,8 +70,12 @@ class ImageStore:
         if known is None:
             return ImageSequence(self.root, paths)
         rows = known.index.get_indexer(pd.Index(paths, dtype=known.index.dtype))
-        spans, stamps, hashes = known.spans[rows], known.stamps[rows], known.hashes[rows]
-        spans[rows < 0], hashes[rows < 0] = -1, 0
+        found = rows >= 0
+        spans, stamps = np.full((len(paths), 3), -1, np.int64), np.zeros((len(paths), 4), np.int64)
+        hashes = np.zeros((len(paths), HASH_BYTES), np.uint8)
+        spans[found], stamps[found], hashes[found] = (
+            of_all[rows[found]] for of_all in (known.spans, known.stamps, known.hashes)
+        )
         return ImageSequence(self.root, paths, Scanned(known.index[:0], spans, stamps, hashes, known.file))
 
 

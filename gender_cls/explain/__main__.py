@@ -12,7 +12,10 @@ def explain(config: ExplainRunConfig) -> None:
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.predictor import Predictor
 
-        resources = choose_resources(config.accelerator, "32-true", config.threads, 0, pixels_at_hand=True).apply()
+        # Mixed precision is for speed, and maps are made without it; but weights stay what they were in the test.
+        kept = run.answers_from["precision"] or "32-true"
+        precision = kept if kept.endswith("-true") else "32-true"
+        resources = choose_resources(config.accelerator, precision, config.threads, 0, pixels_at_hand=True).apply()
         predictor = Predictor(run.best_checkpoint, config.accelerator, resources)
         print(f"Open {explain_on_request(run, config, predictor)}.")
 

@@ -1,7 +1,6 @@
 """`explanations.csv`: scores of maps, one row per image, class and method; the maps are written at the same time."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -18,7 +17,7 @@ from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_files import UnreadableError
-from gender_cls.data.image_store import ImageStore
+from gender_cls.data.image_store import ImageStore, pixel_hash
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
@@ -32,7 +31,7 @@ from gender_cls.runs.files import write_atomically
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
-ABOUT = ("path", "label", "identity", "camera", "source", "group")
+ABOUT = ("path", "label", "identity", "camera", "source", "group", "pixels")
 ANSWER = ("prediction", "p_FEMALE", "method", "role", "explained", "probability")
 SECONDS_BETWEEN_SAVES = 20
 
@@ -61,9 +60,10 @@ def explain_images(
     The table is saved every few seconds; after an interruption the same call continues from there.
 
     Args:
-        rows: with the columns ABOUT, and `prediction` and `p_FEMALE` if they are known.
+        rows: with the columns ABOUT (`pixels` may be missing), and `prediction` and `p_FEMALE` if they are known.
         folder: of `explanations.csv` and of the maps (`image_maps.py`).
-        unreadable: gets the path of each image that cannot be read, and the reason; None stops at such an image.
+        unreadable: for images that no manifest describes, which may have been replaced since they were explained. It
+            gets the path of each image that cannot be read, and the reason; None stops at such an image.
 
     Returns:
         The whole table; it may have other rows too.
@@ -73,10 +73,10 @@ def explain_images(
     """
     file = folder / "explanations.csv"
     table = read_explanations(file) if file.exists() else pd.DataFrame(columns=[*ABOUT, *ANSWER, *SCORE_COLUMNS])
-    missing = rows[~_answered(rows, table, question)]
     if unreadable is not None:
-        unreadable |= _unreadable(missing["path"], images)
-        missing = missing[~missing["path"].isin(list(unreadable))]
+        rows = rows.assign(pixels=[_pixels(path, images, unreadable) for path in rows["path"]])
+    rows, table = (one if "pixels" in one else one.assign(pixels="") for one in (rows, table))  # of an earlier version
+    missing = rows[~_answered(rows, table, question) & ~rows["path"].isin(list(unreadable or ()))]
     saved = time.monotonic()
     with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
         for start in range(0, len(missing), IMAGES_PER_PASS):
@@ -95,15 +95,14 @@ def explain_images(
     return read_explanations(file) if file.exists() else table
 
 
-def _unreadable(paths: Iterable[str], images: ImageStore) -> dict[str, str]:
-    """The images that cannot be read, and why. Reading them all takes little time next to explaining them."""
-    found = {}
-    for path in paths:
-        try:
-            images.at([path])[0]
-        except UnreadableError as error:
-            found[path] = str(error)
-    return found
+def _pixels(path: str, images: ImageStore, unreadable: dict[str, str]) -> str:
+    """The hash of the pixels, as in a manifest. Reading an image takes little time next to explaining it."""
+    try:
+        image = images.at([path])[0].permute(1, 2, 0).numpy()
+    except UnreadableError as error:
+        unreadable[path] = str(error)
+        return ""
+    return pixel_hash(image.data, *image.shape[:2]).hex()
 
 
 def codes(names: pd.Series) -> Tensor:
@@ -112,18 +111,18 @@ def codes(names: pd.Series) -> Tensor:
 
 
 def _answered(rows: pd.DataFrame, table: pd.DataFrame, question: Question) -> NDArray[np.bool_]:
-    """(rows,) whether the table already answers the question. The true class needs a label."""
+    """(rows,) whether the table already answers the question about these pixels. The true class needs a label."""
     if question.faithfulness:
         table = table[table["random_blurred"].notna()]
-    known = set(zip(table["path"], table["role"], table["method"], strict=True))
+    known = dict(zip(zip(table["path"], table["role"], table["method"], strict=True), table["pixels"], strict=True))
     answered = [
         all(
-            (path, role, method.value) in known
+            (then := known.get((path, role, method.value))) is not None and (then == now or "" in (then, now))
             for role in question.roles
             if role == "predicted" or label in CLASSES
             for method in question.methods
         )
-        for path, label in zip(rows["path"], rows["label"], strict=True)
+        for path, label, now in zip(rows["path"], rows["label"], rows["pixels"], strict=True)
     ]
     return np.array(answered, dtype=bool)
 

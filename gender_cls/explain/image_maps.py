@@ -1,5 +1,6 @@
 """`explanations/pictures/`: the maps of one image and class in two files, a strip to look at and the numbers."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from io import BytesIO
@@ -36,6 +37,8 @@ def write_image_maps(folder: Path, paths: Sequence[str], images: Tensor, attribu
     Returns:
         The names of the strips relative to `folder`.
     """
+    with contextlib.suppress(FileNotFoundError):  # writing says that `folder` is gone
+        (folder / SUBFOLDER).parent.mkdir(exist_ok=True)
     shown = [(scaled(values), method.signed) for method, values in attribution.maps.items()]
     kept = {method.value: half_precision(densities(values)) for method, values in attribution.maps.items()}
     strips = []

@@ -44,6 +44,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     unreadable: dict[str, str] | None = None  # an image of the test split must not be missing
     if config.image_paths:
         folder = run.explanations / (config.name or config.image_paths[0].stem)
+        folder.mkdir(parents=True, exist_ok=True)
         loose = loose_images(config.image_paths, recorded.data, read_csv_text(run.manifest), root)
         if sentence := left_out_sentence(loose.left_out):
             log.warning(sentence)

@@ -42,6 +42,7 @@ from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
+from gender_cls.reports.kept_answers import keep_answers_of_one_precision
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
@@ -60,7 +61,8 @@ def evaluate_run(
 ) -> None:
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
-    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there.
+    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless they
+    were computed in another precision.
 
     Args:
         cache: folder that keeps facts and pixels of images read before.
@@ -75,12 +77,13 @@ def evaluate_run(
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
     root = data_root or Path(run.data["root"])
+    keep_answers_of_one_precision(run, predictor)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
-    cost = _earlier_cost(run) or _cost(test)
+    cost = _earlier_cost(run, predictor.precision) or _cost(test)
     if settings.explained_images:
         _explain(test, settings.explained_images)
     conclusions = draw_conclusions(predictions, logits, settings)
@@ -144,7 +147,10 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
             raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
-        probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
+        try:
+            probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
+        except UnreadableError as error:
+            raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(file, csv_text(logits))
     return logits
@@ -164,11 +170,15 @@ class Distortion:
         return apply_corruption(image, name, int(severity), path)
 
 
-def _earlier_cost(run: Run) -> dict[str, Any] | None:
-    """The cost in `metrics.json`, which is about to be written anew; None if there is no such file or it is damaged."""
+def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
+    """The cost in `metrics.json`, which is about to be written anew.
+
+    None if there is no such file, it is damaged, or the cost was measured in another precision.
+    """
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
-        return cost if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys() else None
+        if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys():
+            return cost if str(cost["device"]).endswith(f", {precision}") else None
     return None
 
 

@@ -26,7 +26,7 @@ class Predictor:
     def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
         self.checkpoint, self.accelerator = checkpoint, accelerator
         self.precision, self.num_workers = resources.precision, resources.num_workers
-        self.pin_memory = resources.device == "cuda"
+        self.device, self.pin_memory = resources.device, resources.device == "cuda"
 
     @cached_property
     def classifier(self) -> GenderClassifier:
@@ -56,5 +56,5 @@ class Predictor:
         try:
             batches = self._trainer.predict(self.classifier, loader)
         except SystemExit as error:  # Lightning raises it on Ctrl-C
-            raise stop_behind(error) from None
+            raise (stop_behind(error) or error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()
