@@ -56,9 +56,9 @@ def missing_splits(table: pd.DataFrame) -> list[str]:
 def missing_splits_sentence(missing: Sequence[str]) -> str:
     """What `missing_splits` means for the scores."""
     names = " and ".join(missing)
+    others = ". Scores on this test split cannot be compared with those of others" if "test" in missing else ""
     return (
-        f"The data come with a split that has no {names}: {names} {'were' if len(missing) > 1 else 'was'} taken from "
-        "train, whole groups of images at a time, so scores are not comparable with those on a split that others use."
+        f"The data come with a split that has no {names}: taken from train, whole groups of images at a time{others}."
     )
 
 
