@@ -186,7 +186,10 @@ def _answer_variants(test: FinalTest, wanted: Sequence[str]) -> None:
     logits = _read_variants(test)
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
-        probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
+        try:
+            probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
+        except UnreadableError as error:
+            raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(test.run.variants, csv_text(logits))
 

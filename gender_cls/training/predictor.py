@@ -58,5 +58,5 @@ class Predictor:
         try:
             batches = self._trainer.predict(self.classifier, loader)
         except SystemExit as error:  # Lightning raises it on Ctrl-C
-            raise stop_behind(error) from None
+            raise (stop_behind(error) or error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()

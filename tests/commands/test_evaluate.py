@@ -132,6 +132,10 @@ def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
     assert str(caught.value).endswith("If they were moved, name the folder with data_root.")
     again(run, data_root=moved)
     assert run.predictions.read_bytes() == before
+    run.variants.unlink()
+    shutil.rmtree(run.folder.parent / "cache")
+    with pytest.raises(GenderClsError, match="If the images were moved, name the folder with data_root"):
+        again(run)
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
