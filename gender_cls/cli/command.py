@@ -24,7 +24,8 @@ from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
-from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.operating_system import prepare_operating_system
+from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal
 
 
@@ -51,6 +52,7 @@ def run_command(
     """
     print_on_any_terminal()
     with _ending_in_sentence(when_interrupted):
+        prepare_operating_system()
         keep_freed_memory()
         logging.setLogRecordFactory(_HarmlessRecord)
         command = read_command_line(sys.argv[1:])
@@ -113,15 +115,15 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
         with stopping_on_signals(), _quiet_on_a_full_disk():
             yield
         sys.stdout.flush()
-    except KeyboardInterrupt as stop:
-        number = getattr(stop, "signal", signal.SIGINT)
-        what = "Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}."
-        sys.stderr.write(f"{what} {when_interrupted}\n")
-        sys.exit(128 + number)
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if (stop := stop_behind(error)) is not None:
+            number = getattr(stop, "signal", signal.SIGINT)
+            what = "Interrupted." if number == signal.SIGINT else f"Ended by {signal.Signals(number).name}."
+            sys.stderr.write(f"{what} {when_interrupted}\n")
+            sys.exit(128 + number)
         if wants_traceback:
             raise
         sys.exit(f"error: {_sentence(error)}")
@@ -147,7 +149,7 @@ def _quiet_on_a_full_disk() -> Iterator[None]:
         threading.excepthook, logging.raiseExceptions = show, raises
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """What went wrong, in one line, with the available choices where they are known."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")

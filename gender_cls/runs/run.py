@@ -175,12 +175,11 @@ class Run:
                 began = True
                 yield
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
-            except (KeyboardInterrupt, SystemExit) as error:
-                end("interrupted")
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                raise stop_behind(error) from None  # Hydra ignores SystemExit, into which Lightning turns Ctrl-C
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit, Exception) as error:
+                stop = stop_behind(error)  # Lightning makes SystemExit of it, which Hydra ignores
+                if stop is not None:
+                    end("interrupted")
+                    raise stop from None
                 if began and not self.status_file.exists():
                     raise GenderClsError(f"{self.folder} {_GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())

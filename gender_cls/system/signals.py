@@ -87,9 +87,9 @@ def _raising_dropped_stops_again() -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
-def stop_behind(error: BaseException) -> KeyboardInterrupt:
-    """The stop that a library turned into another exception, as Lightning does into SystemExit."""
-    cause = error.__context__
+def stop_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The stop that this exception is or came from, as Lightning makes SystemExit of it; None if it is a real error."""
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__
-    return cause or Stopped()
+    return cause or (Stopped() if isinstance(error, SystemExit) else None)

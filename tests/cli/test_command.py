@@ -1,11 +1,13 @@
 """The command line as a user meets it: one sentence, exit code 1, quickly, and no torch."""
 
+import errno
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from helpers.crops import PATTERN, write_crop
 from gender_cls.cli import command as command_module
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
+from gender_cls.config.data import DemoConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
+from gender_cls.runs.run import Run
 from gender_cls.train import choose_folder
 
 
@@ -66,7 +70,7 @@ def test_errors_of_the_command_line_are_one_sentence(
     ("arguments", "words"),
     [
         (["data=demo"], "Draw the demo data first: python -m gender_cls.demo."),
-        (["data.root=one"], "none of its 1 images is FEMALE"),
+        (["data.root=one"], "among 1 image none is FEMALE"),
         (["data.root=few"], "FEMALE has 2 groups of images that belong together (people), fewer than the 3 parts"),
     ],
 )
@@ -79,6 +83,44 @@ def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGTERM, "Ended by SIGTERM. Again."), (signal.SIGINT, "Interrupted. Again.")]
+)
+def test_a_signal_ends_the_work_in_a_sentence(tmp_path: Path, monkeypatch, capsys, number: int, words: str) -> None:
+    run = Run(tmp_path / "run")
+
+    def task(_: DemoConfig) -> None:
+        with run.recording():
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(number, signal.SIG_DFL)  # tests that run in the background ignore Ctrl-C
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run_command(task, "demo", DemoConfig, when_interrupted="Again.")
+    finally:
+        signal.signal(number, before)
+    assert caught.value.code == 128 + number
+    assert words in capsys.readouterr().err
+    assert run.status["state"] == "interrupted"
+
+
+def test_a_full_disk_prints_no_traceback_of_threads(monkeypatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: shown.append(str(failed.exc_value)))
+
+    def fails(error: Exception) -> None:
+        raise error
+
+    with command_module._quiet_on_a_full_disk():
+        for error in (OSError(errno.ENOSPC, "full"), ValueError("a fault of ours")):
+            thread = threading.Thread(target=fails, args=[error])
+            thread.start()
+            thread.join()
+    assert shown == ["a fault of ours"]
 
 
 def test_a_traceback_is_shown_on_request(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_wrong_folders_are_refused(tmp_path: Path, images: list[str], message: s
     [
         ("file,label\na.png,MALE\n", "has no column 'path'"),
         ("path,label\na.png,child\n", r"data\.aliases: child"),
-        ("path,label\na.png,MALE\nzz.png,FEMALE\n", r" 1 files .*: zz\.png"),
+        ("path,label\na.png,MALE\nzz.png,FEMALE\n", r" 1 file .*: zz\.png"),
         ("path,label\na.png,MALE\na.png,FEMALE\n", r"a\.png \(MALE\) and a\.png \(FEMALE\) .*list\.csv"),
         ("path,label,split\na.png,MALE,holdout\n", "train, val and test: holdout"),
         ("path,label,split\na.png,MALE,train\nb.png,FEMALE,\n", r"split for some .* b\.png"),

@@ -39,6 +39,16 @@ def test_status_tells_how_it_ended(tmp_path: Path) -> None:
         raise SystemExit(1)  # what Lightning makes of Ctrl-C
     assert run.status["state"] == "interrupted"
 
+    def fails_in_the_clean_up() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    with pytest.raises(KeyboardInterrupt), run.recording():
+        fails_in_the_clean_up()
+    assert run.status["state"] == "interrupted"
+
     with run.recording():
         assert run.status["error"] is None
     assert run.finished

@@ -75,4 +75,6 @@ def test_the_stop_behind_another_exception_is_found() -> None:
     found = stop_behind(caught.value)
     assert isinstance(found, Stopped)
     assert found.signal == signal.SIGTERM
+    assert stop_behind(found) is found
     assert isinstance(stop_behind(SystemExit(1)), KeyboardInterrupt)
+    assert stop_behind(ValueError()) is None
