@@ -108,3 +108,8 @@ def test_nothing_finished_is_a_table_without_numbers(tmp_path: Path) -> None:
     assert to_csv(comparison).splitlines()[1].startswith("net,failed,,False,No seed has finished.,")
     assert "- There are no runs.\n" in to_markdown(compare())
     assert len(to_csv(compare()).splitlines()) == 1
+
+
+def test_a_model_from_elsewhere_writes_no_formula(tmp_path: Path) -> None:
+    comparison = compare(write_run(tmp_path / "a", TABLE, model="=cmd|' /C calc'!A0"))
+    assert to_csv(comparison).splitlines()[1].startswith("'=cmd|' /C calc'!A0,finished,")
