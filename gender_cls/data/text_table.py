@@ -180,5 +180,6 @@ def _rows(lines: Any, width: int, problem: str) -> Iterator[list[str]]:
 
 def _other_kind(text: str) -> str:
     """What a text that is no table seems to be, as the end of a sentence; empty if it is not clear."""
-    kind = {"": "it is empty", "{": "it looks like JSON", "[": "it looks like JSON", "<": "it looks like HTML or XML"}
-    return kind.get(text.lstrip(BLANKS)[:1], "")
+    kinds = {"{": "JSON", "[": "JSON", "<": "HTML or XML"}
+    start = text.lstrip(BLANKS)[:1]
+    return f"it looks like {kinds[start]}: save the table as CSV" if start in kinds else "" if start else "it is empty"
