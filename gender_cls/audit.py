@@ -9,6 +9,7 @@ from gender_cls.cli.folders import claim_folder
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.parsing import to_plain
 from gender_cls.data.source import find_source
+from gender_cls.errors import harmless
 from gender_cls.runs.run import Run, image_cache
 
 
@@ -21,7 +22,7 @@ def audit(config: AuditConfig) -> None:
         find_source(config.data)  # before pandas and torch are imported
         from gender_cls.reports.audit import audit_data
 
-        print(audit_data(config, run.folder, image_cache(config.output_dir)))
+        print(harmless(audit_data(config, run.folder, image_cache(config.output_dir))))
 
 
 if __name__ == "__main__":

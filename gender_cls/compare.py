@@ -8,7 +8,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, harmless
 from gender_cls.runs.files import read_json
 from gender_cls.runs.run import find_runs
 
@@ -27,7 +27,7 @@ def compare(config: CompareConfig) -> None:
         thumbnails=config.thumbnails,
         data_root=None if config.data_root is None else Path(config.data_root),
     )
-    print(f"{text}\nOpen {folder / 'compare.html'}.")
+    print(harmless(f"{text}\nOpen {folder / 'compare.html'}."))
     if not read_json(folder / "compare.json")["images"]:
         raise GenderClsError("There is nothing to compare: the table above says for each run why.")
 

@@ -1,10 +1,14 @@
 """The one exception whose message is written for users, and how numbers, lists and names read in a sentence."""
 
+import contextlib
 import errno
+import logging
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 
 class GenderClsError(Exception):
@@ -129,3 +133,19 @@ def one_line(message: object) -> str:
 def unbroken(message: object) -> str:
     """A message on one line, harmless for a terminal."""
     return " ".join(harmless(str(message)).split())
+
+
+@contextlib.contextmanager
+def noting_failure(problems: dict[str, str], part: str) -> Iterator[None]:
+    """Log and note under the name of this part why it failed, instead of raising: the other parts do not need it.
+
+    A full disk is raised, because the other parts would meet it too.
+    """
+    try:
+        yield
+    except Exception as error:  # of any kind, because hours of work may lie behind it
+        if (full := disk_error(error)) is not None and full.errno in _FULL:
+            raise
+        problems[part] = error_sentence(error)
+        log.warning(f"Not made: {part}. {problems[part]}")
+        log.debug("The traceback:", exc_info=True)

@@ -24,6 +24,7 @@ from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
 from gender_cls.system.memory import keep_freed_memory
+from gender_cls.system.operating_system import prepare_operating_system
 from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal
 
@@ -51,6 +52,7 @@ def run_command(
     """
     print_on_any_terminal()
     with _ending_in_sentence(when_interrupted):
+        prepare_operating_system()
         keep_freed_memory()
         logging.setLogRecordFactory(_HarmlessRecord)
         command = read_command_line(sys.argv[1:])

@@ -50,7 +50,7 @@ def _claimed(folder: Path, text: str) -> bool:
     if any(folder.iterdir()):
         return False
     try:
-        with (folder / COMMAND_FILE).open("x") as file:
+        with (folder / COMMAND_FILE).open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         return False

@@ -7,7 +7,7 @@ import pandas as pd
 from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.data.image_list import spellings
 from gender_cls.data.text_table import read_text_table
-from gender_cls.errors import GenderClsError, first_few, require
+from gender_cls.errors import GenderClsError, first_few, plural, require
 
 
 def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -36,7 +36,8 @@ def apply_corrections(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     strange = wanted.index.difference(pd.Index(table["path"]))
     require(
         strange.empty,
-        f"data.corrections names {len(strange)} images that are not in the data: {first_few(strange)} ({file}).",
+        f"data.corrections names {plural(len(strange), 'image that is', 'images that are')} not in the data: "
+        f"{first_few(strange)} ({file}).",
     )
     believed = corrections.set_index("path")["label"].reindex(table["path"]).to_numpy()
     label = table["path"].map(wanted)

@@ -56,9 +56,10 @@ def true_text(cell: str) -> str:
 
 
 def _cells(column: pd.Series) -> list[str]:
+    if pd.api.types.is_numeric_dtype(column):  # also of bool; as NumPy's numbers, so that those of 32 bits stay short
+        cells = map(str, column.to_numpy())
+        return ["" if missing else cell for cell, missing in zip(cells, column.isna(), strict=True)]
     values = column.tolist()
-    if pd.api.types.is_numeric_dtype(column):  # also of bool
-        return ["" if missing else str(value) for value, missing in zip(values, column.isna(), strict=True)]
     if not pd.api.types.is_string_dtype(column):  # such as texts among numbers
         return list(map(_cell, values))
     changed = {value: cell for value in set(values) if (cell := _cell(value)) != value}

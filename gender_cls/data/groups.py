@@ -33,7 +33,7 @@ def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, f
     rows = np.arange(len(table))
     edges = [_consecutive(table, frame_gap)]
     nodes = len(table)  # one per image, then one per person, per hash of pixels and per cluster of near duplicates
-    for keys in (table["identity"].replace("", np.nan), pixels, near.clusters()):
+    for keys in (table["identity"].mask(table["identity"] == ""), pixels, near.clusters()):
         codes, names = pd.factorize(keys)
         known = codes >= 0
         edges.append(np.stack([rows[known], nodes + codes[known]]))

@@ -21,7 +21,7 @@ from gender_cls.data.columns import (
 )
 from gender_cls.data.csv_text import true_text
 from gender_cls.data.text_table import BLANKS, read_text_table
-from gender_cls.errors import GenderClsError, first_few, require
+from gender_cls.errors import GenderClsError, first_few, plural, require
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
             found.append(folder(parent) + image)
     for path in missing:
         raise GenderClsError(
-            f"data.csv names {len(missing)} files that do not exist under {root}: "
+            f"data.csv names {plural(len(missing), 'file that does', 'files that do')} not exist under {root}: "
             f"{first_few(missing)}; {_way_out(path, root, csv)} ({csv})."
         )
     return found

@@ -21,7 +21,7 @@ from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, missing_splits, split_origin
-from gender_cls.errors import require
+from gender_cls.errors import plural, require
 
 MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
 
@@ -89,8 +89,8 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     unreadable = pd.DataFrame({"path": manifest.table["path"], "reason": facts["reason"]})[broken]
     require(
         data.on_corrupt is OnCorrupt.drop or unreadable.empty,
-        f"{len(unreadable)} of {len(facts)} images cannot be read. The first: {' '.join(unreadable['reason'][:1])} "
-        "Repair or remove them, or leave them out with data.on_corrupt=drop.",
+        f"{len(unreadable)} of {plural(len(facts), 'image')} cannot be read. The first: "
+        f"{' '.join(unreadable['reason'][:1])} Repair or remove them, or leave them out with data.on_corrupt=drop.",
     )
     table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
     table, near = with_groups(table, facts, data)

@@ -5,8 +5,6 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from gender_cls.config.data import SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
@@ -86,7 +84,7 @@ def _data_record(config: Config, prepared: PreparedData) -> dict[str, Any]:
         **{
             split: {
                 "images": len(table),
-                "identities": int(table["identity"].replace("", np.nan).nunique()),
+                "identities": int(table["identity"][table["identity"] != ""].nunique()),
                 **table["label"].value_counts().sort_index().to_dict(),
             }
             for split, table in ((split, manifest.table[manifest.table["split"] == split]) for split in SPLITS)

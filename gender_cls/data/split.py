@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
-from gender_cls.errors import require
+from gender_cls.errors import plural, require
 
 
 def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
@@ -56,9 +56,9 @@ def missing_splits(table: pd.DataFrame) -> list[str]:
 def missing_splits_sentence(missing: Sequence[str]) -> str:
     """What `missing_splits` means for the scores."""
     names = " and ".join(missing)
+    others = ". Scores on this test split cannot be compared with those of others" if "test" in missing else ""
     return (
-        f"The data come with a split that has no {names}: {names} {'were' if len(missing) > 1 else 'was'} taken from "
-        "train, whole groups of images at a time, so scores are not comparable with those on a split that others use."
+        f"The data come with a split that has no {names}: taken from train, whole groups of images at a time{others}."
     )
 
 
@@ -143,11 +143,12 @@ def group_partition(table: pd.DataFrame, column: str, shares: NDArray[np.floatin
     counts = np.zeros((len(names), len(CLASSES)), dtype=int)
     np.add.at(counts, (codes, table["label"].map(CLASSES.index).to_numpy(dtype=int)), 1)
     for label, available in zip(CLASSES, (counts > 0).sum(axis=0), strict=True):
-        what = "groups of images that belong together (people)" if column == "group" else f"{column}s"
+        what = "group of images that belong together (a person)" if column == "group" else column
+        many = "groups of images that belong together (people)" if column == "group" else ""
         require(
             available >= len(shares),
-            f"{label} has {available} {what}, fewer than the {len(shares)} parts that need one: add data, name fewer "
-            "images as one identity (data.pattern), or use fewer folds.",
+            f"{label} has {plural(int(available), what, many)}, fewer than the {len(shares)} parts that need one: add "
+            "data, name fewer images as one identity (data.pattern), or use fewer folds.",
         )
     order = np.random.default_rng(seed).permutation(len(names))
     part_of = np.empty(len(names), dtype=np.intp)

@@ -71,7 +71,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
 
 def _is_drawn(folder: Path, settings: str) -> bool:
     written, manifest = folder / SETTINGS, folder / MANIFEST
-    if not written.is_file() or written.read_text() != settings or not manifest.is_file():
+    if not written.is_file() or written.read_text(encoding="utf-8") != settings or not manifest.is_file():
         return False
     return all((folder / path).is_file() for path in pd.read_csv(manifest)["path"])
 
@@ -83,7 +83,7 @@ def _replace(folder: Path, settings: str, *, images: int, cue: bool, seed: int) 
     work.mkdir()
     try:
         _draw_images(work / "new", images=images, cue=cue, seed=seed)
-        (work / "new" / SETTINGS).write_text(settings)
+        (work / "new" / SETTINGS).write_text(settings, encoding="utf-8")
         if folder.exists():
             folder.rename(work / "old")
         (work / "new").rename(folder)

@@ -1,7 +1,7 @@
 """The figures of one run's report: the numbers of `metrics.json` and the probabilities of test, drawn."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.config.data import CLASSES
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style
+from gender_cls.errors import noting_failure
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.slices import largest_slices
@@ -33,28 +34,34 @@ LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.4, 
 FROM_0_TO_1 = (-0.02, 1.02)
 
 
-def report_figures(metrics: Metrics, test: pd.DataFrame) -> dict[str, Figure]:
+def report_figures(metrics: Metrics, test: pd.DataFrame, problems: dict[str, str]) -> dict[str, Figure]:
     """The figures that can be drawn of a run, by name; one whose numbers are missing is left out.
 
     Args:
         test: the predictions of the test split (`label`, and `p_FEMALE` of the softmax without temperature).
+        problems: gets the reason for each figure whose drawing failed.
     """
     test = test[np.isfinite(test["p_FEMALE"])]
     female, probability = (test["label"] == "FEMALE").to_numpy(), test["p_FEMALE"].to_numpy(np.float64)
     calibrated = expit(logit(probability) / metrics["calibration"]["temperature"])
-    both = female.any() and not female.all()
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "probabilities": lambda: _probabilities(metrics, female, calibrated) if len(test) else None,
+        "reliability": lambda: _reliability(metrics),
+        "risk_coverage": lambda: _risk_coverage(metrics),
+        "slices": lambda: _slices(metrics),
+        "shortcuts": lambda: _shortcuts(metrics),
+        "stress": lambda: _stress(metrics),
+    }
+    if female.any() and not female.all():
+        drawings["roc"] = lambda: _roc(metrics, female, calibrated)
+        drawings["precision_recall"] = lambda: _precision_recall(metrics, female, calibrated)
+    figures: dict[str, Figure] = {}
     with house_style():
-        figures = {
-            "roc": _roc(metrics, female, calibrated) if both else None,
-            "precision_recall": _precision_recall(metrics, female, calibrated) if both else None,
-            "probabilities": _probabilities(metrics, female, calibrated) if len(test) else None,
-            "reliability": _reliability(metrics),
-            "risk_coverage": _risk_coverage(metrics),
-            "slices": _slices(metrics),
-            "shortcuts": _shortcuts(metrics),
-            "stress": _stress(metrics),
-        }
-    return {name: figure for name, figure in figures.items() if figure is not None}
+        for name, draw in drawings.items():
+            with noting_failure(problems, f"figure of {name}"):
+                if (figure := draw()) is not None:
+                    figures[name] = figure
+    return figures
 
 
 def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:

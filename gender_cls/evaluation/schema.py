@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.estimate import Estimate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -286,11 +286,11 @@ class Explanations(TypedDict):
 class Cost(TypedDict):
     """What the model costs, on the machine named in `environment`."""
 
-    parameters: int
+    parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
-    milliseconds_batch_1: float  # per image, forward, median, one image at a time
+    milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
-    device: str  # where that was measured, for example `cpu, 2 threads`, with the precision
+    device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty
     peak_memory_bytes: int | None  # of training. CPU: the process without mapped files; GPU: tensors. Null if unknown
     fit_seconds: float  # of training and validation
 
@@ -317,3 +317,4 @@ class Metrics(TypedDict):
     cost: Cost
     data: dict[str, Any]  # paths, fingerprint, leaks, corrected labels, licence; images, people and labels per split
     environment: dict[str, str]  # versions and machine
+    problems: dict[str, str]  # a part that was asked for but could not be made, and why; mostly empty

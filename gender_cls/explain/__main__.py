@@ -16,7 +16,7 @@ def explain(config: ExplainRunConfig) -> None:
         kept = run.answers_from["precision"] or "32-true"
         precision = kept if kept.endswith("-true") else "32-true"
         resources = choose_resources(config.accelerator, precision, config.threads, 0, pixels_at_hand=True).apply()
-        predictor = Predictor(run.best_checkpoint, config.accelerator, resources)
+        predictor = Predictor(run.best_checkpoint, resources)
         print(f"Open {explain_on_request(run, config, predictor)}.")
 
 

@@ -12,6 +12,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
+from gender_cls.errors import noting_failure
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
@@ -40,6 +41,7 @@ def explain_test_images(
     *,
     settings: ExplainConfig,
     number: int,
+    problems: dict[str, str],
     progress_bar: bool = True,
 ) -> None:
     """Write `explanations.csv`, the maps, the sanity check and the grids; make only what the run's folder lacks.
@@ -47,6 +49,7 @@ def explain_test_images(
     Args:
         test: the predictions for the test split.
         number: how many images to score.
+        problems: gets the reason for each part that failed, other than `explanations.csv` itself.
     """
 
     def read(rows: pd.DataFrame) -> Crops:
@@ -57,13 +60,15 @@ def explain_test_images(
     explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
-        _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
-    run_maps = load_run_maps(run.maps)
-    if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
-        crops = read(sample)
-        run_maps = _collect_maps(run, sample, crops, settings)
-        _draw_mean_maps(run, sample, crops, run_maps)
-        save_run_maps(run.maps, run_maps)  # last: this file says that the mean maps are done too
+        with noting_failure(problems, "randomisation"):
+            _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
+    with noting_failure(problems, "mean maps"):
+        run_maps = load_run_maps(run.maps)
+        if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
+            crops = read(sample)
+            run_maps = _collect_maps(run, sample, crops, settings)
+            _draw_mean_maps(run, sample, crops, run_maps)
+            save_run_maps(run.maps, run_maps)  # last: this file says that the mean maps are done too
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
     for name, title, ranked in (
@@ -71,7 +76,9 @@ def explain_test_images(
         ("least_certain", "The least certain images of test", least_certain),
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
-        if len(shown) and not run.explanation_picture(name).exists():
+        if not len(shown) or run.explanation_picture(name).exists():
+            continue
+        with noting_failure(problems, name.replace("_", " ")):
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
             explained = explain_classes(predictor.device_classifier(), crops.images, labels, settings, predicted)
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())

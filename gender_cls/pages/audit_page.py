@@ -127,7 +127,7 @@ def _duplicates(images: pd.DataFrame, gallery: Gallery) -> Groups:
 
     def describe(group: pd.DataFrame) -> tuple[str, list[tuple[str, str]]]:
         first = group.iloc[0]
-        people = group["identity"].replace("", np.nan).nunique()
+        people = group["identity"][group["identity"] != ""].nunique()
         tags = [("across splits", "stop", first["crosses"]), ("both labels", "stop", first["disagrees"])]
         tags.append((f"{people} people", "warn", people > 1))
         title = "the same pixels" if first["same"] else "nearly the same"

@@ -22,6 +22,7 @@ def run_findings(metrics: Metrics) -> list[Finding]:
     parts = (_leaks, _headline, _baselines, _worst_slice, _shift, _calibration, _abstention, _shortcuts, _stress)
     found = [finding for part in parts for finding in part(metrics)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
+    found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
     return sorted(found, key=lambda finding: finding.level != "stop")
 
 

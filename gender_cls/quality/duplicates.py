@@ -80,7 +80,7 @@ def identity_totals(images: pd.DataFrame, leaks: Leaks) -> dict[str, Any]:
     """Counts for `audit.json`."""
     both = images[images["identity_with_both_labels"]]
     return {
-        "known": int(images["identity"].replace("", np.nan).nunique()),
+        "known": int(images["identity"][images["identity"] != ""].nunique()),
         "across_splits": {
             "identities": leaks.identities,
             "images": int(images["identity_across_splits"].sum()),

@@ -62,7 +62,7 @@ def _load(file: Path, images: int) -> NDArray[np.float16] | None:
     if not file.is_file():
         return None
     try:
-        found = np.load(file)
+        found = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return found if found.dtype == np.float16 and found.shape[:-1] == (images,) else None

@@ -81,7 +81,7 @@ def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache:
         "looked_at": len(ranked),
         "out_of_fold_balanced_accuracy": _balanced_accuracy(table["label"], probabilities),
         "images": len(flagged),
-        "identities": int(flagged["identity"].replace("", np.nan).nunique()),
+        "identities": int(flagged["identity"][flagged["identity"] != ""].nunique()),
         "groups": [] if features is None else _systematic_errors(features, table, config.seed),
         "review": _review_totals(ranked, table),
     }

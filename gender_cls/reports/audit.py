@@ -25,7 +25,7 @@ from gender_cls.data.near_duplicates import NearDuplicates
 from gender_cls.data.prepare import with_groups
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, missing_splits, split_origin
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, plural
 from gender_cls.pages.audit_page import render_audit
 from gender_cls.quality.audit_findings import audit_findings, short_table
 from gender_cls.quality.balance import balance
@@ -103,7 +103,9 @@ def _examine(config: AuditConfig, cache: Path) -> Examined:
     faults = find_faults(manifest.table, facts, config.audit)
     readable = ~faults["unreadable"]
     if not readable.any():
-        raise GenderClsError(f"None of the {len(facts)} images can be read. The first: {facts['reason'].iloc[0]}")
+        raise GenderClsError(
+            f"None of the {plural(len(facts), 'image')} can be read. The first: {facts['reason'].iloc[0]}"
+        )
     known = facts[readable].reset_index(drop=True)
     table, near = with_groups(manifest.table[readable].reset_index(drop=True), known, data)
     split_problem, origin, missing = None, split_origin(table, data), missing_splits(table)

@@ -28,7 +28,7 @@ from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, noting_failure
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.estimate import best_baseline
@@ -48,6 +48,9 @@ from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
 LOGIT_DECIMALS = 4  # in variants.csv
+UNKNOWN_COST = {
+    "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_32": None, "device": "",
+}  # fmt: skip
 
 
 def evaluate_run(
@@ -62,7 +65,8 @@ def evaluate_run(
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
     Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless they
-    were computed in another precision.
+    were computed in another precision. Each part that comes after the predictions may fail alone: the reason is logged
+    and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries it again.
 
     Args:
         cache: folder that keeps facts and pixels of images read before.
@@ -82,16 +86,37 @@ def evaluate_run(
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
-    logits = _variant_logits(test, variants(settings.stress, settings.shortcuts))
-    cost = _earlier_cost(run, predictor.precision) or _cost(test)
+    problems: dict[str, str] = {}
+    for part, wanted in (
+        ("shortcuts", variants(stress=False, shortcuts=settings.shortcuts)),
+        ("stress", variants(stress=settings.stress, shortcuts=False)),
+    ):
+        with noting_failure(problems, part):
+            _answer_variants(test, wanted)
+    cost = _earlier_cost(run, predictor.precision)
+    if cost is None:
+        cost = {**UNKNOWN_COST, **_of_training(run)}
+        with noting_failure(problems, "cost"):
+            cost = {**_cost(test), **_of_training(run)}
     if settings.explained_images:
-        _explain(test, settings.explained_images)
+        with noting_failure(problems, "explanations"):
+            _explain(test, settings.explained_images, problems)
+    logits = _kept_logits(test)
     conclusions = draw_conclusions(predictions, logits, settings)
-    explanations = _measured_explanations(test, settings.resamples)
-    metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost})
+    explanations = None
+    with noting_failure(problems, "explanations"):
+        explanations = _measured_explanations(test, settings.resamples)
+    metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost, "problems": problems})
     write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
-    write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    _write_metrics(run, metrics)
+    known = dict(problems)
     _write_pages(test, metrics)
+    if problems != known:
+        _write_metrics(run, metrics)
+
+
+def _write_metrics(run: Run, metrics: Metrics) -> None:
+    write_atomically(run.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
 
 @dataclass(frozen=True)
@@ -132,8 +157,14 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     return predictions
 
 
-def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
-    """Logits of the test images, one column per variant; those in `variants.csv` are not computed again."""
+def _kept_logits(test: FinalTest) -> pd.DataFrame:
+    """Logits of the test images, one column per variant, from `variants.csv`; no column if they cannot be read."""
+    with contextlib.suppress(GenderClsError):  # `_answer_variants` has said it
+        return _read_variants(test)
+    return test.rows[["path"]].copy()
+
+
+def _read_variants(test: FinalTest) -> pd.DataFrame:
     file, logits = test.run.variants, test.rows[["path"]].copy()
     if file.exists():
         logits = read_table(
@@ -145,6 +176,14 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
         ).round(LOGIT_DECIMALS)
         if logits["path"].tolist() != test.rows["path"].tolist():
             raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
+    return logits
+
+
+def _answer_variants(test: FinalTest, wanted: Sequence[str]) -> None:
+    """Add the logits of these variants to `variants.csv`; those that are there are not computed again."""
+    if not wanted:
+        return
+    logits = _read_variants(test)
     missing = [name for name in wanted if name not in logits]
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
         try:
@@ -153,8 +192,7 @@ def _variant_logits(test: FinalTest, wanted: Sequence[str]) -> pd.DataFrame:
             moved = " If the images were moved, name the folder with data_root." if "Cannot read" in str(error) else ""
             raise GenderClsError(f"{error}{moved}") from error
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-        write_atomically(file, csv_text(logits))
-    return logits
+        write_atomically(test.run.variants, csv_text(logits))
 
 
 @dataclass(frozen=True)
@@ -184,8 +222,8 @@ def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
 
 
 def _cost(test: FinalTest) -> dict[str, Any]:
-    status, classifier = test.run.status, test.predictor.device_classifier()
-    measured = measure_cost(
+    classifier = test.predictor.device_classifier()
+    return measure_cost(
         classifier,
         classifier.network,
         classifier.image_size,
@@ -193,16 +231,21 @@ def _cost(test: FinalTest) -> dict[str, Any]:
         precision=test.predictor.precision,
         title=test.config.model.title,
     )
-    return {**measured, "peak_memory_bytes": status.get("peak_memory_bytes"), "fit_seconds": status["fit_seconds"]}
 
 
-def _explain(test: FinalTest, number: int) -> None:
+def _of_training(run: Run) -> dict[str, Any]:
+    status = run.status
+    return {"peak_memory_bytes": status.get("peak_memory_bytes"), "fit_seconds": status["fit_seconds"]}
+
+
+def _explain(test: FinalTest, number: int, problems: dict[str, str]) -> None:
     """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
     settings, bar = test.config.explain, test.progress_bar
     try:
         explain_test_images(
-            test.run, test.rows, test.images, test.predictor, settings=settings, number=number, progress_bar=bar
-        )
+            test.run, test.rows, test.images, test.predictor,
+            settings=settings, number=number, problems=problems, progress_bar=bar,
+        )  # fmt: skip
     except UnreadableError as error:
         raise GenderClsError(
             f"{error} If the images were moved, name the folder with data_root; explained_images=0 makes no maps."
@@ -236,26 +279,33 @@ def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
 
 
 def _write_pages(test: FinalTest, metrics: Metrics) -> None:
-    """Figures, TensorBoard events, report, gallery and model card."""
-    run, status = test.run, test.run.status
-    created = timestamp()
-    figures = report_figures(metrics, test.rows)
-    plots = {name: figure_png(figure) for name, figure in figures.items()}
-    for name, png in plots.items():
-        write_atomically(run.plots / f"{name}.png", png)
-    maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
-    write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
-    small = {name: webp_bytes(Image.open(BytesIO(png))) for name, png in maps.items()}
-    title, folder = run.folder.name, str(run.folder)
-    report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
-    write_atomically(run.report, report)
+    """Figures, TensorBoard events, gallery, model card and report; what fails is added to `problems`."""
+    run, status, problems = test.run, test.run.status, metrics["problems"]
+    created, title, folder = timestamp(), test.run.folder.name, str(test.run.folder)
+    figures = report_figures(metrics, test.rows, problems)
+    plots: dict[str, bytes] = {}
+    maps: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        with noting_failure(problems, f"figure of {name}"):
+            plots[name] = figure_png(figure)
+            write_atomically(run.plots / f"{name}.png", plots[name])
+    with noting_failure(problems, "pictures of maps"):
+        maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
+    with noting_failure(problems, "TensorBoard"):
+        write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
     if metrics["explanations"] is not None:
-        table, total, size = read_explanations(run.explained), len(test.rows), test.config.data.image_size
-        gallery = render_gallery(table, title=title, folder=folder, created=created, chosen_from=total, image_size=size)
-        write_atomically(run.gallery, gallery)
-    config = to_plain(test.config)
-    config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
-    write_atomically(run.model_card, render_model_card(metrics, config))
+        with noting_failure(problems, run.gallery.name):
+            table, size = read_explanations(run.explained), test.config.data.image_size
+            about: dict[str, Any] = {"title": title, "folder": folder, "created": created, "image_size": size}
+            write_atomically(run.gallery, render_gallery(table, chosen_from=len(test.rows), **about))
+    with noting_failure(problems, run.model_card.name):
+        config = to_plain(test.config)
+        config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
+        write_atomically(run.model_card, render_model_card(metrics, config))
+    with noting_failure(problems, run.report.name):  # last, so that it says what else is missing
+        small = {name: webp_bytes(Image.open(BytesIO(png))) for name, png in maps.items()}
+        report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
+        write_atomically(run.report, report)
 
 
 def run_summary(run: Run) -> str:
@@ -264,11 +314,12 @@ def run_summary(run: Run) -> str:
     test, best = metrics["test"], best_baseline(metrics["baselines"])
     assert best is not None, "the majority baseline always has a score"
     score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
+    not_made = "".join(f"Not made: {part}. {why}\n" for part, why in metrics["problems"].items())
     leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
     return (
         f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
         f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
         f"balanced accuracy {stated(score)}, AUROC {stated(auroc)}.{leaky}\n"
-        f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n"
+        f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n{not_made}"
         f"Open {run.report}. Watch: {TENSORBOARD}"
     )

@@ -103,7 +103,7 @@ def _locked_by_name(folder: Path) -> Iterator[None]:
 def _lives(owner: Path) -> bool | None:
     """Whether the process that left its name lives; None if it is another machine's."""
     try:
-        name = json.loads(owner.read_text())
+        name = json.loads(owner.read_text(encoding="utf-8"))
         if name["host"] != socket.gethostname():
             return None
         return is_alive(name["pid"]) and _beginning(name["pid"]) == name["began"]
@@ -114,5 +114,5 @@ def _lives(owner: Path) -> bool | None:
 def _beginning(pid: int) -> str | None:
     """When a process began, in the kernel's own measure, because its number may be given again; None if unknown."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     return None

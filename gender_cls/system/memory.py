@@ -74,7 +74,7 @@ def restart_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
         return
     with contextlib.suppress(OSError):  # on other systems the peak counts from the start of the process
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: str) -> int | None:
@@ -146,6 +146,6 @@ def _number(file: Path) -> int | None:
 def kernel_file(file: Path | str) -> str:
     """The text of a file of the kernel, without white space around it; empty if there is none."""
     try:
-        return Path(file).read_text().strip()
+        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

@@ -24,7 +24,7 @@ class Resources:
     precision: str  # one of Lightning's
     threads: int  # of the CPU, for one operation
     num_workers: int  # processes that prepare batches
-    reasons: dict[str, str] = field(default_factory=dict)  # for each of the last three that was chosen here
+    reasons: dict[str, str] = field(default_factory=dict)  # for each value that was chosen here
 
     def __str__(self) -> str:
         chosen = {
@@ -33,7 +33,8 @@ class Resources:
             "num_workers": f"{self.num_workers or 'no'} loader process{'es' * (self.num_workers != 1)}",
         }
         parts = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
-        return f"Computes on {self.device}: {'; '.join(parts)}."
+        why = f" ({self.reasons['device']})" if "device" in self.reasons else ""
+        return f"Computes on {self.device}{why}: {'; '.join(parts)}."
 
     def apply(self) -> "Resources":
         """Set up torch in this process, and silence what Lightning says without helping users."""
@@ -54,6 +55,8 @@ def choose_resources(
     """Replace each `auto` by what suits this machine; `pixels_at_hand` says that images are decoded already."""
     device = _device(accelerator)
     reasons: dict[str, str] = {}
+    if accelerator == AUTO and device == "cpu" and _has_apple_gpu():
+        reasons["device"] = "Apple's GPU is not tested; accelerator=mps tries it"
     if precision == AUTO:
         precision, reasons["precision"] = _precision(device)
     if threads == AUTO:
@@ -117,7 +120,7 @@ def _device(accelerator: str) -> str:
 
     if accelerator in (AUTO, "gpu", "cuda") and torch.cuda.is_available():
         return "cuda"
-    if accelerator in (AUTO, "gpu", "mps") and torch.backends.mps.is_available():
+    if accelerator in ("gpu", "mps") and _has_apple_gpu():
         return "mps"
     require(
         accelerator == AUTO,
@@ -125,6 +128,12 @@ def _device(accelerator: str) -> str:
         "that fits the device and its driver.",
     )
     return "cpu"
+
+
+def _has_apple_gpu() -> bool:
+    import torch
+
+    return torch.backends.mps.is_available()
 
 
 def _precision(device: str) -> tuple[str, str]:

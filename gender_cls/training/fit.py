@@ -114,7 +114,7 @@ def _fit_with_batch(
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
     trainer = build_trainer(
-        config.trainer.accelerator,
+        resources.device,
         resources.precision,
         logger=logger,
         callbacks=callbacks,

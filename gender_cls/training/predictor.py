@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
+from gender_cls.system.processes import fork_context
 from gender_cls.system.resources import Resources
 from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
@@ -21,12 +22,13 @@ from gender_cls.training.load_checkpoint import load_classifier
 
 
 class Predictor:
-    """The network of a checkpoint, read when it is first used; `resources` were chosen for that accelerator."""
+    """The network of a checkpoint, read when it is first used."""
 
-    def __init__(self, checkpoint: Path, accelerator: str, resources: Resources) -> None:
-        self.checkpoint, self.accelerator = checkpoint, accelerator
-        self.precision, self.num_workers = resources.precision, resources.num_workers
-        self.device, self.pin_memory = resources.device, resources.device == "cuda"
+    def __init__(self, checkpoint: Path, resources: Resources) -> None:
+        self.checkpoint, self.device, self.precision = checkpoint, resources.device, resources.precision
+        # A test makes up to 50 passes; without fork each one would wait until its processes have imported everything.
+        self.num_workers = resources.num_workers if fork_context() is not None else 0
+        self.pin_memory = resources.device == "cuda"
 
     @cached_property
     def classifier(self) -> GenderClassifier:
@@ -35,7 +37,7 @@ class Predictor:
 
     @cached_property
     def _trainer(self) -> Trainer:
-        return build_trainer(self.accelerator, self.precision)
+        return build_trainer(self.device, self.precision)
 
     def device_classifier(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""

@@ -46,7 +46,7 @@ def speed(name: str, precision: str) -> dict[str, list[float]]:
         content = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
         torch.save(content, root / "best.ckpt")
         resources = choose_resources("cpu", precision, "auto", 0, pixels_at_hand=False)
-        predictor = Predictor(root / "best.ckpt", "cpu", resources.apply())
+        predictor = Predictor(root / "best.ckpt", resources.apply())
         settings = predictor.classifier.settings.data
         images = scan(rows["path"].tolist(), root, root / "cache", settings).images
 

@@ -3,17 +3,19 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from helpers.commands import COMPARING, EVALUATING, SMALL, command
-from helpers.crops import ON_CPU, draw_folders
+from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
 from torch import Tensor
 
 from gender_cls.config.evaluation import EvaluateConfig, EvaluationConfig
+from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import parse_config
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_store import ImageStore
@@ -26,9 +28,12 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
+from gender_cls.reports import final_test
+from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import Distortion, evaluate_run
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
+from gender_cls.system.resources import Resources
 from gender_cls.training.predictor import Predictor
 
 
@@ -99,7 +104,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
 def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> None:
     """Evaluate within this process."""
     settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
-    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    predictor = Predictor(run.best_checkpoint, ON_CPU)
     cache = run.folder.parent / "cache"
     evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=False)
 
@@ -138,15 +143,69 @@ def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
         again(run)
 
 
-def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
-    run.variants.write_text("path,grey\nx.png,1\n")
-    with pytest.raises(GenderClsError, match=f"^{run.variants} .* predictions.csv"):
-        again(run)
-    run.variants.write_text("")
-    with pytest.raises(
-        GenderClsError, match=rf"^{run.variants} cannot be read as CSV \(No columns .*\): remove it and "
+QUICKLY = EvaluationConfig(shortcuts=False, explained_images=0, resamples=200)
+
+
+def test_replaced_pictures_are_named_wherever_they_are_read(run: Run, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(run.data["root"], tmp_path / "moved"))
+    table = read_predictions(run.predictions)
+    path = table["path"][table["split"] == "test"].iloc[0]
+    write_crop(moved / path, 77)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    options = {"cache": tmp_path / "cache", "data_root": moved, "progress_bar": False}
+    evaluate_run(run, QUICKLY, predictor, **options)  # which reads no picture
+    sentence = rf"^The pixels of 1 of \d+ images below {moved} have changed since .*: {path}\. "
+    explaining = ExplainRunConfig(run=str(run.folder), data_root=str(moved), progress_bar=False)
+    for ask in (
+        lambda: evaluate_run(run, replace(QUICKLY, shortcuts=True), predictor, **options),
+        lambda: evaluate_run(run, replace(QUICKLY, explained_images=100), predictor, **options),
+        lambda: explain_on_request(run, explaining, predictor),
+        lambda: (run.predictions.unlink(), evaluate_run(run, QUICKLY, predictor, **options)),
     ):
-        again(run)
+        with pytest.raises(GenderClsError, match=sentence):
+            ask()
+    manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+    manifest.drop(columns="pixels").to_csv(run.manifest, index=False)  # as an earlier version wrote it
+    evaluate_run(run, QUICKLY, predictor, **options)
+    now = read_predictions(run.predictions)
+    assert ((now["p_FEMALE"] != table["p_FEMALE"]) == (now["path"] == path)).all()
+
+
+def test_answers_of_two_precisions_are_not_mixed(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost = run.metrics["cost"]
+    quick = lambda *_, precision, **__: {**cost, "device": f"cpu, 1 thread, {precision}"}  # noqa: E731
+    monkeypatch.setattr(final_test, "measure_cost", quick)
+
+    def evaluated(resources: Resources) -> None:
+        caplog.clear()
+        predictor = Predictor(run.best_checkpoint, "cpu", resources)
+        evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache", progress_bar=False)
+
+    before = run.predictions.read_bytes()
+    run.variants.write_text("path,grey\n")
+    run.explanations.mkdir()
+    for file in (run.explained, run.maps, run.randomisation):
+        file.write_text("of 32-true")
+    evaluated(replace(ON_CPU, precision="bf16-mixed"))
+    assert "precision 32-true" in caplog.text
+    assert "bf16-mixed" in caplog.text
+    assert run.predictions.read_bytes() != before
+    assert not any(file.exists() for file in (run.variants, run.explained, run.maps, run.randomisation))
+    assert run.answers_from == {"precision": "bf16-mixed", "device": "cpu"}
+    assert run.metrics["cost"]["device"].endswith(", bf16-mixed")
+    half = run.predictions.read_bytes()
+    run.best_checkpoint.rename(tmp_path / "best.ckpt")
+    evaluated(replace(ON_CPU, precision="bf16-mixed", device="cuda"))  # which needs no network
+    assert run.predictions.read_bytes() == half
+    assert run.answers_from["device"] == "cpu"
+    (tmp_path / "best.ckpt").rename(run.best_checkpoint)
+    evaluated(ON_CPU)
+    assert run.predictions.read_bytes() == before
+
+
+def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
     run.predictions.write_text("".join(run.predictions.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(
         GenderClsError, match=rf"^{run.predictions} is not about the images in manifest\.csv: remove it"
@@ -158,6 +217,17 @@ def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
     run.note(fitted=None)
     with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
         again(run)
+
+
+@pytest.mark.parametrize(("content", "why"), [("path,grey\nx.png,1\n", "predictions.csv"), ("", "as CSV")])
+def test_damaged_answers_under_shortcuts_leave_the_rest_of_the_report(run: Run, content: str, why: str) -> None:
+    run.variants.write_text(content)
+    again(run)
+    metrics = run.metrics
+    assert metrics["shortcuts"] is None
+    assert str(run.variants) in metrics["problems"]["shortcuts"]
+    assert why in metrics["problems"]["shortcuts"]
+    assert "remove it" in run.report.read_text()
 
 
 def test_every_variant_is_its_distortion_in_another_process_too() -> None:
@@ -189,7 +259,7 @@ def test_a_run_in_use_is_not_evaluated(run: Run) -> None:
 
 
 def test_predictions_are_those_of_the_network_through_any_distortion(run: Run) -> None:
-    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    predictor = Predictor(run.best_checkpoint, ON_CPU)
     table = read_predictions(run.predictions)
     seen: list[tuple[tuple[int, ...], str]] = []
 

@@ -34,11 +34,11 @@ from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.reports.explanations import explain_on_request
-from gender_cls.reports.final_test import evaluate_run
+from gender_cls.reports.final_test import evaluate_run, run_summary
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
-UNUSED = Predictor(Path("gone.ckpt"), "cpu", ON_CPU)
+UNUSED = Predictor(Path("gone.ckpt"), ON_CPU)
 
 DEFAULT = Question((Method.saliency, Method.grad_cam), ("predicted",))
 
@@ -64,7 +64,7 @@ def run(trained: Path, tmp_path: Path) -> Run:
 
 
 def predictor_of(run: Run) -> Predictor:
-    return Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    return Predictor(run.best_checkpoint, ON_CPU)
 
 
 def images_of(run: Run) -> ImageStore:
@@ -185,7 +185,7 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     table.loc[10:, "p_FEMALE"] = 1 - table.loc[10:, "p_FEMALE"]
     table["prediction"] = np.where(table["p_FEMALE"] >= 0.5, "FEMALE", "MALE")
     config = ExplainConfig(methods=[Method.saliency])
-    options = {"number": 4, "progress_bar": False}
+    options = {"number": 4, "problems": {}, "progress_bar": False}
     predictor, images = predictor_of(run), images_of(run)
     final_explanations.explain_test_images(run, table, images, predictor, settings=config, **options)
 
@@ -205,6 +205,60 @@ def test_pictures_show_the_worst_of_each_person_and_the_means_of_each_answer(
     first = next(one for one in means if one.name == "FEMALE")
     expected = kept.maps["saliency"][female_rows].mean(axis=0)
     assert np.asarray(first.columns[0].maps)[0] == pytest.approx(expected, rel=2e-3)  # half precision
+
+
+FAILING = {
+    "cost": "gender_cls.reports.final_test.measure_cost",
+    "explanations": "gender_cls.explain.final_explanations.explain_images",
+    "randomisation": "gender_cls.explain.final_explanations.randomisation_check",
+    "mean maps": "gender_cls.explain.final_explanations.mean_map_grid",
+    "least certain": "gender_cls.explain.final_explanations.explanation_grid",
+    "shortcuts": "gender_cls.reports.final_test.apply_shortcut",
+    "stress": "gender_cls.reports.final_test.apply_corruption",
+    "figure of reliability": "gender_cls.drawing.report_figures._reliability",
+    "TensorBoard": "gender_cls.reports.final_test.write_events",
+    "gallery.html": "gender_cls.reports.final_test.render_gallery",
+    "MODEL_CARD.md": "gender_cls.reports.final_test.render_model_card",
+    "report.html": "gender_cls.reports.final_test.render_report",
+}
+
+
+def breaking(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError("broken <b> on purpose")
+
+
+def test_parts_that_fail_are_said_and_the_rest_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run.explanations)
+    run.explained.unlink()
+    run.metrics_file.unlink()
+    monkeypatch.setattr("gender_cls.explain.final_explanations.FEWEST", 1)
+    settings = EvaluationConfig(stress=True, explained_images=4, resamples=200)
+    options = {"cache": run.folder / "cache", "progress_bar": False}
+    for part in FAILING:
+        if part not in ("explanations", "report.html"):  # without them, other parts are not tried, or nothing is said
+            monkeypatch.setattr(FAILING[part], breaking)
+    evaluate_run(run, settings, predictor_of(run), **options)
+    problems = run.metrics["problems"]
+    assert set(FAILING) - problems.keys() == {"explanations", "report.html"}
+    assert set(problems.values()) == {"ZeroDivisionError: broken <b> on purpose"}
+    assert_matches(run.metrics, Metrics)
+    assert run.metrics["explanations"]["methods"][0]["randomisation"] is None
+    page = run.report.read_text()
+    for part in ("randomisation", "stress", "figure of reliability", "gallery.html"):
+        assert f"Not made: {part}." in page
+        assert f"Not made: {part}." in run_summary(run)
+    assert "broken <b>" not in page
+
+    monkeypatch.undo()
+    for part in ("explanations", "report.html"):
+        monkeypatch.setattr(FAILING[part], breaking)
+    evaluate_run(run, settings, predictor_of(run), **options)
+    assert run.metrics["problems"].keys() == {"explanations", "report.html"}, "the others were made"
+    assert (run.metrics["stress"], run.metrics["cost"]["parameters"]).count(None) == 0
+    monkeypatch.undo()
+    evaluate_run(run, settings, predictor_of(run), **options)
+    assert run.metrics["problems"] == {}
+    assert "Not made" not in run.report.read_text()
 
 
 class OutOfOrder(Exception):
@@ -272,6 +326,15 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert unreadable["path"].tolist() == [rf"{tmp_path}/new/a\rb.png", f"{tmp_path}/new/empty.png"]
     assert "it is empty" in unreadable["reason"][1]
 
+    write_crop(tmp_path / "new" / "unsorted" / "x.png", 77)
+    explain_on_request(run, config, predictor_of(run))
+    again = read_explanations(gallery.parent / "explanations.csv")
+    assert again["path"].tolist() == table["path"].tolist()
+    is_new = table["path"].str.endswith("x.png")
+    assert is_new.sum() == 2
+    assert ((again["pixels"] != table["pixels"]) == is_new).all()
+    assert ((again["border"] != table["border"]) == is_new).all(), "a replaced image is explained anew, no other one"
+
     only_true = ExplainRunConfig(
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
         faithfulness=False, methods=[Method.saliency], progress_bar=False,
@@ -293,7 +356,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
 def test_maps_that_are_gone_are_named(run: Run) -> None:
     picture = read_explanations(run.explained)["picture"][0]
     file = (run.folder / picture).with_suffix(".npz")
-    images, options = images_of(run), {"settings": ExplainConfig(), "number": 4}
+    images, options = images_of(run), {"settings": ExplainConfig(), "number": 4, "problems": {}}
     for spoil in (lambda: file.write_bytes(b"PK no more"), file.unlink):
         spoil()
         run.maps.unlink(missing_ok=True)

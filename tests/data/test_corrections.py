@@ -47,7 +47,7 @@ def test_a_file_that_went_through_a_spreadsheet_means_the_same(tmp_path: Path) -
     ("row", "message"),
     [
         ("a.png,MALE,FEMALE,0.1,woman", "'woman' for a.png: .* FEMALE, MALE, unknown or empty"),
-        ("z.png,MALE,FEMALE,0.1,FEMALE", " 1 images .* z.png"),
+        ("z.png,MALE,FEMALE,0.1,FEMALE", " 1 image .* z.png"),
         ("a.png,FEMALE,MALE,0.1,unknown", "a.png is MALE"),
         ("a.png,MALE,FEMALE,0.1,MALE\na.png,MALE,FEMALE,0.1,FEMALE", "a.png more than once"),
     ],

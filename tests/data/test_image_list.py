@@ -111,5 +111,5 @@ def test_names_in_another_unicode_form_and_names_of_our_own_tables_are_found(roo
 )
 def test_a_file_that_is_not_found_comes_with_the_cause(root: Path, path: str, hint: str) -> None:
     text = f"path,label\n{path},m\npictures/b.png,woman\n"
-    with pytest.raises(GenderClsError, match=rf"names 1 files that do not exist under .*; .*{hint}"):
+    with pytest.raises(GenderClsError, match=rf"names 1 file that does not exist under .*; .*{hint}"):
         read(root / "pictures", text, data_root=root)

@@ -20,7 +20,7 @@ NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_covera
 
 
 def figures_of(test: pd.DataFrame | None = None, **changed: Any) -> dict[str, Figure]:
-    return report_figures(example_metrics(**changed), predictions() if test is None else test)
+    return report_figures(example_metrics(**changed), predictions() if test is None else test, {})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_reliability_shows_the_bins_with_images_before_and_after() -> None:
     metrics: Any = example_metrics()
     empty = metrics["calibration"]["after"]["bins"][3]
     empty.update(images=0, probability=None, share={"value": None, "low": None, "high": None, "remark": "Empty."})
-    upper, lower = report_figures(metrics, predictions())["reliability"].axes
+    upper, lower = report_figures(metrics, predictions(), {})["reliability"].axes
     for line, when in zip(upper.lines[1:], ("before", "after"), strict=True):
         bins = [one for one in metrics["calibration"][when]["bins"] if one["images"]]
         assert line.get_xydata().tolist() == [[one["probability"], one["share"]["value"]] for one in bins]
@@ -121,7 +121,9 @@ def test_of_a_column_with_many_values_the_largest_are_drawn() -> None:
     metrics = example_metrics()
     cell = metrics["slices"]["cells"][0]
     metrics["slices"]["cells"] = [{**cell, "value": f"c{i}", "images": i} for i in range(40)]
-    names = [label.get_text() for label in report_figures(metrics, predictions())["slices"].axes[0].get_yticklabels()]
+    names = [
+        label.get_text() for label in report_figures(metrics, predictions(), {})["slices"].axes[0].get_yticklabels()
+    ]
     assert names == ["camera, the 12 largest of 40", *(f"c{i}" for i in range(28, 40))]
 
 
@@ -158,7 +160,7 @@ def test_what_is_not_defined_is_left_out(test: pd.DataFrame | None, changed: Any
 def test_nothing_at_all_gives_no_figure() -> None:
     metrics = example_metrics(nulls=True, stress=False, shortcuts=False)
     metrics["abstention"]["curve"], metrics["slices"]["cells"] = [], []
-    assert report_figures(metrics, predictions().iloc[:0]) == {}
+    assert report_figures(metrics, predictions().iloc[:0], {}) == {}
 
 
 def test_the_palette_is_the_light_theme_of_the_page() -> None:
@@ -182,7 +184,7 @@ def test_names_are_written_as_they_are() -> None:
     names = ["<script>alert(1)", "$x_1$ & $", "bell\x07", "東の門", "a" * 60]
     cell = metrics["slices"]["cells"][0]
     metrics["slices"]["cells"] = [{**cell, "value": name} for name in names]
-    figure = report_figures(metrics, predictions())["slices"]
+    figure = report_figures(metrics, predictions(), {})["slices"]
     shown = words_of(figure)
     for name in ("<script>alert(1)", "$x_1$ & $", "bell", "東の門", "a" * 16 + "…" + "a" * 17):
         assert name in shown

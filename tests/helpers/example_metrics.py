@@ -151,6 +151,7 @@ def example_metrics(
             **{"python": "3.11.7", "gender_cls": "0.1.0", "torch": "2.15.0", "torchvision": "0.29.2"},
             **{"pytorch-lightning": "2.6.6", "timm": "1.0.31", "captum": "0.9.0", "machine": "x86_64, 2 CPUs"},
         },
+        "problems": {},
     }
     for chapter, asked in (("stress", stress), ("shortcuts", shortcuts), ("explanations", explanations)):
         if not asked:

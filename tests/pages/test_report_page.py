@@ -29,7 +29,7 @@ def html_of(
 
 
 def drawn(metrics: Any, test: pd.DataFrame | None = None) -> str:
-    return html_of(metrics, report_figures(metrics, predictions() if test is None else test))
+    return html_of(metrics, report_figures(metrics, predictions() if test is None else test, {}))
 
 
 def rows_of(html: str, section: str) -> list[str]:
@@ -249,7 +249,7 @@ def test_names_stay_text_everywhere(nulls: bool) -> None:
     metrics = with_evil(example_metrics(nulls=nulls, leaky=not nulls), kept)
     metrics["environment"] = {EVIL: EVIL}
     metrics["data"]["corrected_labels"] = {EVIL: 3}
-    figures = report_figures(metrics, predictions())
+    figures = report_figures(metrics, predictions(), {})
     page = Page(html_of(metrics, figures, name=EVIL, picture=EVIL.encode()))
     assert_runs_and_fetches_nothing(page)
     assert page.text.count(EVIL) > 30

@@ -136,7 +136,7 @@ def test_data_that_cannot_be_split_are_audited_all_the_same(tmp_path: Path) -> N
     pattern = r"data.pattern=/(?P<identity>\w)_"
     _, totals = audited("data.root=crops", pattern, "audit.suspects=false", cwd=tmp_path)
     [problem] = sentences(totals, "stop")
-    assert problem.startswith("There is no usable split: FEMALE has 1 groups")
+    assert problem.startswith("There is no usable split: FEMALE has 1 group of images")
     assert {one["balanced_accuracy"] for one in totals["baselines"]} == {None}
     assert totals["duplicates"]["exact"]["across_labels"] == 2
     assert any("2 images have an exact copy with the other label" in sentence for sentence in sentences(totals, "warn"))

@@ -1,6 +1,7 @@
 """What is chosen for `auto`, on machines that are made up file by file."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -11,6 +12,7 @@ import torch
 from gender_cls.config.checks import AUTO
 from gender_cls.system import resources
 from gender_cls.system.resources import Resources, choose_resources, multiplies_bf16, usable_cores
+from gender_cls.training.predictor import Predictor
 
 
 @pytest.fixture
@@ -140,3 +142,22 @@ def test_torch_takes_the_threads() -> None:
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_gpu_of_apple_is_used_only_when_asked_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    chosen = choose_resources(AUTO, "32-true", 1, 0, pixels_at_hand=True)
+    assert chosen.device == "cpu"
+    assert "accelerator=mps" in str(chosen)
+    for asked in ("mps", "gpu"):
+        assert choose_resources(asked, "32-true", 1, 0, pixels_at_hand=True).device == "mps"
+    assert "accelerator=mps" not in str(choose_resources("cpu", "32-true", 1, 0, pixels_at_hand=True))
+
+
+def test_a_test_starts_no_processes_where_each_pass_would_wait_for_their_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for context, processes in ((object(), 3), (None, 0)):
+        monkeypatch.setattr("gender_cls.training.predictor.fork_context", lambda context=context: context)
+        assert Predictor(Path("x"), Resources("mps", "32-true", 1, 3)).num_workers == processes

@@ -117,7 +117,7 @@ def test_training_in_bf16_costs_less_accuracy_than_chance_moves() -> None:
 
 
 def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:
-    predictor = Predictor(tmp_path / "none.ckpt", "cpu", Resources("cpu", "bf16-mixed", 1, 0))
+    predictor = Predictor(tmp_path / "none.ckpt", Resources("cpu", "bf16-mixed", 1, 0))
     assert predictor.precision == predictor._trainer.precision == "bf16-mixed"
 
 

@@ -79,7 +79,7 @@ def test_validation_and_prediction_see_the_images_as_they_are() -> None:
 def test_memory_is_pinned_for_cuda_only(folders) -> None:
     assert not module_of(folders).train_dataloader().pin_memory
     for device, pinned in (("cuda", True), ("mps", False), ("cpu", False)):
-        assert Predictor(Path("x"), "auto", Resources(device, "32-true", 1, 0)).pin_memory == pinned
+        assert Predictor(Path("x"), Resources(device, "32-true", 1, 0)).pin_memory == pinned
 
 
 def test_a_sentence_about_the_gpu_tells_what_is_on() -> None:

@@ -10,7 +10,7 @@ from gender_cls.data.folders import image_names
 from gender_cls.data.importers.attributes import Attributes
 from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.importers.needed_files import needed
-from gender_cls.errors import first_few, require
+from gender_cls.errors import first_few, plural, require
 
 TERMS = (
     "get the images from the authors of Market-1501 (no licence is stated, so ask before any use but research; "
@@ -44,15 +44,15 @@ def read_market1501(root: Path, data: DataConfig) -> pd.DataFrame:
     strange = table["path"][table["camera"] == ""]
     require(
         strange.empty,
-        f"{root} holds {len(strange)} images whose names are not Market-1501's (such as 0002_c1s1_000451_03.jpg): "
-        f"{first_few(strange)}.",
+        f"{root} holds {plural(len(strange), 'image')} whose name is not Market-1501's (such as "
+        f"0002_c1s1_000451_03.jpg): {first_few(strange)}.",
     )
     people = _people(annotation)
     unlisted = table["path"][~table["identity"].isin(["", *people.index])]
     require(
         unlisted.empty,
-        f"{annotation} has no attributes of the people in {len(unlisted)} images: {first_few(unlisted)}; is it of "
-        "another dataset?",
+        f"{annotation} has no attributes of the people in {plural(len(unlisted), 'image')}: {first_few(unlisted)}; is "
+        "it of another dataset?",
     )
     return table.join(people, on="identity").fillna({"label": UNKNOWN, "age": "", "carrying": ""})
 
@@ -81,5 +81,5 @@ def _people(annotation: Path) -> pd.DataFrame:
         people.append(pd.DataFrame({"label": texts["gender"], "age": texts["age"], "carrying": carrying}, index=index))
     table = pd.concat(people)
     twice = table.index[table.index.duplicated()]
-    require(twice.empty, f"{annotation} describes {len(twice)} people twice: {first_few(twice)}.")
+    require(twice.empty, f"{annotation} describes {plural(len(twice), 'person', 'people')} twice: {first_few(twice)}.")
     return table

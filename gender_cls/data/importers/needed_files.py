@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from gender_cls.errors import GenderClsError, first_few, require
+from gender_cls.errors import GenderClsError, first_few, plural, require
 
 
 def needed(root: Path, *places: str, terms: str) -> Path:
@@ -38,6 +38,6 @@ def check_images(root: Path, paths: Collection[str], dataset: str) -> None:
     missing = [path for path in paths if path not in present]
     require(
         not missing,
-        f"The annotations of {dataset} name {len(missing)} images that do not exist under {root}: "
-        f"{first_few(missing)}; unpack the dataset's images there, or point data.root to where they are.",
+        f"The annotations of {dataset} name {plural(len(missing), 'image that does', 'images that do')} not exist "
+        f"under {root}: {first_few(missing)}; unpack the dataset's images there, or point data.root to where they are.",
     )

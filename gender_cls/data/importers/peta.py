@@ -17,7 +17,7 @@ from gender_cls.data.importers.matlab import MatFile
 from gender_cls.data.importers.needed_files import needed
 from gender_cls.data.split import assign_splits
 from gender_cls.data.text_table import BLANKS, read_text
-from gender_cls.errors import first_few, require
+from gender_cls.errors import first_few, plural, require
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def _read_folder(root: Path, folder: Path) -> pd.DataFrame:
     person = names.map(lambda name: _without_suffix(name.partition("_")[0]))
     require(
         len(names) == 0 or bool(person.isin(people.index).any()),
-        f"{annotation} describes none of the {len(names)} images next to it, such as {first_few(names)}: does it "
-        "belong to another subset?",
+        f"{annotation} describes none of the {plural(len(names), 'image')} next to it, such as {first_few(names)}: "
+        "does it belong to another subset?",
     )
     table = pd.DataFrame({"path": folder.relative_to(root).as_posix() + "/" + names, "identity": subset + "_" + person})
     table = table.assign(camera=subset, source=subset, split="")
@@ -104,7 +104,8 @@ def _described(attributes: Attributes) -> pd.DataFrame:
     """Label, age and carried things of each row. Both sexes at once contradict each other: the label is unknown."""
     male, female = (attributes.meanings({0: "no", 1: "yes"}, sex) == "yes" for sex in SEXES)
     if both := (male & female).sum():
-        log.warning(f"{attributes.annotation} gives both sexes to {both} people or images: their label is {UNKNOWN}.")
+        who = plural(int(both), "person or image", "people or images")
+        log.warning(f"{attributes.annotation} gives both sexes to {who}: the label is {UNKNOWN}.")
     return pd.DataFrame(
         {
             "label": np.select([male & ~female, female & ~male], ["MALE", "FEMALE"], UNKNOWN),

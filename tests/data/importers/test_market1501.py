@@ -46,5 +46,5 @@ def test_market1501_labels_people_and_leaves_junk_open(tmp_path: Path) -> None:
 def test_market1501_refuses_polarity_names_and_people_it_does_not_know(tmp_path: Path) -> None:
     assert_refused(r"gender = '0' in row 2, .* 1 or 2\.$", "market1501", market(tmp_path / "a", gender=[1, 0]))
     root = market(tmp_path / "b", extra="0009_c1s1_000001_00.jpg")
-    assert_refused(r"in 1 images: query/0009_c1s1_000001_00\.jpg", "market1501", root)
-    assert_refused(r"1 images .*: query/holiday\.jpg", "market1501", market(tmp_path / "c", extra="holiday.jpg"))
+    assert_refused(r"in 1 image: query/0009_c1s1_000001_00\.jpg", "market1501", root)
+    assert_refused(r"1 image .*: query/holiday\.jpg", "market1501", market(tmp_path / "c", extra="holiday.jpg"))

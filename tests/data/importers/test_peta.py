@@ -87,7 +87,7 @@ def test_both_sexes_at_once_leave_the_label_open(tmp_path: Path, caplog: pytest.
     label = "1 personalMale personalFemale\n2 personalMale\n3 personalFemale\n"
     table = read(subset(tmp_path, "GRID", label, ["1_a.png", "2_a.png", "3_a.png"]))
     assert table["label"].tolist() == ["unknown", "MALE", "FEMALE"]
-    assert "GRID/archive/Label.txt gives both sexes to 1 people or images" in caplog.text
+    assert "GRID/archive/Label.txt gives both sexes to 1 person or image" in caplog.text
 
 
 def test_folders_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_folders_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
     subset(tmp_path / "a", "GRID", "1 personalMale\n1 personalFemale\n", ["1_a.png"])
     assert_refused(r"GRID/archive/Label\.txt .*person 1 twice", "peta", tmp_path / "a")
     subset(tmp_path / "b", "GRID", "0001 personalMale\n", ["1_a.png"])
-    assert_refused(r"none of the 1 images .* 1_a\.png", "peta", tmp_path / "b")
+    assert_refused(r"none of the 1 image .* 1_a\.png", "peta", tmp_path / "b")
     subset(tmp_path / "sex", "GRID", "1 male\n", ["1_a.png"])
     assert_refused(r"GRID/archive/Label\.txt gives nobody one of personalMale", "peta", tmp_path / "sex")
     subset(tmp_path / "c", "GRID", "", ["1_a.png"])
@@ -138,7 +138,7 @@ def test_a_peta_mat_that_looks_different_is_refused(tmp_path: Path) -> None:
     assert_refused(r"peta: .* 1, 2, 3, 4, 5, zero_shot or null", "peta", tmp_path / "b", "random")
     peta_mat(tmp_path / "d")
     (tmp_path / "d" / "images" / "00007.png").unlink()
-    assert_refused(r" 1 images .*: images/00007\.png;", "peta", tmp_path / "d", "1")
+    assert_refused(r" 1 image .*: images/00007\.png;", "peta", tmp_path / "d", "1")
 
 
 @pytest.mark.skipif(not (SHARED / "peta_part").is_dir(), reason="the real images are not there")

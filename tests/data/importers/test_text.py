@@ -41,13 +41,16 @@ def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
     assert_columns(table, identity="Market1501_0002 Market1501_0010 - -", camera="Market1501_c1 Market1501_c6 - -")
     assert_columns(table, carrying="bag backpack;bag nothing nothing")
     assert set(read("upar", tmp_path)["split"]) == {""}
+    for file in tmp_path.rglob("*.csv"):  # through a spreadsheet and into other capitals
+        file.write_bytes(file.read_text().replace("Gender-Female", "gender-female").encode("utf-16"))
+    assert read("upar", tmp_path, "official").equals(table)
 
 
 def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
     root = upar(tmp_path / "a", train=UPAR_TRAIN.replace("1,0,0,1,0,0,0", "1,0,0,-1,0,0,0"))
     assert_refused(r"train\.csv .*Gender-Female = '-1' in row 3", "upar", root)
     root = upar(tmp_path / "b", train=UPAR_TRAIN + "PA100k/lost.jpg,1,0,0,1,0,0,0\n")
-    assert_refused(r"upar name 1 images .*: PA100k/lost\.jpg;", "upar", root)
+    assert_refused(r"upar name 1 image .*: PA100k/lost\.jpg;", "upar", root)
     data = DataConfig(root=str(upar(tmp_path / "c", train=UPAR_TRAIN + UPAR_VAL)), importer=Importer.upar)
     with pytest.raises(GenderClsError, match=r" 1 image more than once: PETA/images/00001\.png"):
         read_manifest(data)
@@ -81,7 +84,7 @@ def test_mivia_par_has_1_for_female_and_leaves_what_is_not_annotated_open(tmp_pa
         ("a.jpg 1 1 0 0 0\n", r" 1 values "),
         ("a.jpg,1,1,0,0,0\nb.jpg,1,1,0,0,0,0\n", r"cannot be read .*image, upper"),
         ("", r"training_set\.txt cannot be read"),
-        ("z.jpg,1,1,0,0,0\n", r"mivia_par name 1 images .*: training_set/z\.jpg;"),
+        ("z.jpg,1,1,0,0,0\n", r"mivia_par name 1 image .*: training_set/z\.jpg;"),
     ],
 )
 def test_mivia_par_refuses_other_lines(tmp_path: Path, train: str, sentence: str) -> None:
