@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gender_cls.config.checks import AUTO, MOST_PROCESSES, seed_setting, setting
-from gender_cls.errors import GenderClsError, require
+from gender_cls.errors import GenderClsError, first_few, require
 
 CLASSES = ("FEMALE", "MALE")
 """Class names; the position is the index of the logit."""
@@ -110,6 +110,9 @@ class DataConfig:
             sorted(self.aliases) == sorted(CLASSES),
             f"data.aliases must have the keys {' and '.join(CLASSES)}, not {', '.join(self.aliases) or 'none'}.",
         )
+        aliases = [{label.lower(), *map(str.lower, self.aliases[label])} for label in CLASSES]
+        shared = sorted(set.intersection(*aliases))
+        require(not shared, f"data.aliases gives both labels the name {first_few(shared)}: it can stand for one only.")
         held_out = self.val_fraction + self.test_fraction
         require(held_out < 1, f"data.val_fraction + data.test_fraction must be below 1, not {held_out}.")
         require(

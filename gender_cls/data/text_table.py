@@ -8,7 +8,8 @@ import logging
 import lzma
 import zlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ BLANKS = (
 
 DELIMITERS = ",;\t|"
 LONGEST_HEADER = 1 << 16  # characters
+ROWS_AT_ONCE = 500  # millions of small lists at once would keep the garbage collector busy
 COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
 OTHER_FILES = {
     b"PK\x03\x04": "a spreadsheet such as .xlsx, or a ZIP archive",
@@ -79,19 +81,15 @@ def read_text_table(
             only = f"only {first_few(names, most=9)}; its first line has to name the columns"
             require(column in names, f"{name} has no column '{column}', {_other_kind(text) or only}.")
         require(header or bool(titles), f"{name} cannot be read as {content}: it is empty.")
-        rows = [] if header else [titles]
-        for row in lines:
-            if most_rows is not None and len(rows) >= most_rows:
-                break
-            if len(row) == len(names):
-                rows.append(row)
-            elif any(cell.strip(BLANKS) for cell in row):
-                rows.append(_fitted(row, len(names), f"{name} cannot be read as {content}: line {lines.line_num}"))
+        rows = _rows(lines, len(names), f"{name} cannot be read as {content}")
+        rows = islice(rows if header else chain([titles], rows), most_rows)
+        cells: list[list[str]] = [[] for _ in names]
+        while block := list(islice(rows, ROWS_AT_ONCE)):
+            for of_column, read in zip(cells, zip(*block, strict=True), strict=True):
+                of_column.extend(read)
     except csv.Error as error:
         raise GenderClsError(f"{name} cannot be read as {content}: {_other_kind(text) or error}.") from None
-    rows = [row for row in rows if any(row)]
-    cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    table: dict[str, Sequence[str]] = {}
+    table = {}
     for column, title, values in zip(names, titles, cells, strict=True):
         if title.strip(BLANKS) or not header or any(map(str.strip, values)):
             table[column] = values if column == as_written else [value.strip(BLANKS) for value in values]
@@ -166,16 +164,22 @@ def _names(titles: Sequence[str], known: Collection[str], name: str) -> list[str
     return names
 
 
-def _fitted(row: list[str], width: int, line: str) -> list[str]:
-    """The row with `width` cells: empty ones are added or removed at its end."""
-    require(
-        not any(cell.strip(BLANKS) for cell in row[width:]),
-        f"{line} has {len(row)} values instead of {width}; put quotes around a value with a comma.",
-    )
-    return row[:width] + [""] * (width - len(row))
+def _rows(lines: Any, width: int, problem: str) -> Iterator[list[str]]:
+    """The lines that hold something, with `width` cells each: empty ones are added or removed at the end."""
+    for row in lines:
+        if len(row) != width:
+            require(
+                not any(cell.strip(BLANKS) for cell in row[width:]),
+                f"{problem}: line {lines.line_num} has {len(row)} values instead of {width}; put quotes around a value "
+                "with a comma.",
+            )
+            row = row[:width] + [""] * (width - len(row))
+        if any(row):
+            yield row
 
 
 def _other_kind(text: str) -> str:
     """What a text that is no table seems to be, as the end of a sentence; empty if it is not clear."""
-    kind = {"": "it is empty", "{": "it looks like JSON", "[": "it looks like JSON", "<": "it looks like HTML or XML"}
-    return kind.get(text.lstrip(BLANKS)[:1], "")
+    kinds = {"{": "JSON", "[": "JSON", "<": "HTML or XML"}
+    start = text.lstrip(BLANKS)[:1]
+    return f"it looks like {kinds[start]}: save the table as CSV" if start in kinds else "" if start else "it is empty"

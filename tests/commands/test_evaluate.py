@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +11,12 @@ import pytest
 import torch
 import yaml
 from helpers.commands import COMPARING, EVALUATING, SMALL, command
-from helpers.crops import ON_CPU, draw_folders
+from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
 from torch import Tensor
 
 from gender_cls.config.evaluation import EvaluateConfig, EvaluationConfig
+from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import parse_config
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.image_store import ImageStore
@@ -27,9 +29,12 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
+from gender_cls.reports import final_test
+from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import Distortion, evaluate_run
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
+from gender_cls.system.resources import Resources
 from gender_cls.training.predictor import Predictor
 
 
@@ -137,6 +142,68 @@ def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
     shutil.rmtree(run.folder.parent / "cache")
     with pytest.raises(GenderClsError, match="If the images were moved, name the folder with data_root"):
         again(run)
+
+
+QUICKLY = EvaluationConfig(shortcuts=False, explained_images=0, resamples=200)
+
+
+def test_replaced_pictures_are_named_wherever_they_are_read(run: Run, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(run.data["root"], tmp_path / "moved"))
+    table = read_predictions(run.predictions)
+    path = table["path"][table["split"] == "test"].iloc[0]
+    write_crop(moved / path, 77)
+    predictor = Predictor(run.best_checkpoint, "cpu", ON_CPU)
+    options = {"cache": tmp_path / "cache", "data_root": moved, "progress_bar": False}
+    evaluate_run(run, QUICKLY, predictor, **options)  # which reads no picture
+    sentence = rf"^The pixels of 1 of \d+ images below {moved} have changed since .*: {path}\. "
+    explaining = ExplainRunConfig(run=str(run.folder), data_root=str(moved), progress_bar=False)
+    for ask in (
+        lambda: evaluate_run(run, replace(QUICKLY, shortcuts=True), predictor, **options),
+        lambda: evaluate_run(run, replace(QUICKLY, explained_images=100), predictor, **options),
+        lambda: explain_on_request(run, explaining, predictor),
+        lambda: (run.predictions.unlink(), evaluate_run(run, QUICKLY, predictor, **options)),
+    ):
+        with pytest.raises(GenderClsError, match=sentence):
+            ask()
+    manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
+    manifest.drop(columns="pixels").to_csv(run.manifest, index=False)  # as an earlier version wrote it
+    evaluate_run(run, QUICKLY, predictor, **options)
+    now = read_predictions(run.predictions)
+    assert ((now["p_FEMALE"] != table["p_FEMALE"]) == (now["path"] == path)).all()
+
+
+def test_answers_of_two_precisions_are_not_mixed(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost = run.metrics["cost"]
+    quick = lambda *_, precision, **__: {**cost, "device": f"cpu, 1 thread, {precision}"}  # noqa: E731
+    monkeypatch.setattr(final_test, "measure_cost", quick)
+
+    def evaluated(resources: Resources) -> None:
+        caplog.clear()
+        predictor = Predictor(run.best_checkpoint, "cpu", resources)
+        evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache", progress_bar=False)
+
+    before = run.predictions.read_bytes()
+    run.variants.write_text("path,grey\n")
+    run.explanations.mkdir()
+    for file in (run.explained, run.maps, run.randomisation):
+        file.write_text("of 32-true")
+    evaluated(replace(ON_CPU, precision="bf16-mixed"))
+    assert "precision 32-true" in caplog.text
+    assert "bf16-mixed" in caplog.text
+    assert run.predictions.read_bytes() != before
+    assert not any(file.exists() for file in (run.variants, run.explained, run.maps, run.randomisation))
+    assert run.answers_from == {"precision": "bf16-mixed", "device": "cpu"}
+    assert run.metrics["cost"]["device"].endswith(", bf16-mixed")
+    half = run.predictions.read_bytes()
+    run.best_checkpoint.rename(tmp_path / "best.ckpt")
+    evaluated(replace(ON_CPU, precision="bf16-mixed", device="cuda"))  # which needs no network
+    assert run.predictions.read_bytes() == half
+    assert run.answers_from["device"] == "cpu"
+    (tmp_path / "best.ckpt").rename(run.best_checkpoint)
+    evaluated(ON_CPU)
+    assert run.predictions.read_bytes() == before
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:

@@ -326,6 +326,15 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     assert unreadable["path"].tolist() == [rf"{tmp_path}/new/a\rb.png", f"{tmp_path}/new/empty.png"]
     assert "it is empty" in unreadable["reason"][1]
 
+    write_crop(tmp_path / "new" / "unsorted" / "x.png", 77)
+    explain_on_request(run, config, predictor_of(run))
+    again = read_explanations(gallery.parent / "explanations.csv")
+    assert again["path"].tolist() == table["path"].tolist()
+    is_new = table["path"].str.endswith("x.png")
+    assert is_new.sum() == 2
+    assert ((again["pixels"] != table["pixels"]) == is_new).all()
+    assert ((again["border"] != table["border"]) == is_new).all(), "a replaced image is explained anew, no other one"
+
     only_true = ExplainRunConfig(
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
         faithfulness=False, methods=[Method.saliency], progress_bar=False,

@@ -198,6 +198,7 @@ REFUSED = [
     (Config, "data.pattern=(a", "no regular expression"),
     (Config, "data.pattern=(a)", "(?P<identity>...)"),
     (Config, "data.aliases={CHILD:[]}", "FEMALE and MALE, not FEMALE, MALE, CHILD"),
+    (Config, "data.aliases={FEMALE:[x],MALE:[X]}", "both labels the name x"),
     (Config, "data.published_split=1", "data=peta"),
     (Config, "data.leave_out=c1", "data.split_by=camera or data.split_by=source"),
     (Config, "model.name=null", "any timm model"),

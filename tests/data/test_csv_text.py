@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import gender_cls
 from gender_cls.data.csv_text import csv_text, read_csv_text
 
 HOSTILE = [
@@ -86,3 +88,10 @@ def test_what_is_no_csv_file_is_a_value_error(tmp_path: Path, content: bytes) ->
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"EOF|decode"):
         read_csv_text(tmp_path / "a.csv")
+
+
+def test_every_csv_file_of_the_program_is_written_like_that() -> None:
+    package = Path(gender_cls.__file__).parent
+    written_otherwise = re.compile(r"\.to_csv\(.*index|csv\.(writer|DictWriter)")
+    others = [file.name for file in package.rglob("*.py") if written_otherwise.search(file.read_text())]
+    assert others == ["dataset.py"], "the demo draws images under names of its own"

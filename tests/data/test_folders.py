@@ -121,6 +121,8 @@ def test_a_file_in_two_splits_is_refused(tmp_path: Path) -> None:
 def test_names_that_differ_in_the_form_of_a_letter_are_one_image_if_the_bytes_are_the_same(root: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
     write_crop(root / "MALE" / composed, 7)
+    if (root / "MALE" / decomposed).exists():
+        pytest.skip("this file system takes them for one name")
     shutil.copy(root / "MALE" / composed, root / "MALE" / decomposed)
     assert len(labels_of(root)) == 3
     write_crop(root / "MALE" / decomposed, 8)

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -161,7 +162,10 @@ def test_a_given_split_leaves_no_room_for_another(tmp_path: Path, changes: dict[
         read(tmp_path, **changes)
 
 
-@pytest.mark.parametrize("name", [b"a\rb.png", b"a\nb.png", b"a\x1b[2Jb.png", b"caf\xe9.png"])
+NOT_UTF8 = pytest.param(b"caf\xe9.png", marks=pytest.mark.skipif(sys.platform == "darwin", reason="cannot be made"))
+
+
+@pytest.mark.parametrize("name", [b"a\rb.png", b"a\nb.png", b"a\x1b[2Jb.png", NOT_UTF8])
 def test_a_name_that_tables_cannot_keep_is_refused_and_shown(tmp_path: Path, name: bytes) -> None:
     write_crops(tmp_path, "MALE/a.png", "FEMALE/b.png")
     (tmp_path / "MALE" / "a.png").rename(tmp_path / "MALE" / os.fsdecode(name))

@@ -8,6 +8,7 @@ from helpers.prediction_tables import answered
 
 from gender_cls.evaluation.comparison.compare_json import Comparison, MeanScore
 from gender_cls.pages.comparison_table import to_csv, to_markdown
+from gender_cls.runs.run import KILLED
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_markdown_has_candidates_by_validation_score_and_then_the_ensemble(compa
     titles = [one["title"].replace("|", r"\|") for one in comparison["candidates"]]
     assert [row[0] for row in rows] == [*titles, "soft-vote ensemble"]
     assert {row[0]: row[-1] for row in rows} == {
-        **{r"twin\|regex": "", "net": "2 finished, 1 running", "custom": "", "leaky": "LEAKY"},
+        **{r"twin\|regex": "", "net": "2 finished, 1 killed", "custom": "", "leaky": "LEAKY"},
         **{"other": "other test rows", "vit": "failed", "soft-vote ensemble": "4 networks"},
     }
     assert rows[-2][0] == "vit"
@@ -77,7 +78,7 @@ def test_pairs_verdict_and_errors_follow(comparison: Comparison) -> None:
         assert f"{pair['difference']:.3f} [{pair['low']:.3f}, {pair['high']:.3f}]" in text
     for sentence in comparison["verdict"]:
         assert f"\n- {sentence}\n" in text
-    assert text.endswith(":\n\n- 4_net: running\n- 0_vit: RuntimeError: out of | memory\n")
+    assert text.endswith(f":\n\n- 4_net: {KILLED}\n- 0_vit: RuntimeError: out of | memory\n")
     for fact in ("160 images", "80 people", "the camera alone, 0.600"):
         assert fact in text
 
@@ -108,3 +109,8 @@ def test_nothing_finished_is_a_table_without_numbers(tmp_path: Path) -> None:
     assert to_csv(comparison).splitlines()[1].startswith("net,failed,,False,No seed has finished.,")
     assert "- There are no runs.\n" in to_markdown(compare())
     assert len(to_csv(compare()).splitlines()) == 1
+
+
+def test_a_model_from_elsewhere_writes_no_formula(tmp_path: Path) -> None:
+    comparison = compare(write_run(tmp_path / "a", TABLE, model="=cmd|' /C calc'!A0"))
+    assert to_csv(comparison).splitlines()[1].startswith("'=cmd|' /C calc'!A0,finished,")

@@ -20,6 +20,7 @@ from gender_cls.evaluation.predictions import CONCLUDED, read_predictions
 from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.explanations_table import ANSWER
+from gender_cls.quality.audit_findings import audit_findings
 from gender_cls.reports.audit import audit_data
 from gender_cls.reports.final_test import _predictions
 from gender_cls.runs.run import Run
@@ -100,3 +101,20 @@ def test_the_audit_says_that_test_was_made_here(folders: dict[str, Path]) -> Non
     assert "taken from train" in sentence
     counts = read_predictions(folders["plain"] / "predictions.csv")["split"].value_counts()
     assert counts.to_dict() == {"val": 8, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "part"),
+    [
+        ({"one_person": "12 of 24 images have the identity x: is that one person?"}, "warn", "is that one person?"),
+        ({"leaky": True}, "stop", "0 exact copies and 0 near duplicates stand in more than one split"),
+    ],
+)
+def test_findings_about_people_and_leaks(
+    folders: dict[str, Path], changes: dict[str, object], level: str, part: str
+) -> None:
+    totals = json.loads((folders["plain"] / "audit" / "audit.json").read_text())
+    assert (totals["data"]["one_person"], totals["data"]["leaky"]) == ("", False)
+    assert part not in str(totals["verdict"])
+    totals["data"].update(changes)
+    assert [one.level for one in audit_findings(totals) if part in one.sentence] == [level]

@@ -41,7 +41,7 @@ def _annotations(root: Path, split: str) -> list[Path]:
 
 def _csv(file: Path, rows: int | None = None) -> pd.DataFrame:
     """All columns as text. NumPy wrote the header: its first name begins with `# `."""
-    table = read_text_table(file, str(file), most_rows=rows)
+    table = read_text_table(file, str(file), known=(SEX_COLUMN,), most_rows=rows)
     return table.rename(columns=lambda name: name.removeprefix("#").strip())
 
 

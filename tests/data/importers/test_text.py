@@ -41,6 +41,9 @@ def test_upar_reads_both_kinds_of_header(tmp_path: Path, first: str) -> None:
     assert_columns(table, identity="Market1501_0002 Market1501_0010 - -", camera="Market1501_c1 Market1501_c6 - -")
     assert_columns(table, carrying="bag backpack;bag nothing nothing")
     assert set(read("upar", tmp_path)["split"]) == {""}
+    for file in tmp_path.rglob("*.csv"):  # through a spreadsheet and into other capitals
+        file.write_bytes(file.read_text().replace("Gender-Female", "gender-female").encode("utf-16"))
+    assert read("upar", tmp_path, "official").equals(table)
 
 
 def test_upar_refuses_other_values_missing_images_and_images_named_twice(tmp_path: Path) -> None:
