@@ -75,6 +75,7 @@ def evaluate_run(
     Raises:
         GenderClsError: the run has not been trained, or images that must be read are gone.
     """
+    run.refuse_links_out()
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
     if not run.data:
@@ -188,8 +189,9 @@ def _answer_variants(test: FinalTest, wanted: Sequence[str]) -> None:
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
         try:
             probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
-        except UnreadableError as error:
-            raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
+        except GenderClsError as error:
+            moved = " If the images were moved, name the folder with data_root." if "Cannot read" in str(error) else ""
+            raise GenderClsError(f"{error}{moved}") from error
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(test.run.variants, csv_text(logits))
 
