@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from helpers.commands import COMPARING, EVALUATING, SMALL, command
 from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
@@ -214,6 +215,22 @@ def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
     run.note(fitted=None)
     with pytest.raises(GenderClsError, match=f"^{run.folder} has not been trained to its end: there is nothing to"):
         again(run)
+
+
+def test_a_run_folder_of_somebody_else_runs_nothing_and_writes_nowhere_else(run: Run, tmp_path: Path) -> None:
+    made, elsewhere = tmp_path / "made", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    settings = run.settings
+    settings["model"]["options"] = {"_target_": "os.mkdir", "path": str(made)}
+    run.config_file.write_text(yaml.safe_dump(settings))
+    shutil.rmtree(run.plots)
+    run.plots.symlink_to(elsewhere)
+    with pytest.raises(GenderClsError, match=f"^{run.plots} is a link out of the run's folder"):
+        again(run)
+    run.plots.unlink()
+    again(run)
+    assert not made.exists()
+    assert not list(elsewhere.iterdir())
 
 
 @pytest.mark.parametrize(("content", "why"), [("path,grey\nx.png,1\n", "predictions.csv"), ("", "as CSV")])
