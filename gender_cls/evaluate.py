@@ -22,7 +22,7 @@ def evaluate(config: EvaluateConfig) -> None:
         resources = choose_resources(
             config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept
         ).apply()
-        predictor = Predictor(run.best_checkpoint, resources)
+        predictor = Predictor(run.best_checkpoint, resources, recorded)
         cache = image_cache(config.output_dir)
         data_root = None if config.data_root is None else Path(config.data_root)
         evaluate_run(run, config, predictor, cache=cache, data_root=data_root, progress_bar=config.progress_bar)

@@ -70,7 +70,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
-        predictor = Predictor(run.best_checkpoint, resources)
+        predictor = Predictor(run.best_checkpoint, resources, config)
         evaluate_run(run, evaluation, predictor, cache=cache, progress_bar=trainer.progress_bar)
 
 

@@ -3,6 +3,7 @@
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.explain import ExplainRunConfig
+from gender_cls.config.parsing import recorded_config
 
 
 def explain(config: ExplainRunConfig) -> None:
@@ -16,7 +17,7 @@ def explain(config: ExplainRunConfig) -> None:
         kept = run.answers_from["precision"] or "32-true"
         precision = kept if kept.endswith("-true") else "32-true"
         resources = choose_resources(config.accelerator, precision, config.threads, 0, pixels_at_hand=True).apply()
-        predictor = Predictor(run.best_checkpoint, resources)
+        predictor = Predictor(run.best_checkpoint, resources, recorded_config(run.config_file))
         print(f"Open {explain_on_request(run, config, predictor)}.")
 
 

@@ -6,11 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 _AGAIN = 0.02  # seconds until a stop is raised again that Python could not raise
+_PATIENCE = 5.0  # seconds that the program may wait for a lock after a stop
 _ONE_REQUEST = 1.0  # seconds; signals within them come from one request, as when a whole process group gets one
 
 
@@ -27,7 +28,8 @@ def stopping_on_signals() -> Iterator[None]:
     """Raise Stopped in this process's main thread on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
 
     Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
-    a moment later. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and die
+    a moment later. An exception in the wrong moment leaves a lock held, such as that of TensorBoard's writer, which is
+    then waited for: it is raised again there. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and die
     of the others.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
@@ -43,6 +45,7 @@ def stopping_on_signals() -> Iterator[None]:
                 os.kill(os.getpid(), number)
         elif time.monotonic() - last > _ONE_REQUEST:
             last = time.monotonic()
+            waits_for_locks(number)
             raise Stopped(number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -51,7 +54,7 @@ def stopping_on_signals() -> Iterator[None]:
         if handler is not signal.SIG_IGN:  # as with nohup
             signal.signal(number, stop)
     try:
-        with _raising_dropped_stops_again():
+        with _raising_stops_again() as waits_for_locks:
             yield
     finally:
         for number, handler in before.items():
@@ -59,11 +62,13 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _raising_dropped_stops_again() -> Iterator[None]:
+def _raising_stops_again() -> Iterator[Callable[[int], None]]:
+    """Inside, dropped stops are raised again; what it gives is to be called with the signal before one is raised."""
     if not hasattr(signal, "setitimer"):  # not a POSIX system
-        yield
+        yield lambda _: None
         return
     dropped: list[int] = []
+    asked: list[int] = []
     hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
 
     def note(unraisable: Any) -> None:
@@ -73,14 +78,24 @@ def _raising_dropped_stops_again() -> Iterator[None]:
         else:
             hook(unraisable)
 
-    def raise_again(*_: Any) -> None:
+    def raise_again(_: int, frame: FrameType | None) -> None:
         if dropped:
-            raise Stopped(dropped.pop())
+            number = dropped.pop()
+            wait(number)
+            raise Stopped(number)
+        if asked:
+            wait(asked[-1])
+            if frame is not None and frame.f_code.co_filename == threading.__file__:
+                raise Stopped(asked[-1])
+
+    def wait(number: int) -> None:
+        asked.append(number)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
 
     sys.unraisablehook = note
     signal.signal(signal.SIGALRM, raise_again)
     try:
-        yield
+        yield wait
     finally:
         sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0)  # a late one would end the process

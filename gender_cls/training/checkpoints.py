@@ -13,10 +13,12 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from gender_cls.errors import GenderClsError
+from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError, require
 from gender_cls.runs.files import replacing
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import peak_memory
+from gender_cls.training.resume import refuse_foreign_weights
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +121,7 @@ def last_whole_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
             continue
         try:
             content = read_checkpoint(file)
+            require("optimizer_states" in content, f"{file} holds no state of a training that could go on.")
         except GenderClsError as error:
             aside = file.with_name(f"{file.name}.damaged")
             file.replace(aside)
@@ -130,12 +133,15 @@ def last_whole_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def best_score(run: Run) -> float:
-    """The validation score of `best.ckpt`; GenderClsError if the file is not whole."""
+def best_score(run: Run, config: Config) -> float:
+    """The validation score of `best.ckpt`; GenderClsError if the file is not whole or of other settings."""
     try:
-        return float(read_checkpoint(run.best_checkpoint)["score"])
+        content = read_checkpoint(run.best_checkpoint)
+        score, saved = float(content["score"]), content["hyper_parameters"]["config"]
     except (GenderClsError, KeyError):
         raise GenderClsError(
             f"{run.best_checkpoint} is missing or damaged (or an earlier version wrote it), and nothing else holds the "
             f"best weights so far: restore it, or remove {run.checkpoints} to train this run from the beginning."
         ) from None
+    refuse_foreign_weights(run.best_checkpoint, saved, config)
+    return score

@@ -79,7 +79,7 @@ def _fit_with_batch(
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
-    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", None if checkpoint is None else best_score(run))
+    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", None if checkpoint is None else best_score(run, config))
 
     # Data
     datamodule = CropDataModule(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from torch import Tensor
 
+from gender_cls.config.parsing import to_plain
+from gender_cls.config.train import Config
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
 from gender_cls.system.processes import fork_context
@@ -19,13 +21,19 @@ from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.load_checkpoint import load_classifier
+from gender_cls.training.resume import refuse_foreign_weights
 
 
 class Predictor:
-    """The network of a checkpoint, read when it is first used."""
+    """The network of a checkpoint, read when it is first used.
 
-    def __init__(self, checkpoint: Path, resources: Resources) -> None:
+    Args:
+        config: of the run that the checkpoint must belong to; None: of any.
+    """
+
+    def __init__(self, checkpoint: Path, resources: Resources, config: Config | None = None) -> None:
         self.checkpoint, self.device, self.precision = checkpoint, resources.device, resources.precision
+        self._config = config
         # A test makes up to 50 passes; without fork each one would wait until its processes have imported everything.
         self.num_workers = resources.num_workers if fork_context() is not None else 0
         self.pin_memory = resources.device == "cuda"
@@ -33,7 +41,10 @@ class Predictor:
     @cached_property
     def classifier(self) -> GenderClassifier:
         """The classifier in eval mode."""
-        return load_classifier(self.checkpoint)
+        classifier = load_classifier(self.checkpoint)
+        if self._config is not None:
+            refuse_foreign_weights(self.checkpoint, to_plain(classifier.settings), self._config)
+        return classifier
 
     @cached_property
     def _trainer(self) -> Trainer:

@@ -1,5 +1,7 @@
 """Which settings may change when a run goes on. Imports no torch."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from gender_cls.config.checks import AUTO, absolute
@@ -18,6 +20,8 @@ MAY_CHANGE = {
 """Keys, or whole sections, that change no result. Of the batch the product has to stay, of the precision what it is
 on this machine."""
 
+PATHS = ("data.root", "data.csv", "data.corrections")
+
 
 def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> None:
     """GenderClsError names a setting that changes results and differs from the run's first session.
@@ -26,7 +30,7 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
         began: the configuration of that session as plain values.
     """
     then, now = map(by_dotted_key, (began, to_plain(config)))
-    for key in ("data.root", "data.csv", "data.corrections"):
+    for key in PATHS:
         if then.get(key) is not None:  # an earlier version recorded paths as they were typed
             then[key] = absolute(then[key])
     if now["trainer.precision"] != AUTO:
@@ -40,6 +44,23 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
             f"{run.folder} was started with {steps[0]} images per step, not {steps[1]}: resume it with the same "
             "product of data.batch_size and trainer.accumulate, or start a new run."
         )
+
+
+def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Config) -> None:
+    """GenderClsError if a checkpoint was put into this run's folder from a training with other settings.
+
+    Args:
+        saved: the configuration in the checkpoint as plain values; keys that an earlier version lacked do not count.
+        config: of the run.
+    """
+    then, now = map(by_dotted_key, (saved, to_plain(config)))
+    for key in sorted(then.keys() & now.keys()):
+        typed = key in PATHS and then[key] is not None and not os.path.isabs(then[key])  # by an earlier version
+        if then[key] != now[key] and not typed and not {key, key.partition(".")[0]} & MAY_CHANGE:
+            raise GenderClsError(
+                f"{checkpoint} belongs to another training: it has {key}={then[key]}, and this run has {now[key]}. "
+                "Restore the run's own, or train the run again."
+            )
 
 
 def check_precision(run: Run, precision: str) -> None:

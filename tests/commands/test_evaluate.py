@@ -217,6 +217,21 @@ def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
         again(run)
 
 
+def test_answers_and_weights_of_another_run_are_refused(sweep: Path, run: Run) -> None:
+    other = Run(next(sweep.glob("1_*")))
+    own = run.predictions.read_bytes()
+    shutil.copy(other.predictions, run.predictions)
+    with pytest.raises(GenderClsError, match=f"^{run.predictions} holds other answers than the network of this run"):
+        again(run)
+    run.predictions.write_bytes(own)
+    again(run, shortcuts=False)
+    shutil.copy(other.best_checkpoint, run.best_checkpoint)
+    run.predictions.unlink()
+    ask = parse_config({"run": str(run.folder), "progress_bar": False, "accelerator": "cpu"}, EvaluateConfig)
+    with pytest.raises(GenderClsError, match=r"best\.ckpt belongs to another training: it has seed=1, and this .* 0\."):
+        evaluate(ask)
+
+
 def test_a_run_folder_of_somebody_else_runs_nothing_and_writes_nowhere_else(run: Run, tmp_path: Path) -> None:
     made, elsewhere = tmp_path / "made", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
 
+from gender_cls.system import signals
 from gender_cls.system.signals import Stopped, stop_behind, stopping_on_signals
 
 
@@ -36,6 +38,25 @@ def test_a_stop_that_python_drops_is_raised_again() -> None:
 
     with pytest.raises(Stopped), stopping_on_signals():
         work()
+
+
+def test_a_stop_that_left_a_lock_held_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_PATIENCE", 0.05)
+    held, closed = threading.Condition(threading.Lock()), []
+
+    def work() -> None:
+        try:
+            held.acquire()  # whose release the stop prevents
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            time.sleep(0.15)  # work that takes long is not disturbed
+            closed.append("half")
+            with held:
+                closed.append("whole")
+
+    with pytest.raises(Stopped) as stopped, stopping_on_signals():
+        work()
+    assert (stopped.value.signal, closed) == (signal.SIGTERM, ["half"])
 
 
 def test_signals_at_one_moment_are_one_request() -> None:

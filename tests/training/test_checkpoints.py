@@ -12,6 +12,8 @@ from helpers.crops import ON_CPU
 from helpers.tiny_training import fit as fit_tiny
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
+from gender_cls.config.parsing import parse_config
+from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.training import checkpoints
@@ -39,7 +41,7 @@ def test_the_best_checkpoint_has_the_weights_that_were_validated(tmp_path, avera
     assert not {"optimizer_states", "lr_schedulers", "current_model_state"} & best.keys()
     assert (best["epoch"], best["global_step"]) == (last["epoch"], last["global_step"]) == (0, 4)
     assert best["hyper_parameters"] == last["hyper_parameters"]
-    assert best["score"] == best_score(run) > 0
+    assert best["score"] == best_score(run, parse_config(plain, Config)) > 0
     assert ("current_model_state" in last) == averaged
     if averaged:  # the average is not by chance what training went on with
         raw = last["current_model_state"]
@@ -108,18 +110,30 @@ def halved(content: bytes) -> bytes:
 def test_a_damaged_last_checkpoint_is_set_aside_for_the_one_before(damage, tmp_path, caplog) -> None:
     run = Run(tmp_path)
     run.checkpoints.mkdir()
-    torch.save({"epoch": 1, "weights": torch.zeros(10_000)}, run.previous_checkpoint)
-    torch.save({"epoch": 2, "weights": torch.zeros(10_000)}, run.last_checkpoint)
+    state = {"weights": torch.zeros(10_000), "optimizer_states": []}
+    torch.save({"epoch": 1, **state}, run.previous_checkpoint)
+    torch.save({"epoch": 2, **state}, run.last_checkpoint)
     whole = run.last_checkpoint.read_bytes()
     assert last_whole_checkpoint(run)[0] == run.last_checkpoint
     run.last_checkpoint.write_bytes(damage(whole))
     file, content = last_whole_checkpoint(run)
     assert (file, content["epoch"]) == (run.previous_checkpoint, 1)
     assert all(words in caplog.text for words in ("last.ckpt is damaged", "last.ckpt.damaged", "one epoch earlier"))
-    run.previous_checkpoint.write_bytes(b"")
+    torch.save({"epoch": 1}, run.previous_checkpoint)  # weights alone, such as a copy of best.ckpt
     assert last_whole_checkpoint(run) is None
     with pytest.raises(GenderClsError, match=r"best\.ckpt is missing or damaged .*remove .*checkpoints"):
-        best_score(run)
+        best_score(run, config_of())
+
+
+def test_the_best_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.checkpoints.mkdir()
+    saved = settings(recipe={"lr": 0.25})
+    saved["data"]["root"] = "x"  # as an earlier version recorded it
+    torch.save({"score": 0.5, "hyper_parameters": {"config": saved}}, run.best_checkpoint)
+    assert best_score(run, config_of(tmp_path, recipe={"lr": 0.25}, data={"num_workers": 1})) == 0.5
+    with pytest.raises(GenderClsError, match=r"best\.ckpt belongs to another .*: it has recipe\.lr=0\.25, .* has 0\.5"):
+        best_score(run, config_of(tmp_path, recipe={"lr": 0.5}))
 
 
 class Stop(Exception):

@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     run = Run(tmp_path / "run")
     assert checkpoint_to_resume(settings(), run) is None
     run.checkpoints.mkdir(parents=True)
-    torch.save({"hyper_parameters": {"config": to_plain(settings())}}, run.last_checkpoint)
+    torch.save({"hyper_parameters": {"config": to_plain(settings())}, "optimizer_states": []}, run.last_checkpoint)
     run.note(resources={"device": "cpu", "precision": "32-true"})
     return run
 
@@ -60,7 +60,7 @@ def test_other_settings_are_refused(run: Run, changes: dict[str, Any], words: st
 def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = to_plain(settings())
     recorded["data"]["root"] = "crops"
-    torch.save({"hyper_parameters": {"config": recorded}}, run.last_checkpoint)
+    torch.save({"hyper_parameters": {"config": recorded}, "optimizer_states": []}, run.last_checkpoint)
     assert checkpoint_to_resume(settings(), run) == run.last_checkpoint
     with pytest.raises(GenderClsError, match=r"data\.root="):
         checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
