@@ -127,4 +127,17 @@ def config_sentence(error: OmegaConfBaseException) -> str:
         close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."
         return f"{key} is not a key of the configuration; {hint}"
+    for words, wanted in _WANTED.items():
+        if words in reason and error.full_key:
+            return f"{key} must be {wanted}, not {getattr(error, 'value', None)}."
     return f"{key}: {reason}."
+
+
+_WANTED = {
+    "converted to Integer": "a whole number",
+    "converted to Float": "a number",
+    "is not a valid bool": "true or false",
+    "is not a ListConfig": "a list in brackets, such as [1,2] or [a]",
+    "to Dict[": "names with values, such as {a: 1}",
+}
+"""Words in OmegaConf's reason -> what is wanted."""

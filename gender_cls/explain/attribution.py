@@ -35,6 +35,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.explain.isolation import IMAGES_PER_PASS, Forward, chunks, isolated
 from gender_cls.explain.map_regions import region_grid, region_of_pixels
 from gender_cls.models.feature_map import FeatureMap
+from gender_cls.training.classifier import GenderClassifier
 
 SAMPLES = 16  # noisy copies of an image in SmoothGrad
 NOISE = 0.15  # standard deviation of the noise, as a share of the range of the image; the paper advises 0.1 to 0.2
@@ -53,6 +54,15 @@ class Attribution:
     maps: dict[Method, Tensor]
 
 
+def feature_map_for(methods: Sequence[Method], classifier: GenderClassifier) -> FeatureMap | None:
+    """The layer where Grad-CAM looks; None if it is not among the methods: some networks have no such layer.
+
+    Raises:
+        GenderClsError: Grad-CAM is asked for, and there is no such layer.
+    """
+    return classifier.feature_map if Method.grad_cam in methods else None
+
+
 def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     """Class probabilities (N, classes) on the CPU, computed as the maps are: in evaluation mode and float32.
 
@@ -67,7 +77,7 @@ def attribute(
     network: nn.Module,
     inputs: Tensor,
     methods: Sequence[Method],
-    feature_map: FeatureMap,
+    feature_map: FeatureMap | None,
     targets: Tensor | None = None,
 ) -> Attribution:
     """Explain one logit of each image by every method.
@@ -80,7 +90,7 @@ def attribute(
     Args:
         inputs: (N, 3, H, W), N at least 1, normalised, so that 0 is the mean colour.
         methods: may be empty.
-        feature_map: the layer for Grad-CAM, and how its output becomes (N, C, h, w).
+        feature_map: the layer for Grad-CAM, and how its output becomes (N, C, h, w); only Grad-CAM needs it.
         targets: (N,), class index of the logit to explain; None explains the predicted class.
 
     Returns:
@@ -125,7 +135,7 @@ def _one_pass(
     forward: Forward,
     images: Tensor,
     methods: Sequence[Method],
-    feature_map: FeatureMap,
+    feature_map: FeatureMap | None,
     targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[Method, Tensor]]:
     """Logits, targets, and saliency and Grad-CAM if asked for, from one forward and at most one backward pass."""
@@ -144,6 +154,7 @@ def _one_pass(
         return logits.gather(1, kept["targets"].unsqueeze(1)).squeeze(1)
 
     def through_identity(module: nn.Module, arguments: object, output: Tensor) -> Tensor:
+        assert feature_map is not None
         kept["features"] = features = feature_map.to_nchw(output)
         if features.shape[2:] != feature_map.grid:
             raise GenderClsError(
@@ -156,6 +167,7 @@ def _one_pass(
     maps: dict[Method, Tensor] = {}
     with ExitStack() as stack:
         if Method.grad_cam in asked:
+            assert feature_map is not None
             layer = network.get_submodule(feature_map.layer)
             stack.enter_context(layer.register_forward_hook(through_identity))
         if asked:

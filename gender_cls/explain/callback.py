@@ -23,7 +23,7 @@ from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.events import add_png, confusion_matrix_figure
-from gender_cls.explain.attribution import Attribution
+from gender_cls.explain.attribution import Attribution, feature_map_for
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import mass_shares
@@ -41,7 +41,7 @@ def explain_callbacks(
         crops, rows = datamodule.probe_set(config.explain.images)
         labels, names = list(rows["label"]), list(rows["path"])
         callbacks.append(ExplainCallback(crops, labels, names, run.explanations, config.explain))
-        _ = classifier.feature_map  # or raise before training starts
+        feature_map_for(config.explain.methods, classifier)  # or raise before training starts
     return callbacks
 
 

@@ -12,7 +12,7 @@ from gender_cls.config.explain import ExplainConfig, ExplainedClass
 from gender_cls.data.crops import Crops
 from gender_cls.drawing.canvas import Picture
 from gender_cls.drawing.map_grid import Caption, MapColumn, map_grid
-from gender_cls.explain.attribution import Attribution, attribute, scaled
+from gender_cls.explain.attribution import Attribution, attribute, feature_map_for, scaled
 from gender_cls.explain.mass_shares import area_shares, mass_shares
 from gender_cls.training.classifier import GenderClassifier
 
@@ -39,8 +39,12 @@ def explain_classes(
         labels: N true labels.
         predicted: (N,), class index of the answers, if they are known.
     """
-    network, inputs, feature_map = classifier.network, classifier.normalise(images), classifier.feature_map
     methods, explained_class = settings.methods, settings.explained_class
+    network, inputs, feature_map = (
+        classifier.network,
+        classifier.normalise(images),
+        feature_map_for(methods, classifier),
+    )
     true = torch.tensor([CLASSES.index(label) for label in labels])
     if explained_class is ExplainedClass.true:
         return {"true": attribute(network, inputs, methods, feature_map, true)}

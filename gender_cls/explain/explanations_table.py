@@ -21,7 +21,7 @@ from gender_cls.data.image_store import ImageStore, pixel_hash
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
 from gender_cls.evaluation.schema import SCORE_COLUMNS
-from gender_cls.explain.attribution import Attribution, attribute, predict
+from gender_cls.explain.attribution import Attribution, attribute, feature_map_for, predict
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps
 from gender_cls.explain.isolation import IMAGES_PER_PASS
@@ -183,7 +183,7 @@ def _explain_role(
     role: str, targets: Tensor, chunk: _Chunk, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """One row per image and method, for one class of each image; writes the maps."""
-    network, feature_map = classifier.network, classifier.feature_map
+    network, feature_map = classifier.network, feature_map_for(question.methods, classifier)
     attribution = attribute(network, chunk.inputs, question.methods, feature_map, targets)
     scores = _score_maps(chunk, attribution, network, question.faithfulness)
     p_female = chunk.rows["p_FEMALE"].to_numpy()

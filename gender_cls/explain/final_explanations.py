@@ -14,6 +14,7 @@ from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.errors import noting_failure
 from gender_cls.evaluation.explanation_summary import read_explanations
+from gender_cls.explain.attribution import feature_map_for
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
@@ -96,7 +97,7 @@ def _check_sanity(
         codes(rows["prediction"]),
         heads=classifier.heads,
         methods=settings.methods,
-        feature_map=classifier.feature_map,
+        feature_map=feature_map_for(settings.methods, classifier),
     )
     table = [
         rows[["path", "identity", "group"]].assign(

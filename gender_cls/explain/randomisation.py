@@ -42,7 +42,7 @@ def randomisation_check(
     targets: Tensor,
     heads: Sequence[str],
     methods: Sequence[Method],
-    feature_map: FeatureMap,
+    feature_map: FeatureMap | None,
 ) -> list[Stage]:
     """How similar maps stay while the layers of a copy become random, from the heads to the input.
 

@@ -219,7 +219,8 @@ class _Trace:
 
     def _way_out(self) -> str:
         names = [used.where.layer for used in self._used_maps()[:3]]
-        return f"set model.cam_layer to a layer such as {', '.join(names)}" if names else "Grad-CAM needs another model"
+        layer = f"set model.cam_layer to a layer such as {', '.join(names)}" if names else "choose another model"
+        return f"leave grad_cam out of explain.methods, or {layer}"
 
 
 @contextmanager

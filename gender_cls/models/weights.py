@@ -27,6 +27,8 @@ StateDict = dict[str, Tensor]
 
 TIMEOUT = 5.0  # seconds to wait for a server's first answer; timm and the hub retry for much longer
 
+OR_RANDOM = ", or start from random weights with model.pretrained=false"
+
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights first, as in timm
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads of GoogLeNet and Inception, which we do not build
@@ -64,11 +66,15 @@ def find_published(source: PretrainedCfg | str, title: str) -> Path | None:
     return None
 
 
-def unavailable(title: str, source: str, reason: object) -> GenderClsError:
+class UnavailableError(GenderClsError):
+    """Published weights cannot be loaded."""
+
+
+def unavailable(title: str, source: str, reason: object) -> UnavailableError:
     """The error for published weights that cannot be loaded; it names both ways out."""
-    return GenderClsError(
+    return UnavailableError(
         f"The pretrained weights of {title} cannot be loaded from {source} ({one_line(reason)}): "
-        "name a local file with model.weights=PATH, or start from random weights with model.pretrained=false."
+        f"name a local file with model.weights=PATH{OR_RANDOM}."
     )
 
 

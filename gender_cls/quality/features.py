@@ -26,6 +26,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError, require
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
+from gender_cls.models.weights import OR_RANDOM, UnavailableError
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.resources import choose_resources
 
@@ -91,7 +92,10 @@ def _compute(
     size = (data.image_size[0], data.image_size[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights must be the same as those of the features that are kept already
-        backbone = build_backbone(model, size, channels_last=True)
+        try:
+            backbone = build_backbone(model, size, channels_last=True)
+        except UnavailableError as error:  # random weights would know nothing about people
+            raise GenderClsError(str(error).replace(OR_RANDOM, ", or set audit.suspects=false")) from None
     device = _device()
     network = backbone.network.to(device).eval()
     mean, std = (torch.tensor(value, device=device).view(3, 1, 1) for value in (backbone.mean, backbone.std))

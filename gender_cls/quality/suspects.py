@@ -13,6 +13,7 @@ from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, ratio
 from gender_cls.quality.label_probabilities import (
     EPSILON,
     combined_probabilities,
@@ -73,6 +74,7 @@ def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache:
         of_light = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
         method = of_light if probabilities is None else f"{method} together with {of_light}"
         probabilities = light if probabilities is None else combined_probabilities(light, probabilities)
+    require_knowledge(table, probabilities, method)
     ranked = rank_suspects(table, probabilities)
     flagged = ranked[ranked["flagged"]]
     totals = {
@@ -96,6 +98,29 @@ def _systematic_errors(features: NDArray[np.floating], table: pd.DataFrame, seed
         for column in (["source"] if same else ["camera", "source"])
         for error in find_systematic_errors(column, features, table, seed)
     ]
+
+
+def require_knowledge(table: pd.DataFrame, probabilities: NDArray[np.float64], method: str) -> None:
+    """Raise GenderClsError if the model is no better than chance, because its suspects would be random images."""
+    known = np.isfinite(probabilities).all(axis=1)
+    judged = table.iloc[np.flatnonzero(known)]
+    labels = judged["label"].to_numpy(str)
+    right = labels == np.array(CLASSES)[probabilities[known].argmax(axis=1)]
+    if len(set(labels)) < len(CLASSES):
+        return  # without a score, nothing can be said about the model
+
+    def balanced_accuracy(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        recalls = [ratio(weights @ (right & (labels == name)), weights @ (labels == name)) for name in CLASSES]
+        return {"score": np.mean(recalls, axis=0)}
+
+    draws = bootstrap(bootstrap_units(judged), balanced_accuracy, resamples=1000)["score"]
+    if np.nanquantile(draws, 0.025) <= 0.5:
+        score = np.mean([right[labels == name].mean() for name in CLASSES])
+        raise GenderClsError(
+            f"No label is called suspect, because the model that judges them knows nothing: a balanced accuracy of "
+            f"{score:.2f} is chance ({method}). Give it trained weights with model.weights=PATH, or name trained runs "
+            "with audit.runs=[FOLDER]."
+        )
 
 
 def _balanced_accuracy(labels: pd.Series, probabilities: NDArray[np.float64]) -> float | None:

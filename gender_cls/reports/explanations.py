@@ -36,6 +36,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         GenderClsError: the run has not been trained or evaluated, an image is missing or cannot be read, or the true
             class is asked for and no image has one.
     """
+    run.refuse_links_out()
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
     recorded = recorded_config(run.config_file)

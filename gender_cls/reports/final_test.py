@@ -75,6 +75,7 @@ def evaluate_run(
     Raises:
         GenderClsError: the run has not been trained, or images that must be read are gone.
     """
+    run.refuse_links_out()
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
     if not run.data:

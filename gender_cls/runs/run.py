@@ -62,6 +62,14 @@ class Run:
         self.maps = self.explanations / "maps.npz"
         self.randomisation = self.explanations / "randomisation.csv"
 
+    def refuse_links_out(self) -> None:
+        """Raise GenderClsError if a folder that commands write into leads out of the run's folder."""
+        for folder in (self.plots, self.explanations, self.explanations / "pictures"):
+            if not folder.resolve().is_relative_to(self.folder):
+                raise GenderClsError(
+                    f"{folder} is a link out of the run's folder, and nothing is written there: replace it by a folder."
+                )
+
     @property
     def status(self) -> dict[str, Any]:
         """The content of `status.json`; empty before the start."""

@@ -68,6 +68,8 @@ def parameters(library: str, name: str, **options: Any) -> int | None:
     import torch
     import torchvision.models
 
+    if library == "torchvision" and not options:
+        return torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]
     build: Any = timm.create_model if library == "timm" else torchvision.models.get_model
     with torch.device("meta"), warnings.catch_warnings(action="ignore"):
         try:

@@ -31,7 +31,7 @@ from gender_cls.train import choose_folder
         (["recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
         (["+recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
         (["model=mobilnetv2"], "did you mean mobilenetv2 or mobilenetv2_tv? There are conv"),
-        (["recipe.lr=quick"], "recipe.lr: Value 'quick'"),
+        (["recipe.lr=quick"], "recipe.lr must be a number, not quick"),
         (["recipe.lr=-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "recipe.lr=0.1,-1"], "recipe.lr must be above 0, not -1.0."),
         (["-m", "model=custom_cnn,nonesuch"], "There is no model=nonesuch; there are convnext_tiny"),

@@ -129,8 +129,11 @@ REFUSED = [
     # What OmegaConf finds: keys, types, choices
     (Config, "recipe.lrr=1", "did you mean lr?"),
     (Config, "colour=1", "there are name, output_dir, seed"),
-    (Config, "recipe.lr=fast", "Float"),
-    (Config, "seed=1.5", "Integer"),
+    (Config, "recipe.lr=fast", "recipe.lr must be a number, not fast"),
+    (Config, "seed=1.5", "seed must be a whole number, not 1.5"),
+    (Config, "trainer.max_epochs=two", "trainer.max_epochs must be a whole number, not two"),
+    (Config, "data.image_size=256", "data.image_size must be a list in brackets"),
+    (Config, "model.pretrained=maybe", "model.pretrained must be true or false, not maybe"),
     (Config, "data.balance=both", "[none, loss, sampler]"),
     (Config, "data.on_corrupt=replace", "[stop, drop]"),
     (Config, "data.cache=ram", "[none, disk]"),

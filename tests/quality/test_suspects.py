@@ -14,7 +14,7 @@ from gender_cls.quality.label_probabilities import (
     out_of_fold_probabilities,
     probabilities_of_runs,
 )
-from gender_cls.quality.suspects import Review, rank_suspects, review
+from gender_cls.quality.suspects import Review, rank_suspects, require_knowledge, review
 
 
 def crowd(people: int, images: int, seed: int = 0, swapped: float = 0.0) -> tuple[np.ndarray, pd.DataFrame]:
@@ -195,3 +195,11 @@ def test_two_judges_find_more_than_either() -> None:
     truth, judges = table.set_index("path")["truth"], (one, two, combined_probabilities(one, two))
     first, second, both = (review(rank_suspects(table, judge), truth)[0].factor_at_5_percent for judge in judges)
     assert both > max(first, second)
+
+
+def test_a_model_that_knows_nothing_names_no_suspects() -> None:
+    features, table = crowd(100, 3)
+    require_knowledge(table, out_of_fold_probabilities(features, table, 5, 0), "a model")
+    noise = np.random.default_rng(1).normal(size=features.shape).astype(np.float32)
+    with pytest.raises(GenderClsError, match=r"a model.*model\.weights"):
+        require_knowledge(table, out_of_fold_probabilities(noise, table, 5, 0), "a model")

@@ -26,6 +26,7 @@ def test_runs_are_found_at_any_depth_once_and_in_the_order_of_their_numbers(tmp_
     audit.note(state="finished")
     write_yaml(audit.config_file, {"audit": {}, "model": {}})
     killed = Run(tmp_path / "sweeps" / "s" / "11_net")  # before it could write more
+    killed.folder.mkdir()
     killed.note(state="failed", error="The process was killed by SIGKILL.")
     write_yaml(killed.config_file, {"trainer": {}})
     found = find_runs([tmp_path, tmp_path / "runs" / "r"])
