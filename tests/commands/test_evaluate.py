@@ -33,9 +33,9 @@ from gender_cls.evaluation.stress import variants
 from gender_cls.reports import final_test
 from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import Distortion, evaluate_run
+from gender_cls.reports.kept_answers import keep_answers_of_one_precision
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
-from gender_cls.system.resources import Resources
 from gender_cls.training.predictor import Predictor
 
 
@@ -155,12 +155,12 @@ def test_replaced_pictures_are_named_wherever_they_are_read(run: Run, tmp_path: 
     write_crop(moved / path, 77)
     predictor = Predictor(run.best_checkpoint, ON_CPU)
     options = {"cache": tmp_path / "cache", "data_root": moved, "progress_bar": False}
-    evaluate_run(run, QUICKLY, predictor, **options)  # which reads no picture
     sentence = rf"^The pixels of 1 of \d+ images below {moved} have changed since .*: {path}\. "
     explaining = ExplainRunConfig(run=str(run.folder), data_root=str(moved), progress_bar=False)
-    for part, asked in (("shortcuts", {"shortcuts": True}), ("explanations", {"explained_images": 100})):
-        evaluate_run(run, replace(QUICKLY, **asked), predictor, **options)
-        assert re.search(sentence, run.metrics["problems"][part])
+    evaluate_run(run, replace(QUICKLY, shortcuts=True, explained_images=100), predictor, **options)
+    for part in ("shortcuts", "explanations"):
+        assert re.match(sentence, run.metrics["problems"][part])
+    assert read_predictions(run.predictions).equals(table)
     for ask in (
         lambda: explain_on_request(run, explaining, predictor),
         lambda: (run.predictions.unlink(), evaluate_run(run, QUICKLY, predictor, **options)),
@@ -181,31 +181,26 @@ def test_answers_of_two_precisions_are_not_mixed(
     quick = lambda *_, precision, **__: {**cost, "device": f"cpu, 1 thread, {precision}"}  # noqa: E731
     monkeypatch.setattr(final_test, "measure_cost", quick)
 
-    def evaluated(resources: Resources) -> None:
-        caplog.clear()
-        predictor = Predictor(run.best_checkpoint, resources)
-        evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache", progress_bar=False)
-
     before = run.predictions.read_bytes()
     run.variants.write_text("path,grey\n")
     run.explanations.mkdir()
     for file in (run.explained, run.maps, run.randomisation):
         file.write_text("of 32-true")
-    evaluated(replace(ON_CPU, precision="bf16-mixed"))
+    half = replace(ON_CPU, precision="bf16-mixed")
+    predictor = Predictor(run.best_checkpoint, half)
+    evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache", progress_bar=False)
     assert "precision 32-true" in caplog.text
     assert "bf16-mixed" in caplog.text
     assert run.predictions.read_bytes() != before
     assert not any(file.exists() for file in (run.variants, run.explained, run.maps, run.randomisation))
     assert run.answers_from == {"precision": "bf16-mixed", "device": "cpu"}
     assert run.metrics["cost"]["device"].endswith(", bf16-mixed")
-    half = run.predictions.read_bytes()
-    run.best_checkpoint.rename(tmp_path / "best.ckpt")
-    evaluated(replace(ON_CPU, precision="bf16-mixed", device="cuda"))  # which needs no network
-    assert run.predictions.read_bytes() == half
+
+    keep_answers_of_one_precision(run, Predictor(run.best_checkpoint, replace(half, device="cuda")))
+    assert run.predictions.exists()
     assert run.answers_from["device"] == "cpu"
-    (tmp_path / "best.ckpt").rename(run.best_checkpoint)
-    evaluated(ON_CPU)
-    assert run.predictions.read_bytes() == before
+    keep_answers_of_one_precision(run, Predictor(run.best_checkpoint, ON_CPU))
+    assert not run.predictions.exists()
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:

@@ -227,7 +227,6 @@ def cannot_keep(file: Path, error: Exception, locks: bool = False) -> str:
     cause = one_line(getattr(error, "strerror", None) or error)
     if locks or getattr(error, "errno", None) in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
         cause += "; perhaps a file system without locks, such as some network drives"
-    return (
-        f"{file}, which keeps what was read from images, cannot be used ({cause}): make room or permit it, or name "
-        "another output_dir."
-    )
+    in_the_way = getattr(error, "errno", None) in (errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
+    way_out = "remove it" if in_the_way else "make room there, allow writing there, or name another output_dir"
+    return f"{file}, which keeps what was read from images, cannot be used ({cause}): {way_out}."
