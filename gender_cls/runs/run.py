@@ -28,6 +28,8 @@ TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
 KILLED = "The process ended without a word: it was killed, or the machine stopped. trainer.resume=true goes on."
 
+_RESERVE_FOR_END = 1024  # characters of an ASCII text
+
 _GONE = "is gone: it was moved or removed while the run was at work, or its disk was. Put it back, or start a new run."
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
@@ -151,9 +153,12 @@ class Run:
         try:
             write_atomically(self.status_file, _status_text(status))
         except (OSError, GenderClsError):
-            with contextlib.suppress(OSError), self.status_file.open("r+") as file:
-                file.write(_status_text({**status, "traceback": None}))
-                file.truncate()
+            error = None if status.get("error") is None else status["error"][: _RESERVE_FOR_END // 2]
+            text = _status_text({**status, "error": error, "traceback": None}).encode()
+            with contextlib.suppress(OSError), self.status_file.open("rb+") as file:
+                if len(text) <= self.status_file.stat().st_size:  # more could end in half a file
+                    file.write(text)
+                    file.truncate()
 
     @contextlib.contextmanager
     def recording(self, **about: Any) -> Iterator[None]:
@@ -200,7 +205,8 @@ class Run:
 
 
 def _status_text(status: dict[str, Any]) -> str:
-    return json.dumps(status, indent=2) + "\n"
+    """While the run is at work, blanks at the end keep room on the disk for how it ends."""
+    return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
 
 
 def environment() -> dict[str, str]:
