@@ -57,7 +57,7 @@ def read_image_list(csv: Path, data: DataConfig, root: Path) -> tuple[pd.DataFra
 
 
 def _meant(values: pd.Series, names: dict[str, str], what: str) -> pd.Series:
-    """What each value is an alias of."""
+    """The label or split that each value is an alias of; GenderClsError, which begins with `what`, if it is none."""
     value = values.str.lower()
     strange = sorted(set(value) - set(names))
     require(not strange, f"{what}: {first_few(strange)}.")
@@ -107,7 +107,7 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """How the file may be called: as it stands, then as tables of other programs and machines would write it."""
+    """Names that the file may have: the path itself, then as tables of other programs and machines would write it."""
     yield path
     stripped = path.strip(BLANKS)
     slashes = stripped.replace("\\", "/")

@@ -91,7 +91,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
         raise
     except CacheError as error:
         if data.keeps_pixels:
-            raise CacheError(f"{error} data.cache=none does without it.") from None
+            raise CacheError(f"{error} data.cache=none needs no such file.") from None
         log.warning(f"The next command has to read all images again: {error}")
         return _scan(paths, root, data, database_in_memory())
 
@@ -150,7 +150,7 @@ class _Read(NamedTuple):
 
 
 def _beyond_limit(table: pd.DataFrame, data: DataConfig) -> pd.Series:
-    """Images that are, or were at another limit, too large."""
+    """Images that are larger than `data.max_megapixels`, or were when they were read."""
     size = table["width"].astype(np.int64) * table["height"]
     return (table["fault"] == "too_large") | (size > data.max_megapixels * 1e6)
 
@@ -227,7 +227,7 @@ def _start_worker() -> None:
 
 
 def _read_batch(files: list[File], max_megapixels: float, most_bytes: int) -> list[_Read]:
-    """What was read of the first files; the rest is left when their pixels take so many bytes."""
+    """What was read of the first files; it ends at the file with which the pixels take `most_bytes`."""
     results: list[_Read] = []
     taken = 0
     for file in files:

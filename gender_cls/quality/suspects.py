@@ -118,9 +118,9 @@ def require_knowledge(table: pd.DataFrame, probabilities: NDArray[np.float64], m
     if np.nanquantile(draws, 0.025) <= 0.5:
         score = np.mean([right[labels == name].mean() for name in CLASSES])
         raise GenderClsError(
-            f"No label is called suspect, because the model that judges them knows nothing: a balanced accuracy of "
-            f"{score:.2f} is chance ({method}). Give it trained weights with model.weights=PATH, or name trained runs "
-            "with audit.runs=[FOLDER]."
+            "No label is called suspect, because the model that judges them is no better than chance: its "
+            f"balanced accuracy is {score:.2f} ({method}). Give it trained weights with model.weights=PATH, or name "
+            "trained runs with audit.runs=[FOLDER]."
         )
 
 

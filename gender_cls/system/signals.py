@@ -24,11 +24,11 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise Stopped in this process's main thread on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
+    """Raise Stopped in the main thread of this process on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
 
     Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
-    a moment later. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and die
-    of the others.
+    a moment later. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and end
+    on the other signals.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

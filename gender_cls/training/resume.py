@@ -1,4 +1,4 @@
-"""Which settings may change when a run goes on. Imports no torch."""
+"""Which settings and machines may change when a run is resumed. Imports no torch."""
 
 import logging
 from typing import Any
@@ -53,7 +53,7 @@ def check_precision(run: Run, precision: str) -> None:
 
 
 def check_machine(run: Run, resources: Resources) -> None:
-    """Refuse to go on in another precision, which changes results; say that another device changes them a little."""
+    """Refuse another precision, which changes results; warn of another device, which changes them a little."""
     check_precision(run, resources.precision)
     before = run.status.get("resources", {}).get("device", resources.device)
     if before != resources.device:

@@ -43,9 +43,6 @@ IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors that say that there is no room: no bytes, no inodes or no quota."""
-
 _DAMAGED = {
     *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH),
     sqlite3.SQLITE_NOTADB,
@@ -56,13 +53,13 @@ _LOCKS = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sq
 def stamp(file: str) -> tuple[int, int, int, int]:
     """Size in bytes, time of the last change and of the last change of its status in nanoseconds, and inode.
 
-    A file with the same stamp has not changed. Size and time alone are also the same if two files have changed places,
-    or if a tool that keeps times has overwritten one.
+    A file with the same stamp has not changed. Size and time alone may stay the same when two files swap their names,
+    or when a tool that keeps times overwrites a file.
     """
     try:
         status = os.stat(file)
     except OSError:
-        return 0, -1, 0, 0  # differs from the stamp of an image that is not in the database
+        return 0, -1, 0, 0  # not the zeros that `Database.load` gives for an image that is not there
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**63 - 1
 
 
@@ -71,7 +68,7 @@ class CacheError(GenderClsError):
 
 
 class DamagedError(CacheError):
-    """The database holds what no version of this program writes."""
+    """The database holds something that no version of this program writes."""
 
 
 class Database:
