@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gender_cls.config.data import CLASSES, DataConfig
-from gender_cls.data.columns import SPLIT_ALIASES, label_names
+from gender_cls.data.columns import SPLIT_ALIASES, label_names, splits_next_to_trainval
 from gender_cls.data.image_files import IMAGE_SUFFIXES, is_picture
 from gender_cls.data.same_files import file_identity
 from gender_cls.errors import GenderClsError, first_few, harmless, has_odd_letters, plural, visible
@@ -125,7 +125,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """A key of LEFT_OUT, or image, folder, hidden folder or system folder; empty for what is not worth a word."""
+    """A key of LEFT_OUT, or image, folder, hidden folder or system folder; empty for what is not counted."""
     name = entry.name
     suffix = _suffix(name)
     try:
@@ -137,7 +137,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
             return "system folder" if name.lower() in SYSTEM_FOLDERS else "folder"
         elif not entry.is_symlink() or os.path.exists(entry.path):
             return "special"
-    except OSError as error:  # a link that leads nowhere, or where we may not look
+    except OSError as error:  # a link that leads nowhere, or to a place that may not be read
         if error.errno != errno.ELOOP and suffix not in IMAGE_SUFFIXES:
             raise
     if name.startswith("."):
@@ -167,7 +167,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 def _images_below(folder: os.DirEntry[str]) -> Iterator[str]:
-    """Relative to what holds the folder, the files with an image's suffix; nothing where one may not look."""
+    """Paths of the files with an image's suffix, from the folder on; nothing where reading is not allowed."""
     if not folder.is_symlink():
         for directory, _, files in os.walk(folder.path):
             inside = directory[len(folder.path) :]
@@ -189,8 +189,7 @@ def labelled_images(root: Path, data: DataConfig) -> Found:
     except OSError as error:
         raise GenderClsError(f"The folder {root} cannot be read: {error.strerror}.") from None
     by_split = not names.isdisjoint(SPLIT_ALIASES)
-    others = sorted(names & {"train", "training", "val", "valid", "validation"})
-    if "trainval" in names and others:
+    if others := splits_next_to_trainval(names):
         raise GenderClsError(f"{root} has the folder trainval next to {first_few(others)}: name it train or val.")
 
     def enter(place: Place, path: str) -> Place:

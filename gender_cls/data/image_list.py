@@ -17,6 +17,7 @@ from gender_cls.data.columns import (
     USED_COLUMNS,
     given_names,
     label_names,
+    splits_next_to_trainval,
     stands_for_nothing,
 )
 from gender_cls.data.csv_text import true_text
@@ -65,9 +66,9 @@ def _meant(values: pd.Series, names: dict[str, str], what: str) -> pd.Series:
 
 def _splits(values: pd.Series, name: str) -> pd.Series:
     values = values.where(~values.map(stands_for_nothing), "").str.lower()
-    others = sorted(set(values) & {"train", "training", "val", "valid", "validation"})
+    others = splits_next_to_trainval(set(values))
     require(
-        "trainval" not in set(values) or not others,
+        not others,
         f"{name} has the split trainval next to {first_few(others)}: write train or val for each of its images.",
     )
     return _meant(values, {**SPLIT_ALIASES, "": ""}, f"{name} holds splits other than train, val and test")

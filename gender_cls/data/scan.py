@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.config.data import DataConfig
 from gender_cls.data.cache.database import (
     STAMP,
     CacheError,
@@ -36,10 +35,10 @@ from gender_cls.data.cache.database import (
 )
 from gender_cls.data.cache.pixel_store import NoRoomError, PixelStore, expected_bytes
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.data.image_store import HASH_BYTES, ChangedImageError, ImageStore, Scanned, pixel_hash
+from gender_cls.data.image_store import HASH_BYTES, ImageStore, Scanned, pixel_hash
 from gender_cls.data.measure import measure
 from gender_cls.data.near_duplicates import perceptual_hash
-from gender_cls.errors import GenderClsError, count, first_few
+from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import reading_processes
 
@@ -140,64 +139,6 @@ def _hashes(texts: pd.Series, database: Database) -> NDArray[np.uint8]:
         return np.frombuffer(digits, np.uint8).reshape(len(texts), HASH_BYTES)
     except ValueError:
         raise DamagedError(f"{database.file} is damaged (a hash of pixels).") from None
-
-
-def scan_for_answers(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> Scan:
-    """`scan` for a finished run: if pixels cannot be kept any more, images are decoded each time.
-
-    Args:
-        rows: with `path`, and with `pixels` as they were in training; earlier versions did not record them.
-
-    Raises:
-        ChangedImageError: images have other pixels now.
-    """
-    paths = rows["path"].tolist()
-    try:
-        found = scan(paths, root, cache, data)
-    except CacheError as error:
-        log.warning(f"Images are decoded each time they are needed: {error}")
-        found = scan(paths, root, cache, replace(data, cache=PixelCache.none))
-    require_same_pixels(
-        rows, found.facts["pixels"], f" below {root}", "Restore them, or name their folder (data_root)."
-    )
-    return found
-
-
-def require_same_pixels(rows: pd.DataFrame, now: pd.Series, where: str, way_out: str) -> None:
-    """Raise ChangedImageError if images that can be read have other pixels than their rows say.
-
-    Args:
-        rows: with `path`, and `pixels` if they are known.
-        now: their pixels today, see `Scan`; empty for an image that cannot be read.
-    """
-    if "pixels" not in rows:  # written by an earlier version
-        return
-    changed = [
-        path
-        for path, one, other in zip(rows["path"], rows["pixels"], now, strict=True)
-        if one != other != "" and len(one) == 2 * HASH_BYTES  # earlier versions kept a user's column of that name
-    ]
-    if changed:
-        raise ChangedImageError(
-            f"The pixels of {count(len(changed))} of {count(len(rows))} images{where} have changed since this run was "
-            f"trained: {first_few(changed)}. {way_out}"
-            + " (Another version of Pillow may decode all images in another way.)"
-            * (len(changed) == len(rows))
-        )
-
-
-def decoded_when_needed(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> ImageStore:
-    """Images of a finished run: when the first one is asked for, all existing files of `rows` are scanned.
-
-    Args:
-        rows: see `scan_for_answers`, whose errors come then.
-    """
-
-    def known() -> Scanned | None:
-        existing = rows[[(root / path).is_file() for path in rows["path"]]]
-        return scan_for_answers(existing, root, cache, data).images.scanned
-
-    return ImageStore(root, known)
 
 
 class _Read(NamedTuple):

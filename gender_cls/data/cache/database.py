@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError, one_line, require
+from gender_cls.runs.locks import lacks_locks
 
 DATABASE_VERSION = 4
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
@@ -43,7 +44,7 @@ IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What systems say if there is no room: no bytes, no inodes or no quota."""
+"""Numbers of the errors that say that there is no room: no bytes, no inodes or no quota."""
 
 _DAMAGED = {
     *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH),
@@ -66,7 +67,7 @@ def stamp(file: str) -> tuple[int, int, int, int]:
 
 
 class CacheError(GenderClsError):
-    """What was read from images cannot be kept, or not be read again, where the configuration says."""
+    """What was read from images cannot be kept or read again where the configuration says."""
 
 
 class DamagedError(CacheError):
@@ -172,10 +173,10 @@ def open_database(root: Path, cache: Path) -> Iterator[Database]:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as connection:
             _make_tables(connection)
             yield Database(file, connection)
-    except sqlite3.ProgrammingError:  # ours
+    except sqlite3.ProgrammingError:  # a mistake in this program, not in the file
         raise
     except sqlite3.Error as error:
-        # Without a code: Python could not decode a text.
+        # The error has no code if Python could not decode a text.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _DAMAGED:
             raise DamagedError(f"{file} is damaged ({one_line(error)}).") from None
@@ -205,7 +206,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def remove_database(root: Path, cache: Path) -> None:
-    """Remove the database of the images below `root`, and first a journal, which would be played into the next one.
+    """Remove the database of the images below `root`, and first its journal, which SQLite would apply to the next one.
 
     Raises:
         CacheError: it cannot be removed.
@@ -225,7 +226,7 @@ def cannot_keep(file: Path, error: Exception, locks: bool = False) -> str:
         locks: whether a file system without locks is a likely cause.
     """
     cause = one_line(getattr(error, "strerror", None) or error)
-    if locks or getattr(error, "errno", None) in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+    if locks or lacks_locks(error):
         cause += "; perhaps a file system without locks, such as some network drives"
     in_the_way = getattr(error, "errno", None) in (errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
     way_out = "remove it" if in_the_way else "make room there, allow writing there, or name another output_dir"

@@ -20,6 +20,7 @@ from gender_cls.config.data import DataConfig
 from gender_cls.data.cache.database import FULL, CacheError, Database, cannot_keep
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
+from gender_cls.runs.locks import lacks_locks
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,7 @@ class PixelStore:
                 log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
                 return lock.acquire()
         except (OSError, NotImplementedError) as error:
-            unknown = isinstance(error, NotImplementedError)  # filelock's word for a file system without locks
-            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=unknown)) from None
+            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=lacks_locks(error))) from None
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
@@ -92,7 +92,7 @@ class PixelStore:
             )
         replaced = 0 if kept else self.file.size
         disk = shutil.disk_usage(folder)
-        if needed > disk.free + replaced and disk.total > 0:  # some network drives tell nothing
+        if needed > disk.free + replaced and disk.total > 0:  # some network drives report 0
             raise _no_room(folder, needed)
         self._evict(needed)
         if not kept:
