@@ -63,7 +63,7 @@ def is_picture(path: str | Path) -> bool:
     if os.path.splitext(path)[1].strip().lower() in IMAGE_SUFFIXES:
         return True
     try:
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=open_at_once) as file:
             return _is_regular(file) and format_of(file.read(LONGEST_START)) is not None
     except OSError:
         return os.path.isfile(path)
@@ -146,7 +146,7 @@ def _content(path: Path) -> bytes:
         UnreadableError: it is none; then only its beginning was read.
         OSError: it cannot be read.
     """
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         if not _is_regular(file):
             raise UnreadableError(path, "it is no regular file", "no_picture")
         start = file.peek(LONGEST_START)[:LONGEST_START]
@@ -164,7 +164,7 @@ def _is_regular(file: IO[bytes]) -> bool:
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Open a file for reading; without O_NONBLOCK, opening a pipe waits for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
