@@ -51,8 +51,8 @@ def first_few(values: Iterable[object], most: int = 3) -> str:
 def visible(value: object) -> str:
     """A name or value from the data as text in which everything can be seen.
 
-    What shows nothing, controls a terminal or is no UTF-8 becomes an escape such as `\\xa0`
-    and `\\x1b`. Quotes show blanks at an end, and an empty text.
+    Characters that show nothing or control a terminal, and bytes that are not UTF-8, become escapes such as `\\xa0`.
+    Quotes show blanks at an end, and an empty text.
     """
     text = "".join(letter if letter.isprintable() else _escape(letter) for letter in str(value))
     return text if text and text == text.strip() else f"'{text}'"
@@ -83,6 +83,9 @@ def error_sentence(error: BaseException) -> str:
     text = unbroken(error)
     return text if isinstance(error, GenderClsError) else disk_sentence(error) or f"{type(error).__name__}: {text}"
 
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors that say that there is no room: no bytes, no inodes or no quota."""
 
 _AGAIN = "Then start the same command again; trainer.resume=true continues a training."
 _FULL = {
@@ -137,13 +140,13 @@ def unbroken(message: object) -> str:
 
 @contextlib.contextmanager
 def noting_failure(problems: dict[str, str], part: str) -> Iterator[None]:
-    """Log and note under the name of this part why it failed, instead of raising: the other parts do not need it.
+    """Log why a part failed and note it in `problems`, instead of raising: the other parts do not need it.
 
-    A full disk is raised, because the other parts would meet it too.
+    The error of a full disk is raised, because the other parts would fail too.
     """
     try:
         yield
-    except Exception as error:  # of any kind, because hours of work may lie behind it
+    except Exception as error:  # of any kind: hours of work must not be lost for one part
         if (full := disk_error(error)) is not None and full.errno in _FULL:
             raise
         problems[part] = error_sentence(error)

@@ -75,7 +75,7 @@ def run_command(
 
 
 class _HarmlessRecord(logging.LogRecord):
-    """Names that reach a log do not control the terminal that shows it."""
+    """A record whose text, such as the name of a file, cannot control the terminal that shows it."""
 
     def getMessage(self) -> str:
         return harmless(super().getMessage())
@@ -92,9 +92,9 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
         except Exception as error:
             hydra = HydraConfig.get()
             basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
-            if hydra.mode is RunMode.MULTIRUN and not basic:  # others run jobs elsewhere, and ask whether they failed
+            if hydra.mode is RunMode.MULTIRUN and not basic:  # other launchers and sweepers ask whether a job failed
                 raise
-            failures.append(error)  # Hydra itself would add a line of its own
+            failures.append(error)  # raised after Hydra ends, because Hydra would print a line of its own
             return None
 
     sys.argv[1:] = arguments

@@ -17,7 +17,7 @@ from gender_cls.errors import GenderClsError, require
 
 HYDRA_VERSION_BASE = "1.3"
 
-_OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
+_SET_BY_COMMAND = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def read_command_line(arguments: list[str]) -> CommandLine:
         key, found, _ = override.partition("=")
         require(bool(key.strip("+~ ")) or not found, f"'{override}' names no key: write key=value.")
         require(
-            key.strip("+~ ") not in _OURS,
+            key.strip("+~ ") not in _SET_BY_COMMAND,
             f"{key} is set by the command itself: choose the folder with output_dir and name; paths are absolute.",
         )
     config_dir = None if known.config_dir is None else absolute(known.config_dir)
     if config_dir is not None:
         require(Path(config_dir).is_dir(), f"--config-dir names no folder: {config_dir}")
-        flags += ["--config-dir", config_dir]  # the last one counts
+        flags += ["--config-dir", config_dir]  # repeated with its absolute path: the last one counts
     parsed = OverridesParser.create().parse_overrides(known.overrides)
     multirun = known.multirun or "hydra.mode=MULTIRUN" in known.overrides
     swept = [override.key_or_group for override in parsed if override.is_sweep_override()]

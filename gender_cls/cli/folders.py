@@ -76,7 +76,7 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
             if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
                 return folder
         except GenderClsError as error:
-            print(f"{folder} is passed over: {error}")
+            print(f"{folder} is skipped: {error}")
     return None
 
 

@@ -77,7 +77,7 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
     process.start()
     try:
         process.join()
-    except BaseException:  # let the child write its status; Ctrl-C has reached it already, SIGTERM may not have
+    except BaseException:  # the child must write its status; Ctrl-C reaches it by itself, SIGTERM may not
         process.terminate()
         process.join(timeout=60)
         process.kill()
@@ -88,8 +88,9 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
     end_with_parent()
-    keep_freed_memory()  # a spawned process inherits neither this
-    print_on_any_terminal()  # nor this
+    # A spawned process inherits none of these settings.
+    keep_freed_memory()
+    print_on_any_terminal()
     try:
         with stopping_on_signals():
             work(config, run)

@@ -11,7 +11,7 @@ from gender_cls.errors import GenderClsError, has_odd_letters, require, visible
 AUTO = "auto"
 PRECISIONS = (AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 ACCELERATORS = (AUTO, "cpu", "gpu", "cuda", "mps")
-MOST_THREADS, MOST_PROCESSES = 1024, 512  # more than machines have, and fewer than make them fail without a word
+MOST_THREADS, MOST_PROCESSES = 1024, 512  # more than machines have; with far more, they fail without a message
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def make_paths_absolute(config: Any, prefix: str = "") -> None:
     """Expand `~` in the paths of a configuration and make them absolute, once for all who use them.
 
     Raises:
-        GenderClsError: a path is empty, which would be the current folder, or files of text cannot keep it.
+        GenderClsError: a path is empty, which would mean the current folder, or text files cannot hold it.
     """
     for one in fields(config):
         key, value, rule = f"{prefix}{one.name}", getattr(config, one.name), one.metadata.get("rule", Rule())

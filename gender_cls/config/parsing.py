@@ -62,7 +62,7 @@ def written_values(file: Path) -> dict[Any, Any]:
         return {}
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except Exception as error:  # of YAML, of OmegaConf, of the disk
+    except Exception as error:  # YAML, OmegaConf and the disk have errors of their own
         raise GenderClsError(f"{file} cannot be read as a configuration ({one_line(error)}): restore it.") from None
     require(isinstance(content, dict), f"{file} holds no configuration: restore it.")
     return content
@@ -92,7 +92,7 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
 
 
 def _refuse_resolvers(written: Any, key: str = "configuration") -> None:
-    """A configuration may come with data or from somebody else's run: it must not read the environment (`oc.env`)."""
+    """Refuse `${oc.env:...}` and the like: the configuration of somebody else must not read the environment here."""
     if isinstance(written, dict):
         for name, value in written.items():
             _refuse_resolvers(value, str(name) if key == "configuration" else f"{key}.{name}")

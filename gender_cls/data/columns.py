@@ -1,7 +1,7 @@
 """The columns of a manifest: their names, the values that they may have, and values that stand for nothing."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
@@ -18,6 +18,13 @@ SPLIT_ALIASES = {
     **{"training": "train", "trainval": "train", "valid": "val", "validation": "val"},
     **{split: split for split in SPLITS},
 }
+
+
+def splits_next_to_trainval(names: Collection[str]) -> list[str]:
+    """Names of train and val, if `trainval` stands among the names too: then it is not clear what belongs to train."""
+    others = {name for name, split in SPLIT_ALIASES.items() if split != "test"} - {"trainval"}
+    return sorted(others.intersection(names)) if "trainval" in names else []
+
 
 GIVEN = "given_"
 PROGRAM_COLUMNS = frozenset(
@@ -56,12 +63,12 @@ def stands_for_nothing(value: str) -> bool:
 
 
 def without_placeholders(table: pd.DataFrame, where: object) -> pd.DataFrame:
-    """The table with empty cells instead of texts that stand for nothing, which would make one person or camera of all.
+    """The table with empty cells instead of texts that stand for nothing: these would all be one person or camera.
 
     In a column of identities, 0 stands for nothing too if there is no other value. A warning counts what was emptied.
 
     Args:
-        where: the table is from, for the warning.
+        where: the table comes from, for the warning.
     """
     for column in ("identity", "camera", "source", "sequence", "frame"):
         if column not in table:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gender_cls.config.data import CLASSES, DataConfig
-from gender_cls.data.columns import SPLIT_ALIASES, label_names
+from gender_cls.data.columns import SPLIT_ALIASES, label_names, splits_next_to_trainval
 from gender_cls.data.image_files import IMAGE_SUFFIXES, is_picture
 from gender_cls.data.same_files import file_identity
 from gender_cls.errors import GenderClsError, first_few, harmless, has_odd_letters, plural, visible
@@ -28,7 +28,7 @@ SYSTEM_FOLDERS = {
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@__thumb", "@tmp"),  # of network storage
     *("$recycle.bin", "recycler", "system volume information", "__macosx", "lost+found"),
 }
-"""Names in lower case: there storage and operating systems keep thumbnails, older versions and deleted files."""
+"""Where storage and operating systems keep thumbnails, older versions and deleted files; in lower case."""
 
 NO_IMAGES = {".csv", ".db", ".ini", ".json", ".log", ".mat", ".md", ".npy", ".txt", ".xml", ".yaml", ".yml"}
 """Suffixes of files that are not opened to see whether they are images: there may be one next to each image."""
@@ -39,11 +39,11 @@ class Place(NamedTuple):
 
     label: str = ""
     split: str = ""
-    problem: str = ""  # why no image may lie here, as a sentence
+    problem: str = ""  # a sentence that says why no image may be here; empty if images may
 
 
 Enter = Callable[[Place, str], Place]
-"""From a place, and the path of a folder that lies there, to the place inside that folder."""
+"""Gets a place and the path of a folder in it; returns the place inside that folder."""
 
 
 class FoundImage(NamedTuple):
@@ -70,8 +70,8 @@ def find_images(root: Path, start: Place, enter: Enter) -> Found:
     folders of two labels or splits are found in both.
 
     Args:
-        start: of `root` itself.
-        enter: tells what the names of folders mean.
+        start: the place of `root` itself.
+        enter: gives the place of each folder below it.
 
     Raises:
         GenderClsError: a folder cannot be read, or an image lies where a place has a problem.
@@ -101,7 +101,7 @@ def find_images(root: Path, start: Place, enter: Enter) -> Found:
 
 
 def _read_folder(root: Path, folder: str, place: Place, device: int, found: Found) -> Iterator[tuple[bool, str]]:
-    """Note the files in one folder; the folders in it, and whether each is a link."""
+    """Add the files of one folder to `found`; yield the folders in it, and whether each is a link."""
     before = f"{folder}/" if folder else ""
     with os.scandir(root / folder) as entries:
         for entry in entries:
@@ -125,7 +125,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """A key of LEFT_OUT, or image, folder, hidden folder or system folder; empty for what is not worth a word."""
+    """A key of LEFT_OUT, or image, folder, hidden folder or system folder; empty for what is not counted."""
     name = entry.name
     suffix = _suffix(name)
     try:
@@ -137,7 +137,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
             return "system folder" if name.lower() in SYSTEM_FOLDERS else "folder"
         elif not entry.is_symlink() or os.path.exists(entry.path):
             return "special"
-    except OSError as error:  # a link that leads nowhere, or where we may not look
+    except OSError as error:  # a link that leads nowhere, or to a place that may not be read
         if error.errno != errno.ELOOP and suffix not in IMAGE_SUFFIXES:
             raise
     if name.startswith("."):
@@ -167,7 +167,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 def _images_below(folder: os.DirEntry[str]) -> Iterator[str]:
-    """Relative to what holds the folder, the files with an image's suffix; nothing where one may not look."""
+    """Paths of the files with an image's suffix, from the folder on; nothing where reading is not allowed."""
     if not folder.is_symlink():
         for directory, _, files in os.walk(folder.path):
             inside = directory[len(folder.path) :]
@@ -189,8 +189,7 @@ def labelled_images(root: Path, data: DataConfig) -> Found:
     except OSError as error:
         raise GenderClsError(f"The folder {root} cannot be read: {error.strerror}.") from None
     by_split = not names.isdisjoint(SPLIT_ALIASES)
-    others = sorted(names & {"train", "training", "val", "valid", "validation"})
-    if "trainval" in names and others:
+    if others := splits_next_to_trainval(names):
         raise GenderClsError(f"{root} has the folder trainval next to {first_few(others)}: name it train or val.")
 
     def enter(place: Place, path: str) -> Place:
@@ -247,7 +246,7 @@ def _contradiction(root: Path, path: str, what: str, first: str, second: str) ->
 
 
 def check_names(paths: Iterable[str], where: object) -> None:
-    """Raise GenderClsError, which shows what nobody sees, if tables cannot keep one of the paths."""
+    """Raise GenderClsError if tables cannot keep one of the paths; invisible characters are shown as escapes."""
     odd = [path for path in paths if has_odd_letters(path)]
     if odd:
         raise GenderClsError(
@@ -257,7 +256,7 @@ def check_names(paths: Iterable[str], where: object) -> None:
 
 
 def count_left_out(left_out: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-    """By each kind of LEFT_OUT that there is: how many `files`, and `examples`."""
+    """For each kind of LEFT_OUT with files: how many `files`, and `examples`."""
     return {
         kind: {"files": len(paths), "examples": list(map(harmless, paths[:5]))}
         for kind, paths in left_out.items()

@@ -13,7 +13,7 @@ from gender_cls.errors import GenderClsError, visible
 
 log = logging.getLogger(__name__)
 
-GIANT = 1 / 3  # share of all images; hardly any person has so many
+GIANT = 1 / 3  # share of all images; one person rarely has so many
 FEWEST_OF_GIANT = 10  # images
 LARGE = 0.1  # share of all images; with a larger group the sizes of the splits may be wrong
 
@@ -53,7 +53,7 @@ def group_images(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates, f
 
 
 def one_person_sentence(table: pd.DataFrame) -> str:
-    """A question about an identity that so many images have that it may be a word for nobody; empty if none does."""
+    """A question about an identity of at least a third of the images, which may mean nobody; empty if there is none."""
     people = table["identity"][table["identity"] != ""].value_counts()
     if people.empty or people.iloc[0] < max(GIANT * len(table), FEWEST_OF_GIANT):
         return ""

@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = {
 """Suffixes of the files that count as images in a folder, whatever is in them: an empty .jpg is an image to repair."""
 
 OTHER_FORMATS = ("HEIC", "JPEG XL")
-"""Formats that are recognised, so that a file is not left out in silence, but not read."""
+"""Formats that are recognised but not read: such a file is an error, not a file that is no image."""
 
 LONGEST_START = 64
 """Bytes at the beginning of a file that tell its format."""
@@ -63,7 +63,7 @@ def is_picture(path: str | Path) -> bool:
     if os.path.splitext(path)[1].strip().lower() in IMAGE_SUFFIXES:
         return True
     try:
-        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        with open(path, "rb", buffering=0, opener=open_at_once) as file:
             return _is_regular(file) and format_of(file.read(LONGEST_START)) is not None
     except OSError:
         return os.path.isfile(path)
@@ -76,11 +76,11 @@ def format_of(start: bytes) -> str | None:
             return name
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WEBP"
-    if start[:2] == b"BM" and start[14:18] in _BMP_HEADERS:  # two letters alone also begin many texts
+    if start[:2] == b"BM" and start[14:18] in _BMP_HEADERS:  # many texts begin with the same two letters
         return "BMP"
     if re.match(rb"P[1-6]\s+(#|\d+\s+\d+\s)", start):
         return "PPM"
-    if start[4:8] == b"ftyp":  # the box that begins MP4 too; then come the brands of four letters, the main one first
+    if start[4:8] == b"ftyp":  # MP4 files begin like this too; the brands, four letters each, tell them apart
         end = min(len(start), int.from_bytes(start[:4], "big"))
         brands = {start[place : place + 4] for place in range(8, end, 4)}
         if brands & {b"avif", b"avis"}:
@@ -146,7 +146,7 @@ def _content(path: Path) -> bytes:
         UnreadableError: it is none; then only its beginning was read.
         OSError: it cannot be read.
     """
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         if not _is_regular(file):
             raise UnreadableError(path, "it is no regular file", "no_picture")
         start = file.peek(LONGEST_START)[:LONGEST_START]
@@ -164,8 +164,8 @@ def _is_regular(file: IO[bytes]) -> bool:
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file for reading; a pipe without a writer would block for ever."""
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file for reading; without O_NONBLOCK, opening a pipe waits for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

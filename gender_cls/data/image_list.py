@@ -17,6 +17,7 @@ from gender_cls.data.columns import (
     USED_COLUMNS,
     given_names,
     label_names,
+    splits_next_to_trainval,
     stands_for_nothing,
 )
 from gender_cls.data.csv_text import true_text
@@ -56,7 +57,7 @@ def read_image_list(csv: Path, data: DataConfig, root: Path) -> tuple[pd.DataFra
 
 
 def _meant(values: pd.Series, names: dict[str, str], what: str) -> pd.Series:
-    """What each value is an alias of."""
+    """The label or split that each value is an alias of; GenderClsError, which begins with `what`, if it is none."""
     value = values.str.lower()
     strange = sorted(set(value) - set(names))
     require(not strange, f"{what}: {first_few(strange)}.")
@@ -65,9 +66,9 @@ def _meant(values: pd.Series, names: dict[str, str], what: str) -> pd.Series:
 
 def _splits(values: pd.Series, name: str) -> pd.Series:
     values = values.where(~values.map(stands_for_nothing), "").str.lower()
-    others = sorted(set(values) & {"train", "training", "val", "valid", "validation"})
+    others = splits_next_to_trainval(set(values))
     require(
-        "trainval" not in set(values) or not others,
+        not others,
         f"{name} has the split trainval next to {first_few(others)}: write train or val for each of its images.",
     )
     return _meant(values, {**SPLIT_ALIASES, "": ""}, f"{name} holds splits other than train, val and test")
@@ -106,7 +107,7 @@ def _located(paths: Sequence[str], root: Path, csv: Path) -> list[str]:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """How the file may be called: as it stands, then as tables of other programs and machines would write it."""
+    """Names that the file may have: the path itself, then as tables of other programs and machines would write it."""
     yield path
     stripped = path.strip(BLANKS)
     slashes = stripped.replace("\\", "/")

@@ -74,7 +74,7 @@ class ImageStore:
         spans, stamps = np.full((len(paths), 3), -1, np.int64), np.zeros((len(paths), 4), np.int64)
         hashes = np.zeros((len(paths), HASH_BYTES), np.uint8)
         spans[found], stamps[found], hashes[found] = (
-            of_all[rows[found]] for of_all in (known.spans, known.stamps, known.hashes)
+            known_of_all[rows[found]] for known_of_all in (known.spans, known.stamps, known.hashes)
         )
         return ImageSequence(self.root, paths, Scanned(known.index[:0], spans, stamps, hashes, known.file))
 

@@ -35,7 +35,7 @@ class Leaks:
             plural(self.near_duplicates, "near duplicate"),
         )
         return (
-            f"{people}, {copies} and {alike} stand in more than one split ({self.examples}): {self.test_share:.1%} of "
+            f"{people}, {copies} and {alike} are in more than one split ({self.examples}): {self.test_share:.1%} of "
             "the test images show someone or something from train."
         )
 

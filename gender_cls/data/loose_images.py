@@ -17,7 +17,7 @@ COLUMNS = ("path", "label", "identity", "camera", "source", "group")
 
 
 class LooseImages(NamedTuple):
-    """Images from anywhere."""
+    """Images from anywhere, and the files that were left out."""
 
     rows: pd.DataFrame  # one per image with COLUMNS, sorted by path; "" where a value is unknown
     odd_names: list[str]  # images whose names cannot be written into a table

@@ -13,7 +13,7 @@ from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
-from gender_cls.data.scan import require_same_pixels
+from gender_cls.data.run_images import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import GenderClsError, one_line, plural
 from gender_cls.runs.files import write_atomically

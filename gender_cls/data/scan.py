@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.config.data import DataConfig
 from gender_cls.data.cache.database import (
     STAMP,
     CacheError,
@@ -36,10 +35,10 @@ from gender_cls.data.cache.database import (
 )
 from gender_cls.data.cache.pixel_store import NoRoomError, PixelStore, expected_bytes
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.data.image_store import HASH_BYTES, ChangedImageError, ImageStore, Scanned, pixel_hash
+from gender_cls.data.image_store import HASH_BYTES, ImageStore, Scanned, pixel_hash
 from gender_cls.data.measure import measure
 from gender_cls.data.near_duplicates import perceptual_hash
-from gender_cls.errors import GenderClsError, count, first_few
+from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import reading_processes
 
@@ -92,7 +91,7 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
         raise
     except CacheError as error:
         if data.keeps_pixels:
-            raise CacheError(f"{error} data.cache=none does without it.") from None
+            raise CacheError(f"{error} data.cache=none needs no such file.") from None
         log.warning(f"The next command has to read all images again: {error}")
         return _scan(paths, root, data, database_in_memory())
 
@@ -142,64 +141,6 @@ def _hashes(texts: pd.Series, database: Database) -> NDArray[np.uint8]:
         raise DamagedError(f"{database.file} is damaged (a hash of pixels).") from None
 
 
-def scan_for_answers(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> Scan:
-    """`scan` for a finished run: if pixels cannot be kept any more, images are decoded each time.
-
-    Args:
-        rows: with `path`, and with `pixels` as they were in training; earlier versions did not record them.
-
-    Raises:
-        ChangedImageError: images have other pixels now.
-    """
-    paths = rows["path"].tolist()
-    try:
-        found = scan(paths, root, cache, data)
-    except CacheError as error:
-        log.warning(f"Images are decoded each time they are needed: {error}")
-        found = scan(paths, root, cache, replace(data, cache=PixelCache.none))
-    require_same_pixels(
-        rows, found.facts["pixels"], f" below {root}", "Restore them, or name their folder (data_root)."
-    )
-    return found
-
-
-def require_same_pixels(rows: pd.DataFrame, now: pd.Series, where: str, way_out: str) -> None:
-    """Raise ChangedImageError if images that can be read have other pixels than their rows say.
-
-    Args:
-        rows: with `path`, and `pixels` if they are known.
-        now: their pixels today, see `Scan`; empty for an image that cannot be read.
-    """
-    if "pixels" not in rows:  # written by an earlier version
-        return
-    changed = [
-        path
-        for path, one, other in zip(rows["path"], rows["pixels"], now, strict=True)
-        if one != other != "" and len(one) == 2 * HASH_BYTES  # earlier versions kept a user's column of that name
-    ]
-    if changed:
-        raise ChangedImageError(
-            f"The pixels of {count(len(changed))} of {count(len(rows))} images{where} have changed since this run was "
-            f"trained: {first_few(changed)}. {way_out}"
-            + " (Another version of Pillow may decode all images in another way.)"
-            * (len(changed) == len(rows))
-        )
-
-
-def decoded_when_needed(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> ImageStore:
-    """Images of a finished run: when the first one is asked for, all existing files of `rows` are scanned.
-
-    Args:
-        rows: see `scan_for_answers`, whose errors come then.
-    """
-
-    def known() -> Scanned | None:
-        existing = rows[[(root / path).is_file() for path in rows["path"]]]
-        return scan_for_answers(existing, root, cache, data).images.scanned
-
-    return ImageStore(root, known)
-
-
 class _Read(NamedTuple):
     """What was read of one file; None for what was not wanted or cannot be had."""
 
@@ -209,7 +150,7 @@ class _Read(NamedTuple):
 
 
 def _beyond_limit(table: pd.DataFrame, data: DataConfig) -> pd.Series:
-    """Images that are, or were at another limit, too large."""
+    """Images that are larger than `data.max_megapixels`, or were when they were read."""
     size = table["width"].astype(np.int64) * table["height"]
     return (table["fault"] == "too_large") | (size > data.max_megapixels * 1e6)
 
@@ -286,7 +227,7 @@ def _start_worker() -> None:
 
 
 def _read_batch(files: list[File], max_megapixels: float, most_bytes: int) -> list[_Read]:
-    """What was read of the first files; the rest is left when their pixels take so many bytes."""
+    """What was read of the first files; it ends at the file with which the pixels take `most_bytes`."""
     results: list[_Read] = []
     taken = 0
     for file in files:

@@ -23,11 +23,11 @@ BLANKS = (
     " \t\n\r\v\f\x00\xa0\u2002\u2003\u2009\u200a\u202f\u205f\u3000"
     "\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2060\ufeff"
 )
-"""What counts for nothing around a value: blanks, and characters that nobody sees."""
+"""What is removed around a value: blanks, and characters that nobody sees."""
 
 DELIMITERS = ",;\t|"
 LONGEST_HEADER = 1 << 16  # characters
-ROWS_AT_ONCE = 500  # millions of small lists at once would keep the garbage collector busy
+ROWS_AT_ONCE = 500  # with millions of small lists at once, the garbage collector takes most of the time
 COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
 OTHER_FILES = {
     b"PK\x03\x04": "a spreadsheet such as .xlsx, or a ZIP archive",
@@ -57,7 +57,7 @@ def read_text_table(
     header: bool = True,
     most_rows: int | None = None,
 ) -> pd.DataFrame:
-    """All values as strings without blanks around them, empty where nothing stands; empty lines are left out.
+    """All values as strings without blanks around them; a missing value is empty, and empty lines are left out.
 
     A column without a title is called `column_` and its number, and is left out if it is empty.
 
@@ -68,7 +68,7 @@ def read_text_table(
         as_written: a column whose values keep the blanks around them.
         content: what it should hold, for errors.
         header: whether its first line names the columns; otherwise they are called "0", "1", ...
-        most_rows: how many are read.
+        most_rows: how many are read; None: all.
 
     Raises:
         GenderClsError: it cannot be read, a column is missing, or there are two with the same title.
@@ -97,7 +97,7 @@ def read_text_table(
 
 
 def read_text(file: Path, name: str) -> str:
-    """The content of a text file in whatever usual encoding.
+    """The content of a text file in any usual encoding.
 
     Raises:
         GenderClsError: it cannot be opened, or is no text.

@@ -58,7 +58,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
         lock = folder.with_name(f".{folder.name}.lock")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()  # where no file can be made, FileLock would try it for ever
+            lock.touch()  # raises an error where no file can be made; FileLock would try again without end
             with FileLock(lock):
                 if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
                     _replace(folder, settings, images=images, cue=cue, seed=seed)

@@ -19,7 +19,7 @@ from gender_cls.pages.run_findings import resampled, run_findings
 
 WIDTH = 120
 NOT_MEASURED = "not measured"
-UNBROKEN = "\x00"  # a blank at which no line may break, until all lines are filled
+NO_BREAK = "\x00"  # a blank at which no line may break, until all lines are filled
 
 CONDITIONS = {
     "skin tone": "skin",
@@ -83,7 +83,7 @@ def _at_a_line_start(found: re.Match) -> str:
 
 def _code(value: object) -> str:
     """A path or settings, in a code span; not for tables."""
-    content = re.sub(r" (?=[-+*>#=|~`]|\d+[.)])", UNBROKEN, unbroken(value))  # a line must not begin with these
+    content = re.sub(r" (?=[-+*>#=|~`]|\d+[.)])", NO_BREAK, unbroken(value))  # a line must not begin with these
     fence = "`" * (max((len(run) for run in re.findall("`+", content)), default=0) + 1)
     return f"{fence} {content} {fence}" if len(fence) > 1 else f"`{content}`"
 
@@ -115,7 +115,7 @@ def _wrapped(card: str) -> str:
     """Paragraphs, list items and quotes filled to WIDTH; headings, tables and code as they are."""
     blocks = re.split(r"\n\s*\n", card.strip())
     lines = ("\n".join(map(_filled, re.split(r"\n(?=- )", block))) for block in blocks)
-    return "\n\n".join(lines).replace(UNBROKEN, " ") + "\n"
+    return "\n\n".join(lines).replace(NO_BREAK, " ") + "\n"
 
 
 def _filled(item: str) -> str:

@@ -32,10 +32,10 @@ def _leaks(totals: dict[str, Any]) -> Iterator[Finding]:
             "stop",
             f"The {data['split_origin']} split is leaky: {across['test_share']:.0%} of the test images show someone or "
             f"something from train ({across['identities']} people, {exact['across_splits']} exact copies and "
-            f"{near['across_splits']} near duplicates stand in more than one split).",
+            f"{near['across_splits']} near duplicates are in more than one split).",
         )
     elif not data["split_problem"]:
-        yield Finding("fine", "No known person and no exact copy stands in more than one split.")
+        yield Finding("fine", "No known person and no exact copy is in more than one split.")
     if near["across_splits"] and not data["leaky"]:
         yield Finding(
             "warn", f"{near['across_splits']} images have a near duplicate in another split: check whether it matters."

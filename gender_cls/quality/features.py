@@ -59,7 +59,7 @@ def backbone_features(
 
 
 def _load(file: Path, images: int) -> NDArray[np.float16] | None:
-    """The features of so many images from their file; None if it is missing or damaged."""
+    """The features of this many images from their file; None if it is missing or damaged."""
     if not file.is_file():
         return None
     try:

@@ -74,7 +74,8 @@ def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache:
         of_light = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
         method = of_light if probabilities is None else f"{method} together with {of_light}"
         probabilities = light if probabilities is None else combined_probabilities(light, probabilities)
-    require_knowledge(table, probabilities, method)
+    if not config.audit.runs:
+        require_knowledge(table, probabilities, method)
     ranked = rank_suspects(table, probabilities)
     flagged = ranked[ranked["flagged"]]
     totals = {
@@ -117,9 +118,9 @@ def require_knowledge(table: pd.DataFrame, probabilities: NDArray[np.float64], m
     if np.nanquantile(draws, 0.025) <= 0.5:
         score = np.mean([right[labels == name].mean() for name in CLASSES])
         raise GenderClsError(
-            f"No label is called suspect, because the model that judges them knows nothing: a balanced accuracy of "
-            f"{score:.2f} is chance ({method}). Give it trained weights with model.weights=PATH, or name trained runs "
-            "with audit.runs=[FOLDER]."
+            "No label is called suspect, because the model that judges them is no better than chance: its "
+            f"balanced accuracy is {score:.2f} ({method}). Give it trained weights with model.weights=PATH, or name "
+            "trained runs with audit.runs=[FOLDER]."
         )
 
 

@@ -14,7 +14,7 @@ from gender_cls.data.folders import left_out_sentence
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.loose_images import loose_images
-from gender_cls.data.scan import decoded_when_needed
+from gender_cls.data.run_images import decoded_when_needed
 from gender_cls.errors import GenderClsError, harmless, plural
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.explain.explanations_table import Question, explain_images

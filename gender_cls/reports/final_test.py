@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -10,26 +9,20 @@ from typing import Any, cast
 
 import pandas as pd
 from PIL import Image
-from torch import Tensor
-from tqdm import tqdm
 
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.scan import decoded_when_needed, scan_for_answers
-from gender_cls.data.shortcuts import apply_shortcut
-from gender_cls.data.variant_names import SHORTCUTS
+from gender_cls.data.run_images import decoded_when_needed, scan_for_answers
 from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError, noting_failure
-from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
@@ -43,11 +36,11 @@ from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.reports.kept_answers import keep_answers_of_one_precision
+from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
-LOGIT_DECIMALS = 4  # in variants.csv
 UNKNOWN_COST = {
     "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_32": None, "device": "",
 }  # fmt: skip
@@ -93,7 +86,7 @@ def evaluate_run(
         ("stress", variants(stress=settings.stress, shortcuts=False)),
     ):
         with noting_failure(problems, part):
-            _answer_variants(test, wanted)
+            answer_variants(run, rows, images, predictor, wanted, progress_bar=progress_bar)
     cost = _earlier_cost(run, predictor.precision)
     if cost is None:
         cost = {**UNKNOWN_COST, **_of_training(run)}
@@ -102,8 +95,7 @@ def evaluate_run(
     if settings.explained_images:
         with noting_failure(problems, "explanations"):
             _explain(test, settings.explained_images, problems)
-    logits = _kept_logits(test)
-    conclusions = draw_conclusions(predictions, logits, settings)
+    conclusions = draw_conclusions(predictions, kept_logits(run, rows), settings)
     explanations = None
     with noting_failure(problems, "explanations"):
         explanations = _measured_explanations(test, settings.resamples)
@@ -162,58 +154,6 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
             "again."
         )
     return predictions
-
-
-def _kept_logits(test: FinalTest) -> pd.DataFrame:
-    """Logits of the test images, one column per variant, from `variants.csv`; no column if they cannot be read."""
-    with contextlib.suppress(GenderClsError):  # `_answer_variants` has said it
-        return _read_variants(test)
-    return test.rows[["path"]].copy()
-
-
-def _read_variants(test: FinalTest) -> pd.DataFrame:
-    file, logits = test.run.variants, test.rows[["path"]].copy()
-    if file.exists():
-        logits = read_table(
-            file,
-            required=("path",),
-            is_number=lambda name: name != "path",
-            written_by="Evaluation",
-            again="evaluate the run again",
-        ).round(LOGIT_DECIMALS)
-        if logits["path"].tolist() != test.rows["path"].tolist():
-            raise GenderClsError(f"{file} is not about the images in {test.run.predictions.name}: remove it.")
-    return logits
-
-
-def _answer_variants(test: FinalTest, wanted: Sequence[str]) -> None:
-    """Add the logits of these variants to `variants.csv`; those that are there are not computed again."""
-    if not wanted:
-        return
-    logits = _read_variants(test)
-    missing = [name for name in wanted if name not in logits]
-    for name in tqdm(missing, desc="Test changed images", disable=not (missing and test.progress_bar)):
-        try:
-            probabilities = test.predictor.probabilities(test.rows, test.images, Distortion(name))
-        except GenderClsError as error:
-            moved = " If the images were moved, name the folder with data_root." if "Cannot read" in str(error) else ""
-            raise GenderClsError(f"{error}{moved}") from error
-        logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-        write_atomically(test.run.variants, csv_text(logits))
-
-
-@dataclass(frozen=True)
-class Distortion:
-    """What a variant does to a native crop; an object, because it may be sent to worker processes."""
-
-    variant: str
-
-    def __call__(self, image: Tensor, path: str) -> Tensor:
-        """The changed crop, (3, H, W) uint8 as before; the path seeds what is random."""
-        if self.variant in SHORTCUTS:
-            return apply_shortcut(image, self.variant)
-        name, _, severity = self.variant.rpartition("_")
-        return apply_corruption(image, name, int(severity), path)
 
 
 def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         failure = disk_error(error)
-        if failure is not None and failure.filename in (None, str(temporary)):
+        if failure is not None and (failure.filename is None or str(failure.filename).endswith(UNFINISHED)):
             failure.filename = str(path)
         raise
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gender_cls.errors import GenderClsError
+from gender_cls.system.processes import beginning_of, is_alive
 
-_PATIENCE = 0.5  # seconds; a reader that looks whether a folder is in use holds its lock for a moment
+_PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -20,7 +21,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 def locked(folder: Path) -> Iterator[None]:
     """Lock a folder for this process, or raise GenderClsError; the lock ends with the process, also when killed.
 
-    Where the file system has no locks, a file names the process instead: of this machine it is known whether it lives.
+    Where the file system has no locks, a file names the process instead. Readers on the same machine can then find out
+    whether that process lives.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -33,14 +35,14 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder} is in use by another process: wait for it or choose another name."
             ) from None
         except (NotImplementedError, OSError) as error:
-            if not _lacks_locks(error):
+            if not lacks_locks(error):
                 raise
             stack.enter_context(_locked_by_name(folder))
         yield
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process works in this folder. It is taken to be so where that cannot be found out."""
+    """Whether a process works in this folder; True where that cannot be found out."""
     if (owner := _owner(folder)).exists():
         return _lives(owner) is not False
     lock = FileLock(folder / ".lock")
@@ -52,21 +54,11 @@ def in_use(folder: Path) -> bool:
     except Timeout:
         return True
     except (NotImplementedError, OSError) as error:
-        return not _lacks_locks(error)  # without locks, a working process would have left its name
+        return not lacks_locks(error)  # without locks, a working process would have left its name
 
 
-def is_alive(pid: int) -> bool:
-    """Whether this machine has a process of this number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is another user's
-        return True
-    return True
-
-
-def _lacks_locks(error: Exception) -> bool:
+def lacks_locks(error: Exception) -> bool:
+    """Whether this error of a lock says that the file system has no locks."""
     return isinstance(error, NotImplementedError) or getattr(error, "errno", None) in _NO_LOCKS
 
 
@@ -77,7 +69,7 @@ def _owner(folder: Path) -> Path:
 @contextlib.contextmanager
 def _locked_by_name(folder: Path) -> Iterator[None]:
     owner = _owner(folder)
-    name = {"pid": os.getpid(), "host": socket.gethostname(), "began": _beginning(os.getpid())}
+    name = {"pid": os.getpid(), "host": socket.gethostname(), "began": beginning_of(os.getpid())}
     while True:
         try:
             with owner.open("x") as file:
@@ -106,13 +98,6 @@ def _lives(owner: Path) -> bool | None:
         name = json.loads(owner.read_text(encoding="utf-8"))
         if name["host"] != socket.gethostname():
             return None
-        return is_alive(name["pid"]) and _beginning(name["pid"]) == name["began"]
+        return is_alive(name["pid"]) and beginning_of(name["pid"]) == name["began"]
     except (ValueError, TypeError, KeyError, FileNotFoundError):  # cut off, or just removed
         return False
-
-
-def _beginning(pid: int) -> str | None:
-    """When a process began, in the kernel's own measure, because its number may be given again; None if unknown."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    return None

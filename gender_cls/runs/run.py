@@ -21,14 +21,17 @@ from omegaconf import OmegaConf
 from gender_cls.config.parsing import written_values
 from gender_cls.errors import GenderClsError, error_sentence, require
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
-from gender_cls.runs.locks import in_use, is_alive, locked
+from gender_cls.runs.locks import in_use, locked
+from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
-KILLED = "The process ended without a word: it was killed, or the machine stopped. trainer.resume=true goes on."
+KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
 
-_GONE = "is gone: it was moved or removed while the run was at work, or its disk was. Put it back, or start a new run."
+_RESERVE_FOR_END = 1024  # characters of an ASCII text
+
+_GONE = "is gone: it, or its disk, was moved or removed while the run was working. Put it back, or start a new run."
 
 HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
@@ -144,16 +147,19 @@ class Run:
         write_atomically(self.status_file, _status_text({**self.status, **fields}))
 
     def _note_end(self, **fields: Any) -> None:
-        """Note the end even if the disk has no room for a new file: then the old one is written over in its place."""
+        """Note the end. If the disk has no room for a new file, the old one is overwritten in place."""
         if not self.folder.is_dir():
             return
         status = {**self.status, **fields}
         try:
             write_atomically(self.status_file, _status_text(status))
         except (OSError, GenderClsError):
-            with contextlib.suppress(OSError), self.status_file.open("r+") as file:
-                file.write(_status_text({**status, "traceback": None}))
-                file.truncate()
+            error = None if status.get("error") is None else status["error"][: _RESERVE_FOR_END // 2]
+            text = _status_text({**status, "error": error, "traceback": None}).encode()
+            with contextlib.suppress(OSError), self.status_file.open("rb+") as file:
+                if len(text) <= self.status_file.stat().st_size:  # more could end in half a file
+                    file.write(text)
+                    file.truncate()
 
     @contextlib.contextmanager
     def recording(self, **about: Any) -> Iterator[None]:
@@ -184,7 +190,7 @@ class Run:
                 yield
                 self.note(state="finished", seconds=round(time.monotonic() - started, 1))
             except (KeyboardInterrupt, SystemExit, Exception) as error:
-                stop = stop_behind(error)  # Lightning makes SystemExit of it, which Hydra ignores
+                stop = stop_behind(error)  # Lightning turns it into SystemExit, which Hydra ignores
                 if stop is not None:
                     end("interrupted")
                     raise stop from None
@@ -200,7 +206,8 @@ class Run:
 
 
 def _status_text(status: dict[str, Any]) -> str:
-    return json.dumps(status, indent=2) + "\n"
+    """While the run is at work, blanks at the end keep room on the disk for how it ends."""
+    return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
 
 
 def environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""Child processes: how they start, and how they end with their parent."""
+"""Processes: whether one lives, how child processes start, and how they end with their parent."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -7,7 +8,26 @@ import warnings
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import parent_process
+from pathlib import Path
 from typing import Any
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process with this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # the process belongs to another user
+        return True
+    return True
+
+
+def beginning_of(pid: int) -> str | None:
+    """When a process began, as the kernel states it; None if unknown. Numbers of ended processes are used again."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    return None
 
 
 def end_with_parent() -> None:

@@ -25,12 +25,12 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise Stopped in this process's main thread on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
+    """Raise Stopped in the main thread of this process on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
 
     Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
-    a moment later. An exception in the wrong moment leaves a lock held, such as that of TensorBoard's writer, which is
-    then waited for: it is raised again there. Children that are forked inside, such as those of data loaders, leave Ctrl-C to their parent and die
-    of the others.
+    a moment later. An exception at the wrong moment leaves a lock held, such as that of TensorBoard's writer: where the
+    program then waits for it, it is raised again. Children that are forked inside, such as those of data loaders, leave
+    Ctrl-C to their parent and end on the other signals.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

@@ -22,7 +22,7 @@ class Batch:
     size: int  # images in one forward and backward pass
     accumulate: int  # passes whose gradients make one step
     too_large: tuple[int, ...] = ()  # sizes with which memory ran out before
-    least: int = 1  # fewer images in a pass are too few for the network
+    least: int = 1  # the fewest images in a pass that the network accepts
 
     @property
     def step(self) -> int:

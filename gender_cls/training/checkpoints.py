@@ -53,7 +53,7 @@ class WholeFiles(TorchCheckpointIO):
 class KeepCheckpoints(Checkpoint):
     """Saves the last state after every epoch, and the weights alone when they are the best on validation.
 
-    The score lies in `best.ckpt` itself, so that both stay together wherever the run's folder is moved.
+    The score is kept in `best.ckpt` itself, so that both stay together when the run's folder is moved.
 
     Args:
         monitor: the metric's name in the log; the highest is best, of `val/loss` the lowest.
@@ -115,7 +115,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def last_whole_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that a training can go on from, and its content; a damaged one is set aside."""
+    """The newest checkpoint that a training can go on from, and its content; a damaged one is renamed."""
     for file in (run.last_checkpoint, run.previous_checkpoint):
         if not file.exists():
             continue
@@ -125,10 +125,10 @@ def last_whole_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
         except GenderClsError as error:
             aside = file.with_name(f"{file.name}.damaged")
             file.replace(aside)
-            log.warning(f"{error} It was set aside as {aside.name}, and training goes on from what is whole.")
+            log.warning(f"{error} It was renamed to {aside.name}; training continues without it.")
             continue
         if file == run.previous_checkpoint:
-            log.warning(f"Training goes on from {file}, one epoch earlier.")
+            log.warning(f"Training continues from {file}, one epoch earlier.")
         return file, content
     return None
 

@@ -34,7 +34,7 @@ from gender_cls.training.checkpoints import (
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
-from gender_cls.training.resume import check_precision, refuse_other_settings
+from gender_cls.training.resume import check_machine, refuse_other_settings
 
 log = logging.getLogger(__name__)
 
@@ -185,17 +185,6 @@ def _callbacks(
         mode = "min" if recipe.monitor == "loss" else "max"
         callbacks.append(EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience, mode=mode))
     return callbacks
-
-
-def check_machine(run: Run, resources: Resources) -> None:
-    """Refuse to go on in another precision, which changes results; say that another device changes them a little."""
-    check_precision(run, resources.precision)
-    before = run.status.get("resources", {}).get("device", resources.device)
-    if before != resources.device:
-        log.warning(
-            f"{run.folder.name} was trained on {before} so far and goes on on {resources.device}: random numbers and "
-            "rounding differ there, so the scores will not be exactly those of a run on one device."
-        )
 
 
 def warn_of_frozen_backbone(config: Config) -> None:

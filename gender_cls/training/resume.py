@@ -1,5 +1,6 @@
-"""Which settings may change when a run goes on. Imports no torch."""
+"""Which settings and machines may change when a run is resumed. Imports no torch."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
+from gender_cls.system.resources import Resources
 from gender_cls.training.batch import images_per_step
+
+log = logging.getLogger(__name__)
 
 MAY_CHANGE = {
     *("name", "output_dir", "explain", "evaluation", "model.weights", "recipe.grad_checkpointing"),
@@ -17,14 +21,13 @@ MAY_CHANGE = {
     *("trainer.accumulate", "trainer.accelerator", "trainer.threads", "trainer.channels_last", "trainer.compile"),
     *("trainer.precision", "trainer.resume", "trainer.progress_bar"),
 }
-"""Keys, or whole sections, that change no result. Of the batch the product has to stay, of the precision what it is
-on this machine."""
+"""Keys, or whole sections, that change no result. The images per step and the precision that is used must stay."""
 
 PATHS = ("data.root", "data.csv", "data.corrections")
 
 
 def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> None:
-    """GenderClsError names a setting that changes results and differs from the run's first session.
+    """Raise GenderClsError if a setting that changes results differs from the run's first session.
 
     Args:
         began: the configuration of that session as plain values.
@@ -47,7 +50,7 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
 
 
 def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Config) -> None:
-    """GenderClsError if a checkpoint was put into this run's folder from a training with other settings.
+    """Raise GenderClsError if a checkpoint was put into this run's folder from a training with other settings.
 
     Args:
         saved: the configuration in the checkpoint as plain values; keys that an earlier version lacked do not count.
@@ -64,15 +67,26 @@ def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Conf
 
 
 def check_precision(run: Run, precision: str) -> None:
-    """GenderClsError unless the run was trained in this precision so far; `auto` means others on other machines."""
+    """Raise GenderClsError unless the run was trained in this precision; `auto` may be another one on each machine."""
     before = run.status.get("resources", {}).get("precision", precision)
     if before != precision:
         raise GenderClsError(_started_with(run, "trainer.precision", before, precision))
 
 
+def check_machine(run: Run, resources: Resources) -> None:
+    """Refuse another precision, which changes results; warn of another device, which changes them a little."""
+    check_precision(run, resources.precision)
+    before = run.status.get("resources", {}).get("device", resources.device)
+    if before != resources.device:
+        log.warning(
+            f"{run.folder.name} was trained on {before} so far and continues on {resources.device}: random numbers and "
+            "rounding differ there, so the scores will not be exactly those of a run on one device."
+        )
+
+
 _WAY_OUT = {
-    "trainer.max_epochs": " (The learning rate falls to zero over all epochs, so that more of them later are not the "
-    "same as more from the start. model.weights=.../best.ckpt lets the new run begin with these weights.)"
+    "trainer.max_epochs": " (The learning rate falls to zero over all epochs, so adding epochs later is not the same "
+    "as more epochs from the start. model.weights=.../best.ckpt lets the new run begin with these weights.)"
 }
 
 

@@ -253,7 +253,7 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
     (third / "command.json").write_text("")
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first, "a damaged file blocks no other folder"
     assert claimed(tmp_path, "name=" + third.name, "trainer.resume=true") == third
-    assert f"{third} is passed over" in capsys.readouterr().out
+    assert f"{third} is skipped" in capsys.readouterr().out
     others = set((tmp_path / "runs").iterdir())
     for started in (("seed=3",), ("seed=1", "name=never_begun")):
         assert claimed(tmp_path, *started, "trainer.resume=true") not in others

@@ -32,8 +32,9 @@ from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
 from gender_cls.reports import final_test
 from gender_cls.reports.explanations import explain_on_request
-from gender_cls.reports.final_test import Distortion, evaluate_run
+from gender_cls.reports.final_test import evaluate_run
 from gender_cls.reports.kept_answers import keep_answers_of_one_precision
+from gender_cls.reports.variants import Distortion
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor

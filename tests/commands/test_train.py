@@ -230,14 +230,13 @@ def test_resuming_on_other_data_is_refused(finished: tuple[Run, str], crops: Pat
     assert "The data have changed since" in result.stderr
 
 
-@pytest.mark.parametrize("change", ["trainer.max_epochs=4", "trainer.max_epochs=2"])
-def test_a_finished_run_does_not_ignore_other_epochs(finished: tuple[Run, str], crops: Path, change: str) -> None:
+def test_a_finished_run_does_not_ignore_other_epochs(finished: tuple[Run, str], crops: Path) -> None:
     run, _ = finished
     run.note(state="finished")
     before = run.config_file.read_bytes()
-    arguments = ["name=one", "trainer.resume=true", change, "augment.mixup=0.2", "recipe.ema_decay=0.5"]
+    arguments = ["name=one", "trainer.resume=true", "trainer.max_epochs=4", "augment.mixup=0.2", "recipe.ema_decay=0.5"]
     result = train(crops, run.folder.parents[2], *arguments, code=1)
-    assert f"{run.folder} was started with trainer.max_epochs=3, not {change[-1]}" in result.stderr
+    assert f"{run.folder} was started with trainer.max_epochs=3, not 4" in result.stderr
     assert run.config_file.read_bytes() == before
 
 

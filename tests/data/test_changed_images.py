@@ -17,7 +17,8 @@ from gender_cls.data.datamodule import CropDataset
 from gender_cls.data.image_files import DecodedImage
 from gender_cls.data.image_store import ChangedImageError
 from gender_cls.data.record import record_data
-from gender_cls.data.scan import decoded_when_needed, scan, scan_for_answers
+from gender_cls.data.run_images import decoded_when_needed, scan_for_answers
+from gender_cls.data.scan import scan
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 

@@ -33,7 +33,7 @@ def walk(
     def build() -> None:
         torch.manual_seed(0)
         model = {"library": library, "name": name, "pretrained": False, "options": options}
-        settings = config_of(data={"image_size": list(size)}, model=model, recipe={"warmup_epochs": 0.0, "lr": 1e-2})
+        settings = config_of(data={"image_size": list(size)}, model=model, recipe={"warmup_epochs": 0.0, "lr": 1e-3})
         state["classifier"] = GenderClassifier(to_plain(settings))
         _ = state["classifier"].feature_map  # training finds it before its first step; its gradients must not stay
 

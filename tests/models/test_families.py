@@ -29,7 +29,7 @@ SAMPLE = [
     ("timm", "efficientformerv2_s0", 64, {"depths": [1, 1, 2, 2]}),
     ("timm", "deit_tiny_distilled_patch16_224", 64, {"depth": 2}),
     ("timm", "swin_tiny_patch4_window7_224", 64, {"depths": [1, 1, 1, 1], "embed_dim": 24}),
-    ("torchvision", "squeezenet1_1", 64, {}),
+    ("torchvision", "shufflenet_v2_x0_5", 64, {}),
 ]
 
 

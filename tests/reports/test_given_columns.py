@@ -107,7 +107,7 @@ def test_the_audit_says_that_test_was_made_here(folders: dict[str, Path]) -> Non
     ("changes", "level", "part"),
     [
         ({"one_person": "12 of 24 images have the identity x: is that one person?"}, "warn", "is that one person?"),
-        ({"leaky": True}, "stop", "0 exact copies and 0 near duplicates stand in more than one split"),
+        ({"leaky": True}, "stop", "0 exact copies and 0 near duplicates are in more than one split"),
     ],
 )
 def test_findings_about_people_and_leaks(

@@ -11,7 +11,8 @@ from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.system.resources import Resources
-from gender_cls.training.fit import check_machine, checkpoint_to_resume
+from gender_cls.training.fit import checkpoint_to_resume
+from gender_cls.training.resume import check_machine
 
 
 def settings(**changes: Any) -> Config:
@@ -73,4 +74,4 @@ def test_the_precision_counts_as_what_it_was_on_the_machine(run: Run, caplog) ->
     check_machine(run, Resources("cpu", "32-true", 4, 2))
     assert not caplog.text
     check_machine(run, Resources("cuda", "32-true", 4, 2))
-    assert "was trained on cpu so far and goes on on cuda" in caplog.text
+    assert "was trained on cpu so far and continues on cuda" in caplog.text

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError, one_line, require
+from gender_cls.runs.locks import lacks_locks
 
 DATABASE_VERSION = 4
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
@@ -42,9 +43,6 @@ IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What systems say if there is no room: no bytes, no inodes or no quota."""
-
 _DAMAGED = {
     *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH),
     sqlite3.SQLITE_NOTADB,
@@ -55,22 +53,22 @@ _LOCKS = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL, sq
 def stamp(file: str) -> tuple[int, int, int, int]:
     """Size in bytes, time of the last change and of the last change of its status in nanoseconds, and inode.
 
-    A file with the same stamp has not changed. Size and time alone are also the same if two files have changed places,
-    or if a tool that keeps times has overwritten one.
+    A file with the same stamp has not changed. Size and time alone may stay the same when two files swap their names,
+    or when a tool that keeps times overwrites a file.
     """
     try:
         status = os.stat(file)
     except OSError:
-        return 0, -1, 0, 0  # differs from the stamp of an image that is not in the database
+        return 0, -1, 0, 0  # not the zeros that `Database.load` gives for an image that is not there
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**63 - 1
 
 
 class CacheError(GenderClsError):
-    """What was read from images cannot be kept, or not be read again, where the configuration says."""
+    """What was read from images cannot be kept or read again where the configuration says."""
 
 
 class DamagedError(CacheError):
-    """The database holds what no version of this program writes."""
+    """The database holds something that no version of this program writes."""
 
 
 class Database:
@@ -172,10 +170,10 @@ def open_database(root: Path, cache: Path) -> Iterator[Database]:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as connection:
             _make_tables(connection)
             yield Database(file, connection)
-    except sqlite3.ProgrammingError:  # ours
+    except sqlite3.ProgrammingError:  # a mistake in this program, not in the file
         raise
     except sqlite3.Error as error:
-        # Without a code: Python could not decode a text.
+        # The error has no code if Python could not decode a text.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _DAMAGED:
             raise DamagedError(f"{file} is damaged ({one_line(error)}).") from None
@@ -205,7 +203,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 
 def remove_database(root: Path, cache: Path) -> None:
-    """Remove the database of the images below `root`, and first a journal, which would be played into the next one.
+    """Remove the database of the images below `root`, and first its journal, which SQLite would apply to the next one.
 
     Raises:
         CacheError: it cannot be removed.
@@ -225,7 +223,7 @@ def cannot_keep(file: Path, error: Exception, locks: bool = False) -> str:
         locks: whether a file system without locks is a likely cause.
     """
     cause = one_line(getattr(error, "strerror", None) or error)
-    if locks or getattr(error, "errno", None) in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+    if locks or lacks_locks(error):
         cause += "; perhaps a file system without locks, such as some network drives"
     in_the_way = getattr(error, "errno", None) in (errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
     way_out = "remove it" if in_the_way else "make room there, allow writing there, or name another output_dir"

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gender_cls.data.image_files import open_at_once
 from gender_cls.runs.files import write_atomically
 
 MAGIC = b"gender_cls pixels 1\n"
@@ -38,14 +39,13 @@ class PixelFile:
         self.damaged = False  # whether somebody has found wrong pixels
 
     def __reduce__(self) -> tuple:
-        return PixelFile, (self.path, self.identity)  # another process maps the file itself
+        return PixelFile, (self.path, self.identity)  # another process opens the file itself
 
     @cached_property
     def _descriptor(self) -> int | None:
-        """Of the file that is there at the first call; None if it is missing, unreadable or another one."""
+        """The descriptor of the file as it is at the first call; None if it is missing, unreadable or another file."""
         try:
-            # At once: a FIFO would wait for a writer.
-            opened = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            opened = open_at_once(str(self.path), os.O_RDONLY)
         except OSError:
             return None
         weakref.finalize(self, os.close, opened)
@@ -58,7 +58,8 @@ class PixelFile:
     @property
     def size(self) -> int:
         """Bytes that are in the file; 0 if it is missing or another one."""
-        return os.fstat(self._descriptor).st_size if self._descriptor is not None else 0
+        # Quicker than a stat; nobody uses the offset.
+        return os.lseek(self._descriptor, 0, os.SEEK_END) if self._descriptor is not None else 0
 
     @cached_property
     def _mapped(self) -> NDArray[np.uint8] | None:
@@ -70,15 +71,16 @@ class PixelFile:
             return None
 
     def read(self, place: int, length: int) -> NDArray[np.uint8] | None:
-        """So many bytes from there on; None if they are not there (any more). Do not change them."""
+        """`length` bytes from `place` on; None if the file does not hold them. Callers must not change them."""
         end = place + length
-        # The system kills who reads behind the end of a mapped file, so its size comes first.
+        # Reading behind the end of a mapped file ends the process, so its size is checked first.
         if self._descriptor is None or end > self.size:
             return None
         if self._mapped is not None and end <= len(self._mapped):
             return self._mapped[place:end]
         try:
-            found = bytearray(os.pread(self._descriptor, length, place))  # no offset, which processes would share
+            # pread, because forked processes share the offset that read() moves.
+            found = bytearray(os.pread(self._descriptor, length, place))
         except OSError:
             return None
         return np.frombuffer(found, np.uint8) if len(found) == length else None
@@ -92,12 +94,12 @@ class PixelFile:
             try:
                 getattr(os, "fdatasync", os.fsync)(file.fileno())
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # not every file system can do that
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # file systems without this call
                     raise
         return (end + np.cumsum([0, *map(len, images)]))[:-1].tolist()
 
     def remove_damaged(self) -> None:
-        """Remove the file, unless another one has taken its place; who reads it can go on."""
+        """Remove the file, unless another one has taken its place; processes that have it open can go on reading."""
         self.damaged = True
         if PixelFile(self.path, self.identity)._descriptor is not None:
             with contextlib.suppress(OSError):

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gender_cls.config.data import DataConfig
-from gender_cls.data.cache.database import FULL, CacheError, Database, cannot_keep
+from gender_cls.data.cache.database import CacheError, Database, cannot_keep
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
+from gender_cls.errors import NO_ROOM
+from gender_cls.runs.locks import lacks_locks
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class PixelStore:
         return np.where(whole, place, -1)
 
     def lock(self) -> AbstractContextManager:
-        """Be the only process that adds pixels until the context ends; wait for another one first.
+        """Wait until no other process adds pixels; then no other one can until the context ends.
 
         Raises:
             CacheError: the file system has no locks, or the file of the lock cannot be made.
@@ -67,8 +69,7 @@ class PixelStore:
                 log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
                 return lock.acquire()
         except (OSError, NotImplementedError) as error:
-            unknown = isinstance(error, NotImplementedError)  # filelock's word for a file system without locks
-            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=unknown)) from None
+            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=lacks_locks(error))) from None
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
@@ -92,7 +93,7 @@ class PixelStore:
             )
         replaced = 0 if kept else self.file.size
         disk = shutil.disk_usage(folder)
-        if needed > disk.free + replaced and disk.total > 0:  # some network drives tell nothing
+        if needed > disk.free + replaced and disk.total > 0:  # some network drives report 0
             raise _no_room(folder, needed)
         self._evict(needed)
         if not kept:
@@ -118,7 +119,7 @@ class PixelStore:
         return places
 
     def _failed(self, error: OSError) -> CacheError:
-        full = error.errno in FULL
+        full = error.errno in NO_ROOM
         return _no_room(self.path.parent, self._needed) if full else CacheError(cannot_keep(self.path, error))
 
     def used(self) -> None:

@@ -23,7 +23,8 @@ from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.cache.pixel_store import NoRoomError
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageSequence, ImageStore
-from gender_cls.data.scan import decoded_when_needed, scan
+from gender_cls.data.run_images import decoded_when_needed
+from gender_cls.data.scan import scan
 
 LENGTHS = [3 * (8 + number) * (30 - number) for number in range(20)]
 TOTAL = sum(LENGTHS)

@@ -20,7 +20,8 @@ from gender_cls.config.data import PixelCache
 from gender_cls.data.cache import database, pixel_file, pixel_store
 from gender_cls.data.cache.database import CacheError, open_database
 from gender_cls.data.cache.pixel_file import HEADER
-from gender_cls.data.scan import scan, scan_for_answers
+from gender_cls.data.run_images import scan_for_answers
+from gender_cls.data.scan import scan
 
 NAMES = ["000.png", "001.png", "002.png"]
 NONE = settings(PixelCache.none)
