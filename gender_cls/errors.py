@@ -68,9 +68,10 @@ def harmless(text: str) -> str:
     return _CONTROL.sub(lambda found: _escape(found[0]), text)
 
 
-_CONTROL = re.compile(
-    "\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+CONTROLS = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""For a pattern: what controls a terminal or the direction of text besides ASCII's controls, and bytes not in UTF-8."""
+
+_CONTROL = re.compile(rf"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f{CONTROLS}]")
 
 
 def _escape(letter: str) -> str:

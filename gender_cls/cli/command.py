@@ -131,7 +131,7 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_on_a_full_disk() -> Iterator[None]:
-    """No traceback from log files and from the thread that writes TensorBoard's events: the command ends in a sentence.
+    """Print no traceback of a full disk from log files and from the thread that writes TensorBoard's events.
 
     The next event that cannot be written raises the error in the main thread.
     """

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.train import Config
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import TENSORBOARD, Run, image_cache
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
@@ -121,8 +121,9 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
         finally:
             print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
     if failed := [run.folder.name for run in _job_runs(folder) if run.state in ("failed", "killed")]:
-        sentence = f"{len(failed)} jobs of the sweep failed: {', '.join(failed)}; status.json in each says why."
-        raise GenderClsError(sentence)
+        raise GenderClsError(
+            f"{plural(len(failed), 'job')} of the sweep failed: {', '.join(failed)}; status.json in each says why."
+        )
     if failure is not None:
         raise failure
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-_INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+from gender_cls.errors import CONTROLS
+
+_INVISIBLE = rf"\x00-\x1f\u200b\u2060-\u206f\ufeff{CONTROLS}"
 _FORMULA = r"'*\s*[=+\-@＝＋－＠]"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # -1 is no formula
 _ESCAPE = r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4})"

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gender_cls.config.checks import AUTO
 from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.run import Run
 from gender_cls.system import memory
 from gender_cls.system.processes import end_with_parent
@@ -54,8 +54,7 @@ def smaller_batch(config: Config, run: Run, batch: Batch, message: str) -> Batch
             remedies.insert(0, "trainer.precision=bf16-mixed")
         if not config.recipe.grad_checkpointing:
             remedies.insert(0, "recipe.grad_checkpointing=true")
-        images = "one image" if batch.size == 1 else f"{batch.size} images"
-        full = f"Memory ran out with {images} at a time ({message})"
+        full = f"Memory ran out with {plural(batch.size, 'image')} at a time ({message})"
         raise GenderClsError(
             f"{full}: set {' or '.join(remedies)}, or choose a smaller model than {config.model.title}."
         )
@@ -163,8 +162,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     while size > least and first + (size - least) * each > budget:
         size //= 2
     first_gib, each_gib, budget_gib = (number / memory.GIBIBYTE for number in (first, each, budget))
-    images = "one image" if least == 1 else f"{least} images"
-    needed = f"a step takes {first_gib:.2f} GiB for {images} and {each_gib:.3f} for each further one"
+    needed = f"a step takes {first_gib:.2f} GiB for {plural(least, 'image')} and {each_gib:.3f} for each further one"
     return size, f"{needed}, and {budget_gib:.1f} GiB ({MEMORY_SHARE:.0%} of what is free) may be used"
 
 

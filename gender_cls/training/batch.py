@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from gender_cls.config.checks import AUTO
 from gender_cls.config.train import Config
+from gender_cls.errors import plural
 from gender_cls.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Batch:
         return None
 
     def __str__(self) -> str:
-        images = "1 image" if self.size == 1 else f"{self.size} images"
+        images = plural(self.size, "image")
         return f"batches of {images}" + (f", {self.accumulate} of them per step" if self.accumulate > 1 else "")
 
 

@@ -245,7 +245,7 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     torch.save({"some.weight": torch.zeros(1)}, bad)
     arguments = ["-m", "name=sweep", "trainer.max_epochs=1", f"model.weights=null,{bad}", "explain=off"]
     result = train(crops, tmp_path, *arguments, code=1)
-    assert "1 jobs of the sweep failed: 1_custom_cnn_weights" in result.stderr
+    assert "1 job of the sweep failed: 1_custom_cnn_weights" in result.stderr
     assert "Error executing job" not in result.stderr
     folder = tmp_path / "outputs" / "sweeps" / "sweep"
     table = pd.read_csv(folder / "leaderboard.csv")

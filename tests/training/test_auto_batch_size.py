@@ -124,6 +124,8 @@ def test_steps_are_halved_on_an_accelerator(monkeypatch, tmp_path, caplog) -> No
     monkeypatch.setattr(TrialTraining, "step", step)
     caplog.set_level(logging.INFO)
     settings = config_of(data=AUTO)
+    for name in "012":
+        (tmp_path / name).mkdir()
     assert choose_batch(settings, Run(tmp_path / "0"), accelerator) == Batch(4, 8)
     assert "8 images did not fit" in caplog.text
     assert tried == [32, 16, 8, 4, 4]

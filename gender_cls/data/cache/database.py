@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.errors import GenderClsError, one_line, require
+from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.locks import lacks_locks
 
 DATABASE_VERSION = 4
@@ -107,9 +107,10 @@ class Database:
                 rows = [row_of[path] for path in paths]
                 for (name, kind), column in zip(IMAGE_COLUMNS.items(), columns, strict=True):
                     try:
-                        require(kind is not object or set(map(type, column)) == {str}, "a number in place of a text")
+                        if kind is object and set(map(type, column)) != {str}:
+                            raise TypeError("a number in place of a text")
                         values[name][rows] = column
-                    except (ValueError, TypeError, OverflowError, GenderClsError) as error:
+                    except (ValueError, TypeError, OverflowError) as error:
                         raise DamagedError(f"{self.file} is damaged ({name}: {one_line(error)}).") from None
         return pd.DataFrame(values)
 
