@@ -44,7 +44,11 @@ def report_figures(metrics: Metrics, test: pd.DataFrame, problems: dict[str, str
     test = test[np.isfinite(test["p_FEMALE"])]
     female, probability = (test["label"] == "FEMALE").to_numpy(), test["p_FEMALE"].to_numpy(np.float64)
     calibrated = expit(logit(probability) / metrics["calibration"]["temperature"])
-    drawings: dict[str, Callable[[], Figure | None]] = {
+    drawings: dict[str, Callable[[], Figure | None]] = {}
+    if female.any() and not female.all():
+        drawings["roc"] = lambda: _roc(metrics, female, calibrated)
+        drawings["precision_recall"] = lambda: _precision_recall(metrics, female, calibrated)
+    drawings |= {
         "probabilities": lambda: _probabilities(metrics, female, calibrated) if len(test) else None,
         "reliability": lambda: _reliability(metrics),
         "risk_coverage": lambda: _risk_coverage(metrics),
@@ -52,9 +56,6 @@ def report_figures(metrics: Metrics, test: pd.DataFrame, problems: dict[str, str
         "shortcuts": lambda: _shortcuts(metrics),
         "stress": lambda: _stress(metrics),
     }
-    if female.any() and not female.all():
-        drawings["roc"] = lambda: _roc(metrics, female, calibrated)
-        drawings["precision_recall"] = lambda: _precision_recall(metrics, female, calibrated)
     figures: dict[str, Figure] = {}
     with house_style():
         for name, draw in drawings.items():

@@ -206,7 +206,7 @@ class Run:
 
 
 def _status_text(status: dict[str, Any]) -> str:
-    """While the run is at work, blanks at the end keep room on the disk for how it ends."""
+    """The content of `status.json`. While the run is running, blanks at its end reserve room on the disk for the end."""
     return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
 
 
