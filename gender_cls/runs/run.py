@@ -206,7 +206,7 @@ class Run:
 
 
 def _status_text(status: dict[str, Any]) -> str:
-    """The content of `status.json`. While the run is running, blanks at its end reserve room on the disk for the end."""
+    """The content of `status.json`; until the run ends, blanks keep room on the disk for what its end adds."""
     return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
 
 
