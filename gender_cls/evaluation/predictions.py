@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import read_csv_text
-from gender_cls.errors import GenderClsError, visible
+from gender_cls.errors import GenderClsError, require, visible
+from gender_cls.runs.run import Run
 
 NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")
 CONCLUDED = ("calibrated_p_FEMALE", "answer")  # they follow from the others; each evaluation writes them anew
@@ -35,6 +36,21 @@ def answers_hash(predictions: pd.DataFrame) -> str:
     digest = hashlib.blake2b("\n".join(predictions["path"]).encode(), digest_size=16)
     digest.update(predictions[[f"p_{name}" for name in CLASSES]].to_numpy(np.float32).tobytes())
     return digest.hexdigest()
+
+
+def answers_of(run: Run) -> pd.DataFrame:
+    """The table in a run's `predictions.csv`; see `read_predictions`.
+
+    Raises:
+        GenderClsError: the file is missing or damaged, or holds answers of another network.
+    """
+    predictions = read_predictions(run.predictions)
+    require(
+        run.status.get("answers_hash") in (None, answers_hash(predictions)),  # earlier versions did not note it
+        f"{run.predictions} holds other answers than the network of this run gave: remove it and evaluate the run "
+        "again.",
+    )
+    return predictions
 
 
 def read_predictions(file: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
-from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.evaluation.predictions import answers_of
 from gender_cls.explain.run_maps import load_run_maps
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import render_comparison
@@ -70,7 +70,7 @@ def _maps_of(row: CandidateRow) -> ModelMaps | None:
     kept = load_run_maps(run.maps)
     if kept is None:
         return None
-    table = read_predictions(run.predictions)
+    table = answers_of(run)
     asked = table[(table["split"] == "test") & table["path"].isin(kept.paths)].to_dict("records")
     answers = {one["path"]: Prediction(one["label"], one["prediction"], one[f"p_{one['prediction']}"]) for one in asked}
     return ModelMaps(row["title"], kept, answers)

@@ -16,7 +16,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.data.loose_images import loose_images
 from gender_cls.data.run_images import decoded_when_needed
 from gender_cls.errors import GenderClsError, harmless, plural
-from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.evaluation.predictions import answers_of
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
@@ -53,7 +53,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         unreadable = {harmless(path): "Its name is not UTF-8, or has control characters." for path in loose.odd_names}
     else:
         folder = run.folder
-        predictions = read_predictions(run.predictions)
+        predictions = answers_of(run)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
         asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)
         images = decoded_when_needed(asked, root, image_cache(recorded.output_dir), recorded.data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gender_cls.config.parsing import by_dotted_key
 from gender_cls.errors import first_few
-from gender_cls.evaluation.predictions import read_predictions
+from gender_cls.evaluation.predictions import answers_of
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
@@ -174,6 +174,6 @@ def _is_evaluated(run: Run) -> bool:
 
 
 def _trained(seed: int | None, runs: list[Run]) -> Trained:
-    table = pd.concat([read_predictions(run.predictions) for run in runs]).sort_values("path", kind="stable")
+    table = pd.concat([answers_of(run) for run in runs]).sort_values("path", kind="stable")
     validation, test = (table[table["split"] == split].reset_index(drop=True) for split in ("val", "test"))
     return Trained(seed, runs, validation, test)
