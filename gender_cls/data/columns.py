@@ -1,12 +1,14 @@
 """The columns of a manifest: their names, the values that they may have, and values that stand for nothing."""
 
 import logging
+import unicodedata
 from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig
-from gender_cls.errors import first_few
+from gender_cls.data.text_table import BLANKS
+from gender_cls.errors import first_few, plural
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ PROGRAM_COLUMNS = frozenset(
 )
 """What the program adds to a manifest's rows. The user's own columns of these names are called `given_...` instead."""
 
-_NOTHING = {"nan", "none", "null", "nat", "unknown", "-1", "-1.0", "<na>"}
+_NOTHING = {"nan", "none", "null", "nat", "unknown", "-1", "-1.0", "<na>", "n/a", "?", "-"}
 _NOTHING_IN_CAPITALS = {"NA", "N/A", "#N/A"}  # Na is a family name
 
 
@@ -60,6 +62,32 @@ def given_names(columns: Iterable[str]) -> dict[str, str]:
 def stands_for_nothing(value: str) -> bool:
     """Whether a program wrote this text for a missing value: nan, None, NULL, NA, unknown, -1."""
     return value.casefold() in _NOTHING or value in _NOTHING_IN_CAPITALS
+
+
+def warn_of_spellings(table: pd.DataFrame, where: object) -> None:
+    """Warn of identities that look alike but differ: they count as different people, who may go to different splits.
+
+    Args:
+        where: the table is from, for the warning.
+    """
+    first: dict[str, str] = {}
+    alike = []
+    for identity in table["identity"].unique().tolist() if "identity" in table else ():
+        other = first.setdefault(_without_spelling(identity), identity)
+        if other != identity:
+            alike.append(f"{other!a} and {identity!a}")
+    if alike:
+        log.warning(
+            f"{where}: {plural(len(alike), 'pair')} of identities that look alike count as different people: "
+            f"{first_few(alike)}. Spell them the same way if they are one person."
+        )
+
+
+def _without_spelling(identity: str) -> str:
+    """The identity without capitals, blanks, invisible characters, variants of a letter, and zeros after the point."""
+    if not identity.isascii():
+        identity = "".join(sign for sign in unicodedata.normalize("NFKC", identity) if sign not in BLANKS)
+    return identity.casefold().replace(" ", "").removesuffix(".0")
 
 
 def without_placeholders(table: pd.DataFrame, where: object) -> pd.DataFrame:

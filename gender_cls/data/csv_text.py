@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from gender_cls.errors import CONTROLS
+from gender_cls.runs.files import read_whole
 
 _INVISIBLE = rf"\x00-\x1f\u200b\u2060-\u206f\ufeff{CONTROLS}"
 _FORMULA = r"'*\s*[=+\-@＝＋－＠]"
@@ -40,7 +41,7 @@ def read_csv_text(file: Path) -> pd.DataFrame:
         OSError: it cannot be opened.
         ValueError: it is no CSV file.
     """
-    content = file.read_bytes()
+    content = read_whole(file)
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
     if b"'" in content or b"\\" in content:
         table = table.rename(columns=true_text)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
-from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, without_placeholders
+from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, warn_of_spellings, without_placeholders
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.folders import Found, check_names, labelled_images, left_out_sentence
@@ -69,6 +69,7 @@ def read_manifest(data: DataConfig) -> Manifest:
     if data.pattern is not None:
         table = _with_pattern(table, data.pattern)
     table = without_placeholders(table, data.csv or root)
+    warn_of_spellings(table, data.csv or root)
     further = [column for column in table.columns if column not in MANIFEST_COLUMNS]
     lacking = {column: "" for column in MANIFEST_COLUMNS if column not in table}
     table = table.assign(**lacking)[[*MANIFEST_COLUMNS, *further]]

@@ -62,10 +62,17 @@ def timestamp() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
+def read_whole(file: Path) -> bytes:
+    """The content of a file; OSError if it is missing or no file, such as a pipe, which would be waited for."""
+    if file.exists() and not file.is_file():
+        raise OSError("it is a folder, a pipe or a device")
+    return file.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is no such file. GenderClsError names a file that holds none."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_whole(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:  # not JSON, or not UTF-8

@@ -7,7 +7,7 @@ import pytest
 from helpers.crops import write_crops
 
 from gender_cls.config.data import DataConfig
-from gender_cls.data.columns import PROGRAM_COLUMNS, given_names, without_placeholders
+from gender_cls.data.columns import PROGRAM_COLUMNS, given_names, warn_of_spellings, without_placeholders
 from gender_cls.data.manifest import read_manifest
 
 
@@ -32,7 +32,9 @@ def emptied(column: str, *values: str) -> list[str]:
     return without_placeholders(pd.DataFrame({column: list(values)}, dtype="str"), "crops.csv")[column].tolist()
 
 
-@pytest.mark.parametrize("nothing", ["nan", "NaN", "None", "-1", "-1.0", "unknown", "Unknown", "null", "NA", "<NA>"])
+@pytest.mark.parametrize(
+    "nothing", ["nan", "NaN", "None", "-1", "-1.0", "unknown", "Unknown", "null", "NA", "<NA>", "n/a", "?", "-"]
+)
 @pytest.mark.parametrize("column", ["identity", "camera", "source", "frame"])
 def test_what_stands_for_nothing_is_missing(nothing: str, column: str, caplog: pytest.LogCaptureFixture) -> None:
     assert emptied(column, nothing, "7", nothing, "") == ["", "7", "", ""]
@@ -46,3 +48,15 @@ def test_0_is_a_person_among_others_but_nobody_if_all_are_0() -> None:
     assert emptied("identity", "0", "1") == ["0", "1"]
     assert emptied("camera", "0", "0") == ["0", "0"], "one camera"
     assert emptied("identity", "Na", "Nan Li") == ["Na", "Nan Li"], "names of people"
+
+
+@pytest.mark.parametrize("second", ["P7", "p 7", "p7.0", "p\u200b7", "p\uff17"])
+def test_identities_that_look_alike_are_said(second: str, caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_spellings(pd.DataFrame({"identity": ["p7", second, "p8", "p8", ""]}), "crops.csv")
+    assert "crops.csv: 1 pair of identities that look alike count as different people: 'p7' and " in caplog.text
+    assert f" and {second!a}. " in caplog.text
+
+
+def test_different_identities_are_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_spellings(pd.DataFrame({"identity": ["7", "07", "70", "7.5", "", "e", "\u00e9"]}), "crops.csv")
+    assert not caplog.records

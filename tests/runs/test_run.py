@@ -185,5 +185,7 @@ def test_json_that_is_none_is_named(tmp_path: Path, content: bytes, what: str) -
     with pytest.raises(GenderClsError, match=rf"broken\.json {what}.*: restore or remove it"):
         read_json(tmp_path / "broken.json")
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(GenderClsError, match=r"folder\.json is not a JSON file"):
-        read_json(tmp_path / "folder.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("folder.json", "pipe.json"):
+        with pytest.raises(GenderClsError, match=rf"{name} is not a JSON file"):
+            read_json(tmp_path / name)
