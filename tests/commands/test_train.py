@@ -208,7 +208,7 @@ def test_a_leaky_split_is_refused_or_marked_everywhere(crops: Path, tmp_path: Pa
     table.to_csv(tmp_path / "list.csv", index=False)
     arguments = [f"data.csv={tmp_path / 'list.csv'}", "trainer.max_epochs=1", "explain=off"]
     refused = train(crops, tmp_path, *arguments, code=1).stderr
-    assert all(fact in refused for fact in ("16 identities", "person00", "100%"))
+    assert all(fact in refused for fact in ("16 identities", "person00", "100.0%"))
     allowed = train(crops, tmp_path, "-m", *arguments, "data.allow_leaks=true", "name=allowed")
     assert "The results are marked as leaky." in allowed.stderr + allowed.stdout
     folder = tmp_path / "outputs" / "sweeps" / "allowed"

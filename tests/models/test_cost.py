@@ -176,7 +176,7 @@ def test_a_network_that_keeps_what_it_computed_can_still_be_explained(monkeypatc
     measure(Pixels(keeper), size=(224, 224))
     caches = [module.attention_bias_cache for module in keeper.modules() if hasattr(module, "attention_bias_cache")]
     assert caches
-    assert {device for cache in caches for device in cache} == {"cpu"}  # and nothing without data
+    assert not any(caches)
     images = torch.rand(1, 3, 224, 224, requires_grad=True)
     keeper(images)[0, 0].backward()
     assert images.grad is not None
