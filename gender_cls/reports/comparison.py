@@ -36,7 +36,7 @@ def write_comparison(
         comparison,
         title=folder.name,
         created=timestamp(),
-        root=data_root or next((Path(run.data["root"]) for run in runs if run.data), None),
+        root=data_root or next((run.data_root for run in runs if run.data), None),
         thumbnails=thumbnails,
         models=models,
         without_maps=without_maps,

@@ -40,7 +40,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to explain yet.")
     recorded = recorded_config(run.config_file)
-    root = Path(config.data_root or run.data["root"])
+    root = Path(config.data_root) if config.data_root else run.data_root
     images = ImageStore(root)
     unreadable: dict[str, str] | None = None  # an image of the test split must not be missing
     if config.image_paths:

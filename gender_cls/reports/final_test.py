@@ -74,7 +74,7 @@ def evaluate_run(
     if not run.data:
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
-    root = data_root or Path(run.data["root"])
+    root = data_root or run.data_root
     keep_answers_of_one_precision(run, predictor)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)

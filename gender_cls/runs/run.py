@@ -82,6 +82,13 @@ class Run:
         return read_json(self.data_file)
 
     @property
+    def data_root(self) -> Path:
+        """The folder of the images when the run began."""
+        root = self.data.get("root")
+        require(isinstance(root, str), f"{self.data_file} names no folder of images: restore it, or give data_root.")
+        return Path(str(root))
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """The content of `metrics.json`; empty before the end."""
         return read_json(self.metrics_file)

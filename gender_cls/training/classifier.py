@@ -240,9 +240,10 @@ class GenderClassifier(LightningModule):
             self._refuse(f"The training loss became {loss.item()}")
 
     def _refuse(self, what: str) -> None:
+        precise = "" if self.trainer.precision in ("32-true", "64-true") else ", or use trainer.precision=32-true"
         raise GenderClsError(
             f"{what} in epoch {self.current_epoch + 1}, by step {self.global_step}: lower recipe.lr or "
-            "recipe.gradient_clip, or use trainer.precision=32-true."
+            f"recipe.gradient_clip{precise}."
         )
 
 

@@ -8,12 +8,13 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gender_cls.data.image_files import Fault
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.locks import lacks_locks
 
@@ -38,6 +39,8 @@ FACTS: dict[str, type] = {
     "fault": object,
     "reason": object,
 }
+
+FAULTS = {"", *get_args(Fault)}
 
 IMAGE_COLUMNS = {**STAMP, **FACTS, "place": np.int64}
 """`place` is where an image begins in the file of pixels, -1 if it is not there."""
@@ -92,7 +95,7 @@ class Database:
         """IMAGE_COLUMNS of the images in `row_of`, in its order; 0 or empty for images that are not there.
 
         Raises:
-            DamagedError: there is text in place of a number, or the other way round.
+            DamagedError: there is text in place of a number, or the other way round, or an unknown fault.
         """
         values: dict[str, NDArray[Any]] = {
             name: np.full(len(row_of), "", object) if kind is object else np.zeros(len(row_of), kind)
@@ -109,6 +112,8 @@ class Database:
                     try:
                         if kind is object and set(map(type, column)) != {str}:
                             raise TypeError("a number in place of a text")
+                        if name == "fault" and not FAULTS.issuperset(column):
+                            raise ValueError("an unknown fault")
                         values[name][rows] = column
                     except (ValueError, TypeError, OverflowError) as error:
                         raise DamagedError(f"{self.file} is damaged ({name}: {one_line(error)}).") from None

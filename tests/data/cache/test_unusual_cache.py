@@ -67,6 +67,7 @@ def overwrite(file: Path, content: bytes) -> None:
         lambda root: execute(root, "UPDATE images SET width = 'wide'"),
         lambda root: execute(root, "UPDATE images SET red = x'00ff'"),
         lambda root: execute(root, "UPDATE images SET fault = x'00ff'"),
+        lambda root: execute(root, "UPDATE images SET fault = 'other'"),
         lambda root: execute(root, "UPDATE images SET height = 99999999999"),
         lambda root: execute(root, "UPDATE images SET pixels = 'no digits'"),
         lambda root: execute(root, "UPDATE images SET pixels = 'abcd'"),
@@ -76,7 +77,20 @@ def overwrite(file: Path, content: bytes) -> None:
         lambda root: overwrite(database_of(root), b"no database" * 1000),
         lambda root: overwrite(database_of(root), database_of(root).read_bytes()[:6000]),
     ],
-    ids=["text", "blob", "blob for text", "huge", "no hash", "short hash", "bytes", "column", "table", "file", "cut"],
+    ids=[
+        "text",
+        "blob",
+        "blob for text",
+        "fault",
+        "huge",
+        "no hash",
+        "short hash",
+        "bytes",
+        "column",
+        "table",
+        "file",
+        "cut",
+    ],
 )
 def test_a_damaged_database_is_made_anew(crops: Path, damage: Callable, caplog: pytest.LogCaptureFixture) -> None:
     scanned(crops)
