@@ -211,6 +211,9 @@ def test_what_cannot_be_evaluated_is_said(run: Run) -> None:
         GenderClsError, match=rf"^{run.predictions} is not about the images in manifest\.csv: remove it"
     ):
         again(run)
+    run.data_file.write_text(json.dumps({**run.data, "root": 5}))
+    with pytest.raises(GenderClsError, match=f"^{run.data_file} names no folder of images"):
+        again(run)
     run.data_file.unlink()
     with pytest.raises(GenderClsError, match=f"^{run.data_file} is missing: an earlier version trained this run;"):
         again(run)
