@@ -47,7 +47,10 @@ class WholeFiles(TorchCheckpointIO):
             torch.save(checkpoint, file)
             file.flush()
             if earlier is not None and target.exists():
-                target.replace(earlier)
+                try:
+                    earlier.hardlink_to(target)  # so that the target is there at every moment
+                except OSError:  # a file system without hard links
+                    target.replace(earlier)
 
 
 class KeepCheckpoints(Checkpoint):

@@ -80,6 +80,11 @@ def test_a_checkpoint_that_cannot_be_finished_leaves_the_earlier_ones(place, tmp
             files.save_checkpoint({"epoch": epoch}, run.last_checkpoint)
         assert torch.load(run.last_checkpoint) == {"epoch": 2}
         assert torch.load(run.previous_checkpoint) == {"epoch": 1}
+        there: list[bool] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", lambda handle: there.append(run.last_checkpoint.exists()))
+            files.save_checkpoint({"epoch": 2}, run.last_checkpoint)
+        assert there == [True], "it is never without a name, however long the disk takes"
         (temporary := tmp_path / "temporary").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
 
