@@ -73,7 +73,7 @@ def _text(value: object) -> str:
     text = re.sub(r"([\\|*`#~$]|\](?=[(\[:]))", r"\\\1", text)
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word an underscore has no meaning
     text = re.sub(r"(?i)\b(https?|ftp)(?=://)|\b(www)(?=\.)", r"\g<0>\\", text)  # GitHub makes links of addresses
-    return re.sub(r"(?<!\S)([-+=]+|1(?=[.)]))(?![^\s.)])", _at_a_line_start, text)
+    return re.sub(r"(?<!\S)([-+=]+(?!\S)|1(?=[.)](?!\S)))", _at_a_line_start, text)
 
 
 def _at_a_line_start(found: re.Match) -> str:

@@ -232,9 +232,9 @@ def test_answers_and_weights_of_another_run_are_refused(sweep: Path, run: Run) -
     again(run, shortcuts=False)
     shutil.copy(other.best_checkpoint, run.best_checkpoint)
     run.predictions.unlink()
-    ask = parse_config({"run": str(run.folder), "progress_bar": False, "accelerator": "cpu"}, EvaluateConfig)
+    asked = {"run": str(run.folder), "output_dir": str(sweep), "progress_bar": False, "accelerator": "cpu"}
     with pytest.raises(GenderClsError, match=r"best\.ckpt belongs to another training: it has seed=1, and this .* 0\."):
-        evaluate(ask)
+        evaluate(parse_config(asked, EvaluateConfig))
 
 
 def test_a_run_folder_of_somebody_else_runs_nothing_and_writes_nowhere_else(run: Run, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.C
 
 def test_a_run_in_use_is_not_evaluated(run: Run) -> None:
     with locked(run.folder), pytest.raises(GenderClsError, match=f"^{run.folder} is in use by another process"):
-        evaluate(EvaluateConfig(run=str(run.folder)))
+        evaluate(EvaluateConfig(run=str(run.folder), output_dir=str(run.folder)))
 
 
 def test_predictions_are_those_of_the_network_through_any_distortion(run: Run) -> None:
