@@ -107,7 +107,7 @@ _OTHER = {
 def disk_sentence(error: BaseException) -> str | None:
     """What an error of the system about a file means and what to do, in one sentence; None for other errors."""
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
-        return "There is no folder for temporary files that can be written: set TMPDIR to one that has some room."
+        return "Temporary files cannot be written anywhere: set TMPDIR to a folder with room."
     found = disk_error(error)
     if found is None:
         return None

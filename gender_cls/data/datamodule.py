@@ -13,12 +13,10 @@ from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
-from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
-from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import fork_context
 
 Key = int | tuple[int, int, int]
@@ -59,19 +57,12 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         images, labels = self.__getitems__([key])
         return images[0], labels[0]
 
-    def _native(self, row: int) -> Tensor:
-        try:
-            return self.images[row]
-        except UnreadableError as error:
-            # A loader process can pass on only an error that is made from one text.
-            raise GenderClsError(str(error)) from error
-
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
         """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64."""
         drawn = [key if isinstance(key, tuple) else (None, key, 0) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
         for (_, row, _), into in zip(drawn, pixels, strict=True):
-            image = self._native(row)
+            image = self.images[row]
             if self.distort is not None:
                 image = self.distort(image, self.images.paths[row])
             resize_into(into, image, self.mode)

@@ -39,11 +39,18 @@ Fault = Literal["missing", "empty", "no_picture", "damaged", "too_large"]
 
 
 class UnreadableError(GenderClsError):
-    """A file that gives no image: `Cannot read PATH: REASON.`"""
+    """A file that gives no image: `Cannot read PATH: REASON.`
 
-    def __init__(self, path: Path, reason: str, fault: Fault) -> None:
-        super().__init__(f"Cannot read {path}: {reason}.")
+    A loader process passes on the sentence alone, without the fault.
+    """
+
+    def __init__(self, sentence: str, fault: Fault | None = None) -> None:
+        super().__init__(sentence)
         self.fault = fault
+
+
+def _unreadable(path: Path, reason: str, fault: Fault) -> UnreadableError:
+    return UnreadableError(f"Cannot read {path}: {reason}.", fault)
 
 
 class DecodedImage(NamedTuple):
@@ -121,7 +128,7 @@ def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
             megapixels = image.width * image.height / 1e6
             if max_megapixels is not None and megapixels > max_megapixels:
                 limit = f"{megapixels:.4g} megapixels are more than data.max_megapixels={max_megapixels:g}"
-                raise UnreadableError(path, limit, "too_large")
+                raise _unreadable(path, limit, "too_large")
             fault, kind = "damaged", str(image.format)
             # Frames are not counted: some files have a hundred thousand.
             frames = 1 if kind in _JPEG else 1 + getattr(image, "is_animated", False)
@@ -130,13 +137,13 @@ def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
     except UnreadableError:
         raise
     except UnknownPixelsError as error:
-        raise UnreadableError(path, f"{error}; save it as PNG", "no_picture") from error
+        raise _unreadable(path, f"{error}; save it as PNG", "no_picture") from error
     except Image.DecompressionBombError as error:
-        raise UnreadableError(path, "it has more megapixels than can be read", "too_large") from error
+        raise _unreadable(path, "it has more megapixels than can be read", "too_large") from error
     except FileNotFoundError as error:
-        raise UnreadableError(path, str(error.strerror), "missing") from error
+        raise _unreadable(path, str(error.strerror), "missing") from error
     except Exception as error:  # on damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
-        raise UnreadableError(path, _reason(error), fault) from error
+        raise _unreadable(path, _reason(error), fault) from error
 
 
 def _content(path: Path) -> bytes:
@@ -148,15 +155,15 @@ def _content(path: Path) -> bytes:
     """
     with open(path, "rb", opener=open_at_once) as file:
         if not _is_regular(file):
-            raise UnreadableError(path, "it is no regular file", "no_picture")
+            raise _unreadable(path, "it is no regular file", "no_picture")
         start = file.peek(LONGEST_START)[:LONGEST_START]
         if not start:
-            raise UnreadableError(path, "it is empty", "empty")
+            raise _unreadable(path, "it is empty", "empty")
         kind = format_of(start)
         if kind in OTHER_FORMATS:
-            raise UnreadableError(path, f"{kind} is not read; save it as JPEG or PNG", "no_picture")
+            raise _unreadable(path, f"{kind} is not read; save it as JPEG or PNG", "no_picture")
         if kind is None:
-            raise UnreadableError(path, f"it is no {', '.join(FORMATS)} picture", "no_picture")
+            raise _unreadable(path, f"it is no {', '.join(FORMATS)} picture", "no_picture")
         return file.read()
 
 

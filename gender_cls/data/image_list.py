@@ -125,7 +125,7 @@ def _way_out(path: str, root: Path, csv: Path) -> str:
     if _ON_THE_WEB.match(path):
         return "download the images first, and name the files"
     if os.path.exists(os.path.join(root, path)):
-        return "that is no file but a folder or a device"
+        return "it is a folder or a device, not a file"
     for place in (csv.parent, root.parent):
         if os.path.isfile(place / path):
             return f"it exists under {place}, so set data.root={place}"

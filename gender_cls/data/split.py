@@ -44,7 +44,7 @@ def split_origin(table: pd.DataFrame, data: DataConfig) -> str:
     """`published` or `given` with the data, else `dealt`: made here. Call it before `assign_splits`."""
     if data.published_split is not None:
         return "published"
-    return "given" if (table["split"] != "").any() else "dealt"
+    return "given" if (table["split"] != "").any() else "made"
 
 
 def missing_splits(table: pd.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, random_person
 from gender_cls.errors import GenderClsError, one_line
+from gender_cls.runs.locks import LOCK_ERRORS
 
 DRAWING_VERSION = 3
 """Raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
@@ -62,7 +63,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
             with FileLock(lock):
                 if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
                     _replace(folder, settings, images=images, cue=cue, seed=seed)
-        except (OSError, NotImplementedError) as error:
+        except LOCK_ERRORS as error:
             raise GenderClsError(
                 f"The demo dataset cannot be drawn into {folder} ({one_line(error)}): name another folder."
             ) from None

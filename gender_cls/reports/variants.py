@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.variant_names import SHORTCUTS
@@ -42,9 +43,8 @@ def answer_variants(
     for name in tqdm(missing, desc="Test changed images", disable=not (missing and progress_bar)):
         try:
             probabilities = predictor.probabilities(rows, images, Distortion(name))
-        except GenderClsError as error:
-            moved = " If the images were moved, name the folder with data_root." if "Cannot read" in str(error) else ""
-            raise GenderClsError(f"{error}{moved}") from error
+        except UnreadableError as error:
+            raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
         logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
         write_atomically(run.variants, csv_text(logits))
 

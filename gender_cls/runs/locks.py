@@ -14,6 +14,9 @@ from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import beginning_of, is_alive
 
 _PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
+LOCK_ERRORS = (OSError, NotImplementedError)
+"""What a lock of `filelock` may raise; the second where the system says that the file system has no locks."""
+
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -31,14 +34,16 @@ def locked(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 10)
             stack.callback(lock.release)
         except Timeout:
-            raise GenderClsError(
-                f"{folder} is in use by another process: wait for it or choose another name."
-            ) from None
-        except (NotImplementedError, OSError) as error:
+            raise _in_use_error(folder) from None
+        except LOCK_ERRORS as error:
             if not lacks_locks(error):
                 raise
             stack.enter_context(_locked_by_name(folder))
         yield
+
+
+def _in_use_error(folder: Path) -> GenderClsError:
+    return GenderClsError(f"{folder} is in use by another process: wait for it or choose another name.")
 
 
 def in_use(folder: Path) -> bool:
@@ -53,7 +58,7 @@ def in_use(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-    except (NotImplementedError, OSError) as error:
+    except LOCK_ERRORS as error:
         return not lacks_locks(error)  # without locks, a working process would have left its name
 
 
@@ -82,9 +87,7 @@ def _locked_by_name(folder: Path) -> Iterator[None]:
                     "no locks: if that process has ended, remove the file."
                 ) from None
             if lives:
-                raise GenderClsError(
-                    f"{folder} is in use by another process: wait for it or choose another name."
-                ) from None
+                raise _in_use_error(folder) from None
             owner.unlink(missing_ok=True)
     try:
         yield

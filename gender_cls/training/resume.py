@@ -39,7 +39,7 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
     if now["trainer.precision"] != AUTO:
         check_precision(run, now["trainer.precision"])
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key) and not {key, key.partition(".")[0]} & MAY_CHANGE:
+        if then.get(key) != now.get(key) and not _may_change(key):
             raise GenderClsError(f"{_started_with(run, key, then.get(key), now.get(key))}{_WAY_OUT.get(key, '')}")
     steps = [images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (then, now)]
     if steps[0] != steps[1]:
@@ -59,11 +59,15 @@ def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Conf
     then, now = map(by_dotted_key, (saved, to_plain(config)))
     for key in sorted(then.keys() & now.keys()):
         typed = key in PATHS and then[key] is not None and not os.path.isabs(then[key])  # by an earlier version
-        if then[key] != now[key] and not typed and not {key, key.partition(".")[0]} & MAY_CHANGE:
+        if then[key] != now[key] and not typed and not _may_change(key):
             raise GenderClsError(
                 f"{checkpoint} belongs to another training: it has {key}={then[key]}, and this run has {now[key]}. "
                 "Restore the run's own, or train the run again."
             )
+
+
+def _may_change(key: str) -> bool:
+    return key in MAY_CHANGE or key.partition(".")[0] in MAY_CHANGE
 
 
 def check_precision(run: Run, precision: str) -> None:

@@ -110,7 +110,7 @@ def images(rows: int) -> Measured:
         table = stage("split", lambda: assign_splits(table, data))
         leaks = stage("leaks", lambda: find_leaks(table, facts["pixels"], near))
         manifest = Manifest(table, folder)
-        prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "dealt", [])
+        prepared = PreparedData(manifest, images, facts, near, facts[:0], leaks, "made", [])
         stage("manifest.csv and data.json, with baselines", lambda: record_data(config, Run(folder / "run"), prepared))
         options = {"augment": config.augment, "seed": 0, "batch_size": BATCH, "num_workers": 0}
         module = stage("data module", lambda: CropDataModule(manifest, images, data, **options))

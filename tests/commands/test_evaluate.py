@@ -133,13 +133,14 @@ def test_pictures_that_were_moved_are_named(run: Run, tmp_path: Path) -> None:
     run.predictions.unlink()
     data = run.data
     moved = Path(shutil.copytree(data["root"], tmp_path / "moved"))
-    run.data_file.write_text(json.dumps({**data, "root": str(tmp_path / "gone")}))
+    run.data_file.write_text(json.dumps({**data, "root": str(tmp_path / "gone"), "split_origin": "dealt"}))
     with pytest.raises(GenderClsError) as caught:
         again(run)
     assert str(caught.value).startswith(f"The images of {run.folder} cannot be read any more. The first: Cannot read ")
     assert str(caught.value).endswith("If they were moved, name the folder with data_root.")
     again(run, data_root=moved)
     assert run.predictions.read_bytes() == before
+    assert run.metrics["data"]["split_origin"] == "made", "and not the word of an earlier version"
     run.variants.unlink()
     shutil.rmtree(run.folder.parent / "cache")
     again(run)

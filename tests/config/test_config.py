@@ -1,11 +1,13 @@
 """What `conf/` holds, what the schemas refuse, and how paths are read."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from gender_cls.config.audit import AuditConfig
@@ -46,6 +48,11 @@ def test_every_shipped_yaml_composes_and_passes_the_checks(choice: str) -> None:
         audit = composed("audit", AuditConfig, "data.root=x", choice)
         assert audit == AuditConfig(data=audit.data, model=audit.model, output_dir=audit.output_dir)
         assert audit.model.name == "mobilenetv2_100"
+
+
+def test_hydra_copies_the_store_of_schemas_at_no_cost() -> None:
+    store = ConfigStore.instance()
+    assert copy.deepcopy({"store": store})["store"] is store
 
 
 def test_the_yamls_show_the_defaults_of_their_schemas() -> None:

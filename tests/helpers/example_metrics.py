@@ -141,7 +141,7 @@ def example_metrics(
             },
             "corrected_labels": {"FEMALE to MALE": 4, "MALE to FEMALE": 9, "MALE to unknown": 2},
             "licence": None if nulls else "research only, with citation (PETA, Deng et al. 2014)",
-            **{"sources": sorted(CAMERAS), "cameras": sorted(CAMERAS), "split_origin": "dealt", "missing_splits": []},
+            **{"sources": sorted(CAMERAS), "cameras": sorted(CAMERAS), "split_origin": "made", "missing_splits": []},
             **{
                 split: {"images": images, "identities": known, "FEMALE": female, "MALE": male}
                 for split, known, (images, female, male) in zip(("train", "val", "test"), people, counts, strict=True)

@@ -163,7 +163,7 @@ NO_DUPLICATES = {"clusters": 0, "images": 0, "across_labels": 0, "across_splits"
         ("baselines", [{"balanced_accuracy": None, "remark": "No MALE."}] * 2, "scored: No MALE. Suspect"),
         ("data.corrections", None, "images 1,234 people 321 cameras 2 sources unknown"),
         ("data.split_problem", "Too few people.", "splits none No split: Too few people."),
-        ("data.split_origin", "dealt", "splits, sampled, keeping 300 groups whole train 1,000"),
+        ("data.split_origin", "made", "splits, sampled, keeping 300 groups whole train 1,000"),
         ("data.split_origin", "published", "splits, as published train 1,000"),
         ("data.images", 0, "images 0"),
         ("suspects", None, "audit.suspects=false"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gender_cls.config.checks import AUTO
+from gender_cls.errors import GenderClsError
 from gender_cls.system import resources
 from gender_cls.system.resources import Resources, choose_resources, multiplies_bf16, usable_cores
 from gender_cls.training.predictor import Predictor
@@ -161,3 +162,11 @@ def test_a_test_starts_no_processes_where_each_pass_would_wait_for_their_imports
     for context, processes in ((object(), 3), (None, 0)):
         monkeypatch.setattr("gender_cls.training.predictor.fork_context", lambda context=context: context)
         assert Predictor(Path("x"), Resources("mps", "32-true", 1, 3)).num_workers == processes
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(resources, "_has_apple_gpu", lambda: False)
+    with pytest.raises(GenderClsError, match=f"^accelerator={accelerator}: "):
+        choose_resources(accelerator, "32-true", 1, 0, pixels_at_hand=True)

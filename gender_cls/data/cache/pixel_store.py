@@ -21,7 +21,7 @@ from gender_cls.data.cache.database import CacheError, Database, cannot_keep
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
 from gender_cls.errors import NO_ROOM
-from gender_cls.runs.locks import lacks_locks
+from gender_cls.runs.locks import LOCK_ERRORS, lacks_locks
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class PixelStore:
             except Timeout:
                 log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
                 return lock.acquire()
-        except (OSError, NotImplementedError) as error:
+        except LOCK_ERRORS as error:
             raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=lacks_locks(error))) from None
 
     def forget_lost(self) -> None:
@@ -144,10 +144,7 @@ class PixelStore:
             too_old = time.time() - used > self.data.cache_days * DAY
             if file != self.path and (too_old or total > self.data.cache_gigabytes * GB):
                 # Nothing happens if it is in use or belongs to another user.
-                with (
-                    contextlib.suppress(Timeout, OSError, NotImplementedError),
-                    FileLock(f"{file}.lock").acquire(timeout=0),
-                ):
+                with contextlib.suppress(Timeout, *LOCK_ERRORS), FileLock(f"{file}.lock").acquire(timeout=0):
                     file.unlink(missing_ok=True)
                     total -= size
 

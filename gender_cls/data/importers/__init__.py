@@ -43,7 +43,8 @@ def read_dataset(data: DataConfig) -> pd.DataFrame:
         GenderClsError: a file is missing (the message says where to get it and what its licence demands), the
             annotations are not as published, or the dataset has no such published split.
     """
-    assert data.root is not None and data.importer is not None, "DataConfig.check asks for both"  # noqa: PT018
+    assert data.root is not None, "DataConfig.check asks for both"
+    assert data.importer is not None
     root = Path(data.root)
     require(root.is_dir(), f"data.root is not a folder: {root}.")
     reader, published = READERS[data.importer]
