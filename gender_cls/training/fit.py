@@ -129,7 +129,7 @@ def _fit_with_batch(
         enable_progress_bar=config.trainer.progress_bar,
         default_root_dir=run.folder,
     )
-    run.note(resources=asdict(resources))
+    run.note(resources=asdict(resources), environment=environment())
 
     # Fit
     logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
@@ -149,7 +149,6 @@ def _fit_with_batch(
         fit_seconds=round(keep.seconds, 1),
         peak_memory_bytes=keep.peak_memory(device),
         precision=str(trainer.precision),
-        environment=environment(),
     )
     run.previous_checkpoint.unlink(missing_ok=True)
 
