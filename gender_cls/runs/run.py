@@ -56,6 +56,7 @@ class Run:
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
+        self.epochs = self.folder / "epochs.csv"
         self.predictions = self.folder / "predictions.csv"
         self.variants = self.folder / "variants.csv"
         self.metrics_file = self.folder / "metrics.json"

@@ -32,6 +32,7 @@ from gender_cls.training.checkpoints import (
     read_checkpoint,
 )
 from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.epochs import EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
@@ -110,7 +111,7 @@ def _fit_with_batch(
         log.info(describe_cuda(config, resources))
 
     # Trainer
-    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), keep]
+    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), EpochTable(run), keep]
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
     trainer = build_trainer(
