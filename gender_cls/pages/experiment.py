@@ -48,7 +48,7 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
 
 def _dataset(data: Mapping[str, Any], choices: Mapping[str, str]) -> str | None:
     root, choice = data.get("root"), choices.get("data")
-    return str(root) if choice in (None, "folders") or not root else f"{choice}, in {root}"
+    return f"{choice}, in {root}" if root and choice not in (None, "folders") else root
 
 
 def _images(split: Mapping[str, int] | None) -> str | None:

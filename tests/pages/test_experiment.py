@@ -103,7 +103,7 @@ def test_a_job_of_a_sweep_tells_the_command_of_the_sweep_and_a_run_not_that_of_i
             "made by person, split seed 3, test is fold 0 of 5 (counted from 0)",
         ),
         (
-            {"data": {"split_origin": "published", "missing_splits": ["val"]}, "data_settings": {"published_split": "1"}},
+            {"data": {"split_origin": "published", "missing_splits": ["val"]}, "data_settings": {"published_split": 1}},
             "split",
             "published with the data (1), but validation taken from train (split seed 3)",
         ),
