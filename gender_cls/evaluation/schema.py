@@ -21,8 +21,8 @@ SCORES = (
 
 BANDS = {"head": (0.0, 0.2), "upper_body": (0.2, 0.55), "lower_body": (0.55, 1.0)}
 """Parts of a crop's height, from its top, as a standing person mostly fills them. They cover the whole crop."""
-PLACES = (*BANDS, "border")
-"""Where the mass of a map is counted; `border` is everything outside the person's box (`data/shortcuts.py`)."""
+PLACES = (*BANDS, "outside")
+"""Where the mass of a map is counted; `outside` is everything outside the person's box (`data/shortcuts.py`)."""
 BASELINES = ("blurred", "mean")  # what replaces deleted pixels: the blurred image, or the mean colour of the image
 GAMES = ("deletion", "insertion")
 SCORE_COLUMNS = (
