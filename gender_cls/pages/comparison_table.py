@@ -11,7 +11,15 @@ import pandas as pd
 from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
+from gender_cls.evaluation.comparison.compare_json import (
+    OTHER_ROWS,
+    CandidateRow,
+    Comparison,
+    Ensemble,
+    MeanCost,
+    Pair,
+)
+from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
 from gender_cls.pages.links import run_links
@@ -37,6 +45,10 @@ def _recall(row: CandidateRow, label: str) -> float | None:
     return next((one["recall"] for one in row.get("recalls", []) if one["label"] == label), None)
 
 
+def _spread_end(name: str, at: int) -> Callable[[Any], float | None]:
+    return lambda row: (row["cost"][name] or (None, None))[at]
+
+
 CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
     "state": _state,
     "seeds": lambda row: " ".join("?" if seed is None else str(seed) for seed in row["seeds"]),
@@ -44,12 +56,14 @@ CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
     "validation_balanced_accuracy": _field("validation", "mean"),
     "validation_spread": _field("validation", "spread"),
     "test_balanced_accuracy": _field("test", "mean"),
+    "standing": _field("standing", "kind"),
     **{f"test_{name}": _field("test", name) for name in ("spread", "low", "high")},
     **{f"test_recall_{label}": partial(_recall, label=label) for label in CLASSES},
     **{f"test_{name}": _field(name) for name in ("auroc", "accuracy", "log_loss", "ece")},
     "best_baseline": _field("baseline", "title"),
     "best_baseline_balanced_accuracy": _field("baseline", "balanced_accuracy"),
-    **{name: _field("cost", name) for name in MeanCost.__annotations__},
+    **{name: _field("cost", name) for name in MeanCost.__annotations__ if name not in SPREADS},
+    **{f"{name}_{end}": _spread_end(name, at) for name in SPREADS for at, end in enumerate(("low", "high"))},
     "pareto": _field("pareto"),
     "folders": lambda row: " ".join(Path(run["folder"]).name for run in row["runs"]),
     "errors": lambda row: " ".join(run["error"] for run in row["runs"] if run["error"]),
@@ -64,9 +78,8 @@ def to_csv(comparison: Comparison) -> str:
     if (ensemble := comparison["ensemble"]) is not None:
         score = ensemble["balanced_accuracy"]
         test = {"mean": score["value"], "low": score["low"], "high": score["high"]}
-        rows.append(
-            {**ensemble, "title": ENSEMBLE, "varied": dict.fromkeys(varied), "test": test, "seeds": [], "runs": []}
-        )
+        named = {"title": ENSEMBLE, "varied": dict.fromkeys(varied)}
+        rows.append({**ensemble, **named, "test": test, "seeds": [], "runs": []})
     columns = {"candidate": _field("title"), "model": _field("model")}
     columns |= {key: _field("varied", key) for key in varied} | CSV_COLUMNS
     return csv_text(pd.DataFrame({name: [value(row) for row in rows] for name, value in columns.items()}, dtype=object))

@@ -123,7 +123,14 @@ def test_csv_has_everything(comparison: Comparison) -> None:
     assert float(rows["net"]["test_balanced_accuracy"]) == net["test"]["mean"]
     assert float(rows["net"]["validation_spread"]) == net["validation"]["spread"]
     assert float(rows["net"]["test_recall_MALE"]) == net["recalls"][1]["recall"]
-    expected = {"seeds": "0 1", "folders": "2_net 3_net 4_net", "device": "cpu", "errors": KILLED}
+    expected = {
+        "standing": net["standing"]["kind"],
+        "seeds": "0 1",
+        "folders": "2_net 3_net 4_net",
+        "device": "cpu",
+        "errors": KILLED,
+    }
+    assert float(rows["net"]["milliseconds_batch_32_spread_high"]) == net["cost"]["milliseconds_batch_32_spread"][1]
     assert rows["net"] == rows["net"] | expected
     assert rows["custom"]["flops"] == rows[ENSEMBLE]["test_recall_FEMALE"] == ""
     assert (rows["leaky"]["leaky"], rows["leaky"]["compared"]) == ("True", "False")
