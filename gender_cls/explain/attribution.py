@@ -105,7 +105,7 @@ def attribute(
             logits, classes, maps = _one_pass(network, forward, images, methods, feature_map, *given)
             for method, compute in _MORE_PASSES.items():
                 if method in methods:
-                    maps[method] = compute(forward, images, classes)
+                    maps[method] = compute(lambda pixels: margins(forward(pixels)), images, classes)
             diverged = ~logits.isfinite().all(dim=1).view(-1, 1, 1)  # the gradient of a NaN may be a number
             maps = {method: chunk.detach().masked_fill(diverged, torch.nan).cpu() for method, chunk in maps.items()}
             parts.append(Attribution(logits.softmax(dim=1).cpu(), classes.cpu(), maps))
@@ -114,6 +114,11 @@ def attribute(
         torch.cat([part.targets for part in parts]),
         {method: torch.cat([part.maps[method] for part in parts]) for method in methods},
     )
+
+
+def margins(logits: Tensor) -> Tensor:
+    """Logits (N, 2) -> (N, 2): by how much the logit of each class is above that of the other one."""
+    return logits - logits.flip(1)
 
 
 def scaled(maps: Tensor) -> Tensor:
@@ -147,11 +152,11 @@ def _one_pass(
     asked = [method for method in identities if method in methods]
     kept: dict[str, Tensor] = {}
 
-    def target_logit(pixels: Tensor) -> Tensor:
+    def target_margin(pixels: Tensor) -> Tensor:
         logits = forward(identities[Method.saliency](pixels))
         kept["logits"] = logits.detach()
         kept["targets"] = logits.argmax(dim=1) if targets is None else targets
-        return logits.gather(1, kept["targets"].unsqueeze(1)).squeeze(1)
+        return margins(logits).gather(1, kept["targets"].unsqueeze(1)).squeeze(1)
 
     def through_identity(module: nn.Module, arguments: object, output: Tensor) -> Tensor:
         assert feature_map is not None
@@ -172,12 +177,12 @@ def _one_pass(
             stack.enter_context(layer.register_forward_hook(through_identity))
         if asked:
             layers = [identities[method] for method in asked]
-            captum = LayerGradientXActivation(target_logit, layers, multiply_by_inputs=False)
+            captum = LayerGradientXActivation(target_margin, layers, multiply_by_inputs=False)
             pixels = images if Method.saliency in asked else images.detach()  # Grad-CAM needs no graph before its layer
             maps = dict(zip(asked, captum.attribute(pixels), strict=True))
         else:
             with torch.no_grad():
-                target_logit(images)
+                target_margin(images)
     if Method.saliency in maps:
         maps[Method.saliency] = maps[Method.saliency].abs().amax(dim=1)
     if Method.grad_cam in maps:

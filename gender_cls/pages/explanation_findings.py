@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, is_above_0
 from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
 from gender_cls.evaluation.wording import (
     MISSING,
@@ -28,7 +28,7 @@ def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
 def _faithfulness(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     """A method is better than chance only if the intervals of both gains are above 0 with every baseline."""
     scored = [method for method in methods if _gains(method)]
-    better = [method for method in scored if all(map(_above_0, _gains(method).values()))]
+    better = [method for method in scored if all(map(is_above_0, _gains(method).values()))]
     sentences = [_better_than_chance(better)] if better else []
     sentences += [_not_better(method) for method in scored if method not in better]
     if sentences:
@@ -43,10 +43,6 @@ def _gains(method: MethodScores) -> dict[str, Estimate]:
         for name, gain in zip(GAMES, (game["deletion_gain"], game["insertion_gain"]), strict=True)
     }
     return {title: gain for title, gain in gains.items() if gain["value"] is not None}
-
-
-def _above_0(gain: Estimate) -> bool:
-    return gain["low"] is not None and gain["low"] > 0
 
 
 def _better_than_chance(methods: Sequence[MethodScores]) -> str:
@@ -64,7 +60,7 @@ def _better_than_chance(methods: Sequence[MethodScores]) -> str:
 
 def _not_better(method: MethodScores) -> str:
     gains = _gains(method)
-    weak = [title for title, gain in gains.items() if not _above_0(gain)]
+    weak = [title for title, gain in gains.items() if not is_above_0(gain)]
     sentence = f"{capitalised(method['title'])} is not shown to beat a random order"
     if len(weak) == len(gains):
         return f"{sentence}: nothing shows that it marks what the model uses."
