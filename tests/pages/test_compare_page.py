@@ -23,7 +23,11 @@ def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **c
     row: Any = {
         **{"title": title, "runs": runs, "repeated": [], "seeds": list(range(seeds)), "compared": True, "remark": None},
         **{"rows": "same", "leaky": False, "validation": {"mean": score + 0.011, "spread": spread and 0.0052}},
-        "test": {"mean": score, "spread": spread, "low": score - 0.05, "high": score + 0.05, "remark": None},
+        "test": {
+            **{"mean": score, "spread": spread, "low": score - 0.05, "high": score + 0.05, "remark": None},
+            "seed_scores": [score + 0.0084 * (seed - (seeds - 1) / 2) for seed in range(seeds)],
+            "covers": "people and training" if seeds > 2 else "people",
+        },
         **{"auroc": score + 0.061, "accuracy": score + 0.007, "log_loss": 0.4567, "ece": 0.0234},
         "baseline": {"title": "Source", "balanced_accuracy": 0.5912},
         **{"cost": {**sizes, **times, "device": "cpu, 2 threads, float32"}, "pareto": True, "explanations": None},
@@ -37,6 +41,7 @@ def failed(title: str) -> CandidateRow:
     error = "There is no model of that name."
     none |= dict.fromkeys(("rows", "leaky", "auroc", "accuracy", "log_loss", "ece", "baseline", "pareto"))
     none |= {part: dict.fromkeys(none[part]) for part in ("validation", "test", "cost")}
+    none["test"]["seed_scores"] = []
     none["runs"] = [{"folder": f"/sweeps/a/{title}-0", "state": "failed", "error": error}]
     return none | {"seeds": [], "compared": False, "remark": "No seed has finished."}
 
