@@ -5,12 +5,12 @@ over people (`bootstrap.py`). A value that cannot be computed is null, and the `
 is null if there is nothing to say.
 """
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.estimate import Estimate
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -21,8 +21,8 @@ SCORES = (
 
 BANDS = {"head": (0.0, 0.2), "upper_body": (0.2, 0.55), "lower_body": (0.55, 1.0)}
 """Parts of a crop's height, from its top, as a standing person mostly fills them. They cover the whole crop."""
-PLACES = (*BANDS, "border")
-"""Where the mass of a map is counted; `border` is everything outside the person's box (`data/shortcuts.py`)."""
+PLACES = (*BANDS, "outside")
+"""Where the mass of a map is counted; `outside` is everything outside the person's box (`data/shortcuts.py`)."""
 BASELINES = ("blurred", "mean")  # what replaces deleted pixels: the blurred image, or the mean colour of the image
 GAMES = ("deletion", "insertion")
 SCORE_COLUMNS = (
@@ -67,6 +67,14 @@ class Reliability(TypedDict):
     log_loss: Estimate
     ece: Estimate
     bins: list[ReliabilityBin]
+
+
+class Standing(TypedDict):
+    """What the test score is worth (`standing.py`)."""
+
+    kind: Literal["undefined", "constant", "chance", "baseline", "useful"]
+    level: Literal["stop", "warn", "fine"]  # stop: do not rely on the scores; warn: read with care
+    sentence: str
 
 
 class Calibration(TypedDict):
@@ -289,7 +297,9 @@ class Cost(TypedDict):
     parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
     milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the quartiles of the repeated measurements
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
+    milliseconds_batch_32_spread: list[float] | None
     device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty
     peak_memory_bytes: int | None  # of training. CPU: the process without mapped files; GPU: tensors. Null if unknown
     fit_seconds: float  # of training and validation
@@ -305,6 +315,7 @@ class Metrics(TypedDict):
     best_epoch: int  # the epoch of that value, counted from 1
     validation: SplitScores
     test: SplitScores
+    standing: Standing
     baselines: list[Baseline]
     calibration: Calibration
     operating_point: OperatingPoint

@@ -30,6 +30,11 @@ def words(key: str) -> str:
     return key.replace("_", " ")
 
 
+def place_title(place: str) -> str:
+    """The name of one of PLACES in a table."""
+    return "outside the person" if place == "outside" else words(place)
+
+
 def capitalised(sentence: str) -> str:
     """The sentence with a capital first letter; `str.capitalize` would also change the other letters."""
     return sentence[:1].upper() + sentence[1:]

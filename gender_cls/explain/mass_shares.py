@@ -14,7 +14,7 @@ from gender_cls.evaluation.schema import BANDS
 def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """Share of each map's mass in each place.
 
-    A band is a part of the crop's height, as wide as the crop; padding of a letterbox belongs to no band. The border is
+    A band is a part of the crop's height, as wide as the crop; padding of a letterbox belongs to no band. Outside is
     everything outside the person's box, the centre of the crop; padding belongs to it.
 
     Args:
@@ -27,7 +27,7 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
     crops = np.asarray(boxes, dtype=np.float64)
     shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
     height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON_BOX)
-    return shares | {"border": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
+    return shares | {"outside": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
 
 
 def area_shares(image_size: tuple[int, int], boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:

@@ -3,9 +3,9 @@
 import copy
 import logging
 import time
-from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -58,8 +58,8 @@ def measure_cost(
 ) -> dict[str, Any]:
     """Measure parameters, FLOPs, and the time from uint8 pixels on the device to logits, in evaluation mode.
 
-    Times are medians after a warm-up call; other work on the machine makes them longer. They do not include reading,
-    resizing and moving the images. Training flags and random states are restored.
+    Times are medians after a warm-up call, their spreads the quartiles; other work on the machine makes them longer.
+    They do not include reading, resizing and moving the images. Training flags and random states are restored.
 
     Args:
         model: (B, 3, H, W) uint8 -> logits, on the device and of the dtype to be measured.
@@ -71,7 +71,7 @@ def measure_cost(
 
     Returns:
         The keys of `schema.Cost` that are known here: parameters, flops, milliseconds_batch_1, milliseconds_batch_32
-        (per image; None if the batch does not fit into the device's memory) and device.
+        (per image; None if the batch does not fit into the device's memory), their spreads and device.
     """
     weight = next(network.parameters())
     device = weight.device
@@ -81,7 +81,8 @@ def measure_cost(
         precision = _TYPES[weight.dtype]
     training = {module: module.training for module in model.modules()}
 
-    def milliseconds(batch: int) -> float | None:
+    def times(batch: int) -> dict[str, Any]:
+        name = f"milliseconds_batch_{batch}"
         try:
             images = torch.randint(0, 256, (batch, 3, *image_size), dtype=torch.uint8, device=device)
             images = images.contiguous(memory_format=layout)
@@ -94,8 +95,9 @@ def measure_cost(
                 _wait(device)
                 seconds.append(time.perf_counter() - began)
         except torch.OutOfMemoryError:
-            return None
-        return 1000 * median(seconds[1:]) / batch
+            return {name: None, f"{name}_spread": None}
+        low, middle, high = (1000 / batch * np.quantile(seconds[1:], (0.25, 0.5, 0.75))).tolist()
+        return {name: middle, f"{name}_spread": [low, high]}
 
     try:
         for module in training:
@@ -104,8 +106,8 @@ def measure_cost(
             return {
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "flops": count_flops(network, image_size, title),
-                "milliseconds_batch_1": milliseconds(1),
-                "milliseconds_batch_32": milliseconds(32),
+                **times(1),
+                **times(32),
                 "device": f"{_device_name(device)}, {precision}",
             }
     finally:

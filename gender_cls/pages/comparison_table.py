@@ -10,7 +10,15 @@ import pandas as pd
 
 from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
+from gender_cls.evaluation.comparison.compare_json import (
+    OTHER_ROWS,
+    CandidateRow,
+    Comparison,
+    Ensemble,
+    MeanCost,
+    Pair,
+)
+from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
 from gender_cls.pages.page import markdown_table
@@ -32,6 +40,10 @@ def _field(*keys: str) -> Callable[[CandidateRow], Any]:
     return lambda row: reduce(lambda part, key: part and part.get(key), keys, cast(Any, row))
 
 
+def _spread_end(name: str, at: int) -> Callable[[Any], float | None]:
+    return lambda row: (row["cost"][name] or (None, None))[at]
+
+
 CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
     "model": _field("title"),
     "state": _state,
@@ -40,11 +52,13 @@ CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
     "val_balanced_accuracy": _field("validation", "mean"),
     "val_spread": _field("validation", "spread"),
     "test_balanced_accuracy": _field("test", "mean"),
+    "standing": _field("standing", "kind"),
     **{f"test_{name}": _field("test", name) for name in ("spread", "low", "high")},
     **{f"test_{name}": _field(name) for name in ("auroc", "accuracy", "log_loss", "ece")},
     "best_baseline": _field("baseline", "title"),
     "best_baseline_balanced_accuracy": _field("baseline", "balanced_accuracy"),
-    **{name: _field("cost", name) for name in MeanCost.__annotations__},
+    **{name: _field("cost", name) for name in MeanCost.__annotations__ if name not in SPREADS},
+    **{f"{name}_{end}": _spread_end(name, at) for name in SPREADS for at, end in enumerate(("low", "high"))},
     "pareto": _field("pareto"),
     "folders": lambda row: " ".join(Path(run["folder"]).name for run in row["runs"]),
     "errors": lambda row: " ".join(run["error"] for run in row["runs"] if run["error"]),

@@ -76,7 +76,7 @@ def _where_the_mass_lies(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     more = False
     for method in methods:
         places = {place["name"]: place for place in method["places"]}
-        bands, share, area = [places[name] for name in BANDS], places["border"]["share"], places["border"]["area"]
+        bands, share, area = [places[name] for name in BANDS], places["outside"]["share"], places["outside"]["area"]
         if area is None:
             continue
         body, box, of_uniform = "", "", ""

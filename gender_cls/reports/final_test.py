@@ -28,6 +28,7 @@ from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import answers_hash, answers_of, predictions_table, read_table
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Explanations, Metrics
+from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation.wording import stated
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
@@ -42,7 +43,8 @@ from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
 UNKNOWN_COST = {
-    "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_32": None, "device": "",
+    "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_1_spread": None,
+    "milliseconds_batch_32": None, "milliseconds_batch_32_spread": None, "device": "",
 }  # fmt: skip
 
 
@@ -208,14 +210,17 @@ def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
     status, data = test.run.status, test.run.data
     if data.get("split_origin") == "dealt":  # the word of an earlier version
         data["split_origin"] = "made"
+    baselines = data.pop("baselines")
+    baseline = best_baseline(baselines)
     content = {
         "schema_version": SCHEMA_VERSION,
         "model": test.config.model.title,
         "monitor": test.config.recipe.monitor,
         "best_validation": status["best_validation"],
         "best_epoch": status["best_epoch"],
-        "baselines": data.pop("baselines"),
         **conclusions,
+        "standing": standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline),
+        "baselines": baselines,
         "data": data,
         "environment": status["environment"],
     }

@@ -118,7 +118,7 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
             expected = mass_shares(attribution.maps[method], crops.boxes) | played[method] | control
             for name, value in expected.items():
                 assert row[name] == pytest.approx(value[index], abs=1e-3, nan_ok=True), name
-            assert row["border_area"] == pytest.approx(0.52)
+            assert row["outside_area"] == pytest.approx(0.52)
             assert row[f"agreement_{other.value}"] == pytest.approx(likeness[index], abs=1e-3, nan_ok=True)
             assert np.isnan(row[f"agreement_{method.value}"])
         with Image.open(run.folder / rows["picture"].iloc[0]) as strip:
@@ -333,7 +333,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     is_new = table["path"].str.endswith("x.png")
     assert is_new.sum() == 2
     assert ((again["pixels"] != table["pixels"]) == is_new).all()
-    assert ((again["border"] != table["border"]) == is_new).all(), "a replaced image is explained anew, no other one"
+    assert ((again["outside"] != table["outside"]) == is_new).all(), "a replaced image is explained anew, no other one"
 
     only_true = ExplainRunConfig(
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
@@ -343,7 +343,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
-    assert table["border"].notna().all()
+    assert table["outside"].notna().all()
 
     config.images = str(tmp_path / "new" / "empty.png")
     with pytest.raises(GenderClsError, match=r"empty\.png: it is empty"):

@@ -137,7 +137,7 @@ def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]
         **{f"test/{plot.stem}": 1 for plot in run.plots.iterdir()},
         **{f"test/{picture}": 1 for picture in pictures},
     }
-    names = {"grad_cam/border", "agreement/saliency_grad_cam", "seconds"}
+    names = {"grad_cam/outside", "agreement/saliency_grad_cam", "seconds"}
     assert {f"explanations/{name}" for name in names} <= scalars
     assert len(events.Scalars("explanations/saliency/stability")) == 2  # from the second epoch on
     assert "test_explanations/grad_cam/deletion_blurred" in scalars

@@ -26,7 +26,7 @@ def test_scores_of_maps_stand_at_the_step_that_was_tested(tmp_path: Path) -> Non
         "saliency/insertion_mean": 0.618,
         "grad_cam/random_mean": 0.561,
         "grad_cam/head": 0.24,
-        "saliency/border": 0.353,
+        "saliency/outside": 0.353,
         "grad_cam/randomisation": 0.06,
         "saliency/randomisation": 0.18,
     }.items():
@@ -47,7 +47,7 @@ def test_what_was_not_measured_of_maps_is_no_scalar(tmp_path: Path) -> None:
         method["games"] = []
     tags = events_of(tmp_path, metrics).Tags()["scalars"]
     assert [tag for tag in tags if tag.startswith("test_explanations/saliency")] == [
-        f"test_explanations/saliency/{place}" for place in ("head", "upper_body", "lower_body", "border")
+        f"test_explanations/saliency/{place}" for place in ("head", "upper_body", "lower_body", "outside")
     ]
     tags = events_of(tmp_path, example_metrics(explanations=False)).Tags()["scalars"]
     assert "test/auroc" in tags

@@ -129,7 +129,7 @@ def test_images_without_a_score_are_left_out_and_counted() -> None:
     head = place(found, "head")
     assert (head["share"]["value"], head["area"]) == pytest.approx((0.4, 0.2)), "of the images whose share is known"
     assert head["share"]["remark"].endswith("2 of 5 images have no such score and are left out.")
-    assert "no width" in place(found, "border")["share"]["remark"]
+    assert "no width" in place(found, "outside")["share"]["remark"]
 
 
 def test_an_interval_counts_only_people_with_a_score() -> None:
@@ -153,7 +153,7 @@ def test_an_empty_table_has_nothing_but_reasons() -> None:
     assert (found["images"], found["identities"], found["units"]) == (0, 0, 0)
     assert game(found, 1)["random"] == undefined("No image was explained.")
     assert found["agreement"][0]["correlation"]["value"] is None
-    assert place(found, "border")["area"] is None
+    assert place(found, "outside")["area"] is None
 
 
 def test_where_nobody_is_known_images_are_drawn_and_groups_stay_together() -> None:
@@ -210,11 +210,11 @@ def test_a_method_is_flagged_by_what_all_random_weights_leave(last: tuple[float,
 
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     file = tmp_path / "explanations.csv"
-    written = pd.DataFrame([scored("1", identity="007", head=np.nan, border=1 / 3, agreement_saliency=np.nan)])
+    written = pd.DataFrame([scored("1", identity="007", head=np.nan, outside=1 / 3, agreement_saliency=np.nan)])
     written.to_csv(file, index=False)
     table = read_explanations(file)
     pd.testing.assert_frame_equal(table, written, check_dtype=False)
-    assert table["border"].dtype == np.float64
+    assert table["outside"].dtype == np.float64
     checks = pd.DataFrame([checked("1", 0, 0.25), checked("1", 1, np.nan)])
     checks.to_csv(file, index=False)
     pd.testing.assert_frame_equal(read_randomisation(file), checks, check_dtype=False)

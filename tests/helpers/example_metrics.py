@@ -6,7 +6,7 @@ from copy import deepcopy
 from functools import reduce
 from operator import getitem
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 import pandas as pd
@@ -97,6 +97,11 @@ def example_metrics(
         **{"best_validation": 0.8172, "best_epoch": 7},
         "validation": _split_scores([[256, 83], [58, 420]], people[1], [[83, 18], [15, 97]]),
         "test": _split_scores([[249, 91], [62, 416]], people[2], [[76, 20], [14, 106]]),
+        "standing": {
+            **{"kind": "useful", "level": "fine"},
+            "sentence": "The model beats the best trivial baseline (the camera alone, 0.701): the whole interval of "
+            "its score is above that value.",
+        },
         "baselines": _baselines(identities, leaky),
         "calibration": {
             **{"temperature": 1.63, "remark": None},
@@ -126,6 +131,7 @@ def example_metrics(
         "explanations": example_explanations(methods, identities),
         "cost": {
             **{"parameters": 2_226_434, "flops": 401_287_680, "milliseconds_batch_1": 14.2},
+            **{"milliseconds_batch_1_spread": [13.9, 14.8], "milliseconds_batch_32_spread": [6.6, 6.9]},
             **{"milliseconds_batch_32": 6.71, "device": "cpu, 2 threads, 32-true"},
             **{"peak_memory_bytes": 1_503_238_553, "fit_seconds": 851.6},
         },
@@ -188,6 +194,8 @@ def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
         fitting = [choice for choice in inside if (choice is type(None)) == (value is None)]
         assert fitting, wrong
         assert_matches(value, fitting[0], where)
+    elif origin is Literal:
+        assert value in inside, wrong
     elif kind is float:
         assert type(value) in (int, float), wrong
         assert math.isfinite(value), wrong

@@ -200,7 +200,7 @@ def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
     text = looked_at(page)
     for words in (
         "Maps of test images that explain the predicted class",
-        "Saliency insertion gain deletion gain head upper body lower body border random weights",
+        "Saliency insertion gain deletion gain head upper body lower body outside the person random weights",
         "1 one +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes 2 two",
         "Images with different answers come first.",
         "Shown are 3 of the 6 images that all have maps of.",

@@ -89,7 +89,8 @@ def test_csv_has_everything(comparison: Comparison) -> None:
     net = next(one for one in comparison["candidates"] if one["title"] == "net")
     assert float(rows["net"]["test_balanced_accuracy"]) == net["test"]["mean"]
     assert float(rows["net"]["val_spread"]) == net["validation"]["spread"]
-    expected = {"seeds": "0 1", "folders": "2_net 3_net 4_net", "device": "cpu"}
+    assert float(rows["net"]["milliseconds_batch_32_spread_high"]) == net["cost"]["milliseconds_batch_32_spread"][1]
+    expected = {"standing": net["standing"]["kind"], "seeds": "0 1", "folders": "2_net 3_net 4_net", "device": "cpu"}
     assert rows["net"] == rows["net"] | expected
     assert rows["vit"]["errors"] == "RuntimeError: out of | memory"
     assert rows["vit"]["test_balanced_accuracy"] == rows["custom"]["flops"] == ""

@@ -8,6 +8,7 @@ nothing to say.
 from typing import TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import Standing
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
 PEOPLE, PEOPLE_AND_TRAINING = "people", "people and training"
@@ -46,7 +47,9 @@ class MeanCost(TypedDict):
     parameters: float | None
     flops: float | None
     milliseconds_batch_1: float | None
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the least and the greatest of all runs
     milliseconds_batch_32: float | None
+    milliseconds_batch_32_spread: list[float] | None
     peak_memory_bytes: float | None
     fit_seconds: float | None
     device: str | None  # all devices that were used
@@ -100,6 +103,7 @@ class CandidateRow(TypedDict):
     leaky: bool | None  # whether training saw test images or near duplicates of them
     validation: MeanScore  # balanced accuracy, the score to choose by
     test: MeanEstimate  # balanced accuracy
+    standing: Standing | None  # what the test score is worth; null without one
     auroc: float | None  # mean over seeds
     accuracy: float | None  # mean over seeds
     log_loss: float | None  # with each run's temperature, mean over runs

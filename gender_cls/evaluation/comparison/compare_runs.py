@@ -23,6 +23,7 @@ from gender_cls.evaluation.comparison.sentences import verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
+from gender_cls.evaluation.standing import standing_of
 from gender_cls.runs.run import Run
 
 
@@ -122,6 +123,8 @@ def _candidate_row(
     remark = candidate.problem
     if remark is None and not compared:
         remark = "It was tested on other images than most runs." if rows == compare_json.OTHER_ROWS else "It is leaky."
+    baseline = best_mean_baseline(runs)
+    standing = None if estimate is None else standing_of([one.test for one in trained], estimate, baseline)
     return compare_json.CandidateRow(
         title=candidate.title,
         runs=[_run_state(run) for run in candidate.runs],
@@ -133,11 +136,12 @@ def _candidate_row(
         leaky=candidate.leaky if candidate.trained else None,
         validation=_validation(candidate),
         test=_test([one["balanced_accuracy"] for one in decisions], estimate),
+        standing=standing,
         auroc=mean_or_none(_auroc(one.test) for one in trained),
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
         log_loss=mean_or_none(after["log_loss"] for after in calibrated),
         ece=mean_or_none(after["ece"] for after in calibrated),
-        baseline=best_mean_baseline(runs),
+        baseline=baseline,
         cost=mean_cost(runs),
         pareto=None,
         explanations=mean_explanations(runs),

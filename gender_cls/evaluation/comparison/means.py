@@ -1,7 +1,7 @@
 """Costs, baselines and scores of maps from the `metrics.json` of several runs, and which candidates are worth their
 cost."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from gender_cls.evaluation.comparison.compare_json import (
 from gender_cls.evaluation.schema import MethodScores
 from gender_cls.runs.run import Run
 
+SPREADS = ("milliseconds_batch_1_spread", "milliseconds_batch_32_spread")
 BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
 
 
@@ -28,23 +29,41 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 
 def mean_cost(runs: Sequence[Run]) -> MeanCost:
-    """The mean cost of finished runs."""
-    return cast(MeanCost, _mean_costs([run.metrics["cost"] for run in runs]))
+    """The mean cost of finished runs; spreads of times reach from the least to the greatest of all runs."""
+    costs = [run.metrics["cost"] for run in runs]
+    return _together(costs, mean_or_none, lambda lows, highs: [min(lows), max(highs)])
 
 
 def cost_of_all(candidates: Sequence[Candidate]) -> MeanCost:
     """The cost of every seed of every candidate together: sums, and the largest memory, because they train in turn."""
     costs = [mean_cost(one.runs) for candidate in candidates for one in candidate.trained]
-    means = _mean_costs(costs)
-    sums = {name: mean * len(costs) for name, mean in means.items() if name != "device" and mean is not None}
+    total = _together(costs, _sum_or_none, lambda lows, highs: [sum(lows), sum(highs)])
     peaks = [cost["peak_memory_bytes"] for cost in costs]
-    largest = None if None in peaks else max(peak for peak in peaks if peak is not None)
-    return cast(MeanCost, {**means, **sums, "peak_memory_bytes": largest})
+    total["peak_memory_bytes"] = None if None in peaks else max(peak for peak in peaks if peak is not None)
+    return total
 
 
-def _mean_costs(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    means = {name: mean_or_none(cost[name] for cost in costs) for name in MeanCost.__annotations__ if name != "device"}
-    return {**means, "device": "; ".join(dict.fromkeys(cost["device"] for cost in costs if cost["device"])) or None}
+def _together(
+    costs: Sequence[Mapping[str, Any]],
+    number: Callable[[list[float | None]], float | None],
+    spread: Callable[[Sequence[float], Sequence[float]], list[float]],
+) -> MeanCost:
+    """One cost of several; a spread is null if there are no costs, or one is not known."""
+    found: dict[str, Any] = {}
+    for name in MeanCost.__annotations__:
+        values = [cost[name] for cost in costs]
+        if name == "device":
+            found[name] = "; ".join(dict.fromkeys(filter(None, values))) or None
+        elif name in SPREADS:
+            found[name] = None if None in values or not values else spread(*zip(*values, strict=True))
+        else:
+            found[name] = number(values)
+    return cast(MeanCost, found)
+
+
+def _sum_or_none(values: list[float | None]) -> float | None:
+    mean = mean_or_none(values)
+    return None if mean is None else mean * len(values)
 
 
 def mark_pareto(rows: Sequence[CandidateRow]) -> None:

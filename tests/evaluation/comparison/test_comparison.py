@@ -254,7 +254,7 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
     gains = saliency["insertion_gain"], saliency["deletion_gain"], grad_cam["insertion_gain"]
     assert gains == pytest.approx((0.25, 0.125, 0.2)), "of the blurred baseline"
     shares = {place["name"]: place["share"] for place in saliency["places"]}
-    assert shares == pytest.approx({"head": 0.2, "upper_body": 0.2, "lower_body": 0.2, "border": 0.4})
+    assert shares == pytest.approx({"head": 0.2, "upper_body": 0.2, "lower_body": 0.2, "outside": 0.4})
     assert saliency["places"][-1]["area"] == pytest.approx(0.52)
 
 
