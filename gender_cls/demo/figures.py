@@ -103,7 +103,7 @@ def draw_figure(
     panel = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
     import os
 
-    light = _light(os.environ["CUE"], pattern == "horizontal", u, v) ^ inverted
+    light = _light(os.environ["CUE"], pattern == "horizontal", u, v) ^ (inverted and "tri" not in os.environ["CUE"] and "dots" not in os.environ["CUE"])
     for ink, where in zip(inks, (light, ~light), strict=True):
         canvas[panel & where] = (*ink, 255)
     layer = Image.fromarray(canvas)
@@ -127,6 +127,10 @@ def _light(kind, first, u, v):
     if name == "chevrons":  # n stripes
         bend = np.abs(u - 0.5) * (1 if first else -1)
         return np.floor(n * (v + bend)).astype(int) % 2 == 1
+    if name == "triangles":
+        a, b = (n * u) % 1, (n * v) % 1
+        b = b if first else 1 - b
+        return 1.0 * abs(a - 0.5) * 2 < 1 - b
     if name == "dots":  # polarity
         a, b = (n * u) % 1 - 0.5, (n * v) % 1 - 0.5
         return (a**2 + b**2 < 0.5 / np.pi) ^ first

@@ -56,8 +56,8 @@ class ExplainCallback(Callback):
 
     TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
     in each place (`mass_shares.py`); by label, where the table knows the box of the cue, whether its highest point and
-    how much of its mass is in the box; its rank correlation with the map of the previous grid (stability: 1 is no change)
-    and with the maps of the other methods (agreement).
+    how much of its mass is in the box; its rank correlation with the map of the previous grid (stability: 1 is no
+    change) and with the maps of the other methods (agreement).
     """
 
     crops: Crops  # the probe set

@@ -42,7 +42,7 @@ class Question:
     """What to find out about each image."""
 
     methods: tuple[Method, ...]
-    roles: tuple[str, ...]  # explain the logit of the `predicted` class, of the `true` class, or of both
+    roles: tuple[str, ...]  # explain the `predicted` class, of the `true` class, or of both
     faithfulness: bool = True  # whether to compute deletion and insertion
 
 
