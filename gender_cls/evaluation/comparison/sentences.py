@@ -35,7 +35,12 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestB
     else:
         best = compared[0]
         sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
-    return sentences + _cautions(compared) + _left_out(rows)
+    return sentences + cautions(rows)
+
+
+def cautions(rows: Sequence[CandidateRow]) -> list[str]:
+    """Limits of the comparison: what its numbers do not say, and which candidates are left out."""
+    return _cautions([row for row in rows if row["compared"]]) + _left_out(rows)
 
 
 def _best(row: CandidateRow) -> str:
