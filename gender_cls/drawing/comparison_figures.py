@@ -54,7 +54,7 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
             place, interval = (milliseconds, vote["value"]), (vote["low"], vote["high"])
             points.append(_Point("", place, interval, PALETTE["soft"], pareto=False))
     with house_style():
-        figure, axes = chart(5.6, 3.8)
+        figure, axes = chart(4.6, 3.6)
         figure.set_label("Test balanced accuracy against milliseconds per image")
         pareto = sorted(point.place for point in points if point.pareto)
         axes.plot([x for x, _ in pareto], [y for _, y in pareto], color=PALETTE["faint"], linewidth=0.9)

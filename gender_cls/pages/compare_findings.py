@@ -47,11 +47,9 @@ def _against_others(comparison: Comparison, chosen: str) -> list[str]:
     pairs = [pair for pair in comparison["pairs"] if chosen in (pair["a"], pair["b"])]
     if len(pairs) <= MOST_PAIRS:
         return [pair["verdict"] for pair in pairs]
-    beaten = [
-        pair for pair in pairs if pair["significant"] and (pair["a"] == chosen) == ((pair["difference"] or 0) > 0)
-    ]
-    better = sum(pair["significant"] for pair in pairs) - len(beaten)
-    sentence = f"{chosen} is better than {len(beaten)} of the {len(pairs)} other candidates on test"
+    significant = [pair for pair in pairs if pair["significant"]]
+    worse = sum((pair["a"] == chosen) == ((pair["difference"] or 0) > 0) for pair in significant)
+    better, open_ = len(significant) - worse, len(pairs) - len(significant)
+    sentence = f"{chosen} is better than {worse} of the {len(pairs)} other candidates on test"
     sentence += f" and worse than {better}" if better else ""
-    open_ = len(pairs) - len(beaten) - better
     return [f"{sentence}; with {open_} there is no significant difference." if open_ else f"{sentence}."]

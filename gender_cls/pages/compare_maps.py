@@ -20,7 +20,8 @@ from gender_cls.evaluation.comparison.compare_json import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
 MOST_MAPPED = 8  # most candidates whose maps are shown: the best by validation
-TILE = (168, 294)  # most (width, height) in pixels, 1.5 times the size on the page
+FEW_TILES = 4  # maps of one image, by all candidates together, up to which tiles are large
+LARGE_TILE, SMALL_TILE = (225, 392), (168, 294)  # most (width, height) in pixels, 1.5 times the size on the page
 MISSING_SIZE = (72, 144)  # (width, height) of a crop whose file is gone
 LEGEND_SIZE = (220, 12)
 SCALE_END = 0.99  # a quantile, so that a single bright pixel does not darken all others
@@ -88,6 +89,7 @@ class MapTable:
     """Maps of the same images: one row per image, and in it, for each candidate, one tile per method."""
 
     models: list[str]  # titles of the candidates
+    few: bool  # whether there is space for large tiles
     methods: list[ColourScale]
     rows: list[tuple[Thumbnail, list[LookedAt]]]  # images with different predictions first
     differing: int  # number of rows with different predictions
@@ -124,8 +126,9 @@ def side_by_side(models: Sequence[ModelMaps], root: Path | None, images: int) ->
         return None
     differing = [path for path in common if len({model.predictions[path].predicted for model in models}) > 1]
     paths = [*differing, *(path for path in common if path not in differing)][:images]
-    crops = [_read_crop(root, path) for path in paths]
     methods = list(dict.fromkeys(method for model in models for method in model.maps.maps))
+    few = len(models) * len(methods) <= FEW_TILES
+    crops = [_read_crop(root, path, LARGE_TILE if few else SMALL_TILE) for path in paths]
     scales, tiles = [], []
     for method in methods:
         densities = [
@@ -157,6 +160,7 @@ def side_by_side(models: Sequence[ModelMaps], root: Path | None, images: int) ->
     ]
     return MapTable(
         models=[model.title for model in models],
+        few=few,
         methods=scales,
         rows=rows,
         differing=min(len(differing), len(rows)),
@@ -205,13 +209,13 @@ def scale_end(densities: Sequence[Sequence[NDArray | None]]) -> float:
     return float(f"{end:.2g}") or 1.0
 
 
-def _read_crop(root: Path | None, path: str) -> tuple[Image.Image, bool]:
+def _read_crop(root: Path | None, path: str, most: tuple[int, int]) -> tuple[Image.Image, bool]:
     """The crop, as large as fits into a tile, and True; or a grey one and False where it cannot be read."""
     crop = None
     with contextlib.suppress(UnreadableError):
         crop = None if root is None else read_image(root / path).image
     shown = crop or Image.new("RGB", MISSING_SIZE, (NEUTRAL_GREY,) * 3)
-    scale = min(TILE[0] / shown.width, TILE[1] / shown.height)
+    scale = min(most[0] / shown.width, most[1] / shown.height)
     size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))
     return shown.resize(size, Image.Resampling.LANCZOS), crop is not None
 

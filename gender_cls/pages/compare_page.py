@@ -19,6 +19,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scor
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
 
+MOST_SHORT = 50  # characters of a fact that shares its line with another
 MOST_AGREEING = 12  # candidates in the agreement matrix: the best by validation
 MOST_OPEN_PAIRS = 10  # with more pairs, those without the best candidate are folded away
 MOST_WRONG_PATHS = 50  # images without a picture that are named, of those that all candidates get wrong
@@ -77,6 +78,7 @@ def render_comparison(
         pareto=[row for row in compared if row["pareto"]],
         names={row["title"]: (number, row) for number, row in enumerate(rows, 1)},
         colours=CANDIDATE_COLOURS[: len(compared)],
+        most_short=MOST_SHORT,
         varied=list(rows[0]["varied"]) if rows else [],
         most_varied=MOST_VARIED,
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
