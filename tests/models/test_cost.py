@@ -129,7 +129,7 @@ def test_time_is_per_image_and_without_the_warm_up(tiny) -> None:
 
     on_data(tiny, wait)
     measured = measure(tiny)
-    assert sizes == [1, 1, 32, 32]
+    assert sizes == [1] * 4 + [32] * 4
     assert 50 <= measured["milliseconds_batch_1"] < 300
     assert 50 / 32 <= measured["milliseconds_batch_32"] < 300 / 32
 

@@ -53,7 +53,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
     best = [row for row in rows if row["compared"]]
-    mark_pareto(best)
+    mark_pareto(best, pairs)
     several = len(compared) > 1
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
@@ -67,7 +67,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
-        verdict=verdict(rows, pairs, baseline),
+        verdict=verdict(rows, pairs),
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),
         all_wrong=wrong_for_all(compared) if compared else [],

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.compare_json import BestBaseline, CandidateRow, Pair
-from gender_cls.evaluation.estimate import Estimate, beats
-from gender_cls.evaluation.wording import stated
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Pair
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.wording import decimal, stated
 
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
@@ -22,54 +22,60 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
     return f"{a} is better than {b} by {stated(difference)}, {p_text}."
 
 
-def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
-    """Which candidate is best on validation, its test score against the others; then limits of the comparison.
+def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
+    """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
+    limits of the comparison.
 
-    The compared candidates are the first rows, by falling validation score.
+    The compared candidates are the first rows, by falling validation score. One that always gives the same answer, or
+    has no score, is not called the best. One that is no better than guessing on test may be, because the choice is made
+    on validation; what it is worth is said with it.
     """
     compared = [row for row in rows if row["compared"]]
     if not rows:
         return ["There are no runs."]
     if not compared:
-        sentences = ["There is nothing to compare: no candidate has a result that can be used."]
+        return ["There is nothing to compare: no candidate has a result that can be used.", *_left_out(rows)]
+    choosable = [
+        row for row in compared if row["standing"] and row["standing"]["kind"] not in ("undefined", "constant")
+    ]
+    sentences = _worthless([row for row in compared if row not in choosable])
+    if choosable:
+        best = choosable[0]
+        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *sentences]
     else:
-        best = compared[0]
-        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
+        sentences[0] = f"No candidate can be recommended. {sentences[0]}"
     return sentences + _cautions(compared) + _left_out(rows)
 
 
 def _best(row: CandidateRow) -> str:
-    validation, test, seeds = row["validation"], row["test"], len(row["seeds"])
-    if validation["mean"] is None or test["mean"] is None:
-        return f"{row['title']} has no balanced accuracy: {test['remark'] or 'validation shows one label only.'}"
+    validation, test, seeds, standing = row["validation"], row["test"], len(row["seeds"]), row["standing"]
+    assert standing is not None
     score = stated(Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None))
-    sentence = (
-        f"{row['title']} is best on validation (balanced accuracy {validation['mean']:.3f}) and has {score} on test, "
-        f"{f'over {seeds} seeds' if seeds > 1 else 'with one seed'}."
-    )
-    return f"{sentence} {test['remark']}" if test["remark"] else sentence
+    sentences = [
+        f"{row['title']} is best on validation (balanced accuracy {decimal(validation['mean'])}) and has {score} on "
+        f"test, {f'over {seeds} seeds' if seeds > 1 else 'with one seed'}, both at the threshold 0.5."
+    ]
+    if standing["level"] == "stop":
+        sentences.append("Do not rely on it.")
+    return " ".join([*sentences, standing["sentence"], *([test["remark"]] if test["remark"] else [])])
+
+
+def _worthless(rows: Sequence[CandidateRow]) -> list[str]:
+    """Each reason once, with the candidates that it holds for."""
+    titles: dict[str, list[str]] = {}
+    for row in rows:
+        titles.setdefault(row["standing"]["sentence"] if row["standing"] else "", []).append(row["title"])
+    return [f"{first_few(names)}: {sentence}" for sentence, names in titles.items()]
 
 
 def _against_others(best: str, pairs: Sequence[Pair], compared: int) -> list[str]:
-    """The pairs with the best candidate, which comes first in each: pairs are in the order of the candidates."""
     if compared == 1:
         return ["There is no other candidate to compare it with."]
-    own = [pair for pair in pairs if pair["a"] == best]
+    own = [pair for pair in pairs if best in (pair["a"], pair["b"])]
     sentences = [pair["verdict"] for pair in own]
     if len(own) > 1 and not any(pair["significant"] for pair in own):
         sentences.insert(0, "There is no significant difference between it and any other candidate.")
     return sentences
-
-
-def _baseline(best: CandidateRow, baseline: BestBaseline | None) -> list[str]:
-    if baseline is None:
-        return []
-    test, score = best["test"], baseline["balanced_accuracy"]
-    won = beats(test["mean"], test["low"], score)
-    if won is None and test["low"] is None:
-        return []
-    outcome = "beats" if won else "does not clearly beat"
-    return [f"{best['title']} {outcome} the best trivial baseline, {baseline['title']}, which scores {score:.3f}."]
 
 
 def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
