@@ -79,7 +79,8 @@ def _against_chance(score: Estimate) -> Standing | None:
 def _against_baseline(score: Estimate, baseline: Mapping[str, Any] | None) -> Standing:
     """Of a score that is above chance."""
     value, low = score["value"], score["low"]
-    assert value is not None and low is not None
+    assert value is not None
+    assert low is not None
     if baseline is None:
         return Standing(kind="useful", level="fine", sentence="The model is better than guessing.")
     to_beat = baseline["balanced_accuracy"]

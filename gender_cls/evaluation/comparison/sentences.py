@@ -6,6 +6,7 @@ from pathlib import Path
 from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Pair
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.standing import CHANCE
 from gender_cls.evaluation.wording import decimal, stated
 
 
@@ -26,18 +27,16 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
     limits of the comparison.
 
-    The compared candidates are the first rows, by falling validation score. One that always gives the same answer, or
-    has no score, is not called the best. One that is no better than guessing on test may be, because the choice is made
-    on validation; what it is worth is said with it.
+    The compared candidates are the first rows, by falling validation score. One that always gives the same answer, has
+    no score, or is no better than guessing on validation is not called the best. One that is no better than guessing on
+    test may be, because the choice is made on validation; what it is worth is said with it.
     """
     compared = [row for row in rows if row["compared"]]
     if not rows:
-        return ["There are no runs."]
+        return ["No run has finished, so there is nothing to compare."]
     if not compared:
         return ["There is nothing to compare: no candidate has a result that can be used.", *_left_out(rows)]
-    choosable = [
-        row for row in compared if row["standing"] and row["standing"]["kind"] not in ("undefined", "constant")
-    ]
+    choosable = [row for row in compared if _can_be_best(row)]
     sentences = _worthless([row for row in compared if row not in choosable])
     if choosable:
         best = choosable[0]
@@ -45,6 +44,12 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     else:
         sentences[0] = f"No candidate can be recommended. {sentences[0]}"
     return sentences + _cautions(compared) + _left_out(rows)
+
+
+def _can_be_best(row: CandidateRow) -> bool:
+    standing, validation = row["standing"], row["validation"]["mean"]
+    gives_one_answer = standing is None or standing["kind"] in ("undefined", "constant")
+    return not gives_one_answer and validation is not None and validation > CHANCE
 
 
 def _best(row: CandidateRow) -> str:
