@@ -25,31 +25,41 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
-    limits of the comparison.
-
-    The compared candidates are the first rows, by falling validation score. One that always gives the same answer, has
-    no score, or is no better than guessing on validation is not called the best. One that is no better than guessing on
-    test may be, because the choice is made on validation; what it is worth is said with it.
-    """
+    limits of the comparison."""
     compared = [row for row in rows if row["compared"]]
+    best = best_on_validation(rows)
+    worthless = _worthless([row for row in compared if not _can_be_best(row)])
     if not rows:
         return ["No run has finished, so there is nothing to compare."]
     if not compared:
-        return ["There is nothing to compare: no candidate has a result that can be used.", *_left_out(rows)]
-    choosable = [row for row in compared if _can_be_best(row)]
-    sentences = _worthless([row for row in compared if row not in choosable])
-    if choosable:
-        best = choosable[0]
-        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *sentences]
+        sentences = ["There is nothing to compare: no candidate has a result that can be used."]
+    elif best is None:
+        sentences = [f"No candidate can be recommended. {worthless[0]}", *worthless[1:]]
     else:
-        sentences[0] = f"No candidate can be recommended. {sentences[0]}"
-    return sentences + _cautions(compared) + _left_out(rows)
+        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *worthless]
+    return sentences + cautions(rows) + _repeated(rows)
+
+
+def best_on_validation(rows: Sequence[CandidateRow]) -> CandidateRow | None:
+    """The first of the compared candidates, which come by falling validation score, that can be called the best.
+
+    One cannot that always gives the same answer, has no test score, or is no better than guessing on validation. One
+    that is no better than guessing on test can, because the choice is made on validation: what it is worth is said with
+    it.
+    """
+    return next((row for row in rows if row["compared"] and _can_be_best(row)), None)
 
 
 def _can_be_best(row: CandidateRow) -> bool:
     standing, validation = row["standing"], row["validation"]["mean"]
     gives_one_answer = standing is None or standing["kind"] in ("undefined", "constant")
     return not gives_one_answer and validation is not None and validation > CHANCE
+
+
+def cautions(rows: Sequence[CandidateRow]) -> list[str]:
+    """Limits of the comparison: what its numbers do not say, and which candidates are left out."""
+    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+    return _cautions([row for row in rows if row["compared"]]) + left_out
 
 
 def _best(row: CandidateRow) -> str:
@@ -102,9 +112,8 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
     return sentences
 
 
-def _left_out(rows: Sequence[CandidateRow]) -> list[str]:
-    sentences = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+def _repeated(rows: Sequence[CandidateRow]) -> list[str]:
     repeated = [Path(folder).name for row in rows for folder in row["repeated"]]
-    if repeated:
-        sentences.append(f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}.")
-    return sentences
+    if not repeated:
+        return []
+    return [f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}."]
