@@ -92,21 +92,14 @@ def draw_figure(
     oval(rgb(person.skin), 0.02 * pose.turn, 0.915, 0.048, 0.07)
 
     half = 0.096 * (1 - 0.1 * abs(pose.turn))
-    x, y = (-half + 0.02 * pose.turn, half + 0.02 * pose.turn), (0.585, 0.785)
+    x, y = np.linspace(-half, half, STRIPES + 1) + 0.02 * pose.turn, np.linspace(0.585, 0.785, STRIPES + 1)
     hue, saturation, _ = person.garment
     inks = [rgb((hue, 0.4 * saturation, 0.86)), rgb((hue, saturation, 0.3))]
-    canvas = np.asarray(layer).copy()
-    rows, columns = np.mgrid[: canvas.shape[0], : canvas.shape[1]] + 0.5
-    height = (pose.ground * OVERSAMPLE - rows) / unit
-    u = ((columns - pose.axis * OVERSAMPLE) / unit - pose.lean * height - x[0]) / (x[1] - x[0])
-    v = (height - y[0]) / (y[1] - y[0])
-    panel = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
-    import os
-
-    light = _light(os.environ["CUE"], pattern == "horizontal", u, v) ^ (inverted and "tri" not in os.environ["CUE"] and "dots" not in os.environ["CUE"])
-    for ink, where in zip(inks, (light, ~light), strict=True):
-        canvas[panel & where] = (*ink, 255)
-    layer = Image.fromarray(canvas)
+    for stripe in range(STRIPES):
+        x0, x1, y0, y1 = x[0], x[-1], y[stripe], y[stripe + 1]
+        if pattern == "vertical":
+            x0, x1, y0, y1 = x[stripe], x[stripe + 1], y[0], y[-1]
+        polygon(inks[(stripe + inverted) % 2], (x0, y0), (x1, y0), (x1, y1), (x0, y1))
     corners = np.array([place(column, row) for column in (x[0], x[-1]) for row in (y[0], y[-1])]) / OVERSAMPLE
     (left, top), (right_end, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     return layer.reduce(OVERSAMPLE), (int(left), int(top), int(right_end), int(bottom))
@@ -115,27 +108,3 @@ def draw_figure(
 def rgb(colour: Colour, gain: float = 1.0) -> tuple[int, ...]:
     """Red, green and blue of the colour, from 0 to 255, times a gain."""
     return tuple(min(round(255 * channel * gain), 255) for channel in colorsys.hsv_to_rgb(*colour))
-
-
-def _light(kind, first, u, v):
-    name, n = kind.split("_")
-    n = int(n)
-    if name == "hv":
-        return (n * (v if first else u)).astype(int) % 2 == 1
-    if name == "checks":
-        return ((n * v).astype(int) + (0 if first else (n * u).astype(int))) % 2 == 1
-    if name == "chevrons":  # n stripes
-        bend = np.abs(u - 0.5) * (1 if first else -1)
-        return np.floor(n * (v + bend)).astype(int) % 2 == 1
-    if name == "triangles":
-        a, b = (n * u) % 1, (n * v) % 1
-        b = b if first else 1 - b
-        return 1.0 * abs(a - 0.5) * 2 < 1 - b
-    if name == "dots":  # polarity
-        a, b = (n * u) % 1 - 0.5, (n * v) % 1 - 0.5
-        return (a**2 + b**2 < 0.5 / np.pi) ^ first
-    if name == "rings":  # concentric circles vs radial? rays
-        a, b = u - 0.5, v - 0.5
-        if first:
-            return (np.hypot(a, b) * 2 * n).astype(int) % 2 == 1
-        return np.floor(np.arctan2(b, a) / np.pi * n + 0.5).astype(int) % 2 == 1

@@ -13,11 +13,11 @@ mean colour. The methods:
   Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
   arXiv:1610.02391. The ReLU, the last step of the paper, is left out: it hides the evidence against the class.
 - Integrated Gradients: the mean gradient on the way from the baseline (Gauss-Legendre, `INTEGRATION_POINTS` points),
-  times the value, summed over the channels. A map sums to the difference minus that of the baseline. Sundararajan, Taly,
-  Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
-- Occlusion: how far the difference drops when the baseline replaces a window of 2x2 regions of `region_grid`; the mean over
-  the windows that cover a region. Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
-  arXiv:1311.2901.
+  times the value, summed over the channels. A map sums to the difference minus that of the baseline. Sundararajan,
+  Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
+- Occlusion: how far the difference drops when the baseline replaces a window of 2x2 regions of `region_grid`; the mean
+  over the windows that cover a region. Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV
+  2014, arXiv:1311.2901.
 
 Guided backpropagation, guided Grad-CAM and deconvolution are not offered: their maps hardly change when the weights are
 randomised (Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, arXiv:1810.03292), and in networks without
