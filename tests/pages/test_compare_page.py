@@ -3,7 +3,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from helpers.example_comparison import FAILED, candidate, compared, example_comparison, many, roc_of, unscored
 from helpers.example_metrics import assert_matches
@@ -107,20 +106,23 @@ def test_both_charts_are_there_and_have_the_colours_of_the_tables(page: Page) ->
 
 def test_points_of_the_cost_chart_are_those_of_the_record() -> None:
     record = many(10)
+    record["candidates"][4]["pareto"] = False
     figure = accuracy_against_cost(record["candidates"], record["ensemble"])
     assert figure is not None
     (axes,) = figure.axes
-    pareto, *points = axes.lines
-    assert pareto.get_xydata() == pytest.approx(np.array([(1.5**n, 0.9 - n / 100) for n in range(10)]))
-    found = {tuple(point.get_xydata()[0].round(6)): point.get_color() for point in points}
+    found = {tuple(point.get_xydata()[0].round(6)): point.get_color() for point in axes.lines}
+    filled = [point for point in axes.lines if point.get_markerfacecolor() == point.get_color()]
+    assert len(filled) == 9, "the Pareto set"
     assert found[29.9, 0.8444] == PALETTE["soft"]
     assert found[1.5, 0.89] == CANDIDATE_COLOURS[1]
     assert axes.get_xscale() == "log"
     numbers = {text.get_text(): text.xy for text in axes.texts}
     assert numbers == {str(n + 1): pytest.approx((1.5**n, 0.9 - n / 100)) for n in range(10)}
-    intervals = [path.vertices[:, 1].tolist() for lines in axes.collections for path in lines.get_paths()]
-    assert [0.8001, 0.8807] in intervals
-    assert intervals[-1] == pytest.approx([0.85, 0.95])
+    lines = [path.vertices.T.tolist() for lines in axes.collections for path in lines.get_paths()]
+    assert [[29.9, 29.9], [0.8001, 0.8807]] in lines
+    interval, spread = lines[-2:]  # of the first candidate
+    assert interval[1] == pytest.approx([0.85, 0.95])
+    assert spread == [pytest.approx([0.97, 1.02]), pytest.approx([0.9, 0.9])]
 
 
 def test_without_a_score_and_a_cost_there_is_no_cost_chart() -> None:
