@@ -275,7 +275,9 @@ def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
     scores = scores_of("saliency", None, None, None), scores_of("saliency", -0.1, flagged=True)
     runs = [write_run(tmp_path / f"m{i}", TABLE, f"m{i}", explanations=explained(one)) for i, one in enumerate(scores)]
     text = looked_at(page_of(tmp_path, *runs))
-    assert re.search("1 m0 86 % FEMALE 84 % MALE – – – – – – – 2 m1 86 % FEMALE 84 % MALE −0.100 −0.050 23.* hardly changes", text)
+    assert re.search(
+        "1 m0 86 % FEMALE 84 % MALE – – – – – – – 2 m1 86 % FEMALE 84 % MALE −0.100 −0.050 23.* hardly changes", text
+    )
 
 
 def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Path) -> None:
