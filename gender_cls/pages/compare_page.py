@@ -62,7 +62,6 @@ def render_comparison(
         colours=CANDIDATE_COLOURS[: len(compared)],
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
         seeds=sorted({len(row["seeds"]) for row in compared}),
-        unfinished=[(row["title"], run) for row in rows for run in row["runs"] if run["state"] != "finished"],
         repeated=[folder for row in rows for folder in row["repeated"]],
         score_axis=_score_axis(comparison),
         largest_difference=_largest_difference(comparison["pairs"]),

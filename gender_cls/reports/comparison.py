@@ -27,7 +27,7 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    text = to_markdown(comparison)
+    text = to_markdown(comparison, folder)
     write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / f"{name}.csv", to_csv(comparison))
     write_atomically(folder / f"{name}.md", text)

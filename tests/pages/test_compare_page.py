@@ -5,103 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.example_comparison import FAILED, candidate, compared, example_comparison, many, roc_of, unscored
 from helpers.example_metrics import assert_matches
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw, with_evil
 
 from gender_cls.drawing.chart_style import PALETTE
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, accuracy_against_cost, roc_overlay
-from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, Pair
+from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.pages.compare_page import render_comparison
-
-
-def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **changed: Any) -> CandidateRow:
-    """A finished candidate; its interval is 0.05 wide on either side."""
-    spread = 0.0084 if seeds > 1 else None
-    runs = [{"folder": f"/sweeps/a/{title}-{seed}", "state": "finished", "error": None} for seed in range(seeds)]
-    times = {"milliseconds_batch_1": 8 * milliseconds, "milliseconds_batch_32": milliseconds, "fit_seconds": 431.0}
-    times |= {f"{name}_spread": [0.97 * times[name], 1.02 * times[name]] for name in [*times][:2]}
-    sizes = {"parameters": 2_225_282.0, "flops": 5.99e8, "peak_memory_bytes": 1.25 * 2**30}
-    row: Any = {
-        **{"title": title, "runs": runs, "repeated": [], "seeds": list(range(seeds)), "compared": True, "remark": None},
-        **{"rows": "same", "leaky": False, "validation": {"mean": score + 0.011, "spread": spread and 0.0052}},
-        "test": {"mean": score, "spread": spread, "low": score - 0.05, "high": score + 0.05, "remark": None},
-        "standing": {"kind": "useful", "level": "fine", "sentence": "The model beats the best trivial baseline."},
-        **{"auroc": score + 0.061, "accuracy": score + 0.007, "log_loss": 0.4567, "ece": 0.0234},
-        "baseline": {"title": "Source", "balanced_accuracy": 0.5912},
-        **{"cost": {**sizes, **times, "device": "cpu, 2 threads, float32"}, "pareto": True, "explanations": None},
-    }
-    return row | changed
-
-
-def failed(title: str) -> CandidateRow:
-    """A candidate whose only run has failed."""
-    none: Any = candidate(title, 0.5, 1.0)
-    error = "There is no model of that name."
-    none |= dict.fromkeys(("rows", "leaky", "standing", "auroc", "accuracy", "log_loss", "ece", "baseline", "pareto"))
-    none |= {part: dict.fromkeys(none[part]) for part in ("validation", "test", "cost")}
-    none["runs"] = [{"folder": f"/sweeps/a/{title}-0", "state": "failed", "error": error}]
-    return none | {"seeds": [], "compared": False, "remark": "No seed has finished."}
-
-
-def pair(a: CandidateRow, b: CandidateRow, p_holm: float = 0.21, half: float = 0.04) -> Pair:
-    difference, significant = (a["test"]["mean"] or 0) - (b["test"]["mean"] or 0), p_holm < 0.05
-    found: Any = {
-        **{"a": a["title"], "b": b["title"], "remark": None, "p_value": p_holm / 2, "p_holm": p_holm},
-        **{"difference": difference, "low": difference - half, "high": difference + half, "significant": significant},
-        "verdict": f"{a['title']} is better." if significant else "No significant difference.",
-        "mcnemar": {"people": 206, "only_a": 31, "only_b": 17, "p_value": 0.0595},
-    }
-    return found
-
-
-def roc_of(title: str, auroc: float) -> Any:
-    """A power curve of that area."""
-    power = (1 - auroc) / auroc
-    return {"candidate": title, "auroc": auroc, "points": [[step / 60, (step / 60) ** power] for step in range(61)]}
-
-
-def compared(rows: list[CandidateRow], **changed: Any) -> Comparison:
-    """A comparison of these candidates, the compared ones first."""
-    sound = [row for row in rows if row["compared"]]
-    shares = [[1.0 if a == b else 0.8 + 0.17 / (1 + abs(a - b)) for b in range(len(sound))] for a in range(len(sound))]
-    vote = agreement = None
-    if len(sound) > 1:
-        agreement = {"candidates": [row["title"] for row in sound], "shares": shares}
-        vote = {
-            "networks": sum(len(row["seeds"]) for row in sound),
-            "balanced_accuracy": {"value": 0.8444, "low": 0.8001, "high": 0.8807, "remark": None},
-            **{"accuracy": 0.8512, "auroc": 0.9123},
-            "cost": {**sound[0]["cost"], "milliseconds_batch_32": 29.9, "parameters": 91_000_000.0},
-        }
-    record: Any = {
-        **{"resamples": 10_000, **dict.fromkeys(("identities", "units"), 206 if sound else 0)},
-        **{"images": 818 if sound else 0, "candidates": rows, "ensemble": vote, "agreement": agreement},
-        "baseline": {"title": "Source", "balanced_accuracy": 0.5912} if sound else None,
-        "pairs": [pair(a, b) for index, a in enumerate(sound) for b in sound[index + 1 :]],
-        "verdict": ["The first is better.", "One run has failed."],
-        "roc": [roc_of(row["title"], row["auroc"] or 0.5) for row in sound],
-        "all_wrong": [
-            {"path": f"MALE/w{index}.png", "label": "MALE", "identity": f"p{index}", "p_label": 0.031 + index / 100}
-            for index in range(5 if sound else 0)
-        ],
-    }
-    return record | changed
-
-
-def example_comparison() -> Comparison:
-    """Two candidates of three seeds, which can be told apart, and one that has failed."""
-    first, second = candidate("convnext_tiny", 0.8345, 21.3), candidate("mobilenetv2_100", 0.7912, 4.56)
-    verdict = [
-        "convnext_tiny is best on validation (balanced accuracy 0.845) and has 0.834 [0.784, 0.884] on test.",
-        "convnext_tiny is better than mobilenetv2_100 by 0.043 [0.013, 0.073], p = 0.012 (Holm).",
-        "Not compared: resnet_typo. No seed has finished.",
-        "No run is counted twice.",
-    ]
-    return compared([first, second, failed("resnet_typo")], pairs=[pair(first, second, 0.0123, 0.03)], verdict=verdict)
-
-
-def many(number: int) -> Comparison:
-    return compared([candidate(f"net{index:02d}", 0.9 - index / 100, 1.5**index) for index in range(number)])
 
 
 def html_of(comparison: Any, root: Path | None = None, thumbnails: int = 0, title: str = "night shift") -> str:
@@ -146,13 +57,13 @@ def test_the_page_is_one_file_that_runs_nothing_and_names_stay_text(tmp_path: Pa
 def test_numbers_are_those_of_the_record(page: Page) -> None:
     for words in (
         "night shift 2026-11-23 10:00 convnext_tiny is best on validation (balanced accuracy 0.845) and",
-        "candidates compared 2 of 3 runs finished 6 of 7 test images 818 people in test 206",
+        "candidates compared 2 of 3 runs finished 7 and 1 not test images 818 people in test 206",
         "from 0.55 to 0.90; the tick is the best trivial baseline (Source, 0.591).",
         "1 convnext_tiny 3 seeds 0.846 ± 0.005 0.835 ± 0.008 [0.784, 0.885] 0.895 0.842 0.457 0.023",
         "2 mobilenetv2_100 3 seeds 0.802 ± 0.005 0.791 ± 0.008 [0.741, 0.841] 0.852 0.798 0.457 0.023",
-        "3 resnet_typo No seed has finished. – – – – – –",
+        "3 old_net It was evaluated by another version. – – – – – –",
         "Soft vote of all compared 6 networks – 0.844 [0.800, 0.881] 0.912 0.851 – –",
-        "Runs that did not finish resnet_typo failed There is no model of that name. /sweeps/a/resnet_typo-0",
+        "Runs that did not finish failed There is no model of that name. /sweeps/a/resnet_typo-0",
         "1 convnext_tiny 2.23 M 599 M 170 21.3 1.25 GiB 7 min yes",
         "Soft vote of all compared 91.0 M 599 M 170 29.9 1.25 GiB 7 min –",
         "measured on cpu, 2 threads, float32.",
@@ -208,7 +119,7 @@ def test_points_of_the_cost_chart_are_those_of_the_record() -> None:
 
 
 def test_without_a_score_and_a_cost_there_is_no_cost_chart() -> None:
-    record = compared([failed("a"), failed("b")])
+    record = compared([unscored("a"), unscored("b")])
     assert accuracy_against_cost(record["candidates"], None) is None
     assert accuracy_against_cost([], None) is None
 
@@ -259,14 +170,17 @@ def test_a_single_run_says_what_is_missing() -> None:
     assert len(page.charts) == 2
 
 
-@pytest.mark.parametrize("rows", [[], [failed("a"), failed("b")]])
-def test_nothing_finished(rows: list[CandidateRow]) -> None:
-    page = page_of(compared(rows, verdict=["There is nothing to compare."], all_wrong=[], roc=[]))
-    assert f"candidates compared 0 {'of 2 ' if rows else ''}runs finished 0" in page.text
+@pytest.mark.parametrize("rows", [[], [unscored("a"), unscored("b")]])
+def test_nothing_finished(rows: list[Any]) -> None:
+    unfinished = [FAILED] * bool(rows)
+    page = page_of(
+        compared(rows, verdict=["There is nothing to compare."], all_wrong=[], roc=[], unfinished=unfinished)
+    )
+    assert f"candidates compared 0 {'of 2 ' if rows else ''}runs finished {2 * bool(rows)}" in page.text
     assert "There is no pair to compare." in page.text
     assert "No curve can be drawn" in page.text
     assert page.all("img") == []
-    assert ("Runs that did not finish a failed There is no model" in page.text) == bool(rows)
+    assert ("Runs that did not finish failed There is no model" in page.text) == bool(rows)
 
 
 def test_what_is_null_is_never_shown_as_such() -> None:

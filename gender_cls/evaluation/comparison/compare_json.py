@@ -36,6 +36,15 @@ class MeanEstimate(MeanScore):
     remark: str | None
 
 
+class LabelRecall(TypedDict):
+    """How many test images of a label get that label."""
+
+    label: str
+    images: int
+    right: float  # mean over seeds
+    recall: float | None  # null if there are no images
+
+
 class MeanCost(TypedDict):
     """`evaluation.schema.Cost`, the mean over runs; null if a run did not record it."""
 
@@ -86,10 +95,12 @@ class CandidateExplanations(TypedDict):
 
 
 class CandidateRow(TypedDict):
-    """Runs that differ only in seed and fold. Scores are null until one seed has finished."""
+    """Runs that differ only in seed and fold, at least one of them finished. Scores are null until a seed has."""
 
-    title: str  # the model, and the settings that distinguish it from other candidates with that model
-    runs: list[RunState]  # all of them, in any state
+    title: str  # the model; with its place among the candidates (`custom_cnn #2`) if some of them share a model
+    model: str  # the chosen file, or the name of the network where that leaves it open
+    varied: dict[str, str]  # the settings that vary between the candidates, with its values; the same keys in each row
+    runs: list[RunState]  # in any state; without those that did not finish although another with the same settings did
     repeated: list[str]  # folders of finished runs left out: a later run has the same settings, seed and fold
     seeds: list[int | None]  # those that are scored, null if unknown; the folds of a seed make one table
     compared: bool  # whether it takes part in pairs, ensemble, agreement, curves and verdict
@@ -101,6 +112,7 @@ class CandidateRow(TypedDict):
     standing: Standing | None  # what the test score is worth; null without one
     auroc: float | None  # mean over seeds
     accuracy: float | None  # mean over seeds
+    recalls: list[LabelRecall]  # for each of CLASSES; empty if seeds were tested on different images
     log_loss: float | None  # with each run's temperature, mean over runs
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
@@ -180,7 +192,8 @@ class Comparison(TypedDict):
     images: int  # in test, of the compared candidates
     identities: int  # known people in those images
     units: int  # what the bootstrap draws from
-    candidates: list[CandidateRow]  # compared ones first, by falling validation score; unfinished ones last
+    candidates: list[CandidateRow]  # compared ones first, by falling validation score
+    unfinished: list[RunState]  # runs that did not finish, where none with the same settings, seed and fold did
     baseline: BestBaseline | None  # the best one of the compared candidates
     ensemble: Ensemble | None  # null with fewer than two compared candidates
     pairs: list[Pair]

@@ -6,10 +6,11 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison import compare_json
-from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
+from gender_cls.evaluation.comparison.candidates import Candidate, Trained, find_candidates, with_titles
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
 from gender_cls.evaluation.comparison.means import (
     best_mean_baseline,
@@ -33,26 +34,28 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     The runs may be in any state. Candidates with other test images take no part; neither do leaky ones if there are
     others.
     """
-    candidates = find_candidates(runs)
+    candidates, unfinished = find_candidates(runs)
     for run in (run for candidate in candidates for one in candidate.trained for run in one.runs):
         _check_metrics(run)
     sound = [one for one in candidates if not one.problem]
     eligible = [one for one in sound if not one.leaky] or sound
     shared = _most_shared(eligible)
     compared = [one for one in eligible if one.test_rows is not None and one.test_rows == shared]
-    compared.sort(key=lambda one: _falling(_validation(one)))
+    # The compared ones first, the best by validation first: titles have these places.
+    candidates.sort(key=lambda one: (one not in compared, _falling(_validation(one))))
+    candidates = with_titles(candidates)
+    compared, others = candidates[: len(compared)], candidates[len(compared) :]
     estimates: dict[str, Estimate] = {}
     pairs: list[compare_json.Pair] = []
     if compared:
         means = _resampled(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
         pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
-    for one in sound:
-        if one not in compared and one.test_rows is not None:
+    for one in others:
+        if not one.problem and one.test_rows is not None:
             estimates[one.title] = _resampled([one], resamples).of(0)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
-    rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
-    best = [row for row in rows if row["compared"]]
+    best = rows[: len(compared)]
     mark_pareto(best)
     several = len(compared) > 1
     baselines = [row["baseline"] for row in best if row["baseline"]]
@@ -64,6 +67,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         identities=known_people(test),
         units=count_units(bootstrap_units(test)),
         candidates=rows,
+        unfinished=[_run_state(run) for run in unfinished],
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
@@ -127,6 +131,8 @@ def _candidate_row(
     standing = None if estimate is None else standing_of([one.test for one in trained], estimate, baseline)
     return compare_json.CandidateRow(
         title=candidate.title,
+        model=candidate.model,
+        varied=candidate.varied,
         runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],
         seeds=[one.seed for one in candidate.trained],
@@ -139,6 +145,7 @@ def _candidate_row(
         standing=standing,
         auroc=mean_or_none(_auroc(one.test) for one in trained),
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
+        recalls=_recalls(trained),
         log_loss=mean_or_none(after["log_loss"] for after in calibrated),
         ece=mean_or_none(after["ece"] for after in calibrated),
         baseline=baseline,
@@ -155,6 +162,19 @@ def _run_state(run: Run) -> compare_json.RunState:
 def _decisions(table: pd.DataFrame) -> dict[str, float]:
     scores = decision_scores(is_female(table), is_female(table, "prediction"), np.ones((1, len(table))))
     return {name: float(values[0]) for name, values in scores.items()}
+
+
+def _recalls(trained: Sequence[Trained]) -> list[compare_json.LabelRecall]:
+    """For each label, how many of its test images get it; none if seeds have other test images."""
+    if len({tuple(one.test["label"]) for one in trained}) != 1:
+        return []
+    found = []
+    for label in CLASSES:
+        labelled = (trained[0].test["label"] == label).to_numpy()
+        images, right = int(labelled.sum()), float(np.mean([one.correct[labelled].sum() for one in trained]))
+        recall = right / images if images else None
+        found.append(compare_json.LabelRecall(label=label, images=images, right=right, recall=recall))
+    return found
 
 
 def _auroc(table: pd.DataFrame) -> float:

@@ -29,7 +29,7 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestB
     """
     compared = [row for row in rows if row["compared"]]
     if not rows:
-        return ["There are no runs."]
+        return ["No run has finished, so there is nothing to compare."]
     if not compared:
         sentences = ["There is nothing to compare: no candidate has a result that can be used."]
     else:

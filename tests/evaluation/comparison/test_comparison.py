@@ -127,22 +127,26 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
         write_run(tmp_path / "2_net", TABLE, seed=1, state="running"),
     ]
     found = compare(*runs)
-    assert titles(found) == ["net", "big"]
-    net, big = found["candidates"]
+    (net,) = found["candidates"]
     run = {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
-    assert (big["runs"], big["validation"], big["leaky"]) == ([run], {"mean": None, "spread": None}, None)
+    assert found["unfinished"] == [run, net["runs"][1]]
     assert [run["state"] for run in net["runs"]] == ["finished", "killed"], "no process works on the second"
     assert "was killed" in net["runs"][1]["error"]
     assert net["seeds"] == [0]
-    assert "Not compared: big. No seed has finished." in found["verdict"]
+    folds = [write_run(tmp_path / f"fold{fold}", TABLE, model="cv", data__fold=fold) for fold in (0, 1)]
+    folds[1].note(state="failed")
+    found = compare(*runs, *folds)
+    assert titles(found) == ["net", "cv"]
+    assert "Not compared: cv. No seed has finished." in found["verdict"]
 
 
 def test_nothing_finished_and_no_runs_at_all(tmp_path: Path) -> None:
     found = compare(write_run(tmp_path / "a", TABLE, state="interrupted"))
     assert found["images"] == 0
-    assert found["verdict"][0].startswith("There is nothing to compare")
-    assert found["verdict"][1:] == ["Not compared: net. No seed has finished."]
-    assert compare()["verdict"] == ["There are no runs."]
+    assert found["candidates"] == []
+    assert [run["state"] for run in found["unfinished"]] == ["interrupted"]
+    for empty in (found, compare()):
+        assert re.search("No run has finished", " ".join(empty["verdict"]))
 
 
 def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
@@ -173,6 +177,16 @@ def test_ensemble_by_hand(tmp_path: Path) -> None:
     cost = {"parameters": 3 * 2_230_000, "milliseconds_batch_32": 3 * 5.1, "peak_memory_bytes": 3e9}
     assert {name: ensemble["cost"][name] for name in cost} == pytest.approx(cost)
     assert ensemble["cost"]["fit_seconds"] is None
+
+
+def test_recalls_by_hand(tmp_path: Path) -> None:
+    # Of FEMALE 4 5 6, TABLE gets 4 and 6, BETTER 4 and 6; of MALE 7 8 9, TABLE 7 and 8, BETTER all.
+    (candidate,) = compare(*seeds(tmp_path, "net", TABLE, BETTER))["candidates"]
+    female, male = candidate["recalls"]
+    assert female == {"label": "FEMALE", "images": 3, "right": 2.0, "recall": pytest.approx(2 / 3)}
+    assert male == {"label": "MALE", "images": 3, "right": 2.5, "recall": pytest.approx(5 / 6)}
+    mixed = compare(*seeds(tmp_path, "mixed", TABLE, TABLE.drop(index=9)))["candidates"][0]
+    assert mixed["recalls"] == []
 
 
 def test_agreement_by_hand(tmp_path: Path) -> None:

@@ -1,0 +1,22 @@
+"""Links from a page to files of runs: relative, so that a copied folder works as far as it holds them."""
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from gender_cls.runs.run import Run
+
+
+def relative_link(page_folder: Path, target: Path) -> str:
+    """The address of a file or folder as pages in this folder link to it; odd characters become %-escapes.
+
+    Symbolic links are resolved, because a browser does not follow `..` out of them.
+    """
+    return quote(os.fsencode(os.path.relpath(target.resolve(), page_folder.resolve())))
+
+
+def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
+    """Names and addresses of the pages of a run that exist."""
+    run = Run(Path(run_folder))
+    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+    return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
