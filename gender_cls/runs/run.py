@@ -29,6 +29,12 @@ from gender_cls.system.signals import stop_behind
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
+
+def watch_command(folder: Path) -> str:
+    """The command that opens TensorBoard on the folder of a run or a sweep, for a shell."""
+    return f"tensorboard --logdir {shlex.quote(str(folder))} --samples_per_plugin images=1000"
+
+
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
 
 COMMAND_FILE = "command.json"
@@ -120,14 +126,19 @@ class Run:
             return {}
 
     @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep that it is a job of; None for a single run."""
+        parent = self.folder.parent
+        return parent if read_json(parent / COMMAND_FILE).get("multirun") is True else None
+
+    @property
     def command(self) -> str | None:
         """The command that started it, or the sweep that it belongs to; None if that was not kept."""
-        for folder, multirun in ((self.folder, False), (self.folder.parent, True)):
-            kept = read_json(folder / COMMAND_FILE)
-            if kept.get("multirun") is multirun:
-                sweep = ["-m"] if multirun else []
-                return shlex.join(["python", "-m", "gender_cls.train", *sweep, *map(str, kept.get("overrides", []))])
-        return None
+        kept = read_json((self.sweep or self.folder) / COMMAND_FILE)
+        if not kept:
+            return None
+        sweep = ["-m"] if kept.get("multirun") else []
+        return shlex.join(["python", "-m", "gender_cls.train", *sweep, *map(str, kept.get("overrides", []))])
 
     @property
     def settings(self) -> dict[Any, Any]:
