@@ -1,5 +1,7 @@
 """How a network learnt: what `epochs.csv` says about loss and validation score, drawn."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,7 +40,7 @@ def learning_figures(epochs: pd.DataFrame, best: int) -> dict[str, Figure]:
 
 def _draw(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: str) -> None:
     marker = "o" if len(epochs) <= FEW else ""
-    style = {"color": PALETTE[colour], "linewidth": 1.6, "marker": marker, "markersize": 3.5}
+    style: dict[str, Any] = {"color": PALETTE[colour], "linewidth": 1.6, "marker": marker, "markersize": 3.5}
     axes.plot(epochs["epoch"], epochs[column], label=label or None, **style)
 
 
@@ -46,8 +48,8 @@ def _mark(axes: Axes, epochs: pd.DataFrame, best: int, column: str) -> None:
     """Ring the best epoch on the curve of validation, and name it with its value."""
     value = epochs.set_index("epoch")[column].get(best)
     if value is not None and value == value:
-        style = {"markersize": 9, "markerfacecolor": "none", "color": PALETTE["ink"], "linestyle": ""}
-        axes.plot(best, value, "o", **style, label=f"tested: epoch {best}, {value:.3f}")
+        ring: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "color": PALETTE["ink"], "linestyle": ""}
+        axes.plot(best, value, "o", **ring, label=f"tested: epoch {best}, {value:.3f}")
     axes.set(xlabel="epoch", xlim=(epochs["epoch"].min() - 0.5, epochs["epoch"].max() + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(y=0.12)

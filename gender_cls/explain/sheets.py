@@ -4,7 +4,7 @@ They are made once, when a run is tested; a report shows them each time that it 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def write_sheet(
     name: str,
     images: Tensor | Sequence[NDArray],
     columns: Sequence[MapColumn],
-    captions: Sequence[dict[str, Any]],
+    captions: Sequence[Mapping[Any, Any]],
 ) -> None:
     """Write the strips and, last, the JSON file that says that they are complete.
 
@@ -60,9 +60,8 @@ def write_sheet(
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         maps = [(np.asarray(column.maps)[index], column.signed) for column in columns]
         picture = f"{name}_{index + 1:02d}.webp"
-        write_atomically(
-            _folder(run) / picture, webp_bytes(Image.fromarray(map_strip(np.asarray(image), maps, STRIP_HEIGHT)))
-        )
+        strip = Image.fromarray(map_strip(np.asarray(image), maps, STRIP_HEIGHT))
+        write_atomically(_folder(run) / picture, webp_bytes(strip))
         entries.append({"picture": picture, **caption})
     content = {"maps": [column.title for column in columns], "strips": entries}
     write_atomically(_folder(run) / f"{name}.json", json.dumps(content, indent=2) + "\n")

@@ -72,7 +72,10 @@ def render_report(
         shortcuts_from=_axis_start([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
         maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
-        sheets={name: Sheet(sheet.maps, [(data_uri(p), c) for p, c in sheet.strips]) for name, sheet in sheets.items()},
+        sheets={
+            name: {"maps": sheet.maps, "strips": [(data_uri(picture), caption) for picture, caption in sheet.strips]}
+            for name, sheet in sheets.items()
+        },
         signed=[method.title for method in Method if method.signed and _is_shown(method, sheets)],
     )
 

@@ -75,13 +75,8 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     created = timestamp()
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery, size = folder / "gallery.html", recorded.data.image_size
-    about: dict[str, Any] = {
-        "title": title,
-        "folder": str(folder),
-        "created": created,
-        "links": links_around(gallery, run),
-    }
-    page = render_gallery(table, chosen_from=total, image_size=size, **about)
+    about: dict[str, Any] = {"title": title, "folder": str(folder), "created": created, "image_size": size}
+    page = render_gallery(table, chosen_from=total, links=links_around(gallery, run), **about)
     write_atomically(gallery, page)
     return gallery
 

@@ -252,17 +252,14 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     about: dict[str, Any] = {"title": title, "folder": folder, "created": created}
     if metrics["explanations"] is not None:
         with noting_failure(problems, run.gallery.name):
-            table, links = (
-                read_explanations(run.explained),
-                links_around(run.gallery, run, [run.report, run.model_card]),
-            )
-            size = test.config.data.image_size
-            gallery = render_gallery(table, chosen_from=len(test.rows), image_size=size, links=links, **about)
-            write_atomically(run.gallery, gallery)
+            table, size = read_explanations(run.explained), test.config.data.image_size
+            links = links_around(run.gallery, run, coming=[run.report, run.model_card])
+            page = render_gallery(table, chosen_from=len(test.rows), image_size=size, links=links, **about)
+            write_atomically(run.gallery, page)
     with noting_failure(problems, run.model_card.name):
         config = to_plain(test.config)
         config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
-        links, facts = links_around(run.model_card, run, [run.report]), experiment_facts(run)
+        links, facts = links_around(run.model_card, run, coming=[run.report]), experiment_facts(run)
         write_atomically(run.model_card, render_model_card(metrics, config, facts, links))
     with noting_failure(problems, run.report.name):  # last, so that it says what else is missing
         links = links_around(run.report, run) + links_to_tables(run)
