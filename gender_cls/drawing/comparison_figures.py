@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator, PercentFormatter
 
 from gender_cls.drawing.chart_style import PALETTE, chart, house_style
+from gender_cls.drawing.label_places import label_places
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Ensemble, RocCurve
 
 CANDIDATE_COLOURS = ("#005f9e", "#d55e00", "#3795d0", "#3b3f45", "#c2448c", "#bf8600", "#5c3a21", "#4b7f5f")
@@ -17,6 +19,8 @@ any kind of colour blindness.
 """
 
 DASHES = (*["-"] * 4, *[(0, (4, 1.6))] * 4)
+
+DISC, NUMBER_SIZE = 6, 7.5  # diameter of a point and height of its number, in points of type
 
 CORNERS = (0.25, 0.5)  # sides of the upper left corner that a ROC chart may be reduced to
 
@@ -33,7 +37,7 @@ class _Point:
 def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> Figure | None:
     """Test balanced accuracy with its interval against milliseconds per image; None where no candidate has both.
 
-    A candidate is a disc with its number, its place in `rows`; the soft vote of all is an empty diamond.
+    A candidate is a disc next to its number, its place in `rows`; the soft vote of all is an empty diamond.
     """
     colours = dict(enumerate(CANDIDATE_COLOURS, 1))
     points = []
@@ -50,7 +54,7 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
             place, interval = (milliseconds, vote["value"]), (vote["low"], vote["high"])
             points.append(_Point("", place, interval, PALETTE["soft"], pareto=False))
     with house_style():
-        figure, axes = chart(4.6, 3.4)
+        figure, axes = chart(4.6, 3.6)
         figure.set_label("Test balanced accuracy against milliseconds per image")
         pareto = sorted(point.place for point in points if point.pareto)
         axes.plot([x for x, _ in pareto], [y for _, y in pareto], color=PALETTE["faint"], linewidth=0.9)
@@ -59,9 +63,7 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
             if low is not None and high is not None:
                 axes.vlines(point.place[0], low, high, color=point.colour, linewidth=1.2)
             shape, face = ("o", point.colour) if point.number else ("D", PALETTE["paper"])
-            axes.plot(*point.place, shape, color=point.colour, markerfacecolor=face, markersize=9, zorder=order)
-            text = axes.text(*point.place, point.number, color="white", fontsize=6, fontweight="bold", zorder=order)
-            text.set(horizontalalignment="center", verticalalignment="center_baseline")
+            axes.plot(*point.place, shape, color=point.colour, markerfacecolor=face, markersize=DISC, zorder=order)
         costs = [point.place[0] for point in points]
         axes.set_xscale("log")
         axes.set_xlim(min(costs) / 2, max(costs) * 2)
@@ -73,7 +75,37 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="milliseconds per image at batch 32 (logarithmic)")
         axes.set_title("Test balanced accuracy", color=PALETTE["soft"], fontsize=8)
+        _write_numbers(figure, axes, points)
     return figure
+
+
+def _write_numbers(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
+    """The number of each point next to it, with a thin line where it must lie further away."""
+    figure.draw_without_rendering()  # the layout decides where the points lie
+    figure.set_layout_engine("none")
+    points_per_pixel = 72 / figure.dpi
+    centres = points_per_pixel * axes.transData.transform([point.place for point in points])
+    (left, bottom), (right, top) = points_per_pixel * axes.get_window_extent().get_points()
+    sizes = [(0.7 * NUMBER_SIZE * len(point.number) + 1, NUMBER_SIZE + 1) for point in points]
+    places = label_places(centres.tolist(), sizes, DISC / 2, (left, bottom, right, top))
+    for point, centre, place in zip(points, centres, places, strict=True):
+        if not point.number:
+            continue
+        across, up = place[0] - centre[0], place[1] - centre[1]
+        line = {"arrowstyle": "-", "color": point.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": DISC / 2}
+        far = max(abs(across), abs(up)) > DISC / 2 + 2 * NUMBER_SIZE
+        axes.annotate(
+            point.number,
+            point.place,
+            (across, up),
+            textcoords="offset points",
+            horizontalalignment="center",
+            verticalalignment="center_baseline",
+            color=point.colour,
+            fontsize=NUMBER_SIZE,
+            fontweight="bold",
+            arrowprops=line if far else None,
+        )
 
 
 def roc_overlay(curves: Sequence[RocCurve]) -> tuple[Figure, float]:

@@ -15,7 +15,8 @@ PERCENT = "\u202f%"  # with a narrow space that does not break
 class Finding:
     """One sentence about a dataset or a model, and how serious it is."""
 
-    level: Literal["stop", "warn", "fine"]  # stop: do not rely on the scores; warn: read with care
+    # stop: do not rely on the scores; warn: read with care; fine: good; note: a fact that is neither
+    level: Literal["stop", "warn", "fine", "note"]
     sentence: str
 
 

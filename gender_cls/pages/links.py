@@ -1,7 +1,8 @@
 """Links from a page to files of runs: relative, so that a copied folder works as far as it holds them."""
 
 import os
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,3 +41,13 @@ def links_to_tables(run: Run) -> list[tuple[str, str]]:
     """Names and addresses of the files with the run's numbers that exist, as its report links to them."""
     tables = (run.epochs, run.predictions, run.metrics_file, run.explained)
     return [(file.name, relative_link(run.folder, file)) for file in tables if file.is_file()]
+
+
+def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
+    """The command that shows these runs, and if possible no others."""
+    if not runs:
+        return ""
+    inside = all(run.folder.is_relative_to(page_folder.resolve()) for run in runs)
+    folder = page_folder.resolve() if inside else Path(os.path.commonpath([run.folder for run in runs]))
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"tensorboard --logdir {shlex.quote(str(shown))} --samples_per_plugin images=1000"

@@ -34,13 +34,13 @@ from gender_cls.explain.sheets import Sheet, read_sheet
 from gender_cls.models.cost import measure_cost
 from gender_cls.pages.experiment import experiment_facts
 from gender_cls.pages.gallery_page import render_gallery
-from gender_cls.pages.links import links_around, links_to_tables
+from gender_cls.pages.links import links_around, links_to_tables, tensorboard_of
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
 from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import timestamp, write_atomically
-from gender_cls.runs.run import TENSORBOARD, Run, watch_command
+from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
 UNKNOWN_COST = {
@@ -263,7 +263,7 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
         write_atomically(run.model_card, render_model_card(metrics, config, facts, links))
     with noting_failure(problems, run.report.name):  # last, so that it says what else is missing
         links = links_around(run.report, run) + links_to_tables(run)
-        about |= {"facts": experiment_facts(run), "links": links, "watch": watch_command(run.folder)}
+        about |= {"facts": experiment_facts(run), "links": links, "watch": tensorboard_of(run.folder, [run])}
         write_atomically(run.report, render_report(metrics, figures, sheets=sheets, **about))
 
 

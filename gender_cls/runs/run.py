@@ -29,12 +29,6 @@ from gender_cls.system.signals import stop_behind
 
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
-
-def watch_command(folder: Path) -> str:
-    """The command that opens TensorBoard on the folder of a run or a sweep, for a shell."""
-    return f"tensorboard --logdir {shlex.quote(str(folder))} --samples_per_plugin images=1000"
-
-
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
 
 COMMAND_FILE = "command.json"

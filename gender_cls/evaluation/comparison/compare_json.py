@@ -203,6 +203,7 @@ class Comparison(TypedDict):
     ensemble: Ensemble | None  # null with fewer than two compared candidates
     pairs: list[Pair]
     verdict: list[str]  # sentences
+    cautions: list[str]  # those of them that warn
     agreement: Agreement | None  # null with fewer than two compared candidates
     roc: list[RocCurve]  # empty if test has one label only
     all_wrong: list[WrongImage]  # the most confidently wrong first

@@ -35,7 +35,13 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestB
     else:
         best = compared[0]
         sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
-    return sentences + _cautions(compared) + _left_out(rows)
+    return sentences + cautions(rows) + _repeated(rows)
+
+
+def cautions(rows: Sequence[CandidateRow]) -> list[str]:
+    """Limits of the comparison: what its numbers do not say, and which candidates are left out."""
+    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+    return _cautions([row for row in rows if row["compared"]]) + left_out
 
 
 def _best(row: CandidateRow) -> str:
@@ -91,9 +97,8 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
     return sentences
 
 
-def _left_out(rows: Sequence[CandidateRow]) -> list[str]:
-    sentences = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+def _repeated(rows: Sequence[CandidateRow]) -> list[str]:
     repeated = [Path(folder).name for row in rows for folder in row["repeated"]]
-    if repeated:
-        sentences.append(f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}.")
-    return sentences
+    if not repeated:
+        return []
+    return [f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}."]
