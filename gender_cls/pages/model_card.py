@@ -55,7 +55,7 @@ def render_model_card(
         metrics=metrics,
         config=config,
         facts=[(name, _text(value)) for name, value in facts],
-        links=[f"[{name}]({address.replace('(', '%28').replace(')', '%29')})" for name, address in links],
+        links=[f"[{name}]({address})" for name, address in links],
         data=metrics["data"],
         test=metrics["test"],
         findings=run_findings(metrics),
