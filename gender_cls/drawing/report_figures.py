@@ -19,7 +19,7 @@ from gender_cls.errors import noting_failure
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.slices import largest_slices
-from gender_cls.evaluation.wording import stated, words
+from gender_cls.evaluation.wording import at_threshold, band_words, stated, words
 
 MOST_DRAWN = 12  # values of a column that the chart of slices shows: those with the most images
 LONGEST_NAME = 34  # letters of a name that a figure has room for
@@ -69,9 +69,12 @@ def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     false, true, _ = roc_curve(female, probability, drop_intermediate=True)
     axes.plot([0, 1], [0, 1], **DASHED)
     axes.plot(false, true, color=PALETTE["mark"], linewidth=1.6)
-    chosen = metrics["operating_point"]["threshold"]
+    chosen = metrics["operating_point"]
     ring = {**POINT, "markerfacecolor": "none", "markersize": 9}
-    for threshold, style, name in ((0.5, ring, "threshold 0.5"), (chosen, POINT, _chosen_threshold(chosen))):
+    for threshold, style, name in (
+        (0.5, ring, "at the threshold 0.5"),
+        (chosen["threshold"], POINT, at_threshold(chosen)),
+    ):
         says_female = probability >= threshold
         place = says_female[~female].mean(), says_female[female].mean()
         axes.plot(*place, **style, linestyle="", label=name)
@@ -93,10 +96,6 @@ def _precision_recall(metrics: Metrics, female: NDArray, probability: NDArray) -
     return figure
 
 
-def _chosen_threshold(threshold: float) -> str:
-    return f"threshold {threshold:.3f}, chosen on validation"
-
-
 def _square() -> tuple[Figure, Axes]:
     """A chart from 0 to 100 % both ways."""
     figure, axes = chart(4.2, 3.6)
@@ -107,16 +106,16 @@ def _square() -> tuple[Figure, Axes]:
 
 def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     figure, axes = chart(4.2, 3.4)
-    band, threshold = metrics["abstention"]["band"], metrics["operating_point"]["threshold"]
+    band, point = metrics["abstention"]["band"], metrics["operating_point"]
     edges = np.linspace(0, 1, 21)
     for label, rows, sign, where in (("FEMALE", female, 1, "up"), ("MALE", ~female, -1, "down")):
         counts = np.histogram(probability[rows], edges)[0]
         name = f"labelled {label} ({where})"
         axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=CLASS_COLOURS[label], label=name)
-    if band is not None and band[0] < band[1]:
-        axes.axvspan(*band, color=PALETTE["well"], zorder=0, label="no answer: abstained")
+    if band is not None:
+        axes.axvspan(*band, color=PALETTE["well"], zorder=0, label=band_words(metrics["abstention"]))
     axes.axhline(0, color=PALETTE["soft"], linewidth=0.8)
-    axes.axvline(threshold, color=PALETTE["ink"], linewidth=1, label=_chosen_threshold(threshold))
+    axes.axvline(point["threshold"], color=PALETTE["ink"], linewidth=1, label=at_threshold(point))
     axes.set(xlim=(0, 1), xlabel="calibrated probability of FEMALE", ylabel="images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):,.0f}")
@@ -165,10 +164,10 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
     target_name = f"asked for: at most {100 * target:g} %"
     axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)), label=target_name)
-    if chosen is not None and chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
+    if chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
         point = chosen["coverage"]["value"], chosen["error"]["value"]
         axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
-        axes.plot(*point, **POINT, linestyle="", label="the band chosen on validation")
+        axes.plot(*point, **POINT, linestyle="", label=f"{band_words(abstention)}, on test")
     axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them", xlim=FROM_0_TO_1)
     axes.set_ylim(bottom=0)
     _in_percent(axes, "xy")

@@ -14,7 +14,7 @@ from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics
 from gender_cls.evaluation.slices import largest_slices
-from gender_cls.evaluation.wording import Finding, score_title
+from gender_cls.evaluation.wording import score_title
 from gender_cls.explain.sheets import Sheet
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
@@ -63,7 +63,7 @@ def render_report(
         facts=facts,
         links=links,
         watch=watch,
-        findings=first_findings(metrics),
+        findings=run_findings(metrics),
         resampled=resampled(metrics["test"]),
         figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
@@ -78,13 +78,6 @@ def render_report(
         },
         signed=[method.title for method in Method if method.signed and _is_shown(method, sheets)],
     )
-
-
-def first_findings(metrics: Metrics) -> list[Finding]:
-    """The findings, the most serious first, without what the headline says."""
-    order = {"stop": 0, "warn": 1}
-    others = [each for each in run_findings(metrics) if each.sentence != metrics["standing"]["sentence"]]
-    return sorted(others, key=lambda finding: order.get(finding.level, 2))
 
 
 def _certainty(caption: Mapping[str, Any]) -> float:
