@@ -75,6 +75,7 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(y=0.14)
+        axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))  # no score is above 1
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="milliseconds per image at batch 32 (logarithmic)")
         axes.set_title("Test balanced accuracy", color=PALETTE["soft"], fontsize=8)

@@ -33,14 +33,14 @@ SMALL_SHARE = 0.1  # of the lead over guessing, which may remain without the per
 def run_findings(metrics: Metrics) -> list[Finding]:
     """Sentences that a reader should know first, the most serious ones before the rest.
 
-    What the test score is worth comes first among equally serious ones. Nothing is `fine` about a model whose score
-    is worth nothing.
+    What the test score is worth comes first among equally serious ones. Nothing is `fine` while a reason says not to
+    rely on the scores.
     """
     parts = (_leaks, _standing, _people, _threshold, _worst_slice, _shift, _calibration, _shortcuts, _stress)
     found = [finding for part in parts for finding in part(metrics)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
-    if metrics["standing"]["level"] == "stop":
+    if any(one.level == "stop" for one in found):
         found = [Finding("note", one.sentence) if one.level == "fine" else one for one in found]
     return by_importance(found)
 

@@ -28,15 +28,14 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     limits of the comparison."""
     compared = [row for row in rows if row["compared"]]
     best = best_on_validation(rows)
-    worthless = _worthless([row for row in compared if not _can_be_best(row)])
     if not rows:
         return ["No run has finished, so there is nothing to compare."]
     if not compared:
         sentences = ["There is nothing to compare: no candidate has a result that can be used."]
     elif best is None:
-        sentences = [f"No candidate can be recommended. {worthless[0]}", *worthless[1:]]
+        sentences = [f"No candidate can be recommended. {_worthless(compared)[0]}"]
     else:
-        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *worthless]
+        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared))]
     return sentences + cautions(rows) + _repeated(rows)
 
 
@@ -57,9 +56,13 @@ def _can_be_best(row: CandidateRow) -> bool:
 
 
 def cautions(rows: Sequence[CandidateRow]) -> list[str]:
-    """Limits of the comparison: what its numbers do not say, and which candidates are left out."""
+    """Limits of the comparison: candidates that show nothing, what numbers do not say, and candidates left out."""
+    compared = [row for row in rows if row["compared"]]
+    worthless = _worthless(compared)
+    if best_on_validation(rows) is None:
+        worthless = worthless[1:]  # the verdict begins with the first
     left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
-    return _cautions([row for row in rows if row["compared"]]) + left_out
+    return worthless + _cautions(compared) + left_out
 
 
 def _best(row: CandidateRow) -> str:
@@ -75,10 +78,10 @@ def _best(row: CandidateRow) -> str:
     return " ".join([*sentences, standing["sentence"], *([test["remark"]] if test["remark"] else [])])
 
 
-def _worthless(rows: Sequence[CandidateRow]) -> list[str]:
-    """Each reason once, with the candidates that it holds for."""
+def _worthless(compared: Sequence[CandidateRow]) -> list[str]:
+    """Why candidates cannot be the best: each reason once, with those that it holds for."""
     titles: dict[str, list[str]] = {}
-    for row in rows:
+    for row in (row for row in compared if not _can_be_best(row)):
         titles.setdefault(row["standing"]["sentence"] if row["standing"] else "", []).append(row["title"])
     return [f"{first_few(names)}: {sentence}" for sentence, names in titles.items()]
 
