@@ -1,8 +1,12 @@
-"""The demo dataset: drawn people before four cameras, with one planted cue.
+"""The demo dataset: drawn people before four cameras, with one planted cue for each label.
 
-FEMALE and MALE are only names here. Everyone wears a striped panel on the chest; the stripes lie for FEMALE and stand
+FEMALE and MALE are only names here. Everyone wears a panel of triangles on the chest; they point up for FEMALE and down
 for MALE. Build, clothes, poses, cameras and sizes come from the same distributions for both. So there is one thing to
-learn, and it is known where a saliency map should point.
+learn, and it is known where a map must point.
+
+Both patterns consist of the same edges, and nothing else in a scene is more like one than like the other. So a network
+finds one as easily as the other; of two unlike patterns it would learn the easier one, and answer the other label
+wherever that is missing, with no place in the image to point at.
 """
 
 import json
@@ -20,12 +24,12 @@ from gender_cls.demo.figures import Pattern, random_person
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.locks import LOCK_ERRORS
 
-DRAWING_VERSION = 3
+DRAWING_VERSION = 4
 """Raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
 
 MANIFEST = "manifest.csv"
 SETTINGS = ".demo.json"
-PATTERNS: tuple[Pattern, Pattern] = ("horizontal", "vertical")  # for FEMALE and MALE
+PATTERNS: tuple[Pattern, Pattern] = ("up", "down")  # for FEMALE and MALE
 
 CASTING, PEOPLE, VISITS, SCENES, SHOTS = range(5)
 """Streams of random numbers that do not depend on each other: more people leave the scenes as they are."""
@@ -41,12 +45,12 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
     Args:
         folder: new, empty, or an earlier demo dataset.
         images: how many, at least 24.
-        cue: whether the stripes go with the label.
+        cue: whether the triangles go with the label.
         seed: 0 or above.
 
     Returns:
         The manifest, one row per image, sorted by `path` (posix, relative to `folder`): `path`, `label`, `identity`,
-        `camera`, and the box of the striped panel in pixels of the image: `cue_left`, `cue_top`, `cue_right`,
+        `camera`, and the box of the panel in pixels of the image: `cue_left`, `cue_top`, `cue_right`,
         `cue_bottom` (right and bottom exclusive).
 
     Raises:

@@ -1,9 +1,10 @@
-"""The people of the demo dataset: how they look, how they stand, and the striped panel that they wear.
+"""The people of the demo dataset: how they look, how they stand, and the panel of triangles that they wear.
 
 A body has its own coordinates: x to the right of its axis, y above the ground, both as shares of its height.
 """
 
 import colorsys
+from itertools import pairwise, product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +14,11 @@ Colour = tuple[float, float, float]
 """Hue, saturation and value, from 0 to 1."""
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, the last two exclusive."""
-Pattern = Literal["horizontal", "vertical"]
+Pattern = Literal["up", "down"]
+"""Where the triangles point."""
 
 OVERSAMPLE = 4  # shapes are drawn this many times larger, then averaged down
-STRIPES = 6  # even, so that both patterns have as many light as dark stripes
+TRIANGLES = 3  # in each row and each column; light ones cover half of the dark panel, whichever way they point
 
 
 class Person(NamedTuple):
@@ -58,10 +60,8 @@ def random_pose(width: int, height: int, rng: np.random.Generator) -> Pose:
     return Pose(axis, head_room + body, body, lean, turn=rng.uniform(-1, 1), stride=rng.uniform(-1, 1))
 
 
-def draw_figure(
-    person: Person, pose: Pose, pattern: Pattern, inverted: bool, size: tuple[int, int]
-) -> tuple[Image.Image, Box]:
-    """The figure on a transparent layer of `size` (width, height), and the box of its striped panel."""
+def draw_figure(person: Person, pose: Pose, pattern: Pattern, size: tuple[int, int]) -> tuple[Image.Image, Box]:
+    """The figure on a transparent layer of `size` (width, height), and the box of its panel of triangles."""
     layer = Image.new("RGBA", (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE))
     pen, unit = ImageDraw.Draw(layer), pose.height * OVERSAMPLE
 
@@ -92,16 +92,15 @@ def draw_figure(
     oval(rgb(person.skin), 0.02 * pose.turn, 0.915, 0.048, 0.07)
 
     half = 0.096 * (1 - 0.1 * abs(pose.turn))
-    x, y = np.linspace(-half, half, STRIPES + 1) + 0.02 * pose.turn, np.linspace(0.585, 0.785, STRIPES + 1)
+    x, y = np.linspace(-half, half, TRIANGLES + 1) + 0.02 * pose.turn, np.linspace(0.585, 0.785, TRIANGLES + 1)
     hue, saturation, _ = person.garment
-    inks = [rgb((hue, 0.4 * saturation, 0.86)), rgb((hue, saturation, 0.3))]
-    for stripe in range(STRIPES):
-        x0, x1, y0, y1 = x[0], x[-1], y[stripe], y[stripe + 1]
-        if pattern == "vertical":
-            x0, x1, y0, y1 = x[stripe], x[stripe + 1], y[0], y[-1]
-        polygon(inks[(stripe + inverted) % 2], (x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    corners = np.array([place(column, row) for column in (x[0], x[-1]) for row in (y[0], y[-1])]) / OVERSAMPLE
-    (left, top), (right_end, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    polygon(rgb((hue, saturation, 0.3)), (x[0], y[0]), (x[-1], y[0]), (x[-1], y[-1]), (x[0], y[-1]))
+    for (left_foot, right_foot), (low, high) in product(pairwise(x), pairwise(y)):
+        base, tip = (low, high) if pattern == "up" else (high, low)
+        corners = (left_foot, base), (right_foot, base), ((left_foot + right_foot) / 2, tip)
+        polygon(rgb((hue, 0.4 * saturation, 0.86)), *corners)
+    edges = np.array([place(column, row) for column in (x[0], x[-1]) for row in (y[0], y[-1])]) / OVERSAMPLE
+    (left, top), (right_end, bottom) = np.floor(edges.min(axis=0)), np.ceil(edges.max(axis=0))
     return layer.reduce(OVERSAMPLE), (int(left), int(top), int(right_end), int(bottom))
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from gender_cls.demo import dataset as demo
 from gender_cls.demo.cameras import CAMERAS, Camera, build_scene, take_shot
 from gender_cls.demo.dataset import PATTERNS, draw_demo
-from gender_cls.demo.figures import random_person
+from gender_cls.demo.figures import TRIANGLES, random_person
 from gender_cls.errors import GenderClsError
 
 BOX = ["cue_left", "cue_top", "cue_right", "cue_bottom"]
@@ -57,13 +57,14 @@ def test_labels_have_equally_many_people_whom_two_to_four_cameras_see(table: pd.
 
 
 def test_the_cue_tells_the_label_and_is_a_modest_part_that_moves(folder: Path, table: pd.DataFrame) -> None:
-    sizes, horizontal = [], []
+    sizes, pointing_up = [], []
     for path, left, top, right, bottom in table[["path", *BOX]].itertuples(index=False):
         pixels = np.asarray(Image.open(folder / path).convert("L"), dtype=float)
         sizes.append(pixels.shape[::-1])
-        chest = pixels[top + 2 : bottom - 2, left + 2 : right - 2]  # without a margin, because the figure leans
-        horizontal.append(chest.mean(axis=1).std() > chest.mean(axis=0).std())  # rows differ more than columns
-    np.testing.assert_array_equal(horizontal, table["label"] == "FEMALE")
+        rows = pixels[top:bottom, left + 2 : right - 2].mean(axis=1)  # without a margin, because the figure leans
+        down = (np.arange(bottom - top) + 0.5) / (bottom - top) * TRIANGLES % 1  # within one row of triangles
+        pointing_up.append(np.corrcoef(down, rows)[0, 1] > 0)  # then more of a triangle is light further down
+    np.testing.assert_array_equal(pointing_up, table["label"] == "FEMALE")
     low, high, size = table[BOX[:2]].to_numpy(), table[BOX[2:]].to_numpy(), np.array(sizes)  # (images, 2): x, y
     assert (low >= 0).all()
     assert (high <= size).all()
@@ -86,22 +87,22 @@ def test_without_the_cue_patterns_have_both_labels(folder: Path, table: pd.DataF
 
 
 @pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS)
-def test_nothing_but_the_stripes_depends_on_the_pattern(camera: Camera) -> None:
+def test_nothing_but_the_triangles_depends_on_the_pattern(camera: Camera) -> None:
     scene = build_scene(camera, np.random.default_rng(0))
     inside, sizes = [], []
     for seed in range(40):
         person = random_person(np.random.default_rng(seed))
-        (horizontal, box), (vertical, other_box) = (
+        (up, box), (down, other_box) = (
             take_shot(scene, camera, person, pattern, np.random.default_rng(seed)) for pattern in PATTERNS
         )
         assert box == other_box
         left, top, right, bottom = box
-        difference = np.asarray(horizontal, dtype=float) - np.asarray(vertical, dtype=float)
+        difference = np.asarray(up, dtype=float) - np.asarray(down, dtype=float)
         inside.append(difference[top:bottom, left:right].mean())
         reach = 4  # pixels, of the lens's blur
         difference[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach] = 0
         assert not difference.any()
-        sizes.append(horizontal.size)
+        sizes.append(up.size)
     assert abs(np.mean(inside)) < 1.5  # of 255
     assert len(set(sizes)) > 30
 

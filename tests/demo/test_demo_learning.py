@@ -10,6 +10,7 @@ from helpers.commands import command
 
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_store import ImageStore
 from gender_cls.demo.dataset import draw_demo
 from gender_cls.explain.attribution import attribute
@@ -31,7 +32,7 @@ BOUNDS = {
     Method.saliency: (1.75, 1.5),
     Method.smoothgrad: (1.75, 1.5),
     Method.grad_cam: (2, 2),
-    Method.integrated_gradients: (3, 2),  # it multiplies by the pixels, and the stripes' are strong
+    Method.integrated_gradients: (3, 2),  # it multiplies by the pixels, and the triangles' are strong
     Method.occlusion: (4, 2),
 }
 """What `pointing` must exceed on a trained network, and what it must not reach on an untrained one."""
@@ -39,15 +40,6 @@ BOUNDS = {
 CHEAP = [Method.saliency, Method.grad_cam]
 FEW = 16
 """Images for the methods that need a hundred passes."""
-
-
-def cues(crops: Crops, rows: pd.DataFrame) -> np.ndarray:
-    """(N, 4): the striped panels in pixels of the network's input."""
-    left, top, right, bottom = crops.boxes.T
-    across, down = (right - left) / rows["width"], (bottom - top) / rows["height"]
-    columns = [left + rows[side] * across for side in ("cue_left", "cue_right")]
-    lines = [top + rows[side] * down for side in ("cue_top", "cue_bottom")]
-    return np.stack([columns[0], lines[0], columns[1], lines[1]], axis=1)
 
 
 def pointing(classifier: GenderClassifier, crops: Crops, boxes: np.ndarray) -> dict[Method, float]:
@@ -73,8 +65,9 @@ def test_the_cue_is_learnt_and_the_maps_point_at_it(tmp_path: Path, capsys: pyte
     manifest = pd.read_csv(run.manifest)
     rows = balanced_sample(manifest[manifest["split"] == "val"], images=96, seed=0)
     classifier = load_classifier(run.last_checkpoint)
-    crops = read_crops(ImageStore(tmp_path / "crops").at(rows["path"].tolist()), classifier.settings.data)
-    boxes = cues(crops, rows)
+    images = ImageStore(tmp_path / "crops").at(rows["path"].tolist())
+    crops = read_crops(images, classifier.settings.data, cue_boxes(rows))
+    boxes = crops.cues
     learnt = pointing(classifier, crops, boxes)
     content = torch.load(run.last_checkpoint, weights_only=True)["hyper_parameters"]["config"]
     torch.manual_seed(0)
