@@ -37,6 +37,15 @@ def read_explanations(file: Path) -> pd.DataFrame:
     )
 
 
+def is_of_earlier_version(file: Path) -> bool:
+    """Whether a table of maps lacks scores of today, so that its maps must be made anew; False if there is none."""
+    try:
+        columns = file.read_text(encoding="utf-8").partition("\n")[0].split(",")
+    except (OSError, UnicodeDecodeError):
+        return False  # reading the table says what is wrong
+    return "deletion_blurred" in columns and "cue_hit" not in columns
+
+
 def read_randomisation(file: Path) -> pd.DataFrame:
     """`randomisation.csv` as it was written; `stage` counts from 0.
 

@@ -1,5 +1,6 @@
 """Explanations of the final test: test images explained by the chosen checkpoint, scored, checked and drawn."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from gender_cls.drawing.canvas import png_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.errors import noting_failure
-from gender_cls.evaluation.explanation_summary import read_explanations
+from gender_cls.evaluation.explanation_summary import is_of_earlier_version, read_explanations
 from gender_cls.explain.attribution import feature_map_for
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.explanations_table import Question, codes, explain_images
@@ -27,6 +28,8 @@ from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 MEAN_MAPS = ("mean_maps_by_answer", "mean_maps_by_camera")
 PICTURES = ("most_confident_mistakes", "least_certain", *MEAN_MAPS)
@@ -60,6 +63,7 @@ def explain_test_images(
     def read(rows: pd.DataFrame) -> Crops:
         return read_crops(images.at(rows["path"].tolist()), predictor.classifier.settings.data)
 
+    forget_maps_of_an_earlier_version(run)
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
     explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
@@ -93,6 +97,15 @@ def explain_test_images(
             write_atomically(run.explanation_picture(name), png_bytes(grid))
             below = shown[["path", "label", "prediction", "p_FEMALE"]].to_dict("records")
             write_sheet(run, name, crops.images, map_columns(explained), below)
+
+
+def forget_maps_of_an_earlier_version(run: Run) -> None:
+    """Remove maps that explained one logit instead of the difference of both, with all that was made from them."""
+    if is_of_earlier_version(run.explained):
+        log.info(f"The maps in {run.folder} are of an earlier version and are made anew.")
+        pictures = map(run.explanation_picture, PICTURES)
+        for file in (run.maps, run.randomisation, *pictures, run.explained):
+            file.unlink(missing_ok=True)
 
 
 def _check_sanity(

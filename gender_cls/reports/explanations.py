@@ -18,7 +18,7 @@ from gender_cls.data.run_images import decoded_when_needed
 from gender_cls.errors import GenderClsError, harmless, plural
 from gender_cls.evaluation.predictions import answers_of
 from gender_cls.explain.explanations_table import Question, explain_images
-from gender_cls.explain.final_explanations import SAMPLE_SEED
+from gender_cls.explain.final_explanations import SAMPLE_SEED, forget_maps_of_an_earlier_version
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.links import links_around
 from gender_cls.runs.files import timestamp, write_atomically
@@ -54,6 +54,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         unreadable = {harmless(path): "Its name is not UTF-8, or has control characters." for path in loose.odd_names}
     else:
         folder = run.folder
+        forget_maps_of_an_earlier_version(run)
         predictions = answers_of(run)
         rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
         asked, total = balanced_sample(rows, config.limit or len(rows), SAMPLE_SEED), len(rows)

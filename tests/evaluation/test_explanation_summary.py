@@ -12,6 +12,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.explanation_summary import (
+    is_of_earlier_version,
     read_explanations,
     read_randomisation,
     summarise_explanations,
@@ -300,3 +301,19 @@ def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str
         file.write_text(text)
     with pytest.raises(GenderClsError, match=f"^{file} .*{message}"):
         read_randomisation(file)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (("path", *SCORE_COLUMNS), False),
+        (("path", *(name for name in SCORE_COLUMNS if not name.startswith("cue_"))), True),
+        (("anything",), False),
+        (None, False),
+    ],
+)
+def test_a_table_of_maps_of_one_logit_is_of_an_earlier_version(tmp_path: Path, columns: Any, expected: bool) -> None:
+    file = tmp_path / "explanations.csv"
+    if columns is not None:
+        file.write_text(",".join(columns) + "\n")
+    assert is_of_earlier_version(file) is expected
