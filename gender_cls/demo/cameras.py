@@ -72,12 +72,12 @@ def take_shot(
 ) -> tuple[Image.Image, Box]:
     """One crop of the person, and the box of the panel in it.
 
-    Both patterns take the same random numbers, so that only the triangles depend on the pattern.
+    Both patterns take the same random numbers, so that only the chevrons depend on the pattern.
     """
     height = int(rng.integers(*camera.crop_heights, endpoint=True))
     width = round(height * rng.uniform(0.38, 0.46))
     pose = random_pose(width, height, rng)
-    figure, box = draw_figure(person, pose, pattern, (width, height))
+    figure, box = draw_figure(person, pose, pattern, bool(rng.integers(2)), (width, height))
     left = rng.integers(SCENE_WIDTH - width)
     top = round(HORIZON + FEET_PER_HEIGHT * pose.height - pose.ground)
     layer = np.asarray(figure, dtype=np.float32)

@@ -1,12 +1,11 @@
 """The demo dataset: drawn people before four cameras, with one planted cue for each label.
 
-FEMALE and MALE are only names here. Everyone wears a panel of triangles on the chest; they point up for FEMALE and down
+FEMALE and MALE are only names here. Everyone wears a panel of chevrons on the chest; they point up for FEMALE and down
 for MALE. Build, clothes, poses, cameras and sizes come from the same distributions for both. So there is one thing to
 learn, and it is known where a map must point.
 
-Both patterns consist of the same edges, and nothing else in a scene is more like one than like the other. So a network
-finds one as easily as the other; of two unlike patterns it would learn the easier one, and answer the other label
-wherever that is missing, with no place in the image to point at.
+Both patterns consist of the same edges in another order. Of two unlike patterns a network would learn the easier one,
+and answer the other label wherever that is missing, with no place in the image to point at.
 """
 
 import json
@@ -45,7 +44,7 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
     Args:
         folder: new, empty, or an earlier demo dataset.
         images: how many, at least 24.
-        cue: whether the triangles go with the label.
+        cue: whether the chevrons go with the label.
         seed: 0 or above.
 
     Returns:

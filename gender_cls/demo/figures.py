@@ -1,10 +1,9 @@
-"""The people of the demo dataset: how they look, how they stand, and the panel of triangles that they wear.
+"""The people of the demo dataset: how they look, how they stand, and the panel of chevrons that they wear.
 
 A body has its own coordinates: x to the right of its axis, y above the ground, both as shares of its height.
 """
 
 import colorsys
-from itertools import pairwise, product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,10 +14,10 @@ Colour = tuple[float, float, float]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, the last two exclusive."""
 Pattern = Literal["up", "down"]
-"""Where the triangles point."""
+"""Where the chevrons point."""
 
 OVERSAMPLE = 4  # shapes are drawn this many times larger, then averaged down
-TRIANGLES = 3  # in each row and each column; light ones cover half of the dark panel, whichever way they point
+STRIPES = 4  # in a column of the panel; even, so that half of it is light, whichever way they point
 
 
 class Person(NamedTuple):
@@ -60,8 +59,10 @@ def random_pose(width: int, height: int, rng: np.random.Generator) -> Pose:
     return Pose(axis, head_room + body, body, lean, turn=rng.uniform(-1, 1), stride=rng.uniform(-1, 1))
 
 
-def draw_figure(person: Person, pose: Pose, pattern: Pattern, size: tuple[int, int]) -> tuple[Image.Image, Box]:
-    """The figure on a transparent layer of `size` (width, height), and the box of its panel of triangles."""
+def draw_figure(
+    person: Person, pose: Pose, pattern: Pattern, inverted: bool, size: tuple[int, int]
+) -> tuple[Image.Image, Box]:
+    """The figure on a transparent layer of `size` (width, height), and the box of its panel of chevrons."""
     layer = Image.new("RGBA", (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE))
     pen, unit = ImageDraw.Draw(layer), pose.height * OVERSAMPLE
 
@@ -92,16 +93,21 @@ def draw_figure(person: Person, pose: Pose, pattern: Pattern, size: tuple[int, i
     oval(rgb(person.skin), 0.02 * pose.turn, 0.915, 0.048, 0.07)
 
     half = 0.096 * (1 - 0.1 * abs(pose.turn))
-    x, y = np.linspace(-half, half, TRIANGLES + 1) + 0.02 * pose.turn, np.linspace(0.585, 0.785, TRIANGLES + 1)
+    x, y = (0.02 * pose.turn - half, 0.02 * pose.turn + half), (0.585, 0.785)
     hue, saturation, _ = person.garment
-    polygon(rgb((hue, saturation, 0.3)), (x[0], y[0]), (x[-1], y[0]), (x[-1], y[-1]), (x[0], y[-1]))
-    for (left_foot, right_foot), (low, high) in product(pairwise(x), pairwise(y)):
-        base, tip = (low, high) if pattern == "up" else (high, low)
-        corners = (left_foot, base), (right_foot, base), ((left_foot + right_foot) / 2, tip)
-        polygon(rgb((hue, 0.4 * saturation, 0.86)), *corners)
+    pixels = np.array(layer)
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]] + 0.5
+    height = (pose.ground * OVERSAMPLE - rows) / unit
+    across = ((columns - pose.axis * OVERSAMPLE) / unit - pose.lean * height - x[0]) / (x[1] - x[0])
+    up = (height - y[0]) / (y[1] - y[0])
+    panel = (across >= 0) & (across < 1) & (up >= 0) & (up < 1)
+    bend = abs(across - 0.5) * (1 if pattern == "up" else -1)
+    light = np.floor(STRIPES * (up + bend)) % 2 == inverted
+    pixels[panel & light] = (*rgb((hue, 0.4 * saturation, 0.86)), 255)
+    pixels[panel & ~light] = (*rgb((hue, saturation, 0.3)), 255)
     edges = np.array([place(column, row) for column in (x[0], x[-1]) for row in (y[0], y[-1])]) / OVERSAMPLE
     (left, top), (right_end, bottom) = np.floor(edges.min(axis=0)), np.ceil(edges.max(axis=0))
-    return layer.reduce(OVERSAMPLE), (int(left), int(top), int(right_end), int(bottom))
+    return Image.fromarray(pixels).reduce(OVERSAMPLE), (int(left), int(top), int(right_end), int(bottom))
 
 
 def rgb(colour: Colour, gain: float = 1.0) -> tuple[int, ...]:
