@@ -56,8 +56,9 @@ def test_the_page_is_one_file_that_runs_nothing_and_names_stay_text(tmp_path: Pa
 
 def test_numbers_are_those_of_the_record(page: Page) -> None:
     for words in (
-        "night shift 2026-11-23 10:00 convnext_tiny is the best of 2 candidates on validation. balanced accuracy on test,",
-        "at the threshold 0.5 0.835 [0.784, 0.885] 818 test images of 206 people. The 95 % interval covers the",
+        "night shift 2026-11-23 10:00 convnext_tiny is the best of 2 candidates on validation. balanced accuracy on",
+        "balanced accuracy on test, at the threshold 0.5 0.835 [0.784, 0.885] 818 test images of 206 people.",
+        "The 95 % interval covers the chance in the people tested and in training. Its 3 seeds",
         "Its 3 seeds: 0.826 to 0.843.",
         "from 0.55 to 0.90, rings the seeds; the tick is the best trivial baseline (Source, 0.591).",
         "1 convnext_tiny 3 seeds 0.846 ± 0.005 0.835 ± 0.008 [0.784, 0.885] 0.815 325.8 of 400",
