@@ -18,8 +18,8 @@ from gender_cls.runs.run import Run
 
 def write_comparison(
     folder: Path, runs: Sequence[Run], *, name: str, resamples: int, thumbnails: int, data_root: Path | None = None
-) -> str:
-    """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return the Markdown.
+) -> Comparison:
+    """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
 
     Args:
         folder: its name is the page's title.
@@ -27,10 +27,9 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    text = to_markdown(comparison, folder)
     write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     write_atomically(folder / f"{name}.csv", to_csv(comparison))
-    write_atomically(folder / f"{name}.md", text)
+    write_atomically(folder / f"{name}.md", to_markdown(comparison, folder))
     models, without_maps = _maps_of_the_best(comparison)
     page = render_comparison(
         comparison,
@@ -42,7 +41,7 @@ def write_comparison(
         without_maps=without_maps,
     )
     write_atomically(folder / f"{name}.html", page)
-    return text
+    return comparison
 
 
 def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str]]:
