@@ -32,7 +32,9 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     return [
         f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({metrics['monitor']} "
         f"{metrics['best_validation']:.3f}), on {plural(test['images'], 'image')}{people}.",
+        "",
         table,
+        "",
         metrics["standing"]["sentence"],
         *([LEAKY] * bool(metrics["data"]["leaky"])),
         *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
@@ -53,12 +55,12 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     rows = comparison["candidates"]
     parts: list[str | Table] = [_candidates(comparison)] if rows else []
     if comparison["images"]:
-        parts.append(_about(comparison))
+        parts += ["", _about(comparison)]
     shown = [pair for pair in comparison["pairs"] if rows[0]["title"] in (pair["a"], pair["b"])][:MOST_PAIRS]
     if shown:
         parts += ["", _pairs(shown)]
         if more := len(comparison["pairs"]) - len(shown):
-            parts.append(f"{plural(more, 'more pair')}: {page}.")
+            parts.append(f"{page} has {plural(more, 'more pair')}.")
     parts += ["", *(f"- {sentence}" for sentence in comparison["verdict"])]
     failed = [run for row in rows for run in row["runs"] if run["state"] != "finished"] + comparison["unfinished"]
     if failed:
@@ -76,7 +78,7 @@ def _candidates(comparison: Comparison) -> "Table":
         "validation": (0, True, [decimal(row["validation"]["mean"]) for row in rows]),
         "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
         "AUROC": (1, True, [decimal(row["auroc"]) for row in rows]),
-        "ms": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
+        "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
         "note": (0, False, [_note(row) for row in rows]),
     }
     if ensemble is not None:
@@ -84,7 +86,7 @@ def _candidates(comparison: Comparison) -> "Table":
             "model": f"all {ensemble['networks']} together",
             "test [95 %]": stated(ensemble["balanced_accuracy"]),
             "AUROC": decimal(ensemble["auroc"]),
-            "ms": decimal(ensemble["cost"]["milliseconds_batch_32"], 1),
+            "ms/image": decimal(ensemble["cost"]["milliseconds_batch_32"], 1),
         }
         for name, (_, _, cells) in columns.items():
             cells.append(own.get(name, ""))
@@ -112,7 +114,7 @@ def _about(comparison: Comparison) -> str:
         if baseline is None
         else (f" The best trivial baseline there, {baseline['title']}, has {baseline['balanced_accuracy']:.3f}.")
     )
-    return f"Balanced accuracy; test: {test}.{known} ms: per image, in batches of 32."
+    return f"Balanced accuracy; test: {test}.{known}"
 
 
 def _pairs(pairs: list[Pair]) -> "Table":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LOOKALIKES = {"±": "+-", "×": "x", "→": "->", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">=", "\u202f": " "}
+GAP = 3  # blanks between two columns of a table
 HANDLER = "gender_cls.lookalike"
 
 _console: "Console | None" = None
@@ -135,10 +136,10 @@ def table_on_screen(columns: Sequence[Column]) -> "Table":
 
     def width(column: Column) -> int:
         longest = max(map(cell_len, [fitting(column.title), *map(fitting, column.cells)]))
-        return longest + 2  # a blank on both sides
+        return longest + GAP
 
-    kept = [column for column in columns if any(column.cells)]
-    while sum(map(width, kept)) > console().width and (most := max(column.rank for column in kept)) > 0:
+    kept = [column for column in columns if not {*column.cells} <= {"", "–"}]
+    while sum(map(width, kept)) - GAP > console().width and (most := max(column.rank for column in kept)) > 0:
         kept.remove(next(column for column in reversed(kept) if column.rank == most))
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1))
     for column in kept:

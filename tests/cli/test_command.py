@@ -257,6 +257,7 @@ def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: py
 
 
 def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO)
     first = claimed(tmp_path, "seed=1")
     second = claimed(tmp_path, "seed=1")
     third = claimed(tmp_path, "seed=2")
@@ -271,4 +272,4 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
     others = set((tmp_path / "runs").iterdir())
     for started in (("seed=3",), ("seed=1", "name=never_begun")):
         assert claimed(tmp_path, *started, "trainer.resume=true") not in others
-        assert "nothing to resume" in capsys.readouterr().out
+        assert "nothing to resume" in caplog.text
