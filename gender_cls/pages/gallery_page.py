@@ -80,6 +80,7 @@ def render_gallery(
     created: str,
     chosen_from: int | None,
     image_size: Sequence[int] = (256, 128),
+    links: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page, as HTML, to be saved in the folder that the paths of the column `picture` are relative to.
 
@@ -90,6 +91,7 @@ def render_gallery(
         created: an ISO 8601 date and time.
         chosen_from: how many images these were chosen from; None if the user named the images.
         image_size: (height, width) of the network's input, so that the page keeps the right space for the pictures.
+        links: names and addresses of the run's other pages.
     """
     known = [name for name in TEXTS if name in table]
     texts = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in known}
@@ -103,6 +105,7 @@ def render_gallery(
         title=title,
         folder=folder,
         created=created,
+        links=links,
         chosen_from=chosen_from,
         cards=cards,
         first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
