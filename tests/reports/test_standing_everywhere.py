@@ -70,7 +70,7 @@ def test_report_card_leaderboard_and_terminal_say_the_same(tmp_path: Path, model
     assert metrics["standing"]["kind"] == kind
     assert sentence.startswith(begin)
 
-    about: Any = {"title": "net", "folder": str(run.folder), "created": "2026-01-01T10:00:00+00:00", "pictures": {}}
+    about: Any = {"title": "net", "folder": str(run.folder), "created": "2026-01-01T10:00:00+00:00"}
     write_comparison(tmp_path, [run], name="compare", resamples=200, thumbnails=0)
     comparison = compare_runs([run], 200)
     report = Page(render_report(metrics, {}, **about)).text
