@@ -33,7 +33,7 @@ PICTURES = ("most_confident_mistakes", "least_certain", *MEAN_MAPS)
 """Names of the grids; a grid is missing if there is nothing to show."""
 
 IMAGES_IN_GRID = 12
-CHECKED = 16  # images of the sanity check, which explains each of them five times
+CHECKED = 16  # images of the sanity check, which explains each of them eight times
 FEWEST, MOST_GROUPS = 5, 8  # images that a mean map needs, and groups that have one
 SAMPLE_SEED = 0  # runs with the same split explain the same images
 
@@ -109,10 +109,15 @@ def _check_sanity(
     )
     table = [
         rows[["path", "identity", "group"]].assign(
-            method=method.value, stage=number, layers=stage.layers, share=stage.share, similarity=similarity
+            method=method.value,
+            stage=number,
+            layers=stage.layers,
+            share=stage.share,
+            similarity=stage.similarity[method],
+            control=stage.control[method],
         )
         for number, stage in enumerate(stages)
-        for method, similarity in stage.similarity.items()
+        for method in settings.methods
     ]
     write_atomically(run.randomisation, csv_text(pd.concat(table)))
 

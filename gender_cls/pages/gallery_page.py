@@ -159,6 +159,7 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     """One strip; `scores` maps columns to the names of the scores that are always shown."""
     row = next(iter(by_method.values()))
     more = {f"{game}_mean": f"{game}, mean colour" for game in (*GAMES[::-1], "random")}
+    more |= {"cue_hit": "highest point on the cue", "cue_mass": f"on the cue, uniform map {_cell(row, 'cue_area')}"}
     more |= {place: f"{place_title(place)}, uniform map {_cell(row, f'{place}_area')}" for place in PLACES}
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"agreement with {method.title}" for method in methods}
@@ -244,4 +245,6 @@ def _cell(row: Row, column: str) -> str:
     number = _float(row, column)
     if math.isnan(number):
         return MISSING
-    return percent(number) if column.removesuffix("_area") in PLACES else decimal(number, 2)
+    return (
+        percent(number) if column.removesuffix("_area") in PLACES or column.startswith("cue_") else decimal(number, 2)
+    )

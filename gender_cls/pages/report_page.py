@@ -127,9 +127,18 @@ def _map_axes(explanations: Explanations) -> dict[str, Any]:
     shares = [place["share"] for place in places]
     areas = {place["name"]: place["area"] for place in places if place["area"] is not None}
     stages = [stage for method in methods if method["randomisation"] for stage in method["randomisation"]["stages"]]
-    every = [*gains, *shares, *(pair["correlation"] for pair in agreement), *(stage["similarity"] for stage in stages)]
+    cues = [cue for method in methods for cue in (method["cue"] or {}).values()]
+    scores = [score for cue in cues for score in (cue["hit"], cue["mass"])]
+    every = [
+        *gains,
+        *scores,
+        *shares,
+        *(pair["correlation"] for pair in agreement),
+        *(stage["similarity"] for stage in stages),
+    ]
     return {
         "gain": _axis_end(gains),
+        "cue": _axis_end(scores, (cue["area"] for cue in cues)),
         "share": _axis_end(shares, areas.values()),
         "areas": {name: areas.get(name) for name in PLACES},
         "agreement": {(pair["a"], pair["b"]): pair["correlation"] for pair in agreement},
