@@ -36,7 +36,7 @@ from gender_cls.models.cost import measure_cost
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
-from gender_cls.reports.kept_answers import keep_answers_of_one_precision
+from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
@@ -59,9 +59,10 @@ def evaluate_run(
 ) -> None:
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
-    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless they
-    were computed in another precision. Each part that comes after the predictions may fail alone: the reason is logged
-    and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries it again.
+    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless new
+    ones must not be mixed with them (`keep_answers_of_one_origin`). Each part that comes after the predictions may fail
+    alone: the reason is logged and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries
+    it again.
 
     Args:
         cache: folder that keeps facts and pixels of images read before.
@@ -77,16 +78,15 @@ def evaluate_run(
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
     root = data_root or run.data_root
-    keep_answers_of_one_precision(run, predictor)
+    shortcuts = variants(stress=False, shortcuts=settings.shortcuts)
+    stress = variants(stress=settings.stress, shortcuts=False)
+    keep_answers_of_one_origin(run, predictor, [*shortcuts, *stress], settings.explained_images)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     problems: dict[str, str] = {}
-    for part, wanted in (
-        ("shortcuts", variants(stress=False, shortcuts=settings.shortcuts)),
-        ("stress", variants(stress=settings.stress, shortcuts=False)),
-    ):
+    for part, wanted in (("shortcuts", shortcuts), ("stress", stress)):
         with noting_failure(problems, part):
             answer_variants(run, rows, images, predictor, wanted, progress_bar=progress_bar)
     cost = _earlier_cost(run, predictor.precision)

@@ -15,7 +15,7 @@ from gender_cls.runs.run import KILLED
 def comparison(tmp_path: Path) -> Comparison:
     rng = np.random.default_rng(0)
     good, poor = simulated(rng, 1.5), simulated(rng, 0.1)
-    again = answered(good, np.where(rng.random(len(good)) < 0.05, 1 - good["p_FEMALE"], good["p_FEMALE"]))
+    again = answered(good, np.where(rng.random(len(good)) < 0.02, 1 - good["p_FEMALE"], good["p_FEMALE"]))
     runs = [
         write_run(tmp_path / "0_vit", good, model="vit", state="failed", error="RuntimeError: out of | memory"),
         write_run(tmp_path / "1_custom", poor, model="custom", cost={"flops": None, "peak_memory_bytes": None}),

@@ -11,6 +11,9 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Standing
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
+PEOPLE, PEOPLE_AND_TRAINING = "people", "people and training"
+ENOUGH_SEEDS = 3
+"""Fewest seeds whose spread says enough about the chance of training; with fewer, intervals leave it out."""
 
 
 class RunState(TypedDict):
@@ -31,8 +34,10 @@ class MeanScore(TypedDict):
 class MeanEstimate(MeanScore):
     """A score over seeds, with an interval of the mean."""
 
-    low: float | None  # the interval covers chance in the people drawn and, with several seeds, in training
+    seed_scores: list[float]  # the score of each seed, in the order of `CandidateRow.seeds`; empty if it is undefined
+    low: float | None
     high: float | None
+    covers: str | None  # the chance in the interval: PEOPLE drawn or, from ENOUGH_SEEDS on, PEOPLE_AND_TRAINING
     remark: str | None
 
 

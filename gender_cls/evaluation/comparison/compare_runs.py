@@ -190,8 +190,17 @@ def _test(values: Sequence[float], estimate: Estimate | None) -> compare_json.Me
     if estimate is None:
         remark = "Its seeds were tested on different images." if values else None
         estimate = Estimate(value=None, low=None, high=None, remark=remark)
-    low, high, remark = estimate["low"], estimate["high"], estimate["remark"]
-    return compare_json.MeanEstimate(**_over_seeds(values), low=low, high=high, remark=remark)
+    over_seeds = _over_seeds(values)
+    enough = len(values) >= compare_json.ENOUGH_SEEDS
+    covers = compare_json.PEOPLE_AND_TRAINING if enough else compare_json.PEOPLE
+    return compare_json.MeanEstimate(
+        **over_seeds,
+        seed_scores=[] if over_seeds["mean"] is None else list(values),
+        low=estimate["low"],
+        high=estimate["high"],
+        covers=None if estimate["low"] is None else covers,
+        remark=estimate["remark"],
+    )
 
 
 def _over_seeds(values: Sequence[float]) -> compare_json.MeanScore:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.compare_json import BestBaseline, CandidateRow, Pair
+from gender_cls.evaluation.comparison.compare_json import PEOPLE, BestBaseline, CandidateRow, Pair
 from gender_cls.evaluation.estimate import Estimate, beats
-from gender_cls.evaluation.wording import stated
+from gender_cls.evaluation.wording import listed, stated
 
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
@@ -76,9 +76,15 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
     sentences = []
     if compared and all(row["leaky"] for row in compared):
         sentences.append("All candidates are leaky: their scores are too good, and say little about people never seen.")
-    single = [row["title"] for row in compared if len(row["seeds"]) == 1]
-    if single:
-        sentences.append(f"The intervals leave out the luck of training where there is one seed: {first_few(single)}.")
+    few = [row for row in compared if row["test"]["covers"] == PEOPLE]
+    if single := [row["title"] for row in few if len(row["seeds"]) == 1]:
+        sentences.append(f"With one seed the interval does not cover the chance of training: {first_few(single)}.")
+    sentences += [
+        f"With two seeds the interval of {row['title']} does not cover the chance of training; its seeds scored "
+        f"{listed(f'{score:.3f}' for score in sorted(row['test']['seed_scores']))}."
+        for row in few
+        if len(row["seeds"]) == 2
+    ]
     devices = dict.fromkeys(row["cost"]["device"] for row in compared if row["cost"]["device"])
     if len(devices) > 1:
         sentences.append(f"Times were measured on different devices ({'; '.join(devices)}) and do not compare.")
