@@ -54,11 +54,11 @@ def map_cards(
             canvas.paste(Image.fromarray(tile[index]).resize(size, Image.Resampling.BICUBIC), (left, top))
             position = (left, top + row_height - 8)
             if place == 0:
-                write_name(draw, position, below_image, size[0], 24, signed=None)
+                write_name(draw, position, below_image, size[0], 22, signed=None)
                 continue
             shown = columns[place - 1]
             remark(draw, (left, top), size, values[place - 1][index])
             paste_bar(canvas, (left, top + size[1] + 3), (size[0], BAR - 3), shown.signed)
-            write_name(draw, position, shown.title, size[0], 24, shown.signed)
+            write_name(draw, position, shown.title, size[0], 22, shown.signed)
         cards.append(np.asarray(canvas))
     return cards

@@ -6,7 +6,7 @@ from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.errors import count, plural
-from gender_cls.evaluation.wording import listed, words
+from gender_cls.evaluation.wording import listed, markdown_table, words
 from gender_cls.runs.run import Run
 
 _PEOPLE = {"identity": "person"}  # words of the settings -> words for readers
@@ -44,6 +44,11 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "started": str(status.get("started") or "")[:16].replace("T", " "),
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def experiment_table(run: Run) -> str:
+    """`experiment_facts` as a table in Markdown."""
+    return markdown_table(("", run.folder.name), experiment_facts(run))
 
 
 def _dataset(data: Mapping[str, Any], choices: Mapping[str, str]) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, TQDMProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -19,7 +18,7 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
+from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.resources import Resources
 from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
@@ -36,6 +35,7 @@ from gender_cls.training.epochs import EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
+from gender_cls.training.run_events import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,18 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
 
 
-def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
+Describe = Callable[[Run], str]
+"""Says in Markdown what the experiment of a run is, from its settings and its data."""
+
+
+def fit(
+    config: Config,
+    run: Run,
+    prepared: PreparedData,
+    resources: Resources,
+    more_callbacks: MoreCallbacks,
+    describe: Describe,
+) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
@@ -57,7 +68,10 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
     batch = choose_batch(config, run, resources)
     while True:
         try:
-            _fit_with_batch(batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks)
+            _fit_with_batch(
+                batch, config, run, prepared,
+                resources=resources, more_callbacks=more_callbacks, describe=describe,
+            )  # fmt: skip
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,6 +91,7 @@ def _fit_with_batch(
     *,
     resources: Resources,
     more_callbacks: MoreCallbacks,
+    describe: Describe,
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
@@ -113,7 +128,7 @@ def _fit_with_batch(
     # Trainer
     callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), EpochTable(run), keep]
     batches = len(datamodule.train_dataloader())
-    logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
+    logger = RunLogger(run.folder)
     trainer = build_trainer(
         resources.device,
         resources.precision,
@@ -133,7 +148,8 @@ def _fit_with_batch(
     run.note(resources=asdict(resources), environment=environment())
 
     # Fit
-    logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
+    if checkpoint is None:
+        logger.log_start(_hparams(config, run), describe(run))
     if config.trainer.compile:
         classifier.network.compile()
     device = trainer.strategy.root_device.type
