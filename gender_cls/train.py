@@ -54,7 +54,7 @@ def fit_and_test(config: Config, run: Run) -> None:
         prepared = prepared_data(config.data, cache)
 
         from gender_cls.explain.callback import explain_callbacks
-        from gender_cls.pages.experiment import experiment_table
+        from gender_cls.pages.experiment import experiment_text
         from gender_cls.system.resources import choose_resources
         from gender_cls.training.fit import fit
 
@@ -63,7 +63,7 @@ def fit_and_test(config: Config, run: Run) -> None:
             trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
         ).apply()
         log.info(resources)
-        fit(config, run, prepared, resources, explain_callbacks, experiment_table)
+        fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
 
         from gender_cls.reports.final_test import evaluate_run

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import pr_curve
 
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Explanations, Metrics
 from gender_cls.evaluation.wording import MISSING, capitalised, markdown_table, place_title, score_title, stated, words
 from gender_cls.runs.run import HPARAMS_SCORES
-from gender_cls.training.run_events import DESCRIPTIONS, add_end, add_png, add_scalar, add_text
+from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_png, add_scalar, add_text
 
 SUFFIX = ".evaluation"
 
@@ -43,12 +44,14 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
             if estimate["value"] is not None:
                 add_scalar(writer, tag, estimate["value"], step, DESCRIPTIONS[tag])
         add_end(writer)
-        add_text(writer, "verdict", metrics["standing"]["sentence"], step)
+        add_text(writer, "Verdict", metrics["standing"]["sentence"], step)
         add_text(writer, "test/scores", scores_table(metrics), step)
         if metrics["explanations"] is not None:
             add_text(writer, "test/explanations", maps_table(metrics["explanations"]), step)
         if np.isfinite(test["p_FEMALE"]).all() and female.any():
-            writer.add_pr_curve("test/precision_recall_FEMALE", female, test["p_FEMALE"].to_numpy(), step)
+            tag = "test/precision_recall_FEMALE"
+            (curve,) = pr_curve(tag, female, test["p_FEMALE"].to_numpy()).value
+            add(writer, curve, step, "Precision and recall of FEMALE on test at every threshold.")
         for name, png in figures.items():
             figure = f"{capitalised(words(name))}, on test, as in report.html."
             add_png(writer, f"test/{name}", png, step, FIGURES.get(name, figure))

@@ -47,7 +47,7 @@ def map_cards(
     for index, caption in enumerate(captions):
         canvas = Image.new("RGB", (width, BAND + rows * row_height), MAT)
         draw = ImageDraw.Draw(canvas)
-        write_answer(draw, (0, 0), (width, BAND - 4), caption, size=26)
+        write_answer(draw, (0, 0), (width, BAND - 4), caption, size=26, inset=10)
         for place, tile in enumerate(tiles):
             row, column = divmod(place, in_row)
             left, top = indent + column * (size[0] + GAP), BAND + row * row_height

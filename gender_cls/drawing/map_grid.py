@@ -120,19 +120,29 @@ def panel_grid(
 
 
 def write_answer(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], extent: tuple[int, int], caption: Caption, size: int
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    extent: tuple[int, int],
+    caption: Caption,
+    *,
+    size: int,
+    inset: int = 0,
 ) -> None:
-    """Write label, verdict and p(FEMALE) on a band of this (width, height), which is red if the answer is wrong."""
+    """Write label, verdict and p(FEMALE) on a band of this (width, height), which is red if the answer is wrong.
+
+    Args:
+        size: of the letters.
+        inset: pixels between the text and the ends of the band; at least 6 where it is red.
+    """
     left, top = corner
     base, right = top + extent[1] / 2 + size * 0.36, caption.label == caption.predicted
-    start = float(left)
+    inset = inset if right else max(inset, 6)
+    start = float(left + inset)
     if not right:
         draw.rectangle((left, top, left + extent[0] - 1, top + extent[1] - 1), fill=ALARM)
-        start += size * 0.4
     start += write(draw, (start, base), caption.label, size, bold=True) + size * 0.7
     write(draw, (start, base), "✓ right" if right else "✗ wrong", size, bold=not right, colour=SOFT if right else LIGHT)
-    end = left + extent[0] - (0 if right else size * 0.4)
-    write(draw, (end, base), f"p(FEMALE) {caption.p_female:.2f}", size, anchor="rs")
+    write(draw, (left + extent[0] - inset, base), f"p(FEMALE) {caption.p_female:.2f}", size, anchor="rs")
 
 
 def resized(tile: Picture, size: tuple[int, int]) -> Image.Image:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.errors import count, plural
-from gender_cls.evaluation.wording import listed, markdown_table, words
+from gender_cls.evaluation.wording import listed, words
 from gender_cls.runs.run import Run
 
 _PEOPLE = {"identity": "person"}  # words of the settings -> words for readers
@@ -46,9 +46,9 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def experiment_table(run: Run) -> str:
-    """`experiment_facts` as a table in Markdown."""
-    return markdown_table(("", run.folder.name), experiment_facts(run))
+def experiment_text(run: Run) -> str:
+    """`experiment_facts` as a list in Markdown."""
+    return "\n".join(f"- **{name}**: {value}" for name, value in experiment_facts(run))
 
 
 def _dataset(data: Mapping[str, Any], choices: Mapping[str, str]) -> str | None:

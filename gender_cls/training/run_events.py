@@ -12,6 +12,8 @@ from typing import Any
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
@@ -95,22 +97,24 @@ def tag_of(name: str) -> str:
 
 def add_scalar(writer: SummaryWriter, tag: str, value: float, step: int | None, description: str = "") -> None:
     """Write one point of a curve."""
-    metadata = SummaryMetadata(summary_description=description)
-    _add(writer, Summary.Value(tag=tag, simple_value=value, metadata=metadata), step)
+    tensor = TensorProto(dtype="DT_FLOAT", float_val=[value], tensor_shape=TensorShapeProto())
+    add(writer, _value(tag, tensor, "scalars", "DATA_CLASS_SCALAR"), step, description)
 
 
 def add_png(writer: SummaryWriter, tag: str, png: bytes, step: int, description: str = "") -> None:
     """Write a PNG file as it is; `add_image` would compress it again, which takes much longer."""
     width, height = Image.open(BytesIO(png)).size
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    _add(writer, Summary.Value(tag=tag, image=image, metadata=SummaryMetadata(summary_description=description)), step)
+    parts = [str(width).encode(), str(height).encode(), png]
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(parts))])
+    tensor = TensorProto(dtype="DT_STRING", string_val=parts, tensor_shape=shape)
+    add(writer, _value(tag, tensor, "images", "DATA_CLASS_BLOB_SEQUENCE"), step, description)
 
 
 def add_text(writer: SummaryWriter, tag: str, markdown: str, step: int) -> None:
     """Write text; `SummaryWriter.add_text` would lengthen the tag."""
     (value,) = text(tag, markdown).value
     value.tag = tag
-    _add(writer, value, step)
+    add(writer, value, step, "")
 
 
 def add_end(writer: SummaryWriter) -> None:
@@ -118,5 +122,14 @@ def add_end(writer: SummaryWriter) -> None:
     writer._get_file_writer().add_summary(hparams({}, {})[2])
 
 
-def _add(writer: SummaryWriter, value: Summary.Value, step: int | None) -> None:
+def add(writer: SummaryWriter, value: Summary.Value, step: int | None, description: str) -> None:
+    """Write one value with the description of its tag."""
+    value.metadata.summary_description = description
     writer._get_file_writer().add_summary(Summary(value=[value]), step)
+
+
+def _value(tag: str, tensor: TensorProto, plugin: str, data_class: str) -> Summary.Value:
+    """A value in the form of TensorBoard 2: it drops the descriptions of values in the older forms of torch."""
+    of_plugin = SummaryMetadata.PluginData(plugin_name=plugin)
+    metadata = SummaryMetadata(plugin_data=of_plugin, data_class=data_class)
+    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
