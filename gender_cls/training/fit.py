@@ -53,7 +53,7 @@ def fit(
     prepared: PreparedData,
     resources: Resources,
     more_callbacks: MoreCallbacks,
-    describe: Describe,
+    describe: Describe = lambda _: "",
 ) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
