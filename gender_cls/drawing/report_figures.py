@@ -19,7 +19,7 @@ from gender_cls.errors import noting_failure
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.slices import largest_slices
-from gender_cls.evaluation.wording import stated, words
+from gender_cls.evaluation.wording import at_threshold, band_words, stated, words
 
 MOST_DRAWN = 12  # values of a column that the chart of slices shows: those with the most images
 LONGEST_NAME = 34  # letters of a name that a figure has room for
@@ -73,7 +73,9 @@ def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     says_female = probability >= metrics["operating_point"]["threshold"]
     chosen = says_female[~female].mean(), says_female[female].mean()
     axes.plot(*chosen, **POINT)
-    axes.annotate("chosen threshold", chosen, (7, -8), textcoords="offset points", color=PALETTE["ink"])
+    axes.annotate(
+        at_threshold(metrics["operating_point"]), chosen, (7, -8), textcoords="offset points", color=PALETTE["ink"]
+    )
     axes.set(xlabel="MALE answered FEMALE", ylabel="FEMALE answered FEMALE (recall)")
     return figure
 
@@ -101,7 +103,7 @@ def _square(title: str) -> tuple[Figure, Axes]:
 
 def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     figure, axes = chart(4.2, 3.0)
-    band, threshold = metrics["abstention"]["band"], metrics["operating_point"]["threshold"]
+    band, point = metrics["abstention"]["band"], metrics["operating_point"]
     if band is not None:
         axes.axvspan(*band, color=PALETTE["well"], zorder=0)
     edges = np.linspace(0, 1, 21)
@@ -109,12 +111,12 @@ def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> F
         counts = np.histogram(probability[rows], edges)[0]
         axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=CLASS_COLOURS[label], label=label)
     axes.axhline(0, color=PALETTE["soft"], linewidth=0.8)
-    axes.axvline(threshold, color=PALETTE["ink"], linewidth=1)
+    axes.axvline(point["threshold"], color=PALETTE["ink"], linewidth=1)
     axes.set(title="Images by calibrated probability of FEMALE", xlim=(0, 1), ylabel="images")
     axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):,.0f}")
     axes.margins(y=0.18)
-    abstained = "; shaded: abstained" if band is not None else ""
-    axes.set_xlabel(f"probability of FEMALE; line: threshold {threshold:.2f}{abstained}")
+    shaded = " (shaded)" if band is not None else ""
+    axes.set_xlabel(f"probability of FEMALE; line {at_threshold(point)};\n{band_words(metrics['abstention'])}{shaded}")
     for label, height, at in (("FEMALE", 0.98, "top"), ("MALE", 0.02, "bottom")):
         axes.text(0.02, height, f"labelled {label}", va=at, transform=axes.transAxes)
     _in_percent(axes, "x")
@@ -162,11 +164,13 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
     axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
     axes.annotate(f"target {100 * target:g} %", (0.0, target), (2, 3), textcoords="offset points")
-    if chosen is not None and chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
+    if chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
         point = chosen["coverage"]["value"], chosen["error"]["value"]
         axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
         axes.plot(*point, **POINT)
-        axes.annotate("chosen band", point, (6, -11), textcoords="offset points")
+        axes.annotate(
+            "no band" if abstention["band"] is None else "chosen band", point, (6, -11), textcoords="offset points"
+        )
     axes.set(title=f"Error by coverage: area (AURC) {stated(abstention['aurc'])}", xlim=FROM_0_TO_1)
     axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them")
     axes.set_ylim(bottom=0)

@@ -116,11 +116,13 @@ class Abstention(TypedDict):
     """Answering only if the calibrated probability is far enough from the threshold."""
 
     target_error: float  # the error that was asked for
-    band: list[float] | None  # [low, high] probability; between them the model abstains; chosen by `decisions.py`
-    remark: str | None  # why there is no band
-    validation: Accepted | None  # with the band; null without one
-    test: Accepted | None  # the same on test
-    reached: bool | None  # whether the target is inside or above the interval of the test error; null without a band
+    # [low, high] probability, low < high; between them the model abstains; chosen by `decisions.py`. Null without a
+    # band: then every image is answered.
+    band: list[float] | None
+    remark: str | None  # why there is no band: none is needed, or none reaches the target
+    validation: Accepted  # with the band, if there is one
+    test: Accepted  # the same on test
+    reached: bool | None  # whether the target is inside or above the interval of the test error; null without an error
     aurc: Estimate  # area under the risk-coverage curve of test (Geifman & El-Yaniv 2017); lower is better
     curve: list[RiskCoveragePoint]  # of test, by falling coverage, at most 100 points
 
@@ -297,7 +299,7 @@ class Cost(TypedDict):
     parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
     milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
-    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the quartiles of the repeated measurements
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the fastest and the slowest call
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
     milliseconds_batch_32_spread: list[float] | None
     device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty

@@ -32,7 +32,8 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "weights": _weights(sections["model"]),
         "image size": _size(sections["data"]),
         "recipe": choices.get("recipe"),
-        "epochs": _epochs(sections["trainer"], status),
+        "epochs": _epochs(sections["trainer"]),
+        "best epoch": _best_epoch(status),
         "learning rate": _number(sections["recipe"].get("lr")),
         "batch": _batch(sections, status),
         "augmentation": choices.get("augment") or _switched_on(sections["augment"]),
@@ -100,11 +101,13 @@ def _size(data: Mapping[str, Any]) -> str | None:
     return f"{height} x {width} (height x width), {data.get('resize_mode')}"
 
 
-def _epochs(trainer: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
-    most, best = trainer.get("max_epochs"), status.get("best_epoch")
-    if most is None:
-        return None
-    return f"at most {most}" if best is None else f"at most {most}; epoch {best} is the best on validation"
+def _epochs(trainer: Mapping[str, Any]) -> str | None:
+    return f"at most {most}" if (most := trainer.get("max_epochs")) is not None else None
+
+
+def _best_epoch(status: Mapping[str, Any]) -> str | None:
+    best = status.get("best_epoch")
+    return None if best is None else f"{best}, by validation"
 
 
 def _batch(sections: Mapping[str, Mapping[str, Any]], status: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,8 @@
 """Links from a page to files of runs: relative, so that a copied folder works as far as it holds them."""
 
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,3 +22,13 @@ def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
     run = Run(Path(run_folder))
     pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
     return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
+
+
+def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
+    """The command that shows these runs, and if possible no others."""
+    if not runs:
+        return ""
+    inside = all(run.folder.is_relative_to(page_folder.resolve()) for run in runs)
+    folder = page_folder.resolve() if inside else Path(os.path.commonpath([run.folder for run in runs]))
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"tensorboard --logdir {shlex.quote(str(shown))} --samples_per_plugin images=1000"

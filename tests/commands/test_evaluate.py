@@ -14,6 +14,7 @@ import yaml
 from helpers.commands import COMPARING, EVALUATING, SMALL, command
 from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
+from helpers.html_page import linked_files
 from torch import Tensor
 
 from gender_cls.config.evaluation import EvaluateConfig, EvaluationConfig, OperatingPointRule
@@ -71,7 +72,9 @@ def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
     tests = [json.loads(path.read_text())["test"] for path in trained.glob("*/metrics.json")]
     mean = sum(test["scores"]["balanced_accuracy"]["value"] for test in tests) / 2
     assert pd.read_csv(trained / "leaderboard.csv")["test_balanced_accuracy"][0] == pytest.approx(mean)
-    assert "<title>" in (trained / "leaderboard.html").read_text()
+    linked = linked_files(trained / "leaderboard.html")
+    assert {file.name for file in linked} >= {"leaderboard.csv", "report.html", "MODEL_CARD.md"}
+    assert all(file.is_file() for file in linked)
 
 
 def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(sweep: Path, tmp_path: Path) -> None:

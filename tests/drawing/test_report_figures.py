@@ -173,7 +173,7 @@ def test_a_chart_is_an_image_that_runs_nothing_and_is_the_same_each_time(figures
     once, again = (figure_image(figures_of()["roc"]) for _ in range(2))
     assert once == again
     assert 'alt="ROC: AUROC 0.893 [0.863, 0.923]"' in once
-    assert "chosen threshold" in words_of(figures["roc"])
+    assert "at the threshold 0.431, chosen on validation" in words_of(figures["roc"])
     figure, _ = chart()
     figure.set_label('"><script>')
     assert 'alt="&#34;&gt;&lt;script&gt;"' in figure_image(figure)

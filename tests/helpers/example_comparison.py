@@ -86,7 +86,7 @@ def compared(rows: list[CandidateRow], **changed: Any) -> Comparison:
         },
         "baseline": {"title": "Source", "balanced_accuracy": 0.5912} if sound else None,
         "pairs": [pair(a, b) for index, a in enumerate(sound) for b in sound[index + 1 :]],
-        "verdict": ["The first is better.", "One run has failed."],
+        **{"verdict": ["The first is better.", "One run has failed."], "cautions": ["One run has failed."]},
         "roc": [roc_of(row["title"], row["auroc"] or 0.5) for row in sound],
         "all_wrong": [
             {"path": f"MALE/w{index}.png", "label": "MALE", "identity": f"p{index}", "p_label": 0.031 + index / 100}
@@ -109,6 +109,7 @@ def example_comparison() -> Comparison:
         [first, second, unscored("old_net")],
         pairs=[pair(first, second, 0.0123, 0.03)],
         verdict=verdict,
+        cautions=verdict[2:3],
         unfinished=[FAILED],
     )
 

@@ -122,8 +122,10 @@ class CandidateRow(TypedDict):
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
-    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32) and
-    # is strictly better in one of the two; null without these numbers, or if devices differ.
+    # Whether no other compared candidate is better by more than noise in balanced accuracy (a significant pair) or in
+    # milliseconds (batch 32; the spreads do not overlap) without being worse in the other (a lower mean; a time that is
+    # longer by more than noise). False if the score shows nothing (standing undefined, constant or chance); null
+    # without times, or if devices differ.
     pareto: bool | None
     explanations: CandidateExplanations | None  # null if no run was explained
 
@@ -203,6 +205,7 @@ class Comparison(TypedDict):
     ensemble: Ensemble | None  # null with fewer than two compared candidates
     pairs: list[Pair]
     verdict: list[str]  # sentences
+    cautions: list[str]  # those of them that warn
     agreement: Agreement | None  # null with fewer than two compared candidates
     roc: list[RocCurve]  # empty if test has one label only
     all_wrong: list[WrongImage]  # the most confidently wrong first

@@ -20,7 +20,7 @@ from gender_cls.evaluation.comparison.means import (
     mean_explanations,
     mean_or_none,
 )
-from gender_cls.evaluation.comparison.sentences import verdict
+from gender_cls.evaluation.comparison.sentences import cautions, verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
@@ -56,7 +56,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
             estimates[one.title] = _resampled([one], resamples).of(0)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     best = rows[: len(compared)]
-    mark_pareto(best)
+    mark_pareto(best, pairs)
     several = len(compared) > 1
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
@@ -71,7 +71,8 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
-        verdict=verdict(rows, pairs, baseline),
+        verdict=verdict(rows, pairs),
+        cautions=cautions(rows),
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),
         all_wrong=wrong_for_all(compared) if compared else [],
