@@ -68,9 +68,9 @@ def png_bytes(picture: Picture) -> bytes:
     return file_bytes(Image.fromarray(picture), "PNG", compress_level=1)
 
 
-def webp_bytes(image: Image.Image) -> bytes:
+def webp_bytes(image: Image.Image, quality: int = 80) -> bytes:
     """The image as a WebP file, which is small enough to embed in a page."""
-    return file_bytes(image, "WEBP", quality=80)
+    return file_bytes(image, "WEBP", quality=quality)
 
 
 def file_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
