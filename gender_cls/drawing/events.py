@@ -77,6 +77,10 @@ def maps_table(explanations: Explanations) -> str:
         title = method["title"]
         for place in method["places"]:
             measured.setdefault(f"share of the map: {place_title(place['name'])}", {})[title] = place["share"]
+        for label, cue in (method["cue"] or {}).items():
+            by_chance = f"{label} (by chance {cue['area']:.2f})"
+            measured.setdefault(f"highest point in the box of the cue, {by_chance}", {})[title] = cue["hit"]
+            measured.setdefault(f"share of the map in the box of the cue, {by_chance}", {})[title] = cue["mass"]
         for game in method["games"]:
             removed = f"pixels removed: {game['baseline']}"
             measured.setdefault(f"deletion, {removed} (lower is better)", {})[title] = game["deletion"]

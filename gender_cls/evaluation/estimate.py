@@ -18,6 +18,11 @@ def undefined(remark: str) -> Estimate:
     return Estimate(value=None, low=None, high=None, remark=remark)
 
 
+def is_above_0(found: Estimate) -> bool:
+    """Whether its whole interval lies above 0."""
+    return found["low"] is not None and found["low"] > 0
+
+
 def best_baseline(baselines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Of trivial baselines, the one with the best balanced accuracy; None where none has a score."""
     scored = [one for one in baselines if one["balanced_accuracy"] is not None]

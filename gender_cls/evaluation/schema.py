@@ -29,6 +29,7 @@ SCORE_COLUMNS = (
     *(f"{game}_{baseline}" for baseline in BASELINES for game in (*GAMES, "random")),
     *PLACES,
     *(f"{place}_area" for place in PLACES),
+    *("cue_hit", "cue_mass", "cue_area"),
 )
 """Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass_shares.py`). A
 cell is empty if the score is not defined or was not asked for."""
@@ -248,12 +249,21 @@ class Place(TypedDict):
     area: float | None  # the share that a uniform map of the same images has; null if no image has a share
 
 
+class Cue(TypedDict):
+    """How well maps point at the known cue of images of one label (`data/cue_boxes.py`)."""
+
+    images: int  # that have a box and a map
+    hit: Estimate  # share of images whose highest point of the map is in the box (the pointing game, Zhang et al. 2018)
+    mass: Estimate  # mean share of the map's mass in the box
+    area: float  # mean share of the area in the box: what both would be by chance
+
+
 class RandomisationStage(TypedDict):
     """How similar maps still are to those of the trained network after its last layers got random weights."""
 
     layers: str  # the first layer, from the input, that has random weights
     share: float  # of the network's parameters that are random
-    similarity: Estimate  # mean rank correlation of the maps with their signs, -1 to 1
+    similarity: Estimate  # mean rank correlation of the maps, -1 to 1; of methods with signs its magnitude
 
 
 class Randomisation(TypedDict):
@@ -261,7 +271,9 @@ class Randomisation(TypedDict):
 
     images: int
     stages: list[RandomisationStage]  # from the last layers to all
-    flagged: bool | None  # with all weights random, similarity is LARGEST_SIMILARITY or more; null if undefined
+    control: Estimate  # the same similarity between the maps of independent networks with all weights random
+    difference: Estimate  # control - similarity of the last stage, image by image
+    flagged: bool | None  # most of the map stays, and as much as random networks share; null if that is undefined
 
 
 class MethodScores(TypedDict):
@@ -271,6 +283,7 @@ class MethodScores(TypedDict):
     title: str  # for people
     games: list[Game]  # for each of BASELINES
     places: list[Place]  # for each of PLACES
+    cue: dict[str, Cue] | None  # by label; null if no box of a cue is known
     randomisation: Randomisation | None  # null if it was not run
 
 

@@ -4,7 +4,7 @@ the confusion matrix."""
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +33,7 @@ from gender_cls.explain.explanation_grid import (
     map_columns,
 )
 from gender_cls.explain.map_regions import rank_correlation
-from gender_cls.explain.mass_shares import mass_shares
+from gender_cls.explain.mass_shares import cue_scores, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
@@ -46,6 +46,8 @@ READING = (
 DESCRIPTIONS = {
     "outside": "Mean share of the maps' mass outside the person's box. A high share means that the background counts.",
     "stability": "Mean rank correlation with the maps of the grid before: 1 is no change.",
+    "cue_hit": "Share of the images of a label whose map has its highest point in the box of the known cue.",
+    "cue_mass": "Mean share of the maps' mass in the box of the known cue, of the images of a label.",
     "agreement": "Mean rank correlation between the maps of two methods: 1 is the same order of pixels, 0 is chance.",
     "seconds": "What explaining took in this epoch.",
     "confusion_matrix": "Validation images by true and predicted label, at the threshold 0.5.",
@@ -76,7 +78,8 @@ class ExplainCallback(Callback):
     budget starts again, and the first grid has no earlier one to be compared with.
 
     TensorBoard gets one picture per image, the seconds that all of this took, and means over the images: the share of a
-    map's mass outside the person, its rank correlation with the map of the previous grid (stability) and with the maps
+    map's mass outside the person; by label, where the table knows the box of the cue, whether its highest point and how
+    much of its mass is in the box; its rank correlation with the map of the previous grid (stability) and with the maps
     of the other methods (agreement). All stand at the step of the epoch's metrics.
     """
 
@@ -100,7 +103,7 @@ class ExplainCallback(Callback):
             return
         classifier = cast("GenderClassifier", pl_module)
         explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
-        scores = _map_scores(explained, self.crops.boxes, self._previous)
+        scores = _map_scores(explained, self.crops, self.labels, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
@@ -154,14 +157,17 @@ class ConfusionMatrixCallback(Callback):
 
 
 def _map_scores(
-    explained: dict[str, Attribution], boxes: NDArray[np.float64], previous: dict[str, Attribution]
+    explained: dict[str, Attribution], crops: Crops, labels: Sequence[str], previous: dict[str, Attribution]
 ) -> dict[str, NDArray[np.float64]]:
     """By name, one value per image, NaN if it is not defined. Of two explained classes, `_true` marks the true one."""
     scores: dict[str, NDArray[np.float64]] = {}
     for role, now in explained.items():
         ending = "_true" if role == "true" and len(explained) > 1 else ""
         for method, maps in now.maps.items():
-            scores[f"outside{ending}/{method.value}"] = mass_shares(maps, boxes)["outside"]
+            scores[f"outside{ending}/{method.value}"] = mass_shares(maps, crops.boxes)["outside"]
+            for (name, values), label in product(cue_scores(maps, crops.cues).items(), CLASSES):
+                of_label = np.where(np.array(labels) == label, values, np.nan)
+                scores[f"{name}{ending}/{method.value}_{label}"] = of_label
             if role in previous:
                 stability = rank_correlation(maps, previous[role].maps[method])
                 stability[now.targets != previous[role].targets] = np.nan  # another class has another map

@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore, pixel_hash
 from gender_cls.evaluation.explanation_summary import read_explanations
@@ -26,8 +26,9 @@ from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps
 from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import rank_correlation
-from gender_cls.explain.mass_shares import area_shares, mass_shares
+from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 from gender_cls.runs.files import write_atomically
+from gender_cls.system.progress import working
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
@@ -41,7 +42,7 @@ class Question:
     """What to find out about each image."""
 
     methods: tuple[Method, ...]
-    roles: tuple[str, ...]  # explain the logit of the `predicted` class, of the `true` class, or of both
+    roles: tuple[str, ...]  # explain the `predicted` class, of the `true` class, or of both
     faithfulness: bool = True  # whether to compute deletion and insertion
 
 
@@ -52,7 +53,6 @@ def explain_images(
     question: Question,
     *,
     folder: Path,
-    progress_bar: bool = True,
     unreadable: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Answer the question for those rows that `explanations.csv` does not answer yet.
@@ -78,7 +78,7 @@ def explain_images(
     rows, table = (one if "pixels" in one else one.assign(pixels="") for one in (rows, table))  # of an earlier version
     missing = rows[~_answered(rows, table, question) & ~rows["path"].isin(list(unreadable or ()))]
     saved = time.monotonic()
-    with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
+    with working("Explaining test images", len(missing), "images") as work:
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
@@ -86,7 +86,7 @@ def explain_images(
             answers = _explain_chunk(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
-            bar.update(len(chunk))
+            work.advance(len(chunk))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
                 agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
                 columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]  # in one order, whatever came first
@@ -151,15 +151,16 @@ class _Chunk:
 
     def take(self, which: Tensor) -> "_Chunk":
         """The images where `which` (N,) is true."""
-        crops = Crops(self.crops.images[which], self.crops.boxes[which.numpy()])
-        return _Chunk(self.rows[which.numpy()], crops, self.inputs[which.to(self.inputs.device)])
+        rows = which.numpy()
+        crops = Crops(self.crops.images[which], self.crops.boxes[rows], self.crops.cues[rows])
+        return _Chunk(self.rows[rows], crops, self.inputs[which.to(self.inputs.device)])
 
 
 def _explain_chunk(
     rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
-    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
+    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data, cue_boxes(rows))
     inputs = classifier.normalise(crops.images)
     if "prediction" not in rows:
         rows = predictions_table(rows, predict(classifier.network, inputs).double().numpy())
@@ -200,12 +201,14 @@ def _score_maps(
     chunk: _Chunk, attribution: Attribution, network: nn.Module, faithfulness: bool
 ) -> dict[Method, dict[str, NDArray[np.float64]]]:
     """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""
-    maps, boxes = attribution.maps, chunk.crops.boxes
+    maps, boxes, cues = attribution.maps, chunk.crops.boxes, chunk.crops.cues
     size = (chunk.inputs.shape[2], chunk.inputs.shape[3])
     areas = {f"{place}_area": shares for place, shares in area_shares(size, boxes).items()}
+    areas["cue_area"] = mass_inside(np.ones((1, *size)), cues)
     unknown = dict.fromkeys(SCORE_COLUMNS, np.full(len(boxes), np.nan))
     scores: dict[Method, dict[str, NDArray[np.float64]]] = {
-        method: {**unknown, **mass_shares(values, boxes), **areas} for method, values in maps.items()
+        method: {**unknown, **mass_shares(values, boxes), **cue_scores(values, cues), **areas}
+        for method, values in maps.items()
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()

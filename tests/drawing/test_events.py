@@ -74,6 +74,7 @@ def test_what_was_not_measured_of_maps_is_no_row(tmp_path: Path) -> None:
     for method in metrics["explanations"]["methods"]:
         method["randomisation"] = None
         method["games"] = []
+        method["cue"] = None
     rows = table(events_of(tmp_path, metrics).texts["test/explanations"][42])
     assert [name.removeprefix("share of the map: ") for name in rows] == [
         "head", "upper body", "lower body", "outside the person",

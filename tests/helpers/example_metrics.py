@@ -67,6 +67,11 @@ MAPS = {  # deletion and insertion by baseline, shares of mass by place, similar
         (0.38, 0.17, 0.09, 0.06),
     ),
 }
+CONTROL = {"saliency": 0.41, "grad_cam": 0.25}  # similarity of random networks to each other
+CUES = {
+    "saliency": {"FEMALE": (0.86, 0.31), "MALE": (0.84, 0.28)},
+    "grad_cam": {"FEMALE": (0.62, 0.24), "MALE": (0.58, 0.22)},
+}
 CHANCE = {"blurred": 0.583, "mean": 0.561}
 AREAS = (0.2, 0.35, 0.45, 0.52)
 STAGES = (("classifier", 0.001), ("conv_head", 0.184), ("blocks.5", 0.627), ("conv_stem", 1.0))
@@ -181,7 +186,8 @@ def changed(record: Any, changes: dict[str, Any]) -> Any:
 
 
 def changed_metrics(changes: dict[str, Any]) -> Any:
-    return with_standing(changed(example_metrics(), changes))
+    """The example with other values at these paths; what the score is worth follows, unless it is changed itself."""
+    return changed(with_standing(changed(example_metrics(), changes)), changes)
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
@@ -340,8 +346,16 @@ def example_method(name: str) -> MethodScores:
         **{"name": name, "title": Method(name).title},
         "games": [_game(baseline, CHANCE[baseline], *areas[baseline]) for baseline in areas],
         "places": _records(("name", "share", "area"), list(places)),
-        "randomisation": {"images": 16, "stages": stages, "flagged": False},
+        "randomisation": {
+            **{"images": 16, "stages": stages, "control": example_estimate(CONTROL[name], 0.05)},
+            **{"difference": example_estimate(CONTROL[name] - similarity[-1], 0.04, least=-1.0), "flagged": False},
+        },
+        "cue": {label: _cue(*scores) for label, scores in CUES[name].items()},
     }
+
+
+def _cue(hit: float, mass: float) -> Any:
+    return {"images": 50, **_estimates(hit=hit, mass=mass), "area": 0.0812}
 
 
 def _game(baseline: str, random: float, deletion: float, insertion: float) -> Any:

@@ -64,7 +64,9 @@ def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numb
     ]
     assert not re.search(r"\bNone\b|\bnan\b|\bTrue\b|\bFalse\b|[{}]|\n\n\n| \n| {2,}(?=[^#|\s]).*[a-z]$", text)
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
-    known = {f"{number:.3f}" for number in numbers(metrics)}
+    known = {f"{number:.3f}" for number in numbers(metrics)} | set(
+        re.findall(r"\d\.\d{3}", metrics["standing"]["sentence"])
+    )
     found = set(re.findall(r"(?<![\d.])-?\d+\.\d{3}(?!\d)", text))
     assert len(found) > (3 if variant["nulls"] else 50)
     assert found <= known
@@ -80,6 +82,21 @@ def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numb
 def test_what_does_not_match_the_schema_is_named(where: str, value: Any) -> None:
     with pytest.raises(AssertionError, match=rf"\b{where.rpartition('.')[2]}\b"):
         assert_matches(changed_metrics({where: value}), Metrics)
+
+
+def test_the_first_lines_say_what_the_score_is_worth_then_what_the_experiment_was() -> None:
+    metrics = example_metrics()
+    facts = [("dataset", "a|b, in /data/[x]"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]
+    links = [("leaderboard", "../leaderboard.html"), ("report", "a%20%28b/report.html")]
+    text = render_model_card(metrics, config(), facts, links)
+    heading, first, *_ = text.split("\n\n")
+    assert heading.startswith("# Model card")
+    assert flat(first).startswith(f"**{metrics['standing']['sentence']}** ")
+    assert "at the threshold 0.5, is 0.801 [0.771, 0.831]" in flat(first)
+    assert "[leaderboard](../leaderboard.html), [report](a%20%28b/report.html)." in flat(text)
+    assert [row[0] for row in table(text, "What")[1:]] == [name for name, _ in facts]
+    assert table(text, "What")[1][1] == r"a\|b, in /data/[x]"
+    assert "Experiment" not in card()
 
 
 def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:

@@ -42,15 +42,16 @@ def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
         ),
         ("fine", "beats the best trivial baseline (the camera alone, 0.701)"),
         ("fine", "(deletion gain 0.10 [0.07, 0.12] and 0.17 [0.15, 0.20])"),
+        ("fine", "84 % [81, 87] of MALE images (saliency) and 62 % [59, 65] of FEMALE images"),
         ("fine", "has 31, 37 and 32 % of its mass on head, upper and lower body (a uniform map: 20, 35 and 45 %)"),
-        ("fine", "maps of saliency and Grad-CAM change (rank correlation 0.18 and 0.06)"),
+        ("fine", "(rank correlation 0.18 and 0.06) than these are like each other (0.41 and 0.25)"),
     ]
     found = findings_of(example_metrics())
     assert [level for level, _ in found] == [level for level, _ in expected]
     for (_, sentence), (_, part) in zip(found, expected, strict=True):
         assert part in sentence
-    assert "35 % [32, 38] outside the person's box, less than the 52 %" in found[9][1]
-    assert "Grad-CAM has 24, 41 and 35 %, and 46 % [43, 49] outside, less than the 52 %." in found[9][1]
+    assert "35 % [32, 38] outside the person's box, less than the 52 %" in found[10][1]
+    assert "Grad-CAM has 24, 41 and 35 %, and 46 % [43, 49] outside, less than the 52 %." in found[10][1]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,28 @@ def test_a_method_that_shows_the_image_is_named() -> None:
     changes = {f"{check}.flagged": True, f"{check}.stages.3.similarity": example_estimate(0.71)}
     ((level, sentence),) = new_findings(changed_metrics(changes))
     assert level == "warn"
-    assert "maps of saliency hardly change (rank correlation 0.71)" in sentence
+    assert "Maps of saliency show the image" in sentence
+    assert "(rank correlation 0.71)" in sentence
+    assert "(0.41)" in sentence, "the control"
+
+
+def test_maps_that_change_no_more_than_random_ones_get_a_note() -> None:
+    change = {"explanations.methods.1.randomisation.difference": example_estimate(0.01, 0.04, least=-1)}
+    ((level, sentence),) = new_findings(changed_metrics(change))
+    assert level == "note"
+    assert "Maps of saliency show what the model has learnt" in sentence
+    assert "(rank correlation 0.18)" in sentence
+    assert "Maps of Grad-CAM change with the weights" in sentence
+    assert "is 0.06" in sentence
+    assert "(0.25)" in sentence
+
+
+def test_a_method_that_misses_the_cue_of_one_label_is_named() -> None:
+    change = {"explanations.methods.0.cue.MALE.hit": example_estimate(0.09)}  # the box covers 8.1 %
+    ((level, sentence),) = new_findings(changed_metrics(change))
+    assert level == "warn"
+    assert "86 % [83, 89] of FEMALE images and 9 % [6, 12] of MALE images (saliency)" in sentence
+    assert sentence.endswith("for saliency of MALE.")
 
 
 def test_a_method_that_is_not_better_than_chance_is_named() -> None:

@@ -79,6 +79,14 @@ class MeanPlace(TypedDict):
     area: float | None
 
 
+class MeanCue(TypedDict):
+    """`evaluation.schema.Cue`, the mean over runs."""
+
+    hit: float | None  # null where it is not defined
+    mass: float | None
+    area: float
+
+
 class MeanMethod(TypedDict):
     """Scores of one method's maps (see `evaluation.schema.MethodScores`), the mean over the runs that have them."""
 
@@ -88,6 +96,7 @@ class MeanMethod(TypedDict):
     insertion_gain: float | None  # with the blurred image as baseline; above 0 the map is better than chance
     deletion_gain: float | None  # the same for deletion
     places: list[MeanPlace]  # for each of PLACES
+    cue: dict[str, MeanCue] | None  # by label; null if no box of a cue is known
     flagged: bool | None  # in any run, maps hardly change once all weights are random; null if not known
 
 

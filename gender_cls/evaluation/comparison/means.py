@@ -7,17 +7,19 @@ from typing import Any, cast
 
 import numpy as np
 
+from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.compare_json import (
     BestBaseline,
     CandidateExplanations,
     CandidateRow,
     MeanCost,
+    MeanCue,
     MeanMethod,
     MeanPlace,
     Pair,
 )
-from gender_cls.evaluation.schema import MethodScores
+from gender_cls.evaluation.schema import Cue, MethodScores
 from gender_cls.runs.run import Run
 
 SPREADS = ("milliseconds_batch_1_spread", "milliseconds_batch_32_spread")
@@ -150,5 +152,21 @@ def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
             )
             for same in zip(*(one["places"] for one in scores), strict=True)
         ],
+        cue=_mean_cue([one["cue"] for one in scores if one["cue"]]),
         flagged=True if True in flags else None if None in flags or not flags else False,
     )
+
+
+def _mean_cue(of_runs: Sequence[dict[str, Cue]]) -> dict[str, MeanCue] | None:
+    """By label, the mean over the runs that have it."""
+    by_label = {label: [run[label] for run in of_runs if label in run] for label in CLASSES}
+    means = {
+        label: MeanCue(
+            hit=mean_or_none(one["hit"]["value"] for one in cues),
+            mass=mean_or_none(one["mass"]["value"] for one in cues),
+            area=sum(one["area"] for one in cues) / len(cues),
+        )
+        for label, cues in by_label.items()
+        if cues
+    }
+    return means or None
