@@ -123,7 +123,7 @@ def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) 
     reason = "No image has this score." if len(images) else "No image was explained."
     result = {}
     for (name, whole), has_score in zip(means(np.ones((1, len(images)))).items(), known.T, strict=True):
-        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason, is_share=False)
+        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason)
         if found["value"] is not None and not has_score.all():
             left_out = f"{(~has_score).sum():,} of {len(images):,} images have no such score and are left out."
             found["remark"] = f"{found['remark']} {left_out}" if found["remark"] else left_out
