@@ -80,8 +80,7 @@ def bootstrap(units: Units, statistics: Statistics, resamples: int = RESAMPLES, 
 def _draw(rng: np.random.Generator, resamples: int, units: int) -> Numbers:
     """(resamples, units): the weight of each unit in each sample, 1 on average."""
     weights = rng.standard_exponential((resamples, units))
-    weights *= units / weights.sum(axis=1, keepdims=True)
-    return weights
+    return weights * (units / weights.sum(axis=1, keepdims=True)) if units else weights
 
 
 def estimate(
@@ -101,10 +100,11 @@ def estimate(
     if not np.isfinite(value):
         return undefined(remark or "It is not defined for these images.")
     found = Estimate(value=float(value), low=None, high=None, remark=None)
-    if (sum(share_of) if share_of else units) < 2:
+    people = [number for number in share_of if number]
+    if units < 2 or (people and sum(people) < 2):
         found["remark"] = ONE_PERSON
-    elif share_of:
-        found["low"], found["high"] = share_interval(float(value), people_variance(draws, share_of), share_of)
+    elif people:
+        found["low"], found["high"] = share_interval(float(value), people_variance(draws, people), people)
     elif len(draws):
         found["low"], found["high"] = (float(bound) for bound in np.quantile(draws, _tails(units)))
         if np.ptp(draws) < SAME:

@@ -34,7 +34,7 @@ def share_interval(
     shrink = 1 + bound**2 / size
     middle = (value + bound**2 / (2 * size)) / shrink
     half = bound / shrink * np.sqrt(max(0.0, value * (1 - value)) / size + (bound / (2 * size)) ** 2)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return min(value, max(0.0, float(middle - half))), max(value, min(1.0, float(middle + half)))
 
 
 def difference_variance(value: float, variance: float, people: Sequence[int]) -> float:
