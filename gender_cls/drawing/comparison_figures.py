@@ -29,40 +29,43 @@ CORNERS = (0.25, 0.5)  # sides of the upper left corner that a ROC chart may be 
 class _Point:
     number: str  # "" for the soft vote
     place: tuple[float, float]  # milliseconds and score
+    spread: Sequence[float] | None  # [low, high] milliseconds
     interval: tuple[float | None, float | None]
     colour: str
-    pareto: bool
+    hollow: bool
 
 
 def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> Figure | None:
     """Test balanced accuracy with its interval against milliseconds per image; None where no candidate has both.
 
-    A candidate is a disc next to its number, its place in `rows`; the soft vote of all is an empty diamond.
+    A candidate is a disc next to its number, its place in `rows`, hollow if it is not in the Pareto set; the soft vote
+    of all is a hollow diamond. Lines are the interval of the score and the spread of the time.
     """
     colours = dict(enumerate(CANDIDATE_COLOURS, 1))
     points = []
     for number, row in enumerate(rows, 1):
         milliseconds, test = row["cost"]["milliseconds_batch_32"], row["test"]
         if milliseconds and test["mean"] is not None:
+            place, spread = (milliseconds, test["mean"]), row["cost"]["milliseconds_batch_32_spread"]
             colour, interval = colours.get(number, PALETTE["soft"]), (test["low"], test["high"])
-            points.append(_Point(str(number), (milliseconds, test["mean"]), interval, colour, bool(row["pareto"])))
+            points.append(_Point(str(number), place, spread, interval, colour, row["pareto"] is False))
     if not points:
         return None
     if ensemble is not None and (milliseconds := ensemble["cost"]["milliseconds_batch_32"]):
         vote = ensemble["balanced_accuracy"]
         if vote["value"] is not None:
-            place, interval = (milliseconds, vote["value"]), (vote["low"], vote["high"])
-            points.append(_Point("", place, interval, PALETTE["soft"], pareto=False))
+            place, spread = (milliseconds, vote["value"]), ensemble["cost"]["milliseconds_batch_32_spread"]
+            points.append(_Point("", place, spread, (vote["low"], vote["high"]), PALETTE["soft"], hollow=True))
     with house_style():
         figure, axes = chart(4.6, 3.6)
         figure.set_label("Test balanced accuracy against milliseconds per image")
-        pareto = sorted(point.place for point in points if point.pareto)
-        axes.plot([x for x, _ in pareto], [y for _, y in pareto], color=PALETTE["faint"], linewidth=0.9)
         for order, point in enumerate(reversed(points), 3):  # the best candidate last, on top of the others
             low, high = point.interval
             if low is not None and high is not None:
                 axes.vlines(point.place[0], low, high, color=point.colour, linewidth=1.2)
-            shape, face = ("o", point.colour) if point.number else ("D", PALETTE["paper"])
+            if point.spread is not None:
+                axes.hlines(point.place[1], point.spread[0], point.spread[1], color=point.colour, linewidth=1.2)
+            shape, face = "o" if point.number else "D", PALETTE["paper"] if point.hollow else point.colour
             axes.plot(*point.place, shape, color=point.colour, markerfacecolor=face, markersize=DISC, zorder=order)
         costs = [point.place[0] for point in points]
         axes.set_xscale("log")
@@ -70,8 +73,11 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(y=0.14)
+        low, high = axes.get_ylim()
+        low, high = max(low, -0.02), min(high, 1.02)  # no score is outside 0 to 1
+        axes.set_yticks([tick for tick in MaxNLocator(5).tick_values(low, high) if max(0, low) <= tick <= min(1, high)])
+        axes.set_ylim(low, high)
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="milliseconds per image at batch 32 (logarithmic)")
         axes.set_title("Test balanced accuracy", color=PALETTE["soft"], fontsize=8)

@@ -1,8 +1,9 @@
 """Every key of `metrics.json` with its meaning. The layout changes only together with SCHEMA_VERSION.
 
-Shares, scores and probabilities lie between 0 and 1. Intervals are 95 % expanded percentile intervals of a bootstrap
-over people (`bootstrap.py`). A value that cannot be computed is null, and the `remark` next to it says why; a `remark`
-is null if there is nothing to say.
+Shares, scores and probabilities lie between 0 and 1. Intervals are 95 % and cover the chance in the people drawn: those
+of shares are Wilson's for an effective number of people (`share_interval.py`), the others expanded percentiles of a
+bootstrap over people (`bootstrap.py`). A value that cannot be computed is null, and the `remark` next to it says why; a
+`remark` is null if there is nothing to say.
 """
 
 from typing import Any, Literal, TypedDict
@@ -29,6 +30,7 @@ SCORE_COLUMNS = (
     *(f"{game}_{baseline}" for baseline in BASELINES for game in (*GAMES, "random")),
     *PLACES,
     *(f"{place}_area" for place in PLACES),
+    *("cue_hit", "cue_mass", "cue_area"),
 )
 """Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass_shares.py`). A
 cell is empty if the score is not defined or was not asked for."""
@@ -116,11 +118,13 @@ class Abstention(TypedDict):
     """Answering only if the calibrated probability is far enough from the threshold."""
 
     target_error: float  # the error that was asked for
-    band: list[float] | None  # [low, high] probability; between them the model abstains; chosen by `decisions.py`
-    remark: str | None  # why there is no band
-    validation: Accepted | None  # with the band; null without one
-    test: Accepted | None  # the same on test
-    reached: bool | None  # whether the target is inside or above the interval of the test error; null without a band
+    # [low, high] probability, low < high; between them the model abstains; chosen by `decisions.py`. Null without a
+    # band: then every image is answered.
+    band: list[float] | None
+    remark: str | None  # why there is no band: none is needed, or none reaches the target
+    validation: Accepted  # with the band, if there is one
+    test: Accepted  # the same on test
+    reached: bool | None  # whether the target is inside or above the interval of the test error; null without an error
     aurc: Estimate  # area under the risk-coverage curve of test (Geifman & El-Yaniv 2017); lower is better
     curve: list[RiskCoveragePoint]  # of test, by falling coverage, at most 100 points
 
@@ -246,12 +250,21 @@ class Place(TypedDict):
     area: float | None  # the share that a uniform map of the same images has; null if no image has a share
 
 
+class Cue(TypedDict):
+    """How well maps point at the known cue of images of one label (`data/cue_boxes.py`)."""
+
+    images: int  # that have a box and a map
+    hit: Estimate  # share of images whose highest point of the map is in the box (the pointing game, Zhang et al. 2018)
+    mass: Estimate  # mean share of the map's mass in the box
+    area: float  # mean share of the area in the box: what both would be by chance
+
+
 class RandomisationStage(TypedDict):
     """How similar maps still are to those of the trained network after its last layers got random weights."""
 
     layers: str  # the first layer, from the input, that has random weights
     share: float  # of the network's parameters that are random
-    similarity: Estimate  # mean rank correlation of the maps with their signs, -1 to 1
+    similarity: Estimate  # mean rank correlation of the maps, -1 to 1; of methods with signs its magnitude
 
 
 class Randomisation(TypedDict):
@@ -259,7 +272,9 @@ class Randomisation(TypedDict):
 
     images: int
     stages: list[RandomisationStage]  # from the last layers to all
-    flagged: bool | None  # with all weights random, similarity is LARGEST_SIMILARITY or more; null if undefined
+    control: Estimate  # the same similarity between the maps of independent networks with all weights random
+    difference: Estimate  # control - similarity of the last stage, image by image
+    flagged: bool | None  # most of the map stays, and as much as random networks share; null if that is undefined
 
 
 class MethodScores(TypedDict):
@@ -269,6 +284,7 @@ class MethodScores(TypedDict):
     title: str  # for people
     games: list[Game]  # for each of BASELINES
     places: list[Place]  # for each of PLACES
+    cue: dict[str, Cue] | None  # by label; null if no box of a cue is known
     randomisation: Randomisation | None  # null if it was not run
 
 
@@ -297,7 +313,7 @@ class Cost(TypedDict):
     parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
     milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
-    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the quartiles of the repeated measurements
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the fastest and the slowest call
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
     milliseconds_batch_32_spread: list[float] | None
     device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty

@@ -1,24 +1,17 @@
 """What a comparison comes to on the first screen of its page: the candidate that validation chooses, and findings."""
 
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_json import Comparison
+from gender_cls.evaluation.comparison.sentences import best_on_validation
 from gender_cls.evaluation.wording import Finding
 
 MOST_FINDINGS = 5  # on the first screen; the others are folded away
 MOST_PAIRS = 3  # pairs with the chosen candidate that are told one by one
 
 
-def chosen_row(comparison: Comparison) -> CandidateRow | None:
-    """The best on validation of the candidates whose score says something; None if there is none."""
-    for row in comparison["candidates"]:
-        if row["compared"] and row["standing"] and row["standing"]["kind"] not in ("undefined", "constant"):
-            return row
-    return None
-
-
 def headline(comparison: Comparison) -> str:
     """The answer in one sentence."""
-    chosen = chosen_row(comparison)
+    chosen = best_on_validation(comparison["candidates"])
     if chosen is None:
         return comparison["verdict"][0]
     standing, compared = chosen["standing"], sum(row["compared"] for row in comparison["candidates"])
@@ -29,7 +22,7 @@ def headline(comparison: Comparison) -> str:
 
 def findings_of(comparison: Comparison) -> list[Finding]:
     """What the chosen candidate is worth, how it compares with the others, and limits; warnings first."""
-    chosen = chosen_row(comparison)
+    chosen = best_on_validation(comparison["candidates"])
     findings = [Finding("warn", sentence) for sentence in comparison["cautions"]]
     if chosen is not None:
         if standing := chosen["standing"]:

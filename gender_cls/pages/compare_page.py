@@ -14,7 +14,8 @@ from gender_cls.drawing.chart_style import figure_image
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
-from gender_cls.pages.compare_findings import MOST_FINDINGS, chosen_row, findings_of, headline
+from gender_cls.evaluation.comparison.sentences import best_on_validation
+from gender_cls.pages.compare_findings import MOST_FINDINGS, findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
@@ -73,7 +74,7 @@ def render_comparison(
         headline=headline(comparison),
         findings=findings_of(comparison),
         most_findings=MOST_FINDINGS,
-        chosen=chosen_row(comparison),
+        chosen=best_on_validation(comparison["candidates"]),
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],
         names={row["title"]: (number, row) for number, row in enumerate(rows, 1)},
@@ -82,7 +83,8 @@ def render_comparison(
         varied=list(rows[0]["varied"]) if rows else [],
         most_varied=MOST_VARIED,
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
-        seeds=sorted({len(row["seeds"]) for row in compared}),
+        seeds=max((len(row["seeds"]) for row in compared), default=0),
+        covered=sorted({row["test"]["covers"] for row in compared if row["test"]["covers"]}),
         repeated=[folder for row in rows for folder in row["repeated"]],
         score_axis=_score_axis(comparison),
         largest_difference=_largest_difference(comparison["pairs"]),

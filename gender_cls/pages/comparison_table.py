@@ -125,7 +125,9 @@ def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str
 
 def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
     validation, test, state = row["validation"], row["test"], _state(row)
-    notes = ["LEAKY"] * bool(row["leaky"]) + [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    notes = ["LEAKY"] * bool(row["leaky"])
+    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
+    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
     return [
         row["title"],
         *(row["varied"][key] for key in varied),

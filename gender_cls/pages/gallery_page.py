@@ -80,6 +80,7 @@ def render_gallery(
     created: str,
     chosen_from: int | None,
     image_size: Sequence[int] = (256, 128),
+    links: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page, as HTML, to be saved in the folder that the paths of the column `picture` are relative to.
 
@@ -90,6 +91,7 @@ def render_gallery(
         created: an ISO 8601 date and time.
         chosen_from: how many images these were chosen from; None if the user named the images.
         image_size: (height, width) of the network's input, so that the page keeps the right space for the pictures.
+        links: names and addresses of the run's other pages.
     """
     known = [name for name in TEXTS if name in table]
     texts = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in known}
@@ -103,6 +105,7 @@ def render_gallery(
         title=title,
         folder=folder,
         created=created,
+        links=links,
         chosen_from=chosen_from,
         cards=cards,
         first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
@@ -156,6 +159,7 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     """One strip; `scores` maps columns to the names of the scores that are always shown."""
     row = next(iter(by_method.values()))
     more = {f"{game}_mean": f"{game}, mean colour" for game in (*GAMES[::-1], "random")}
+    more |= {"cue_hit": "highest point on the cue", "cue_mass": f"on the cue, uniform map {_cell(row, 'cue_area')}"}
     more |= {place: f"{place_title(place)}, uniform map {_cell(row, f'{place}_area')}" for place in PLACES}
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"agreement with {method.title}" for method in methods}
@@ -241,4 +245,6 @@ def _cell(row: Row, column: str) -> str:
     number = _float(row, column)
     if math.isnan(number):
         return MISSING
-    return percent(number) if column.removesuffix("_area") in PLACES else decimal(number, 2)
+    return (
+        percent(number) if column.removesuffix("_area") in PLACES or column.startswith("cue_") else decimal(number, 2)
+    )

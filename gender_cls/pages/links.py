@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +22,25 @@ def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
     run = Run(Path(run_folder))
     pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
     return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
+
+
+def links_around(page: Path, run: Run, coming: Collection[Path] = ()) -> list[tuple[str, str]]:
+    """Names and addresses of the other pages of a run, and of its sweep's leaderboard, as this page links to them.
+
+    Args:
+        page: one of the run's pages, or a gallery below its folder.
+        coming: pages that do not exist yet, but are about to be written.
+    """
+    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+    links = [("leaderboard", relative_link(page.parent, run.sweep / "leaderboard.html"))] if run.sweep else []
+    others = {name: file for name, file in pages.items() if file != page and (file in coming or file.is_file())}
+    return links + [(name, relative_link(page.parent, file)) for name, file in others.items()]
+
+
+def links_to_tables(run: Run) -> list[tuple[str, str]]:
+    """Names and addresses of the files with the run's numbers that exist, as its report links to them."""
+    tables = (run.epochs, run.predictions, run.metrics_file, run.explained)
+    return [(file.name, relative_link(run.folder, file)) for file in tables if file.is_file()]
 
 
 def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:

@@ -120,14 +120,19 @@ class Run:
             return {}
 
     @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep that it is a job of; None for a single run."""
+        parent = self.folder.parent
+        return parent if read_json(parent / COMMAND_FILE).get("multirun") is True else None
+
+    @property
     def command(self) -> str | None:
         """The command that started it, or the sweep that it belongs to; None if that was not kept."""
-        for folder, multirun in ((self.folder, False), (self.folder.parent, True)):
-            kept = read_json(folder / COMMAND_FILE)
-            if kept.get("multirun") is multirun:
-                sweep = ["-m"] if multirun else []
-                return shlex.join(["python", "-m", "gender_cls.train", *sweep, *map(str, kept.get("overrides", []))])
-        return None
+        kept = read_json((self.sweep or self.folder) / COMMAND_FILE)
+        if not kept:
+            return None
+        sweep = ["-m"] if kept.get("multirun") else []
+        return shlex.join(["python", "-m", "gender_cls.train", *sweep, *map(str, kept.get("overrides", []))])
 
     @property
     def settings(self) -> dict[Any, Any]:

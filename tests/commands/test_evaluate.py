@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -75,6 +76,21 @@ def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
     linked = linked_files(trained / "leaderboard.html")
     assert {file.name for file in linked} >= {"leaderboard.csv", "report.html", "MODEL_CARD.md"}
     assert all(file.is_file() for file in linked)
+
+
+def test_every_link_of_every_page_leads_to_a_file_of_the_copied_folder(trained: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "a #1%20"))
+    pages = [*copy.rglob("*.html")]
+    assert len(pages) == 3
+    linked = {page: linked_files(page) for page in pages}
+    for card in copy.rglob("MODEL_CARD.md"):
+        addresses = re.findall(r"\]\((?!http)(.*?)\)", card.read_text())
+        linked[card] = [card.parent / unquote(address) for address in addresses]
+    for page, files in linked.items():
+        assert all(file.resolve().is_relative_to(copy) and file.is_file() for file in files), page
+        assert page.name == "leaderboard.html" or copy / "leaderboard.html" in [file.resolve() for file in files]
+        if page.name == "report.html":
+            assert {file.name for file in files} >= {"MODEL_CARD.md", "epochs.csv", "predictions.csv", "metrics.json"}
 
 
 def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(sweep: Path, tmp_path: Path) -> None:

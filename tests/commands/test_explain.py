@@ -11,7 +11,7 @@ import pytest
 from helpers.commands import EXPLAINING, SMALL, command
 from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
-from helpers.html_page import Page
+from helpers.html_page import Page, linked_files
 from PIL import Image
 from torch import Tensor, nn
 
@@ -317,6 +317,9 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
     gallery = explain_on_request(run, config, predictor_of(run))
     assert gallery == run.explanations / "new" / "gallery.html"
+    links = linked_files(gallery)
+    assert all(file.is_file() for file in links)
+    assert gallery.parent / "explanations.csv" in links
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
     assert table["identity"].tolist() == [""] * 2 + ["person70"] * 2

@@ -9,7 +9,7 @@ from gender_cls.data.pixel_modes import MID_GREY
 from gender_cls.data.resizing import place_in_input
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.evaluation.schema import PLACES
-from gender_cls.explain.mass_shares import area_shares, mass_inside, mass_shares
+from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 
 NAN, INF = float("nan"), float("inf")
 
@@ -115,3 +115,25 @@ def test_no_maps_give_no_numbers() -> None:
     nothing = np.zeros((0, 4))
     for shares in (mass_shares(np.zeros((0, 16, 8)), nothing), area_shares((16, 8), nothing)):
         assert {place: values.shape for place, values in shares.items()} == dict.fromkeys(PLACES, (0,))
+
+
+def test_hits_and_mass_of_cues_by_hand() -> None:
+    values = np.zeros((4, 4, 6))
+    values[0, 1, 2], values[0, 3, 5], values[0, 0, 0] = 3, 1, -9  # the peak's centre is at 2.5 across, 1.5 down
+    values[1] = values[0]
+    values[2, 1, 2] = values[2, 3, 5] = 2  # two peaks
+    values[3] = -1
+    boxes = [[2.0, 1.0, 3.0, 2.0], [2.6, 1.0, 4.0, 2.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 6.0, 4.0]]
+    for maps in (values, torch.tensor(values, dtype=torch.float32)):
+        found = cue_scores(maps, boxes)
+        np.testing.assert_allclose(found["cue_hit"], [1, 0, 0.5, np.nan])
+        np.testing.assert_allclose(found["cue_mass"], [0.75, 0.4 * 0.75, 0.5, np.nan])
+
+
+def test_where_no_cue_is_known_or_it_was_cut_off_there_are_no_scores() -> None:
+    found = cue_scores(np.ones((3, 8, 8)), [[NAN] * 4, [9, 0, 12, 4], [0, 0, 8, 8]])
+    assert {name: values.tolist()[2] for name, values in found.items()} == {"cue_hit": 1, "cue_mass": 1}
+    assert all(np.isnan(values[:2]).all() for values in found.values())
+    broken = np.ones((1, 8, 8))
+    broken[0, 3, 3] = NAN
+    assert all(np.isnan(values).all() for values in cue_scores(broken, [[0, 0, 8, 8]]).values())

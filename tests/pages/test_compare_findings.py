@@ -4,7 +4,8 @@ import pytest
 from helpers.example_comparison import candidate, compared, example_comparison, many, pair
 
 from gender_cls.evaluation.comparison.compare_json import CandidateRow
-from gender_cls.pages.compare_findings import chosen_row, findings_of, headline
+from gender_cls.evaluation.comparison.sentences import best_on_validation
+from gender_cls.pages.compare_findings import findings_of, headline
 
 
 def worth(kind: str, level: str) -> Any:
@@ -36,7 +37,7 @@ def test_warnings_come_first_and_a_tick_is_for_what_is_good() -> None:
 def test_the_chosen_candidate_has_a_score_that_says_something(standings: list[Any], chosen: int | None) -> None:
     rows = [candidate(f"net{n}", 0.8 - n / 10, 5.0, standing=standing) for n, standing in enumerate(standings)]
     record = compared(rows)
-    found = chosen_row(record)
+    found = best_on_validation(rows)
     assert (found and found["title"]) == (None if chosen is None else f"net{chosen}")
     if chosen is None:
         assert headline(record) == record["verdict"][0]

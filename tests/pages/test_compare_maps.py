@@ -204,8 +204,8 @@ def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
     text = looked_at(page)
     for words in (
         "Maps of test images that explain the predicted class",
-        "Saliency candidate insertion gain deletion gain head upper body lower body outside the person random weights",
-        "1 one +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes 2 two",
+        "Saliency candidate on the cue insertion gain deletion gain head upper body lower body outside the person",
+        "1 one 86 % FEMALE 84 % MALE +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes",
         "Images with different answers come first.",
         "Shown are 3 of the 6 images that all have maps of.",
         "Saliency 0 8 times a uniform map or more input 1 one 2 two Saliency Saliency MALE 007.png",
@@ -240,7 +240,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert f"{damaged.maps} is damaged" in maps
     saliency, grad_cam = scores.split("Grad-CAM", 1)
     assert "3 fewer – – – – – – –" in grad_cam
-    assert "3 fewer +0.100" in saliency
+    assert "3 fewer 86 % FEMALE 84 % MALE +0.100" in saliency
     assert "5 never – – – – – – –" in saliency
 
 
@@ -258,7 +258,7 @@ def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: P
     assert "input 1 one Saliency no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
     assert "answers come first" not in text  # of a single candidate
     text = looked_at(page_of(tmp_path, run, thumbnails=2))
-    assert "1 one +0.100" in text
+    assert "1 one 86 % FEMALE 84 % MALE +0.100" in text
     assert "times a uniform map" not in text
     assert "No candidate's maps have been measured." in looked_at(page_of(tmp_path, write_run(tmp_path / "two", TABLE)))
 
@@ -275,7 +275,9 @@ def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
     scores = scores_of("saliency", None, None, None), scores_of("saliency", -0.1, flagged=True)
     runs = [write_run(tmp_path / f"m{i}", TABLE, f"m{i}", explanations=explained(one)) for i, one in enumerate(scores)]
     text = looked_at(page_of(tmp_path, *runs))
-    assert re.search("1 m0 – – – – – – – 2 m1 −0.100 −0.050 23.* hardly changes", text)
+    assert re.search(
+        "1 m0 86 % FEMALE 84 % MALE – – – – – – – 2 m1 86 % FEMALE 84 % MALE −0.100 −0.050 23.* hardly changes", text
+    )
 
 
 def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Path) -> None:

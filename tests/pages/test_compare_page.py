@@ -3,7 +3,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from helpers.example_comparison import FAILED, candidate, compared, example_comparison, many, roc_of, unscored
 from helpers.example_metrics import assert_matches
@@ -58,7 +57,7 @@ def test_the_page_is_one_file_that_runs_nothing_and_names_stay_text(tmp_path: Pa
 def test_numbers_are_those_of_the_record(page: Page) -> None:
     for words in (
         "2026-11-23 10:00 night shift convnext_tiny is the best of 2 candidates on validation. 0.835 [0.784, 0.885]",
-        "balanced accuracy on 818 test images of 206 people, threshold 0.5; in brackets the 95 % interval for",
+        "balanced accuracy on 818 test images of 206 people, threshold 0.5; the 95 % interval covers the",
         "Its 3 seeds: 0.826 to 0.843.",
         "from 0.55 to 0.90, rings the seeds; the tick is the best trivial baseline (Source, 0.591).",
         "1 convnext_tiny 3 seeds 0.846 ± 0.005 0.835 ± 0.008 [0.784, 0.885] 0.815 325.8 of 400",
@@ -76,7 +75,7 @@ def test_numbers_are_those_of_the_record(page: Page) -> None:
         "1 2 1 convnext_tiny · 88.5 2 mobilenetv2_100 88.5 ·",
         "5 test images are wrong for every candidate, 0.6 % of all.",
         "MALE/w0.png MALE, p 0.03, p0 MALE/w1.png MALE, p 0.04, p1",
-        "(206 were drawn from, 10,000 times). With several seeds",
+        "(206 were drawn from, 10,000 times). They also cover the chance in training.",
     ):
         assert words in page.text
 
@@ -107,20 +106,23 @@ def test_both_charts_are_there_and_have_the_colours_of_the_tables(page: Page) ->
 
 def test_points_of_the_cost_chart_are_those_of_the_record() -> None:
     record = many(10)
+    record["candidates"][4]["pareto"] = False
     figure = accuracy_against_cost(record["candidates"], record["ensemble"])
     assert figure is not None
     (axes,) = figure.axes
-    pareto, *points = axes.lines
-    assert pareto.get_xydata() == pytest.approx(np.array([(1.5**n, 0.9 - n / 100) for n in range(10)]))
-    found = {tuple(point.get_xydata()[0].round(6)): point.get_color() for point in points}
+    found = {tuple(point.get_xydata()[0].round(6)): point.get_color() for point in axes.lines}
+    filled = [point for point in axes.lines if point.get_markerfacecolor() == point.get_color()]
+    assert len(filled) == 9, "the Pareto set"
     assert found[29.9, 0.8444] == PALETTE["soft"]
     assert found[1.5, 0.89] == CANDIDATE_COLOURS[1]
     assert axes.get_xscale() == "log"
     numbers = {text.get_text(): text.xy for text in axes.texts}
     assert numbers == {str(n + 1): pytest.approx((1.5**n, 0.9 - n / 100)) for n in range(10)}
-    intervals = [path.vertices[:, 1].tolist() for lines in axes.collections for path in lines.get_paths()]
-    assert [0.8001, 0.8807] in intervals
-    assert intervals[-1] == pytest.approx([0.85, 0.95])
+    lines = [path.vertices.T.tolist() for lines in axes.collections for path in lines.get_paths()]
+    assert [[29.9, 29.9], [0.8001, 0.8807]] in lines
+    interval, spread = lines[-2:]  # of the first candidate
+    assert interval[1] == pytest.approx([0.85, 0.95])
+    assert spread == [pytest.approx([0.97, 1.02]), pytest.approx([0.9, 0.9])]
 
 
 def test_without_a_score_and_a_cost_there_is_no_cost_chart() -> None:
@@ -157,7 +159,7 @@ def test_only_significant_differences_name_the_better_one(difference: float, p_h
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (compared([candidate("net", 0.8, 5.0, seeds=1), candidate("b", 0.7, 5.0)]), "candidates with several seeds"),
+        (compared([candidate("net", 0.8, 5.0, seeds=1), candidate("b", 0.7, 5.0)]), "with three seeds or more"),
         (many(2) | {"all_wrong": []}, "Each test image is answered correctly"),
         (many(2) | {"agreement": {"candidates": ["net00", "net01"], "shares": [[1.0] * 2] * 2}}, "1 net00 · 100.0 2"),
     ],
@@ -169,7 +171,7 @@ def test_what_differs_is_said(record: Any, words: str) -> None:
 def test_a_single_run_says_what_is_missing() -> None:
     page = page_of(compared([candidate("net", 0.8, 5.0, seeds=1)]))
     assert "1 net 0.811 0.800 [0.750, 0.850]" in page.text  # no spread
-    for words in ("only one candidate", "At least two candidates", "wrong for the candidate", "one seed per candidate"):
+    for words in ("only one candidate", "At least two candidates", "wrong for the candidate", "From three seeds on"):
         assert words in page.text
     assert "Soft vote" not in page.text
     assert len(page.charts) == 2

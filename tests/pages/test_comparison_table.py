@@ -49,8 +49,8 @@ def test_markdown_has_candidates_by_validation_score_and_then_the_ensemble(compa
     titles = [one["title"].replace("|", r"\|") for one in comparison["candidates"]]
     assert [row[0] for row in rows] == [*titles, ENSEMBLE]
     assert {row[0]: row[-1] for row in rows} == {
-        **{r"twin\|regex": "", "net": "2 finished, 1 killed", "custom": "", "leaky": "LEAKY"},
-        **{"other": "other test rows", ENSEMBLE: "4 networks"},
+        **{r"twin\|regex": "", "net": "2 finished, 1 killed", "custom": "chance", "leaky": "LEAKY"},
+        **{"other": "chance, other test rows", ENSEMBLE: "4 networks"},
     }
 
 

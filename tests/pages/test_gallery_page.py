@@ -255,7 +255,7 @@ def test_the_page_runs_nothing_and_asks_only_for_its_own_pictures(html: str) -> 
     page = Page(html)
     assert_runs_and_fetches_nothing(page, "explanations/pictures/")
     assert page.policy == "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'none'"
-    assert {link["href"] for link in page.all("a")} == {"#controls"}
+    assert {link["href"] for link in page.all("a")} == {"#controls", "explanations.csv"}
     assert {(image["loading"], image["decoding"]) for image in page.all("img")} == {("lazy", "async")}
 
 

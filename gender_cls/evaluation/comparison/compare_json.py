@@ -79,6 +79,14 @@ class MeanPlace(TypedDict):
     area: float | None
 
 
+class MeanCue(TypedDict):
+    """`evaluation.schema.Cue`, the mean over runs."""
+
+    hit: float | None  # null where it is not defined
+    mass: float | None
+    area: float
+
+
 class MeanMethod(TypedDict):
     """Scores of one method's maps (see `evaluation.schema.MethodScores`), the mean over the runs that have them."""
 
@@ -88,6 +96,7 @@ class MeanMethod(TypedDict):
     insertion_gain: float | None  # with the blurred image as baseline; above 0 the map is better than chance
     deletion_gain: float | None  # the same for deletion
     places: list[MeanPlace]  # for each of PLACES
+    cue: dict[str, MeanCue] | None  # by label; null if no box of a cue is known
     flagged: bool | None  # in any run, maps hardly change once all weights are random; null if not known
 
 
@@ -122,8 +131,10 @@ class CandidateRow(TypedDict):
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
-    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32) and
-    # is strictly better in one of the two; null without these numbers, or if devices differ.
+    # Whether no other compared candidate is better by more than noise in balanced accuracy (a significant pair) or in
+    # milliseconds (batch 32; the spreads do not overlap) without being worse in the other (a lower mean; a time that is
+    # longer by more than noise). False if the score shows nothing (standing undefined, constant or chance); null
+    # without times, or if devices differ.
     pareto: bool | None
     explanations: CandidateExplanations | None  # null if no run was explained
 

@@ -56,7 +56,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
             estimates[one.title] = _means([one], resamples).of(0)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     best = rows[: len(compared)]
-    mark_pareto(best)
+    mark_pareto(best, pairs)
     several = len(compared) > 1
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
@@ -71,7 +71,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
-        verdict=verdict(rows, pairs, baseline),
+        verdict=verdict(rows, pairs),
         cautions=cautions(rows),
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),

@@ -61,7 +61,12 @@ def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
     validation, test = (found["candidates"][0][split] for split in ("validation", "test"))
     assert validation["spread"] is test["spread"] is None
     assert test["low"] < test["mean"] < test["high"]
-    for sentence, fact in zip(found["verdict"][1:], ("no other", "net beats .* 0.600", "one seed.*: net"), strict=True):
+    facts = (
+        "best on validation .* one seed, both at the threshold 0.5. .* beats .* 0.600",
+        "no other",
+        "one seed.*: net",
+    )
+    for sentence, fact in zip(found["verdict"], facts, strict=True):
         assert re.search(fact, sentence)
 
 
@@ -154,13 +159,12 @@ def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
     one_label = TABLE[(TABLE["split"] == "val") | (TABLE["label"] == "MALE")]
     found = compare(*models(tmp_path, a=one_label, b=one_label))
     first = found["candidates"][0]
-    assert first["test"]["mean"] is first["auroc"] is first["pareto"] is found["ensemble"]["auroc"] is None
+    assert first["test"]["mean"] is first["auroc"] is found["ensemble"]["auroc"] is None
     assert first["test"]["remark"] == "There is no FEMALE image in test."
     assert found["roc"] == []
-    assert found["verdict"][:2] == [
-        "a has no balanced accuracy: There is no FEMALE image in test.",
-        "a and b cannot be compared: There is no FEMALE image in test.",
-    ]
+    assert (first["standing"]["kind"], first["pareto"]) == ("undefined", False)
+    nothing = "a, b: The model has no test score. There is no FEMALE image in test."
+    assert found["verdict"][0] == f"No candidate can be recommended. {nothing}"
 
     found = compare(*models(tmp_path, nan=TABLE.assign(p_FEMALE=np.nan, p_MALE=np.nan), net=TABLE))
     assert titles(found) == ["net", "nan"]
@@ -215,20 +219,50 @@ def test_roc_as_scikit_learn(tmp_path: Path) -> None:
     assert auc(*points.T) == pytest.approx(curve["auroc"], abs=1e-3)
 
 
-def test_pareto_by_hand(tmp_path: Path) -> None:
-    def run(name: str, table: pd.DataFrame, milliseconds: float, device: str = "cpu") -> Run:
-        cost = {"milliseconds_batch_32": milliseconds, "device": device}
-        return write_run(tmp_path / name, table, model=name, cost=cost)
-
-    good = [run("best", BETTER, 9), run("middle", TABLE, 5), run("twin", TABLE, 5), run("cheap", WORSE, 1)]
-    runs = [*good, run("dearer", BETTER, 10), run("slow", TABLE, 6), run("dominated", WORSE, 5)]
-    found = compare(*runs)
+def test_a_constant_candidate_is_never_the_best(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    good = simulated(rng, 1.5)
+    weak, worse = simulated(rng, 0.02), answered(good, 1 - good["p_FEMALE"])
+    constant = answered(good, np.full(len(good), 0.4))
+    found: Any = compare(*models(tmp_path / "a", constant=constant, good=good, weak=weak))
+    verdict = " ".join(found["verdict"])
+    assert verdict.startswith("good is best on validation")
+    assert "constant: The model gives every test image the same probability" in verdict
     pareto = {one["title"]: one["pareto"] for one in found["candidates"]}
-    best = ("best", "middle", "twin", "cheap")
-    assert pareto == dict.fromkeys(best, True) | dict.fromkeys(("dearer", "slow", "dominated"), False)
-    found = compare(*runs, run("elsewhere", TABLE, 1, "cuda"))
-    assert found["candidates"][0]["pareto"] is None
+    assert pareto == {"good": True, "constant": False, "weak": False}
+
+    found = compare(*models(tmp_path / "b", one=constant, worse=worse, two=constant))
+    assert titles(found) == ["one", "two", "worse"], "by their validation score"
+    assert found["verdict"][0].startswith("No candidate can be recommended. one, two: The model gives every test image")
+    assert found["verdict"][1].startswith("worse: The model is worse than guessing")
+    assert "best" not in " ".join(found["verdict"])
+
+
+def test_the_best_on_validation_that_fails_on_test_is_not_to_be_relied_on(tmp_path: Path) -> None:
+    table = simulated(np.random.default_rng(0), 1.5)
+    lucky = answered(table, np.where(table["split"] == "val", table["p_FEMALE"], np.random.default_rng(0).random(240)))
+    found = compare(*models(tmp_path, lucky=lucky, constant=answered(table, np.full(len(table), 0.4))))
+    assert re.search("^lucky is best on validation .* Do not rely on it. The model is n", found["verdict"][0])
+
+
+def test_seeds_that_always_give_one_answer_are_counted(tmp_path: Path) -> None:
+    good = simulated(np.random.default_rng(0), 1.5)
+    constant = answered(good, good["p_FEMALE"] / 10)
+    (one,) = compare(*seeds(tmp_path / "a", "net", constant, good, constant))["candidates"]
+    assert one["standing"] == {
+        "kind": "constant",
+        "level": "stop",
+        "sentence": "With 2 of 3 seeds the model always answers MALE, so the score says nothing about people.",
+    }
+
+
+def test_times_on_different_devices_do_not_compare(tmp_path: Path) -> None:
+    good = simulated(np.random.default_rng(0), 1.5)
+    here, there = (write_run(tmp_path / one, good, model=one, cost={"device": one}) for one in ("cpu", "cuda"))
+    found = compare(here, there)
+    assert [one["pareto"] for one in found["candidates"]] == [None, None]
     assert any("cpu; cuda" in sentence for sentence in found["verdict"])
+    assert [one["pareto"] for one in compare(here)["candidates"]] == [True]
 
 
 def test_what_everybody_gets_wrong(tmp_path: Path) -> None:
