@@ -47,7 +47,6 @@ def explain_test_images(
     settings: ExplainConfig,
     number: int,
     problems: dict[str, str],
-    progress_bar: bool = True,
 ) -> None:
     """Write `explanations.csv`, the maps, the sanity check and the grids; make only what the run's folder lacks.
 
@@ -62,7 +61,7 @@ def explain_test_images(
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
+    explain_images(sample, images, predictor, question, folder=run.folder)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
         with noting_failure(problems, "randomisation"):
