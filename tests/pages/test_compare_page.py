@@ -241,7 +241,7 @@ def test_many_candidates_stay_readable() -> None:
     assert "78 pairs without net00" in page.text
     assert page.text.count("minus") == 91 + 1  # once in the text above the table
     assert len([cell for cell in page.all("td") if "--shade" in cell.get("style", "")]) == 12 * 11
-    assert "net00 is better than 0 of the 13 other candidates on test; with 13 there is no significant" in page.text
+    assert "no significant difference between net00 and any of the 13 other candidates." in page.text
     dots = [dot.get("style", "") for dot in page.all("i") if "dot" in dot.get("class", "")]
     assert {f"color:{colour}" for colour in CANDIDATE_COLOURS} | {""} == set(dots)
     lines = [line["class"] for line in page.all("i") if line.get("class", "").startswith("line")]
@@ -281,7 +281,7 @@ def test_only_the_first_findings_are_open_and_warnings_come_first() -> None:
     record: Any = many(3)
     record["cautions"] = [f"Warning {number}." for number in range(5)]
     html = html_of(record)
-    first, folded = html.split("3 more findings</summary>")
+    first, folded = html.split("4 more findings</summary>")
     assert all(f"Warning {number}." in first for number in range(5))
     assert "The model beats" in folded
 
