@@ -14,7 +14,7 @@ from gender_cls.pages.compare_facts import compared_facts
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
-from gender_cls.pages.links import run_links, tensorboard_of
+from gender_cls.pages.links import relative_link, run_links, tensorboard_of
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
@@ -47,7 +47,7 @@ def write_comparison(
             created=timestamp(),
             facts=_facts(comparison),
             links={run["folder"]: run_links(folder, run["folder"]) for run in _finished(comparison["candidates"])},
-            files=list(files),
+            files=[(file, relative_link(folder, folder / file)) for file in files],
             tensorboard=tensorboard_of(folder, runs),
         ),
         root=data_root or next((run.data_root for run in runs if run.data), None),
