@@ -127,7 +127,7 @@ class GenderClassifier(LightningModule):
             self._refuse_non_finite(loss)
         self.totals.add(loss, logits, labels)
         if self._is_logged(batch_index):
-            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log("train/loss_step", loss.detach())
             self.log_dict(self._rates())
         return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
 
@@ -174,7 +174,7 @@ class GenderClassifier(LightningModule):
         self.confusion_matrix = metrics.pop("val/confusion").cpu()
         f1 = metrics.pop("val/f1")
         self.log("val/loss", cross_entropy(logits, labels))
-        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
+        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"))
         self.log_dict(metrics)
         self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
         self.validation_metrics.reset()

@@ -67,7 +67,7 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
         exec(loading, names)
     assert names["model"](torch.zeros(1, 3, 32, 16, dtype=torch.uint8)).shape == (1, 2)
     assert run.metrics["cost"]["device"] == f"cpu, 1 thread, {precision}"
-    assert "tensorboard --logdir outputs --samples_per_plugin images=1000" in output
+    assert "\n  tensorboard --logdir outputs/runs/one --samples_per_plugin images=1000\n" in output
     manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
     assert list(manifest.columns) == [
         "path", "label", "identity", "camera", "source", "split", "group", "width", "height", "pixels",
@@ -93,7 +93,6 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     scores = {one["name"]: one["balanced_accuracy"] for one in metrics["baselines"]}
     assert scores["majority"] == 0.5
     assert scores["colour"] == 1  # the drawn FEMALE crops are the bright ones
-    assert "The best trivial baseline, the mean colour of the image alone, scores 1.000." in output
     assert (run.folder / ".hydra" / "config.yaml").is_file()
 
 
@@ -180,13 +179,10 @@ def test_the_same_seed_gives_the_same_bytes_also_after_a_kill(crops: Path, tmp_p
     train(crops, tmp_path, "name=whole", *arguments)
 
     killed = Run(runs / "killed")
-    shown = ["name=killed", "trainer.progress_bar=true"]
-    process = start("train", f"data.root={crops}", *SMALL, *arguments, *shown, cwd=tmp_path)
-    assert process.stdout is not None
-    printed = ""
-    while not re.search(r"Epoch 1: +[1-9]\d%", printed):  # the bar counts from 0: in the middle of the second epoch
-        assert process.poll() is None, printed
-        printed += process.stdout.read(1)
+    process = start("train", f"data.root={crops}", *SMALL, *arguments, "name=killed", cwd=tmp_path)
+    while not killed.last_checkpoint.exists():  # then the second epoch begins
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
     process.kill()
     process.communicate()
     assert torch.load(killed.last_checkpoint, weights_only=True)["epoch"] == 0, "the second epoch was not finished"
@@ -252,7 +248,10 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     (failed,) = json.loads((folder / "leaderboard.json").read_text())["unfinished"]
     assert "custom_cnn" in failed["folder"]
     assert "bad.pth does not fit" in failed["error"]
-    assert (folder / "leaderboard.md").read_text() in result.stdout
+    assert re.search(r"^1 of 2: custom_cnn, model\.weights=None$", result.stdout, re.MULTILINE)
+    score = r"validation \d\.\d{3}, test balanced accuracy \d\.\d{3}( \[\d\.\d{3}, \d\.\d{3}\])?, \d+ s$"
+    assert re.search(rf"^0_custom_cnn_weights\S*: {score}", result.stdout, re.MULTILINE)
+    assert re.search(r"^Error: 1_custom_cnn_weights\S* failed: .*bad\.pth does not fit", result.stdout, re.MULTILINE)
     done = Run(next(folder.glob("0_*")))
     before = done.predictions.stat().st_mtime_ns
     train(crops, tmp_path, *arguments, "trainer.resume=true", code=1)
