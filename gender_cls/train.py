@@ -37,10 +37,8 @@ def train(config: Config) -> float:
     if run.status.get("fitted") and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished:
-        log.info(
-            f"{run.folder.name} is finished already: nothing is left to do. python -m gender_cls.evaluate and explain "
-            "do their part again with other settings."
-        )
+        again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
+        log.info(f"{run.folder.name} is finished already{'.' if hydra.mode is RunMode.MULTIRUN else f': {again}'}")
         return float(run.metrics["best_validation"])
     run.record_settings(to_plain(config), hydra.runtime.choices)
     if hydra.mode is RunMode.MULTIRUN:

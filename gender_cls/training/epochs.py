@@ -16,7 +16,9 @@ from gender_cls.system.progress import Work
 
 log = logging.getLogger(__name__)
 
-FIRST_COLUMNS = ("epoch", "step", "seconds", "learning_rate", "train_loss", "val_loss", "val_balanced_accuracy")
+FIRST_COLUMNS = (
+    "epoch", "step", "seconds", "learning_rate", "train_loss", "val_loss", "val_balanced_accuracy", "val_auroc",
+)  # fmt: skip
 
 
 class EpochTable(Checkpoint):
