@@ -90,6 +90,7 @@ def test_training_ends_with_measured_explanations(run: Run) -> None:
     assert {path.name for path in run.explanations.iterdir()} >= {"epoch_001.png", "maps.npz", "randomisation.csv"}
     assert run.explanation_picture("least_certain").exists()
     page = Page(run.report.read_text())
+    assert len(page.pictures) == len(list((run.explanations / "pictures").glob("*_[0-9][0-9].webp"))) > 0
     assert "4 test images of 4 people: where does the model look" in page.text
     assert "With all weights random" in run.model_card.read_text()
     assert run.gallery.read_text().count("<article") == 4
