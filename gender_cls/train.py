@@ -37,10 +37,8 @@ def train(config: Config) -> float:
     if run.status.get("fitted") and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished:
-        log.info(
-            f"{run.folder.name} is finished already: nothing is left to do. python -m gender_cls.evaluate and explain "
-            "do their part again with other settings."
-        )
+        again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
+        log.info(f"{run.folder.name} is finished already{'.' if hydra.mode is RunMode.MULTIRUN else f': {again}'}")
         return float(run.metrics["best_validation"])
     run.record_settings(to_plain(config), hydra.runtime.choices)
     if hydra.mode is RunMode.MULTIRUN:
@@ -62,6 +60,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         with working("Importing torch and other libraries"):
             from gender_cls.explain.callback import explain_callbacks
+            from gender_cls.pages.experiment import experiment_text
             from gender_cls.system.resources import choose_resources
             from gender_cls.training.fit import fit
 
@@ -70,7 +69,7 @@ def fit_and_test(config: Config, run: Run) -> None:
             trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
         ).apply()
         log.info(resources)
-        fit(config, run, prepared, resources, explain_callbacks)
+        fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
 
         with working("Importing what the test needs"):

@@ -7,7 +7,7 @@ from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Pair
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
-from gender_cls.evaluation.wording import decimal, p_value, stated
+from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.system.terminal import Column, table_on_screen
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
         Column("best trivial baseline", baselines, number=True, rank=1),
     ])  # fmt: skip
     return [
-        f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({metrics['monitor']} "
+        f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({words(metrics['monitor'])} "
         f"{metrics['best_validation']:.3f}), on {plural(test['images'], 'image')}{people}.",
         "",
         table,
