@@ -60,6 +60,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         with working("Importing torch and other libraries"):
             from gender_cls.explain.callback import explain_callbacks
+            from gender_cls.pages.experiment import experiment_text
             from gender_cls.system.resources import choose_resources
             from gender_cls.training.fit import fit
 
@@ -68,7 +69,7 @@ def fit_and_test(config: Config, run: Run) -> None:
             trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
         ).apply()
         log.info(resources)
-        fit(config, run, prepared, resources, explain_callbacks)
+        fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
 
         with working("Importing what the test needs"):

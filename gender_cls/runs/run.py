@@ -36,7 +36,7 @@ _RESERVE_FOR_END = 1024  # characters of an ASCII text
 
 _GONE = "is gone: it, or its disk, was moved or removed while the run was working. Put it back, or start a new run."
 
-HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+HPARAMS_SCORES = ("hp/validation_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
 
 

@@ -66,10 +66,11 @@ def epoch_row(epoch: int, step: int, seconds: float, logged: dict[str, float]) -
         epoch: counted from 1.
         step: how many optimizer steps were made until its end.
         seconds: what the epoch took, with its validation and explanations.
-        logged: metrics by their names in TensorBoard. Of the learning rates (`lr/...`) the highest counts.
+        logged: metrics by the names that they are logged with. Of the learning rates (`lr/...`) the highest counts.
     """
     rates = [value for name, value in logged.items() if name.startswith("lr/")]
-    means = {name: value for name, value in logged.items() if not name.startswith("lr/") and name != "train/loss_step"}
+    others = ("train/loss_step", "step")
+    means = {name: value for name, value in logged.items() if not name.startswith("lr/") and name not in others}
     return {
         **{"epoch": epoch, "step": step, "seconds": seconds},
         **({"learning_rate": max(rates)} if rates else {}),

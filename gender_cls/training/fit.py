@@ -10,7 +10,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -19,7 +18,7 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import GenderClsError, error_sentence, plural
-from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
+from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources
@@ -37,6 +36,7 @@ from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
+from gender_cls.training.run_events import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,18 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
 
 
-def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
+Describe = Callable[[Run], str]
+"""Says in Markdown what the experiment of a run is, from its settings and its data."""
+
+
+def fit(
+    config: Config,
+    run: Run,
+    prepared: PreparedData,
+    resources: Resources,
+    more_callbacks: MoreCallbacks,
+    describe: Describe = lambda _: "",
+) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
@@ -60,8 +71,9 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
         try:
             with working(f"Building {config.model.title} and loading its weights") as work:
                 _fit_with_batch(
-                    batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks, work=work
-                )
+                    batch, config, run, prepared,
+                    resources=resources, more_callbacks=more_callbacks, describe=describe, work=work,
+                )  # fmt: skip
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -81,6 +93,7 @@ def _fit_with_batch(
     *,
     resources: Resources,
     more_callbacks: MoreCallbacks,
+    describe: Describe,
     work: Work,
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
@@ -120,7 +133,7 @@ def _fit_with_batch(
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
     callbacks += [EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
     batches = len(datamodule.train_dataloader())
-    logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
+    logger = RunLogger(run.folder)
     trainer = build_trainer(
         resources.device,
         resources.precision,
@@ -139,7 +152,8 @@ def _fit_with_batch(
     run.note(resources=asdict(resources), environment=environment())
 
     # Fit
-    logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
+    if checkpoint is None:
+        logger.log_start(_hparams(config, run), describe(run))
     if config.trainer.compile:
         classifier.network.compile()
     device = trainer.strategy.root_device.type

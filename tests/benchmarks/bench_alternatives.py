@@ -84,7 +84,7 @@ def ours(folder: Path, epochs: int) -> Measured:
         made = here / "outputs" / "runs" / "run"
         events = EventAccumulator(str(made))
         events.Reload()
-        rate = events.Scalars("speed/train_images_per_second")[1].value
+        rate = events.Tensors("speed/train_images_per_second")[1].tensor_proto.float_val[0]
         trained = (made / "checkpoints" / "last.ckpt").stat().st_mtime
     return Measured(rate, first_step - began, trained - began, ended - began)
 
