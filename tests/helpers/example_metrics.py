@@ -186,7 +186,8 @@ def changed(record: Any, changes: dict[str, Any]) -> Any:
 
 
 def changed_metrics(changes: dict[str, Any]) -> Any:
-    return with_standing(changed(example_metrics(), changes))
+    """The example with other values at these paths; what the score is worth follows, unless it is changed itself."""
+    return changed(with_standing(changed(example_metrics(), changes)), changes)
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
