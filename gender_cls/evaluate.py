@@ -1,5 +1,6 @@
 """`python -m gender_cls.evaluate`: turn the predictions of finished runs into conclusions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from gender_cls.cli.command import run_command
@@ -25,7 +26,10 @@ def evaluate(config: EvaluateConfig) -> None:
         predictor = Predictor(run.best_checkpoint, resources, recorded)
         cache = image_cache(config.output_dir)
         data_root = None if config.data_root is None else Path(config.data_root)
-        evaluate_run(run, config, predictor, cache=cache, data_root=data_root, progress_bar=config.progress_bar)
+        settings = config.over(recorded.evaluation)
+        if not recorded.explain.enabled and config.explained_images is None:
+            settings = replace(settings, explained_images=0)
+        evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=config.progress_bar)
         print(run_summary(run))
 
 

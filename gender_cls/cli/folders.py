@@ -9,9 +9,8 @@ from gender_cls.cli.command_line import CommandLine
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import read_json
 from gender_cls.runs.locks import locked
-from gender_cls.runs.run import Run, find_runs
+from gender_cls.runs.run import COMMAND_FILE, Run, find_runs
 
-COMMAND_FILE = "command.json"
 RESUME = "trainer.resume="
 
 

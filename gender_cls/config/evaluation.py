@@ -1,6 +1,6 @@
 """The schema of what comes after training: evaluating runs and comparing them. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,21 @@ class OperatingPointRule(Enum):
     equal_recall = "equal_recall"
 
 
+TARGET_ERROR: dict[str, Any] = {"above": 0, "below": 1}
+EXPLAINED_IMAGES: dict[str, Any] = {"least": 0}
+RESAMPLES: dict[str, Any] = {"least": 100, "most": 1_000_000}
+
+
 @dataclass
 class EvaluationConfig:
     """What is measured on the test split when training is over."""
 
     operating_point: OperatingPointRule = OperatingPointRule.balanced_accuracy
-    target_error: float = setting(0.1, above=0, below=1)
+    target_error: float = setting(0.1, **TARGET_ERROR)
     shortcuts: bool = True
     stress: bool = False
-    explained_images: int = setting(100, least=0)
-    resamples: int = setting(10_000, least=100, most=1_000_000)
+    explained_images: int = setting(100, **EXPLAINED_IMAGES)
+    resamples: int = setting(10_000, **RESAMPLES)
 
 
 @dataclass
@@ -41,10 +46,23 @@ class FinishedRunConfig:
 
 
 @dataclass
-class EvaluateConfig(EvaluationConfig, FinishedRunConfig):
+class EvaluateConfig(FinishedRunConfig):
+    """What is None stays as the run was trained with."""
+
     output_dir: str = setting("outputs", path="any")
+    operating_point: OperatingPointRule | None = None
+    target_error: float | None = setting(**TARGET_ERROR)
+    shortcuts: bool | None = None
+    stress: bool | None = None
+    explained_images: int | None = setting(**EXPLAINED_IMAGES)
+    resamples: int | None = setting(**RESAMPLES)
     precision: str | None = setting(choices=PRECISIONS)
     num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
+
+    def over(self, recorded: EvaluationConfig) -> EvaluationConfig:
+        """The settings of a run's own evaluation, with those that were given here in their place."""
+        given = {one.name: getattr(self, one.name) for one in fields(EvaluationConfig)}
+        return replace(recorded, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass
@@ -53,7 +71,7 @@ class CompareConfig:
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     data_root: str | None = setting(path="folder")
-    resamples: int = setting(10_000, least=100, most=1_000_000)
+    resamples: int = setting(10_000, **RESAMPLES)
     thumbnails: int = setting(24, least=0, most=500)
 
     @property

@@ -32,7 +32,7 @@ class Method(Enum):
 
 
 class ExplainedClass(Enum):
-    """Whose logit is explained; `both` shows the true class next to the predicted one."""
+    """Which class is explained; `both` shows the true class next to the predicted one."""
 
     predicted = "predicted"
     true = "true"

@@ -13,7 +13,10 @@ from gender_cls.errors import first_few, plural
 log = logging.getLogger(__name__)
 
 MANIFEST_COLUMNS = ("path", "label", "identity", "camera", "source", "split")
-USED_COLUMNS = ("frame", "sequence", "reviewed_label")
+CUE_BOX = ("cue_left", "cue_top", "cue_right", "cue_bottom")
+"""Where what tells the label lies in an image (`cue_boxes.py`)."""
+
+USED_COLUMNS = ("frame", "sequence", "reviewed_label", *CUE_BOX)
 """Further columns that mean something if a table or `data.pattern` has them."""
 
 SPLIT_ALIASES = {

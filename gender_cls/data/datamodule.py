@@ -13,6 +13,7 @@ from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
+from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
@@ -157,4 +158,4 @@ class CropDataModule(LightningDataModule):
         It does not use a loader, because a loader would use global random numbers.
         """
         rows = balanced_sample(self.tables["val"], images, self.data.split_seed)
-        return read_crops(self.images.at(rows["path"].tolist()), self.data), rows
+        return read_crops(self.images.at(rows["path"].tolist()), self.data, cue_boxes(rows)), rows

@@ -13,6 +13,7 @@ from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
 from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, warn_of_spellings, without_placeholders
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.folders import Found, check_names, labelled_images, left_out_sentence
 from gender_cls.data.image_list import read_image_list
 from gender_cls.data.same_files import file_identity, one_row_per_file
@@ -122,6 +123,7 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
             f"{where} holds one class only: among {plural(len(table), 'image')} none is {label} (folders or values "
             f"that would count: {', '.join((label, *data.aliases[label]))}).",
         )
+    cue_boxes(table)  # or raise
     without = table["path"][(table["split"] == "") & (table["label"] != UNKNOWN)]
     if (table["split"] != "").any():
         require(

@@ -61,6 +61,17 @@ def chart(width_inches: float = 4.2, height_inches: float = 3.0) -> tuple[Figure
     return figure, axes[0, 0]
 
 
+def titled(axes: Axes, title: str) -> None:
+    """Write the title, and below it one line for each curve or mark that has a label: nothing lies over the curves."""
+    lines = len(axes.get_legend_handles_labels()[1])
+    axes.set_title(title, pad=9 + 12.5 * lines)
+    if lines:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.01), frameon=False, fontsize=8, handlelength=1.4, borderpad=0,
+            borderaxespad=0, labelspacing=0.35,
+        )  # fmt: skip
+
+
 def figure_png(figure: Figure) -> bytes:
     """The figure on white, for files and TensorBoard."""
     return _saved(figure, format="png", dpi=150, metadata={"Software": None})

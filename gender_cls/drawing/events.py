@@ -60,7 +60,7 @@ def _tagged(metrics: Metrics) -> dict[str, Estimate]:
 
 
 def _tagged_maps(explanations: Explanations) -> dict[str, Estimate]:
-    """Areas by game and baseline, shares by place, and the similarity that is left with all weights random."""
+    """Areas by game and baseline, shares by place, hits of a known cue, and what is left with all weights random."""
     tagged: dict[str, Estimate] = {}
     for method in explanations["methods"]:
         tag = f"test_explanations/{method['name']}"
@@ -69,6 +69,8 @@ def _tagged_maps(explanations: Explanations) -> dict[str, Estimate]:
             tagged[f"{tag}/insertion_{game['baseline']}"] = game["insertion"]
             tagged[f"{tag}/random_{game['baseline']}"] = game["random"]
         tagged |= {f"{tag}/{place['name']}": place["share"] for place in method["places"]}
+        for label, cue in (method["cue"] or {}).items():
+            tagged |= {f"{tag}/cue_hit_{label}": cue["hit"], f"{tag}/cue_mass_{label}": cue["mass"]}
         if method["randomisation"] is not None:
             tagged[f"{tag}/randomisation"] = method["randomisation"]["stages"][-1]["similarity"]
     return tagged

@@ -40,7 +40,7 @@ class MapColumn:
     title: str
     maps: ArrayLike  # (N, H, W), in [-1, 1] if signed, else in [0, 1]; may be all zero or not finite
     signed: bool  # whether values below 0 are evidence against the class
-    notes: Sequence[str] = ()  # none, or for each image a short line below its tile, such as "border 42 %"
+    notes: Sequence[str] = ()  # none, or for each image a short line below its tile, such as "outside 42 %"
 
 
 # Writes below a panel: where to draw, the corner of its tiles, their (width, height) together, and its index.

@@ -14,12 +14,12 @@ from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gender_cls.config.data import CLASSES
-from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style
+from gender_cls.drawing.chart_style import PALETTE, chart, charts, house_style, titled
 from gender_cls.errors import noting_failure
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import CorruptionScores, Metrics
 from gender_cls.evaluation.slices import largest_slices
-from gender_cls.evaluation.wording import stated, words
+from gender_cls.evaluation.wording import at_threshold, band_words, stated, words
 
 MOST_DRAWN = 12  # values of a column that the chart of slices shows: those with the most images
 LONGEST_NAME = 34  # letters of a name that a figure has room for
@@ -30,7 +30,6 @@ DOTTED: dict[str, Any] = {**DASHED, "linestyle": (0, (1, 2))}
 POINT: dict[str, Any] = {"marker": "o", "color": PALETTE["ink"], "markersize": 4.5}
 RANGE: dict[str, Any] = {"color": PALETTE["mark"], "linewidth": 1.1, "alpha": 0.7}  # the line of an interval
 BAND: dict[str, Any] = {"color": PALETTE["mark"], "linewidth": 0, "alpha": 0.18}  # between the ends of many intervals
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.4, "borderaxespad": 0.1}
 FROM_0_TO_1 = (-0.02, 1.02)
 
 
@@ -66,58 +65,62 @@ def report_figures(metrics: Metrics, test: pd.DataFrame, problems: dict[str, str
 
 
 def _roc(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
-    figure, axes = _square(f"ROC: AUROC {stated(metrics['test']['scores']['auroc'])}")
+    figure, axes = _square()
     false, true, _ = roc_curve(female, probability, drop_intermediate=True)
     axes.plot([0, 1], [0, 1], **DASHED)
     axes.plot(false, true, color=PALETTE["mark"], linewidth=1.6)
-    says_female = probability >= metrics["operating_point"]["threshold"]
-    chosen = says_female[~female].mean(), says_female[female].mean()
-    axes.plot(*chosen, **POINT)
-    axes.annotate("chosen threshold", chosen, (7, -8), textcoords="offset points", color=PALETTE["ink"])
+    chosen = metrics["operating_point"]
+    ring = {**POINT, "markerfacecolor": "none", "markersize": 9}
+    for threshold, style, name in (
+        (0.5, ring, "at the threshold 0.5"),
+        (chosen["threshold"], POINT, at_threshold(chosen)),
+    ):
+        says_female = probability >= threshold
+        place = says_female[~female].mean(), says_female[female].mean()
+        axes.plot(*place, **style, linestyle="", label=name)
     axes.set(xlabel="MALE answered FEMALE", ylabel="FEMALE answered FEMALE (recall)")
+    titled(axes, f"ROC: AUROC {stated(metrics['test']['scores']['auroc'])}")
     return figure
 
 
 def _precision_recall(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
     scores = metrics["test"]["scores"]
-    figure, axes = _square("Precision and recall, one class against the other")
+    figure, axes = _square()
     for label, positive, score in (("FEMALE", female, probability), ("MALE", ~female, 1 - probability)):
         precision, recall, _ = precision_recall_curve(positive, score, drop_intermediate=True)
         area = f"{label}, average precision {stated(scores[f'average_precision_{label}'])}"
         axes.plot(recall, precision, color=CLASS_COLOURS[label], linewidth=1.6, label=area)
         axes.axhline(positive.mean(), **{**DASHED, "color": CLASS_COLOURS[label]})
     axes.set(xlabel="recall", ylabel="precision")
-    axes.legend(loc="lower left", **LEGEND)
+    titled(axes, "Precision and recall, one class against the other")
     return figure
 
 
-def _square(title: str) -> tuple[Figure, Axes]:
+def _square() -> tuple[Figure, Axes]:
     """A chart from 0 to 100 % both ways."""
     figure, axes = chart(4.2, 3.6)
-    axes.set(title=title, xlim=FROM_0_TO_1, ylim=FROM_0_TO_1)
+    axes.set(xlim=FROM_0_TO_1, ylim=FROM_0_TO_1)
     _in_percent(axes, "xy")
     return figure, axes
 
 
 def _probabilities(metrics: Metrics, female: NDArray, probability: NDArray) -> Figure:
-    figure, axes = chart(4.2, 3.0)
-    band, threshold = metrics["abstention"]["band"], metrics["operating_point"]["threshold"]
-    if band is not None:
-        axes.axvspan(*band, color=PALETTE["well"], zorder=0)
+    figure, axes = chart(4.2, 3.4)
+    band, point = metrics["abstention"]["band"], metrics["operating_point"]
     edges = np.linspace(0, 1, 21)
-    for label, rows, sign in (("FEMALE", female, 1), ("MALE", ~female, -1)):
+    for label, rows, sign, where in (("FEMALE", female, 1, "up"), ("MALE", ~female, -1, "down")):
         counts = np.histogram(probability[rows], edges)[0]
-        axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=CLASS_COLOURS[label], label=label)
+        name = f"labelled {label} ({where})"
+        axes.bar(edges[:-1] + 0.025, sign * counts, 0.046, color=CLASS_COLOURS[label], label=name)
+    if band is not None:
+        axes.axvspan(*band, color=PALETTE["well"], zorder=0, label=band_words(metrics["abstention"]))
     axes.axhline(0, color=PALETTE["soft"], linewidth=0.8)
-    axes.axvline(threshold, color=PALETTE["ink"], linewidth=1)
-    axes.set(title="Images by calibrated probability of FEMALE", xlim=(0, 1), ylabel="images")
+    axes.axvline(point["threshold"], color=PALETTE["ink"], linewidth=1, label=at_threshold(point))
+    axes.set(xlim=(0, 1), xlabel="calibrated probability of FEMALE", ylabel="images")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):,.0f}")
-    axes.margins(y=0.18)
-    abstained = "; shaded: abstained" if band is not None else ""
-    axes.set_xlabel(f"probability of FEMALE; line: threshold {threshold:.2f}{abstained}")
-    for label, height, at in (("FEMALE", 0.98, "top"), ("MALE", 0.02, "bottom")):
-        axes.text(0.02, height, f"labelled {label}", va=at, transform=axes.transAxes)
     _in_percent(axes, "x")
+    titled(axes, "Test images by calibrated probability")
     return figure
 
 
@@ -126,7 +129,7 @@ def _reliability(metrics: Metrics) -> Figure | None:
     bins = calibration["after"]["bins"]
     if all(each["share"]["value"] is None for each in bins):
         return None
-    figure, ((upper,), (lower,)) = charts(4.2, 4.0, 2, 1, sharey=False, height_ratios=(5, 1))
+    figure, ((upper,), (lower,)) = charts(4.2, 4.3, 2, 1, sharey=False, height_ratios=(5, 1))
     upper.plot([0, 1], [0, 1], **DASHED)
     for name, reliability, colour, face, width in (
         ("before", calibration["before"], PALETTE["faint"], PALETTE["paper"], 0.8),
@@ -138,9 +141,8 @@ def _reliability(metrics: Metrics) -> Figure | None:
             upper.vlines(places, *_interval(shares), **RANGE)
         style = {"color": colour, "markerfacecolor": face, "markersize": 3.5, "linewidth": width}
         upper.plot(places, _values(shares), "o-", **style, label=f"{name}, ECE {stated(reliability['ece'])}")
-    upper.set(title=f"Reliability before and after temperature {calibration['temperature']:.2f}")
     upper.set(ylabel="labelled FEMALE", xlim=FROM_0_TO_1, ylim=FROM_0_TO_1)
-    upper.legend(loc="upper left", **LEGEND)
+    titled(upper, f"Reliability before and after temperature {calibration['temperature']:.2f}")
     middles = [(each["low"] + each["high"]) / 2 for each in bins]
     widths = [0.88 * (each["high"] - each["low"]) for each in bins]
     lower.bar(middles, [each["images"] for each in bins], widths, color=PALETTE["mark"], alpha=0.35)
@@ -156,21 +158,20 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     curve, target, chosen = abstention["curve"], abstention["target_error"], abstention["test"]
     if not curve:
         return None
-    figure, axes = chart(4.2, 3.2)
+    figure, axes = chart(4.2, 3.5)
     coverage, low, high = (_nan_for_null(point[key] for point in curve) for key in ("coverage", "low", "high"))
     axes.fill_between(coverage, low, high, **BAND)
     axes.plot(coverage, [point["error"] for point in curve], color=PALETTE["mark"], linewidth=1.6)
-    axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(f"target {100 * target:g} %", (0.0, target), (2, 3), textcoords="offset points")
-    if chosen is not None and chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
+    target_name = f"asked for: at most {100 * target:g} %"
+    axes.axhline(target, color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (4, 3)), label=target_name)
+    if chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
         point = chosen["coverage"]["value"], chosen["error"]["value"]
         axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
-        axes.plot(*point, **POINT)
-        axes.annotate("chosen band", point, (6, -11), textcoords="offset points")
-    axes.set(title=f"Error by coverage: area (AURC) {stated(abstention['aurc'])}", xlim=FROM_0_TO_1)
-    axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them")
+        axes.plot(*point, **POINT, linestyle="", label=f"{band_words(abstention)}, on test")
+    axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them", xlim=FROM_0_TO_1)
     axes.set_ylim(bottom=0)
     _in_percent(axes, "xy")
+    titled(axes, f"Error by coverage: area (AURC) {stated(abstention['aurc'])}")
     return figure
 
 
@@ -190,7 +191,7 @@ def _slices(metrics: Metrics) -> Figure | None:
 def _shortcuts(metrics: Metrics) -> Figure | None:
     whole = metrics["test"]["scores"]["balanced_accuracy"]
     rows = [(_shortened(test["title"]), test["balanced_accuracy"], False) for test in metrics["shortcuts"] or []]
-    title = "What remains without part of the image"
+    title = "Shortcut tests"
     return _intervals(title, [("as recorded", whole, False), *rows], whole) if rows else None
 
 
@@ -207,7 +208,7 @@ def _intervals(title: str, rows: Sequence[IntervalRow], whole: Estimate) -> Figu
             axes.hlines(place, *_interval([score]), **RANGE)
             face = PALETTE["paper" if few else "mark"]
             axes.plot(score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
-    axes.set(title=title, xlabel="balanced accuracy; dashed: of all test")
+    axes.set(title=title, xlabel="balanced accuracy; dashed: all test")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     for label, (_, score, _) in zip(axes.get_yticklabels(), rows, strict=True):

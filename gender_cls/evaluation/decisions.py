@@ -28,7 +28,7 @@ class DecisionRule:
     temperature: float  # logits are divided by it; above 0
     threshold: float  # the answer is FEMALE from this calibrated probability of FEMALE on (>=), MALE below it
     # [low, high] around the threshold. Strictly between the two the answer is ABSTAIN; elsewhere, and without a band
-    # everywhere, the threshold decides. A band of width 0 lets every image through.
+    # everywhere, the threshold decides.
     band: tuple[float, float] | None
 
     @classmethod
@@ -111,6 +111,7 @@ def choose_abstention(
 ) -> Abstention:
     """The narrowest band around the threshold that reaches the target on validation, and its effect on both splits.
 
+    Without a band, because none is needed or none reaches the target, every image is answered and that is measured.
     Certainty is the distance of the calibrated logit from that of the threshold, and the answer is the one at the
     threshold. The band, the curve and its area all use these.
 
@@ -119,10 +120,7 @@ def choose_abstention(
         target_error: share of wrong answers among the answered images.
     """
     band, remark = _narrowest_band(validation, decide, target_error)
-    on_validation, on_test = (
-        _accepted(split, replace(decide, band=band), resamples) if band is not None else None
-        for split in (validation, test)
-    )
+    on_validation, on_test = (_accepted(split, replace(decide, band=band), resamples) for split in (validation, test))
     aurc, curve = risk_coverage_curve(*_wrong_and_certainty(test, decide), bootstrap_units(test), resamples)
     return Abstention(
         target_error=target_error,
@@ -130,7 +128,7 @@ def choose_abstention(
         remark=remark,
         validation=on_validation,
         test=on_test,
-        reached=_reached(on_test["error"], target_error) if on_test else None,
+        reached=_reached(on_test["error"], target_error),
         aurc=aurc,
         curve=curve,
     )
@@ -148,7 +146,7 @@ def _narrowest_band(
     margins = np.append(0, (values[:-1] + values[1:]) / 2)  # each leaves out one more distinct certainty
     middle = log_odds(decide.threshold, 1 - decide.threshold)
     low, high = expit(middle - margins), expit(middle + margins)
-    low[0] = high[0] = decide.threshold
+    low[0] = high[0] = decide.threshold  # no band
 
     order = np.argsort(p_female, kind="stable")  # counted as `answers` compares, in probabilities
     from_low, to_high = np.searchsorted(p_female[order], low, "right"), np.searchsorted(p_female[order], high, "left")
@@ -167,6 +165,11 @@ def _narrowest_band(
         return None, (
             f"There is no band: none holds the error on validation at or below {100 * target_error:g} % with at least "
             f"{LEAST_ANSWERED} images answered."
+        )
+    if steady[0] == 0:
+        return None, (
+            f"No band is needed: with every image answered, the error on validation is at or below "
+            f"{100 * target_error:g} %."
         )
     return (float(low[steady[0]]), float(high[steady[0]])), None
 

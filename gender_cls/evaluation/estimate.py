@@ -1,4 +1,4 @@
-"""A number with its interval, the smallest part of `metrics.json`, and what can be said about it."""
+"""A number with its interval, the smallest part of `metrics.json`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
@@ -18,17 +18,12 @@ def undefined(remark: str) -> Estimate:
     return Estimate(value=None, low=None, high=None, remark=remark)
 
 
+def is_above_0(found: Estimate) -> bool:
+    """Whether its whole interval lies above 0."""
+    return found["low"] is not None and found["low"] > 0
+
+
 def best_baseline(baselines: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Of trivial baselines, the one with the best balanced accuracy; None where none has a score."""
     scored = [one for one in baselines if one["balanced_accuracy"] is not None]
     return max(scored, key=lambda one: one["balanced_accuracy"], default=None)
-
-
-def beats(value: float | None, low: float | None, baseline: float) -> bool | None:
-    """Whether a score lies above a baseline by more than chance: with its whole interval.
-
-    None where that is open: the value is above and the interval reaches down to it, or something is not known.
-    """
-    if value is not None and value <= baseline:
-        return False
-    return True if value is not None and low is not None and low > baseline else None

@@ -8,18 +8,19 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation import schema
 from gender_cls.evaluation.bootstrap import Numbers, bootstrap, bootstrap_units, count_units, estimate, ratio
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, is_above_0
 from gender_cls.evaluation.metrics import known_people
 from gender_cls.evaluation.predictions import read_table
 
-LARGEST_SIMILARITY = 0.8
-"""A map whose rank correlation is at least this after all weights became random shows the image, not the network. A
-choice of this project, because Adebayo et al. 2018 name no number: maps of trained networks lie clearly below it on
-real crops and slightly below it on the demo data, whose cue stands out in any image. An edge map has 1."""
+LARGEST_SIMILARITY = 0.5**0.5
+"""Below this rank correlation with the maps of random networks, the larger part of a map has changed: the square of the
+correlation is the share of the variance that two orders of the regions have in common. From here on it is compared with
+a control, how similar random networks' maps are to each other: even those follow the edges of the image."""
 
 GAME_SCORES = [key for key in schema.Game.__annotations__ if key != "baseline"]
 AGREEMENT = "agreement_"  # prefix of the columns with the rank correlation with another method's map
@@ -42,7 +43,9 @@ def read_randomisation(file: Path) -> pd.DataFrame:
     Raises:
         GenderClsError: the file is missing or damaged.
     """
-    return _table(file, ("path", "method", "stage"), ("identity", "layers"), ("stage", "share", "similarity"))
+    return _table(
+        file, ("path", "method", "stage"), ("identity", "layers"), ("stage", "share", "similarity", "control")
+    )
 
 
 def _table(file: Path, key: Sequence[str], names: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -83,13 +86,13 @@ def summarise_explanations(
         for name, column in _method_scores(rows[rows["method"] == method], images, methods).items()
     }
     means = _means(images, values, resamples)
-    checks = _randomisations(randomisation, methods, resamples)
+    checks, cues = _randomisations(randomisation, methods, resamples), _cues(images, values, methods, resamples)
     return {
         "images": len(images),
         "identities": known_people(images),
         "units": count_units(bootstrap_units(images)),
         "explained_class": role,
-        "methods": [_method(method, means, values, checks.get(method)) for method in methods],
+        "methods": [_method(method, means, values, checks.get(method), cues.get(method)) for method in methods],
         "agreement": [
             schema.MethodAgreement(a=a, b=b, correlation=means[f"{a} {AGREEMENT}{b}"])
             for a, b in combinations(methods, 2)
@@ -109,8 +112,14 @@ def _method_scores(rows: pd.DataFrame, images: pd.DataFrame, methods: Sequence[s
     return scores
 
 
-def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) -> dict[str, Estimate]:
-    """The mean of each name's (images,) values, with its interval; NaN are left out, and a remark counts them."""
+def _means(
+    images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int, shares: Sequence[str] = ()
+) -> dict[str, Estimate]:
+    """The mean of each name's (images,) values, with its interval; NaN are left out, and a remark counts them.
+
+    Args:
+        shares: names of those whose values are 0 or 1.
+    """
     columns = np.array(list(values.values())).reshape(len(values), len(images)).T
     known = np.isfinite(columns)
     filled = np.where(known, columns, 0.0)
@@ -123,7 +132,7 @@ def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) 
     reason = "No image has this score." if len(images) else "No image was explained."
     result = {}
     for (name, whole), has_score in zip(means(np.ones((1, len(images)))).items(), known.T, strict=True):
-        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason, is_share=False)
+        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason, is_share=name in shares)
         if found["value"] is not None and not has_score.all():
             left_out = f"{(~has_score).sum():,} of {len(images):,} images have no such score and are left out."
             found["remark"] = f"{found['remark']} {left_out}" if found["remark"] else left_out
@@ -132,7 +141,11 @@ def _means(images: pd.DataFrame, values: Mapping[str, Numbers], resamples: int) 
 
 
 def _method(
-    name: str, means: Mapping[str, Estimate], values: Mapping[str, Numbers], randomisation: schema.Randomisation | None
+    name: str,
+    means: Mapping[str, Estimate],
+    values: Mapping[str, Numbers],
+    randomisation: schema.Randomisation | None,
+    cue: dict[str, schema.Cue] | None,
 ) -> schema.MethodScores:
     def game(baseline: str) -> schema.Game:
         scores = {score: means[f"{name} {score}_{baseline}"] for score in GAME_SCORES}
@@ -149,7 +162,24 @@ def _method(
         "games": [game(baseline) for baseline in schema.BASELINES],
         "places": [place(each) for each in schema.PLACES],
         "randomisation": randomisation,
+        "cue": cue,
     }
+
+
+def _cues(
+    images: pd.DataFrame, values: Mapping[str, Numbers], methods: Sequence[str], resamples: int
+) -> dict[str, dict[str, schema.Cue]]:
+    """By method and label, of the images that have both a map of the method and the box of a cue."""
+    cues: dict[str, dict[str, schema.Cue]] = {}
+    for method, label in product(methods, CLASSES):
+        chosen = (images["label"] == label).to_numpy() & np.isfinite(values[f"{method} cue_hit"])
+        if chosen.any():
+            of_label = {name: values[f"{method} cue_{name}"][chosen] for name in ("hit", "mass", "area")}
+            found = _means(images[chosen].reset_index(drop=True), of_label, resamples, shares=("hit",))
+            area = float(of_label["area"].mean())
+            cue = schema.Cue(images=int(chosen.sum()), hit=found["hit"], mass=found["mass"], area=area)
+            cues.setdefault(method, {})[label] = cue
+    return cues
 
 
 def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int) -> dict[str, schema.Randomisation]:
@@ -161,8 +191,10 @@ def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int)
     first = table.drop_duplicates("stage").sort_values("stage")
     values = {}
     for method, stage in product(checked, first["stage"]):
-        rows = table[(table["method"] == method) & (table["stage"] == stage)]
-        values[f"{method} {stage}"] = rows.set_index("path")["similarity"].reindex(images["path"]).to_numpy(np.float64)
+        rows = table[(table["method"] == method) & (table["stage"] == stage)].set_index("path").reindex(images["path"])
+        values[f"{method} {stage}"] = similarity = rows["similarity"].to_numpy(np.float64)
+        values[f"{method} control"] = control = rows["control"].to_numpy(np.float64)  # of the last stage
+        values[f"{method} difference"] = control - similarity
     means = _means(images, values, resamples)
     checks = {}
     for method in checked:
@@ -170,10 +202,12 @@ def _randomisations(table: pd.DataFrame, methods: Sequence[str], resamples: int)
             schema.RandomisationStage(layers=layers, share=float(share), similarity=means[f"{method} {stage}"])
             for stage, layers, share in zip(first["stage"], first["layers"], first["share"], strict=True)
         ]
-        left = stages[-1]["similarity"]["value"]
+        left, difference = stages[-1]["similarity"]["value"], means[f"{method} difference"]
         checks[method] = schema.Randomisation(
             images=table.loc[table["method"] == method, "path"].nunique(),
             stages=stages,
-            flagged=None if left is None else left >= LARGEST_SIMILARITY,
+            control=means[f"{method} control"],
+            difference=difference,
+            flagged=None if left is None else left >= LARGEST_SIMILARITY and not is_above_0(difference),
         )
     return checks

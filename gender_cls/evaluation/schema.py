@@ -5,12 +5,12 @@ over people (`bootstrap.py`). A value that cannot be computed is null, and the `
 is null if there is nothing to say.
 """
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.estimate import Estimate
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -21,14 +21,15 @@ SCORES = (
 
 BANDS = {"head": (0.0, 0.2), "upper_body": (0.2, 0.55), "lower_body": (0.55, 1.0)}
 """Parts of a crop's height, from its top, as a standing person mostly fills them. They cover the whole crop."""
-PLACES = (*BANDS, "border")
-"""Where the mass of a map is counted; `border` is everything outside the person's box (`data/shortcuts.py`)."""
+PLACES = (*BANDS, "outside")
+"""Where the mass of a map is counted; `outside` is everything outside the person's box (`data/shortcuts.py`)."""
 BASELINES = ("blurred", "mean")  # what replaces deleted pixels: the blurred image, or the mean colour of the image
 GAMES = ("deletion", "insertion")
 SCORE_COLUMNS = (
     *(f"{game}_{baseline}" for baseline in BASELINES for game in (*GAMES, "random")),
     *PLACES,
     *(f"{place}_area" for place in PLACES),
+    *("cue_hit", "cue_mass", "cue_area"),
 )
 """Columns of `explanations.csv` that hold the scores of a map (`explain/faithfulness.py`, `explain/mass_shares.py`). A
 cell is empty if the score is not defined or was not asked for."""
@@ -67,6 +68,14 @@ class Reliability(TypedDict):
     log_loss: Estimate
     ece: Estimate
     bins: list[ReliabilityBin]
+
+
+class Standing(TypedDict):
+    """What the test score is worth (`standing.py`)."""
+
+    kind: Literal["undefined", "constant", "chance", "baseline", "useful"]
+    level: Literal["stop", "warn", "fine"]  # stop: do not rely on the scores; warn: read with care
+    sentence: str
 
 
 class Calibration(TypedDict):
@@ -108,11 +117,13 @@ class Abstention(TypedDict):
     """Answering only if the calibrated probability is far enough from the threshold."""
 
     target_error: float  # the error that was asked for
-    band: list[float] | None  # [low, high] probability; between them the model abstains; chosen by `decisions.py`
-    remark: str | None  # why there is no band
-    validation: Accepted | None  # with the band; null without one
-    test: Accepted | None  # the same on test
-    reached: bool | None  # whether the target is inside or above the interval of the test error; null without a band
+    # [low, high] probability, low < high; between them the model abstains; chosen by `decisions.py`. Null without a
+    # band: then every image is answered.
+    band: list[float] | None
+    remark: str | None  # why there is no band: none is needed, or none reaches the target
+    validation: Accepted  # with the band, if there is one
+    test: Accepted  # the same on test
+    reached: bool | None  # whether the target is inside or above the interval of the test error; null without an error
     aurc: Estimate  # area under the risk-coverage curve of test (Geifman & El-Yaniv 2017); lower is better
     curve: list[RiskCoveragePoint]  # of test, by falling coverage, at most 100 points
 
@@ -238,12 +249,21 @@ class Place(TypedDict):
     area: float | None  # the share that a uniform map of the same images has; null if no image has a share
 
 
+class Cue(TypedDict):
+    """How well maps point at the known cue of images of one label (`data/cue_boxes.py`)."""
+
+    images: int  # that have a box and a map
+    hit: Estimate  # share of images whose highest point of the map is in the box (the pointing game, Zhang et al. 2018)
+    mass: Estimate  # mean share of the map's mass in the box
+    area: float  # mean share of the area in the box: what both would be by chance
+
+
 class RandomisationStage(TypedDict):
     """How similar maps still are to those of the trained network after its last layers got random weights."""
 
     layers: str  # the first layer, from the input, that has random weights
     share: float  # of the network's parameters that are random
-    similarity: Estimate  # mean rank correlation of the maps with their signs, -1 to 1
+    similarity: Estimate  # mean rank correlation of the maps, -1 to 1; of methods with signs its magnitude
 
 
 class Randomisation(TypedDict):
@@ -251,7 +271,9 @@ class Randomisation(TypedDict):
 
     images: int
     stages: list[RandomisationStage]  # from the last layers to all
-    flagged: bool | None  # with all weights random, similarity is LARGEST_SIMILARITY or more; null if undefined
+    control: Estimate  # the same similarity between the maps of independent networks with all weights random
+    difference: Estimate  # control - similarity of the last stage, image by image
+    flagged: bool | None  # most of the map stays, and as much as random networks share; null if that is undefined
 
 
 class MethodScores(TypedDict):
@@ -261,6 +283,7 @@ class MethodScores(TypedDict):
     title: str  # for people
     games: list[Game]  # for each of BASELINES
     places: list[Place]  # for each of PLACES
+    cue: dict[str, Cue] | None  # by label; null if no box of a cue is known
     randomisation: Randomisation | None  # null if it was not run
 
 
@@ -289,7 +312,9 @@ class Cost(TypedDict):
     parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
     milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the fastest and the slowest call
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
+    milliseconds_batch_32_spread: list[float] | None
     device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty
     peak_memory_bytes: int | None  # of training. CPU: the process without mapped files; GPU: tensors. Null if unknown
     fit_seconds: float  # of training and validation
@@ -305,6 +330,7 @@ class Metrics(TypedDict):
     best_epoch: int  # the epoch of that value, counted from 1
     validation: SplitScores
     test: SplitScores
+    standing: Standing
     baselines: list[Baseline]
     calibration: Calibration
     operating_point: OperatingPoint

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import UNKNOWN
+from gender_cls.data.columns import CUE_BOX
 from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, bootstrap_units, estimate
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import absent_labels, decision_scores, is_female, known_people, p_female_of
@@ -16,7 +17,7 @@ DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
 NOT_SLICED = {
     *("path", "label", "original_label", "prediction", "identity", "split", "group", "frame"),
-    *("width", "height", "pixels"),
+    *("width", "height", "pixels", *CUE_BOX),
 }
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates

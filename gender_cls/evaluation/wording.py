@@ -3,20 +3,30 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import Abstention, OperatingPoint
 
 MISSING = "–"
 PERCENT = "\u202f%"  # with a narrow space that does not break
+
+
+Level = Literal["stop", "warn", "note", "fine"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One sentence about a dataset or a model, and how serious it is."""
 
-    level: Literal["stop", "warn", "fine"]  # stop: do not rely on the scores; warn: read with care
+    # stop: do not rely on the scores; warn: read with care; note: a fact, neither good nor bad; fine: good news.
+    level: Level
     sentence: str
+
+
+def by_importance(findings: Iterable[Finding]) -> list[Finding]:
+    """The most serious first; equally serious ones keep their order."""
+    return sorted(findings, key=lambda finding: get_args(Level).index(finding.level))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -28,6 +38,11 @@ def listed(names: Iterable[str]) -> str:
 def words(key: str) -> str:
     """A key as words: `native height`."""
     return key.replace("_", " ")
+
+
+def place_title(place: str) -> str:
+    """The name of one of PLACES in a table."""
+    return "outside the person" if place == "outside" else words(place)
 
 
 def capitalised(sentence: str) -> str:
@@ -70,6 +85,19 @@ def stated(estimate: Estimate, digits: int = 3, scale: float = 1, unit: str = ""
     if low is None or high is None:
         return number
     return f"{number} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+
+
+def at_threshold(point: OperatingPoint) -> str:
+    """`at the threshold 0.697, chosen on validation`; without the last words where none could be chosen."""
+    value = point["threshold"]
+    digits = 3 if 0.0005 <= value < 0.9995 else 6
+    return f"at the threshold {value:.{digits}f}" + (", chosen on validation" if point["remark"] is None else "")
+
+
+def band_words(abstention: Abstention) -> str:
+    """`abstaining between 0.271 and 0.613`, or that there is no band."""
+    band = abstention["band"]
+    return "no band: every image is answered" if band is None else f"abstaining between {band[0]:.3f} and {band[1]:.3f}"
 
 
 def p_value(value: float | None) -> str:

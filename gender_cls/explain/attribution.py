@@ -1,7 +1,9 @@
 """Maps that show which pixels a prediction depends on, computed by Captum, also in the middle of training.
 
 The functions here leave the network, the random states and the autograd modes as they were; see `isolated`. A map
-explains one logit. Inputs are normalised, so 0, the baseline, is the mean colour. The methods:
+explains the difference of two logits, that of a class minus that of the other, because this difference alone decides
+and gives the probability: what raises both logits is no evidence. Inputs are normalised, so 0, the baseline, is the
+mean colour. The methods:
 
 - Saliency: the absolute gradient at each pixel, the largest of the three channels. Simonyan, Vedaldi, Zisserman, "Deep
   Inside Convolutional Networks", 2013, arXiv:1312.6034.
@@ -11,11 +13,11 @@ explains one logit. Inputs are normalised, so 0, the baseline, is the mean colou
   Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
   arXiv:1610.02391. The ReLU, the last step of the paper, is left out: it hides the evidence against the class.
 - Integrated Gradients: the mean gradient on the way from the baseline (Gauss-Legendre, `INTEGRATION_POINTS` points),
-  times the value, summed over the channels. A map sums to the logit minus the baseline's logit. Sundararajan, Taly,
-  Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
-- Occlusion: how far the logit drops when the baseline replaces a window of 2x2 regions of `region_grid`; the mean over
-  the windows that cover a region. Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
-  arXiv:1311.2901.
+  times the value, summed over the channels. A map sums to the difference minus that of the baseline. Sundararajan,
+  Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
+- Occlusion: how far the difference drops when the baseline replaces a window of 2x2 regions of `region_grid`; the mean
+  over the windows that cover a region. Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV
+  2014, arXiv:1311.2901.
 
 Guided backpropagation, guided Grad-CAM and deconvolution are not offered: their maps hardly change when the weights are
 randomised (Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, arXiv:1810.03292), and in networks without
@@ -48,7 +50,7 @@ class Attribution:
     """Maps of N images and the answers of the network, all on the CPU."""
 
     probabilities: Tensor  # (N, classes), float32; each row sums to 1
-    targets: Tensor  # (N,), int64, the class whose logit the maps explain
+    targets: Tensor  # (N,), int64, the class that the maps explain
     # For each method (N, H, W), float32, unscaled. A `signed` method is above 0 where the image is evidence for the
     # class and below 0 where it is evidence against it; the others are at least 0.
     maps: dict[Method, Tensor]
@@ -80,18 +82,18 @@ def attribute(
     feature_map: FeatureMap | None,
     targets: Tensor | None = None,
 ) -> Attribution:
-    """Explain one logit of each image by every method.
+    """Explain by every method by how much the logit of one class of each image is above that of the other.
 
     Saliency, Grad-CAM and the probabilities share one forward and one backward pass; the maps are bit-identical to
-    those of Captum's `Saliency` and `LayerGradCam`. Cost of an image, in forward passes: about 3 for both together
-    (little more than 1 for Grad-CAM alone), 3 * `SAMPLES` for SmoothGrad, 3 * `INTEGRATION_POINTS` for Integrated
-    Gradients, one for each window of Occlusion: about 100 at 256x128.
+    those of Captum's `Saliency` and `LayerGradCam` of that difference. Cost of an image, in forward passes: about 3 for
+    both together (little more than 1 for Grad-CAM alone), 3 * `SAMPLES` for SmoothGrad, 3 * `INTEGRATION_POINTS` for
+    Integrated Gradients, one for each window of Occlusion: about 100 at 256x128.
 
     Args:
         inputs: (N, 3, H, W), N at least 1, normalised, so that 0 is the mean colour.
         methods: may be empty.
         feature_map: the layer for Grad-CAM, and how its output becomes (N, C, h, w); only Grad-CAM needs it.
-        targets: (N,), class index of the logit to explain; None explains the predicted class.
+        targets: (N,), index of the class to explain; None explains the predicted class.
 
     Returns:
         If a probability of an image is not finite (the network diverged), its maps are all NaN.
@@ -105,7 +107,7 @@ def attribute(
             logits, classes, maps = _one_pass(network, forward, images, methods, feature_map, *given)
             for method, compute in _MORE_PASSES.items():
                 if method in methods:
-                    maps[method] = compute(forward, images, classes)
+                    maps[method] = compute(lambda pixels: margins(forward(pixels)), images, classes)
             diverged = ~logits.isfinite().all(dim=1).view(-1, 1, 1)  # the gradient of a NaN may be a number
             maps = {method: chunk.detach().masked_fill(diverged, torch.nan).cpu() for method, chunk in maps.items()}
             parts.append(Attribution(logits.softmax(dim=1).cpu(), classes.cpu(), maps))
@@ -114,6 +116,11 @@ def attribute(
         torch.cat([part.targets for part in parts]),
         {method: torch.cat([part.maps[method] for part in parts]) for method in methods},
     )
+
+
+def margins(logits: Tensor) -> Tensor:
+    """Logits (N, 2) -> (N, 2): by how much the logit of each class is above that of the other one."""
+    return logits - logits.flip(1)
 
 
 def scaled(maps: Tensor) -> Tensor:
@@ -147,11 +154,11 @@ def _one_pass(
     asked = [method for method in identities if method in methods]
     kept: dict[str, Tensor] = {}
 
-    def target_logit(pixels: Tensor) -> Tensor:
+    def target_margin(pixels: Tensor) -> Tensor:
         logits = forward(identities[Method.saliency](pixels))
         kept["logits"] = logits.detach()
         kept["targets"] = logits.argmax(dim=1) if targets is None else targets
-        return logits.gather(1, kept["targets"].unsqueeze(1)).squeeze(1)
+        return margins(logits).gather(1, kept["targets"].unsqueeze(1)).squeeze(1)
 
     def through_identity(module: nn.Module, arguments: object, output: Tensor) -> Tensor:
         assert feature_map is not None
@@ -172,12 +179,12 @@ def _one_pass(
             stack.enter_context(layer.register_forward_hook(through_identity))
         if asked:
             layers = [identities[method] for method in asked]
-            captum = LayerGradientXActivation(target_logit, layers, multiply_by_inputs=False)
+            captum = LayerGradientXActivation(target_margin, layers, multiply_by_inputs=False)
             pixels = images if Method.saliency in asked else images.detach()  # Grad-CAM needs no graph before its layer
             maps = dict(zip(asked, captum.attribute(pixels), strict=True))
         else:
             with torch.no_grad():
-                target_logit(images)
+                target_margin(images)
     if Method.saliency in maps:
         maps[Method.saliency] = maps[Method.saliency].abs().amax(dim=1)
     if Method.grad_cam in maps:

@@ -4,7 +4,7 @@ the confusion matrix."""
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +26,7 @@ from gender_cls.drawing.events import add_png, confusion_matrix_figure
 from gender_cls.explain.attribution import Attribution, feature_map_for
 from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
 from gender_cls.explain.map_regions import rank_correlation
-from gender_cls.explain.mass_shares import mass_shares
+from gender_cls.explain.mass_shares import cue_scores, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
@@ -55,8 +55,9 @@ class ExplainCallback(Callback):
     budget starts again, and the first grid has no earlier one to be compared with.
 
     TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
-    in each place (`mass_shares.py`), its rank correlation with the map of the previous grid (stability: 1 is no change)
-    and with the maps of the other methods (agreement).
+    in each place (`mass_shares.py`); by label, where the table knows the box of the cue, whether its highest point and
+    how much of its mass is in the box; its rank correlation with the map of the previous grid (stability: 1 is no
+    change) and with the maps of the other methods (agreement).
     """
 
     crops: Crops  # the probe set
@@ -79,7 +80,7 @@ class ExplainCallback(Callback):
             return
         classifier = cast("GenderClassifier", pl_module)
         explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
-        scores = _map_scores(explained, self.crops.boxes, self._previous)
+        scores = _map_scores(explained, self.crops, self.labels, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         epoch, step = trainer.current_epoch + 1, trainer.global_step
@@ -126,15 +127,17 @@ class ConfusionMatrixCallback(Callback):
 
 
 def _map_scores(
-    explained: dict[str, Attribution], boxes: NDArray[np.float64], previous: dict[str, Attribution]
+    explained: dict[str, Attribution], crops: Crops, labels: Sequence[str], previous: dict[str, Attribution]
 ) -> dict[str, NDArray[np.float64]]:
     """By tag, one value per image, NaN if it is not defined. Tags of the true class end in `_true` if there are two."""
     scores: dict[str, NDArray[np.float64]] = {}
     for role, now in explained.items():
         ending = "_true" if role == "true" and len(explained) > 1 else ""
         for method, maps in now.maps.items():
-            for place, shares in mass_shares(maps, boxes).items():
+            for place, shares in mass_shares(maps, crops.boxes).items():
                 scores[f"{method.value}{ending}/{place}"] = shares
+            for (name, values), label in product(cue_scores(maps, crops.cues).items(), CLASSES):
+                scores[f"{method.value}{ending}/{name}_{label}"] = np.where(np.array(labels) == label, values, np.nan)
             if role in previous:
                 stability = rank_correlation(maps, previous[role].maps[method])
                 stability[now.targets != previous[role].targets] = np.nan  # another class has another map

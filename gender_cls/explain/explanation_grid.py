@@ -69,7 +69,7 @@ def make_captions(labels: Sequence[str], names: Sequence[str], p_female: Sequenc
 def explanation_grid(
     crops: Crops, captions: Sequence[Caption], explained: dict[str, Attribution], title: str, weights: str
 ) -> Picture:
-    """One panel per image: the input, each map with its border share, and a caption.
+    """One panel per image: the input, each map with its share outside the person, and a caption.
 
     Args:
         explained: from `explain_classes`.
@@ -82,23 +82,23 @@ def explanation_grid(
             title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
             maps=scaled(attribution.maps[method]),
             signed=method.signed,
-            notes=_border_notes(attribution.maps[method], crops),
+            notes=_outside_notes(attribution.maps[method], crops),
         )
         for method in next(iter(explained.values())).maps
         for role, attribution in explained.items()
     ]
     right = sum(caption.label == caption.predicted for caption in captions)
-    even = area_shares((crops.images.shape[2], crops.images.shape[3]), crops.boxes)["border"].mean()
+    even = area_shares((crops.images.shape[2], crops.images.shape[3]), crops.boxes)["outside"].mean()
     return map_grid(
         crops.images,
         columns,
         captions,
         title=f"{title}: {right} of {len(captions)} right",
         note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
-        f"border: share of the mass outside the person's box, {100 * even:.0f} % for a uniform map.",
+        f"outside: share of the mass outside the person's box, {100 * even:.0f} % for a uniform map.",
     )
 
 
-def _border_notes(maps: Tensor, crops: Crops) -> list[str]:
-    shares = mass_shares(maps, crops.boxes)["border"]
-    return [f"border {100 * share:.0f} %" if isfinite(share) else "" for share in shares]
+def _outside_notes(maps: Tensor, crops: Crops) -> list[str]:
+    shares = mass_shares(maps, crops.boxes)["outside"]
+    return [f"outside {100 * share:.0f} %" if isfinite(share) else "" for share in shares]

@@ -16,6 +16,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.data.crops import Crops, read_crops
 from gender_cls.data.csv_text import csv_text
+from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore, pixel_hash
 from gender_cls.evaluation.explanation_summary import read_explanations
@@ -26,7 +27,7 @@ from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps
 from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import rank_correlation
-from gender_cls.explain.mass_shares import area_shares, mass_shares
+from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
@@ -41,7 +42,7 @@ class Question:
     """What to find out about each image."""
 
     methods: tuple[Method, ...]
-    roles: tuple[str, ...]  # explain the logit of the `predicted` class, of the `true` class, or of both
+    roles: tuple[str, ...]  # explain the `predicted` class, of the `true` class, or of both
     faithfulness: bool = True  # whether to compute deletion and insertion
 
 
@@ -151,15 +152,16 @@ class _Chunk:
 
     def take(self, which: Tensor) -> "_Chunk":
         """The images where `which` (N,) is true."""
-        crops = Crops(self.crops.images[which], self.crops.boxes[which.numpy()])
-        return _Chunk(self.rows[which.numpy()], crops, self.inputs[which.to(self.inputs.device)])
+        rows = which.numpy()
+        crops = Crops(self.crops.images[which], self.crops.boxes[rows], self.crops.cues[rows])
+        return _Chunk(self.rows[rows], crops, self.inputs[which.to(self.inputs.device)])
 
 
 def _explain_chunk(
     rows: pd.DataFrame, images: ImageStore, classifier: GenderClassifier, *, question: Question, folder: Path
 ) -> pd.DataFrame:
     """The answers for a few images, in their order."""
-    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data)
+    crops = read_crops(images.at(rows["path"].tolist()), classifier.settings.data, cue_boxes(rows))
     inputs = classifier.normalise(crops.images)
     if "prediction" not in rows:
         rows = predictions_table(rows, predict(classifier.network, inputs).double().numpy())
@@ -200,12 +202,14 @@ def _score_maps(
     chunk: _Chunk, attribution: Attribution, network: nn.Module, faithfulness: bool
 ) -> dict[Method, dict[str, NDArray[np.float64]]]:
     """SCORE_COLUMNS and `agreement_*` of each method, (N,) each."""
-    maps, boxes = attribution.maps, chunk.crops.boxes
+    maps, boxes, cues = attribution.maps, chunk.crops.boxes, chunk.crops.cues
     size = (chunk.inputs.shape[2], chunk.inputs.shape[3])
     areas = {f"{place}_area": shares for place, shares in area_shares(size, boxes).items()}
+    areas["cue_area"] = mass_inside(np.ones((1, *size)), cues)
     unknown = dict.fromkeys(SCORE_COLUMNS, np.full(len(boxes), np.nan))
     scores: dict[Method, dict[str, NDArray[np.float64]]] = {
-        method: {**unknown, **mass_shares(values, boxes), **areas} for method, values in maps.items()
+        method: {**unknown, **mass_shares(values, boxes), **cue_scores(values, cues), **areas}
+        for method, values in maps.items()
     }
     if faithfulness:
         names = chunk.rows["path"].tolist()

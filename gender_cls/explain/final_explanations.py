@@ -1,5 +1,7 @@
 """Explanations of the final test: test images explained by the chosen checkpoint, scored, checked and drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -20,16 +22,18 @@ from gender_cls.explain.explanations_table import Question, codes, explain_image
 from gender_cls.explain.image_maps import read_image_maps
 from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
+from gender_cls.explain.sheets import has_sheet, map_columns, write_sheet
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
-PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
+MEAN_MAPS = ("mean_maps_by_answer", "mean_maps_by_camera")
+PICTURES = ("most_confident_mistakes", "least_certain", *MEAN_MAPS)
 """Names of the grids; a grid is missing if there is nothing to show."""
 
 IMAGES_IN_GRID = 12
-CHECKED = 16  # images of the sanity check, which explains each of them five times
+CHECKED = 16  # images of the sanity check, which explains each of them eight times
 FEWEST, MOST_GROUPS = 5, 8  # images that a mean map needs, and groups that have one
 SAMPLE_SEED = 0  # runs with the same split explain the same images
 
@@ -65,7 +69,9 @@ def explain_test_images(
             _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
     with noting_failure(problems, "mean maps"):
         run_maps = load_run_maps(run.maps)
-        if run_maps is None or not set(sample["path"]) <= set(run_maps.paths):
+        drawn = run_maps is not None and set(sample["path"]) <= set(run_maps.paths)
+        of_an_earlier_version = run.explanation_picture(MEAN_MAPS[0]).exists() and not has_sheet(run, MEAN_MAPS[0])
+        if not drawn or of_an_earlier_version:
             crops = read(sample)
             run_maps = _collect_maps(run, sample, crops, settings)
             _draw_mean_maps(run, sample, crops, run_maps)
@@ -77,7 +83,7 @@ def explain_test_images(
         ("least_certain", "The least certain images of test", least_certain),
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
-        if not len(shown) or run.explanation_picture(name).exists():
+        if not len(shown) or (run.explanation_picture(name).exists() and has_sheet(run, name)):
             continue
         with noting_failure(problems, name.replace("_", " ")):
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
@@ -85,6 +91,8 @@ def explain_test_images(
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
             grid = explanation_grid(crops, captions, explained, title, "the weights that were tested")
             write_atomically(run.explanation_picture(name), png_bytes(grid))
+            below = shown[["path", "label", "prediction", "p_FEMALE"]].to_dict("records")
+            write_sheet(run, name, crops.images, map_columns(explained), below)
 
 
 def _check_sanity(
@@ -101,10 +109,15 @@ def _check_sanity(
     )
     table = [
         rows[["path", "identity", "group"]].assign(
-            method=method.value, stage=number, layers=stage.layers, share=stage.share, similarity=similarity
+            method=method.value,
+            stage=number,
+            layers=stage.layers,
+            share=stage.share,
+            similarity=stage.similarity[method],
+            control=stage.control[method],
         )
         for number, stage in enumerate(stages)
-        for method, similarity in stage.similarity.items()
+        for method in settings.methods
     ]
     write_atomically(run.randomisation, csv_text(pd.concat(table)))
 
@@ -146,5 +159,12 @@ def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMap
                 mean = crops.images[chosen].float().mean(dim=0).numpy()
                 groups.append(MeanMaps(str(known[at]), int(counts[at]), mean, columns))
         if groups:
+            pictures = [np.rint(np.asarray(group.picture)).astype(np.uint8) for group in groups]
+            maps_of_all = [
+                replace(column, maps=np.concatenate([np.asarray(group.columns[place].maps) for group in groups]))
+                for place, column in enumerate(groups[0].columns)
+            ]
+            counted = [{"group": group.name, "images": group.images} for group in groups]
+            write_sheet(run, f"mean_maps_by_{kind}", pictures, maps_of_all, counted)
             grid = mean_map_grid(groups, f"Mean maps by {kind}", "Every image counts alike.")
             write_atomically(run.explanation_picture(f"mean_maps_by_{kind}"), png_bytes(grid))

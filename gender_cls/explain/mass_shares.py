@@ -14,7 +14,7 @@ from gender_cls.evaluation.schema import BANDS
 def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """Share of each map's mass in each place.
 
-    A band is a part of the crop's height, as wide as the crop; padding of a letterbox belongs to no band. The border is
+    A band is a part of the crop's height, as wide as the crop; padding of a letterbox belongs to no band. Outside is
     everything outside the person's box, the centre of the crop; padding belongs to it.
 
     Args:
@@ -27,12 +27,37 @@ def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float
     crops = np.asarray(boxes, dtype=np.float64)
     shares = {band: mass_inside(maps, _part(crops, (0, 1), rows)) for band, rows in BANDS.items()}
     height, width = (((1 - share) / 2, (1 + share) / 2) for share in PERSON_BOX)
-    return shares | {"border": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
+    return shares | {"outside": (1 - mass_inside(maps, _part(crops, width, height))).clip(0, 1)}
 
 
 def area_shares(image_size: tuple[int, int], boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """`mass_shares` of maps of this (height, width) that are 1 everywhere."""
     return mass_shares(np.ones((1, *image_size)), boxes)
+
+
+def cue_scores(maps: ArrayLike, cues: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Whether each map points at the cue of its image.
+
+    The pointing game of Zhang et al., "Top-Down Neural Attention by Excitation Backprop", IJCV 2018, arXiv:1608.00507,
+    and its energy-based sister (`mass_inside`). By chance both are the share of the area that the box covers.
+
+    Args:
+        maps: (N, H, W), signed.
+        cues: as for `mass_inside`; NaN where no cue is known.
+
+    Returns:
+        `cue_hit` and `cue_mass`, (N,) each, from 0 to 1: the share of the map's highest pixels (nearly always one)
+        whose centre is in the box, and the share of its mass. NaN without a cue in the input, and as in `mass_inside`.
+    """
+    values, boxes = np.asarray(maps), np.asarray(cues, dtype=np.float64)
+    left, top, right, bottom = boxes.T[:, :, None]
+    down, across = (np.arange(size) + 0.5 for size in values.shape[1:])
+    inside = ((top <= down) & (down < bottom))[:, :, None] & ((left <= across) & (across < right))[:, None]
+    peaks = values == values.max(axis=(1, 2), keepdims=True)
+    hit = (peaks & inside).sum(axis=(1, 2)) / np.maximum(peaks.sum(axis=(1, 2)), 1)
+    mass = mass_inside(values, boxes)
+    seen = np.isfinite(mass) & inside.any(axis=(1, 2))
+    return {"cue_hit": np.where(seen, hit, np.nan), "cue_mass": np.where(seen, mass, np.nan)}
 
 
 def mass_inside(maps: ArrayLike, boxes: ArrayLike) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ class RunMaps:
     """Maps of the same K images by each method."""
 
     paths: list[str]  # of the images, as in predictions.csv
-    explained: list[str]  # the class whose logit each map explains
+    explained: list[str]  # the class that each map explains
     # By method (K, H, W), float32, divided by the mean magnitude of the map: a uniform map is 1 everywhere. A map
     # without evidence is all zero; a map of a network that diverged is NaN.
     maps: dict[str, NDArray[np.float32]]

@@ -14,7 +14,8 @@ from gender_cls.errors import one_line
 
 log = logging.getLogger(__name__)
 
-SECONDS = 2.0  # timing a batch size stops after this time, but not before two calls
+SECONDS = 2.0  # timing a batch size stops after this time, but not before LEAST_CALLS
+LEAST_CALLS = 4  # three without the warm-up call, because fewer have no spread
 CALLS = 31  # or after this many calls, the warm-up call included
 _HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TYPES = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true", torch.float64: "64-true"}
@@ -58,8 +59,9 @@ def measure_cost(
 ) -> dict[str, Any]:
     """Measure parameters, FLOPs, and the time from uint8 pixels on the device to logits, in evaluation mode.
 
-    Times are medians after a warm-up call; other work on the machine makes them longer. They do not include reading,
-    resizing and moving the images. Training flags and random states are restored.
+    Times are medians after a warm-up call, their spreads the fastest and the slowest call. Other work on the machine
+    makes them longer. They do not include reading, resizing and moving the images. Training flags and random states are
+    restored.
 
     Args:
         model: (B, 3, H, W) uint8 -> logits, on the device and of the dtype to be measured.
@@ -71,7 +73,7 @@ def measure_cost(
 
     Returns:
         The keys of `schema.Cost` that are known here: parameters, flops, milliseconds_batch_1, milliseconds_batch_32
-        (per image; None if the batch does not fit into the device's memory) and device.
+        (per image; None if the batch does not fit into the device's memory), their spreads and device.
     """
     weight = next(network.parameters())
     device = weight.device
@@ -81,12 +83,13 @@ def measure_cost(
         precision = _TYPES[weight.dtype]
     training = {module: module.training for module in model.modules()}
 
-    def milliseconds(batch: int) -> float | None:
+    def times(batch: int) -> dict[str, Any]:
+        name = f"milliseconds_batch_{batch}"
         try:
             images = torch.randint(0, 256, (batch, 3, *image_size), dtype=torch.uint8, device=device)
             images = images.contiguous(memory_format=layout)
             seconds: list[float] = []
-            while len(seconds) < 2 or (len(seconds) < CALLS and sum(seconds) < SECONDS):
+            while len(seconds) < LEAST_CALLS or (len(seconds) < CALLS and sum(seconds) < SECONDS):
                 _wait(device)
                 began = time.perf_counter()
                 with torch.autocast(device.type, _HALVES.get(precision), enabled=precision in _HALVES):
@@ -94,8 +97,9 @@ def measure_cost(
                 _wait(device)
                 seconds.append(time.perf_counter() - began)
         except torch.OutOfMemoryError:
-            return None
-        return 1000 * median(seconds[1:]) / batch
+            return {name: None, f"{name}_spread": None}
+        per_image = [1000 * each / batch for each in seconds[1:]]
+        return {name: median(per_image), f"{name}_spread": [min(per_image), max(per_image)]}
 
     try:
         for module in training:
@@ -104,8 +108,8 @@ def measure_cost(
             return {
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "flops": count_flops(network, image_size, title),
-                "milliseconds_batch_1": milliseconds(1),
-                "milliseconds_batch_32": milliseconds(32),
+                **times(1),
+                **times(32),
                 "device": f"{_device_name(device)}, {precision}",
             }
     finally:

@@ -20,8 +20,8 @@ from gender_cls.evaluation.comparison.compare_json import Comparison, MeanMethod
 from gender_cls.explain.run_maps import RunMaps
 
 MOST_MAPPED = 8  # most candidates whose maps are shown: the best by validation
-FEW_MODELS = 4  # up to this number of candidates, tiles are large
-LARGE_TILE, SMALL_TILE = (228, 294), (144, 168)  # most (width, height) in pixels, 1.5 times the size on the page
+FEW_TILES = 4  # maps of one image, by all candidates together, up to which tiles are large
+LARGE_TILE, SMALL_TILE = (225, 392), (168, 294)  # most (width, height) in pixels, 1.5 times the size on the page
 MISSING_SIZE = (72, 144)  # (width, height) of a crop whose file is gone
 LEGEND_SIZE = (220, 12)
 SCALE_END = 0.99  # a quantile, so that a single bright pixel does not darken all others
@@ -49,111 +49,122 @@ class ModelMaps:
         """By path, the index of the image in `maps`; only images with a prediction."""
         return {path: index for index, path in enumerate(self.maps.paths) if path in self.predictions}
 
-    def density(self, method: str, path: str, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Its map of an image, laid on a crop of this (width, height); see `on_crop`."""
+    def density(self, method: str, path: str, size: tuple[int, int]) -> NDArray[np.float32] | None:
+        """Its map of an image, laid on a crop of this (width, height); see `on_crop`. None if none was kept."""
+        if method not in self.maps.maps:
+            return None
         place = self.places[path]
         return on_crop(self.maps.maps[method][place], self.maps.boxes[place], size)
 
 
 @dataclass(frozen=True)
 class MapTile:
-    """A candidate's map of an image."""
+    """A candidate's map of an image by one method."""
 
     uri: str
-    prediction: Prediction
-    explained: str  # the class whose logit the map explains
     remark: str  # why the map shows nothing, or ""
 
 
 @dataclass(frozen=True)
-class MapTable:
-    """Maps of one method on one colour scale: one row per image, one column per candidate."""
+class LookedAt:
+    """A candidate's answer for an image, and its maps."""
 
-    models: list[str]  # titles of the columns
-    few: bool  # whether there is space for large tiles
-    rows: list[tuple[Thumbnail, list[MapTile]]]  # images with different predictions first
-    differing: int  # number of rows with different predictions
-    common: int  # number of images of which all candidates have kept a map
+    prediction: Prediction
+    explained: str  # the class whose logit the maps explain
+    tiles: list[MapTile | None]  # by each method; None where no such map was kept
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """The colours of a method, the same in every tile."""
+
+    title: str  # of the method
     signed: bool  # whether the scale begins at -`end`, not at 0
     end: float  # of the scale, in the units of `on_crop`
     legend: str  # the scale as a picture
 
 
 @dataclass(frozen=True)
-class MethodMaps:
-    """What the page shows of one method."""
+class MapTable:
+    """Maps of the same images: one row per image, and in it, for each candidate, one tile per method."""
+
+    models: list[str]  # titles of the candidates
+    few: bool  # whether there is space for large tiles
+    methods: list[ColourScale]
+    rows: list[tuple[Thumbnail, list[LookedAt]]]  # images with different predictions first
+    differing: int  # number of rows with different predictions
+    common: int  # number of images of which all candidates have kept maps
+
+
+@dataclass(frozen=True)
+class MethodScores:
+    """The scores of a method's maps."""
 
     title: str
     scores: dict[str, MeanMethod]  # by the title of the candidate
-    maps: MapTable | None  # None where no maps can be shown
-    remarks: list[str]  # sentences about what is missing in `maps`
 
 
-def maps_by_method(
-    comparison: Comparison, models: Sequence[ModelMaps], root: Path | None, images: int
-) -> list[MethodMaps]:
-    """Scores and maps of each method, in the order of the configuration.
-
-    Args:
-        comparison: its `explanations` are read.
-        models: the best first, at most MOST_MAPPED.
-        root: the folder that the images' paths are relative to; None where it is not known.
-        images: most rows of a table of maps.
-    """
+def scores_by_method(comparison: Comparison) -> list[MethodScores]:
+    """The scores of maps, in the order of the configuration."""
     scores: dict[str, dict[str, MeanMethod]] = {}
     for row in comparison["candidates"]:
         for method in row["explanations"]["methods"] if row["explanations"] else []:
             scores.setdefault(method["name"], {})[row["title"]] = method
-    enough = min(2, sum(row["compared"] for row in comparison["candidates"]))
-    found = []
-    for name, by_title in scores.items():
-        shown = [model for model in models if name in model.maps.maps]
-        without = [model.title for model in models if model not in shown]
-        remarks = [f"No maps of this kind were kept of {', '.join(without)}."] if images and without else []
-        wanted = images and shown and len(shown) >= enough
-        maps = _side_by_side(name, shown, root, images) if wanted else None
-        if wanted and maps is None:
-            remarks.append("The candidates have kept maps of different images, so none can be compared.")
-        found.append(MethodMaps(next(iter(by_title.values()))["title"], by_title, maps, remarks))
-    return found
+    return [MethodScores(next(iter(found.values()))["title"], found) for found in scores.values()]
 
 
-def _side_by_side(method: str, models: Sequence[ModelMaps], root: Path | None, images: int) -> MapTable | None:
-    """The maps of the images that all models have maps of; None where there is no such image."""
+def side_by_side(models: Sequence[ModelMaps], root: Path | None, images: int) -> MapTable | None:
+    """The maps of the images that all models have maps of; None where there is no such image.
+
+    Args:
+        models: the best first, at most MOST_MAPPED, at least one.
+        root: the folder that the images' paths are relative to; None where it is not known.
+        images: most rows.
+    """
     common = [path for path in models[0].places if all(path in model.places for model in models)]
     if not common:
         return None
     differing = [path for path in common if len({model.predictions[path].predicted for model in models}) > 1]
     paths = [*differing, *(path for path in common if path not in differing)][:images]
-    few = len(models) <= FEW_MODELS
+    methods = list(dict.fromkeys(method for model in models for method in model.maps.maps))
+    few = len(models) * len(methods) <= FEW_TILES
     crops = [_read_crop(root, path, LARGE_TILE if few else SMALL_TILE) for path in paths]
-    densities = [
-        [model.density(method, path, crop.size) for model in models]
-        for path, (crop, _) in zip(paths, crops, strict=True)
-    ]
-    signed, end = Method(method).signed, scale_end(densities)
-    rows = []
-    for path, (crop, found), of_path in zip(paths, crops, densities, strict=True):
-        tiles = [
-            MapTile(
-                uri=_uri(_tile(crop, density, end, signed)),
-                prediction=model.predictions[path],
-                explained=model.maps.explained[model.places[path]],
-                remark=_remark(density),
-            )
-            for model, density in zip(models, of_path, strict=True)
+    scales, tiles = [], []
+    for method in methods:
+        densities = [
+            [model.density(method, path, crop.size) for model in models]
+            for path, (crop, _) in zip(paths, crops, strict=True)
         ]
-        rows.append((Thumbnail(path, _uri(crop) if found else "", models[0].predictions[path].label), tiles))
-    legend = Image.fromarray(ramp(LEGEND_SIZE[0], signed).repeat(LEGEND_SIZE[1], axis=0))
+        signed, end = Method(method).signed, scale_end(densities)
+        legend = Image.fromarray(ramp(LEGEND_SIZE[0], signed).repeat(LEGEND_SIZE[1], axis=0))
+        scales.append(ColourScale(Method(method).title, signed, end, _uri(legend)))
+        tiles.append(
+            [
+                [_map_tile(crop, density, end, signed) for density in of_path]
+                for (crop, _), of_path in zip(crops, densities, strict=True)
+            ]
+        )
+    rows = [
+        (
+            Thumbnail(path, _uri(crop) if found else "", models[0].predictions[path].label),
+            [
+                LookedAt(
+                    prediction=model.predictions[path],
+                    explained=model.maps.explained[model.places[path]],
+                    tiles=[of_method[row][column] for of_method in tiles],
+                )
+                for column, model in enumerate(models)
+            ],
+        )
+        for row, (path, (crop, found)) in enumerate(zip(paths, crops, strict=True))
+    ]
     return MapTable(
         models=[model.title for model in models],
         few=few,
+        methods=scales,
         rows=rows,
         differing=min(len(differing), len(rows)),
         common=len(common),
-        signed=signed,
-        end=end,
-        legend=_uri(legend),
     )
 
 
@@ -189,9 +200,10 @@ def _span(low: float, high: float, length: int) -> slice:
     return slice(start, max(start + 1, round(high)))
 
 
-def scale_end(densities: Sequence[Sequence[NDArray]]) -> float:
+def scale_end(densities: Sequence[Sequence[NDArray | None]]) -> float:
     """The end of a colour scale for these maps, with two digits; 1 where all of them show nothing."""
-    magnitudes = np.abs(np.concatenate([density.ravel() for row in densities for density in row]))
+    kept = [density.ravel() for row in densities for density in row if density is not None]
+    magnitudes = np.abs(np.concatenate(kept))
     known = magnitudes[np.isfinite(magnitudes)]
     end = float(np.quantile(known, SCALE_END)) if known.size else 0.0
     return float(f"{end:.2g}") or 1.0
@@ -208,14 +220,16 @@ def _read_crop(root: Path | None, path: str, most: tuple[int, int]) -> tuple[Ima
     return shown.resize(size, Image.Resampling.LANCZOS), crop is not None
 
 
-def _tile(crop: Image.Image, density: NDArray[np.float32], end: float, signed: bool) -> Image.Image:
+def _map_tile(crop: Image.Image, density: NDArray[np.float32] | None, end: float, signed: bool) -> MapTile | None:
     """The map in colours, transparent where the network did not see the crop."""
+    if density is None:
+        return None
     height, width = density.shape
     tile = Image.fromarray(density_tile(crop, np.nan_to_num(density), end, signed, (height, width)))
     seen = np.isfinite(density)
     if not seen.all():
         tile.putalpha(Image.fromarray(seen))
-    return tile
+    return MapTile(_uri(tile), _remark(density))
 
 
 def _remark(density: NDArray[np.float32]) -> str:

@@ -2,30 +2,46 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
+from gender_cls.config.data import CLASSES
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
-from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
-from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, maps_by_method
+from gender_cls.evaluation.comparison.sentences import best_on_validation
+from gender_cls.pages.compare_findings import MOST_FINDINGS, findings_of, headline
+from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
+from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
 
-PAIRS_IN_ANSWER = 4  # more pairs are not in the answer at the top, but all are in the table below
+MOST_SHORT = 50  # characters of a fact that shares its line with another
 MOST_AGREEING = 12  # candidates in the agreement matrix: the best by validation
 MOST_OPEN_PAIRS = 10  # with more pairs, those without the best candidate are folded away
 MOST_WRONG_PATHS = 50  # images without a picture that are named, of those that all candidates get wrong
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around a comparison: what the page says about it, and what it links to."""
+
+    title: str  # of the page, such as the name of the sweep
+    created: str  # when, in ISO 8601
+    facts: Sequence[tuple[str, str]] = ()  # what all compared runs share, see `shared_facts`
+    links: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by folder of a run: `run_links`
+    files: Sequence[str] = ()  # names of the files with the same numbers, next to the page
+    tensorboard: str = ""  # the command that shows the runs
+
+
 def render_comparison(
     comparison: Comparison,
+    around: Surroundings,
     *,
-    title: str,
-    created: str,
     root: Path | None,
     thumbnails: int,
     models: Sequence[ModelMaps] = (),
@@ -35,15 +51,14 @@ def render_comparison(
 
     Args:
         comparison: the content of `compare.json`.
-        title: of the page, such as the name of the sweep.
-        created: when, in ISO 8601.
+        around: what else the page says.
         root: the folder that the images' paths are relative to; None where it is not known.
         thumbnails: most pictures shown; maps are shown of a third as many images.
         models: the compared candidates that have kept maps, best first, at most MOST_MAPPED.
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
-    environment.filters["unbroken"] = _unbroken
+    environment.filters.update(unbroken=_unbroken, address=quote)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
@@ -51,18 +66,25 @@ def render_comparison(
     roc, side = roc_overlay(curves) if curves else (None, 1.0)
     open_pairs, folded_pairs = _pairs(comparison)
     wrong_pictures, wrong_paths = _wrong(comparison["all_wrong"], root, thumbnails)
+    maps, missing = _maps(models, root, thumbnails // 3, len(compared))
     return environment.get_template("compare.html.jinja").render(
         comparison=comparison,
-        title=title,
-        created=created,
-        answer=_answer(comparison),
+        around=around,
+        classes=CLASSES,
+        headline=headline(comparison),
+        findings=findings_of(comparison),
+        most_findings=MOST_FINDINGS,
+        chosen=best_on_validation(comparison["candidates"]),
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],
-        numbers={row["title"]: number for number, row in enumerate(rows, 1)},
+        names={row["title"]: (number, row) for number, row in enumerate(rows, 1)},
         colours=CANDIDATE_COLOURS[: len(compared)],
+        most_short=MOST_SHORT,
+        varied=list(rows[0]["varied"]) if rows else [],
+        most_varied=MOST_VARIED,
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),
-        seeds=sorted({len(row["seeds"]) for row in compared}),
-        unfinished=[(row["title"], run) for row in rows for run in row["runs"] if run["state"] != "finished"],
+        seeds=max((len(row["seeds"]) for row in compared), default=0),
+        covered=sorted({row["test"]["covers"] for row in compared if row["test"]["covers"]}),
         repeated=[folder for row in rows for folder in row["repeated"]],
         score_axis=_score_axis(comparison),
         largest_difference=_largest_difference(comparison["pairs"]),
@@ -73,24 +95,25 @@ def render_comparison(
         open_pairs=open_pairs,
         folded_pairs=folded_pairs,
         agreement=_agreement(comparison),
-        methods=maps_by_method(comparison, models, root, thumbnails // 3),
+        methods=scores_by_method(comparison),
+        maps=maps,
         most_mapped=MOST_MAPPED,
-        without_maps=without_maps,
+        without_maps=[*without_maps, *missing],
         wrong_pictures=wrong_pictures,
         wrong_paths=wrong_paths,
     )
 
 
-def _answer(comparison: Comparison) -> list[str]:
-    """The verdict, with only the first few sentences about pairs, so that its warnings are read."""
-    verdicts = {pair["verdict"] for pair in comparison["pairs"]}
-    about_pairs = [sentence for sentence in comparison["verdict"] if sentence in verdicts]
-    hidden = about_pairs[PAIRS_IN_ANSWER:]
-    sentences = [sentence for sentence in comparison["verdict"] if sentence not in hidden]
-    if hidden:
-        after = sentences.index(about_pairs[PAIRS_IN_ANSWER - 1]) + 1
-        sentences.insert(after, f"{plural(len(hidden), 'more pair')} with it can be seen below, pair by pair.")
-    return sentences
+def _maps(
+    models: Sequence[ModelMaps], root: Path | None, images: int, compared: int
+) -> tuple[MapTable | None, list[str]]:
+    """The maps side by side, if there are enough; and why not."""
+    if not images or not models or len(models) < min(2, compared):
+        return None, []
+    found = side_by_side(models, root, images)
+    if found is None:
+        return None, ["The candidates have kept maps of different images, so none can be compared."]
+    return found, []
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
@@ -101,6 +124,7 @@ def _score_axis(comparison: Comparison) -> tuple[float, float]:
     """The ends of an axis that holds every test score with its interval and its baseline, in steps of 0.05."""
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
     values = [row["test"][key] for row in rows for key in ("low", "mean", "high")]
+    values += [score for row in rows for score in row["test"]["seed_scores"]]
     values += [row["baseline"]["balanced_accuracy"] for row in rows if row["baseline"]]
     values += [ensemble["balanced_accuracy"][key] for key in ("low", "value", "high")] if ensemble else []
     low, high = min(_known(values), default=0.5), max(_known(values), default=1.0)

@@ -1,23 +1,32 @@
-"""A comparison as CSV, with every column, and as Markdown for a terminal."""
+"""A comparison as CSV, with every column, and as Markdown with the same order."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
+from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Ensemble, MeanCost, Pair
+from gender_cls.evaluation.comparison.compare_json import (
+    OTHER_ROWS,
+    CandidateRow,
+    Comparison,
+    Ensemble,
+    MeanCost,
+    Pair,
+)
+from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
+from gender_cls.pages.links import run_links
 from gender_cls.pages.page import markdown_table
 
-ENSEMBLE = "soft-vote ensemble"
-SCORE_HEADINGS = ("model", "seeds", "val bal. acc.", "test bal. acc. [95 %]", "AUROC")
-COST_HEADINGS = ("params", "FLOPs", "ms, 1 / 32", "memory", "train")
+ENSEMBLE = "soft vote of all"
+MOST_VARIED = 4  # settings that vary have a column each in the table of scores; more of them have a table of their own
 PAIR_HEADINGS = ("pair", "difference [95 %]", "p (Holm)", "", "McNemar: people, only 1st, only 2nd right, p")
 
 
@@ -32,71 +41,112 @@ def _field(*keys: str) -> Callable[[CandidateRow], Any]:
     return lambda row: reduce(lambda part, key: part and part.get(key), keys, cast(Any, row))
 
 
+def _recall(row: CandidateRow, label: str) -> float | None:
+    return next((one["recall"] for one in row.get("recalls", []) if one["label"] == label), None)
+
+
+def _spread_end(name: str, at: int) -> Callable[[Any], float | None]:
+    return lambda row: (row["cost"][name] or (None, None))[at]
+
+
 CSV_COLUMNS: dict[str, Callable[[CandidateRow], Any]] = {
-    "model": _field("title"),
     "state": _state,
     "seeds": lambda row: " ".join("?" if seed is None else str(seed) for seed in row["seeds"]),
     **{name: _field(name) for name in ("compared", "remark", "rows", "leaky")},
-    "val_balanced_accuracy": _field("validation", "mean"),
-    "val_spread": _field("validation", "spread"),
+    "validation_balanced_accuracy": _field("validation", "mean"),
+    "validation_spread": _field("validation", "spread"),
     "test_balanced_accuracy": _field("test", "mean"),
+    "standing": _field("standing", "kind"),
     **{f"test_{name}": _field("test", name) for name in ("spread", "low", "high")},
+    **{f"test_recall_{label}": partial(_recall, label=label) for label in CLASSES},
     **{f"test_{name}": _field(name) for name in ("auroc", "accuracy", "log_loss", "ece")},
     "best_baseline": _field("baseline", "title"),
     "best_baseline_balanced_accuracy": _field("baseline", "balanced_accuracy"),
-    **{name: _field("cost", name) for name in MeanCost.__annotations__},
+    **{name: _field("cost", name) for name in MeanCost.__annotations__ if name not in SPREADS},
+    **{f"{name}_{end}": _spread_end(name, at) for name in SPREADS for at, end in enumerate(("low", "high"))},
     "pareto": _field("pareto"),
     "folders": lambda row: " ".join(Path(run["folder"]).name for run in row["runs"]),
     "errors": lambda row: " ".join(run["error"] for run in row["runs"] if run["error"]),
 }
-"""Columns of the CSV, and how each follows from a candidate."""
+"""Columns of the CSV after the candidate, its model and the settings that vary, and how each follows from a row."""
 
 
 def to_csv(comparison: Comparison) -> str:
     """One row per candidate in the order of the comparison, the ensemble last; a null value is an empty cell."""
     rows: list[Any] = list(comparison["candidates"])
+    varied = list(rows[0]["varied"]) if rows else []
     if (ensemble := comparison["ensemble"]) is not None:
         score = ensemble["balanced_accuracy"]
         test = {"mean": score["value"], "low": score["low"], "high": score["high"]}
-        rows.append({**ensemble, "title": ENSEMBLE, "test": test, "seeds": [], "runs": []})
-    columns = {name: [value(row) for row in rows] for name, value in CSV_COLUMNS.items()}
-    return csv_text(pd.DataFrame(columns, dtype=object))
+        named = {"title": ENSEMBLE, "varied": dict.fromkeys(varied)}
+        rows.append({**ensemble, **named, "test": test, "seeds": [], "runs": []})
+    columns = {"candidate": _field("title"), "model": _field("model")}
+    columns |= {key: _field("varied", key) for key in varied} | CSV_COLUMNS
+    return csv_text(pd.DataFrame({name: [value(row) for row in rows] for name, value in columns.items()}, dtype=object))
 
 
-def to_markdown(comparison: Comparison) -> str:
-    """The candidates, the pairs, the verdict, and the runs that have not finished with the reason."""
-    rows = [_candidate_cells(row) for row in comparison["candidates"]]
-    if comparison["ensemble"] is not None:
-        rows.append(_ensemble_cells(comparison["ensemble"]))
-    parts = [_table([*SCORE_HEADINGS, *COST_HEADINGS, "Pareto", "note"], rows), _below_table(comparison)]
+def to_markdown(comparison: Comparison, folder: Path) -> str:
+    """The answer; scores, costs and pairs as tables; and the runs that have not finished, with the reason.
+
+    Args:
+        folder: where the text is kept: its links to the reports are relative to it.
+    """
+    rows, ensemble = comparison["candidates"], comparison["ensemble"]
+    parts = ["".join(f"- {sentence}\n" for sentence in comparison["verdict"])]
+    if rows:
+        parts += [_score_table(rows, ensemble), _below_scores(comparison), _cost_table(rows, ensemble), _BELOW_COSTS]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
-    parts.append("".join(f"- {sentence}\n" for sentence in comparison["verdict"]))
-    unfinished = [run for row in comparison["candidates"] for run in row["runs"] if run["state"] != "finished"]
-    if unfinished:
-        lines = [f"- {Path(run['folder']).name}: {run['error'] or run['state']}\n" for run in unfinished]
+    if rows and len(rows[0]["varied"]) > MOST_VARIED:
+        cells = [[row["title"], *row["varied"].values()] for row in rows]
+        parts.append(_table(["candidate", *rows[0]["varied"]], cells))
+    if comparison["unfinished"]:
+        lines = [f"- {Path(run['folder']).name}: {run['error'] or run['state']}\n" for run in comparison["unfinished"]]
         parts.append("Not finished:\n\n" + "".join(lines))
+    if reports := [line for row in rows for line in _report_lines(row, folder)]:
+        parts.append("Reports:\n\n" + "".join(reports))
     return "\n".join(parts)
 
 
-def _candidate_cells(row: CandidateRow) -> list[str]:
+def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
+    varied = list(rows[0]["varied"])[:MOST_VARIED]
+    heading = ["candidate", *varied, "seeds", "validation", "test [95 %]", *CLASSES, "AUROC", "note"]
+    cells = [_score_cells(row, varied) for row in rows]
+    if ensemble is not None:
+        numbers = [
+            MISSING,
+            stated(ensemble["balanced_accuracy"]),
+            *[MISSING] * len(CLASSES),
+            decimal(ensemble["auroc"]),
+        ]
+        cells.append([ENSEMBLE, *[""] * len(varied), MISSING, *numbers, f"{ensemble['networks']} networks"])
+    return _table(heading, cells)
+
+
+def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
     validation, test, state = row["validation"], row["test"], _state(row)
-    notes = ["LEAKY"] * bool(row["leaky"]) + [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    notes = ["LEAKY"] * bool(row["leaky"])
+    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
+    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
     return [
         row["title"],
+        *(row["varied"][key] for key in varied),
         str(len(row["seeds"])),
         _score_cell(validation["mean"], spread=validation["spread"]),
         _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
+        *(decimal(_recall(row, label)) for label in CLASSES),
         decimal(row["auroc"]),
-        *_cost_cells(row["cost"]),
-        {None: MISSING, True: "yes", False: "no"}[row["pareto"]],
         ", ".join(notes + [state] * (state != "finished")),
     ]
 
 
-def _ensemble_cells(ensemble: Ensemble) -> list[str]:
-    scores = [MISSING, MISSING, stated(ensemble["balanced_accuracy"]), decimal(ensemble["auroc"])]
-    return [ENSEMBLE, *scores, *_cost_cells(ensemble["cost"]), MISSING, f"{ensemble['networks']} networks"]
+def _cost_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
+    heading = ["candidate", "parameters", "FLOPs", "ms, 1 / 32", "memory", "training", "Pareto"]
+    pareto = {None: MISSING, True: "yes", False: "no"}
+    cells = [[row["title"], *_cost_cells(row["cost"]), pareto[row["pareto"]]] for row in rows]
+    if ensemble is not None:
+        cells.append([ENSEMBLE, *_cost_cells(ensemble["cost"]), MISSING])
+    return _table(heading, cells)
 
 
 def _cost_cells(cost: MeanCost) -> list[str]:
@@ -121,7 +171,16 @@ def _pair_cells(pair: Pair) -> list[str]:
     ]
 
 
-def _below_table(comparison: Comparison) -> str:
+def _report_lines(row: CandidateRow, folder: Path) -> list[str]:
+    lines = []
+    for run in row["runs"]:
+        if links := run_links(folder, run["folder"]):
+            listed = ", ".join(f"[{name}]({address})" for name, address in links)
+            lines.append(f"- {row['title']}, {Path(run['folder']).name}: {listed}\n")
+    return lines
+
+
+def _below_scores(comparison: Comparison) -> str:
     baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
     if comparison["identities"]:
         test += f", {plural(comparison['identities'], 'person', 'people')}"
@@ -129,9 +188,15 @@ def _below_table(comparison: Comparison) -> str:
     if baseline is not None:
         test += f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. "
     return (
-        f"{test}ms: per image, one by one and in batches of 32. memory: the most that training took, of the process on "
-        "a CPU, of its tensors on a GPU. ±: standard deviation over seeds.\n"
+        f"{test}Validation and test: balanced accuracy at the threshold 0.5. {' and '.join(CLASSES)}: the share of the "
+        "test images with that label that get it. ±: standard deviation over seeds.\n"
     )
+
+
+_BELOW_COSTS = (
+    "ms: per image, one by one and in batches of 32. memory: the most that training took, of the process on a CPU, of "
+    "its tensors on a GPU.\n"
+)
 
 
 def _score_cell(

@@ -1,9 +1,9 @@
 """What the scores of explanation maps mean, in sentences."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores
+from gender_cls.evaluation.estimate import Estimate, is_above_0
+from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores, Randomisation
 from gender_cls.evaluation.wording import (
     MISSING,
     PERCENT,
@@ -20,15 +20,15 @@ BASELINE_TITLES = {"blurred": "blurred", "mean": "mean colour"}  # what replaces
 
 
 def explanation_findings(explanations: Explanations) -> Iterator[Finding]:
-    """At most three, each about all methods: faithfulness, where the mass lies, and what random weights change."""
-    for about in (_faithfulness, _where_the_mass_lies, _random_weights):
+    """At most four, each about all methods: faithfulness, the known cue, where the mass lies, and random weights."""
+    for about in (_faithfulness, _cue, _where_the_mass_lies, _random_weights):
         yield from about(explanations["methods"])
 
 
 def _faithfulness(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     """A method is better than chance only if the intervals of both gains are above 0 with every baseline."""
     scored = [method for method in methods if _gains(method)]
-    better = [method for method in scored if all(map(_above_0, _gains(method).values()))]
+    better = [method for method in scored if all(map(is_above_0, _gains(method).values()))]
     sentences = [_better_than_chance(better)] if better else []
     sentences += [_not_better(method) for method in scored if method not in better]
     if sentences:
@@ -43,10 +43,6 @@ def _gains(method: MethodScores) -> dict[str, Estimate]:
         for name, gain in zip(GAMES, (game["deletion_gain"], game["insertion_gain"]), strict=True)
     }
     return {title: gain for title, gain in gains.items() if gain["value"] is not None}
-
-
-def _above_0(gain: Estimate) -> bool:
-    return gain["low"] is not None and gain["low"] > 0
 
 
 def _better_than_chance(methods: Sequence[MethodScores]) -> str:
@@ -64,7 +60,7 @@ def _better_than_chance(methods: Sequence[MethodScores]) -> str:
 
 def _not_better(method: MethodScores) -> str:
     gains = _gains(method)
-    weak = [title for title, gain in gains.items() if not _above_0(gain)]
+    weak = [title for title, gain in gains.items() if not is_above_0(gain)]
     sentence = f"{capitalised(method['title'])} is not shown to beat a random order"
     if len(weak) == len(gains):
         return f"{sentence}: nothing shows that it marks what the model uses."
@@ -76,7 +72,7 @@ def _where_the_mass_lies(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     more = False
     for method in methods:
         places = {place["name"]: place for place in method["places"]}
-        bands, share, area = [places[name] for name in BANDS], places["border"]["share"], places["border"]["area"]
+        bands, share, area = [places[name] for name in BANDS], places["outside"]["share"], places["outside"]["area"]
         if area is None:
             continue
         body, box, of_uniform = "", "", ""
@@ -105,19 +101,71 @@ def _comparison(share: Estimate, area: float) -> str:
     return "more than" if share["low"] > area else "less than" if share["high"] < area else "about"
 
 
-def _random_weights(methods: Sequence[MethodScores]) -> Iterator[Finding]:
-    """On the methods whose maps hardly change; if there are none, on all that were checked."""
-    left = {
-        method["title"]: (value, check["flagged"])
-        for method in methods
-        if (check := method["randomisation"]) and (value := check["stages"][-1]["similarity"]["value"]) is not None
+def _cue(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+    """A map finds the cue of a label if the whole interval of its hits is above chance: the share of the area."""
+    found = {method["title"]: method["cue"] for method in methods if method["cue"]}
+    if not found:
+        return
+    hits = {
+        title: listed(f"{stated_percent(one['hit'], 0)} of {label} images" for label, one in cue.items())
+        for title, cue in found.items()
     }
-    unchanged = {title: value for title, (value, flagged) in left.items() if flagged}
-    if unchanged:
-        names, values = listed(unchanged), listed(decimal(value, 2) for value in unchanged.values())
-        changes = f"hardly change (rank correlation {values}): they show the image, not the model"
-    else:
-        names, values = listed(left), listed(decimal(value, 2) for value, _ in left.values())
-        changes = f"change (rank correlation {values}): they depend on what the model has learnt"
-    if left:
-        yield Finding("warn" if unchanged else "fine", f"With all weights random, maps of {names} {changes}.")
+    areas = [one["area"] for cue in found.values() for one in cue.values()]
+    by_chance = [
+        f"{title} of {label}"
+        for title, cue in found.items()
+        for label, one in cue.items()
+        if one["hit"]["low"] is None or one["hit"]["low"] <= one["area"]
+    ]
+    sentence = (
+        f"The highest point of the map lies on the known cue, which covers {percent(sum(areas) / len(areas))} of the "
+        f"image, in {listed(f'{share} ({title})' for title, share in hits.items())}."
+    )
+    if by_chance:
+        sentence += f" That is not clearly more than by chance for {listed(by_chance)}."
+    yield Finding("warn" if by_chance else "fine", sentence)
+
+
+def _random_weights(methods: Sequence[MethodScores]) -> Iterator[Finding]:
+    """On the methods whose maps hardly change; if there are none, on all that were checked.
+
+    A map that changes, but no more than maps of random networks differ from each other, is worth a note: it depends on
+    the weights, and whether on what they have learnt stays open.
+    """
+    checks = {
+        method["title"]: check
+        for method in methods
+        if (check := method["randomisation"]) and check["stages"][-1]["similarity"]["value"] is not None
+    }
+    flagged = {title: check for title, check in checks.items() if check["flagged"]}
+    learnt = {title: check for title, check in checks.items() if is_above_0(check["difference"])}
+    others = {title: check for title, check in checks.items() if title not in learnt}
+    if flagged:
+        left, control = _similarities(flagged)
+        yield Finding(
+            "warn",
+            f"Maps of {listed(flagged)} show the image rather than what the model has learnt: they are as much like "
+            f"maps of networks with random weights (rank correlation {left}) as these are like each other ({control}).",
+        )
+        return
+    sentences = []
+    if learnt:
+        left, control = _similarities(learnt)
+        sentences.append(
+            f"Maps of {listed(learnt)} show what the model has learnt: they are less like the maps of networks with "
+            f"random weights (rank correlation {left}) than these are like each other ({control})."
+        )
+    if others:
+        left, control = _similarities(others)
+        sentences.append(
+            f"Maps of {listed(others)} change with the weights: their rank correlation with maps of networks with "
+            f"random weights is {left}. But it is not clearly below that of these networks with each other ({control})."
+        )
+    if sentences:
+        yield Finding("note" if others else "fine", " ".join(sentences))
+
+
+def _similarities(checks: Mapping[str, Randomisation]) -> tuple[str, str]:
+    """With the trained network, and of random networks with each other."""
+    left = listed(decimal(check["stages"][-1]["similarity"]["value"], 2) for check in checks.values())
+    return left, listed(decimal(check["control"]["value"], 2) for check in checks.values())

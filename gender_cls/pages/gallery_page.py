@@ -16,7 +16,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.drawing.map_colours import ramp
 from gender_cls.evaluation.schema import GAMES, PLACES
-from gender_cls.evaluation.wording import MISSING, decimal, percent, words
+from gender_cls.evaluation.wording import MISSING, decimal, percent, place_title
 from gender_cls.pages.page import page_environment
 
 TEXTS = ("path", "label", "identity", "camera", "prediction", "method", "role", "explained", "picture")
@@ -80,6 +80,7 @@ def render_gallery(
     created: str,
     chosen_from: int | None,
     image_size: Sequence[int] = (256, 128),
+    links: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page, as HTML, to be saved in the folder that the paths of the column `picture` are relative to.
 
@@ -90,6 +91,7 @@ def render_gallery(
         created: an ISO 8601 date and time.
         chosen_from: how many images these were chosen from; None if the user named the images.
         image_size: (height, width) of the network's input, so that the page keeps the right space for the pictures.
+        links: names and addresses of the run's other pages.
     """
     known = [name for name in TEXTS if name in table]
     texts = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in known}
@@ -103,6 +105,7 @@ def render_gallery(
         title=title,
         folder=folder,
         created=created,
+        links=links,
         chosen_from=chosen_from,
         cards=cards,
         first_order=sorted(range(len(cards)), key=orders[0][1].__getitem__) if cards else [],
@@ -128,7 +131,7 @@ def _cards(rows: Sequence[Row], methods: Sequence[Method]) -> list[Card]:
     images: dict[str, dict[str, dict[str, Row]]] = {}
     for row in rows:
         images.setdefault(row["path"], {}).setdefault(row["role"], {})[row["method"]] = row
-    scores = {f"{game}_blurred": game for game in (*GAMES[::-1], "random")} | {"border": "border"}
+    scores = {f"{game}_blurred": game for game in (*GAMES[::-1], "random")} | {"outside": place_title("outside")}
     scores = {column: name for column, name in scores.items() if any(_cell(row, column) != MISSING for row in rows)}
     cards = []
     for path, by_role in images.items():
@@ -156,7 +159,8 @@ def _strip(by_method: dict[str, Row], methods: Sequence[Method], scores: dict[st
     """One strip; `scores` maps columns to the names of the scores that are always shown."""
     row = next(iter(by_method.values()))
     more = {f"{game}_mean": f"{game}, mean colour" for game in (*GAMES[::-1], "random")}
-    more |= {place: f"{words(place)}, uniform map {_cell(row, f'{place}_area')}" for place in PLACES}
+    more |= {"cue_hit": "highest point on the cue", "cue_mass": f"on the cue, uniform map {_cell(row, 'cue_area')}"}
+    more |= {place: f"{place_title(place)}, uniform map {_cell(row, f'{place}_area')}" for place in PLACES}
     if len(methods) > 1:
         more |= {f"agreement_{method.value}": f"agreement with {method.title}" for method in methods}
 
@@ -206,7 +210,7 @@ def _orders(cards: Sequence[Card], methods: Sequence[Method]) -> list[Order]:
     }
     for method in methods:
         rows = [card.first.get(method.value, {}) for card in cards]
-        numbers[f"{method.title}: most in the border"] = [-_float(row, "border") for row in rows]
+        numbers[f"{method.title}: most {place_title('outside')}"] = [-_float(row, "outside") for row in rows]
         for game, sign in (("insertion", 1), ("deletion", -1)):
             gain = [sign * (_float(row, f"{game}_blurred") - _float(row, "random_blurred")) for row in rows]
             numbers[f"{method.title}: best {game}"] = [-value for value in gain]
@@ -241,4 +245,6 @@ def _cell(row: Row, column: str) -> str:
     number = _float(row, column)
     if math.isnan(number):
         return MISSING
-    return percent(number) if column.removesuffix("_area") in PLACES else decimal(number, 2)
+    return (
+        percent(number) if column.removesuffix("_area") in PLACES or column.startswith("cue_") else decimal(number, 2)
+    )

@@ -6,7 +6,7 @@ is null there, the card says that it was not measured, and why.
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
@@ -32,12 +32,19 @@ CONDITIONS = {
 """What errors may depend on -> a word in the name of a column that would show it."""
 
 
-def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
+def render_model_card(
+    metrics: Metrics,
+    config: Mapping[str, Any],
+    facts: Sequence[tuple[str, str]] = (),
+    links: Sequence[tuple[str, str]] = (),
+) -> str:
     """The card, as Markdown.
 
     Args:
         metrics: the content of `metrics.json`.
         config: the run's configuration as plain values (`parsing.to_plain`).
+        facts: what the experiment was, from `experiment_facts`.
+        links: names and addresses of the run's other files.
     """
     environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
     environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
@@ -47,6 +54,8 @@ def render_model_card(metrics: Metrics, config: Mapping[str, Any]) -> str:
     card = environment.get_template("model_card.md.jinja").render(
         metrics=metrics,
         config=config,
+        facts=[(name, _text(value)) for name, value in facts],
+        links=[f"[{name}]({address})" for name, address in links],
         data=metrics["data"],
         test=metrics["test"],
         findings=run_findings(metrics),

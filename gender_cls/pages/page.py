@@ -10,8 +10,8 @@ from gender_cls.evaluation import wording
 
 FILTERS = (
     *(wording.capitalised, count, wording.decimal, wording.duration, wording.in_bytes, wording.listed),
-    *(wording.p_value, wording.percent, wording.short, wording.signed, wording.stated, wording.three_digits),
-    wording.words,
+    *(wording.p_value, wording.percent, wording.place_title, wording.short, wording.signed, wording.stated),
+    *(wording.three_digits, wording.words, wording.at_threshold, wording.band_words),
 )
 
 

@@ -2,20 +2,26 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from gender_cls.config.data import CLASSES
+from gender_cls.config.explain import Method
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics
 from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import score_title
+from gender_cls.explain.sheets import Sheet
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import column_title, resampled, run_findings
 
+MOST_FINDINGS = 5  # on the first screen; the others are folded
+MAIN_SCORES = ("balanced_accuracy", *(f"recall_{label}" for label in CLASSES), "auroc")  # the others are folded
 MOST_SLICES = 30  # slices of a column on the page: those with the most images; metrics.json has them all
 
 
@@ -26,27 +32,37 @@ def render_report(
     title: str,
     folder: str,
     created: str,
-    pictures: Mapping[str, bytes],
+    facts: Sequence[tuple[str, str]] = (),
+    links: Sequence[tuple[str, str]] = (),
+    watch: str = "",
+    sheets: Mapping[str, Sheet] = MappingProxyType({}),
 ) -> str:
     """The page, as HTML.
 
     Args:
         metrics: the content of `metrics.json`.
-        figures: the result of `report_figures` for it.
+        figures: the results of `report_figures` and `learning_figures` for it.
         title: the name of the run.
         folder: the run's folder, as a command would name it.
         created: an ISO 8601 date and time.
-        pictures: PNG or WebP pictures of maps by name (most_confident_mistakes, least_certain, mean_maps_by_answer,
-            mean_maps_by_camera); those that do not exist are left out.
+        facts: what the experiment was, from `experiment_facts`.
+        links: names and addresses of the run's other files.
+        watch: the command that shows the run in TensorBoard.
+        sheets: maps by name (most_confident_mistakes, least_certain, mean_maps_by_answer, mean_maps_by_camera); those
+            that do not exist are left out.
     """
     environment = page_environment()
-    environment.filters.update(column=column_title, reasons=_reasons)
+    environment.filters.update(column=column_title, reasons=_reasons, certainty=_certainty, strip_alt=_strip_alt)
+    environment.globals.update(MAIN_SCORES=MAIN_SCORES, MOST_FINDINGS=MOST_FINDINGS)
     cells = metrics["slices"]["cells"]
     return environment.get_template("report.html.jinja").render(
         metrics=metrics,
         title=title,
         folder=folder,
         created=created,
+        facts=facts,
+        links=links,
+        watch=watch,
         findings=run_findings(metrics),
         resampled=resampled(metrics["test"]),
         figures={name: figure_image(figure) for name, figure in figures.items()},
@@ -56,8 +72,27 @@ def render_report(
         shortcuts_from=_axis_start([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
         maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
-        pictures={name: data_uri(picture) for name, picture in pictures.items()},
+        sheets={
+            name: {"maps": sheet.maps, "strips": [(data_uri(picture), caption) for picture, caption in sheet.strips]}
+            for name, sheet in sheets.items()
+        },
+        signed=[method.title for method in Method if method.signed and _is_shown(method, sheets)],
     )
+
+
+def _certainty(caption: Mapping[str, Any]) -> float:
+    """The probability of the answer."""
+    return max(caption["p_FEMALE"], 1 - caption["p_FEMALE"])
+
+
+def _strip_alt(caption: Mapping[str, Any]) -> str:
+    if "group" in caption:
+        return f"Mean image and mean maps of {caption['group']}"
+    return f"{caption['path']} and its maps: answered {caption['prediction']}, labelled {caption['label']}"
+
+
+def _is_shown(method: Method, sheets: Mapping[str, Sheet]) -> bool:
+    return any(title.startswith(method.title) for sheet in sheets.values() for title in sheet.maps)
 
 
 def _axis_start(estimates: Sequence[Estimate]) -> float:
@@ -92,9 +127,18 @@ def _map_axes(explanations: Explanations) -> dict[str, Any]:
     shares = [place["share"] for place in places]
     areas = {place["name"]: place["area"] for place in places if place["area"] is not None}
     stages = [stage for method in methods if method["randomisation"] for stage in method["randomisation"]["stages"]]
-    every = [*gains, *shares, *(pair["correlation"] for pair in agreement), *(stage["similarity"] for stage in stages)]
+    cues = [cue for method in methods for cue in (method["cue"] or {}).values()]
+    scores = [score for cue in cues for score in (cue["hit"], cue["mass"])]
+    every = [
+        *gains,
+        *scores,
+        *shares,
+        *(pair["correlation"] for pair in agreement),
+        *(stage["similarity"] for stage in stages),
+    ]
     return {
         "gain": _axis_end(gains),
+        "cue": _axis_end(scores, (cue["area"] for cue in cues)),
         "share": _axis_end(shares, areas.values()),
         "areas": {name: areas.get(name) for name in PLACES},
         "agreement": {(pair["a"], pair["b"]): pair["correlation"] for pair in agreement},

@@ -3,27 +3,46 @@
 from collections.abc import Iterator
 
 from gender_cls.errors import plural
-from gender_cls.evaluation.estimate import beats, best_baseline
+from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics, Scored
-from gender_cls.evaluation.wording import Finding, listed, percent, stated, stated_percent, words
+from gender_cls.evaluation.wording import (
+    PERCENT,
+    Finding,
+    Level,
+    at_threshold,
+    band_words,
+    by_importance,
+    capitalised,
+    listed,
+    percent,
+    stated,
+    stated_percent,
+    words,
+)
 from gender_cls.pages.explanation_findings import explanation_findings
-
-LARGE_ECE = 0.05  # above it, probabilities are further off than readers expect of a percentage
 
 WITHOUT_THE_PERSON = {
     "person_masked": ("With the person masked", "the surroundings or the colours"),
     "background_only": ("With the background only", "the surroundings"),
 }
 """Shortcut test -> how its sentence begins, and what would give the label away."""
+LARGE_ECE = 0.05  # the sentence says why
+SMALL_SHARE = 0.1  # of the lead over guessing, which may remain without the person; the sentence says how much does
 
 
 def run_findings(metrics: Metrics) -> list[Finding]:
-    """Sentences that a reader should know first. Those of level `stop` come before the rest."""
-    parts = (_leaks, _headline, _baselines, _worst_slice, _shift, _calibration, _abstention, _shortcuts, _stress)
+    """Sentences that a reader should know first, the most serious ones before the rest.
+
+    What the test score is worth comes first among equally serious ones. Nothing is `fine` while a reason says not to
+    rely on the scores.
+    """
+    parts = (_leaks, _standing, _people, _threshold, _worst_slice, _shift, _calibration, _shortcuts, _stress)
     found = [finding for part in parts for finding in part(metrics)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
-    return sorted(found, key=lambda finding: finding.level != "stop")
+    if any(one.level == "stop" for one in found):
+        found = [Finding("note", one.sentence) if one.level == "fine" else one for one in found]
+    return by_importance(found)
 
 
 def column_title(name: str) -> str:
@@ -55,31 +74,34 @@ def _leaks(metrics: Metrics) -> Iterator[Finding]:
         )
 
 
-def _headline(metrics: Metrics) -> Iterator[Finding]:
-    test = metrics["test"]
-    score, people = test["scores"]["balanced_accuracy"], test["identities"]
-    images = plural(test["images"], "test image")
-    if score["value"] is None:
-        yield Finding("stop", f"There is no balanced accuracy on {images}: {score['remark']}")
-    else:
-        known = f" of {plural(people, 'person', 'people')}" if people else "; who is on them is not known"
-        yield Finding("fine" if people else "warn", f"Balanced accuracy {stated(score)} on {images}{known}.")
+def _standing(metrics: Metrics) -> Iterator[Finding]:
+    standing = metrics["standing"]
+    yield Finding(standing["level"], standing["sentence"])
 
 
-def _baselines(metrics: Metrics) -> Iterator[Finding]:
-    score, best = metrics["test"]["scores"]["balanced_accuracy"], best_baseline(metrics["baselines"])
-    if best is None or score["value"] is None:
+def _people(metrics: Metrics) -> Iterator[Finding]:
+    if metrics["test"]["images"] and not metrics["test"]["identities"]:
+        yield Finding(
+            "warn",
+            "Who is on the test images is not known: the same people may be in train, and the intervals too narrow.",
+        )
+
+
+def _threshold(metrics: Metrics) -> Iterator[Finding]:
+    """What the model scores with the decisions that validation chose, and how often it is wrong with them."""
+    point, abstention = metrics["operating_point"], metrics["abstention"]
+    score, error = point["test"]["balanced_accuracy"], abstention["test"]["error"]
+    coverage, target = abstention["test"]["coverage"]["value"], abstention["target_error"]
+    if score["value"] is None or coverage is None or error["value"] is None:
         return
-    baseline = f"the best trivial baseline ({best['title']}, {best['balanced_accuracy']:.3f})"
-    better = beats(score["value"], score["low"], best["balanced_accuracy"])
-    if better:
-        yield Finding("fine", f"It beats {baseline}: the whole interval is above it.")
-    elif better is False:
-        yield Finding("stop", f"It does not beat {baseline}, which never looks at the person.")
-    elif score["low"] is None:
-        yield Finding("warn", f"Whether it beats {baseline} is unknown, because there is no interval.")
-    else:
-        yield Finding("warn", f"It is not shown to beat {baseline}: the interval includes that score.")
+    answers = "" if abstention["band"] is None else f", it answers {percent(coverage)} of the images"
+    missed, met = abstention["reached"] is False, error["value"] <= target
+    how = "" if met else ", missed" if missed else ", inside that interval"
+    yield Finding(
+        "warn" if missed else "fine" if met else "note",
+        f"{capitalised(at_threshold(point))}, balanced accuracy is {stated(score)}; {band_words(abstention)}{answers}, "
+        f"{stated_percent(error)} of them wrongly (target {100 * target:g}{PERCENT}{how}).",
+    )
 
 
 def _worst_slice(metrics: Metrics) -> Iterator[Finding]:
@@ -90,9 +112,10 @@ def _worst_slice(metrics: Metrics) -> Iterator[Finding]:
     cell = next(cell for cell in metrics["slices"]["cells"] if (cell["column"], cell["value"]) == place)
     score = cell["balanced_accuracy"]
     below = everything is not None and score["high"] is not None and score["high"] < everything
+    units = "people" if metrics["test"]["identities"] else "images"
     yield Finding(
-        "warn" if below else "fine",
-        f"Weakest slice with at least 50 {'people' if metrics['test']['identities'] else 'images'}: "
+        "warn" if below else "note",
+        f"Weakest slice with at least 50 {units} (fewer say too little): "
         f"{column_title(worst['column'])} {worst['value'] or 'unknown'}, {stated(score)}; "
         + ("the whole interval is" if below else "it is not clearly")
         + " below the score of all test images.",
@@ -110,31 +133,23 @@ def _shift(metrics: Metrics) -> Iterator[Finding]:
         )
     elif shift["columns"]:
         compared = plural(len(shift["columns"]), "compared column")
-        yield Finding("fine", f"Validation and test do not differ significantly in the {compared}.")
+        yield Finding("note", f"Validation and test do not differ significantly in the {compared}.")
 
 
 def _calibration(metrics: Metrics) -> Iterator[Finding]:
     before, after = (metrics["calibration"][when]["ece"] for when in ("before", "after"))
-    if before["value"] is not None and after["value"] is not None:
-        yield Finding(
-            "warn" if after["value"] > LARGE_ECE else "fine",
-            f"Calibrated probabilities differ from the observed share of FEMALE by {stated(after)} on average (ECE; "
-            f"{before['value']:.3f} before calibration).",
-        )
-
-
-def _abstention(metrics: Metrics) -> Iterator[Finding]:
-    abstention = metrics["abstention"]
-    test, target = abstention["test"], f"{100 * abstention['target_error']:g}\u202f%"
-    if test is None:
-        yield Finding("warn", f"Every image is answered (the target was an error of {target}). {abstention['remark']}")
-    elif test["coverage"]["value"] is not None and test["error"]["value"] is not None:
-        yield Finding(
-            "fine" if abstention["reached"] else "warn",
-            f"With abstention it answers {percent(test['coverage']['value'])} of the images, "
-            f"{stated_percent(test['error'])} of them wrongly; "
-            + (f"the target was {target}." if abstention["reached"] else f"the target of {target} is missed."),
-        )
+    if before["value"] is None or after["value"] is None:
+        return
+    sentence = (
+        f"Calibrated probabilities differ from the observed share of FEMALE by {stated(after)} on average (ECE; "
+        f"{before['value']:.3f} before calibration)"
+    )
+    if after["value"] > LARGE_ECE:
+        below, above = (100 * (0.8 + side * after["value"]) for side in (-1, 1))
+        yield Finding("warn", f"{sentence}: 80{PERCENT} may stand for {below:.0f} or {min(above, 100):.0f}{PERCENT}.")
+    else:
+        small = after["high"] is not None and after["high"] <= LARGE_ECE
+        yield Finding("fine" if small else "note", f"{sentence}.")
 
 
 def _shortcuts(metrics: Metrics) -> Iterator[Finding]:
@@ -146,19 +161,41 @@ def _shortcuts(metrics: Metrics) -> Iterator[Finding]:
         if score["low"] is not None and score["low"] > 0.5:
             end = f"still scores {stated(score)}, above chance: {clue} reveal part of the label."
             yield Finding("warn", f"{begin} it {end}")
-        else:
-            yield Finding("fine", f"{begin} it scores {stated(score)}, not shown to be above chance.")
+            continue
+        remains = _remains(score, metrics["test"]["scores"]["balanced_accuracy"])
+        end = "" if remains is None else f": at most {percent(remains)} of the lead over guessing remains"
+        little = remains is not None and remains <= SMALL_SHARE
+        yield Finding("fine" if little else "note", f"{begin} it scores {stated(score)}{end}.")
+
+
+def _remains(without: Estimate, whole: Estimate) -> float | None:
+    """The largest plausible share of the model's lead over guessing that it has without the person, 0 to 1.
+
+    None if that is not known, or there is no lead.
+    """
+    if without["high"] is None or whole["value"] is None or whole["value"] <= 0.5:
+        return None
+    return min(max(without["high"] - 0.5, 0.0) / (whole["value"] - 0.5), 1.0)
 
 
 def _stress(metrics: Metrics) -> Iterator[Finding]:
-    stress = metrics["stress"]
+    stress, baseline = metrics["stress"], best_baseline(metrics["baselines"])
     if stress is None or stress["worst"] is None:
         return
     worst = stress["worst"]
     named = next(one for one in stress["corruptions"] if one["name"] == worst["name"])
     score = next(each for each in named["severities"] if each["severity"] == worst["severity"])["balanced_accuracy"]
     mean = "" if stress["mean"] is None else f" and {stress['mean']:.3f} on average"
+    level: Level
+    low, to_beat = score["low"], 0.5 if baseline is None else baseline["balanced_accuracy"]
+    if low is None or low <= 0.5:
+        level, against = "warn", "is not shown to be better than guessing"
+    elif low <= to_beat:
+        level, against = "note", f"is not shown to beat the best trivial baseline ({to_beat:.3f})"
+    else:
+        level, against = "fine", "still beats the best trivial baseline"
     yield Finding(
-        "warn" if score["low"] is not None and score["low"] <= 0.5 else "fine",
-        f"Under corruptions it scores {stated(score)} at worst ({named['title']}, severity {worst['severity']}){mean}.",
+        level,
+        f"Under corruptions it scores {stated(score)} at worst ({named['title']}, severity {worst['severity']}){mean}; "
+        f"at worst it {against}.",
     )

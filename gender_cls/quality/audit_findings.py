@@ -7,7 +7,7 @@ from gender_cls.data.folders import LEFT_OUT
 from gender_cls.data.split import missing_splits_sentence
 from gender_cls.errors import first_few, plural
 from gender_cls.evaluation.estimate import best_baseline
-from gender_cls.evaluation.wording import Finding, words
+from gender_cls.evaluation.wording import Finding, by_importance, words
 
 TELLING = 0.55  # a trivial baseline with this balanced accuracy or more is worth a warning
 
@@ -19,7 +19,7 @@ def audit_findings(totals: dict[str, Any]) -> list[Finding]:
         totals: the content of `audit.json`.
     """
     found = [*_leaks(totals), *_labels(totals), *_files(totals), *_baselines(totals)]
-    return sorted(found, key=lambda finding: ("stop", "warn", "fine").index(finding.level))
+    return by_importance(found)
 
 
 def _leaks(totals: dict[str, Any]) -> Iterator[Finding]:

@@ -1,19 +1,24 @@
 """A comparison of runs as JSON, CSV, Markdown and HTML."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
+from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, RunState
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
 from gender_cls.evaluation.predictions import answers_of
 from gender_cls.explain.run_maps import load_run_maps
+from gender_cls.pages.compare_facts import compared_facts
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
-from gender_cls.pages.compare_page import render_comparison
+from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
+from gender_cls.pages.links import run_links, tensorboard_of
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 
 def write_comparison(
@@ -27,15 +32,25 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    text = to_markdown(comparison)
-    write_atomically(folder / f"{name}.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
-    write_atomically(folder / f"{name}.csv", to_csv(comparison))
-    write_atomically(folder / f"{name}.md", text)
+    text = to_markdown(comparison, folder)
+    files = {
+        f"{name}.csv": to_csv(comparison),
+        f"{name}.json": json.dumps(comparison, indent=2, allow_nan=False) + "\n",
+        f"{name}.md": text,
+    }
+    for file, content in files.items():
+        write_atomically(folder / file, content)
     models, without_maps = _maps_of_the_best(comparison)
     page = render_comparison(
         comparison,
-        title=folder.name,
-        created=timestamp(),
+        Surroundings(
+            title=folder.name,
+            created=timestamp(),
+            facts=_facts(comparison),
+            links={run["folder"]: run_links(folder, run["folder"]) for run in _finished(comparison["candidates"])},
+            files=list(files),
+            tensorboard=tensorboard_of(folder, runs),
+        ),
         root=data_root or next((run.data_root for run in runs if run.data), None),
         thumbnails=thumbnails,
         models=models,
@@ -43,6 +58,22 @@ def write_comparison(
     )
     write_atomically(folder / f"{name}.html", page)
     return text
+
+
+def _finished(rows: Iterable[CandidateRow]) -> list[RunState]:
+    return [run for row in rows for run in row["runs"] if run["state"] == "finished"]
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """What the compared runs were; nothing if a file that says it is damaged: the scores are shown all the same."""
+    numbered = [(number, row) for number, row in enumerate(comparison["candidates"], 1) if row["compared"]]
+    try:
+        return compared_facts(
+            [(number, [Run(Path(run["folder"])) for run in _finished([row])]) for number, row in numbered]
+        )
+    except GenderClsError as error:
+        log.warning(f"What the experiment was is not shown: {error}")
+        return []
 
 
 def _maps_of_the_best(comparison: Comparison) -> tuple[list[ModelMaps], list[str]]:

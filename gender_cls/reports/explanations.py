@@ -20,6 +20,7 @@ from gender_cls.evaluation.predictions import answers_of
 from gender_cls.explain.explanations_table import Question, explain_images
 from gender_cls.explain.final_explanations import SAMPLE_SEED
 from gender_cls.pages.gallery_page import render_gallery
+from gender_cls.pages.links import links_around
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.training.predictor import Predictor
@@ -74,7 +75,8 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
     created = timestamp()
     title = run.folder.name if folder == run.folder else f"{run.folder.name}: {folder.name}"
     gallery, size = folder / "gallery.html", recorded.data.image_size
-    page = render_gallery(table, title=title, folder=str(folder), created=created, chosen_from=total, image_size=size)
+    about: dict[str, Any] = {"title": title, "folder": str(folder), "created": created, "image_size": size}
+    page = render_gallery(table, chosen_from=total, links=links_around(gallery, run), **about)
     write_atomically(gallery, page)
     return gallery
 

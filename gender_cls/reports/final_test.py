@@ -3,24 +3,22 @@
 import contextlib
 import json
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-from PIL import Image
 
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
-from gender_cls.data.csv_text import csv_text
+from gender_cls.data.csv_text import csv_text, read_csv_text
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.run_images import decoded_when_needed, scan_for_answers
-from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.chart_style import figure_png
 from gender_cls.drawing.events import write_events
+from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError, noting_failure
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
@@ -28,21 +26,26 @@ from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import answers_hash, answers_of, predictions_table, read_table
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Explanations, Metrics
+from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
 from gender_cls.evaluation.wording import stated
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
+from gender_cls.explain.sheets import Sheet, read_sheet
 from gender_cls.models.cost import measure_cost
+from gender_cls.pages.experiment import experiment_facts
 from gender_cls.pages.gallery_page import render_gallery
+from gender_cls.pages.links import links_around, links_to_tables, tensorboard_of
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.report_page import render_report
-from gender_cls.reports.kept_answers import keep_answers_of_one_precision
+from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import TENSORBOARD, Run
 from gender_cls.training.predictor import Predictor
 
 UNKNOWN_COST = {
-    "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_32": None, "device": "",
+    "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_1_spread": None,
+    "milliseconds_batch_32": None, "milliseconds_batch_32_spread": None, "device": "",
 }  # fmt: skip
 
 
@@ -57,9 +60,10 @@ def evaluate_run(
 ) -> None:
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
-    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless they
-    were computed in another precision. Each part that comes after the predictions may fail alone: the reason is logged
-    and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries it again.
+    Answers of the network that are already in `predictions.csv` and `variants.csv` are read from there, unless new
+    ones must not be mixed with them (`keep_answers_of_one_origin`). Each part that comes after the predictions may fail
+    alone: the reason is logged and stands in `problems` of `metrics.json` and on the pages. The next evaluation tries
+    it again.
 
     Args:
         cache: folder that keeps facts and pixels of images read before.
@@ -75,16 +79,15 @@ def evaluate_run(
         raise GenderClsError(f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
     root = data_root or run.data_root
-    keep_answers_of_one_precision(run, predictor)
+    shortcuts = variants(stress=False, shortcuts=settings.shortcuts)
+    stress = variants(stress=settings.stress, shortcuts=False)
+    keep_answers_of_one_origin(run, predictor, [*shortcuts, *stress], settings.explained_images)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
     test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
     problems: dict[str, str] = {}
-    for part, wanted in (
-        ("shortcuts", variants(stress=False, shortcuts=settings.shortcuts)),
-        ("stress", variants(stress=settings.stress, shortcuts=False)),
-    ):
+    for part, wanted in (("shortcuts", shortcuts), ("stress", stress)):
         with noting_failure(problems, part):
             answer_variants(run, rows, images, predictor, wanted, progress_bar=progress_bar)
     cost = _earlier_cost(run, predictor.precision)
@@ -208,14 +211,17 @@ def _metrics(test: FinalTest, conclusions: dict[str, Any]) -> Metrics:
     status, data = test.run.status, test.run.data
     if data.get("split_origin") == "dealt":  # the word of an earlier version
         data["split_origin"] = "made"
+    baselines = data.pop("baselines")
+    baseline = best_baseline(baselines)
     content = {
         "schema_version": SCHEMA_VERSION,
         "model": test.config.model.title,
         "monitor": test.config.recipe.monitor,
         "best_validation": status["best_validation"],
         "best_epoch": status["best_epoch"],
-        "baselines": data.pop("baselines"),
         **conclusions,
+        "standing": standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline),
+        "baselines": baselines,
         "data": data,
         "environment": status["environment"],
     }
@@ -229,34 +235,42 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
     figures = report_figures(metrics, test.rows, problems)
     plots: dict[str, bytes] = {}
     maps: dict[str, bytes] = {}
+    sheets: dict[str, Sheet] = {}
     for name, figure in figures.items():
         with noting_failure(problems, f"figure of {name}"):
             plots[name] = figure_png(figure)
             write_atomically(run.plots / f"{name}.png", plots[name])
     with noting_failure(problems, "pictures of maps"):
         maps = {name: file.read_bytes() for name in PICTURES if (file := run.explanation_picture(name)).exists()}
+        found = {name: read_sheet(run, name) for name in PICTURES}
+        sheets = {name: sheet for name, sheet in found.items() if sheet is not None}
     with noting_failure(problems, "TensorBoard"):
         write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
+    with noting_failure(problems, "figures of learning"):  # TensorBoard has these curves already
+        if run.epochs.exists():
+            figures |= learning_figures(read_csv_text(run.epochs).apply(pd.to_numeric), metrics["best_epoch"])
+    about: dict[str, Any] = {"title": title, "folder": folder, "created": created}
     if metrics["explanations"] is not None:
         with noting_failure(problems, run.gallery.name):
             table, size = read_explanations(run.explained), test.config.data.image_size
-            about: dict[str, Any] = {"title": title, "folder": folder, "created": created, "image_size": size}
-            write_atomically(run.gallery, render_gallery(table, chosen_from=len(test.rows), **about))
+            links = links_around(run.gallery, run, coming=[run.report, run.model_card])
+            page = render_gallery(table, chosen_from=len(test.rows), image_size=size, links=links, **about)
+            write_atomically(run.gallery, page)
     with noting_failure(problems, run.model_card.name):
         config = to_plain(test.config)
         config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
-        write_atomically(run.model_card, render_model_card(metrics, config))
+        links, facts = links_around(run.model_card, run, coming=[run.report]), experiment_facts(run)
+        write_atomically(run.model_card, render_model_card(metrics, config, facts, links))
     with noting_failure(problems, run.report.name):  # last, so that it says what else is missing
-        small = {name: webp_bytes(Image.open(BytesIO(png))) for name, png in maps.items()}
-        report = render_report(metrics, figures, title=title, folder=folder, created=created, pictures=small)
-        write_atomically(run.report, report)
+        links = links_around(run.report, run) + links_to_tables(run)
+        about |= {"facts": experiment_facts(run), "links": links, "watch": tensorboard_of(run.folder, [run])}
+        write_atomically(run.report, render_report(metrics, figures, sheets=sheets, **about))
 
 
 def run_summary(run: Run) -> str:
-    """Scores on validation and test, the best trivial baseline, and what to open."""
+    """Scores on validation and test, what the test score is worth, and what to open."""
     metrics = run.metrics
-    test, best = metrics["test"], best_baseline(metrics["baselines"])
-    assert best is not None, "the majority baseline always has a score"
+    test = metrics["test"]
     score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
     not_made = "".join(f"Not made: {part}. {why}\n" for part, why in metrics["problems"].items())
     leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
@@ -264,6 +278,6 @@ def run_summary(run: Run) -> str:
         f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
         f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
         f"balanced accuracy {stated(score)}, AUROC {stated(auroc)}.{leaky}\n"
-        f"The best trivial baseline, {best['title']}, scores {best['balanced_accuracy']:.3f}.\n{not_made}"
+        f"{metrics['standing']['sentence']}\n{not_made}"
         f"Open {run.report}. Watch: {TENSORBOARD}"
     )

@@ -1,7 +1,10 @@
 """Answers of the network that a run's folder keeps: from which precision and device, and when they do not count."""
 
+import contextlib
 import logging
+from collections.abc import Sequence
 
+from gender_cls.data.csv_text import read_csv_text
 from gender_cls.explain.final_explanations import PICTURES
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
@@ -9,27 +12,39 @@ from gender_cls.training.predictor import Predictor
 log = logging.getLogger(__name__)
 
 
-def keep_answers_of_one_precision(run: Run, predictor: Predictor) -> None:
-    """Remove answers that were computed in another precision; say if another device computes what is missing.
+def keep_answers_of_one_origin(run: Run, predictor: Predictor, wanted: Sequence[str], explained_images: int) -> None:
+    """Remove answers and maps that new ones must not be mixed with; `status.json` says where they come from.
 
-    Numbers of one run are compared with each other, and another precision can change a probability by 0.2. Another
-    device rounds differently, so its answers may join the others. `status.json` says where they come from (`answers`).
+    Numbers of one run are compared with each other. Another precision can change a probability by 0.2, so its answers
+    never count. Another device rounds differently: its answers count if none is missing.
+
+    Args:
+        wanted: names of the variants that are about to be asked for.
+        explained_images: how many test images are about to be explained.
     """
-    now = {"precision": predictor.precision, "device": predictor.device}
-    if run.predictions.exists():
-        kept = run.answers_from
-        if kept["precision"] in (None, now["precision"]):
-            if kept["device"] not in (None, now["device"]):
-                log.info(
-                    f"The answers in {run.folder} were computed on {kept['device']}. They stay; what is missing is "
-                    f"computed on {now['device']}, which rounds differently."
-                )
+    pictures = map(run.explanation_picture, PICTURES)
+    files = (run.variants, run.explained, run.maps, run.randomisation, *pictures, run.predictions)
+    now, kept = {"precision": predictor.precision, "device": predictor.device}, run.answers_from
+    if any(file.exists() for file in files):
+        other = [key for key, value in now.items() if kept[key] not in (None, value)]
+        if not other or (other == ["device"] and not _something_is_missing(run, wanted, explained_images)):
             return
+        before, after = (", ".join(f"{key} {origin[key]}" for key in other) for origin in (kept, now))
         log.warning(
-            f"The answers in {run.folder} were computed with precision {kept['precision']}: all of them, and the maps, "
-            f"are computed anew with {now['precision']}."
+            f"The answers in {run.folder} were computed with {before}. All of them, and the maps, are computed anew "
+            f"with {after}, so that no two of them differ by rounding alone."
         )
-        pictures = map(run.explanation_picture, PICTURES)
-        for file in (run.variants, run.explained, run.maps, run.randomisation, *pictures, run.predictions):
+        for file in files:
             file.unlink(missing_ok=True)
     run.note(answers=now)
+
+
+def _something_is_missing(run: Run, wanted: Sequence[str], explained_images: int) -> bool:
+    """Whether the network is about to be asked. A damaged file does not count: who reads it names it."""
+    with contextlib.suppress(OSError, ValueError):
+        if wanted and not set(wanted) <= set(read_csv_text(run.variants).columns if run.variants.exists() else ()):
+            return True
+        tested = int((read_csv_text(run.predictions)["split"] == "test").sum())
+        explained = read_csv_text(run.explained)["path"].nunique() if run.explained.exists() else 0
+        return explained < min(explained_images, tested)
+    return not run.predictions.exists()

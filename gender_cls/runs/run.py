@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import re
+import shlex
 import socket
+import subprocess
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +30,9 @@ from gender_cls.system.signals import stop_behind
 TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
 
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
+
+COMMAND_FILE = "command.json"
+"""In the folder of a single run or of a sweep: the command as it was typed."""
 
 _RESERVE_FOR_END = 1024  # characters of an ASCII text
 
@@ -51,6 +56,7 @@ class Run:
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
+        self.epochs = self.folder / "epochs.csv"
         self.predictions = self.folder / "predictions.csv"
         self.variants = self.folder / "variants.csv"
         self.metrics_file = self.folder / "metrics.json"
@@ -112,6 +118,21 @@ class Run:
             return {str(group): str(choice) for group, choice in hydra["hydra"]["runtime"]["choices"].items()}
         except (KeyError, TypeError, AttributeError):
             return {}
+
+    @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep that it is a job of; None for a single run."""
+        parent = self.folder.parent
+        return parent if read_json(parent / COMMAND_FILE).get("multirun") is True else None
+
+    @property
+    def command(self) -> str | None:
+        """The command that started it, or the sweep that it belongs to; None if that was not kept."""
+        kept = read_json((self.sweep or self.folder) / COMMAND_FILE)
+        if not kept:
+            return None
+        sweep = ["-m"] if kept.get("multirun") else []
+        return shlex.join(["python", "-m", "gender_cls.train", *sweep, *map(str, kept.get("overrides", []))])
 
     @property
     def settings(self) -> dict[Any, Any]:
@@ -218,14 +239,34 @@ def _status_text(status: dict[str, Any]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Today's date, the versions of packages, and the machine."""
+    """Today's date, the versions of packages, the machine, and the commit if the package lies in a git checkout."""
     packages = ("gender_cls", "torch", "torchvision", "pytorch-lightning", "timm", "captum")
     return {
         "date": timestamp().partition("T")[0],
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        **({"commit": commit} if (commit := _git_commit(Path(__file__))) else {}),
     }
+
+
+def _git_commit(file: Path) -> str | None:
+    """The commit of the git checkout that tracks this file, and whether the files differ from it.
+
+    None without git or a checkout; also if the file only lies inside one, as an installed package in a project's
+    environment does.
+    """
+
+    def git(*arguments: str) -> str:
+        line = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(line, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", file.name)
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + (", with changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def image_cache(output_dir: str) -> Path:

@@ -32,6 +32,7 @@ from gender_cls.training.checkpoints import (
     read_checkpoint,
 )
 from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.epochs import EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
@@ -110,7 +111,7 @@ def _fit_with_batch(
         log.info(describe_cuda(config, resources))
 
     # Trainer
-    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), keep]
+    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), EpochTable(run), keep]
     batches = len(datamodule.train_dataloader())
     logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
     trainer = build_trainer(
@@ -129,7 +130,7 @@ def _fit_with_batch(
         enable_progress_bar=config.trainer.progress_bar,
         default_root_dir=run.folder,
     )
-    run.note(resources=asdict(resources))
+    run.note(resources=asdict(resources), environment=environment())
 
     # Fit
     logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
@@ -149,7 +150,6 @@ def _fit_with_batch(
         fit_seconds=round(keep.seconds, 1),
         peak_memory_bytes=keep.peak_memory(device),
         precision=str(trainer.precision),
-        environment=environment(),
     )
     run.previous_checkpoint.unlink(missing_ok=True)
 

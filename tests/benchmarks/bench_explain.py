@@ -61,7 +61,7 @@ def measure(name: str) -> list[list[Any]]:
 
     with tempfile.TemporaryDirectory() as folder:
         callback = ExplainCallback(
-            crops=Crops(images[:PROBE], np.array([[0.0, 0.0, size[1], size[0]]] * PROBE)),
+            crops=Crops(images[:PROBE], np.array([[0.0, 0.0, size[1], size[0]]] * PROBE), np.full((PROBE, 4), np.nan)),
             labels=["FEMALE", "MALE"] * (PROBE // 2),
             names=[f"crops/MALE/{index:06d}.jpg" for index in range(PROBE)],
             folder=Path(folder),

@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -14,12 +15,14 @@ import yaml
 from helpers.commands import COMPARING, EVALUATING, SMALL, command
 from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
+from helpers.html_page import linked_files
 from torch import Tensor
 
-from gender_cls.config.evaluation import EvaluateConfig, EvaluationConfig
+from gender_cls.config.evaluation import EvaluateConfig, EvaluationConfig, OperatingPointRule
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import parse_config
 from gender_cls.data.corruptions import apply_corruption
+from gender_cls.data.csv_text import csv_text
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
@@ -33,7 +36,7 @@ from gender_cls.evaluation.stress import variants
 from gender_cls.reports import final_test
 from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import evaluate_run
-from gender_cls.reports.kept_answers import keep_answers_of_one_precision
+from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.variants import Distortion
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
@@ -70,7 +73,24 @@ def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
     tests = [json.loads(path.read_text())["test"] for path in trained.glob("*/metrics.json")]
     mean = sum(test["scores"]["balanced_accuracy"]["value"] for test in tests) / 2
     assert pd.read_csv(trained / "leaderboard.csv")["test_balanced_accuracy"][0] == pytest.approx(mean)
-    assert "<title>" in (trained / "leaderboard.html").read_text()
+    linked = linked_files(trained / "leaderboard.html")
+    assert {file.name for file in linked} >= {"leaderboard.csv", "report.html", "MODEL_CARD.md"}
+    assert all(file.is_file() for file in linked)
+
+
+def test_every_link_of_every_page_leads_to_a_file_of_the_copied_folder(trained: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "a #1%20"))
+    pages = [*copy.rglob("*.html")]
+    assert len(pages) == 3
+    linked = {page: linked_files(page) for page in pages}
+    for card in copy.rglob("MODEL_CARD.md"):
+        addresses = re.findall(r"\]\((?!http)(.*?)\)", card.read_text())
+        linked[card] = [card.parent / unquote(address) for address in addresses]
+    for page, files in linked.items():
+        assert all(file.resolve().is_relative_to(copy) and file.is_file() for file in files), page
+        assert page.name == "leaderboard.html" or copy / "leaderboard.html" in [file.resolve() for file in files]
+        if page.name == "report.html":
+            assert {file.name for file in files} >= {"MODEL_CARD.md", "epochs.csv", "predictions.csv", "metrics.json"}
 
 
 def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(sweep: Path, tmp_path: Path) -> None:
@@ -78,7 +98,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
     before = [read_predictions(run.predictions) for run in runs]
     assert runs[0].metrics["stress"] is None
     quickly = ["resamples=200", "num_workers=0", "progress_bar=false"]
-    result = command("evaluate", *EVALUATING.split()[3:], *quickly, cwd=tmp_path)
+    result = command("evaluate", *EVALUATING.split()[3:], "shortcuts=true", *quickly, cwd=tmp_path)
     assert result.stdout.count("Open ") == 2
     assert result.stderr == ""
     for run, table in zip(runs, before, strict=True):
@@ -198,11 +218,63 @@ def test_answers_of_two_precisions_are_not_mixed(
     assert run.answers_from == {"precision": "bf16-mixed", "device": "cpu"}
     assert run.metrics["cost"]["device"].endswith(", bf16-mixed")
 
-    keep_answers_of_one_precision(run, Predictor(run.best_checkpoint, replace(half, device="cuda")))
-    assert run.predictions.exists()
-    assert run.answers_from["device"] == "cpu"
-    keep_answers_of_one_precision(run, Predictor(run.best_checkpoint, ON_CPU))
-    assert not run.predictions.exists()
+    run.variants.write_bytes(kept := csv_text(read_predictions(run.predictions)[["path"]].assign(grey=1.0)).encode())
+    run.predictions.unlink()  # the variants alone are of another precision too
+    evaluate_run(run, QUICKLY, Predictor(run.best_checkpoint, ON_CPU), cache=tmp_path / "cache", progress_bar=False)
+    assert run.predictions.read_bytes() == before
+    assert not run.variants.exists()
+    assert kept
+
+
+@pytest.mark.parametrize(
+    ("wanted", "explained", "stay"),
+    [
+        ([], 0, True),
+        (["grey"], 0, True),
+        (["grey", "person_only"], 0, False),
+        (["grey"], 1, True),
+        (["grey"], 2, False),
+    ],
+)
+def test_answers_of_two_devices_are_not_mixed(wanted, explained, stay, run: Run, caplog) -> None:
+    table = read_predictions(run.predictions)
+    tested = table[table["split"] == "test"]
+    run.variants.write_text(csv_text(tested[["path"]].assign(grey=1.0)))
+    run.explained.write_text(csv_text(tested[["path"]].head(1)))
+    gpu = Predictor(run.best_checkpoint, replace(ON_CPU, device="cuda"))
+    keep_answers_of_one_origin(run, gpu, wanted, explained)
+    assert {file.exists() for file in (run.predictions, run.variants, run.explained)} == {stay}
+    assert run.answers_from["device"] == ("cpu" if stay else "cuda")
+    assert ("device cpu" in caplog.text) == ("device cuda" in caplog.text) == (not stay)
+
+
+def test_a_run_keeps_its_own_settings_of_what_is_not_asked(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, EvaluationConfig] = {}
+
+    def note(run: Run, settings: EvaluationConfig, *_: object, **__: object) -> None:
+        asked[run.folder.name[:1]] = settings
+
+    monkeypatch.setattr(final_test, "evaluate_run", note)
+    monkeypatch.setattr(final_test, "run_summary", lambda run: "")
+    own = EvaluationConfig(OperatingPointRule.equal_recall, 0.2, False, True, 3, 700)
+    for number, explained in (("0", False), ("1", True)):
+        run = Run(next(sweep.glob(f"{number}_*")))
+        settings = run.settings
+        settings["evaluation"] = {
+            "operating_point": "equal_recall", "target_error": 0.2, "shortcuts": False, "stress": True,
+            "explained_images": 3, "resamples": 700 + int(number),
+        }  # fmt: skip
+        settings["explain"]["enabled"] = explained
+        run.config_file.write_text(yaml.safe_dump(settings))
+    command = {"run": str(sweep), "output_dir": str(sweep), "accelerator": "cpu"}
+    evaluate(parse_config({**command, "target_error": 0.05}, EvaluateConfig))
+    assert asked == {
+        "0": replace(own, target_error=0.05, explained_images=0),
+        "1": replace(own, target_error=0.05, resamples=701),
+    }
+    changes = {"stress": False, "shortcuts": True, "explained_images": 5, "operating_point": "balanced_accuracy"}
+    evaluate(parse_config({**command, **changes, "resamples": 100}, EvaluateConfig))
+    assert asked["0"] == EvaluationConfig(OperatingPointRule.balanced_accuracy, 0.2, True, False, 5, 100)
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:

@@ -11,7 +11,7 @@ import pytest
 from helpers.commands import EXPLAINING, SMALL, command
 from helpers.crops import ON_CPU, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
-from helpers.html_page import Page
+from helpers.html_page import Page, linked_files
 from PIL import Image
 from torch import Tensor, nn
 
@@ -118,7 +118,7 @@ def test_the_table_holds_what_the_parts_measure(run: Run) -> None:
             expected = mass_shares(attribution.maps[method], crops.boxes) | played[method] | control
             for name, value in expected.items():
                 assert row[name] == pytest.approx(value[index], abs=1e-3, nan_ok=True), name
-            assert row["border_area"] == pytest.approx(0.52)
+            assert row["outside_area"] == pytest.approx(0.52)
             assert row[f"agreement_{other.value}"] == pytest.approx(likeness[index], abs=1e-3, nan_ok=True)
             assert np.isnan(row[f"agreement_{method.value}"])
         with Image.open(run.folder / rows["picture"].iloc[0]) as strip:
@@ -317,6 +317,9 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     config = ExplainRunConfig(run=str(run.folder), images=str(tmp_path / "new"), progress_bar=False)
     gallery = explain_on_request(run, config, predictor_of(run))
     assert gallery == run.explanations / "new" / "gallery.html"
+    links = linked_files(gallery)
+    assert all(file.is_file() for file in links)
+    assert gallery.parent / "explanations.csv" in links
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["label"].tolist() == ["unknown"] * 2 + ["FEMALE"] * 2
     assert table["identity"].tolist() == [""] * 2 + ["person70"] * 2
@@ -333,7 +336,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     is_new = table["path"].str.endswith("x.png")
     assert is_new.sum() == 2
     assert ((again["pixels"] != table["pixels"]) == is_new).all()
-    assert ((again["border"] != table["border"]) == is_new).all(), "a replaced image is explained anew, no other one"
+    assert ((again["outside"] != table["outside"]) == is_new).all(), "a replaced image is explained anew, no other one"
 
     only_true = ExplainRunConfig(
         run=str(run.folder), images=[str(tmp_path / "new")], name="true", explained_class=ExplainedClass.true,
@@ -343,7 +346,7 @@ def test_images_from_elsewhere_have_a_folder_of_their_own(run: Run, tmp_path: Pa
     table = read_explanations(gallery.parent / "explanations.csv")
     assert table["explained"].tolist() == ["FEMALE"], "an image without a label has no true class"
     assert table["random_blurred"].isna().all()
-    assert table["border"].notna().all()
+    assert table["outside"].notna().all()
 
     config.images = str(tmp_path / "new" / "empty.png")
     with pytest.raises(GenderClsError, match=r"empty\.png: it is empty"):

@@ -137,7 +137,7 @@ def test_tensorboard_holds_curves_pictures_and_hparams(finished: tuple[Run, str]
         **{f"test/{plot.stem}": 1 for plot in run.plots.iterdir()},
         **{f"test/{picture}": 1 for picture in pictures},
     }
-    names = {"grad_cam/border", "agreement/saliency_grad_cam", "seconds"}
+    names = {"grad_cam/outside", "agreement/saliency_grad_cam", "seconds"}
     assert {f"explanations/{name}" for name in names} <= scalars
     assert len(events.Scalars("explanations/saliency/stability")) == 2  # from the second epoch on
     assert "test_explanations/grad_cam/deletion_blurred" in scalars
@@ -248,10 +248,10 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     assert "1 job of the sweep failed: 1_custom_cnn_weights" in result.stderr
     assert "Error executing job" not in result.stderr
     folder = tmp_path / "outputs" / "sweeps" / "sweep"
-    table = pd.read_csv(folder / "leaderboard.csv")
-    assert list(table["state"]) == ["finished", "failed"]
-    assert "custom_cnn" in table["folders"][1]
-    assert "bad.pth does not fit" in table["errors"][1]
+    assert list(pd.read_csv(folder / "leaderboard.csv")["state"]) == ["finished"]
+    (failed,) = json.loads((folder / "leaderboard.json").read_text())["unfinished"]
+    assert "custom_cnn" in failed["folder"]
+    assert "bad.pth does not fit" in failed["error"]
     assert (folder / "leaderboard.md").read_text() in result.stdout
     done = Run(next(folder.glob("0_*")))
     before = done.predictions.stat().st_mtime_ns

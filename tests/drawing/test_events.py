@@ -26,7 +26,7 @@ def test_scores_of_maps_stand_at_the_step_that_was_tested(tmp_path: Path) -> Non
         "saliency/insertion_mean": 0.618,
         "grad_cam/random_mean": 0.561,
         "grad_cam/head": 0.24,
-        "saliency/border": 0.353,
+        "saliency/outside": 0.353,
         "grad_cam/randomisation": 0.06,
         "saliency/randomisation": 0.18,
     }.items():
@@ -34,7 +34,7 @@ def test_scores_of_maps_stand_at_the_step_that_was_tested(tmp_path: Path) -> Non
         assert event.value == pytest.approx(value, rel=1e-6)
         assert event.step == 42
     tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("test_explanations/")]
-    assert len(tags) == 2 * (6 + 4 + 1)
+    assert len(tags) == 2 * (6 + 4 + 4 + 1)
     assert events.Scalars("test/auroc")[0].value == pytest.approx(0.8934)
     assert events.Images("test/least_certain")[0].width == 6
 
@@ -45,9 +45,10 @@ def test_what_was_not_measured_of_maps_is_no_scalar(tmp_path: Path) -> None:
     for method in metrics["explanations"]["methods"]:
         method["randomisation"] = None
         method["games"] = []
+        method["cue"] = None
     tags = events_of(tmp_path, metrics).Tags()["scalars"]
     assert [tag for tag in tags if tag.startswith("test_explanations/saliency")] == [
-        f"test_explanations/saliency/{place}" for place in ("head", "upper_body", "lower_body", "border")
+        f"test_explanations/saliency/{place}" for place in ("head", "upper_body", "lower_body", "outside")
     ]
     tags = events_of(tmp_path, example_metrics(explanations=False)).Tags()["scalars"]
     assert "test/auroc" in tags

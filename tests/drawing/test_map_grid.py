@@ -144,7 +144,7 @@ def test_a_grainy_signed_map_is_smoothed_and_scaled_again() -> None:
 
 def test_notes_stand_below_their_tiles() -> None:
     maps, images = np.ones((2, 256, 128), np.float32), np.zeros((2, 3, 256, 128), np.uint8)
-    columns = [MapColumn("a", maps, signed=False, notes=notes) for notes in (["border 42 %", "border 7 %"], [])]
+    columns = [MapColumn("a", maps, signed=False, notes=notes) for notes in (["outside 42 %", "outside 7 %"], [])]
     picture, usual = (map_grid(images, [column], [RIGHT] * 2, "", "") for column in columns)
     assert picture.shape[0] == usual.shape[0] + NOTE_HEIGHT
     strip = picture[TOP + 256 : TOP + 256 + NOTE_HEIGHT, LEFT : LEFT + 2 * (128 + GAP)]

@@ -1,6 +1,7 @@
 import base64
 import re
 import xml.etree.ElementTree as ET
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.example_metrics import example_metrics, predictions
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 import gender_cls
 from gender_cls.drawing.chart_style import PALETTE, chart, charts, figure_image, figure_png
+from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
 
 NAMES = ["roc", "precision_recall", "probabilities", "reliability", "risk_coverage", "slices", "shortcuts", "stress"]
@@ -45,12 +50,48 @@ def test_the_roc_curve_goes_through_the_points_of_scikit_learn(figures: dict[str
     assert axes.get_title(loc="left") == "ROC: AUROC 0.893 [0.863, 0.923]"
 
 
-def test_the_chosen_threshold_is_one_of_the_calibrated_probability(figures: dict[str, Figure]) -> None:
+def test_the_roc_marks_the_threshold_of_the_headline_and_the_one_that_validation_chose(
+    figures: dict[str, Figure],
+) -> None:
     test, metrics = predictions(), example_metrics()
     calibrated = expit(logit(test["p_FEMALE"]) / metrics["calibration"]["temperature"])
-    says_female, female = calibrated >= metrics["operating_point"]["threshold"], test["label"] == "FEMALE"
-    (point,) = figures["roc"].axes[0].lines[2].get_xydata()
-    assert point.tolist() == [says_female[~female].mean(), says_female[female].mean()]
+    female = test["label"] == "FEMALE"
+    for mark, threshold in zip(
+        figures["roc"].axes[0].lines[2:], (0.5, metrics["operating_point"]["threshold"]), strict=True
+    ):
+        (point,) = mark.get_xydata()
+        assert point.tolist() == [(calibrated >= threshold)[~female].mean(), (calibrated >= threshold)[female].mean()]
+
+
+def ticks_beyond(axis: Axis) -> list[Text]:
+    """Labels beyond the ends of an axis: matplotlib keeps them, but does not draw them."""
+    low, high = sorted(axis.get_view_interval())
+    return [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+
+
+@pytest.mark.parametrize("perfect", [False, True])
+def test_no_text_of_a_chart_lies_over_another_text_or_leaves_the_chart(perfect: bool) -> None:
+    test = predictions()
+    if perfect:
+        test = test.assign(p_FEMALE=(test["label"] == "FEMALE") * 0.98 + 0.01)
+    figures = report_figures(example_metrics(), test, {})
+    epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.6], "val_balanced_accuracy": [0.5, 0.6]})
+    for figure in (*figures.values(), *learning_figures(epochs, 2).values()):
+        FigureCanvasAgg(figure).draw()
+        beyond = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in ticks_beyond(axis)}
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text not in beyond]
+        for (name, box), (other, other_box) in combinations(boxes, 2):
+            assert not box.overlaps(other_box), (name, other)
+        for name, box in boxes:
+            assert 0 <= box.x0 <= box.x1 <= figure.bbox.width + 1, name
+
+
+@pytest.mark.parametrize("name", ["roc", "precision_recall", "reliability", "probabilities", "risk_coverage"])
+def test_names_of_curves_stand_above_the_chart(figures: dict[str, Figure], name: str) -> None:
+    FigureCanvasAgg(figures[name]).draw()
+    axes = figures[name].axes[0]
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 def test_precision_and_recall_are_drawn_for_both_classes(figures: dict[str, Figure]) -> None:
@@ -68,7 +109,7 @@ def test_precision_and_recall_are_drawn_for_both_classes(figures: dict[str, Figu
 
 
 def test_bars_of_probabilities_count_every_image_once_below_its_own_label(figures: dict[str, Figure]) -> None:
-    heights = np.array([bar.get_height() for bar in figures["probabilities"].axes[0].patches[1:]])
+    heights = np.array([bar.get_height() for bar in figures["probabilities"].axes[0].patches[:40]])
     labels = predictions()["label"].value_counts()
     assert [heights[heights > 0].sum(), -heights[heights < 0].sum()] == [labels["FEMALE"], labels["MALE"]]
 
@@ -173,7 +214,7 @@ def test_a_chart_is_an_image_that_runs_nothing_and_is_the_same_each_time(figures
     once, again = (figure_image(figures_of()["roc"]) for _ in range(2))
     assert once == again
     assert 'alt="ROC: AUROC 0.893 [0.863, 0.923]"' in once
-    assert "chosen threshold" in words_of(figures["roc"])
+    assert "at the threshold 0.431, chosen on validation" in words_of(figures["roc"])
     figure, _ = chart()
     figure.set_label('"><script>')
     assert 'alt="&#34;&gt;&lt;script&gt;"' in figure_image(figure)

@@ -148,18 +148,24 @@ def test_band_by_hand(target: float, answered: int, wrong: int, nearest: float |
     assert found["validation"]["coverage"]["value"] == pytest.approx(answered / 25)
     assert found["validation"]["error"]["value"] == pytest.approx(wrong / answered)
     assert found["test"] == found["validation"]
-    assert (found["remark"], found["target_error"], found["reached"]) == (None, target, True)
+    assert (found["target_error"], found["reached"]) == (target, True)
     if nearest is None or next_ is None:
-        assert found["band"] == [0.5, 0.5]
+        assert found["band"] is None
+        assert found["remark"].startswith("No band is needed")
     else:
+        assert found["remark"] is None
         margin = (abs(log_odds_of(nearest)) + abs(log_odds_of(next_))) / 2
         assert found["band"] == pytest.approx([expit(-margin), expit(margin)])
 
 
-def test_a_band_of_no_width_is_the_threshold_itself() -> None:
-    for threshold in np.linspace(0.05, 0.95, 19):
+def test_a_target_that_needs_no_band_has_none_and_every_image_is_answered() -> None:
+    for threshold in np.linspace(0.03, 0.97, 19):  # between the probabilities
         found = choose_abstention(BY_HAND, BY_HAND, DecisionRule(1.0, threshold, None), 0.9, 2)
-        assert found["band"] == [threshold, threshold]
+        assert found["band"] is None
+        assert "90 %" in found["remark"]
+        wrong = (BY_HAND["p_FEMALE"] >= threshold) != (BY_HAND["label"] == "FEMALE")
+        assert found["test"]["coverage"]["value"] == 1
+        assert found["test"]["error"]["value"] == pytest.approx(wrong.mean())
 
 
 def test_fewer_than_twenty_answers_are_no_band() -> None:
@@ -168,7 +174,10 @@ def test_fewer_than_twenty_answers_are_no_band() -> None:
     assert found["remark"].startswith("There is no band")
     assert "4 %" in found["remark"]
     assert "20 images" in found["remark"]
-    assert [found[name] for name in ("band", "validation", "test", "reached")] == [None] * 4
+    assert found["band"] is None
+    for split, wrong in (("validation", 4), ("test", 3)):
+        assert found[split]["coverage"]["value"] == 1, "every image is answered"
+        assert found[split]["error"]["value"] == pytest.approx(wrong / 25)
     assert found["aurc"]["value"] is not None
     found = choose_abstention(wrong_among_the_sure, BY_HAND, AT_HALF, 0.05, 50)
     assert found["validation"]["coverage"]["value"] == 0.84
@@ -206,7 +215,7 @@ def test_the_stored_numbers_are_those_of_the_answers(seed: int, target: float) -
         answered = answers != ABSTAIN
         assert accepted["coverage"]["value"] == pytest.approx(answered.mean(), rel=1e-12)
         assert accepted["error"]["value"] == pytest.approx((answers != table["label"])[answered].mean(), rel=1e-12)
-    low, high = found["band"]
+    low, high = found["band"] or [point["threshold"]] * 2
     below, above = np.diff(log_odds_of([low, point["threshold"], high]))
     assert below == pytest.approx(above, abs=1e-9)
     assert below >= 0

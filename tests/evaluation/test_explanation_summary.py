@@ -12,7 +12,6 @@ from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.explanation_summary import (
-    LARGEST_SIMILARITY,
     read_explanations,
     read_randomisation,
     summarise_explanations,
@@ -33,10 +32,13 @@ def scored(path: str, method: str = "saliency", identity: str = "p", role: str =
     }
 
 
-def checked(path: str, stage: int, similarity: float, method: str = "saliency", identity: str = "") -> Any:
+def checked(
+    path: str, stage: int, similarity: float, method: str = "saliency", identity: str = "", control: float = np.nan
+) -> Any:
     """A row of randomisation.csv."""
     return {
-        **{"path": path, "identity": identity, "method": method, "stage": stage, "similarity": similarity},
+        **{"path": path, "identity": identity, "method": method, "stage": stage},
+        **{"similarity": similarity, "control": control},
         **{"layers": ("head", "stem")[stage], "share": (0.1, 1.0)[stage]},
     }
 
@@ -129,7 +131,7 @@ def test_images_without_a_score_are_left_out_and_counted() -> None:
     head = place(found, "head")
     assert (head["share"]["value"], head["area"]) == pytest.approx((0.4, 0.2)), "of the images whose share is known"
     assert head["share"]["remark"].endswith("2 of 5 images have no such score and are left out.")
-    assert "no width" in place(found, "border")["share"]["remark"]
+    assert "no width" in place(found, "outside")["share"]["remark"]
 
 
 def test_an_interval_counts_only_people_with_a_score() -> None:
@@ -153,7 +155,7 @@ def test_an_empty_table_has_nothing_but_reasons() -> None:
     assert (found["images"], found["identities"], found["units"]) == (0, 0, 0)
     assert game(found, 1)["random"] == undefined("No image was explained.")
     assert found["agreement"][0]["correlation"]["value"] is None
-    assert place(found, "border")["area"] is None
+    assert place(found, "outside")["area"] is None
 
 
 def test_where_nobody_is_known_images_are_drawn_and_groups_stay_together() -> None:
@@ -189,38 +191,94 @@ def test_correlations_of_nought_or_one_are_no_shares_that_all_agree_on(value: fl
     assert "no width" in correlation["remark"]
 
 
-@pytest.mark.parametrize(
-    ("last", "flagged"), [((0.7, 0.9), True), ((0.7, 0.88), False), ((0.8, np.nan), True), ((-0.9, -0.8), False)]
-)
-def test_a_method_is_flagged_by_what_all_random_weights_leave(last: tuple[float, float], flagged: bool) -> None:
-    assert LARGEST_SIMILARITY == 0.8
+CHECKED_IMAGES = [f"{index}.jpg" for index in range(8)]
+
+
+def check_of(last: Any, control: Any) -> Any:
+    """The check of saliency; both are (8,), of images of different people."""
     rows = [
-        *(checked(path, 1, value) for path, value in zip("ab", last, strict=True)),
-        *(checked(path, 0, 0.9) for path in "ab"),
+        *(
+            checked(path, 1, value, identity=path, control=other)
+            for path, value, other in zip(CHECKED_IMAGES, last, control, strict=True)
+        ),
+        *(checked(path, 0, 0.9, identity=path) for path in CHECKED_IMAGES),
     ]
-    found = summary([scored("a.jpg")], rows)
-    check = found["methods"][0]["randomisation"]
+    found = summary([scored("a.jpg")], rows)["methods"]
+    assert found[1]["randomisation"] is None, "grad_cam was not checked"
+    return found[0]["randomisation"]
+
+
+WOBBLE = np.linspace(-0.05, 0.05, 8)  # from image to image
+
+
+@pytest.mark.parametrize(
+    ("last", "control", "flagged"),
+    [
+        (0.9 + WOBBLE, 0.9 - WOBBLE, True),  # as much like random networks as these are like each other
+        (0.9 + WOBBLE, 0.8 + WOBBLE, True),  # even more
+        (0.85 + WOBBLE, 0.9 + WOBBLE, False),  # much alike, but image by image less than the control
+        (0.3 + WOBBLE, 0.2 + WOBBLE, False),  # the larger part of the map has changed: 0.3 squared is 0.09
+        (0.69 + 0 * WOBBLE, 0.5 + WOBBLE, False),
+        (0.72 + 0 * WOBBLE, 0.5 + WOBBLE, True),  # 0.72 squared is 0.52
+        (-0.9 + WOBBLE, -0.9 - WOBBLE, False),
+        (np.full(8, np.nan), 0.9 + WOBBLE, None),
+    ],
+    ids=["alike", "more alike", "less alike", "little left", "less than half", "more than half", "opposite", "nothing"],
+)
+def test_a_method_is_flagged_if_its_maps_are_as_random_networks_make_them(
+    last: Any, control: Any, flagged: Any
+) -> None:
+    check = check_of(last, control)
     assert check["flagged"] is flagged
-    assert check["images"] == 2
+    assert check["images"] == 8
     assert [(stage["layers"], stage["share"]) for stage in check["stages"]] == [("head", 0.1), ("stem", 1.0)]
     assert check["stages"][0]["similarity"]["value"] == pytest.approx(0.9)
-    assert check["stages"][1]["similarity"]["value"] == pytest.approx(np.nanmean(last))
-    assert found["methods"][1]["randomisation"] is None, "grad_cam was not checked"
+    assert check["control"]["value"] == pytest.approx(control.mean())
+    if flagged is not None:
+        assert check["stages"][1]["similarity"]["value"] == pytest.approx(last.mean())
+        assert check["difference"]["value"] == pytest.approx((control - last).mean())
+
+
+def test_the_difference_from_the_control_is_paired_image_by_image() -> None:
+    wide = np.linspace(0.5, 0.95, 8)
+    difference = check_of(wide - 0.02, wide)["difference"]
+    assert (difference["low"], difference["high"]) == (pytest.approx(0.02), pytest.approx(0.02))
+
+
+def test_hits_and_mass_of_a_known_cue_are_means_of_each_label() -> None:
+    cues = [("FEMALE", 1.0, 0.3, 0.1), ("FEMALE", 0.0, 0.2, 0.06), ("FEMALE", np.nan, np.nan, np.nan)]
+    cues += [("MALE", 1.0, 0.5, 0.08), ("MALE", 1.0, 0.6, 0.12), ("MALE", 1.0, np.nan, 0.07)]
+    rows = [
+        scored(f"{index}.jpg", identity=f"p{index}", label=label, cue_hit=hit, cue_mass=mass, cue_area=area)
+        for index, (label, hit, mass, area) in enumerate(cues)
+    ]
+    found = summary(rows)["methods"]
+    female, male = found[0]["cue"]["FEMALE"], found[0]["cue"]["MALE"]
+    assert (female["images"], male["images"]) == (2, 3), "an image without a box does not count"
+    assert (female["hit"]["value"], female["mass"]["value"], female["area"]) == pytest.approx((0.5, 0.25, 0.08))
+    assert (male["hit"]["value"], male["mass"]["value"], male["area"]) == pytest.approx((1, 0.55, 0.09))
+    assert male["hit"]["low"] < 1 == male["hit"]["high"], "three people who agree are no proof for all"
+    assert found[1]["cue"] is None, "grad_cam has no maps"
+
+
+def test_without_boxes_there_is_no_cue() -> None:
+    nothing = {name: [np.nan] * 3 for name in ("cue_hit", "cue_mass", "cue_area")}
+    assert summary(a_person_an_image(3, **nothing))["methods"][0]["cue"] is None
 
 
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     file = tmp_path / "explanations.csv"
-    written = pd.DataFrame([scored("1", identity="007", head=np.nan, border=1 / 3, agreement_saliency=np.nan)])
+    written = pd.DataFrame([scored("1", identity="007", head=np.nan, outside=1 / 3, agreement_saliency=np.nan)])
     written.to_csv(file, index=False)
     table = read_explanations(file)
     pd.testing.assert_frame_equal(table, written, check_dtype=False)
-    assert table["border"].dtype == np.float64
+    assert table["outside"].dtype == np.float64
     checks = pd.DataFrame([checked("1", 0, 0.25), checked("1", 1, np.nan)])
     checks.to_csv(file, index=False)
     pd.testing.assert_frame_equal(read_randomisation(file), checks, check_dtype=False)
 
 
-HEADER = "path,method,stage,identity,layers,share,similarity\n"
+HEADER = "path,method,stage,identity,layers,share,similarity,control\n"
 
 
 @pytest.mark.parametrize(
@@ -229,8 +287,11 @@ HEADER = "path,method,stage,identity,layers,share,similarity\n"
         (None, "is missing: python -m gender_cls.explain "),
         ("", "as CSV.*run python -m gender_cls.explain again"),
         ("path,method\n", "'stage'.*run python -m gender_cls.explain again"),
-        (HEADER + "a,b,0,,c,0.1,x\n", "'x'.*run python -m gender_cls.explain again"),
-        (HEADER + "a,b,0,,c,0.1,1\na,b,0,,c,0.1,1\n", "two rows of a, b, 0: .*run python -m gender_cls.explain again"),
+        (HEADER + "a,b,0,,c,0.1,1,x\n", "'x'.*run python -m gender_cls.explain again"),
+        (
+            HEADER + "a,b,0,,c,0.1,1,\na,b,0,,c,0.1,1,\n",
+            "two rows of a, b, 0: .*run python -m gender_cls.explain again",
+        ),
     ],
 )
 def test_a_damaged_table_is_named(tmp_path: Path, text: str | None, message: str) -> None:

@@ -9,7 +9,6 @@ import torch
 from helpers.small_network import smooth_images
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.image import scale_cam_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
@@ -63,7 +62,10 @@ def test_grad_cam_agrees_with_the_package_grad_cam(library, name, layer, to_nchw
     assert feature_map.layer == layer
     own = attribute(network, inputs, [Method.grad_cam], feature_map, torch.tensor(classes)).maps[Method.grad_cam]
 
-    targets = [ClassifierOutputTarget(one) for one in classes]
+    def difference(of: int) -> Callable[[Tensor], Tensor]:
+        return lambda logits: logits[of] - logits[1 - of]
+
+    targets = [difference(one) for one in classes]
     layers = [network.get_submodule(layer)]
     with GradCAM(network, layers, reshape_transform=to_nchw) as package:
         published = package(inputs, targets)  # ReLU, each map from 0 to 1, enlarged

@@ -28,7 +28,7 @@ from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
 BOTH = [Method.saliency, Method.grad_cam]
-PLACES = {"head", "upper_body", "lower_body", "border"}
+PLACES = {"head", "upper_body", "lower_body", "outside"}
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
     }
 
 
-def shares(maps: Tensor, place: str = "border") -> np.ndarray:
+def shares(maps: Tensor, place: str = "outside") -> np.ndarray:
     return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
 
 
@@ -118,7 +118,7 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, draw
     for method, column in zip(BOTH, last.columns.values(), strict=True):
         assert torch.equal(column.maps, scaled(expected[method]))
         assert column.signed == (method is Method.grad_cam)
-        notes = [f"border {100 * share:.0f} %" for share in shares(expected[method])]
+        notes = [f"outside {100 * share:.0f} %" for share in shares(expected[method])]
         assert column.notes == ["" if "nan" in note else note for note in notes]
     assert [caption.label for caption in last.captions] == ["MALE", "FEMALE", "MALE"]
     assert [caption.predicted for caption in last.captions] == [["FEMALE", "MALE"][index] for index in predicted]
@@ -135,7 +135,7 @@ def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, lo
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
     assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(maps_of(model, [1, 0, 1])[Method.grad_cam]))
     assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
-    assert "grad_cam/border" in scalars(logger)
+    assert "grad_cam/outside" in scalars(logger)
     assert not any("_true" in tag for tag in scalars(logger))
 
 
@@ -175,7 +175,7 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path,
     fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
     found = scalars(logger)
     for method in BOTH:
-        for place in ("border", "upper_body"):
+        for place in ("outside", "upper_body"):
             expected = {epoch: shares(one.maps[method], place).mean() for epoch, one in ((2, first), (4, second))}
             assert found[f"{method.value}/{place}"] == pytest.approx(expected)
         stability = rank_correlation(first.maps[method], second.maps[method])[[0, 2]].mean()
@@ -196,14 +196,14 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     invented += [first, second]
     fit(tmp_path, [explain(tmp_path)], logger=logger)
     found = scalars(logger)
-    assert found["saliency/border"] == pytest.approx(
+    assert found["saliency/outside"] == pytest.approx(
         {1: shares(first.maps[Method.saliency][2:])[0], 2: shares(second.maps[Method.saliency][1:]).mean()}
     )
-    assert found["grad_cam/border"].keys() == {2}
+    assert found["grad_cam/outside"].keys() == {2}
     assert found["agreement/saliency_grad_cam"].keys() == {2}
     assert "saliency/stability" not in found  # 0 and 1 have no map at one end, 2 changed its class
     notes = drawn[0].columns["saliency"].notes
-    assert notes == ["", "", f"border {100 * found['saliency/border'][1]:.0f} %"]
+    assert notes == ["", "", f"outside {100 * found['saliency/outside'][1]:.0f} %"]
 
 
 def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:

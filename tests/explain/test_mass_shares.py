@@ -9,7 +9,7 @@ from gender_cls.data.pixel_modes import MID_GREY
 from gender_cls.data.resizing import place_in_input
 from gender_cls.data.shortcuts import apply_shortcut
 from gender_cls.evaluation.schema import PLACES
-from gender_cls.explain.mass_shares import area_shares, mass_inside, mass_shares
+from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 
 NAN, INF = float("nan"), float("inf")
 
@@ -19,25 +19,25 @@ def one(shares: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def places(*shares: float) -> Any:
-    """Of head, upper body, lower body and border."""
-    return pytest.approx(dict(zip(("head", "upper_body", "lower_body", "border"), shares, strict=True)))
+    """Of head, upper body, lower body and outside the person."""
+    return pytest.approx(dict(zip(("head", "upper_body", "lower_body", "outside"), shares, strict=True)))
 
 
 def test_mass_of_a_stretched_crop_by_hand() -> None:
     # 10x10: the head is rows 0 and 1, the upper body rows 2 to 4 and half of row 5. The person's box is rows 1 to 8 and
     # columns 2 to 7. What is negative has no mass.
     values = np.zeros((1, 10, 10))
-    values[0, 0, 0] = 3  # head, border
+    values[0, 0, 0] = 3  # head, outside
     values[0, 1, 2] = 1  # head, person
     values[0, 5, 7] = 4  # half upper, half lower body; person
-    values[0, 9, 5] = 2  # lower body, border
+    values[0, 9, 5] = 2  # lower body, outside
     values[0, 4, :] = -7
     expected = places(0.4, 0.2, 0.4, 0.5)
     assert one(mass_shares(values, [[0, 0, 10, 10]])) == expected
     assert one(mass_shares(torch.tensor(values), torch.tensor([[0, 0, 10, 10]]))) == expected
 
 
-def test_padding_of_a_letterbox_is_border_and_in_no_band() -> None:
+def test_padding_of_a_letterbox_is_outside_and_in_no_band() -> None:
     # A crop of 40x10 in an input of 20x20 is 5 columns wide: 7 columns of padding to its left, 8 to its right.
     box = place_in_input((40, 10), (20, 20), ResizeMode.letterbox)
     assert box == (7, 0, 12, 20)
@@ -71,11 +71,11 @@ def test_pixels_at_an_edge_count_in_proportion() -> None:
     assert mass_inside(values, boxes).tolist() == pytest.approx([2 * 0.5 * 0.25 / 21, 0, 1])
 
 
-def test_the_border_is_what_lies_outside_the_box_that_is_masked() -> None:
-    # The pixels that `person_only` paints grey, and those that the border counts, where no edge cuts a pixel.
+def test_outside_is_what_lies_outside_the_box_that_is_masked() -> None:
+    # The pixels that `person_only` paints grey, and those that `outside` counts, where no edge cuts a pixel.
     kept = apply_shortcut(torch.zeros(3, 20, 10, dtype=torch.uint8), "person_only")[0] != MID_GREY
-    assert one(mass_shares(kept[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(0)
-    assert one(mass_shares((~kept)[None].double(), [[0, 0, 10, 20]]))["border"] == pytest.approx(1)
+    assert one(mass_shares(kept[None].double(), [[0, 0, 10, 20]]))["outside"] == pytest.approx(0)
+    assert one(mass_shares((~kept)[None].double(), [[0, 0, 10, 20]]))["outside"] == pytest.approx(1)
 
 
 def test_maps_without_mass_have_no_shares_and_spoil_no_other() -> None:
@@ -115,3 +115,25 @@ def test_no_maps_give_no_numbers() -> None:
     nothing = np.zeros((0, 4))
     for shares in (mass_shares(np.zeros((0, 16, 8)), nothing), area_shares((16, 8), nothing)):
         assert {place: values.shape for place, values in shares.items()} == dict.fromkeys(PLACES, (0,))
+
+
+def test_hits_and_mass_of_cues_by_hand() -> None:
+    values = np.zeros((4, 4, 6))
+    values[0, 1, 2], values[0, 3, 5], values[0, 0, 0] = 3, 1, -9  # the peak's centre is at 2.5 across, 1.5 down
+    values[1] = values[0]
+    values[2, 1, 2] = values[2, 3, 5] = 2  # two peaks
+    values[3] = -1
+    boxes = [[2.0, 1.0, 3.0, 2.0], [2.6, 1.0, 4.0, 2.0], [0.0, 0.0, 3.0, 2.0], [0.0, 0.0, 6.0, 4.0]]
+    for maps in (values, torch.tensor(values, dtype=torch.float32)):
+        found = cue_scores(maps, boxes)
+        np.testing.assert_allclose(found["cue_hit"], [1, 0, 0.5, np.nan])
+        np.testing.assert_allclose(found["cue_mass"], [0.75, 0.4 * 0.75, 0.5, np.nan])
+
+
+def test_where_no_cue_is_known_or_it_was_cut_off_there_are_no_scores() -> None:
+    found = cue_scores(np.ones((3, 8, 8)), [[NAN] * 4, [9, 0, 12, 4], [0, 0, 8, 8]])
+    assert {name: values.tolist()[2] for name, values in found.items()} == {"cue_hit": 1, "cue_mass": 1}
+    assert all(np.isnan(values[:2]).all() for values in found.values())
+    broken = np.ones((1, 8, 8))
+    broken[0, 3, 3] = NAN
+    assert all(np.isnan(values).all() for values in cue_scores(broken, [[0, 0, 8, 8]]).values())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gender_cls.config.explain import Method
 from gender_cls.explain import randomisation
 from gender_cls.explain.attribution import Attribution, attribute
-from gender_cls.explain.randomisation import STAGES, Stage, randomisation_check
+from gender_cls.explain.randomisation import RANDOM_NETWORKS, STAGES, Stage, randomisation_check
 from gender_cls.models.custom_cnn import CustomCNN
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 
@@ -56,11 +56,41 @@ def test_map_falls_when_the_layer_that_makes_it_becomes_random() -> None:
     assert (abs(stages[2].similarity[Method.saliency]) < 3 / np.sqrt(127)).all()
 
 
-def test_map_that_ignores_what_was_learned_stays_alike() -> None:
+def test_map_that_ignores_what_was_learned_stays_alike_and_so_does_the_control() -> None:
     stages = check_looking(learned=False)
     assert [stage.share for stage in stages] == [10 / 26, 1]
     for stage in stages:
         assert stage.similarity[Method.saliency] == pytest.approx(np.ones(3), abs=1e-3)
+    assert np.isnan(stages[0].control[Method.saliency]).all(), "the control is of the last stage"
+    assert stages[1].control[Method.saliency] == pytest.approx(np.ones(3), abs=1e-3)
+
+
+def test_the_control_is_the_mean_over_all_pairs_of_random_networks(monkeypatch) -> None:
+    # The maps are made up: those of the trained network, of the random head, and of four networks that are all random.
+    made = iter(torch.randn(2 + RANDOM_NETWORKS, 3, 16, 8, generator=torch.Generator().manual_seed(2)))
+    used: list[Tensor] = []
+
+    def made_up(*arguments: object) -> Attribution:
+        used.append(next(made))
+        return Attribution(torch.ones(3, 2) / 2, TARGETS, {Method.grad_cam: used[-1]})
+
+    monkeypatch.setattr(randomisation, "attribute", made_up)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    stages = randomisation_check(network, torch.zeros(3, 3, 16, 8), TARGETS, ("3",), [Method.grad_cam], None)
+    trained, of_head, *of_all = ([spearmanr_ranks(one) for one in maps] for maps in used)
+
+    def similar(a: list[np.ndarray], b: list[np.ndarray]) -> np.ndarray:
+        return np.array([abs(np.corrcoef(one, other)[0, 1]) for one, other in zip(a, b, strict=True)])  # signs: |rho|
+
+    np.testing.assert_allclose(stages[0].similarity[Method.grad_cam], similar(trained, of_head))
+    expected = np.mean([similar(trained, one) for one in of_all], axis=0)
+    np.testing.assert_allclose(stages[1].similarity[Method.grad_cam], expected)
+    pairs = [similar(of_all[a], of_all[b]) for a in range(RANDOM_NETWORKS) for b in range(a)]
+    np.testing.assert_allclose(stages[1].control[Method.grad_cam], np.mean(pairs, axis=0))
+
+
+def spearmanr_ranks(values: Tensor) -> np.ndarray:
+    return values.flatten().argsort().argsort().double().numpy()
 
 
 NETWORKS = {
@@ -151,7 +181,8 @@ def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monk
     assert all(torch.equal(states[0][name], value) for name, value in before.items())
     blocks = [f"stages.{stage}.{half}" for stage in (0, 1) for half in (0, 1)]
     layers = [f"{block}.{part}" for block in blocks for part in (0, 1)]  # convolution, BatchNorm
-    for state, known in zip(states[1:], (layers, layers[:5], layers[:2], []), strict=True):
+    assert len(states) == 1 + STAGES + RANDOM_NETWORKS - 1
+    for state, known in zip(states[1:], (layers, layers[:5], layers[:2], *[[]] * RANDOM_NETWORKS), strict=True):
         for name, value in before.items():
             layer, _, kind = name.rpartition(".")
             if kind in ("weight", "bias"):

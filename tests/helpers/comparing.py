@@ -38,6 +38,7 @@ METRICS = {
 }
 COST = {
     **{"parameters": 2_230_000, "flops": 400_000_000, "milliseconds_batch_1": 9.0, "milliseconds_batch_32": 5.1},
+    **{"milliseconds_batch_1_spread": [8.9, 9.2], "milliseconds_batch_32_spread": [5.0, 5.3]},
     **{"peak_memory_bytes": 1_200_000_000, "fit_seconds": 881.0, "device": "cpu"},
 }
 
@@ -130,9 +131,9 @@ def explained(*methods: MethodScores, explained_class: str = "predicted") -> Exp
 
 
 def scores_of(
-    method: str, gain: float | None = 0.1, border: float | None = 0.3, flagged: bool | None = False
+    method: str, gain: float | None = 0.1, outside: float | None = 0.3, flagged: bool | None = False
 ) -> MethodScores:
-    """Half the gain for deletion, other gains for the mean baseline; the mass outside the border is split evenly."""
+    """Half the gain for deletion, other gains for the mean baseline; the mass that is not outside is split evenly."""
 
     scores: Any = example_method("saliency")
     for game in scores["games"]:
@@ -140,9 +141,9 @@ def scores_of(
         game["deletion_gain"] = {**undefined(""), "value": None if known is None else known / 2}
         game["insertion_gain"] = {**undefined(""), "value": known}
     for place in scores["places"]:
-        on_border = place["name"] == "border"
-        place["share"] = {**undefined(""), "value": border if border is None or on_border else (1 - border) / 3}
-        place["area"] = 0.52 if on_border else 0.16
+        is_outside = place["name"] == "outside"
+        place["share"] = {**undefined(""), "value": outside if outside is None or is_outside else (1 - outside) / 3}
+        place["area"] = 0.52 if is_outside else 0.16
     scores["randomisation"]["flagged"] = flagged
     return {**scores, "name": method, "title": Method(method).title}
 

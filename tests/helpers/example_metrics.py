@@ -6,7 +6,7 @@ from copy import deepcopy
 from functools import reduce
 from operator import getitem
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from gender_cls.config.explain import Method
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.metrics import decision_scores
 from gender_cls.evaluation.schema import (
     PLACES,
@@ -26,6 +26,7 @@ from gender_cls.evaluation.schema import (
     Metrics,
     SplitScores,
 )
+from gender_cls.evaluation.standing import standing_of
 
 SLICES = (  # column, value, images, people, balanced accuracy and recall gap of test
     ("camera", "3DPeS", 90, 26, 0.71, 0.31),
@@ -65,6 +66,11 @@ MAPS = {  # deletion and insertion by baseline, shares of mass by place, similar
         (0.24, 0.41, 0.35, 0.462),
         (0.38, 0.17, 0.09, 0.06),
     ),
+}
+CONTROL = {"saliency": 0.41, "grad_cam": 0.25}  # similarity of random networks to each other
+CUES = {
+    "saliency": {"FEMALE": (0.86, 0.31), "MALE": (0.84, 0.28)},
+    "grad_cam": {"FEMALE": (0.62, 0.24), "MALE": (0.58, 0.22)},
 }
 CHANCE = {"blurred": 0.583, "mean": 0.561}
 AREAS = (0.2, 0.35, 0.45, 0.52)
@@ -126,6 +132,7 @@ def example_metrics(
         "explanations": example_explanations(methods, identities),
         "cost": {
             **{"parameters": 2_226_434, "flops": 401_287_680, "milliseconds_batch_1": 14.2},
+            **{"milliseconds_batch_1_spread": [13.9, 14.8], "milliseconds_batch_32_spread": [6.6, 6.9]},
             **{"milliseconds_batch_32": 6.71, "device": "cpu, 2 threads, 32-true"},
             **{"peak_memory_bytes": 1_503_238_553, "fit_seconds": 851.6},
         },
@@ -156,7 +163,13 @@ def example_metrics(
     for chapter, asked in (("stress", stress), ("shortcuts", shortcuts), ("explanations", explanations)):
         if not asked:
             metrics[chapter] = None
-    return _nulled(metrics, Metrics) if nulls else metrics
+    return with_standing(_nulled(with_standing(metrics), Metrics)) if nulls else with_standing(metrics)
+
+
+def with_standing(metrics: Any) -> Any:
+    """The metrics with what their test score is worth, of a model that gives both answers."""
+    answers, score = table_of("FM", "FM"), metrics["test"]["scores"]["balanced_accuracy"]
+    return metrics | {"standing": standing_of([answers], score, best_baseline(metrics["baselines"]))}
 
 
 def _records(keys: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Any]:
@@ -173,7 +186,8 @@ def changed(record: Any, changes: dict[str, Any]) -> Any:
 
 
 def changed_metrics(changes: dict[str, Any]) -> Any:
-    return changed(example_metrics(), changes)
+    """The example with other values at these paths; what the score is worth follows, unless it is changed itself."""
+    return changed(with_standing(changed(example_metrics(), changes)), changes)
 
 
 def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
@@ -188,6 +202,8 @@ def assert_matches(value: Any, kind: Any, where: str = "metrics") -> None:
         fitting = [choice for choice in inside if (choice is type(None)) == (value is None)]
         assert fitting, wrong
         assert_matches(value, fitting[0], where)
+    elif origin is Literal:
+        assert value in inside, wrong
     elif kind is float:
         assert type(value) in (int, float), wrong
         assert math.isfinite(value), wrong
@@ -330,8 +346,16 @@ def example_method(name: str) -> MethodScores:
         **{"name": name, "title": Method(name).title},
         "games": [_game(baseline, CHANCE[baseline], *areas[baseline]) for baseline in areas],
         "places": _records(("name", "share", "area"), list(places)),
-        "randomisation": {"images": 16, "stages": stages, "flagged": False},
+        "randomisation": {
+            **{"images": 16, "stages": stages, "control": example_estimate(CONTROL[name], 0.05)},
+            **{"difference": example_estimate(CONTROL[name] - similarity[-1], 0.04, least=-1.0), "flagged": False},
+        },
+        "cue": {label: _cue(*scores) for label, scores in CUES[name].items()},
     }
+
+
+def _cue(hit: float, mass: float) -> Any:
+    return {"images": 50, **_estimates(hit=hit, mass=mass), "area": 0.0812}
 
 
 def _game(baseline: str, random: float, deletion: float, insertion: float) -> Any:

@@ -23,6 +23,13 @@ def little() -> nn.Sequential:
 LITTLE_MAP = FeatureMap("2", "NCHW", (8, 8))
 
 
+def with_differences(network: nn.Module) -> nn.Module:
+    """The network with, instead of its two logits, how far each is above the other."""
+    differences = nn.Linear(2, 2, bias=False)
+    differences.weight.data = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    return nn.Sequential(network, differences).eval()
+
+
 def little_batch(count: int = 4) -> Tensor:
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -59,7 +59,7 @@ def pictures(count: int, size: tuple[int, int] = (16, 8)) -> Tensor:
 def explain(folder: Path, size: tuple[int, int] = (16, 8), **settings: Any) -> ExplainCallback:
     """For three images."""
     return ExplainCallback(
-        crops=Crops(pictures(3, size), np.array([[0.0, 0.0, *size[::-1]]] * 3)),
+        crops=Crops(pictures(3, size), np.array([[0.0, 0.0, *size[::-1]]] * 3), np.full((3, 4), np.nan)),
         labels=LABELS,
         names=[f"crop_{index}.png" for index in range(3)],
         folder=folder,

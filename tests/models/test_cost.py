@@ -129,17 +129,34 @@ def test_time_is_per_image_and_without_the_warm_up(tiny) -> None:
 
     on_data(tiny, wait)
     measured = measure(tiny)
-    assert sizes == [1, 1, 32, 32]
+    assert sizes == [1] * 4 + [32] * 4
     assert 50 <= measured["milliseconds_batch_1"] < 300
     assert 50 / 32 <= measured["milliseconds_batch_32"] < 300 / 32
 
 
 def test_a_fast_network_is_called_until_the_time_is_up(tiny, monkeypatch) -> None:
-    monkeypatch.setattr(cost, "SECONDS", 0.05)
+    monkeypatch.setattr(cost, "SECONDS", 1.0)
     sizes: list[int] = []
-    on_data(tiny, sizes.append)
+
+    def wait(size: int) -> None:
+        sizes.append(size)
+        time.sleep(0.05 if size == 1 else 0.4)
+
+    on_data(tiny, wait)
     measure(tiny)
-    assert sizes.count(1) > 5
+    assert 5 < sizes.count(1) <= 20
+    assert sizes.count(32) == 4, "three calls without the warm-up are the least"
+
+
+def test_the_spread_is_that_of_all_calls_but_the_warm_up(tiny, monkeypatch) -> None:
+    monkeypatch.setattr(cost, "SECONDS", 0.0)
+    seconds = iter([9.0, 0.3, 0.1, 0.2] * 2)
+    clock = iter([end for length in [*seconds] for end in (0.0, length)])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    measured = measure(tiny)
+    for batch in (1, 32):
+        assert measured[f"milliseconds_batch_{batch}"] == pytest.approx(200 / batch)
+        assert measured[f"milliseconds_batch_{batch}_spread"] == pytest.approx([100 / batch, 300 / batch])
 
 
 def test_a_batch_that_does_not_fit_has_no_time(tiny) -> None:
@@ -149,7 +166,7 @@ def test_a_batch_that_does_not_fit_has_no_time(tiny) -> None:
 
     on_data(tiny, refuse)
     measured = measure(tiny)
-    assert measured["milliseconds_batch_32"] is None
+    assert measured["milliseconds_batch_32"] is measured["milliseconds_batch_32_spread"] is None
     assert measured["milliseconds_batch_1"] > 0
 
 

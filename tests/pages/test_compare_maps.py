@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.comparing import TABLE, compare, explained, scores_of, write_run
+from helpers.comparing import TABLE, explained, scores_of, write_run
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw
 from helpers.prediction_tables import answered
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from PIL import Image
 from gender_cls.config.data import ResizeMode
 from gender_cls.data.resizing import place_in_input
 from gender_cls.explain.run_maps import RunMaps
-from gender_cls.pages.compare_maps import MapTable, ModelMaps, Prediction, maps_by_method, on_crop, scale_end
+from gender_cls.pages.compare_maps import LookedAt, MapTable, ModelMaps, Prediction, on_crop, scale_end, side_by_side
 from gender_cls.reports.comparison import write_comparison
 from gender_cls.runs.run import Run
 
@@ -81,19 +81,23 @@ def pixels(uri: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(base64.b64decode(uri.removeprefix(prefix)))))
 
 
-def table_of_maps(
-    tmp_path: Path, *maps: RunMaps, tables: tuple[pd.DataFrame, ...] = (TABLE,) * 3, method: str = "saliency"
-) -> MapTable:
+def table_of_maps(*maps: RunMaps, tables: tuple[pd.DataFrame, ...] = (TABLE,) * 3) -> MapTable:
     """Of candidates `0`, `1`, ..."""
-    runs, models = [], []
+    models = []
     for index, (one, table) in enumerate(zip(maps, tables, strict=False)):
-        runs.append(run_with_maps(tmp_path / str(index), one, table, (method,)))
         test = table[table["split"] == "test"].itertuples()
         predictions = {row.path: Prediction(row.label, row.prediction, 0.9) for row in test}
         models.append(ModelMaps(str(index), one, predictions))
-    (look,) = maps_by_method(compare(*runs), models, None, 8)
-    assert look.maps is not None
-    return look.maps
+    found = side_by_side(models, None, 8)
+    assert found is not None
+    return found
+
+
+def tiles_of(found: LookedAt) -> NDArray[np.uint8]:
+    """The pixels of its only map."""
+    (tile,) = found.tiles
+    assert tile is not None
+    return pixels(tile.uri)
 
 
 @pytest.mark.parametrize("given", [STRETCHED, LETTERBOXED, ((64, 32), ResizeMode.stretch)])
@@ -139,12 +143,12 @@ def test_the_scale_ends_at_a_high_quantile_of_all_maps() -> None:
 def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) -> None:
     weaker = bright_block(*STRETCHED) / 4 + 0.75
     weaker_maps = kept(weaker / weaker.mean(), box_of(*STRETCHED))
-    maps = table_of_maps(tmp_path, block_maps(*STRETCHED), block_maps(*LETTERBOXED), weaker_maps)
-    assert maps.end == pytest.approx(8)
-    assert not maps.signed
+    maps = table_of_maps(block_maps(*STRETCHED), block_maps(*LETTERBOXED), weaker_maps)
+    assert maps.methods[0].end == pytest.approx(8)
+    assert not maps.methods[0].signed
     assert len(maps.rows) == 6
-    for _, tiles in maps.rows:
-        stretched, letterboxed, weak = (pixels(tile.uri).astype(int) for tile in tiles)
+    for _, looked in maps.rows:
+        stretched, letterboxed, weak = (tiles_of(one).astype(int) for one in looked)
         assert stretched.shape == letterboxed.shape == weak.shape
         height, width, _ = stretched.shape
         centre = (slice(height // 4 + 10, height // 2 - 10), slice(width // 4 + 10, 3 * width // 4 - 10))
@@ -157,12 +161,12 @@ def test_the_same_density_has_the_same_colour_in_every_column(tmp_path: Path) ->
 
 def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
     signed = (kept(sign * bright_block(*STRETCHED), box_of(*STRETCHED), "grad_cam") for sign in (1, -1))
-    maps = table_of_maps(tmp_path, *signed, method="grad_cam")
-    assert maps.signed
-    against, for_class = pixels(maps.legend)[6, [3, -4]].astype(int)
-    height, width = pixels(maps.rows[0][1][0].uri).shape[:2]
+    maps = table_of_maps(*signed)
+    assert maps.methods[0].signed
+    against, for_class = pixels(maps.methods[0].legend)[6, [3, -4]].astype(int)
+    height, width = tiles_of(maps.rows[0][1][0]).shape[:2]
     middle = (3 * height // 8, width // 2)
-    first, second = (pixels(tile.uri)[middle].astype(int) for tile in maps.rows[0][1])
+    first, second = (tiles_of(one)[middle].astype(int) for one in maps.rows[0][1])
     assert first == pytest.approx(for_class, abs=12)
     assert second == pytest.approx(against, abs=12)
     assert np.abs(for_class - against).max() > 80
@@ -170,8 +174,8 @@ def test_a_signed_scale_has_two_ends(tmp_path: Path) -> None:
 
 def test_what_was_cut_off_is_blank(tmp_path: Path) -> None:
     given = ((64, 64), ResizeMode.crop)
-    maps = table_of_maps(tmp_path, kept(np.ones((64, 64), np.float32), box_of(*given)), block_maps(*STRETCHED))
-    cut, whole = (pixels(tile.uri) for tile in maps.rows[0][1])
+    maps = table_of_maps(kept(np.ones((64, 64), np.float32), box_of(*given)), block_maps(*STRETCHED))
+    cut, whole = map(tiles_of, maps.rows[0][1])
     assert cut.shape[2] == 4
     height = len(cut)
     assert (cut[height // 4 + 1 : 3 * height // 4 - 1, :, 3] == 255).all()
@@ -181,10 +185,10 @@ def test_what_was_cut_off_is_blank(tmp_path: Path) -> None:
 
 def test_images_on_which_the_answers_differ_come_first(tmp_path: Path) -> None:
     second = block_maps(*LETTERBOXED, paths=[*TEST[1:], TEST[0], "elsewhere.png"])
-    maps = table_of_maps(tmp_path, block_maps(*STRETCHED), second, tables=(TABLE, OTHER))
+    maps = table_of_maps(block_maps(*STRETCHED), second, tables=(TABLE, OTHER))
     assert [image.path for image, _ in maps.rows] == ["007.png", "009.png", "004.png", "005.png", "006.png", "008.png"]
     assert (maps.differing, maps.common) == (2, 6)
-    answers = [[tile.prediction.predicted for tile in tiles] for _, tiles in maps.rows[:3]]
+    answers = [[one.prediction.predicted for one in looked] for _, looked in maps.rows[:3]]
     assert answers == [["MALE", "FEMALE"], ["FEMALE", "MALE"], ["FEMALE", "FEMALE"]]
 
 
@@ -200,16 +204,19 @@ def test_the_page_lays_the_maps_side_by_side(tmp_path: Path) -> None:
     text = looked_at(page)
     for words in (
         "Maps of test images that explain the predicted class",
-        "Saliency insertion gain deletion gain head upper body lower body border random weights",
-        "1 one +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes 2 two",
+        "Saliency candidate on the cue insertion gain deletion gain head upper body lower body outside the person",
+        "1 one 86 % FEMALE 84 % MALE +0.100 +0.050 23 % even 16 % 23 % even 16 % 23 % even 16 % 30 % even 52 % changes",
         "Images with different answers come first.",
         "Shown are 3 of the 6 images that all have maps of.",
-        "0 8 times a uniform map or more input 1 one 2 two",
+        "Saliency 0 8 times a uniform map or more input 1 one 2 two Saliency Saliency MALE 007.png",
         "MALE 007.png MALE 0.90 ✓ right map of FEMALE FEMALE 0.90 ✗ WRONG",
         "no picture MALE 009.png FEMALE 0.60 ✗ WRONG MALE 0.90 ✓ right",
     ):
         assert words in text
-    maps = ["007.png", "one: 007.png", "two: 007.png", "one: 009.png", "two: 009.png"]
+    maps = [
+        "007.png",
+        *(f"Saliency, {name}" for name in ("one: 007.png", "two: 007.png", "one: 009.png", "two: 009.png")),
+    ]
     assert [name for name in page.pictures if name in maps] == maps
     assert {"href": "#looks"} in page.all("a")
 
@@ -224,17 +231,17 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     damaged.maps.parent.mkdir()
     damaged.maps.write_bytes(b"PK\3\4 cut off")
     text = looked_at(page_of(tmp_path, *good, fewer, gone, never, damaged))
-    saliency, grad_cam = text.split("Grad-CAM", 1)
-    assert "input 1 a 2 b 3 fewer" in saliency
-    assert "All give the same answers for these images." in saliency
-    assert "No maps of this kind" not in saliency
+    maps, scores = text.split("Scores of the maps", 1)
+    assert "input 1 a 2 b 3 fewer Saliency Grad-CAM Saliency Grad-CAM Saliency Grad-CAM no picture" in maps
+    assert maps.count("not kept") == 6  # Grad-CAM of the third, for each image
+    assert "All give the same answers for these images." in maps
+    assert "Grad-CAM against the class, 8 for it, 8 times a uniform map or more" in maps
+    assert "No maps were kept of gone, never." in maps
+    assert f"{damaged.maps} is damaged" in maps
+    saliency, grad_cam = scores.split("Grad-CAM", 1)
     assert "3 fewer – – – – – – –" in grad_cam
+    assert "3 fewer 86 % FEMALE 84 % MALE +0.100" in saliency
     assert "5 never – – – – – – –" in saliency
-    assert "input 1 a 2 b no picture" in grad_cam
-    assert "against the class, 8 for it, 8 times a uniform map or more" in grad_cam
-    assert "No maps of this kind were kept of fewer." in grad_cam
-    assert "No maps were kept of gone, never." in grad_cam
-    assert f"{damaged.maps} is damaged" in grad_cam
 
 
 def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
@@ -248,10 +255,10 @@ def test_different_images_cannot_be_laid_side_by_side(tmp_path: Path) -> None:
 def test_without_maps_there_are_scores_and_without_scores_a_sentence(tmp_path: Path) -> None:
     run = run_with_maps(tmp_path / "one", block_maps(*STRETCHED))
     text = looked_at(page_of(tmp_path, run))
-    assert "input 1 one no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
+    assert "input 1 one Saliency no picture FEMALE 004.png FEMALE 0.90 ✓ right" in text
     assert "answers come first" not in text  # of a single candidate
     text = looked_at(page_of(tmp_path, run, thumbnails=2))
-    assert "1 one +0.100" in text
+    assert "1 one 86 % FEMALE 84 % MALE +0.100" in text
     assert "times a uniform map" not in text
     assert "No candidate's maps have been measured." in looked_at(page_of(tmp_path, write_run(tmp_path / "two", TABLE)))
 
@@ -260,7 +267,7 @@ def test_maps_that_show_nothing_say_so(tmp_path: Path) -> None:
     maps = (kept(np.full((64, 32), value, np.float32), box_of(*STRETCHED) / 4) for value in (0, np.nan))
     runs = [run_with_maps(tmp_path / name, one) for name, one in zip(("zero", "nan"), maps, strict=True)]
     text = looked_at(page_of(tmp_path, *runs))
-    assert "FEMALE 0.90 ✓ right The map is all zero. FEMALE 0.90 ✓ right The map is not finite." in text
+    assert "The map is all zero. The map is not finite. FEMALE 0.90 ✓ right FEMALE 0.90 ✓ right" in text
     assert "0 1 times a uniform map or more" in text
 
 
@@ -268,7 +275,9 @@ def test_unknown_scores_and_flags_are_shown_as_such(tmp_path: Path) -> None:
     scores = scores_of("saliency", None, None, None), scores_of("saliency", -0.1, flagged=True)
     runs = [write_run(tmp_path / f"m{i}", TABLE, f"m{i}", explanations=explained(one)) for i, one in enumerate(scores)]
     text = looked_at(page_of(tmp_path, *runs))
-    assert re.search("1 m0 – – – – – – – 2 m1 −0.100 −0.050 23.* hardly changes", text)
+    assert re.search(
+        "1 m0 86 % FEMALE 84 % MALE – – – – – – – 2 m1 86 % FEMALE 84 % MALE −0.100 −0.050 23.* hardly changes", text
+    )
 
 
 def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Path) -> None:
@@ -288,7 +297,7 @@ def test_many_candidates_and_evil_names_make_a_small_and_safe_page(tmp_path: Pat
     assert "the best 8 of 10 by validation." in text
     assert "Shown are 8 of the 10 images that all have maps of." in text
     assert "No maps were kept of none." in text
-    assert len([name for name in page.pictures if name.startswith(f"1{EVIL}: ")]) == 2 * 8
-    assert not [name for name in page.pictures if name.startswith(f"9{EVIL}: ")]
+    assert len([name for name in page.pictures if f", 1{EVIL}: " in name]) == 2 * 8
+    assert not [name for name in page.pictures if f", 9{EVIL}: " in name]
     assert (tmp_path / "out" / "compare.html").stat().st_size < 3_000_000
     assert_runs_and_fetches_nothing(page)

@@ -14,7 +14,7 @@ from gender_cls.pages.page import page_environment
 NAN = float("nan")
 ABOUT = {"title": "night", "folder": "outputs/night", "created": "2026-11-23T10:00:00+01:00"}
 
-# name: label, answer, p_FEMALE, camera, border of saliency, then insertion and deletion of Grad-CAM (random is 0.5)
+# name: label, answer, p_FEMALE, camera, saliency outside, insertion and deletion of Grad-CAM (random is 0.5)
 IMAGES: dict[str, tuple[str, str, float, str, float, float, float]] = {
     "a.png": ("FEMALE", "FEMALE", 0.90, "gate", 0.1, 0.6, 0.40),
     "b.png": ("MALE", "FEMALE", 0.80, "yard", 0.5, 0.3, 0.60),
@@ -27,7 +27,7 @@ IMAGES: dict[str, tuple[str, str, float, str, float, float, float]] = {
 
 def row(name: str, method: str, role: str = "predicted", **changed: Any) -> dict[str, Any]:
     """Of explanations.csv."""
-    label, answer, female, camera, border, insertion, deletion = IMAGES[name]
+    label, answer, female, camera, outside, insertion, deletion = IMAGES[name]
     explained = answer if role == "predicted" else label
     blurred = {"insertion_blurred": insertion, "deletion_blurred": deletion, "random_blurred": 0.5}
     return {
@@ -35,7 +35,7 @@ def row(name: str, method: str, role: str = "predicted", **changed: Any) -> dict
         **{"group": 1, "prediction": answer, "p_FEMALE": female, "method": method, "role": role},
         **{"explained": explained, "probability": female if explained == "FEMALE" else 1 - female},
         **dict.fromkeys(SCORE_COLUMNS, NAN),
-        **(blurred if method == "grad_cam" else {"border": border}),
+        **(blurred if method == "grad_cam" else {"outside": outside}),
         "agreement_saliency": NAN if method == "saliency" else -0.25,
         "agreement_grad_cam": NAN if method == "grad_cam" else -0.25,
         "picture": f"explanations/pictures/{name[0]}_{role}.webp",
@@ -105,7 +105,7 @@ def sorted_by(html: str, order: str) -> str:
         ("least certain first", "edbacf"),
         ("most certain first", "cabdef"),
         ("file name", "abcdef"),
-        ("saliency: most in the border", "ebcfad"),
+        ("saliency: most outside the person", "ebcfad"),
         ("Grad-CAM: best insertion", "cfadbe"),  # gains 0.4, 0.2, 0.1, 0, -0.2, none
         ("Grad-CAM: worst insertion", "bdafce"),
         ("Grad-CAM: best deletion", "cadfbe"),  # gains 0.4, 0.1, 0.05, 0, -0.1, none
@@ -121,7 +121,7 @@ def test_the_page_opens_in_its_first_order_and_offers_only_those_that_have_numbe
     assert re.findall(r'<option id="s0" selected>(.*?)<', html) == ["most confidently wrong first"]
     assert html.count(" selected>") == 1
     assert "saliency: best insertion" not in options(html)
-    assert "Grad-CAM: most in the border" not in options(html)
+    assert "Grad-CAM: most outside the person" not in options(html)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +170,10 @@ def test_a_card_says_what_was_answered_with_a_sign_and_a_word(html: str) -> None
 def test_scores_stand_below_the_maps_and_missing_ones_are_dashes(html: str) -> None:
     rows = texts_of(html.split("<article")[1], "tr")
     assert rows[:2] == ["input saliency Grad-CAM", ""], "the second is the strip"
-    assert rows[2:6] == ["insertion – 0.90", "deletion – 0.10", "random – 0.50", "border 30 % –"]
+    assert rows[2:6] == ["insertion – 0.90", "deletion – 0.10", "random – 0.50", "outside the person 30 % –"]
     assert rows[6] == "saliency Grad-CAM"
     agreements = ["agreement with saliency – −0.25", "agreement with Grad-CAM −0.25 –"]
-    assert rows[7:] == ["border, uniform map – 30 % –", *agreements]
+    assert rows[7:] == ["outside the person, uniform map – 30 % –", *agreements]
 
 
 def test_scores_that_nobody_asked_for_take_no_room_and_are_not_explained() -> None:
@@ -255,7 +255,7 @@ def test_the_page_runs_nothing_and_asks_only_for_its_own_pictures(html: str) -> 
     page = Page(html)
     assert_runs_and_fetches_nothing(page, "explanations/pictures/")
     assert page.policy == "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'none'"
-    assert {link["href"] for link in page.all("a")} == {"#controls"}
+    assert {link["href"] for link in page.all("a")} == {"#controls", "explanations.csv"}
     assert {(image["loading"], image["decoding"]) for image in page.all("img")} == {("lazy", "async")}
 
 

@@ -64,7 +64,9 @@ def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numb
     ]
     assert not re.search(r"\bNone\b|\bnan\b|\bTrue\b|\bFalse\b|[{}]|\n\n\n| \n| {2,}(?=[^#|\s]).*[a-z]$", text)
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
-    known = {f"{number:.3f}" for number in numbers(metrics)}
+    known = {f"{number:.3f}" for number in numbers(metrics)} | set(
+        re.findall(r"\d\.\d{3}", metrics["standing"]["sentence"])
+    )
     found = set(re.findall(r"(?<![\d.])-?\d+\.\d{3}(?!\d)", text))
     assert len(found) > (3 if variant["nulls"] else 50)
     assert found <= known
@@ -80,6 +82,21 @@ def test_every_variant_has_all_sections_reads_as_text_and_tells_the_metrics_numb
 def test_what_does_not_match_the_schema_is_named(where: str, value: Any) -> None:
     with pytest.raises(AssertionError, match=rf"\b{where.rpartition('.')[2]}\b"):
         assert_matches(changed_metrics({where: value}), Metrics)
+
+
+def test_the_first_lines_say_what_the_score_is_worth_then_what_the_experiment_was() -> None:
+    metrics = example_metrics()
+    facts = [("dataset", "a|b, in /data/[x]"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]
+    links = [("leaderboard", "../leaderboard.html"), ("report", "a%20%28b/report.html")]
+    text = render_model_card(metrics, config(), facts, links)
+    heading, first, *_ = text.split("\n\n")
+    assert heading.startswith("# Model card")
+    assert flat(first).startswith(f"**{metrics['standing']['sentence']}** ")
+    assert "at the threshold 0.5, is 0.801 [0.771, 0.831]" in flat(first)
+    assert "[leaderboard](../leaderboard.html), [report](a%20%28b/report.html)." in flat(text)
+    assert [row[0] for row in table(text, "What")[1:]] == [name for name, _ in facts]
+    assert table(text, "What")[1][1] == r"a\|b, in /data/[x]"
+    assert "Experiment" not in card()
 
 
 def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:
@@ -101,7 +118,10 @@ def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:
 def test_all_findings_of_the_report_are_told(leaky: bool) -> None:
     metrics = example_metrics(leaky=leaky)
     told = ("\n" + section(card(metrics), "Findings").strip()).split("\n- ")
-    assert [flat(item) for item in told[1:]] == [flat(finding.sentence) for finding in run_findings(metrics)]
+    worth = metrics["standing"]["sentence"]
+    assert flat(worth) in flat(card(metrics).split("## Model details")[0]), "it stands with the score"
+    sentences = [finding.sentence for finding in run_findings(metrics)]
+    assert [flat(item) for item in told[1:]] == [flat(one) for one in sentences if one != worth]
 
 
 def test_the_decision_rule_is_told_with_its_numbers() -> None:
@@ -109,7 +129,8 @@ def test_the_decision_rule_is_told_with_its_numbers() -> None:
     assert "divided by 1.63, fitted on validation." in rule
     assert "calibrated probability of 0.431 on (rule: balanced accuracy), chosen on validation." in rule
     assert "0.826 [0.795, 0.856] on validation, 0.807 [0.777, 0.838] on test." in rule
-    assert "between 0.271 and 0.613" in rule
+    assert "At the threshold 0.431, chosen on validation, balanced accuracy is 0.826" in rule
+    assert "Abstaining between 0.271 and 0.613. The band was chosen on validation." in rule
     assert "On test: coverage 0.771 [0.741, 0.801], error 0.113 [0.082, 0.144]." in rule
     assert "(lower is better): 0.068 [0.049, 0.087]." in rule
 
@@ -142,7 +163,7 @@ def test_nulls_are_named_as_not_measured_with_the_reason() -> None:
     rule = flat(section(text, "Decision rule"))
     assert "divided by 1.63. There is only one label. - " in rule
     assert "(rule: balanced accuracy). There is only one label." in rule
-    assert "an error of at most 0.100. Every image is answered. There is only one label." in rule
+    assert "an error of at most 0.100. No band: every image is answered. There is only one label." in rule
     assert "No weakest slice is named (There is only one label)." in flat(text)
 
 

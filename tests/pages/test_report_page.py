@@ -3,6 +3,7 @@ import json
 import re
 from collections.abc import Mapping
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -13,19 +14,30 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gender_cls.data.variant_names import CORRUPTIONS
+from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
-from gender_cls.pages.report_page import render_report
+from gender_cls.explain.sheets import Sheet
+from gender_cls.pages.report_page import MOST_FINDINGS, render_report
+from gender_cls.pages.run_findings import run_findings
 
-PICTURES = ("most_confident_mistakes", "least_certain", "mean_maps_by_answer", "mean_maps_by_camera")
+FACTS = [("dataset", "peta, in /data/crops"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]
+LINKS = [("leaderboard", "../leaderboard.html"), ("model card", "MODEL_CARD.md"), ("epochs.csv", "epochs.csv")]
 
 
-def html_of(
-    metrics: Any, figures: Mapping[str, Figure] | None = None, name: str = "night", picture: bytes | None = None
-) -> str:
+def html_of(metrics: Any, figures: Mapping[str, Figure] | None = None, name: str = "night", **about: Any) -> str:
     """The page; its figures take most of the time, so most tests leave them out."""
-    pictures = {} if picture is None else dict.fromkeys(PICTURES, picture)
-    about = {"title": name, "folder": f"outputs/{name}", "created": "2026-11-22T21:00:00+01:00"}
-    return render_report(metrics, figures or {}, **about, pictures=pictures)
+    about |= {"title": name, "folder": f"outputs/{name}", "created": "2026-11-22T21:00:00+01:00"}
+    return render_report(metrics, figures or {}, **about)
+
+
+def sheet(picture: bytes, name: str = "a.png") -> dict[str, Sheet]:
+    """The maps of a mistake and of the mean of a group."""
+    caption = {"path": name, "label": "MALE", "prediction": "FEMALE", "p_FEMALE": 0.83}
+    group = {"group": name, "images": 12}
+    return {
+        "most_confident_mistakes": Sheet(["saliency", "Grad-CAM"], [(picture, caption)]),
+        "mean_maps_by_camera": Sheet(["saliency", "Grad-CAM"], [(picture, group)]),
+    }
 
 
 def drawn(metrics: Any, test: pd.DataFrame | None = None) -> str:
@@ -58,15 +70,15 @@ def test_metrics_read_from_json_give_the_same_page_and_stay_as_they_are() -> Non
 def test_numbers_are_those_of_the_metrics(html: str) -> None:
     scores = rows_of(html, "scores")
     assert scores[1] == "balanced accuracy 0.801 [0.771, 0.831] 0.838 [0.807, 0.868]"
-    assert scores[10] == "AUROC 0.893 [0.863, 0.923] 0.893 [0.863, 0.923]"
-    assert scores[15] == "ECE ↓ 0.071 [0.041, 0.101] 0.071 [0.041, 0.101]"
-    assert scores[17:19] == ["labelled FEMALE 249 73 % 91 27 %", "labelled MALE 62 13 % 416 87 %"]
-    assert scores[20:] == ["labelled FEMALE 76 79 % 20 21 %", "labelled MALE 14 12 % 106 88 %"]
+    assert scores[4] == "AUROC 0.893 [0.863, 0.923] 0.893 [0.863, 0.923]"
+    assert scores[16] == "ECE ↓ 0.071 [0.041, 0.101] 0.071 [0.041, 0.101]"
+    assert scores[18:20] == ["labelled FEMALE 249 73 % 91 27 %", "labelled MALE 62 13 % 416 87 %"]
+    assert scores[21:] == ["labelled FEMALE 76 79 % 20 21 %", "labelled MALE 14 12 % 106 88 %"]
     assert rows_of(html, "baselines")[2] == "the camera alone 0.701"
     assert rows_of(html, "baselines")[-1] == "this model 0.801"
     assert rows_of(html, "calibration")[1].endswith("0.071 [0.050, 0.092] 0.029 [0.008, 0.050]")
     decisions = rows_of(html, "decisions")
-    assert decisions[1] == "FEMALE from 0.431 on"
+    assert decisions[1] == "At the threshold 0.431, chosen on validation"
     assert decisions[2] == "balanced accuracy 0.826 [0.795, 0.856] 0.807 [0.777, 0.838]"
     assert decisions[3] == "recall FEMALE 0.802 [0.772, 0.832] 0.774 [0.744, 0.804]"
     assert decisions[5] == "Abstaining between 0.271 and 0.613"
@@ -96,8 +108,9 @@ def test_bars_have_the_places_of_their_numbers(html: str) -> None:
 def test_the_text_holds_the_facts_of_the_run(html: str) -> None:
     text = Page(html).text
     for words in (
-        "Test report night timm/mobilenetv2_100 2026-11-22 21:00 Read with care",
-        "test images 818 test people 216 balanced accuracy by image 0.801 0.771 to 0.831 by person 0.838 0.807",
+        "Test report night timm/mobilenetv2_100, 2026-11-22 21:00 Read with care",
+        "balanced accuracy on test, at the threshold 0.5 0.801 [0.771, 0.831]",
+        "818 test images of 216 people",
         "bootstrap over 216 people",
         "temperature of 1.63",
         "native height 39 to 94 , 0.730.",
@@ -121,10 +134,14 @@ def test_the_heading_is_that_of_the_most_serious_finding() -> None:
     def heading(metrics: Any) -> str:
         return re.findall(r'<div class="verdict">\s*<h2>(.*?)</h2>', html_of(metrics))[0]
 
-    fine = example_metrics(shortcuts=False)
+    fine: Any = changed_metrics({"shortcuts": None})
     fine["shift"]["shifted"], fine["slices"]["worst"] = [], None
     leaky = example_metrics(leaky=True)
     assert len({heading(fine), heading(example_metrics()), heading(leaky)}) == 3
+    worthless = example_metrics()
+    worthless["standing"]["level"] = "stop"  # said once, by the sentence next to the score
+    assert heading(worthless) == heading(leaky)
+    assert html_of(worthless).count(worthless["standing"]["sentence"]) == 1
     text = Page(html_of(leaky)).text
     assert "12 people, 30 exact copies and 8 near duplicates in more than one split , such as MIT_0042, MIT_" in text
 
@@ -138,7 +155,7 @@ def test_what_was_not_measured_says_how_to_measure_it() -> None:
 def test_without_people_nothing_is_said_by_person() -> None:
     html = html_of(example_metrics(identities=False))
     text = Page(html).text
-    assert "test people unknown balanced accuracy 0.801 0.771 to 0.831 AUROC 0.893" in text
+    assert "818 test images; who is on them is not known" in text
     assert "by person" not in text.lower()
     assert "bootstrap over 818 images" in text
     assert "fewer than 50 people (here: images)" in text
@@ -150,9 +167,9 @@ def test_without_people_nothing_is_said_by_person() -> None:
 def test_nulls_are_dashes_with_their_reason() -> None:
     html = html_of(example_metrics(nulls=True))
     page = Page(html)
-    assert rows_of(html, "scores")[1:4] == ["balanced accuracy – –", "accuracy – –", "mA – –"]
+    assert rows_of(html, "scores")[1:4] == ["balanced accuracy – –", "recall FEMALE – –", "recall MALE – –"]
     assert page.text.count("– There is only one label.") == 7
-    assert "Every image is answered. There is only one label." in page.text
+    assert "No band: every image is answered" in page.text
     assert "None could be scored: There is only one label." in page.text
     assert "peak memory of training –" in page.text
     assert "licence not stated" in page.text
@@ -185,13 +202,19 @@ def test_maps_are_shown_by_their_numbers(html: str) -> None:
         "Grad-CAM 24 % [21, 27] 41 % [38, 44] 35 % [32, 38] 46 % [43, 49]",
         "area 20 % 35 % 45 % 52 %",
     ]
-    assert rows[15:17] == ["Grad-CAM", "saliency 0.32 0.27 to 0.36"]
-    assert rows[17:] == [
+    assert rows[15:18] == [
+        "0 90 % hits mass area images",
+        "Saliency FEMALE 86 % [83, 89] 31 % [28, 34] 8.1 % 50",
+        "Saliency MALE 84 % [81, 87] 28 % [25, 31] 8.1 % 50",
+    ]
+    assert rows[20:22] == ["Grad-CAM", "saliency 0.32 0.27 to 0.36"]
+    assert rows[22:] == [
         "saliency Grad-CAM",
         "the head random from classifier on 0.71 0.65 to 0.77 0.38 0.32 to 0.44",
         "18 % random from conv_head on 0.44 0.38 to 0.50 0.17 0.11 to 0.23",
         "63 % random from blocks.5 on 0.29 0.23 to 0.35 0.09 0.03 to 0.15",
         "all weights random from conv_stem on 0.18 0.12 to 0.24 0.06 0.00 to 0.12",
+        "random networks with each other 0.41 0.36 to 0.46 0.25 0.20 to 0.30",
     ]
     # The gain 0.096 [0.071, 0.121] on the axis from -0.2 to 0.2: it begins at 0.271 / 0.4, and the middle is 0.
     bar = '<u style="left:50.0%"></u><i style="left:67.75%;width:12.5%"></i><b style="left:74.0%"></b>'
@@ -215,17 +238,65 @@ def test_what_is_special_about_a_method_is_said_below_its_numbers() -> None:
     assert "hardly changes" not in text
 
 
-@pytest.mark.parametrize("kind", ["png", "webp"])
-def test_pictures_of_maps_are_within_the_page(kind: str) -> None:
+def test_each_image_has_its_maps_in_one_picture_below_their_names() -> None:
     file = BytesIO()
-    Image.new("RGB", (8, 4), "red").save(file, kind)
-    page = Page(html_of(example_metrics(), picture=file.getvalue()))
-    assert len(set(page.pictures)) == 4
-    for image in page.all("img"):
-        begin, _, content = image["src"].partition(",")
-        assert begin == f"data:image/{kind};base64"
-        assert base64.b64decode(content) == file.getvalue()
+    Image.new("RGB", (8, 4), "red").save(file, "webp")
+    html = html_of(example_metrics(), sheets=sheet(file.getvalue()))
+    page = Page(html)
+    assert [image["src"] for image in page.all("img")] == [
+        f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    ] * 2
+    assert texts_of(html, "figure") == [
+        "input saliency Grad-CAM ✗ FEMALE 83 %, label MALE a.png",
+        "mean image saliency Grad-CAM a.png mean of 12 images",
+    ]
+    assert all("a.png" in alt for alt in page.pictures)
     assert not Page(html_of(example_metrics())).pictures
+
+
+def test_the_first_screen_has_one_sentence_one_number_and_at_most_five_findings_warnings_first() -> None:
+    metrics: Any = example_metrics(leaky=True)
+    metrics["problems"] = {"stress": "The disk is full.", "cost": "It is hot."}
+    html = html_of(metrics)
+    header = html.split("<header>")[1].split("</header>")[0]
+    assert header.count("<dd>") == 1
+    assert metrics["standing"]["sentence"] in header
+    first, folded = header.split("<details")
+    levels = re.findall(r'<i class="(\w+)">', first)
+    assert len(levels) == MOST_FINDINGS == 5
+    others = [each for each in run_findings(metrics) if each.sentence != metrics["standing"]["sentence"]]
+    every = [finding.level for finding in others]
+    assert re.findall(r'<i class="(\w+)">', header) == every
+    serious = [level in ("stop", "warn") for level in every]
+    assert serious == sorted(serious, reverse=True)
+    assert f"{len(every) - 5} more findings" in folded
+
+
+def test_the_experiment_its_links_and_the_line_for_tensorboard_follow_the_first_screen() -> None:
+    html = html_of(example_metrics(), facts=FACTS, links=LINKS, watch="tensorboard --logdir x")
+    header, rest = html.split("</header>")
+    assert re.findall(r'<a href="([^#].*?)">(.*?)</a>', header) == [(address, name) for name, address in LINKS]
+    assert re.findall(r"<section id=.(\w+)", rest)[0] == "experiment"
+    assert texts_of(rest, "dl")[0] == " ".join(f"{name} {value}" for name, value in FACTS)
+    assert '<code class="copy">tensorboard --logdir x</code>' in rest
+    assert "<code>python -m gender_cls.train data=peta</code>" in rest
+    assert 'id="experiment"' not in html_of(example_metrics())
+
+
+def test_learning_curves_are_there_if_the_epochs_are_known() -> None:
+    epochs = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.6], "val_balanced_accuracy": [0.5, 0.6]})
+    html = html_of(example_metrics(), learning_figures(epochs, 2))
+    assert Page(html).charts == ["Loss by epoch", "Validation balanced accuracy by epoch"]
+    assert "The weights of epoch 7 were tested" in Page(html).text
+    assert 'id="learning"' not in html_of(example_metrics())
+
+
+def test_headings_are_in_order_and_cells_of_tables_have_headers(html: str) -> None:
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    assert not [attributes for attributes in Page(html).all("th") if "scope" not in attributes]
 
 
 def test_a_p_value_is_never_zero() -> None:
@@ -245,11 +316,12 @@ def test_of_a_column_with_many_values_the_largest_are_shown() -> None:
 
 @pytest.mark.parametrize("nulls", [False, True])
 def test_names_stay_text_everywhere(nulls: bool) -> None:
-    kept = ("rule", "statistic", "baseline", "explained_class", "name", "a", "b")
+    kept = ("level", "kind", "rule", "statistic", "baseline", "explained_class", "name", "a", "b")
     metrics = with_evil(example_metrics(nulls=nulls, leaky=not nulls), kept)
     metrics["environment"] = {EVIL: EVIL}
     metrics["data"]["corrected_labels"] = {EVIL: 3}
     figures = report_figures(metrics, predictions(), {})
-    page = Page(html_of(metrics, figures, name=EVIL, picture=EVIL.encode()))
+    about: dict[str, Any] = {"facts": [(EVIL, EVIL), ("command", EVIL)], "links": [(EVIL, "a")], "watch": EVIL}
+    page = Page(html_of(metrics, figures, name=EVIL, sheets=sheet(EVIL.encode(), EVIL), **about))
     assert_runs_and_fetches_nothing(page)
     assert page.text.count(EVIL) > 30

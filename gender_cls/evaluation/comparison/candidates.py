@@ -3,26 +3,18 @@
 import json
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.config.parsing import by_dotted_key
 from gender_cls.errors import first_few
+from gender_cls.evaluation.comparison.settings import Described, describe, varied_settings
 from gender_cls.evaluation.predictions import answers_of
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
-
-NOT_COMPARED = {
-    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
-    *("data.cache", "data.cache_gigabytes", "data.cache_days"),
-    *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
-}
-"""Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +36,10 @@ class Trained:
 class Candidate:
     """Runs that share every setting that matters."""
 
-    title: str  # the chosen model, and the settings that distinguish it from other candidates with that model
-    runs: list[Run]  # all of them
+    model: str
+    varied: dict[str, str]  # settings that vary between the candidates, with its values; the same keys in each of them
+    title: str  # what it is called among the others, see `with_titles`
+    runs: list[Run]  # all of them, but of those that did not finish only those that no other run made up for
     trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
     repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
 
@@ -84,72 +78,45 @@ class Candidate:
         return None
 
 
-@dataclass(frozen=True, eq=False)
-class _Described:
-    """A run and its configuration."""
+def find_candidates(runs: Sequence[Run]) -> tuple[list[Candidate], list[Run]]:
+    """The candidates, and the runs that did not finish.
 
-    run: Run
-    model: str  # the chosen file of the group `model`
-    choices: dict[str, str]  # the chosen files of the other groups
-    settings: dict[str, Any]  # by dotted key; empty if the configuration was not kept
-
-    @property
-    def compared(self) -> dict[str, Any]:
-        """The settings that make it another candidate."""
-        return {key: value for key, value in self.settings.items() if _matters(key)}
-
-    @property
-    def seed(self) -> Hashable:
-        """The seed; without a configuration every run counts as a seed of its own."""
-        return self.settings.get("seed") if self.settings else self.run.folder
-
-
-def find_candidates(runs: Sequence[Run]) -> list[Candidate]:
-    """The candidates: runs that differ only in seed and fold, in the order of their first runs.
-
-    A run without its configuration (`.hydra`) is known by its model alone, and counts as a seed of its own.
+    Candidates are runs that differ only in seed and fold, in the order of their first runs. Runs without a single
+    finished one among them are no candidate. A run that did not finish is left out if one with the same settings, seed
+    and fold did. A run without its configuration (`.hydra`) is known by its model alone, and counts as a seed of its
+    own.
     """
-    members: dict[str, list[_Described]] = defaultdict(list)
+    members: dict[str, list[Described]] = defaultdict(list)
     for run in runs:
-        described = _describe(run)
+        described = describe(run)
         members[json.dumps(described.compared or described.model, sort_keys=True, default=str)].append(described)
-    firsts = [described[0] for described in members.values()]
-    return [
-        _candidate(_title(first, [other for other in firsts if other.model == first.model]), described)
-        for first, described in zip(firsts, members.values(), strict=True)
-    ]
+    told = [_without_old_news(described) for described in members.values()]
+    unfinished = [one.run for described in told for one in described if not one.run.finished]
+    groups = [described for described in told if any(one.run.finished for one in described)]
+    varied = varied_settings([described[0] for described in groups])
+    candidates = [_candidate(described, settings) for described, settings in zip(groups, varied, strict=True)]
+    return candidates, unfinished
 
 
-def _describe(run: Run) -> _Described:
-    choices = {group: name for group, name in run.choices.items() if "/" not in group}
-    model = choices.pop("model", None) or run.metrics.get("model") or run.status.get("model") or run.folder.name
-    return _Described(run, model, choices, by_dotted_key(run.settings))
+def with_titles(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with titles that tell them apart: their models, with their places in this order if some share one.
+
+    A title such as `custom_cnn #2` stays short however many settings vary.
+    """
+    shared = len({one.model for one in ranked}) < len(ranked)
+    titles = [f"{one.model} #{place}" if shared else one.model for place, one in enumerate(ranked, 1)]
+    return [replace(one, title=title) for one, title in zip(ranked, titles, strict=True)]
 
 
-def _matters(key: str) -> bool:
-    return key not in NOT_COMPARED and key.partition(".")[0] not in ("explain", "evaluation")
+def _without_old_news(described: Sequence[Described]) -> list[Described]:
+    """The runs of a candidate without those that did not finish although another run of the same trial did."""
+    finished = {one.trial for one in described if one.run.finished}
+    return [one for one in described if one.run.finished or one.trial not in finished]
 
 
-def _title(one: _Described, rivals: Sequence[_Described]) -> str:
-    """The model, and how it differs from other candidates with that model: in chosen files, then in single settings."""
-    told = []
-    for group in dict.fromkeys(group for rival in rivals for group in rival.choices):
-        if _matters(group) and len({rival.choices.get(group) for rival in rivals}) > 1:
-            told.append(f"{group}={one.choices.get(group)}")
-    for key in dict.fromkeys(key for rival in rivals for key in rival.compared):
-        values = {(rival.choices.get(key.partition(".")[0]), _shown(rival.settings.get(key))) for rival in rivals}
-        if len(values) > len({choice for choice, _ in values}):  # otherwise the choice of the file says it
-            told.append(f"{key}={_shown(one.settings.get(key))}")
-    return f"{one.model} ({', '.join(told)})" if told else one.model
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
-
-
-def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
+def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candidate:
     by_age = sorted(described, key=lambda one: (*_usable(one.run), one.run.status.get("started") or ""))
-    latest = {(one.seed, one.settings.get("data.fold", 0)): one.run for one in by_age}.values()
+    latest = {one.trial: one.run for one in by_age}.values()
     seeds: dict[Hashable, list[Run]] = defaultdict(list)
     for one in described:
         if one.run in latest:
@@ -161,7 +128,8 @@ def _candidate(title: str, described: Sequence[_Described]) -> Candidate:
     ]
     trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
     runs = [one.run for one in described]
-    return Candidate(title, runs, trained, [run for run in runs if run.finished and run not in latest])
+    model = described[0].model
+    return Candidate(model, varied, model, runs, trained, [run for run in runs if run.finished and run not in latest])
 
 
 def _usable(run: Run) -> tuple[bool, bool]:

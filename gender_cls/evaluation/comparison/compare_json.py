@@ -8,8 +8,12 @@ nothing to say.
 from typing import TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.schema import Standing
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
+PEOPLE, PEOPLE_AND_TRAINING = "people", "people and training"
+ENOUGH_SEEDS = 3
+"""Fewest seeds whose spread says enough about the chance of training; with fewer, intervals leave it out."""
 
 
 class RunState(TypedDict):
@@ -30,9 +34,20 @@ class MeanScore(TypedDict):
 class MeanEstimate(MeanScore):
     """A score over seeds, with an interval of the mean."""
 
-    low: float | None  # the interval covers chance in the people drawn and, with several seeds, in training
+    seed_scores: list[float]  # the score of each seed, in the order of `CandidateRow.seeds`; empty if it is undefined
+    low: float | None
     high: float | None
+    covers: str | None  # the chance in the interval: PEOPLE drawn or, from ENOUGH_SEEDS on, PEOPLE_AND_TRAINING
     remark: str | None
+
+
+class LabelRecall(TypedDict):
+    """How many test images of a label get that label."""
+
+    label: str
+    images: int
+    right: float  # mean over seeds
+    recall: float | None  # null if there are no images
 
 
 class MeanCost(TypedDict):
@@ -41,7 +56,9 @@ class MeanCost(TypedDict):
     parameters: float | None
     flops: float | None
     milliseconds_batch_1: float | None
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the least and the greatest of all runs
     milliseconds_batch_32: float | None
+    milliseconds_batch_32_spread: list[float] | None
     peak_memory_bytes: float | None
     fit_seconds: float | None
     device: str | None  # all devices that were used
@@ -62,6 +79,14 @@ class MeanPlace(TypedDict):
     area: float | None
 
 
+class MeanCue(TypedDict):
+    """`evaluation.schema.Cue`, the mean over runs."""
+
+    hit: float | None  # null where it is not defined
+    mass: float | None
+    area: float
+
+
 class MeanMethod(TypedDict):
     """Scores of one method's maps (see `evaluation.schema.MethodScores`), the mean over the runs that have them."""
 
@@ -71,6 +96,7 @@ class MeanMethod(TypedDict):
     insertion_gain: float | None  # with the blurred image as baseline; above 0 the map is better than chance
     deletion_gain: float | None  # the same for deletion
     places: list[MeanPlace]  # for each of PLACES
+    cue: dict[str, MeanCue] | None  # by label; null if no box of a cue is known
     flagged: bool | None  # in any run, maps hardly change once all weights are random; null if not known
 
 
@@ -83,10 +109,12 @@ class CandidateExplanations(TypedDict):
 
 
 class CandidateRow(TypedDict):
-    """Runs that differ only in seed and fold. Scores are null until one seed has finished."""
+    """Runs that differ only in seed and fold, at least one of them finished. Scores are null until a seed has."""
 
-    title: str  # the model, and the settings that distinguish it from other candidates with that model
-    runs: list[RunState]  # all of them, in any state
+    title: str  # the model; with its place among the candidates (`custom_cnn #2`) if some of them share a model
+    model: str  # the chosen file, or the name of the network where that leaves it open
+    varied: dict[str, str]  # the settings that vary between the candidates, with its values; the same keys in each row
+    runs: list[RunState]  # in any state; without those that did not finish although another with the same settings did
     repeated: list[str]  # folders of finished runs left out: a later run has the same settings, seed and fold
     seeds: list[int | None]  # those that are scored, null if unknown; the folds of a seed make one table
     compared: bool  # whether it takes part in pairs, ensemble, agreement, curves and verdict
@@ -95,14 +123,18 @@ class CandidateRow(TypedDict):
     leaky: bool | None  # whether training saw test images or near duplicates of them
     validation: MeanScore  # balanced accuracy, the score to choose by
     test: MeanEstimate  # balanced accuracy
+    standing: Standing | None  # what the test score is worth; null without one
     auroc: float | None  # mean over seeds
     accuracy: float | None  # mean over seeds
+    recalls: list[LabelRecall]  # for each of CLASSES; empty if seeds were tested on different images
     log_loss: float | None  # with each run's temperature, mean over runs
     ece: float | None  # with each run's temperature, mean over runs
     baseline: BestBaseline | None
     cost: MeanCost
-    # Whether no other compared candidate has at least its balanced accuracy for at most its milliseconds (batch 32) and
-    # is strictly better in one of the two; null without these numbers, or if devices differ.
+    # Whether no other compared candidate is better by more than noise in balanced accuracy (a significant pair) or in
+    # milliseconds (batch 32; the spreads do not overlap) without being worse in the other (a lower mean; a time that is
+    # longer by more than noise). False if the score shows nothing (standing undefined, constant or chance); null
+    # without times, or if devices differ.
     pareto: bool | None
     explanations: CandidateExplanations | None  # null if no run was explained
 
@@ -176,11 +208,13 @@ class Comparison(TypedDict):
     images: int  # in test, of the compared candidates
     identities: int  # known people in those images
     units: int  # what the bootstrap draws from
-    candidates: list[CandidateRow]  # compared ones first, by falling validation score; unfinished ones last
+    candidates: list[CandidateRow]  # compared ones first, by falling validation score
+    unfinished: list[RunState]  # runs that did not finish, where none with the same settings, seed and fold did
     baseline: BestBaseline | None  # the best one of the compared candidates
     ensemble: Ensemble | None  # null with fewer than two compared candidates
     pairs: list[Pair]
     verdict: list[str]  # sentences
+    cautions: list[str]  # those of them that warn
     agreement: Agreement | None  # null with fewer than two compared candidates
     roc: list[RocCurve]  # empty if test has one label only
     all_wrong: list[WrongImage]  # the most confidently wrong first

@@ -6,10 +6,11 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
+from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
 from gender_cls.evaluation.comparison import compare_json
-from gender_cls.evaluation.comparison.candidates import Candidate, find_candidates
+from gender_cls.evaluation.comparison.candidates import Candidate, Trained, find_candidates, with_titles
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
 from gender_cls.evaluation.comparison.means import (
     best_mean_baseline,
@@ -19,10 +20,11 @@ from gender_cls.evaluation.comparison.means import (
     mean_explanations,
     mean_or_none,
 )
-from gender_cls.evaluation.comparison.sentences import verdict
+from gender_cls.evaluation.comparison.sentences import cautions, verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
+from gender_cls.evaluation.standing import standing_of
 from gender_cls.runs.run import Run
 
 
@@ -32,27 +34,29 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     The runs may be in any state. Candidates with other test images take no part; neither do leaky ones if there are
     others.
     """
-    candidates = find_candidates(runs)
+    candidates, unfinished = find_candidates(runs)
     for run in (run for candidate in candidates for one in candidate.trained for run in one.runs):
         _check_metrics(run)
     sound = [one for one in candidates if not one.problem]
     eligible = [one for one in sound if not one.leaky] or sound
     shared = _most_shared(eligible)
     compared = [one for one in eligible if one.test_rows is not None and one.test_rows == shared]
-    compared.sort(key=lambda one: _falling(_validation(one)))
+    # The compared ones first, the best by validation first: titles have these places.
+    candidates.sort(key=lambda one: (one not in compared, _falling(_validation(one))))
+    candidates = with_titles(candidates)
+    compared, others = candidates[: len(compared)], candidates[len(compared) :]
     estimates: dict[str, Estimate] = {}
     pairs: list[compare_json.Pair] = []
     if compared:
         means = _resampled(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
         pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
-    for one in sound:
-        if one not in compared and one.test_rows is not None:
+    for one in others:
+        if not one.problem and one.test_rows is not None:
             estimates[one.title] = _resampled([one], resamples).of(0)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
-    rows.sort(key=lambda row: (not row["compared"], _falling(row["validation"])))
-    best = [row for row in rows if row["compared"]]
-    mark_pareto(best)
+    best = rows[: len(compared)]
+    mark_pareto(best, pairs)
     several = len(compared) > 1
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
@@ -63,10 +67,12 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         identities=known_people(test),
         units=count_units(bootstrap_units(test)),
         candidates=rows,
+        unfinished=[_run_state(run) for run in unfinished],
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
-        verdict=verdict(rows, pairs, baseline),
+        verdict=verdict(rows, pairs),
+        cautions=cautions(rows),
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),
         all_wrong=wrong_for_all(compared) if compared else [],
@@ -122,8 +128,12 @@ def _candidate_row(
     remark = candidate.problem
     if remark is None and not compared:
         remark = "It was tested on other images than most runs." if rows == compare_json.OTHER_ROWS else "It is leaky."
+    baseline = best_mean_baseline(runs)
+    standing = None if estimate is None else standing_of([one.test for one in trained], estimate, baseline)
     return compare_json.CandidateRow(
         title=candidate.title,
+        model=candidate.model,
+        varied=candidate.varied,
         runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],
         seeds=[one.seed for one in candidate.trained],
@@ -133,11 +143,13 @@ def _candidate_row(
         leaky=candidate.leaky if candidate.trained else None,
         validation=_validation(candidate),
         test=_test([one["balanced_accuracy"] for one in decisions], estimate),
+        standing=standing,
         auroc=mean_or_none(_auroc(one.test) for one in trained),
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
+        recalls=_recalls(trained),
         log_loss=mean_or_none(after["log_loss"] for after in calibrated),
         ece=mean_or_none(after["ece"] for after in calibrated),
-        baseline=best_mean_baseline(runs),
+        baseline=baseline,
         cost=mean_cost(runs),
         pareto=None,
         explanations=mean_explanations(runs),
@@ -153,6 +165,19 @@ def _decisions(table: pd.DataFrame) -> dict[str, float]:
     return {name: float(values[0]) for name, values in scores.items()}
 
 
+def _recalls(trained: Sequence[Trained]) -> list[compare_json.LabelRecall]:
+    """For each label, how many of its test images get it; none if seeds have other test images."""
+    if len({tuple(one.test["label"]) for one in trained}) != 1:
+        return []
+    found = []
+    for label in CLASSES:
+        labelled = (trained[0].test["label"] == label).to_numpy()
+        images, right = int(labelled.sum()), float(np.mean([one.correct[labelled].sum() for one in trained]))
+        recall = right / images if images else None
+        found.append(compare_json.LabelRecall(label=label, images=images, right=right, recall=recall))
+    return found
+
+
 def _auroc(table: pd.DataFrame) -> float:
     return float(probability_scores(is_female(table), p_female_of(table))(np.ones((1, len(table))))["auroc"][0])
 
@@ -166,8 +191,17 @@ def _test(values: Sequence[float], estimate: Estimate | None) -> compare_json.Me
     if estimate is None:
         remark = "Its seeds were tested on different images." if values else None
         estimate = Estimate(value=None, low=None, high=None, remark=remark)
-    low, high, remark = estimate["low"], estimate["high"], estimate["remark"]
-    return compare_json.MeanEstimate(**_over_seeds(values), low=low, high=high, remark=remark)
+    over_seeds = _over_seeds(values)
+    enough = len(values) >= compare_json.ENOUGH_SEEDS
+    covers = compare_json.PEOPLE_AND_TRAINING if enough else compare_json.PEOPLE
+    return compare_json.MeanEstimate(
+        **over_seeds,
+        seed_scores=[] if over_seeds["mean"] is None else list(values),
+        low=estimate["low"],
+        high=estimate["high"],
+        covers=None if estimate["low"] is None else covers,
+        remark=estimate["remark"],
+    )
 
 
 def _over_seeds(values: Sequence[float]) -> compare_json.MeanScore:

@@ -1,23 +1,28 @@
 """Costs, baselines and scores of maps from the `metrics.json` of several runs, and which candidates are worth their
 cost."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from itertools import permutations
 from typing import Any, cast
 
 import numpy as np
 
+from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.compare_json import (
     BestBaseline,
     CandidateExplanations,
     CandidateRow,
     MeanCost,
+    MeanCue,
     MeanMethod,
     MeanPlace,
+    Pair,
 )
-from gender_cls.evaluation.schema import MethodScores
+from gender_cls.evaluation.schema import Cue, MethodScores
 from gender_cls.runs.run import Run
 
+SPREADS = ("milliseconds_batch_1_spread", "milliseconds_batch_32_spread")
 BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
 
 
@@ -28,40 +33,77 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 
 def mean_cost(runs: Sequence[Run]) -> MeanCost:
-    """The mean cost of finished runs."""
-    return cast(MeanCost, _mean_costs([run.metrics["cost"] for run in runs]))
+    """The mean cost of finished runs; spreads of times reach from the least to the greatest of all runs."""
+    costs = [run.metrics["cost"] for run in runs]
+    return _together(costs, mean_or_none, lambda lows, highs: [min(lows), max(highs)])
 
 
 def cost_of_all(candidates: Sequence[Candidate]) -> MeanCost:
     """The cost of every seed of every candidate together: sums, and the largest memory, because they train in turn."""
     costs = [mean_cost(one.runs) for candidate in candidates for one in candidate.trained]
-    means = _mean_costs(costs)
-    sums = {name: mean * len(costs) for name, mean in means.items() if name != "device" and mean is not None}
+    total = _together(costs, _sum_or_none, lambda lows, highs: [sum(lows), sum(highs)])
     peaks = [cost["peak_memory_bytes"] for cost in costs]
-    largest = None if None in peaks else max(peak for peak in peaks if peak is not None)
-    return cast(MeanCost, {**means, **sums, "peak_memory_bytes": largest})
+    total["peak_memory_bytes"] = None if None in peaks else max(peak for peak in peaks if peak is not None)
+    return total
 
 
-def _mean_costs(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    means = {name: mean_or_none(cost[name] for cost in costs) for name in MeanCost.__annotations__ if name != "device"}
-    return {**means, "device": "; ".join(dict.fromkeys(cost["device"] for cost in costs if cost["device"])) or None}
+def _together(
+    costs: Sequence[Mapping[str, Any]],
+    number: Callable[[list[float | None]], float | None],
+    spread: Callable[[Sequence[float], Sequence[float]], list[float]],
+) -> MeanCost:
+    """One cost of several; a spread is null if there are no costs, or one is not known."""
+    found: dict[str, Any] = {}
+    for name in MeanCost.__annotations__:
+        values = [cost[name] for cost in costs]
+        if name == "device":
+            found[name] = "; ".join(dict.fromkeys(filter(None, values))) or None
+        elif name in SPREADS:
+            found[name] = None if None in values or not values else spread(*zip(*values, strict=True))
+        else:
+            found[name] = number(values)
+    return cast(MeanCost, found)
 
 
-def mark_pareto(rows: Sequence[CandidateRow]) -> None:
+def _sum_or_none(values: list[float | None]) -> float | None:
+    mean = mean_or_none(values)
+    return None if mean is None else mean * len(values)
+
+
+_Point = tuple[str, float, list[float]]
+"""A candidate's title, its test score, and the spread of its milliseconds."""
+
+
+def mark_pareto(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> None:
     """Fill in `pareto` of the compared candidates' rows if it can be known (see `CandidateRow`)."""
     if len({row["cost"]["device"] for row in rows}) > 1:
         return
-    points = {
-        row["title"]: (score, -milliseconds)
-        for row in rows
-        if (score := row["test"]["mean"]) is not None
-        and (milliseconds := row["cost"]["milliseconds_batch_32"]) is not None
+    better = {
+        (pair["a"], pair["b"]) if (pair["difference"] or 0) > 0 else (pair["b"], pair["a"])
+        for pair in pairs
+        if pair["significant"]
     }
+    worth = [row for row in rows if row["standing"] and row["standing"]["kind"] in ("baseline", "useful")]
+    points = [
+        (row["title"], mean, spread)
+        for row in worth
+        if (mean := row["test"]["mean"]) is not None
+        and (spread := row["cost"]["milliseconds_batch_32_spread"]) is not None
+    ]
+    dominated = {b[0] for a, b in permutations(points, 2) if _dominates(a, b, better)}
+    timed = {title for title, _, _ in points}
     for row in rows:
-        if point := points.get(row["title"]):
-            row["pareto"] = not any(
-                other[0] >= point[0] and other[1] >= point[1] and other != point for other in points.values()
-            )
+        if row not in worth:
+            row["pareto"] = False
+        elif row["title"] in timed:
+            row["pareto"] = row["title"] not in dominated
+
+
+def _dominates(a: _Point, b: _Point, better: Container[tuple[str, str]]) -> bool:
+    """Whether a is better than b in score or time by more than noise, and not worse in the other."""
+    (a_title, a_score, (a_least, a_most)), (b_title, b_score, (b_least, b_most)) = a, b
+    faster, slower = a_most < b_least, a_least > b_most
+    return (faster and a_score >= b_score) or (not slower and (a_title, b_title) in better)
 
 
 def best_mean_baseline(runs: Sequence[Run]) -> BestBaseline | None:
@@ -110,5 +152,21 @@ def _mean_method(scores: Sequence[MethodScores]) -> MeanMethod:
             )
             for same in zip(*(one["places"] for one in scores), strict=True)
         ],
+        cue=_mean_cue([one["cue"] for one in scores if one["cue"]]),
         flagged=True if True in flags else None if None in flags or not flags else False,
     )
+
+
+def _mean_cue(of_runs: Sequence[dict[str, Cue]]) -> dict[str, MeanCue] | None:
+    """By label, the mean over the runs that have it."""
+    by_label = {label: [run[label] for run in of_runs if label in run] for label in CLASSES}
+    means = {
+        label: MeanCue(
+            hit=mean_or_none(one["hit"]["value"] for one in cues),
+            mass=mean_or_none(one["mass"]["value"] for one in cues),
+            area=sum(one["area"] for one in cues) / len(cues),
+        )
+        for label, cues in by_label.items()
+        if cues
+    }
+    return means or None

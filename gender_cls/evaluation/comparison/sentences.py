@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.compare_json import BestBaseline, CandidateRow, Pair
-from gender_cls.evaluation.estimate import Estimate, beats
-from gender_cls.evaluation.wording import stated
+from gender_cls.evaluation.comparison.compare_json import PEOPLE, CandidateRow, Pair
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.standing import CHANCE
+from gender_cls.evaluation.wording import decimal, listed, stated
 
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
@@ -22,72 +23,100 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
     return f"{a} is better than {b} by {stated(difference)}, {p_text}."
 
 
-def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], baseline: BestBaseline | None) -> list[str]:
-    """Which candidate is best on validation, its test score against the others; then limits of the comparison.
-
-    The compared candidates are the first rows, by falling validation score.
-    """
+def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
+    """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
+    limits of the comparison."""
     compared = [row for row in rows if row["compared"]]
+    best = best_on_validation(rows)
     if not rows:
-        return ["There are no runs."]
+        return ["No run has finished, so there is nothing to compare."]
     if not compared:
         sentences = ["There is nothing to compare: no candidate has a result that can be used."]
+    elif best is None:
+        sentences = [f"No candidate can be recommended. {_worthless(compared)[0]}"]
     else:
-        best = compared[0]
-        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared)), *_baseline(best, baseline)]
-    return sentences + _cautions(compared) + _left_out(rows)
+        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared))]
+    return sentences + cautions(rows) + _repeated(rows)
+
+
+def best_on_validation(rows: Sequence[CandidateRow]) -> CandidateRow | None:
+    """The first of the compared candidates, which come by falling validation score, that can be called the best.
+
+    One cannot that always gives the same answer, has no test score, or is no better than guessing on validation. One
+    that is no better than guessing on test can, because the choice is made on validation: what it is worth is said with
+    it.
+    """
+    return next((row for row in rows if row["compared"] and _can_be_best(row)), None)
+
+
+def _can_be_best(row: CandidateRow) -> bool:
+    standing, validation = row["standing"], row["validation"]["mean"]
+    gives_one_answer = standing is None or standing["kind"] in ("undefined", "constant")
+    return not gives_one_answer and validation is not None and validation > CHANCE
+
+
+def cautions(rows: Sequence[CandidateRow]) -> list[str]:
+    """Limits of the comparison: candidates that show nothing, what numbers do not say, and candidates left out."""
+    compared = [row for row in rows if row["compared"]]
+    worthless = _worthless(compared)
+    if best_on_validation(rows) is None:
+        worthless = worthless[1:]  # the verdict begins with the first
+    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+    return worthless + _cautions(compared) + left_out
 
 
 def _best(row: CandidateRow) -> str:
-    validation, test, seeds = row["validation"], row["test"], len(row["seeds"])
-    if validation["mean"] is None or test["mean"] is None:
-        return f"{row['title']} has no balanced accuracy: {test['remark'] or 'validation shows one label only.'}"
+    validation, test, seeds, standing = row["validation"], row["test"], len(row["seeds"]), row["standing"]
+    assert standing is not None
     score = stated(Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None))
-    sentence = (
-        f"{row['title']} is best on validation (balanced accuracy {validation['mean']:.3f}) and has {score} on test, "
-        f"{f'over {seeds} seeds' if seeds > 1 else 'with one seed'}."
-    )
-    return f"{sentence} {test['remark']}" if test["remark"] else sentence
+    sentences = [
+        f"{row['title']} is best on validation (balanced accuracy {decimal(validation['mean'])}) and has {score} on "
+        f"test, {f'over {seeds} seeds' if seeds > 1 else 'with one seed'}, both at the threshold 0.5."
+    ]
+    if standing["level"] == "stop":
+        sentences.append("Do not rely on it.")
+    return " ".join([*sentences, standing["sentence"], *([test["remark"]] if test["remark"] else [])])
+
+
+def _worthless(compared: Sequence[CandidateRow]) -> list[str]:
+    """Why candidates cannot be the best: each reason once, with those that it holds for."""
+    titles: dict[str, list[str]] = {}
+    for row in (row for row in compared if not _can_be_best(row)):
+        titles.setdefault(row["standing"]["sentence"] if row["standing"] else "", []).append(row["title"])
+    return [f"{first_few(names)}: {sentence}" for sentence, names in titles.items()]
 
 
 def _against_others(best: str, pairs: Sequence[Pair], compared: int) -> list[str]:
-    """The pairs with the best candidate, which comes first in each: pairs are in the order of the candidates."""
     if compared == 1:
         return ["There is no other candidate to compare it with."]
-    own = [pair for pair in pairs if pair["a"] == best]
+    own = [pair for pair in pairs if best in (pair["a"], pair["b"])]
     sentences = [pair["verdict"] for pair in own]
     if len(own) > 1 and not any(pair["significant"] for pair in own):
         sentences.insert(0, "There is no significant difference between it and any other candidate.")
     return sentences
 
 
-def _baseline(best: CandidateRow, baseline: BestBaseline | None) -> list[str]:
-    if baseline is None:
-        return []
-    test, score = best["test"], baseline["balanced_accuracy"]
-    won = beats(test["mean"], test["low"], score)
-    if won is None and test["low"] is None:
-        return []
-    outcome = "beats" if won else "does not clearly beat"
-    return [f"{best['title']} {outcome} the best trivial baseline, {baseline['title']}, which scores {score:.3f}."]
-
-
 def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
     sentences = []
     if compared and all(row["leaky"] for row in compared):
         sentences.append("All candidates are leaky: their scores are too good, and say little about people never seen.")
-    single = [row["title"] for row in compared if len(row["seeds"]) == 1]
-    if single:
-        sentences.append(f"The intervals leave out the luck of training where there is one seed: {first_few(single)}.")
+    few = [row for row in compared if row["test"]["covers"] == PEOPLE]
+    if single := [row["title"] for row in few if len(row["seeds"]) == 1]:
+        sentences.append(f"With one seed the interval does not cover the chance of training: {first_few(single)}.")
+    sentences += [
+        f"With two seeds the interval of {row['title']} does not cover the chance of training; its seeds scored "
+        f"{listed(f'{score:.3f}' for score in sorted(row['test']['seed_scores']))}."
+        for row in few
+        if len(row["seeds"]) == 2
+    ]
     devices = dict.fromkeys(row["cost"]["device"] for row in compared if row["cost"]["device"])
     if len(devices) > 1:
         sentences.append(f"Times were measured on different devices ({'; '.join(devices)}) and do not compare.")
     return sentences
 
 
-def _left_out(rows: Sequence[CandidateRow]) -> list[str]:
-    sentences = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
+def _repeated(rows: Sequence[CandidateRow]) -> list[str]:
     repeated = [Path(folder).name for row in rows for folder in row["repeated"]]
-    if repeated:
-        sentences.append(f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}.")
-    return sentences
+    if not repeated:
+        return []
+    return [f"Not counted, because a later run has the same settings and seed: {first_few(repeated)}."]

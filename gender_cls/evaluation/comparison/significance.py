@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, Units, bootstrap, count_units, estimate, ratio
-from gender_cls.evaluation.comparison.compare_json import McNemar, Pair
+from gender_cls.evaluation.comparison.compare_json import ENOUGH_SEEDS, McNemar, Pair
 from gender_cls.evaluation.comparison.sentences import pair_sentence
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import absent_labels
@@ -31,14 +31,18 @@ class Means:
     def of(self, candidate: int) -> Estimate:
         """The mean over the candidate's seeds."""
         seeds = self.by_seed[candidate]
-        draws = self.draws[candidate] + _widening(len(seeds) - 1) * self.luck[candidate]
+        draws = self.draws[candidate]
+        if len(seeds) >= ENOUGH_SEEDS:
+            draws = np.clip(draws + _widening(len(seeds) - 1) * self.luck[candidate], 0, 1)
         return estimate(float(seeds.mean()), draws, count_units(self.units), self.remark)
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
         """The paired difference of two means (both are drawn together), and its p-value; None without an interval."""
         value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
-        freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
-        draws = self.draws[a] - self.draws[b] + _widening(freedom) * (self.luck[a] - self.luck[b])
+        draws = self.draws[a] - self.draws[b]
+        if min(len(self.by_seed[a]), len(self.by_seed[b])) >= ENOUGH_SEEDS:
+            freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
+            draws = draws + _widening(freedom) * (self.luck[a] - self.luck[b])
         people = count_units(self.units)
         found = estimate(value, draws, people, self.remark, is_share=False)
         return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], people)

@@ -44,6 +44,7 @@ def test_scores_are_means_over_seeds(tmp_path: Path) -> None:
     assert candidate["seeds"] == [0, 1]
     assert candidate["validation"] == {"mean": pytest.approx(7 / 8), "spread": pytest.approx(np.std([0.75, 1], ddof=1))}
     assert candidate["test"]["mean"] == pytest.approx((2 / 3 + 5 / 6) / 2)
+    assert candidate["test"]["seed_scores"] == [pytest.approx(2 / 3), pytest.approx(5 / 6)]
     assert candidate["test"]["spread"] == pytest.approx(np.std([2 / 3, 5 / 6], ddof=1))
     assert candidate["accuracy"] == pytest.approx((4 / 6 + 5 / 6) / 2)
     areas = [roc_auc_score(FEMALE, table["p_FEMALE"][4:]) for table in (TABLE, BETTER)]
@@ -60,7 +61,12 @@ def test_one_seed_has_no_spread_but_an_interval(tmp_path: Path) -> None:
     validation, test = (found["candidates"][0][split] for split in ("validation", "test"))
     assert validation["spread"] is test["spread"] is None
     assert test["low"] < test["mean"] < test["high"]
-    for sentence, fact in zip(found["verdict"][1:], ("no other", "net beats .* 0.600", "one seed: net"), strict=True):
+    facts = (
+        "best on validation .* one seed, both at the threshold 0.5. .* beats .* 0.600",
+        "no other",
+        "one seed.*: net",
+    )
+    for sentence, fact in zip(found["verdict"], facts, strict=True):
         assert re.search(fact, sentence)
 
 
@@ -127,35 +133,38 @@ def test_what_has_not_finished_is_listed(tmp_path: Path) -> None:
         write_run(tmp_path / "2_net", TABLE, seed=1, state="running"),
     ]
     found = compare(*runs)
-    assert titles(found) == ["net", "big"]
-    net, big = found["candidates"]
+    (net,) = found["candidates"]
     run = {"folder": str(tmp_path / "0_big"), "state": "failed", "error": "RuntimeError: out of memory"}
-    assert (big["runs"], big["validation"], big["leaky"]) == ([run], {"mean": None, "spread": None}, None)
+    assert found["unfinished"] == [run, net["runs"][1]]
     assert [run["state"] for run in net["runs"]] == ["finished", "killed"], "no process works on the second"
     assert "was killed" in net["runs"][1]["error"]
     assert net["seeds"] == [0]
-    assert "Not compared: big. No seed has finished." in found["verdict"]
+    folds = [write_run(tmp_path / f"fold{fold}", TABLE, model="cv", data__fold=fold) for fold in (0, 1)]
+    folds[1].note(state="failed")
+    found = compare(*runs, *folds)
+    assert titles(found) == ["net", "cv"]
+    assert "Not compared: cv. No seed has finished." in found["verdict"]
 
 
 def test_nothing_finished_and_no_runs_at_all(tmp_path: Path) -> None:
     found = compare(write_run(tmp_path / "a", TABLE, state="interrupted"))
     assert found["images"] == 0
-    assert found["verdict"][0].startswith("There is nothing to compare")
-    assert found["verdict"][1:] == ["Not compared: net. No seed has finished."]
-    assert compare()["verdict"] == ["There are no runs."]
+    assert found["candidates"] == []
+    assert [run["state"] for run in found["unfinished"]] == ["interrupted"]
+    for empty in (found, compare()):
+        assert re.search("No run has finished", " ".join(empty["verdict"]))
 
 
 def test_one_label_and_no_number_are_null_with_a_reason(tmp_path: Path) -> None:
     one_label = TABLE[(TABLE["split"] == "val") | (TABLE["label"] == "MALE")]
     found = compare(*models(tmp_path, a=one_label, b=one_label))
     first = found["candidates"][0]
-    assert first["test"]["mean"] is first["auroc"] is first["pareto"] is found["ensemble"]["auroc"] is None
+    assert first["test"]["mean"] is first["auroc"] is found["ensemble"]["auroc"] is None
     assert first["test"]["remark"] == "There is no FEMALE image in test."
     assert found["roc"] == []
-    assert found["verdict"][:2] == [
-        "a has no balanced accuracy: There is no FEMALE image in test.",
-        "a and b cannot be compared: There is no FEMALE image in test.",
-    ]
+    assert (first["standing"]["kind"], first["pareto"]) == ("undefined", False)
+    nothing = "a, b: The model has no test score. There is no FEMALE image in test."
+    assert found["verdict"][0] == f"No candidate can be recommended. {nothing}"
 
     found = compare(*models(tmp_path, nan=TABLE.assign(p_FEMALE=np.nan, p_MALE=np.nan), net=TABLE))
     assert titles(found) == ["net", "nan"]
@@ -173,6 +182,16 @@ def test_ensemble_by_hand(tmp_path: Path) -> None:
     cost = {"parameters": 3 * 2_230_000, "milliseconds_batch_32": 3 * 5.1, "peak_memory_bytes": 3e9}
     assert {name: ensemble["cost"][name] for name in cost} == pytest.approx(cost)
     assert ensemble["cost"]["fit_seconds"] is None
+
+
+def test_recalls_by_hand(tmp_path: Path) -> None:
+    # Of FEMALE 4 5 6, TABLE gets 4 and 6, BETTER 4 and 6; of MALE 7 8 9, TABLE 7 and 8, BETTER all.
+    (candidate,) = compare(*seeds(tmp_path, "net", TABLE, BETTER))["candidates"]
+    female, male = candidate["recalls"]
+    assert female == {"label": "FEMALE", "images": 3, "right": 2.0, "recall": pytest.approx(2 / 3)}
+    assert male == {"label": "MALE", "images": 3, "right": 2.5, "recall": pytest.approx(5 / 6)}
+    mixed = compare(*seeds(tmp_path, "mixed", TABLE, TABLE.drop(index=9)))["candidates"][0]
+    assert mixed["recalls"] == []
 
 
 def test_agreement_by_hand(tmp_path: Path) -> None:
@@ -200,20 +219,50 @@ def test_roc_as_scikit_learn(tmp_path: Path) -> None:
     assert auc(*points.T) == pytest.approx(curve["auroc"], abs=1e-3)
 
 
-def test_pareto_by_hand(tmp_path: Path) -> None:
-    def run(name: str, table: pd.DataFrame, milliseconds: float, device: str = "cpu") -> Run:
-        cost = {"milliseconds_batch_32": milliseconds, "device": device}
-        return write_run(tmp_path / name, table, model=name, cost=cost)
-
-    good = [run("best", BETTER, 9), run("middle", TABLE, 5), run("twin", TABLE, 5), run("cheap", WORSE, 1)]
-    runs = [*good, run("dearer", BETTER, 10), run("slow", TABLE, 6), run("dominated", WORSE, 5)]
-    found = compare(*runs)
+def test_a_constant_candidate_is_never_the_best(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    good = simulated(rng, 1.5)
+    weak, worse = simulated(rng, 0.02), answered(good, 1 - good["p_FEMALE"])
+    constant = answered(good, np.full(len(good), 0.4))
+    found: Any = compare(*models(tmp_path / "a", constant=constant, good=good, weak=weak))
+    verdict = " ".join(found["verdict"])
+    assert verdict.startswith("good is best on validation")
+    assert "constant: The model gives every test image the same probability" in verdict
     pareto = {one["title"]: one["pareto"] for one in found["candidates"]}
-    best = ("best", "middle", "twin", "cheap")
-    assert pareto == dict.fromkeys(best, True) | dict.fromkeys(("dearer", "slow", "dominated"), False)
-    found = compare(*runs, run("elsewhere", TABLE, 1, "cuda"))
-    assert found["candidates"][0]["pareto"] is None
+    assert pareto == {"good": True, "constant": False, "weak": False}
+
+    found = compare(*models(tmp_path / "b", one=constant, worse=worse, two=constant))
+    assert titles(found) == ["one", "two", "worse"], "by their validation score"
+    assert found["verdict"][0].startswith("No candidate can be recommended. one, two: The model gives every test image")
+    assert found["verdict"][1].startswith("worse: The model is worse than guessing")
+    assert "best" not in " ".join(found["verdict"])
+
+
+def test_the_best_on_validation_that_fails_on_test_is_not_to_be_relied_on(tmp_path: Path) -> None:
+    table = simulated(np.random.default_rng(0), 1.5)
+    lucky = answered(table, np.where(table["split"] == "val", table["p_FEMALE"], np.random.default_rng(0).random(240)))
+    found = compare(*models(tmp_path, lucky=lucky, constant=answered(table, np.full(len(table), 0.4))))
+    assert re.search("^lucky is best on validation .* Do not rely on it. The model is n", found["verdict"][0])
+
+
+def test_seeds_that_always_give_one_answer_are_counted(tmp_path: Path) -> None:
+    good = simulated(np.random.default_rng(0), 1.5)
+    constant = answered(good, good["p_FEMALE"] / 10)
+    (one,) = compare(*seeds(tmp_path / "a", "net", constant, good, constant))["candidates"]
+    assert one["standing"] == {
+        "kind": "constant",
+        "level": "stop",
+        "sentence": "With 2 of 3 seeds the model always answers MALE, so the score says nothing about people.",
+    }
+
+
+def test_times_on_different_devices_do_not_compare(tmp_path: Path) -> None:
+    good = simulated(np.random.default_rng(0), 1.5)
+    here, there = (write_run(tmp_path / one, good, model=one, cost={"device": one}) for one in ("cpu", "cuda"))
+    found = compare(here, there)
+    assert [one["pareto"] for one in found["candidates"]] == [None, None]
     assert any("cpu; cuda" in sentence for sentence in found["verdict"])
+    assert [one["pareto"] for one in compare(here)["candidates"]] == [True]
 
 
 def test_what_everybody_gets_wrong(tmp_path: Path) -> None:
@@ -253,7 +302,7 @@ def test_scores_of_maps_are_means_over_the_runs_that_have_them(tmp_path: Path) -
     gains = saliency["insertion_gain"], saliency["deletion_gain"], grad_cam["insertion_gain"]
     assert gains == pytest.approx((0.25, 0.125, 0.2)), "of the blurred baseline"
     shares = {place["name"]: place["share"] for place in saliency["places"]}
-    assert shares == pytest.approx({"head": 0.2, "upper_body": 0.2, "lower_body": 0.2, "border": 0.4})
+    assert shares == pytest.approx({"head": 0.2, "upper_body": 0.2, "lower_body": 0.2, "outside": 0.4})
     assert saliency["places"][-1]["area"] == pytest.approx(0.52)
 
 

@@ -1,0 +1,91 @@
+"""What a run was started with: which settings make it another candidate, and which of them vary between candidates."""
+
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gender_cls.config.parsing import by_dotted_key
+from gender_cls.evaluation.wording import MISSING
+from gender_cls.runs.run import Run
+
+NOT_COMPARED = {
+    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
+    *("data.cache", "data.cache_gigabytes", "data.cache_days"),
+    *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
+}
+"""Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A run and its configuration."""
+
+    run: Run
+    model: str  # the chosen file of the group `model`; the name of the network where the file leaves it open
+    choices: dict[str, str]  # the chosen files of the other groups
+    settings: dict[str, Any]  # by dotted key; empty if the configuration was not kept
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """The settings that make it another candidate."""
+        return {key: value for key, value in self.settings.items() if _matters(key)}
+
+    @property
+    def seed(self) -> Hashable:
+        """The seed; without a configuration every run counts as a seed of its own."""
+        return self.settings.get("seed") if self.settings else self.run.folder
+
+    @property
+    def trial(self) -> Hashable:
+        """Seed and fold: of the runs of a candidate with the same trial, one counts."""
+        return self.seed, self.settings.get("data.fold", 0)
+
+
+def describe(run: Run) -> Described:
+    """Read the configuration of a run."""
+    choices = {group: name for group, name in run.choices.items() if "/" not in group}
+    settings = by_dotted_key(run.settings)
+    model = choices.pop("model", None)
+    if model is not None and model == settings.get("model.library"):  # model=timm model.name=...
+        model = settings.get("model.name") or model
+    model = model or run.metrics.get("model") or run.status.get("model") or run.folder.name
+    return Described(run, str(model), choices, settings)
+
+
+def varied_settings(candidates: Sequence[Described]) -> list[dict[str, str]]:
+    """For each candidate, the settings that vary between the candidates, in the order of the configuration.
+
+    A chosen file stands for the settings that follow from it, and the model is not among them.
+    """
+    configured = [one for one in candidates if one.settings]
+    groups = dict.fromkeys(group for one in configured for group in one.choices if _matters(group))
+    columns = {}
+    for group in groups:
+        if len({one.choices.get(group) for one in configured}) > 1:
+            columns[group] = [one.choices.get(group, MISSING) for one in candidates]
+    for key in dict.fromkeys(key for one in configured for key in one.compared):
+        section = key.partition(".")[0]
+        files = [one.model if section == "model" else one.choices.get(section) for one in configured]
+        values = [str(one.settings.get(key)) for one in configured]
+        if len(set(zip(files, values, strict=True))) > len(set(files)):
+            columns[key] = [_shown(one.settings[key]) if key in one.settings else MISSING for one in candidates]
+    short = {key: _without_common_folder(values) for key, values in columns.items()}
+    return [{key: values[index] for key, values in short.items()} for index in range(len(candidates))]
+
+
+def _matters(key: str) -> bool:
+    return key not in NOT_COMPARED and key.partition(".")[0] not in ("explain", "evaluation")
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _without_common_folder(values: Sequence[str]) -> list[str]:
+    """Absolute paths without the folder that all of them have in common; other values as they are."""
+    paths = [value for value in values if os.path.isabs(value)]
+    if len(set(paths)) < 2:
+        return [os.path.basename(value) if value in paths else value for value in values]
+    common = os.path.commonpath(paths)
+    return [os.path.relpath(value, common) if value in paths else value for value in values]

@@ -1,0 +1,53 @@
+"""Links from a page to files of runs: relative, so that a copied folder works as far as it holds them."""
+
+import os
+import shlex
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from gender_cls.runs.run import Run
+
+
+def relative_link(page_folder: Path, target: Path) -> str:
+    """The address of a file or folder as pages in this folder link to it; odd characters become %-escapes.
+
+    Symbolic links are resolved, because a browser does not follow `..` out of them.
+    """
+    return quote(os.fsencode(os.path.relpath(target.resolve(), page_folder.resolve())))
+
+
+def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
+    """Names and addresses of the pages of a run that exist."""
+    run = Run(Path(run_folder))
+    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+    return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
+
+
+def links_around(page: Path, run: Run, coming: Collection[Path] = ()) -> list[tuple[str, str]]:
+    """Names and addresses of the other pages of a run, and of its sweep's leaderboard, as this page links to them.
+
+    Args:
+        page: one of the run's pages, or a gallery below its folder.
+        coming: pages that do not exist yet, but are about to be written.
+    """
+    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+    links = [("leaderboard", relative_link(page.parent, run.sweep / "leaderboard.html"))] if run.sweep else []
+    others = {name: file for name, file in pages.items() if file != page and (file in coming or file.is_file())}
+    return links + [(name, relative_link(page.parent, file)) for name, file in others.items()]
+
+
+def links_to_tables(run: Run) -> list[tuple[str, str]]:
+    """Names and addresses of the files with the run's numbers that exist, as its report links to them."""
+    tables = (run.epochs, run.predictions, run.metrics_file, run.explained)
+    return [(file.name, relative_link(run.folder, file)) for file in tables if file.is_file()]
+
+
+def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
+    """The command that shows these runs, and if possible no others."""
+    if not runs:
+        return ""
+    inside = all(run.folder.is_relative_to(page_folder.resolve()) for run in runs)
+    folder = page_folder.resolve() if inside else Path(os.path.commonpath([run.folder for run in runs]))
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"tensorboard --logdir {shlex.quote(str(shown))} --samples_per_plugin images=1000"
