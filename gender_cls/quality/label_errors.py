@@ -49,7 +49,8 @@ def person_evidence(log_odds: NDArray[np.float64], people: NDArray[np.intp], cor
         people: (n,) number of the person, from 0.
     """
     images = np.bincount(people)
-    return np.bincount(people, log_odds) / (1 + (images - 1) * correlation)
+    evidence: NDArray[np.float64] = np.bincount(people, log_odds) / (1 + (images - 1) * correlation)
+    return evidence
 
 
 def right_probabilities(
@@ -77,11 +78,11 @@ def right_probabilities(
     def share(values: NDArray[np.float64], prior: float, prior_people: float) -> NDArray[np.float64]:
         """The mean of the people's values by place, as if so many more people had the prior value."""
         found = np.bincount(places, weight * values[people])
-        return (found + prior_people * prior) / (total + prior_people)
+        return np.asarray((found + prior_people * prior) / (total + prior_people), dtype=np.float64)
 
     def of_people(by_place: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean log-odds of the places of each person."""
-        return np.bincount(people, weight * logit(by_place)[places])
+        return np.asarray(np.bincount(people, weight * logit(by_place)[places]), dtype=np.float64)
 
     sign = np.where(second, 1, -1)
     error_rates, shares, slope = np.full(len(total), FIRST_ERROR_RATE), share(second.astype(float), 0.5, 2), 1.0

@@ -167,7 +167,7 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64], place
     score, other_score = probabilities[rows, given], probabilities[rows, 1 - given]
     means = pd.Series(score).groupby(given).mean()
     thresholds = means.reindex(range(len(CLASSES)), fill_value=np.inf).to_numpy()  # nothing reaches an absent label
-    people = table.groupby([_identity_or_path(table), given]).ngroup().to_numpy()
+    people = np.asarray(table.groupby([_identity_or_path(table), given]).ngroup(), dtype=np.intp)
     log_odds = logit(np.clip(probabilities[:, 1], EPSILON, 1 - EPSILON))
     correlation = intraclass_correlation(log_odds, people, len(CLASSES) * places + given)
     evidence = person_evidence(log_odds, people, correlation)
