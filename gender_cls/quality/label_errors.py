@@ -85,7 +85,11 @@ def right_probabilities(
         return np.asarray(np.bincount(people, weight * logit(by_place)[places]), dtype=np.float64)
 
     sign = np.where(second, 1, -1)
-    error_rates, shares, slope = np.full(len(total), FIRST_ERROR_RATE), share(second.astype(float), 0.5, 2), 1.0
+    error_rates, shares = np.full(len(total), FIRST_ERROR_RATE), share(second.astype(float), 0.5, 2)
+    # At the start the evidence of a typical person weighs as much as the label. With less, wrong labels are believed,
+    # and the slope stays too small for ever to doubt them.
+    typical = float(np.median(np.abs(evidence)))
+    slope = float(logit(1 - FIRST_ERROR_RATE)) / typical if typical > 0 else 0.0
     right = np.zeros(len(evidence))
     for _ in range(MOST_ITERATIONS):
         before, odds = right, slope * evidence + of_people(shares)

@@ -150,7 +150,7 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64], place
         One row per image, with the columns
 
         - path, label, identity: as in the table.
-        - suggested_label: the more probable label for the person's images together.
+        - suggested_label: what the person's images together look like.
         - score: probability of the label, 0 (certainly wrong) to 1. With two classes this is the normalised margin of
           confident learning (Northcutt, Jiang, Chuang, "Confident learning", JAIR 2021).
         - identity_score: probability that the label is right, from all images of the person with this label (from the
@@ -173,15 +173,16 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64], place
     evidence = person_evidence(log_odds, people, correlation)
     second = np.bincount(people, given) > 0
     identity_score = right_probabilities(evidence, second, people, places)[people]
+    contradicted = ((evidence > 0) != second)[people]
     suspects = pd.DataFrame(
         {
             "path": table["path"],
             "label": table["label"],
-            "suggested_label": np.array(CLASSES)[np.where(identity_score < 0.5, 1 - given, given)],
+            "suggested_label": np.array(CLASSES)[np.where(contradicted, 1 - given, given)],
             "score": score,
             "identity": table["identity"],
             "identity_score": identity_score,
-            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & (identity_score < 0.5),
+            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & contradicted,
             "corrected_label": "",
         }
     )

@@ -98,9 +98,9 @@ def test_scores_and_flags_are_those_worked_out_by_hand() -> None:
     assert order.index("a2") == order.index("a1") + 1  # one person stands together, the worse image first
     assert (ranked["corrected_label"] == "").all()
     # Thresholds: FEMALE mean(0.9, 0.7, 0.1) = 0.567, MALE mean(0.2, 0.5, 0.15) = 0.283; a2 has 0.5 on FEMALE.
-    wrong = ranked["identity_score"] < 0.5
-    assert (ranked["flagged"] == (wrong & ranked["path"].isin(["a1", "b1", "d1"]))).all()
-    assert ((ranked["suggested_label"] != ranked["label"]) == wrong).all()
+    assert ranked.loc[ranked["flagged"], "path"].sort_values().tolist() == ["a1", "b1", "d1"]
+    suggested = by_path.loc[["a1", "a2", "b1", "c1", "c2", "d1"], "suggested_label"]
+    assert suggested.tolist() == ["FEMALE"] * 5 + ["MALE"]
 
 
 def test_one_identity_with_both_labels_and_one_label_alone_can_be_ranked() -> None:
@@ -122,7 +122,6 @@ def test_planted_swaps_come_first() -> None:
     assert min(images.factor_at_5_percent, identities.factor_at_5_percent) > 12  # of at most 20
     by_image, _ = review(ranked.sort_values("score", ignore_index=True), truth)
     assert images.factor_at_5_percent > by_image.factor_at_5_percent + 3
-    assert ranked.loc[ranked["flagged"], "path"].map(truth).ne(ranked["label"][ranked["flagged"]]).mean() > 0.8
 
 
 def city(seed: int) -> tuple[np.ndarray, pd.DataFrame]:
