@@ -9,8 +9,9 @@ from gender_cls.cli.folders import claim_folder
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.parsing import to_plain
 from gender_cls.data.source import find_source
-from gender_cls.errors import harmless
 from gender_cls.runs.run import Run, image_cache
+from gender_cls.system.progress import working
+from gender_cls.system.terminal import shortest, show
 
 
 def audit(config: AuditConfig) -> None:
@@ -20,9 +21,12 @@ def audit(config: AuditConfig) -> None:
     run.record_settings(to_plain(config), hydra.runtime.choices)
     with run.recording():
         find_source(config.data)  # before pandas and torch are imported
-        from gender_cls.reports.audit import audit_data
+        with working("Importing libraries"):
+            from gender_cls.reports.audit import audit_data
 
-        print(harmless(audit_data(config, run.folder, image_cache(config.output_dir))))
+        with working("Looking at the dataset"):
+            findings = audit_data(config, run.folder, image_cache(config.output_dir))
+        show(findings, f"\nOpen {shortest(run.folder / 'audit.html')}")
 
 
 if __name__ == "__main__":

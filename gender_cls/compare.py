@@ -8,27 +8,31 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
-from gender_cls.errors import GenderClsError, harmless
-from gender_cls.runs.files import read_json
+from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import find_runs
+from gender_cls.system.progress import working
+from gender_cls.system.terminal import shortest, show
 
 
 def compare(config: CompareConfig) -> None:
     """Write one comparison into its folder, and print it."""
-    from gender_cls.reports.comparison import write_comparison
+    with working("Importing libraries"):
+        from gender_cls.pages.on_screen import comparison_on_screen
+        from gender_cls.reports.comparison import write_comparison
 
     assert config.name is not None, "choose_folder makes the folder, and its name comes with the configuration"
     folder = Path(config.output_dir) / "comparisons" / config.name
-    text = write_comparison(
-        folder,
-        find_runs(config.folders),
-        name="compare",
-        resamples=config.resamples,
-        thumbnails=config.thumbnails,
-        data_root=None if config.data_root is None else Path(config.data_root),
-    )
-    print(harmless(f"{text}\nOpen {folder / 'compare.html'}."))
-    if not read_json(folder / "compare.json")["images"]:
+    with working("Comparing"):
+        comparison = write_comparison(
+            folder,
+            find_runs(config.folders),
+            name="compare",
+            resamples=config.resamples,
+            thumbnails=config.thumbnails,
+            data_root=None if config.data_root is None else Path(config.data_root),
+        )
+    show(*comparison_on_screen(comparison, "compare.html"), f"\nOpen {shortest(folder / 'compare.html')}")
+    if not comparison["images"]:
         raise GenderClsError("There is nothing to compare: the table above says for each run why.")
 
 

@@ -2,20 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
+from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import image_cache
+from gender_cls.system.progress import working
+from gender_cls.system.terminal import shortest, show
 
 
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate each run that `run` names, one after the other."""
     for run in fitted_runs(str(config.run)):
-        from gender_cls.reports.final_test import evaluate_run, run_summary
-        from gender_cls.system.resources import choose_resources
-        from gender_cls.training.predictor import Predictor
+        with working("Importing torch and other libraries"):
+            from gender_cls.pages.on_screen import run_on_screen
+            from gender_cls.reports.final_test import evaluate_run
+            from gender_cls.system.resources import choose_resources
+            from gender_cls.training.predictor import Predictor
 
         recorded = recorded_config(run.config_file)
         precision = config.precision or run.answers_from["precision"] or recorded.trainer.precision
@@ -29,8 +35,8 @@ def evaluate(config: EvaluateConfig) -> None:
         settings = config.over(recorded.evaluation)
         if not recorded.explain.enabled and config.explained_images is None:
             settings = replace(settings, explained_images=0)
-        evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=config.progress_bar)
-        print(run_summary(run))
+        evaluate_run(run, settings, predictor, cache=cache, data_root=data_root)
+        show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
 
 
 if __name__ == "__main__":

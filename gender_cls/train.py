@@ -6,39 +6,43 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.command_line import CommandLine
+from gender_cls.cli.command_line import CommandLine, count_jobs
 from gender_cls.cli.folders import claim_folder, folder_to_resume
 from gender_cls.cli.sweep import ending_in_leaderboard, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
-from gender_cls.runs.run import Run, image_cache
+from gender_cls.evaluation.schema import Metrics
+from gender_cls.runs.run import Run, image_cache, tensorboard_command
+from gender_cls.system.logs import start_logging
+from gender_cls.system.progress import working
+from gender_cls.system.terminal import shortest, show
 from gender_cls.training.resume import refuse_other_settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("gender_cls.train")
 
 
 def train(config: Config) -> float:
     """Do one job, and return the best validation score, which sweepers optimise."""
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
+    start_logging(run.log)
     if run.status.get("fitted") and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished:
-        log.info(
-            f"{run.folder.name} is finished already: nothing is left to do. python -m gender_cls.evaluate and explain "
-            "do their part again with other settings."
-        )
+        again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
+        log.info(f"{run.folder.name} is finished already{'.' if hydra.mode is RunMode.MULTIRUN else f': {again}'}")
         return float(run.metrics["best_validation"])
     run.record_settings(to_plain(config), hydra.runtime.choices)
     if hydra.mode is RunMode.MULTIRUN:
-        run_job(fit_and_test, config, run)
+        run_job(fit_and_test, config, run, number=hydra.job.num)
     else:
         fit_and_test(config, run)
     return float(run.metrics["best_validation"])
@@ -48,30 +52,34 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder; imports come late, so that wrong data stop it within a second."""
     with run.recording(model=config.model.title):
         find_source(config.data)
-        from gender_cls.data.prepare import prepared_data
+        with working("Importing libraries"):
+            from gender_cls.data.prepare import prepared_data
 
         cache = image_cache(config.output_dir)
         prepared = prepared_data(config.data, cache)
 
-        from gender_cls.explain.callback import explain_callbacks
-        from gender_cls.system.resources import choose_resources
-        from gender_cls.training.fit import fit
+        with working("Importing torch and other libraries"):
+            from gender_cls.explain.callback import explain_callbacks
+            from gender_cls.pages.experiment import experiment_text
+            from gender_cls.system.resources import choose_resources
+            from gender_cls.training.fit import fit
 
         trainer, data, evaluation = config.trainer, config.data, config.evaluation
         resources = choose_resources(
             trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
         ).apply()
         log.info(resources)
-        fit(config, run, prepared, resources, explain_callbacks)
+        fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
 
-        from gender_cls.reports.final_test import evaluate_run
-        from gender_cls.training.predictor import Predictor
+        with working("Importing what the test needs"):
+            from gender_cls.reports.final_test import evaluate_run
+            from gender_cls.training.predictor import Predictor
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor(run.best_checkpoint, resources, config)
-        evaluate_run(run, evaluation, predictor, cache=cache, progress_bar=trainer.progress_bar)
+        evaluate_run(run, evaluation, predictor, cache=cache)
 
 
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
@@ -81,22 +89,24 @@ def choose_folder(command: CommandLine, config: Config, composed: DictConfig) ->
         folder = folder_to_resume(command, config.output_dir, kind, config.name)
         if folder is not None:
             return folder
-        print(f"There is nothing to resume in {Path(config.output_dir) / kind}: this starts a new one.")
+        log.info(f"There is nothing to resume in {Path(config.output_dir) / kind}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
     return claim_folder(command, config.output_dir, kind, config.name, suffix)
 
 
 @contextlib.contextmanager
 def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
-    """Print the leaderboard of a sweep, or the summary of a run, after the work."""
+    """Say where the results are before the work; show the leaderboard of a sweep, or a run's scores, after it."""
+    show(f"Writing to {shortest(folder)}. Watch it:", f"  {tensorboard_command(shortest(folder))}", "")
     if command.multirun:
-        with ending_in_leaderboard(folder):
+        with ending_in_leaderboard(folder, count_jobs(command), command.swept):
             yield
         return
     yield
-    from gender_cls.reports.final_test import run_summary
+    from gender_cls.pages.on_screen import run_on_screen
 
-    print(run_summary(Run(folder)))
+    run = Run(folder)
+    show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
-from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, harmless, unbroken
+from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
+from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.operating_system import prepare_operating_system
+from gender_cls.system.progress import show_bars
 from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal
 
@@ -54,7 +56,7 @@ def run_command(
     with _ending_in_sentence(when_interrupted):
         prepare_operating_system()
         keep_freed_memory()
-        logging.setLogRecordFactory(_HarmlessRecord)
+        start_logging()
         command = read_command_line(sys.argv[1:])
         arguments = list(command.arguments)
         if command.shows_only:
@@ -74,21 +76,17 @@ def run_command(
             _run_hydra(task, config_name, schema, arguments)
 
 
-class _HarmlessRecord(logging.LogRecord):
-    """A record whose text, such as the name of a file, cannot control the terminal that shows it."""
-
-    def getMessage(self) -> str:
-        return harmless(super().getMessage())
-
-
 def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[Schema], arguments: list[str]) -> None:
     """Hand over to Hydra; exceptions are raised again, because Hydra would print half a traceback."""
     failures: list[Exception] = []
 
     @wraps(task)
     def job(composed: DictConfig) -> object:
+        start_logging()  # again, because Hydra closes the handlers that it finds
         try:
-            return task(parse_config(composed, schema))
+            config = parse_config(composed, schema)
+            show_bars(getattr(getattr(config, "trainer", config), "progress_bar", True))
+            return task(config)
         except Exception as error:
             hydra = HydraConfig.get()
             basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))

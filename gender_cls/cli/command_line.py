@@ -90,6 +90,13 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     ]
 
 
+def count_jobs(command: CommandLine) -> int | None:
+    """How many jobs a sweep has; None if its sweeper chooses values as it runs."""
+    parsed = OverridesParser.create().parse_overrides(command.overrides)
+    given = all(override.is_discrete_sweep() for override in parsed if override.is_sweep_override())
+    return len(_of_each_job(command)) if given and command.swept else None
+
+
 def _of_each_job(command: CommandLine) -> list[list[str]]:
     parsed = OverridesParser.create().parse_overrides(command.overrides)
     sweeps = [override for override in parsed if override.is_sweep_override()]

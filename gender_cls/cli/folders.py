@@ -1,6 +1,7 @@
 """Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
 import json
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import read_json
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import COMMAND_FILE, Run, find_runs
+
+log = logging.getLogger(__name__)
 
 RESUME = "trainer.resume="
 
@@ -75,7 +78,7 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
             if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
                 return folder
         except GenderClsError as error:
-            print(f"{folder} is skipped: {error}")
+            log.warning(f"{folder} is skipped: {error}")
     return None
 
 
@@ -91,7 +94,7 @@ def fitted_runs(folder: str) -> Iterator[Run]:
     """
     for run in (runs := find_runs([Path(folder)])):
         if len(runs) > 1 and not run.status.get("fitted"):
-            print(f"\n{run.folder.name} has not been trained to its end and is left out.")
+            log.warning(f"{run.folder.name} has not been trained to its end and is left out.")
             continue
         with locked(run.folder):
             yield run

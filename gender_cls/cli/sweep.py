@@ -7,20 +7,28 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config.evaluation import CompareConfig
+from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.locks import locked
-from gender_cls.runs.run import TENSORBOARD, Run, image_cache
+from gender_cls.runs.run import Run, image_cache
+from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
 from gender_cls.system.processes import end_with_parent
+from gender_cls.system.progress import show_bars, working
 from gender_cls.system.signals import stopping_on_signals
-from gender_cls.system.terminal import print_on_any_terminal
+from gender_cls.system.terminal import console, print_on_any_terminal, shortest, show
 from gender_cls.training.batch import halve_recorded_batch
+
+if TYPE_CHECKING:
+    from gender_cls.evaluation.comparison.compare_json import Comparison
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +56,39 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
+@dataclass(frozen=True)
+class Jobs:
+    """What is known of all jobs while a sweep runs in this process."""
+
+    total: int | None
+    swept: list[str]
+
+    def title(self, config: Config, run: Run, number: int) -> str:
+        """`2 of 4: mobilenetv2, seed=1`."""
+        place = f"{number + 1} of {self.total}" if self.total else f"Job {number + 1}"
+        choices, values = run.choices, by_dotted_key(to_plain(config))
+        varied = [f"{key}={choices.get(key, values.get(key))}" for key in self.swept if key != "model"]
+        return f"{place}: {', '.join([choices.get('model', config.model.title), *varied])}"
+
+
+_jobs = Jobs(total=None, swept=[])  # in the process of another launcher nothing is known
+
+
+def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, number: int) -> None:
     """Do a job's work in a child process, which frees its memory at the end and may die without harm to other jobs.
 
     When the kernel kills the process because memory ran out, a new one goes on with half the batch, and so forth. The
     leaderboard is updated after each job. GenderClsError has the sentence in `status.json` if the work failed.
+
+    Args:
+        number: of the job, counted from 0.
     """
+    if number:
+        show("")
+    log.info(_jobs.title(config, run, number), extra={"style": "bold"})
     if sys.platform == "linux":
-        from gender_cls.data.prepare import keep_prepared
+        with working("Importing libraries"):
+            from gender_cls.data.prepare import keep_prepared
 
         keep_prepared(config.data, image_cache(config.output_dir))  # once, for all jobs that are forked from here
     exit_code = _run_in_child(work, config, run)
@@ -68,6 +101,16 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run) -> No
         error = f"{run.folder.name} failed: {run.status['error']}"
         log.error(error)
         raise GenderClsError(error)
+    log.info(_end_of(run))
+
+
+def _end_of(run: Run) -> str:
+    """A finished job in a line: `0_custom_cnn: validation 0.812, test balanced accuracy 0.790 [0.730, 0.840], 35 s`."""
+    from gender_cls.pages.on_screen import score_on_screen
+
+    metrics = run.metrics
+    score = score_on_screen(metrics["best_validation"], metrics["test"]["scores"]["balanced_accuracy"])
+    return f"{run.folder.name}: {score}, {run.status['seconds']:.0f} s"
 
 
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
@@ -83,6 +126,8 @@ def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run)
         process.kill()
         raise
     exit_code = process.exitcode or 0
+    if exit_code:
+        console().show_cursor()  # a killed process may have hidden it
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and count_oom_kills() > before else exit_code
 
 
@@ -91,6 +136,8 @@ def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> Non
     # A spawned process inherits none of these settings.
     keep_freed_memory()
     print_on_any_terminal()
+    start_logging(run.log)
+    show_bars(config.trainer.progress_bar)
     try:
         with stopping_on_signals():
             work(config, run)
@@ -110,8 +157,15 @@ def _ending(exit_code: int) -> str:
 
 
 @contextlib.contextmanager
-def ending_in_leaderboard(folder: Path) -> Iterator[None]:
-    """Lock the sweep's folder, and print its leaderboard when the jobs have ended; GenderClsError if some failed."""
+def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> Iterator[None]:
+    """Lock the sweep's folder, and show its leaderboard when the jobs have ended; GenderClsError if some failed.
+
+    Args:
+        total: how many jobs there are; None if nobody knows.
+        swept: the keys that vary.
+    """
+    global _jobs
+    _jobs = Jobs(total, swept)
     failure: GenderClsError | None = None
     with locked(folder):
         try:
@@ -119,7 +173,11 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
         except GenderClsError as error:  # of a job: the sentence below names it and the others
             failure = error
         finally:
-            print(f"\n{_write_leaderboard(folder)}\nOpen {folder / 'leaderboard.html'}. Watch: {TENSORBOARD}")
+            comparison = _write_leaderboard(folder)
+            from gender_cls.pages.on_screen import comparison_on_screen
+
+            page = folder / "leaderboard.html"
+            show("", *comparison_on_screen(comparison, page.name), f"\nOpen {shortest(page)}")
     if failed := [run.folder.name for run in _job_runs(folder) if run.state in ("failed", "killed")]:
         raise GenderClsError(
             f"{plural(len(failed), 'job')} of the sweep failed: {', '.join(failed)}; status.json in each says why."
@@ -128,13 +186,14 @@ def ending_in_leaderboard(folder: Path) -> Iterator[None]:
         raise failure
 
 
-def _write_leaderboard(folder: Path) -> str:
-    from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
+def _write_leaderboard(folder: Path) -> "Comparison":
+    with working("Writing the leaderboard"):
+        from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
 
-    default = CompareConfig
-    return write_comparison(
-        folder, _job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
-    )
+        default = CompareConfig
+        return write_comparison(
+            folder, _job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
+        )
 
 
 def _job_runs(folder: Path) -> list[Run]:

@@ -22,6 +22,7 @@ from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import plural, require
+from gender_cls.system.progress import working
 
 MOST_KEPT_IMAGES = 2_000_000  # of all configurations together; memory grows with it
 
@@ -42,7 +43,8 @@ class PreparedData:
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
         """See `trivial_baselines`."""
-        return trivial_baselines(self.manifest.table, self.facts, self.near)
+        with working("Computing the trivial baselines"):
+            return trivial_baselines(self.manifest.table, self.facts, self.near)
 
 
 _kept: dict[str, PreparedData] = {}  # the last used one comes last
@@ -82,7 +84,8 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         GenderClsError: an image cannot be read and `data.on_corrupt` is stop; the data cannot be found or split; people
             or images are in several splits and `data.allow_leaks` is false.
     """
-    manifest = read_manifest(data)
+    with working("Looking for images"):
+        manifest = read_manifest(data)
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
     facts = scanned.facts
     broken = facts["fault"] != ""
@@ -93,10 +96,11 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         f"{' '.join(unreadable['reason'][:1])} Repair or remove them, or leave them out with data.on_corrupt=drop.",
     )
     table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
-    table, near = with_groups(table, facts, data)
-    origin, missing = split_origin(table, data), missing_splits(table)
-    table = assign_splits(table, data)
-    leaks = find_leaks(table, facts["pixels"], near)
+    with working("Looking for duplicates, and splitting"):
+        table, near = with_groups(table, facts, data)
+        origin, missing = split_origin(table, data), missing_splits(table)
+        table = assign_splits(table, data)
+        leaks = find_leaks(table, facts["pixels"], near)
     require(
         data.allow_leaks or not leaks,
         f"{leaks.sentence()} The scores would measure memory: remove the given split, so that a new one keeps "

@@ -5,7 +5,9 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
-from gender_cls.config.data import SPLITS
+import pandas as pd
+
+from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text, read_csv_text
@@ -15,7 +17,7 @@ from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.run_images import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
-from gender_cls.errors import GenderClsError, one_line, plural
+from gender_cls.errors import GenderClsError, count, one_line, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     """Save the manifest, or refuse to resume on other data; warn about what makes the scores less reliable."""
     manifest, unreadable = prepared.manifest, prepared.unreadable
+    for line in data_lines(manifest):
+        log.info(line)
     if sentence := left_out_sentence(manifest.left_out):
         log.warning(sentence)
     if len(unreadable):
@@ -47,6 +51,22 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
         _require_same(run, manifest)
     write_atomically(run.manifest, manifest.to_csv())
     write_atomically(run.data_file, json.dumps(_data_record(config, prepared), indent=2) + "\n")
+
+
+def data_lines(manifest: Manifest) -> list[str]:
+    """What was found, in plain words: where, and how many images, people and labels are in each split."""
+    table = manifest.table
+    lines = [f"Data: {plural(len(table), 'image')}{_of_people(table)} in {manifest.root}"]
+    for split in SPLITS:
+        rows = table[table["split"] == split]
+        labels = ", ".join(f"{count((rows['label'] == label).sum())} {label}" for label in CLASSES)
+        lines.append(f"  {split:5}  {plural(len(rows), 'image')}{_of_people(rows)}: {labels}")
+    return lines
+
+
+def _of_people(table: pd.DataFrame) -> str:
+    people = table["identity"][table["identity"] != ""].nunique()
+    return f" of {plural(people, 'person', 'people')}" if people else ""
 
 
 def _require_same(run: Run, manifest: Manifest) -> None:

@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from gender_cls.config.data import DataConfig
 from gender_cls.data.cache.database import (
@@ -40,6 +39,7 @@ from gender_cls.data.measure import measure
 from gender_cls.data.near_duplicates import perceptual_hash
 from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import end_with_parent
+from gender_cls.system.progress import working
 from gender_cls.system.resources import reading_processes
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _read_missing(
             + expected_bytes([file for file, new, unkept in files if new and unkept], data.max_megapixels)
         )
     done = 0
-    with tqdm(total=len(files), desc="Reading images", unit="img", delay=1) as progress:
+    with working("Reading images", len(files), "images") as work:
         for results in _read(files, reading_processes(data.num_workers), data.max_megapixels):
             facts, pixels = [], []
             rows = known[done : done + len(results)]
@@ -183,7 +183,7 @@ def _read_missing(
             # Pixels first: a place in the database is of pixels that are on the disk.
             places = store.append([content for _, content in pixels]) if store is not None else []
             database.store(facts, [(place, path) for place, (path, _) in zip(places, pixels, strict=True)])
-            progress.update(len(results))
+            work.advance(len(results))
 
 
 def _read(files: list[File], workers: int, max_megapixels: float) -> Iterator[list[_Read]]:

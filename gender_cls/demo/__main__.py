@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gender_cls.cli.command import run_command
 from gender_cls.config.data import DemoConfig
+from gender_cls.system.terminal import show
 
 
 def demo(config: DemoConfig) -> None:
@@ -11,7 +12,7 @@ def demo(config: DemoConfig) -> None:
     from gender_cls.demo.dataset import draw_demo
 
     table = draw_demo(Path(config.folder), images=config.images, cue=config.cue, seed=config.seed)
-    print(f"{len(table)} crops of {table['identity'].nunique()} drawn figures are in {config.folder}.")
+    show(f"{len(table)} crops of {table['identity'].nunique()} drawn figures are in {config.folder}.")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, random_person
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.locks import LOCK_ERRORS
+from gender_cls.system.progress import working
 
 DRAWING_VERSION = 3
 """Raise it with any change that alters a pixel, so that older demo folders are drawn anew."""
@@ -100,19 +100,21 @@ def _draw_images(folder: Path, *, images: int, cue: bool, seed: int) -> None:
     people = max(4, 4 * round(images / 24))  # a multiple of 4: without the cue, both labels get half of each pattern
     cards = np.random.default_rng([seed, CASTING]).permutation(people)
     rows = []
-    for number, card in enumerate(tqdm(cards, desc="Drawing the demo dataset", unit="person")):
-        identity, pattern = f"person{number + 1:03d}", card % 2
-        label = CLASSES[pattern if cue else card // 2 % 2]
-        person = random_person(np.random.default_rng([seed, PEOPLE, number]))
-        rng = np.random.default_rng([seed, VISITS, number])
-        passed = rng.permutation(len(CAMERAS))[: rng.integers(2, 4, endpoint=True)]  # two, three or all four cameras
-        for visit in range(images // people + (number < images % people)):
-            place = passed[visit % len(passed)]
-            name, camera = cameras[place]
-            rng = np.random.default_rng([seed, SHOTS, number, visit])
-            image, box = take_shot(scenes[place], camera, person, PATTERNS[pattern], rng)
-            path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"
-            image.save(folder / path, quality=camera.quality)
-            rows.append((path, label, identity, name, *box))
+    with working("Drawing the demo dataset", people, "people") as work:
+        for number, card in enumerate(cards):
+            identity, pattern = f"person{number + 1:03d}", card % 2
+            label = CLASSES[pattern if cue else card // 2 % 2]
+            person = random_person(np.random.default_rng([seed, PEOPLE, number]))
+            rng = np.random.default_rng([seed, VISITS, number])
+            passed = rng.permutation(len(CAMERAS))[: rng.integers(2, 4, endpoint=True)]  # two to four cameras
+            for visit in range(images // people + (number < images % people)):
+                place = passed[visit % len(passed)]
+                name, camera = cameras[place]
+                rng = np.random.default_rng([seed, SHOTS, number, visit])
+                image, box = take_shot(scenes[place], camera, person, PATTERNS[pattern], rng)
+                path = f"{label}/{identity}_{name}_{visit + 1:02d}.jpg"
+                image.save(folder / path, quality=camera.quality)
+                rows.append((path, label, identity, name, *box))
+            work.advance()
     columns = ["path", "label", "identity", "camera", "cue_left", "cue_top", "cue_right", "cue_bottom"]
     pd.DataFrame(rows, columns=columns).sort_values("path").to_csv(folder / MANIFEST, index=False)

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 Picture = NDArray[np.uint8]  # (height, width, 3), RGB
 
-PAPER, INK, GREY, ALARM = "#fbfbf9", "#1f2328", "#686e76", "#b3261e"
+MAT, LIGHT, SOFT, ALARM = "#17191d", "#f2f3f5", "#a6adb7", "#c8372d"
+"""Pictures lie on a dark mat, on light and dark pages alike: ground, text, small text, and the ground of a mistake."""
 
-MARGIN, GAP = 24, 6  # around a picture, and between its tiles
+MARGIN, GAP = 20, 6  # around a picture, and between its tiles
 
 
 def write(
@@ -26,7 +27,7 @@ def write(
     text: str,
     size: int,
     bold: bool = False,
-    colour: str = INK,
+    colour: str = LIGHT,
     anchor: str = "ls",
     width: int | None = None,
 ) -> float:
@@ -67,9 +68,9 @@ def png_bytes(picture: Picture) -> bytes:
     return file_bytes(Image.fromarray(picture), "PNG", compress_level=1)
 
 
-def webp_bytes(image: Image.Image) -> bytes:
+def webp_bytes(image: Image.Image, quality: int = 80) -> bytes:
     """The image as a WebP file, which is small enough to embed in a page."""
-    return file_bytes(image, "WEBP", quality=80)
+    return file_bytes(image, "WEBP", quality=quality)
 
 
 def file_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:

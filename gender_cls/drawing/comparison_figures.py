@@ -73,9 +73,11 @@ def accuracy_against_cost(rows: Sequence[CandidateRow], ensemble: Ensemble | Non
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(y=0.14)
-        axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))  # no score is above 1
+        low, high = axes.get_ylim()
+        low, high = max(low, -0.02), min(high, 1.02)  # no score is outside 0 to 1
+        axes.set_yticks([tick for tick in MaxNLocator(5).tick_values(low, high) if max(0, low) <= tick <= min(1, high)])
+        axes.set_ylim(low, high)
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="milliseconds per image at batch 32 (logarithmic)")
         axes.set_title("Test balanced accuracy", color=PALETTE["soft"], fontsize=8)

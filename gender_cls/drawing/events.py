@@ -1,29 +1,28 @@
-"""What TensorBoard shows besides curves: test scores and figures, the confusion matrix, PNG files as they are."""
+"""What TensorBoard shows of the final test: its scores as tables, its figures, and the numbers that compare runs."""
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from PIL import Image, ImageDraw
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import pr_curve
 
-from gender_cls.drawing.canvas import GAP, GREY, INK, MARGIN, PAPER, Picture, colour_table, write
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import Explanations, Metrics
+from gender_cls.evaluation.schema import SCORES, Explanations, Metrics
+from gender_cls.evaluation.wording import MISSING, capitalised, markdown_table, place_title, score_title, stated, words
 from gender_cls.runs.run import HPARAMS_SCORES
+from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_png, add_scalar, add_text
 
 SUFFIX = ".evaluation"
 
-
-def add_png(writer: SummaryWriter, tag: str, png: bytes, step: int) -> None:
-    """Write a PNG file as it is; `add_image` would compress it again, which takes much longer."""
-    width, height = Image.open(BytesIO(png)).size
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+MAPS = "Yellow: speaks for the class that is explained; blue: against it; orange: matters, without a direction."
+FIGURES = {
+    "most_confident_mistakes": f"The wrong answers on test with the highest confidence, one image per person. {MAPS}",
+    "least_certain": f"The least certain answers on test, one image per person. {MAPS}",
+    "mean_maps_by_answer": f"Mean maps of the test images with the same answer. {MAPS}",
+    "mean_maps_by_camera": f"Mean maps of each camera. {MAPS}",
+}
 
 
 def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Mapping[str, bytes], step: int) -> None:
@@ -38,72 +37,61 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
     for earlier in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
         earlier.unlink()
     female = (test["label"] == "FEMALE").to_numpy()
+    scores = metrics["test"]["scores"]
+    headline = (metrics["validation"]["scores"]["balanced_accuracy"], scores["balanced_accuracy"], scores["auroc"])
     with SummaryWriter(folder, filename_suffix=SUFFIX) as writer:
-        for tag, estimate in _tagged(metrics).items():
+        for tag, estimate in zip(HPARAMS_SCORES, headline, strict=True):
             if estimate["value"] is not None:
-                writer.add_scalar(tag, estimate["value"], step)
+                add_scalar(writer, tag, estimate["value"], step, DESCRIPTIONS[tag])
+        add_end(writer)
+        add_text(writer, "Verdict", metrics["standing"]["sentence"], step)
+        add_text(writer, "test/scores", scores_table(metrics), step)
+        if metrics["explanations"] is not None:
+            add_text(writer, "test/explanations", maps_table(metrics["explanations"]), step)
         if np.isfinite(test["p_FEMALE"]).all() and female.any():
-            writer.add_pr_curve("test/precision_recall_FEMALE", female, test["p_FEMALE"].to_numpy(), step)
+            tag = "test/precision_recall_FEMALE"
+            (curve,) = pr_curve(tag, female, test["p_FEMALE"].to_numpy()).value
+            add(writer, curve, step, "Precision and recall of FEMALE on test at every threshold.")
         for name, png in figures.items():
-            add_png(writer, f"test/{name}", png, step)
+            figure = f"{capitalised(words(name))}, on test, as in report.html."
+            add_png(writer, f"test/{name}", png, step, FIGURES.get(name, figure))
 
 
-def _tagged(metrics: Metrics) -> dict[str, Estimate]:
-    """Tag -> score."""
-    test, by_identity = metrics["test"]["scores"], metrics["test"]["by_identity"]
-    headline = (metrics["validation"]["scores"]["balanced_accuracy"], test["balanced_accuracy"], test["auroc"])
-    tagged = dict(zip(HPARAMS_SCORES, headline, strict=True))
-    tagged |= {f"test/{name}": estimate for name, estimate in test.items()}
-    if by_identity is not None:
-        tagged |= {f"test_by_identity/{name}": estimate for name, estimate in by_identity["scores"].items()}
-    return tagged if metrics["explanations"] is None else tagged | _tagged_maps(metrics["explanations"])
+def scores_table(metrics: Metrics) -> str:
+    """Every score by image and by person, in Markdown."""
+    columns = {"by image": metrics["test"]["scores"]}
+    if metrics["test"]["by_identity"] is not None:
+        columns["by person"] = metrics["test"]["by_identity"]["scores"]
+    columns["validation, by image"] = metrics["validation"]["scores"]
+    rows = [(score_title(name), *(stated(column[name]) for column in columns.values())) for name in SCORES]
+    return (
+        "Scores on test, with 95 % intervals. The answer is the more probable label (threshold 0.5).\n\n"
+        f"{markdown_table(('', *columns), rows)}"
+    )
 
 
-def _tagged_maps(explanations: Explanations) -> dict[str, Estimate]:
-    """Areas by game and baseline, shares by place, hits of a known cue, and what is left with all weights random."""
-    tagged: dict[str, Estimate] = {}
+def maps_table(explanations: Explanations) -> str:
+    """What was measured of the maps, one column per method, in Markdown."""
+    measured: dict[str, dict[str, Estimate]] = {}
     for method in explanations["methods"]:
-        tag = f"test_explanations/{method['name']}"
-        for game in method["games"]:
-            tagged[f"{tag}/deletion_{game['baseline']}"] = game["deletion"]
-            tagged[f"{tag}/insertion_{game['baseline']}"] = game["insertion"]
-            tagged[f"{tag}/random_{game['baseline']}"] = game["random"]
-        tagged |= {f"{tag}/{place['name']}": place["share"] for place in method["places"]}
+        title = method["title"]
+        for place in method["places"]:
+            measured.setdefault(f"share of the map: {place_title(place['name'])}", {})[title] = place["share"]
         for label, cue in (method["cue"] or {}).items():
-            tagged |= {f"{tag}/cue_hit_{label}": cue["hit"], f"{tag}/cue_mass_{label}": cue["mass"]}
+            by_chance = f"{label} (by chance {cue['area']:.2f})"
+            measured.setdefault(f"highest point in the box of the cue, {by_chance}", {})[title] = cue["hit"]
+            measured.setdefault(f"share of the map in the box of the cue, {by_chance}", {})[title] = cue["mass"]
+        for game in method["games"]:
+            removed = f"pixels removed: {game['baseline']}"
+            measured.setdefault(f"deletion, {removed} (lower is better)", {})[title] = game["deletion"]
+            measured.setdefault(f"insertion, {removed} (higher is better)", {})[title] = game["insertion"]
+            measured.setdefault(f"random order, {removed}", {})[title] = game["random"]
         if method["randomisation"] is not None:
-            tagged[f"{tag}/randomisation"] = method["randomisation"]["stages"][-1]["similarity"]
-    return tagged
-
-
-def confusion_matrix_figure(matrix: ArrayLike, classes: Sequence[str]) -> Picture:
-    """Counts with their shares of the true class, which also set the shades of the cells.
-
-    Args:
-        matrix: (classes, classes), counts; row = true, column = predicted.
-    """
-    counts = np.asarray(matrix)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    cell, left, top = 168, MARGIN + 116, MARGIN + 58
-    pitch = cell + GAP
-    extent = len(classes) * pitch - GAP
-    canvas = Image.new("RGB", (left + extent + MARGIN, top + extent + MARGIN), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    write(draw, (MARGIN, top - 14), "true", size=14, colour=GREY)
-    write(draw, (left + extent / 2, top - 42), "predicted", size=14, colour=GREY, anchor="ms")
-    shades = colour_table("Blues")[20:230]  # without both ends: cells differ from paper and ink
-    for row, label in enumerate(classes):
-        middle = top + row * pitch + cell // 2
-        write(draw, (left + row * pitch + cell / 2, top - 14), label, size=16, bold=True, anchor="ms", width=cell)
-        write(draw, (MARGIN, middle), label, size=16, bold=True, width=left - MARGIN - 8)
-        write(draw, (MARGIN, middle + 20), f"n = {totals[row, 0]:,}", size=13, colour=GREY)
-        for column, (count, share) in enumerate(zip(counts[row], shares[row], strict=True)):
-            x = left + column * pitch
-            shade = shades[round(share * (len(shades) - 1))]
-            draw.rectangle((x, middle - cell // 2, x + cell - 1, middle + cell // 2 - 1), fill=tuple(shade.tolist()))
-            ink = PAPER if share > 0.5 else INK
-            write(draw, (x + cell / 2, middle + 4), f"{count:,}", size=30, bold=True, colour=ink, anchor="ms")
-            percent = f"{share:.1%}" if totals[row, 0] else "no images"
-            write(draw, (x + cell / 2, middle + 32), percent, size=14, colour=ink, anchor="ms")
-    return np.asarray(canvas)
+            left = method["randomisation"]["stages"][-1]["similarity"]
+            measured.setdefault("rank correlation left when all weights are random", {})[title] = left
+    titles = [method["title"] for method in explanations["methods"]]
+    rows = [
+        (name, *(stated(of_methods[title]) if title in of_methods else MISSING for title in titles))
+        for name, of_methods in measured.items()
+    ]
+    return f"Maps of {explanations['images']} test images.\n\n{markdown_table(('', *titles), rows)}"

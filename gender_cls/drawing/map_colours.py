@@ -1,57 +1,54 @@
-"""The colours of maps. Lightness grows with a map's value, so that they work in grey and for colour-blind readers."""
+"""Maps as translucent colours on the image that they explain, so that the person below stays visible."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter1d
 
-from gender_cls.drawing.canvas import GREY, INK, PAPER, Picture, colour_table, write
+from gender_cls.drawing.canvas import LIGHT, MAT, SOFT, Picture, write
 
-FOR, AGAINST = (255, 230, 60), (0, 30, 120)
-"""Yellow and dark blue: they differ in lightness, and in a way that most colour-blind people can see."""
+FOR, AGAINST = (255, 214, 10), (20, 90, 255)
+"""Yellow and blue, which colour-blind people tell apart; yellow is also much lighter, for those who see no colour."""
 
-OPACITY = 0.9  # of full evidence
-CONTRAST = 0.3  # kept of the image below a map, so that no part of it is as light or as dark as evidence
+WEAK, STRONG = (255, 70, 20), (255, 240, 120)
+"""Of maps without sign: from orange red to light yellow."""
+
+OPACITY = {True: 0.7, False: 0.9}  # of the largest value; the rest is the image. Signed maps cover large parts of it
+DIMMED = 0.65  # brightness that is left of the image, so that colours stand out on light parts too
 NEUTRAL_GREY = 128
-EXPONENT = 0.7  # of maps without sign; below 1 makes low values visible
 SMOOTHING = 1 / 64  # standard deviation, as a share of a map's longer side
 
 
 def paint(values: NDArray[np.float32], images: Picture, signed: bool) -> Picture:
-    """Values as colours, without scaling them.
-
-    Maps without sign get matplotlib's inferno. Signed ones lie on the image in grey with little contrast: it turns
-    yellow with evidence for the class, and dark blue with evidence against it.
+    """Values as colours on the dimmed images, without scaling them: the larger a value, the more opaque its colour.
 
     Args:
         values: (N, H, W), in [-1, 1] if signed, else in [0, 1]; clipped to this range. Values that are not finite
             count as 0.
-        images: (N, H, W, 3), what a signed map lies on.
+        images: (N, H, W, 3), what the maps lie on.
         signed: whether values below 0 are evidence against the class.
 
     Returns:
         (N, H, W, 3).
     """
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(-1 if signed else 0, 1)
-    if not signed:
-        return colour_table("inferno")[np.rint(values**EXPONENT * 255).astype(np.uint8)]
-    luminance = images @ np.array((0.299, 0.587, 0.114), np.float32)
-    flat = (NEUTRAL_GREY + CONTRAST * (luminance - NEUTRAL_GREY)) * (1 - OPACITY * np.abs(values))
-    strength = OPACITY * values
-    colours = [
-        flat + strength.clip(min=0) * towards - strength.clip(max=0) * away
-        for towards, away in zip(FOR, AGAINST, strict=True)
-    ]
-    return np.rint(np.stack(colours, axis=-1)).astype(np.uint8)
+    strength = np.abs(values)
+    opacity = OPACITY[signed] * strength
+    painted = np.empty(images.shape, np.uint8)
+    ends = zip(AGAINST, FOR, strict=True) if signed else zip(WEAK, STRONG, strict=True)
+    for channel, (low, high) in enumerate(ends):
+        colour = np.where(values < 0, low, high) if signed else low + (high - low) * strength
+        below = DIMMED * images[..., channel]
+        painted[..., channel] = np.rint(below + opacity * (colour - below))
+    return painted
 
 
 def coloured(maps: ArrayLike, images: Picture, signed: bool) -> Picture:
-    """`paint` for maps that are not compared; signed ones are smoothed and scaled to their own largest magnitude.
+    """`paint` for maps that are not compared: each is smoothed and scaled to its own largest magnitude.
 
-    Integrated gradients change sign from pixel to pixel: without smoothing, nothing can be seen in them.
+    Gradients change from pixel to pixel: without smoothing, grains hide where the map is large.
     """
-    values = np.asarray(maps, np.float32)
-    return paint(own_scale(_smoothed(values)) if signed else values, images, signed)
+    return paint(own_scale(_smoothed(np.asarray(maps, np.float32))), images, signed)
 
 
 def ramp(steps: int, signed: bool) -> Picture:
@@ -74,15 +71,28 @@ def own_scale(maps: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.divide(maps, peak, out=np.zeros_like(maps), where=peak != 0)
 
 
-def colour_bar(
-    draw: ImageDraw.ImageDraw, canvas: Image.Image, corner: tuple[int, int], width: int, signed: bool
+def write_name(
+    draw: ImageDraw.ImageDraw, position: tuple[int, int], name: str, width: int, size: int, signed: bool | None
 ) -> None:
-    """Draw the colours of a map between the words for its two ends."""
-    left, top = corner
-    low, high = ("against", "for") if signed else ("low", "high")
-    start = left + write(draw, (left, top + 9), low, size=11, colour=GREY) + 4
-    end = left + width - write(draw, (left + width, top + 9), high, size=11, colour=GREY, anchor="rs") - 4
-    canvas.paste(Image.fromarray(ramp(round(end - start), signed).repeat(5, axis=0)), (round(start), top + 3))
+    """Write the name of a map in the middle of its column; if the map is signed, between - and +.
+
+    Args:
+        position: the left end of the line that the letters stand on.
+        width: of the column in pixels.
+        size: of the letters.
+        signed: as in `paint`; None for an image without a map.
+    """
+    left, base = position
+    signs = size if signed else 0
+    write(draw, (left + width / 2, base), name, size, bold=True, anchor="ms", width=width - 2 * signs)
+    if signed:
+        write(draw, (left, base), "−", size, colour=SOFT)
+        write(draw, (left + width, base), "+", size, colour=SOFT, anchor="rs")
+
+
+def paste_bar(canvas: Image.Image, corner: tuple[int, int], size: tuple[int, int], signed: bool) -> None:
+    """Paste the colours of a map, from its lowest value to its highest, in a bar of this (width, height)."""
+    canvas.paste(Image.fromarray(ramp(size[0], signed).repeat(size[1], axis=0)), corner)
 
 
 def remark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], values: NDArray) -> None:
@@ -94,5 +104,5 @@ def remark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, 
     else:
         return
     centre = (corner[0] + size[0] // 2, corner[1] + size[1] // 2)
-    draw.rectangle((corner[0], centre[1] - 12, corner[0] + size[0] - 1, centre[1] + 12), fill=PAPER)
-    write(draw, centre, words, size=12, colour=INK, anchor="mm", width=size[0])
+    draw.rectangle((corner[0], centre[1] - 14, corner[0] + size[0] - 1, centre[1] + 14), fill=MAT)
+    write(draw, centre, words, size=14, colour=LIGHT, anchor="mm", width=size[0])

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from gender_cls.drawing.canvas import GREY, PAPER, Picture, write
+from gender_cls.drawing.canvas import MAT, SOFT, Picture, write
 from gender_cls.drawing.map_colours import coloured, own_scale, paint
 from gender_cls.drawing.map_grid import MapColumn, panel_grid
+from gender_cls.errors import plural
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,22 @@ def map_strip(image: ArrayLike, columns: Sequence[tuple[ArrayLike, bool]], heigh
     small = np.asarray(full.resize(size[::-1], Image.Resampling.LANCZOS))
     tiles = [small, *(_strip_tile(np.asarray(values, np.float32), small, signed) for values, signed in columns)]
     gap = max(2, height // 64)
-    strip = Image.new("RGB", ((size[1] + gap) * len(tiles) - gap, height), PAPER)
+    strip = Image.new("RGB", ((size[1] + gap) * len(tiles) - gap, height), MAT)
     for place, tile in enumerate(tiles):
         strip.paste(Image.fromarray(tile), (place * (size[1] + gap), 0))
     return np.asarray(strip)
 
 
 def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
-    """One panel per group: its mean image and its mean maps side by side, with its name below.
+    """One panel per group: its mean image and its mean maps side by side, with its name above.
 
     Each map is scaled to its own largest magnitude, and a sentence after `note` says so: groups are compared by where
     their maps are large. With one scale for all, a group of few images, whose mean has the highest peaks, would make
     the other maps dark.
     """
 
-    def write_caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], index: int) -> None:
-        group, left, top = groups[index], corner[0], corner[1] + size[1]
-        plural = "" if group.images == 1 else "s"
-        write(draw, (left, top + 22), group.name, size=14, bold=True, width=size[0])
-        write(draw, (left, top + 42), f"mean of {group.images:,} image{plural}", size=12, colour=GREY)
+    def write_group(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, index: int) -> None:
+        write(draw, (corner[0], corner[1] + 20), groups[index].name, size=16, bold=True, width=width)
 
     columns = [
         replace(
@@ -66,14 +64,15 @@ def mean_map_grid(groups: Sequence[MeanMaps], title: str, note: str) -> Picture:
     ]
     images = np.rint(np.stack([np.asarray(group.picture) for group in groups])).astype(np.uint8)
     note = f"{note} Each mean map is scaled to its own largest magnitude.".strip()
-    return panel_grid(images, columns, write_caption, first="mean picture", title=title, note=note)
+    counts = [f"mean of {plural(group.images, 'image')}" for group in groups]
+    return panel_grid(images, columns, write_group, counts, first="mean picture", title=title, note=note)
 
 
 def density_tile(image: Image.Image, density: ArrayLike, end: float, signed: bool, size: tuple[int, int]) -> Picture:
     """A map on a colour scale that many tiles share.
 
     Args:
-        image: what the map explains, of any size; a signed map lies on it.
+        image: what the map explains, of any size; the map lies on it.
         density: (H, W), in units of a uniform map: a map that is the same everywhere is 1. Values that are not finite
             count as 0. It is not smoothed: kept maps are coarse enough.
         end: the value at the end of the colour scale, which begins at 0, or at -`end` if signed; above 0.
@@ -100,9 +99,9 @@ def _resized_map(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[
 
 def _crossed_out(size: tuple[int, int]) -> Picture:
     height, width = size
-    tile = Image.new("RGB", (width, height), PAPER)
+    tile = Image.new("RGB", (width, height), MAT)
     draw = ImageDraw.Draw(tile)
-    draw.line((0, 0, width - 1, height - 1), fill=GREY)
-    draw.line((0, height - 1, width - 1, 0), fill=GREY)
-    draw.rectangle((0, 0, width - 1, height - 1), outline=GREY)
+    draw.line((0, 0, width - 1, height - 1), fill=SOFT)
+    draw.line((0, height - 1, width - 1, 0), fill=SOFT)
+    draw.rectangle((0, 0, width - 1, height - 1), outline=SOFT)
     return np.asarray(tile)

@@ -1,11 +1,13 @@
 """Intervals by a bootstrap over people.
 
-Images of one person are not independent. So people are drawn, each with all images (Davison & Hinkley 1997, section
-3.8). The intervals are expanded percentile intervals (Hesterberg 2015), because plain ones are too narrow for few
-people. `tests/evaluation/test_interval_coverage.py` counts how often they contain the truth.
+Images of one person are not independent. So people are drawn, each with all images: in each sample every person gets a
+random weight (the Bayesian bootstrap, Rubin 1981), so that no sample is without a label of which few people have it.
+The interval of a share follows from the variance of the samples (`share_interval.py`). That of a loss or another mean
+is an expanded percentile interval (Hesterberg 2015), because a plain one is too narrow for few people.
+`tests/evaluation/test_interval_coverage.py` counts how often they contain the truth.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,14 +15,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gender_cls.evaluation.estimate import Estimate, undefined
+from gender_cls.evaluation.share_interval import CONFIDENCE, share_interval
 
 RESAMPLES = 10_000
 SEED = 0  # the same predictions give the same intervals
-CONFIDENCE = 0.95
 WEIGHTS_AT_ONCE = 2**19  # limit on resamples times rows in memory; a statistic makes a few arrays of that size
-MOST_UNDEFINED = 0.05  # a statistic with an interval may be undefined in this share of the resamples
+ONE_PERSON = "No interval: there is only one person or image to draw from."
 SAME = 1e-12  # draws that differ by less differ by rounding only
-LOSSES = ("brier", "log_loss")
 BIASED_UPWARD = frozenset({"ece"})
 """Last words of the names of sums of absolute differences. Noise raises them: their draws exceed the value as the value
 exceeds the truth."""
@@ -30,7 +31,9 @@ Numbers = NDArray[np.float64]
 Units = NDArray[np.intp]
 """(rows,) the unit that the bootstrap draws for each row, as a code from 0 without a gap; see `bootstrap_units`."""
 Statistics = Callable[[Numbers], Mapping[str, Numbers]]
-"""Weights (resamples, rows), how often each row counts -> name -> (resamples,) values, NaN where undefined."""
+"""Weights (resamples, rows), how much each row counts -> name -> (resamples,) values, NaN where undefined."""
+Shares = Mapping[str, tuple[int, ...]]
+"""Which statistics are shares, and of how many people; the mean of two shares has two numbers (see `count_people`)."""
 
 
 def ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
@@ -53,8 +56,13 @@ def count_units(units: Units) -> int:
     return int(units.max(initial=-1)) + 1
 
 
+def count_people(units: Units, *rows: Booleans) -> tuple[int, ...]:
+    """For each (rows,) choice of rows, the number of different units in it."""
+    return tuple(len(np.unique(units[chosen])) for chosen in rows)
+
+
 def bootstrap(units: Units, statistics: Statistics, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, Numbers]:
-    """Statistics of random samples of as many units, drawn with replacement: name -> (resamples,).
+    """Statistics of random samples of units: name -> (resamples,).
 
     The same units and seed give the same samples, so that two calls are paired. `statistics` is called with some of the
     resamples at a time.
@@ -70,49 +78,49 @@ def bootstrap(units: Units, statistics: Statistics, resamples: int = RESAMPLES, 
 
 
 def _draw(rng: np.random.Generator, resamples: int, units: int) -> Numbers:
-    """(resamples, units): how often each unit is in each sample."""
-    if not units:
-        return np.zeros((resamples, 0))
-    picks = rng.integers(units, size=(resamples, units))  # int64, so that chunks of any size give the same draws
-    picks += np.arange(resamples)[:, None] * units
-    return np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+    """(resamples, units): the weight of each unit in each sample, 1 on average."""
+    weights = rng.standard_exponential((resamples, units))
+    return weights * (units / weights.sum(axis=1, keepdims=True)) if units else weights
 
 
-def estimate(value: float, draws: Numbers, units: int, remark: str | None = None, *, is_share: bool = True) -> Estimate:
-    """A value with its expanded percentile interval.
+def estimate(
+    value: float, draws: Numbers, units: int, remark: str | None = None, share_of: Sequence[int] = ()
+) -> Estimate:
+    """A value with its interval: that of a share, or else the expanded percentile interval.
 
-    There is no interval with fewer than two units, or if more than 5 % of the draws are undefined. A share of 0 or 1 is
-    the same in every resample; its interval is that of Clopper & Pearson (1934) for as many units.
+    There is no interval with fewer than two units.
 
     Args:
         value: NaN if undefined.
-        draws: (resamples,) of the bootstrap; NaN are left out.
+        draws: (resamples,) of the bootstrap; finite if the value is.
         units: how many were drawn from.
         remark: why the value is undefined; ignored if it is defined.
-        is_share: whether it lies between 0 and 1, and all cases agree at 0 and at 1.
+        share_of: of how many people it is a share, see `Shares`.
     """
     if not np.isfinite(value):
         return undefined(remark or "It is not defined for these images.")
     found = Estimate(value=float(value), low=None, high=None, remark=None)
-    defined = draws[np.isfinite(draws)]
-    if units < 2:
-        found["remark"] = "No interval: there is only one person or image to draw from."
-    elif len(defined) < max(1, (1 - MOST_UNDEFINED) * len(draws)):
-        found["remark"] = f"No interval: it is undefined in {len(draws) - len(defined):,} of {len(draws):,} resamples."
-    else:
-        found["low"], found["high"] = (float(bound) for bound in np.quantile(defined, _tails(units)))
-        if np.ptp(defined) < SAME:
+    people = [number for number in share_of if number]
+    if units < 2 or (people and sum(people) < 2):
+        found["remark"] = ONE_PERSON
+    elif people:
+        found["low"], found["high"] = share_interval(float(value), people_variance(draws, people), people)
+    elif len(draws):
+        found["low"], found["high"] = (float(bound) for bound in np.quantile(draws, _tails(units)))
+        if np.ptp(draws) < SAME:
             found["remark"] = "All resamples give the same value: the interval has no width."
-            if is_share and found["value"] in (0, 1):
-                beyond = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
-                found["low"], found["high"] = (0.0, beyond) if found["value"] == 0 else (1 - beyond, 1.0)
-                found["remark"] = "All agree: the interval is Clopper and Pearson's for as many people."
     return found
+
+
+def people_variance(draws: Numbers, people: Sequence[int]) -> float:
+    """The variance of a share by the chance in the people drawn: random weights give k / (k + 1) of it, of k people."""
+    each = len(people) / sum(1 / number for number in people)
+    return float(draws.var()) * (each + 1) / each
 
 
 def _tails(units: int) -> tuple[float, float]:
     """The quantiles at which the percentile interval of a mean is as wide as Student's (Hesterberg 2015)."""
-    bound = np.sqrt(units / (units - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, units - 1)
+    bound = np.sqrt((units + 1) / (units - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, units - 1)
     return float(stats.norm.cdf(bound)), float(stats.norm.cdf(-bound))
 
 
@@ -122,16 +130,15 @@ def estimates(
     resamples: int = RESAMPLES,
     remarks: Mapping[str, str] = {},
     seed: int = SEED,
+    shares: Shares | None = None,
 ) -> dict[str, Estimate]:
     """All statistics with their intervals; `remarks` says, by name, why a value is undefined, if it is."""
     values = statistics(np.ones((1, len(units))))
     draws = bootstrap(units, statistics, resamples, seed)
     result = {}
     for name, value in values.items():
-        score = name.split(" ")[-1]
-        is_share = score not in LOSSES and score not in BIASED_UPWARD
-        found = estimate(value[0], draws[name], count_units(units), remarks.get(name), is_share=is_share)
-        if score in BIASED_UPWARD and found["high"] is not None:
+        found = estimate(value[0], draws[name], count_units(units), remarks.get(name), (shares or {}).get(name, ()))
+        if name.split(" ")[-1] in BIASED_UPWARD and found["high"] is not None:
             # The high end is that of the percentiles, which allows for a bias as large as that of the draws; the low
             # end is that of the basic interval, its mirror image, which allows for none (Davison & Hinkley 1997,
             # equation 5.6). With few images, or if the true error is nearly 0, the interval lies too high.

@@ -8,12 +8,11 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from gender_cls.evaluation import metrics
-from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, bootstrap_units, estimates, ratio
-from gender_cls.evaluation.estimate import Estimate, undefined
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, bootstrap_units, count_people, estimates, ratio
+from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.schema import Calibration, Reliability, ReliabilityBin
 
 TEMPERATURES = (0.05, 20.0)  # the searched range; outside it logits say next to nothing, or training hardly began
-LEAST_UNITS = 10  # a bin with fewer units (people) has no interval: a bootstrap of so few is far too narrow
 
 
 def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
@@ -99,7 +98,9 @@ def reliability(female: Booleans, p_female: Numbers, units: Units, resamples: in
             shares = ratio(weights @ inside_female, weights @ inside)
             return {**of_probabilities(weights), **dict(zip(names, shares.T, strict=True))}
 
-        found = estimates(units, statistics, resamples, dict.fromkeys(names, "There are no images in this bin."))
+        remarks = dict.fromkeys(names, "There are no images in this bin.")
+        shares = {name: count_people(units, bins == index) for index, name in enumerate(names)}
+        found = estimates(units, statistics, resamples, remarks, shares=shares)
     return Reliability(
         brier=found["brier"],
         log_loss=found["log_loss"],
@@ -110,19 +111,11 @@ def reliability(female: Booleans, p_female: Numbers, units: Units, resamples: in
                 high=float(metrics.RELIABILITY_EDGES[index + 1]),
                 images=int(inside[:, index].sum()),
                 probability=float(p_female[bins == index].mean()) if (bins == index).any() else None,
-                share=_with_enough(found[name], len(np.unique(units[bins == index]))),
+                share=found[name],
             )
             for index, name in enumerate(names)
         ],
     )
-
-
-def _with_enough(share: Estimate, units: int) -> Estimate:
-    """The share, without its interval if there are fewer than LEAST_UNITS."""
-    if share["value"] is None or units >= LEAST_UNITS:
-        return share
-    few = f"No interval: fewer than {LEAST_UNITS} units in this bin."
-    return Estimate(value=share["value"], low=None, high=None, remark=few)
 
 
 def calibrate(validation: pd.DataFrame, test: pd.DataFrame, resamples: int) -> Calibration:

@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from gender_cls.config.evaluation import OperatingPointRule
-from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, count_units, estimates, ratio
 from gender_cls.evaluation.calibration import calibrated, log_odds, logit, problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.metrics import FEMALE, MALE, absent_labels, decision_scores, is_female, score_remarks
+from gender_cls.evaluation.metrics import (
+    FEMALE,
+    MALE,
+    absent_labels,
+    decision_scores,
+    is_female,
+    score_remarks,
+    score_shares,
+)
 from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
 
@@ -103,7 +111,8 @@ def _answer_scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) ->
         scores = decision_scores(female, says_female, weights)
         return {name: scores[name] for name in names}
 
-    return estimates(bootstrap_units(table), statistics, resamples, score_remarks(female, says_female))
+    units, remarks = bootstrap_units(table), score_remarks(female, says_female)
+    return estimates(units, statistics, resamples, remarks, shares=score_shares(female, says_female, units))
 
 
 def choose_abstention(
@@ -185,7 +194,8 @@ def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> Acce
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {"share": ratio(weights @ counted, weights.sum(axis=1))}
 
-        return estimates(bootstrap_units(rows), statistics, resamples)["share"]
+        units = bootstrap_units(rows)
+        return estimates(units, statistics, resamples, shares={"share": (count_units(units),)})["share"]
 
     # The error is drawn from the people who got an answer: with few of them, the interval must be that of few.
     error = share(table[answered], wrong[answered]) if answered.any() else undefined("No image is answered.")

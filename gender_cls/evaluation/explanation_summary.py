@@ -12,7 +12,15 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation import schema
-from gender_cls.evaluation.bootstrap import Numbers, bootstrap, bootstrap_units, count_units, estimate, ratio
+from gender_cls.evaluation.bootstrap import (
+    Numbers,
+    bootstrap,
+    bootstrap_units,
+    count_people,
+    count_units,
+    estimate,
+    ratio,
+)
 from gender_cls.evaluation.estimate import Estimate, is_above_0
 from gender_cls.evaluation.metrics import known_people
 from gender_cls.evaluation.predictions import read_table
@@ -132,7 +140,8 @@ def _means(
     reason = "No image has this score." if len(images) else "No image was explained."
     result = {}
     for (name, whole), has_score in zip(means(np.ones((1, len(images)))).items(), known.T, strict=True):
-        found = estimate(whole[0], draws[name], len(np.unique(units[has_score])), reason, is_share=name in shares)
+        has = count_people(units, has_score)
+        found = estimate(whole[0], draws[name], has[0], reason, has if name in shares else ())
         if found["value"] is not None and not has_score.all():
             left_out = f"{(~has_score).sum():,} of {len(images):,} images have no such score and are left out."
             found["remark"] = f"{found['remark']} {left_out}" if found["remark"] else left_out

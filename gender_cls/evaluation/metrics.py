@@ -1,7 +1,7 @@
 """A table of predictions -> scores with intervals. Needs neither a model nor torch.
 
 Everywhere in `evaluation`, `female` (rows,) says whether the label is FEMALE, `says_female` (rows,) whether the answer
-is, `p_female` (rows,) is the finite probability of FEMALE, and `weights` (resamples, rows) say how often a row counts.
+is, `p_female` (rows,) is the finite probability of FEMALE, and `weights` (resamples, rows) say how much a row counts.
 """
 
 import numpy as np
@@ -12,8 +12,11 @@ from gender_cls.config.data import CLASSES
 from gender_cls.evaluation.bootstrap import (
     Booleans,
     Numbers,
+    Shares,
     Statistics,
+    Units,
     bootstrap_units,
+    count_people,
     count_units,
     estimates,
     ratio,
@@ -185,7 +188,8 @@ def score_rows(table: pd.DataFrame, resamples: int) -> Scored:
         def statistics(weights: Numbers) -> dict[str, Numbers]:
             return {**decision_scores(female, says_female, weights), **of_probabilities(weights)}
 
-        scores = estimates(units, statistics, resamples, score_remarks(female, says_female))
+        remarks, shares = score_remarks(female, says_female), score_shares(female, says_female, units)
+        scores = estimates(units, statistics, resamples, remarks, shares=shares)
     else:
         broken = f"Probabilities that are not finite: {(~finite).sum():,} of {len(table):,}."
         scores = {name: undefined(broken if len(table) else "There are no images.") for name in SCORES}
@@ -211,6 +215,18 @@ def score_remarks(female: Booleans, says_female: Booleans) -> dict[str, str]:
     for name in absent_labels(says_female):
         remarks[f"precision_{name}"] = f"Nothing was answered {name}."
     return remarks
+
+
+def score_shares(female: Booleans, says_female: Booleans, units: Units) -> Shares:
+    """Of how many people each score between 0 and 1 is a share, but the Brier score, which is a mean of squares."""
+    labels = count_people(units, female, ~female)
+    both = ("balanced_accuracy", "mA", "auroc", f"average_precision_{FEMALE}", f"average_precision_{MALE}")
+    shares = {"accuracy": count_people(units, female | True)} | dict.fromkeys(both, labels)
+    for name, labelled, answered in ((FEMALE, female, says_female), (MALE, ~female, ~says_female)):
+        shares[f"recall_{name}"] = count_people(units, labelled)
+        shares[f"precision_{name}"] = count_people(units, answered)
+        shares[f"f1_{name}"] = count_people(units, labelled | answered)
+    return shares
 
 
 def score_split(table: pd.DataFrame, resamples: int) -> SplitScores:

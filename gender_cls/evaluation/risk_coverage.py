@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import digamma
 
-from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, Units, count_units, estimates, ratio
 from gender_cls.evaluation.calibration import problem_of
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.schema import RiskCoveragePoint
@@ -35,7 +35,12 @@ def risk_coverage_curve(
         area = area_under_risk_coverage(wrong, certainty, weights)
         return {"aurc": area} | {str(point): errors[:, index] for index, point in enumerate(points)}
 
-    found = estimates(units[order], statistics, resamples)
+    units = units[order]
+    new = np.zeros(len(units), dtype=np.intp)
+    new[np.unique(units, return_index=True)[1]] = 1
+    people = np.cumsum(new)[last].tolist()  # with an answer at each point
+    shares = {str(point): (number,) for point, number in zip(points, people, strict=True)}
+    found = estimates(units, statistics, resamples, shares={"aurc": (count_units(units),), **shares})
     curve = []
     for point in points:
         share, wrong_share, interval = float(coverage[point]), float(error[point]), found[str(point)]

@@ -1,8 +1,9 @@
 """Every key of `metrics.json` with its meaning. The layout changes only together with SCHEMA_VERSION.
 
-Shares, scores and probabilities lie between 0 and 1. Intervals are 95 % expanded percentile intervals of a bootstrap
-over people (`bootstrap.py`). A value that cannot be computed is null, and the `remark` next to it says why; a `remark`
-is null if there is nothing to say.
+Shares, scores and probabilities lie between 0 and 1. Intervals are 95 % and cover the chance in the people drawn: those
+of shares are Wilson's for an effective number of people (`share_interval.py`), the others expanded percentiles of a
+bootstrap over people (`bootstrap.py`). A value that cannot be computed is null, and the `remark` next to it says why; a
+`remark` is null if there is nothing to say.
 """
 
 from typing import Any, Literal, TypedDict

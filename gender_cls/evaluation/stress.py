@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import expit
 
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
-from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, estimates, ratio
+from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, count_people, estimates, ratio
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import RELIABILITY_EDGES, absent_labels, is_female, reliability_bins
 from gender_cls.evaluation.schema import CorruptionScores, Severity, Shortcut, Stress, WorstCorruption
@@ -128,7 +128,10 @@ def _score_variants(
         remarks = {f"{name} balanced_accuracy": remark for name in complete for remark in absent}
     else:
         remarks = {f"{name} {score}": "There are no images." for name in complete for score in STRESS_SCORES}
-    result = estimates(np.arange(len(sums)), statistics, resamples, remarks)
+    people = {"balanced_accuracy": count_people(units, female, ~female)}
+    people |= dict.fromkeys(("flip_rate", "coverage"), (len(sums),))
+    shares = {f"{name} {score}": number for name in complete for score, number in people.items()}
+    result = estimates(np.arange(len(sums)), statistics, resamples, remarks, shares=shares)
     for name in names:
         if missing[name]:
             remark = f"{missing[name]} of {len(test)} images have no logit."

@@ -4,21 +4,26 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
+from gender_cls.system.progress import working
+from gender_cls.system.terminal import shortest, show
 
 
 def explain(config: ExplainRunConfig) -> None:
     """Explain each run that `run` names, one after the other."""
     for run in fitted_runs(str(config.run)):
-        from gender_cls.reports.explanations import explain_on_request
-        from gender_cls.system.resources import choose_resources
-        from gender_cls.training.predictor import Predictor
+        with working("Importing torch and other libraries"):
+            from gender_cls.reports.explanations import explain_on_request
+            from gender_cls.system.resources import choose_resources
+            from gender_cls.training.predictor import Predictor
 
         # Mixed precision is for speed, and maps are made without it; but weights stay what they were in the test.
         kept = run.answers_from["precision"] or "32-true"
         precision = kept if kept.endswith("-true") else "32-true"
         resources = choose_resources(config.accelerator, precision, config.threads, 0, pixels_at_hand=True).apply()
         predictor = Predictor(run.best_checkpoint, resources, recorded_config(run.config_file))
-        print(f"Open {explain_on_request(run, config, predictor)}.")
+        with working("Explaining"):
+            gallery = explain_on_request(run, config, predictor)
+        show(f"Open {shortest(gallery)}")
 
 
 if __name__ == "__main__":

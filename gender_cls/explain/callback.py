@@ -22,14 +22,37 @@ from gender_cls.config.train import Config
 from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.drawing.canvas import png_bytes
-from gender_cls.drawing.events import add_png, confusion_matrix_figure
+from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.drawing.map_card import map_cards
 from gender_cls.explain.attribution import Attribution, feature_map_for
-from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
+from gender_cls.explain.explanation_grid import (
+    explain_classes,
+    explained_label,
+    explanation_grid,
+    make_captions,
+    map_columns,
+)
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import cue_scores, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.run_events import add_png, add_scalar
+
+READING = (
+    "The lighter and denser the colour on the image, the larger the map. Saliency (orange) has no direction; of signed "
+    "maps, yellow speaks for the class and blue against it. Each map has its own scale."
+)
+DESCRIPTIONS = {
+    "outside": "Mean share of the maps' mass outside the person's box. A high share means that the background counts.",
+    "stability": "Mean rank correlation with the maps of the grid before: 1 is no change.",
+    "cue_hit": "Share of the images of a label whose map has its highest point in the box of the known cue.",
+    "cue_mass": "Mean share of the maps' mass in the box of the known cue, of the images of a label.",
+    "agreement": "Mean rank correlation between the maps of two methods: 1 is the same order of pixels, 0 is chance.",
+    "seconds": "What explaining took in this epoch.",
+    "confusion_matrix": "Validation images by true and predicted label, at the threshold 0.5.",
+}
+"""What TensorBoard says about the tags."""
 
 
 def explain_callbacks(
@@ -54,10 +77,10 @@ class ExplainCallback(Callback):
     because reading a data loader would use up random numbers. Checkpoints hold nothing of it: in a resumed run the
     budget starts again, and the first grid has no earlier one to be compared with.
 
-    TensorBoard gets the grid, the seconds that all of this took, and means over the images: the share of a map's mass
-    in each place (`mass_shares.py`); by label, where the table knows the box of the cue, whether its highest point and
-    how much of its mass is in the box; its rank correlation with the map of the previous grid (stability: 1 is no
-    change) and with the maps of the other methods (agreement).
+    TensorBoard gets one picture per image, the seconds that all of this took, and means over the images: the share of a
+    map's mass outside the person; by label, where the table knows the box of the cue, whether its highest point and how
+    much of its mass is in the box; its rank correlation with the map of the previous grid (stability) and with the maps
+    of the other methods (agreement). All stand at the step of the epoch's metrics.
     """
 
     crops: Crops  # the probe set
@@ -91,15 +114,22 @@ class ExplainCallback(Callback):
         self._previous = explained
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
-        for writer in writers:
-            add_png(writer, "explanations/probe_set", png, step)
-            for name, values in scores.items():
-                if np.isfinite(values).any():
-                    writer.add_scalar(f"explanations/{name}", values[np.isfinite(values)].mean(), step)
+        if writers:
+            cards = map_cards(self.crops.images, map_columns(self.crops, explained), captions, f"epoch {epoch}")
+            about = f"Maps of {explained_label(explained)} with {weights}. {READING}"
+            for number, (card, caption) in enumerate(zip(map(png_bytes, cards), captions, strict=True), start=1):
+                for writer in writers:
+                    add_png(writer, f"explanations/{number}_{caption.label}", card, step, f"{caption.name}. {about}")
+        for name, values in scores.items():
+            if np.isfinite(values).any():
+                description = DESCRIPTIONS[name.split("/")[0].removesuffix("_true")]
+                for writer in writers:
+                    mean = float(values[np.isfinite(values)].mean())
+                    add_scalar(writer, f"explanations_scores/{name}", mean, step, description)
         self._last_cost = time.perf_counter() - began
         self._spent += self._last_cost
         for writer in writers:
-            writer.add_scalar("explanations/seconds", self._last_cost, step)
+            add_scalar(writer, "speed/explanation_seconds", self._last_cost, step, DESCRIPTIONS["seconds"])
 
     def _is_due(self, trainer: Trainer, now: float) -> bool:
         """The last planned epoch always is; the cost of the first due one is the estimate for the next."""
@@ -123,25 +153,25 @@ class ConfusionMatrixCallback(Callback):
             return
         for writer in _tensorboards(trainer):
             png = png_bytes(confusion_matrix_figure(matrix, CLASSES))
-            add_png(writer, "confusion_matrix/val", png, trainer.global_step)
+            add_png(writer, "validation_confusion_matrix", png, trainer.global_step, DESCRIPTIONS["confusion_matrix"])
 
 
 def _map_scores(
     explained: dict[str, Attribution], crops: Crops, labels: Sequence[str], previous: dict[str, Attribution]
 ) -> dict[str, NDArray[np.float64]]:
-    """By tag, one value per image, NaN if it is not defined. Tags of the true class end in `_true` if there are two."""
+    """By name, one value per image, NaN if it is not defined. Of two explained classes, `_true` marks the true one."""
     scores: dict[str, NDArray[np.float64]] = {}
     for role, now in explained.items():
         ending = "_true" if role == "true" and len(explained) > 1 else ""
         for method, maps in now.maps.items():
-            for place, shares in mass_shares(maps, crops.boxes).items():
-                scores[f"{method.value}{ending}/{place}"] = shares
+            scores[f"outside{ending}/{method.value}"] = mass_shares(maps, crops.boxes)["outside"]
             for (name, values), label in product(cue_scores(maps, crops.cues).items(), CLASSES):
-                scores[f"{method.value}{ending}/{name}_{label}"] = np.where(np.array(labels) == label, values, np.nan)
+                of_label = np.where(np.array(labels) == label, values, np.nan)
+                scores[f"{name}{ending}/{method.value}_{label}"] = of_label
             if role in previous:
                 stability = rank_correlation(maps, previous[role].maps[method])
                 stability[now.targets != previous[role].targets] = np.nan  # another class has another map
-                scores[f"{method.value}{ending}/stability"] = stability
+                scores[f"stability{ending}/{method.value}"] = stability
         for a, b in combinations(now.maps, 2):
             scores[f"agreement{ending}/{a.value}_{b.value}"] = rank_correlation(now.maps[a], now.maps[b])
     return scores

@@ -60,9 +60,20 @@ def explain_classes(
 
 def make_captions(labels: Sequence[str], names: Sequence[str], p_female: Sequence[float]) -> list[Caption]:
     """One caption per image, from its label, its file name and the predicted probability of FEMALE."""
+    return [Caption(label, CLASSES[p < 0.5], p, name) for label, name, p in zip(labels, names, p_female, strict=True)]
+
+
+def map_columns(crops: Crops, explained: dict[str, Attribution]) -> list[MapColumn]:
+    """Each kind of map with the shares outside the person; `explained` comes from `explain_classes`."""
     return [
-        Caption(label, CLASSES[p < 0.5], max(p, 1 - p), name)
-        for label, name, p in zip(labels, names, p_female, strict=True)
+        MapColumn(
+            title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
+            maps=scaled(attribution.maps[method]),
+            signed=method.signed,
+            notes=_outside_notes(attribution.maps[method], crops),
+        )
+        for method in next(iter(explained.values())).maps
+        for role, attribution in explained.items()
     ]
 
 
@@ -76,27 +87,23 @@ def explanation_grid(
         title: heading; the number of right answers is added.
         weights: whose maps these are, such as "this epoch's weights".
     """
-    explained_class = ExplainedClass.both if len(explained) > 1 else ExplainedClass(next(iter(explained)))
-    columns = [
-        MapColumn(
-            title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
-            maps=scaled(attribution.maps[method]),
-            signed=method.signed,
-            notes=_outside_notes(attribution.maps[method], crops),
-        )
-        for method in next(iter(explained.values())).maps
-        for role, attribution in explained.items()
-    ]
+    columns = map_columns(crops, explained)
     right = sum(caption.label == caption.predicted for caption in captions)
     even = area_shares((crops.images.shape[2], crops.images.shape[3]), crops.boxes)["outside"].mean()
+    signs = "; yellow speaks for the label, blue against it" if any(column.signed for column in columns) else ""
     return map_grid(
         crops.images,
         columns,
         captions,
         title=f"{title}: {right} of {len(captions)} right",
-        note=f"Maps of {EXPLAINED_LABEL[explained_class]} with {weights}, each scaled to its own largest magnitude; "
-        f"outside: share of the mass outside the person's box, {100 * even:.0f} % for a uniform map.",
+        note=f"Maps of {explained_label(explained)} with {weights}, each scaled to its own largest magnitude{signs}. "
+        f"Outside: share of the mass outside the person's box, {100 * even:.0f} % for a uniform map.",
     )
+
+
+def explained_label(explained: dict[str, Attribution]) -> str:
+    """Whose maps these are, in words."""
+    return EXPLAINED_LABEL[ExplainedClass.both if len(explained) > 1 else ExplainedClass(next(iter(explained)))]
 
 
 def _outside_notes(maps: Tensor, crops: Crops) -> list[str]:

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
@@ -29,6 +28,7 @@ from gender_cls.explain.isolation import IMAGES_PER_PASS
 from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 from gender_cls.runs.files import write_atomically
+from gender_cls.system.progress import working
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
@@ -53,7 +53,6 @@ def explain_images(
     question: Question,
     *,
     folder: Path,
-    progress_bar: bool = True,
     unreadable: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Answer the question for those rows that `explanations.csv` does not answer yet.
@@ -79,7 +78,7 @@ def explain_images(
     rows, table = (one if "pixels" in one else one.assign(pixels="") for one in (rows, table))  # of an earlier version
     missing = rows[~_answered(rows, table, question) & ~rows["path"].isin(list(unreadable or ()))]
     saved = time.monotonic()
-    with tqdm(total=len(missing), desc="Explain", unit="image", disable=not (len(missing) and progress_bar)) as bar:
+    with working("Explaining test images", len(missing), "images") as work:
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])
@@ -87,7 +86,7 @@ def explain_images(
             answers = _explain_chunk(chunk, images, predictor.device_classifier(), question=asked, folder=folder)
             parts = [part for part in (table[~stale], answers) if len(part)]
             table = pd.concat(parts, ignore_index=True)
-            bar.update(len(chunk))
+            work.advance(len(chunk))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES or start + IMAGES_PER_PASS >= len(missing):
                 agreements = [f"agreement_{method.value}" for method in Method if f"agreement_{method.value}" in table]
                 columns = [*ABOUT, *ANSWER, *SCORE_COLUMNS, *agreements, "picture"]  # in one order, whatever came first

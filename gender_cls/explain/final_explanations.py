@@ -22,7 +22,7 @@ from gender_cls.explain.explanations_table import Question, codes, explain_image
 from gender_cls.explain.image_maps import read_image_maps
 from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
-from gender_cls.explain.sheets import has_sheet, map_columns, write_sheet
+from gender_cls.explain.sheets import map_columns, sheet_file, write_sheet
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
@@ -47,7 +47,6 @@ def explain_test_images(
     settings: ExplainConfig,
     number: int,
     problems: dict[str, str],
-    progress_bar: bool = True,
 ) -> None:
     """Write `explanations.csv`, the maps, the sanity check and the grids; make only what the run's folder lacks.
 
@@ -62,7 +61,7 @@ def explain_test_images(
 
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, predictor, question, folder=run.folder, progress_bar=progress_bar)
+    explain_images(sample, images, predictor, question, folder=run.folder)
     if not run.randomisation.exists():
         checked = sample.head(CHECKED)
         with noting_failure(problems, "randomisation"):
@@ -70,8 +69,8 @@ def explain_test_images(
     with noting_failure(problems, "mean maps"):
         run_maps = load_run_maps(run.maps)
         drawn = run_maps is not None and set(sample["path"]) <= set(run_maps.paths)
-        of_an_earlier_version = run.explanation_picture(MEAN_MAPS[0]).exists() and not has_sheet(run, MEAN_MAPS[0])
-        if not drawn or of_an_earlier_version:
+        lost = run.explanation_picture(MEAN_MAPS[0]).exists() and not sheet_file(run, MEAN_MAPS[0]).exists()
+        if not drawn or lost:  # earlier versions wrote no sheets
             crops = read(sample)
             run_maps = _collect_maps(run, sample, crops, settings)
             _draw_mean_maps(run, sample, crops, run_maps)
@@ -83,7 +82,7 @@ def explain_test_images(
         ("least_certain", "The least certain images of test", least_certain),
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
-        if not len(shown) or (run.explanation_picture(name).exists() and has_sheet(run, name)):
+        if not len(shown) or (run.explanation_picture(name).exists() and sheet_file(run, name).exists()):
             continue
         with noting_failure(problems, name.replace("_", " ")):
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])

@@ -64,12 +64,12 @@ def write_sheet(
         write_atomically(_folder(run) / picture, webp_bytes(strip))
         entries.append({"picture": picture, **caption})
     content = {"maps": [column.title for column in columns], "strips": entries}
-    write_atomically(_folder(run) / f"{name}.json", json.dumps(content, indent=2) + "\n")
+    write_atomically(sheet_file(run, name), json.dumps(content, indent=2) + "\n")
 
 
-def has_sheet(run: Run, name: str) -> bool:
-    """Whether the sheet was written to its end."""
-    return (_folder(run) / f"{name}.json").exists()
+def sheet_file(run: Run, name: str) -> Path:
+    """The file that is there once the sheet is complete."""
+    return _folder(run) / f"{name}.json"
 
 
 def read_sheet(run: Run, name: str) -> Sheet | None:
@@ -78,7 +78,7 @@ def read_sheet(run: Run, name: str) -> Sheet | None:
     Raises:
         GenderClsError: it is damaged, or a strip is missing.
     """
-    file = _folder(run) / f"{name}.json"
+    file = sheet_file(run, name)
     if not file.exists():
         return None
     content = read_json(file)

@@ -2,11 +2,10 @@
 
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison
-from gender_cls.evaluation.comparison.sentences import best_on_validation
+from gender_cls.evaluation.comparison.sentences import against_others, best_on_validation
 from gender_cls.evaluation.wording import Finding
 
 MOST_FINDINGS = 5  # on the first screen; the others are folded away
-MOST_PAIRS = 3  # pairs with the chosen candidate that are told one by one
 
 
 def headline(comparison: Comparison) -> str:
@@ -29,20 +28,8 @@ def findings_of(comparison: Comparison) -> list[Finding]:
             findings.insert(0, Finding(standing["level"], standing["sentence"]))
         if remark := chosen["test"]["remark"]:
             findings.append(Finding("note", remark))
-        findings += [Finding("note", sentence) for sentence in _against_others(comparison, chosen["title"])]
+        findings += [Finding("note", sentence) for sentence in against_others(chosen["title"], comparison["pairs"])]
     if unfinished := comparison["unfinished"]:
         findings.append(Finding("note", f"{plural(len(unfinished), 'run')} did not finish: see below the candidates."))
     order = ("stop", "warn", "fine", "note")
     return sorted(findings, key=lambda finding: order.index(finding.level))
-
-
-def _against_others(comparison: Comparison, chosen: str) -> list[str]:
-    pairs = [pair for pair in comparison["pairs"] if chosen in (pair["a"], pair["b"])]
-    if len(pairs) <= MOST_PAIRS:
-        return [pair["verdict"] for pair in pairs]
-    significant = [pair for pair in pairs if pair["significant"]]
-    worse = sum((pair["a"] == chosen) == ((pair["difference"] or 0) > 0) for pair in significant)
-    better, open_ = len(significant) - worse, len(pairs) - len(significant)
-    sentence = f"{chosen} is better than {worse} of the {len(pairs)} other candidates on test"
-    sentence += f" and worse than {better}" if better else ""
-    return [f"{sentence}; with {open_} there is no significant difference." if open_ else f"{sentence}."]

@@ -239,4 +239,4 @@ def _remark(density: NDArray[np.float32]) -> str:
 
 
 def _uri(picture: Image.Image) -> str:
-    return data_uri(webp_bytes(picture))
+    return data_uri(webp_bytes(picture, quality=50))  # as many as 130 pictures in a page

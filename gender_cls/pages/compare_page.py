@@ -3,9 +3,8 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -20,7 +19,6 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scor
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
 
-MOST_SHORT = 50  # characters of a fact that shares its line with another
 MOST_AGREEING = 12  # candidates in the agreement matrix: the best by validation
 MOST_OPEN_PAIRS = 10  # with more pairs, those without the best candidate are folded away
 MOST_WRONG_PATHS = 50  # images without a picture that are named, of those that all candidates get wrong
@@ -34,7 +32,7 @@ class Surroundings:
     created: str  # when, in ISO 8601
     facts: Sequence[tuple[str, str]] = ()  # what all compared runs share, see `shared_facts`
     links: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by folder of a run: `run_links`
-    files: Sequence[str] = ()  # names of the files with the same numbers, next to the page
+    files: Sequence[tuple[str, str]] = ()  # names and addresses of the files with the same numbers
     tensorboard: str = ""  # the command that shows the runs
 
 
@@ -58,7 +56,6 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
-    environment.filters.update(unbroken=_unbroken, address=quote)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
@@ -71,15 +68,14 @@ def render_comparison(
         comparison=comparison,
         around=around,
         classes=CLASSES,
-        headline=headline(comparison),
-        findings=findings_of(comparison),
+        headline=_unbroken(headline(comparison)),
+        findings=[replace(one, sentence=_unbroken(one.sentence)) for one in findings_of(comparison)],
         most_findings=MOST_FINDINGS,
         chosen=best_on_validation(comparison["candidates"]),
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],
         names={row["title"]: (number, row) for number, row in enumerate(rows, 1)},
         colours=CANDIDATE_COLOURS[: len(compared)],
-        most_short=MOST_SHORT,
         varied=list(rows[0]["varied"]) if rows else [],
         most_varied=MOST_VARIED,
         devices=sorted({row["cost"]["device"] for row in rows if row["cost"]["device"]}),

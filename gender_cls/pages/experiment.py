@@ -47,6 +47,11 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
+def experiment_text(run: Run) -> str:
+    """`experiment_facts` as a list in Markdown."""
+    return "\n".join(f"- **{name}**: {value}" for name, value in experiment_facts(run))
+
+
 def _dataset(data: Mapping[str, Any], choices: Mapping[str, str]) -> str | None:
     root, choice = data.get("root"), choices.get("data")
     return f"{choice}, in {root}" if root and choice not in (None, "folders") else root

@@ -1,12 +1,11 @@
 """Links from a page to files of runs: relative, so that a copied folder works as far as it holds them."""
 
 import os
-import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import Run, tensorboard_command
 
 
 def relative_link(page_folder: Path, target: Path) -> str:
@@ -50,4 +49,4 @@ def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
     inside = all(run.folder.is_relative_to(page_folder.resolve()) for run in runs)
     folder = page_folder.resolve() if inside else Path(os.path.commonpath([run.folder for run in runs]))
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    return f"tensorboard --logdir {shlex.quote(str(shown))} --samples_per_plugin images=1000"
+    return tensorboard_command(shown)

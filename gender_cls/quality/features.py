@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
-from tqdm import tqdm
 
 from gender_cls.config.checks import AUTO
 from gender_cls.config.data import CLASSES, DataConfig
@@ -28,6 +27,7 @@ from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
 from gender_cls.models.weights import OR_RANDOM, UnavailableError
 from gender_cls.runs.files import write_atomically
+from gender_cls.system.progress import working
 from gender_cls.system.resources import choose_resources
 
 IMAGES_PER_BATCH = 32
@@ -102,15 +102,15 @@ def _compute(
     resources = choose_resources(
         device.type, "32-true", AUTO, data.num_workers, pixels_at_hand=data.keeps_pixels
     ).apply()
-    bar = tqdm(total=sum(len(paths) for paths, _ in missing), desc="Features", unit="img", delay=1)
-    with bar, _collecting(backbone, size) as features, torch.inference_mode():
+    bar = working("Computing the features", sum(len(paths) for paths, _ in missing), "images")
+    with bar as work, _collecting(backbone, size) as features, torch.inference_mode():
         for paths, file in missing:
             features.clear()
             table = pd.DataFrame({"path": paths, "label": CLASSES[0]})  # no feature depends on the label
             dataset = CropDataset(table, images, data)
             for pixels, _ in crop_loader(dataset, batch_size=IMAGES_PER_BATCH, num_workers=resources.num_workers):
                 network((pixels.to(device) / 255 - mean) / std)  # rounded as in the features that are kept already
-                bar.update(len(pixels))
+                work.advance(len(pixels))
             require(
                 sum(map(len, features)) == len(paths),
                 f"{model.title} gives no features: its head {backbone.heads[0]} is not called once per image; "

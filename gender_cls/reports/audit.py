@@ -91,7 +91,7 @@ def audit_data(config: AuditConfig, folder: Path, cache: Path) -> str:
     write_atomically(folder / "audit.json", json.dumps(totals, indent=2) + "\n")
     page = render_audit(totals, images, suspects.ranked, root, config.audit.thumbnails)
     write_atomically(folder / "audit.html", page)
-    return f"{short_table(totals)}\nOpen {folder / 'audit.html'}."
+    return short_table(totals)
 
 
 def _examine(config: AuditConfig, cache: Path) -> Examined:

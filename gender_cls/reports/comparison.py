@@ -14,7 +14,7 @@ from gender_cls.pages.compare_facts import compared_facts
 from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
-from gender_cls.pages.links import run_links, tensorboard_of
+from gender_cls.pages.links import relative_link, run_links, tensorboard_of
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 def write_comparison(
     folder: Path, runs: Sequence[Run], *, name: str, resamples: int, thumbnails: int, data_root: Path | None = None
-) -> str:
-    """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return the Markdown.
+) -> Comparison:
+    """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
 
     Args:
         folder: its name is the page's title.
@@ -32,11 +32,10 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    text = to_markdown(comparison, folder)
     files = {
         f"{name}.csv": to_csv(comparison),
         f"{name}.json": json.dumps(comparison, indent=2, allow_nan=False) + "\n",
-        f"{name}.md": text,
+        f"{name}.md": to_markdown(comparison, folder),
     }
     for file, content in files.items():
         write_atomically(folder / file, content)
@@ -48,7 +47,7 @@ def write_comparison(
             created=timestamp(),
             facts=_facts(comparison),
             links={run["folder"]: run_links(folder, run["folder"]) for run in _finished(comparison["candidates"])},
-            files=list(files),
+            files=[(file, relative_link(folder, folder / file)) for file in files],
             tensorboard=tensorboard_of(folder, runs),
         ),
         root=data_root or next((run.data_root for run in runs if run.data), None),
@@ -57,7 +56,7 @@ def write_comparison(
         without_maps=without_maps,
     )
     write_atomically(folder / f"{name}.html", page)
-    return text
+    return comparison
 
 
 def _finished(rows: Iterable[CandidateRow]) -> list[RunState]:

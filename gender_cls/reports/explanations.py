@@ -63,7 +63,7 @@ def explain_on_request(run: Run, config: ExplainRunConfig, predictor: Predictor)
         roles=(config.explained_class or recorded.explain.explained_class).roles,
         faithfulness=config.faithfulness,
     )
-    options: dict[str, Any] = {"folder": folder, "progress_bar": config.progress_bar, "unreadable": unreadable}
+    options: dict[str, Any] = {"folder": folder, "unreadable": unreadable}
     try:
         table = explain_images(asked, images, predictor, question, **options)
     except UnreadableError as error:

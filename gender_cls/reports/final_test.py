@@ -28,7 +28,6 @@ from gender_cls.evaluation.predictions import answers_hash, answers_of, predicti
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Explanations, Metrics
 from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
-from gender_cls.evaluation.wording import stated
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images
 from gender_cls.explain.sheets import Sheet, read_sheet
 from gender_cls.models.cost import measure_cost
@@ -40,7 +39,8 @@ from gender_cls.pages.report_page import render_report
 from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import timestamp, write_atomically
-from gender_cls.runs.run import TENSORBOARD, Run
+from gender_cls.runs.run import Run
+from gender_cls.system.progress import working
 from gender_cls.training.predictor import Predictor
 
 UNKNOWN_COST = {
@@ -56,7 +56,6 @@ def evaluate_run(
     *,
     cache: Path,
     data_root: Path | None = None,
-    progress_bar: bool = True,
 ) -> None:
     """Write `predictions.csv`, `metrics.json`, plots, `report.html` and `MODEL_CARD.md` into the run's folder.
 
@@ -82,31 +81,34 @@ def evaluate_run(
     shortcuts = variants(stress=False, shortcuts=settings.shortcuts)
     stress = variants(stress=settings.stress, shortcuts=False)
     keep_answers_of_one_origin(run, predictor, [*shortcuts, *stress], settings.explained_images)
-    predictions = _predictions(run, predictor, root, cache, config.data)
+    with working("Testing"):
+        predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
-    test = FinalTest(run, config, predictor, rows=rows, images=images, progress_bar=progress_bar)
+    test = FinalTest(run, config, predictor, rows=rows, images=images)
     problems: dict[str, str] = {}
     for part, wanted in (("shortcuts", shortcuts), ("stress", stress)):
         with noting_failure(problems, part):
-            answer_variants(run, rows, images, predictor, wanted, progress_bar=progress_bar)
+            answer_variants(run, rows, images, predictor, wanted)
     cost = _earlier_cost(run, predictor.precision)
     if cost is None:
         cost = {**UNKNOWN_COST, **_of_training(run)}
-        with noting_failure(problems, "cost"):
+        with noting_failure(problems, "cost"), working("Measuring the time per image"):
             cost = {**_cost(test), **_of_training(run)}
     if settings.explained_images:
-        with noting_failure(problems, "explanations"):
+        with noting_failure(problems, "explanations"), working("Explaining and checking the maps"):
             _explain(test, settings.explained_images, problems)
-    conclusions = draw_conclusions(predictions, kept_logits(run, rows), settings)
+    with working("Computing the scores and their intervals"):
+        conclusions = draw_conclusions(predictions, kept_logits(run, rows), settings)
     explanations = None
-    with noting_failure(problems, "explanations"):
+    with noting_failure(problems, "explanations"), working("Computing the scores of the maps"):
         explanations = _measured_explanations(test, settings.resamples)
     metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost, "problems": problems})
     write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
     _write_metrics(run, metrics)
     known = dict(problems)
-    _write_pages(test, metrics)
+    with working("Drawing the figures and writing the report"):
+        _write_pages(test, metrics)
     if problems != known:
         _write_metrics(run, metrics)
 
@@ -124,7 +126,6 @@ class FinalTest:
     predictor: Predictor
     rows: pd.DataFrame  # the predictions on test
     images: ImageStore
-    progress_bar: bool
 
 
 def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: DataConfig) -> pd.DataFrame:
@@ -185,11 +186,10 @@ def _of_training(run: Run) -> dict[str, Any]:
 
 def _explain(test: FinalTest, number: int, problems: dict[str, str]) -> None:
     """Make maps of test images with the methods of the training's configuration; existing maps are kept."""
-    settings, bar = test.config.explain, test.progress_bar
     try:
         explain_test_images(
             test.run, test.rows, test.images, test.predictor,
-            settings=settings, number=number, problems=problems, progress_bar=bar,
+            settings=test.config.explain, number=number, problems=problems,
         )  # fmt: skip
     except UnreadableError as error:
         raise GenderClsError(
@@ -265,19 +265,3 @@ def _write_pages(test: FinalTest, metrics: Metrics) -> None:
         links = links_around(run.report, run) + links_to_tables(run)
         about |= {"facts": experiment_facts(run), "links": links, "watch": tensorboard_of(run.folder, [run])}
         write_atomically(run.report, render_report(metrics, figures, sheets=sheets, **about))
-
-
-def run_summary(run: Run) -> str:
-    """Scores on validation and test, what the test score is worth, and what to open."""
-    metrics = run.metrics
-    test = metrics["test"]
-    score, auroc = test["scores"]["balanced_accuracy"], test["scores"]["auroc"]
-    not_made = "".join(f"Not made: {part}. {why}\n" for part, why in metrics["problems"].items())
-    leaky = " LEAKY: see data.leaks in metrics.json." if metrics["data"]["leaky"] else ""
-    return (
-        f"\nBest epoch {metrics['best_epoch']}: validation {metrics['monitor']} {metrics['best_validation']:.3f}.\n"
-        f"Test ({test['images']} images, {test['identities'] or 'unknown'} identities): "
-        f"balanced accuracy {stated(score)}, AUROC {stated(auroc)}.{leaky}\n"
-        f"{metrics['standing']['sentence']}\n{not_made}"
-        f"Open {run.report}. Watch: {TENSORBOARD}"
-    )

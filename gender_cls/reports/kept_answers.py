@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.explain.final_explanations import PICTURES
+from gender_cls.explain.sheets import sheet_file
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
 
@@ -22,7 +23,7 @@ def keep_answers_of_one_origin(run: Run, predictor: Predictor, wanted: Sequence[
         wanted: names of the variants that are about to be asked for.
         explained_images: how many test images are about to be explained.
     """
-    pictures = map(run.explanation_picture, PICTURES)
+    pictures = [file for name in PICTURES for file in (run.explanation_picture(name), sheet_file(run, name))]
     files = (run.variants, run.explained, run.maps, run.randomisation, *pictures, run.predictions)
     now, kept = {"precision": predictor.precision, "device": predictor.device}, run.answers_from
     if any(file.exists() for file in files):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from gender_cls.data.corruptions import apply_corruption
 from gender_cls.data.csv_text import csv_text
@@ -19,13 +18,14 @@ from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.predictions import read_table
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
+from gender_cls.system.progress import working
 from gender_cls.training.predictor import Predictor
 
 LOGIT_DECIMALS = 4  # in variants.csv
 
 
 def answer_variants(
-    run: Run, rows: pd.DataFrame, images: ImageStore, predictor: Predictor, wanted: Sequence[str], *, progress_bar: bool
+    run: Run, rows: pd.DataFrame, images: ImageStore, predictor: Predictor, wanted: Sequence[str]
 ) -> None:
     """Add the logits of the wanted variants to `variants.csv`; those that are there are not computed again.
 
@@ -40,13 +40,15 @@ def answer_variants(
         return
     logits = _read_logits(run, rows)
     missing = [name for name in wanted if name not in logits]
-    for name in tqdm(missing, desc="Test changed images", disable=not (missing and progress_bar)):
-        try:
-            probabilities = predictor.probabilities(rows, images, Distortion(name))
-        except UnreadableError as error:
-            raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
-        logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-        write_atomically(run.variants, csv_text(logits))
+    with working("Testing changed images", len(missing), "variants") as work:
+        for name in missing:
+            try:
+                probabilities = predictor.probabilities(rows, images, Distortion(name))
+            except UnreadableError as error:
+                raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
+            logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
+            write_atomically(run.variants, csv_text(logits))
+            work.advance()
 
 
 def kept_logits(run: Run, rows: pd.DataFrame) -> pd.DataFrame:

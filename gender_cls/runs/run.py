@@ -27,8 +27,6 @@ from gender_cls.runs.locks import in_use, locked
 from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
 
-TENSORBOARD = "tensorboard --logdir outputs --samples_per_plugin images=1000"
-
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
 
 COMMAND_FILE = "command.json"
@@ -38,7 +36,7 @@ _RESERVE_FOR_END = 1024  # characters of an ASCII text
 
 _GONE = "is gone: it, or its disk, was moved or removed while the run was working. Put it back, or start a new run."
 
-HPARAMS_SCORES = ("hp/val_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
+HPARAMS_SCORES = ("hp/validation_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
 
 
@@ -56,6 +54,7 @@ class Run:
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
+        self.log = self.folder / "train.log"
         self.epochs = self.folder / "epochs.csv"
         self.predictions = self.folder / "predictions.csv"
         self.variants = self.folder / "variants.csv"
@@ -236,6 +235,11 @@ class Run:
 def _status_text(status: dict[str, Any]) -> str:
     """The content of `status.json`; until the run ends, blanks keep room on the disk for what its end adds."""
     return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
+
+
+def tensorboard_command(folder: Path | str) -> str:
+    """The command that shows the curves and maps of a run, or of all runs in a sweep, by the folder."""
+    return f"tensorboard --logdir {shlex.quote(str(folder))} --samples_per_plugin images=1000"
 
 
 def environment() -> dict[str, str]:

@@ -127,7 +127,7 @@ class GenderClassifier(LightningModule):
             self._refuse_non_finite(loss)
         self.totals.add(loss, logits, labels)
         if self._is_logged(batch_index):
-            self.log("train/loss_step", loss.detach(), prog_bar=True)
+            self.log("train/loss_step", loss.detach())
             self.log_dict(self._rates())
         return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
 
@@ -144,6 +144,7 @@ class GenderClassifier(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
         self._refuse_non_finite(self.totals.loss)
+        self._log_step()
         accuracy, balanced_accuracy = self.totals.accuracies()
         self.log("train/loss", self.totals.loss)
         self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
@@ -173,8 +174,9 @@ class GenderClassifier(LightningModule):
         metrics = self.validation_metrics(logits.softmax(dim=1), labels)
         self.confusion_matrix = metrics.pop("val/confusion").cpu()
         f1 = metrics.pop("val/f1")
+        self._log_step()
         self.log("val/loss", cross_entropy(logits, labels))
-        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"), prog_bar=True)
+        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"))
         self.log_dict(metrics)
         self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
         self.validation_metrics.reset()
@@ -224,6 +226,10 @@ class GenderClassifier(LightningModule):
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights
+
+    def _log_step(self) -> None:
+        """Put what else is logged in this hook at the step of the epoch's last weights; Lightning takes one less."""
+        self.log("step", float(self.global_step))
 
     def _is_logged(self, batch_index: int) -> bool:
         """Whether Lightning writes this step; a number that it drops costs time and makes a GPU wait."""

@@ -14,12 +14,12 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.samplers import derived_seed
 from gender_cls.system.memory import GIBIBYTE, available_memory
+from gender_cls.system.progress import Work, working
 from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.recipe import trains_backbone
 
@@ -64,15 +64,14 @@ class FeatureCache(Callback):
         images = (f"{len(views)} views of " if len(views) > 1 else "") + f"{train:,} + {val:,} images"
         log.info(f"The backbone is frozen at first, so its features are computed once: {images}.")
         classifier.network.eval()  # the start of the epoch sets what trains
-        hidden = not self._settings.trainer.progress_bar
-        with tqdm(total=len(views) * train + val, desc="Features", unit="img", disable=hidden) as progress:
+        with working("Computing the features", len(views) * train + val, "images") as work:
             for view in views:
                 torch.manual_seed(derived_seed(self._settings.seed, view))
                 loader = self._datamodule.loader_of("train", [(view, row, 0) for row in range(train)])
-                self._features["train", view] = _head_inputs(trainer, loader, train, progress, classifier.augmentation)
+                self._features["train", view] = _head_inputs(trainer, loader, train, work, classifier.augmentation)
             trainer.validating = True  # other callbacks that act on batches must not take these for training
             loader = self._datamodule.loader_of("val", range(val))
-            self._features["val", 0] = _head_inputs(trainer, loader, val, progress)
+            self._features["val", 0] = _head_inputs(trainer, loader, val, work)
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -162,7 +161,7 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
 
 
 def _head_inputs(
-    trainer: Trainer, loader: DataLoader, images: int, progress: tqdm, augment: Callable[[Tensor], Tensor] | None = None
+    trainer: Trainer, loader: DataLoader, images: int, work: Work, augment: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """Return what the head gets for each image of the loader: (images, ...) on the CPU, in its own dtype."""
     classifier = cast(GenderClassifier, trainer.lightning_module)
@@ -184,7 +183,7 @@ def _head_inputs(
                 features = torch.empty((images, *given.shape[1:]), dtype=given.dtype)
             features[done : done + len(given)] = given
             done += len(given)
-            progress.update(len(given))
+            work.advance(len(given))
     assert done == images
     return features
 

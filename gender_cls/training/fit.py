@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, TQDMProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -18,9 +17,10 @@ from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
-from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.run import HPARAMS_SCORES, Run, environment
+from gender_cls.errors import GenderClsError, error_sentence, plural
+from gender_cls.runs.run import Run, environment
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
+from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources
 from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
 from gender_cls.training.batch import Batch, record_batch, recorded_batch
@@ -32,10 +32,11 @@ from gender_cls.training.checkpoints import (
     read_checkpoint,
 )
 from gender_cls.training.classifier import GenderClassifier, build_trainer
-from gender_cls.training.epochs import EpochTable
+from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
+from gender_cls.training.run_events import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,18 @@ MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[C
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
 
 
-def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, more_callbacks: MoreCallbacks) -> None:
+Describe = Callable[[Run], str]
+"""Says in Markdown what the experiment of a run is, from its settings and its data."""
+
+
+def fit(
+    config: Config,
+    run: Run,
+    prepared: PreparedData,
+    resources: Resources,
+    more_callbacks: MoreCallbacks,
+    describe: Describe = lambda _: "",
+) -> None:
     """Leave `data.json`, checkpoints and TensorBoard events in the run's folder; the test split is not used.
 
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
@@ -57,7 +69,11 @@ def fit(config: Config, run: Run, prepared: PreparedData, resources: Resources, 
     batch = choose_batch(config, run, resources)
     while True:
         try:
-            _fit_with_batch(batch, config, run, prepared, resources=resources, more_callbacks=more_callbacks)
+            with working(f"Building {config.model.title} and loading its weights") as work:
+                _fit_with_batch(
+                    batch, config, run, prepared,
+                    resources=resources, more_callbacks=more_callbacks, describe=describe, work=work,
+                )  # fmt: skip
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,6 +93,8 @@ def _fit_with_batch(
     *,
     resources: Resources,
     more_callbacks: MoreCallbacks,
+    describe: Describe,
+    work: Work,
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
@@ -105,15 +123,17 @@ def _fit_with_batch(
             "batches of one image: set data.batch_size=2 or more, with trainer.accumulate for the same step."
         )
     record_batch(run, batch)
+    log.info(describe_model(classifier, batch))
     if resources.device != "cpu":
         augment_on_device(classifier, datamodule)
     if resources.device == "cuda":
         log.info(describe_cuda(config, resources))
 
     # Trainer
-    callbacks = [*_callbacks(config, run, classifier, datamodule, more_callbacks), EpochTable(run), keep]
+    callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
+    callbacks += [EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
     batches = len(datamodule.train_dataloader())
-    logger = TensorBoardLogger(run.folder, name="", version="", default_hp_metric=False)
+    logger = RunLogger(run.folder)
     trainer = build_trainer(
         resources.device,
         resources.precision,
@@ -127,13 +147,13 @@ def _fit_with_batch(
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
-        enable_progress_bar=config.trainer.progress_bar,
         default_root_dir=run.folder,
     )
     run.note(resources=asdict(resources), environment=environment())
 
     # Fit
-    logger.log_hyperparams(_hparams(config, run), dict.fromkeys(HPARAMS_SCORES, 0.0))
+    if checkpoint is None:
+        logger.log_start(_hparams(config, run), describe(run))
     if config.trainer.compile:
         classifier.network.compile()
     device = trainer.strategy.root_device.type
@@ -171,11 +191,6 @@ def _callbacks(
     recipe = config.recipe
     features = build_feature_cache(classifier, datamodule)
     callbacks: list[Callback] = [] if features is None else [features]
-    if config.trainer.progress_bar:
-        # Lightning's own choice depends on whether `rich` is installed. Drawing takes time, so where an epoch has many
-        # batches, not every batch is drawn.
-        batches = len(datamodule.datasets["train"]) // datamodule.batch_size
-        callbacks.append(TQDMProgressBar(refresh_rate=max(1, min(10, batches // 100))))
     if recipe.grad_checkpointing:
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     callbacks += more_callbacks(config, run, classifier, datamodule)
@@ -212,6 +227,16 @@ def augment_on_device(classifier: GenderClassifier, datamodule: CropDataModule) 
     in_loader, on_device = split_by_device(classifier.settings.augment)
     datamodule.datasets["train"].augmentation = build_augmentation(in_loader)
     classifier.augmentation = build_augmentation(on_device)
+
+
+def describe_model(classifier: GenderClassifier, batch: Batch) -> str:
+    """Return a sentence about the network and what it gets."""
+    height, width = classifier.image_size
+    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
+    return (
+        f"Model: {classifier.settings.model.title}, {plural(parameters, 'parameter')}; {batch} of {height}x{width} "
+        "pixels (height x width)."
+    )
 
 
 def describe_cuda(config: Config, resources: Resources) -> str:

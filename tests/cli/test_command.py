@@ -2,12 +2,15 @@
 
 import errno
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +26,17 @@ from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.train import choose_folder
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """What a command sets up for its whole process."""
+    root, factory, show = logging.getLogger(), logging.getLogRecordFactory(), warnings.showwarning
+    handlers, level = [*root.handlers], root.level
+    yield
+    root.handlers[:], warnings.showwarning = handlers, show
+    root.setLevel(level)
+    logging.setLogRecordFactory(factory)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +256,8 @@ def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: py
         assert composed.hydra[kind].dir == str(folder)
 
 
-def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts(tmp_path: Path, capsys) -> None:
+def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO)
     first = claimed(tmp_path, "seed=1")
     second = claimed(tmp_path, "seed=1")
     third = claimed(tmp_path, "seed=2")
@@ -253,8 +268,8 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
     (third / "command.json").write_text("")
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first, "a damaged file blocks no other folder"
     assert claimed(tmp_path, "name=" + third.name, "trainer.resume=true") == third
-    assert f"{third} is skipped" in capsys.readouterr().out
+    assert f"{third} is skipped" in caplog.text
     others = set((tmp_path / "runs").iterdir())
     for started in (("seed=3",), ("seed=1", "name=never_begun")):
         assert claimed(tmp_path, *started, "trainer.resume=true") not in others
-        assert "nothing to resume" in capsys.readouterr().out
+        assert "nothing to resume" in caplog.text

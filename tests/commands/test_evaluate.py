@@ -33,6 +33,7 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.evaluation.stress import variants
+from gender_cls.pages import on_screen
 from gender_cls.reports import final_test
 from gender_cls.reports.explanations import explain_on_request
 from gender_cls.reports.final_test import evaluate_run
@@ -129,7 +130,7 @@ def again(run: Run, shortcuts: bool = True, data_root: Path | None = None) -> No
     settings = EvaluationConfig(shortcuts=shortcuts, resamples=200)
     predictor = Predictor(run.best_checkpoint, ON_CPU)
     cache = run.folder.parent / "cache"
-    evaluate_run(run, settings, predictor, cache=cache, data_root=data_root, progress_bar=False)
+    evaluate_run(run, settings, predictor, cache=cache, data_root=data_root)
 
 
 def test_an_interrupted_evaluation_goes_on(run: Run) -> None:
@@ -176,7 +177,7 @@ def test_replaced_pictures_are_named_wherever_they_are_read(run: Run, tmp_path: 
     path = table["path"][table["split"] == "test"].iloc[0]
     write_crop(moved / path, 77)
     predictor = Predictor(run.best_checkpoint, ON_CPU)
-    options = {"cache": tmp_path / "cache", "data_root": moved, "progress_bar": False}
+    options = {"cache": tmp_path / "cache", "data_root": moved}
     sentence = rf"^The pixels of 1 of \d+ images below {moved} have changed since .*: {path}\. "
     explaining = ExplainRunConfig(run=str(run.folder), data_root=str(moved), progress_bar=False)
     evaluate_run(run, replace(QUICKLY, shortcuts=True, explained_images=100), predictor, **options)
@@ -210,7 +211,7 @@ def test_answers_of_two_precisions_are_not_mixed(
         file.write_text("of 32-true")
     half = replace(ON_CPU, precision="bf16-mixed")
     predictor = Predictor(run.best_checkpoint, half)
-    evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache", progress_bar=False)
+    evaluate_run(run, QUICKLY, predictor, cache=tmp_path / "cache")
     assert "precision 32-true" in caplog.text
     assert "bf16-mixed" in caplog.text
     assert run.predictions.read_bytes() != before
@@ -220,7 +221,7 @@ def test_answers_of_two_precisions_are_not_mixed(
 
     run.variants.write_bytes(kept := csv_text(read_predictions(run.predictions)[["path"]].assign(grey=1.0)).encode())
     run.predictions.unlink()  # the variants alone are of another precision too
-    evaluate_run(run, QUICKLY, Predictor(run.best_checkpoint, ON_CPU), cache=tmp_path / "cache", progress_bar=False)
+    evaluate_run(run, QUICKLY, Predictor(run.best_checkpoint, ON_CPU), cache=tmp_path / "cache")
     assert run.predictions.read_bytes() == before
     assert not run.variants.exists()
     assert kept
@@ -255,7 +256,7 @@ def test_a_run_keeps_its_own_settings_of_what_is_not_asked(sweep: Path, monkeypa
         asked[run.folder.name[:1]] = settings
 
     monkeypatch.setattr(final_test, "evaluate_run", note)
-    monkeypatch.setattr(final_test, "run_summary", lambda run: "")
+    monkeypatch.setattr(on_screen, "run_on_screen", lambda metrics: [])
     own = EvaluationConfig(OperatingPointRule.equal_recall, 0.2, False, True, 3, 700)
     for number, explained in (("0", False), ("1", True)):
         run = Run(next(sweep.glob(f"{number}_*")))
@@ -348,7 +349,9 @@ def test_every_variant_is_its_distortion_in_another_process_too() -> None:
         assert (distort(image, "a.png") == expected).all()
 
 
-def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_a_sweep_the_trained_runs_are_evaluated(
+    sweep: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     [first, second] = sorted(sweep.glob("*/status.json"))
     Run(first.parent).note(fitted=None, state="failed")
     Run(second.parent).metrics_file.unlink()
@@ -356,8 +359,8 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(sweep: Path, capsys: pytest.C
     evaluate(parse_config(settings, EvaluateConfig))
     assert Run(second.parent).metrics["schema_version"] == SCHEMA_VERSION
     output = capsys.readouterr().out
-    assert f"{first.parent.name} has not been trained to its end and is left out." in output
-    assert f"Open {Run(second.parent).report}." in output
+    assert f"{first.parent.name} has not been trained to its end and is left out." in caplog.text
+    assert f"Open {Run(second.parent).report}\n" in output
 
 
 def test_a_run_in_use_is_not_evaluated(run: Run) -> None:
@@ -387,15 +390,17 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     names = [path.parent.name for path in sorted(sweep.glob("*/status.json"))]
     result = command("compare", *COMPARING.split()[3:], "name=one", "resamples=200", cwd=tmp_path)
     folder = tmp_path / "outputs" / "comparisons" / "one"
-    assert (folder / "compare.md").read_text() in result.stdout
-    assert f"Open {folder / 'compare.html'}." in result.stdout
+    verdict = json.loads((folder / "compare.json").read_text())["verdict"]
+    assert all(f"- {sentence}" in result.stdout for sentence in verdict)
+    assert "|" not in result.stdout, "Markdown stays in compare.md"
+    assert result.stdout.endswith("\nOpen outputs/comparisons/one/compare.html\n")
     assert_matches(json.loads((folder / "compare.json").read_text()), Comparison)
     runs = [Run(sweep / name) for name in names]
     config = runs[1].config_file.read_text()
     runs[1].config_file.write_text(config.replace("seed: 1", "seed: 0").replace("lr: 0.0005", "lr: 0.005"))
     listed = f"runs=[{sweep / names[0]},{sweep / names[1]}]"
     result = command("compare", listed, "name=two", "resamples=200", cwd=tmp_path)
-    for words in ("custom_cnn (recipe.lr=0.0005)", "custom_cnn (recipe.lr=0.005)", "McNemar", "soft-vote ensemble"):
+    for words in ("custom_cnn #1 - custom_cnn #2", "recipe.lr", "0.0005", "0.005", "all 2 together"):
         assert words in result.stdout
 
     again = command("compare", *COMPARING.split()[3:], "name=one", cwd=tmp_path, code=1)

@@ -11,6 +11,7 @@ from helpers.commands import COMPARING, EVALUATING, EXPLAINING, python
 from helpers.crops import PATTERN, draw_folders
 
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.runs.run import tensorboard_command
 from gender_cls.system.resources import multiplies_bf16
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ QUICKLY = [
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
     others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING, EXPLAINING}
     made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
-    assert others == made | {"tensorboard --logdir outputs --samples_per_plugin images=1000"}
+    assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
     assert len(TRAINING) >= 4
     assert len(AUDITING) == 1
 

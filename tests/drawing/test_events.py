@@ -4,52 +4,90 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.events import Events, read_events
 from helpers.example_metrics import example_metrics
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gender_cls.drawing.events import write_events
+from gender_cls.evaluation.schema import SCORES
 
 
-def events_of(folder: Path, metrics: Any) -> EventAccumulator:
+def events_of(folder: Path, metrics: Any) -> Events:
     picture = BytesIO()
     Image.new("RGB", (6, 4), "red").save(picture, "PNG")
     test = pd.DataFrame({"label": ["MALE", "FEMALE"], "p_FEMALE": [0.2, 0.7]})
-    write_events(folder, metrics, test, {"least_certain": picture.getvalue()}, 42)
-    return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    write_events(folder, metrics, test, {"least_certain": picture.getvalue(), "roc": picture.getvalue()}, 42)
+    return read_events(folder)
 
 
-def test_scores_of_maps_stand_at_the_step_that_was_tested(tmp_path: Path) -> None:
-    events = events_of(tmp_path, example_metrics())
-    for tag, value in {
-        "saliency/deletion_blurred": 0.487,
-        "saliency/insertion_mean": 0.618,
-        "grad_cam/random_mean": 0.561,
-        "grad_cam/head": 0.24,
-        "saliency/outside": 0.353,
-        "grad_cam/randomisation": 0.06,
-        "saliency/randomisation": 0.18,
-    }.items():
-        (event,) = events.Scalars(f"test_explanations/{tag}")
-        assert event.value == pytest.approx(value, rel=1e-6)
-        assert event.step == 42
-    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("test_explanations/")]
-    assert len(tags) == 2 * (6 + 4 + 4 + 1)
-    assert events.Scalars("test/auroc")[0].value == pytest.approx(0.8934)
-    assert events.Images("test/least_certain")[0].width == 6
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of the only table in a text, by their first cell."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {first: cells for first, *cells in rows[2:]}
 
 
-def test_what_was_not_measured_of_maps_is_no_scalar(tmp_path: Path) -> None:
+def test_the_only_points_are_those_that_compare_runs(tmp_path: Path) -> None:
+    events, metrics = events_of(tmp_path, example_metrics()), example_metrics()
+    scores, validation = metrics["test"]["scores"], metrics["validation"]["scores"]
+    assert events.scalars == {
+        "hp/validation_balanced_accuracy": {42: pytest.approx(validation["balanced_accuracy"]["value"])},
+        "hp/test_balanced_accuracy": {42: pytest.approx(scores["balanced_accuracy"]["value"])},
+        "hp/test_auroc": {42: pytest.approx(0.8934)},
+    }
+    assert "_hparams_/session_end_info" in EventAccumulator(str(tmp_path)).Reload().PluginTagToContent("hparams")
+
+
+def test_scores_stand_in_one_table_by_image_and_by_person(tmp_path: Path) -> None:
+    metrics = example_metrics()
+    assert metrics["test"]["by_identity"] is not None
+    text = events_of(tmp_path, metrics).texts["test/scores"][42]
+    rows = table(text)
+    assert len(rows) == len(SCORES)
+    assert "threshold 0.5" in text
+    by_image, by_person = metrics["test"]["scores"]["auroc"], metrics["test"]["by_identity"]["scores"]["auroc"]
+    for cell, score in zip(rows["AUROC"], (by_image, by_person), strict=False):
+        assert cell.startswith(f"{score['value']:.3f}")
+    metrics["test"]["by_identity"] = None
+    assert len(table(events_of(tmp_path, metrics).texts["test/scores"][42])["AUROC"]) == 2
+
+
+def test_the_verdict_is_that_of_the_report(tmp_path: Path) -> None:
+    metrics = example_metrics()
+    assert events_of(tmp_path, metrics).texts["Verdict"] == {42: metrics["standing"]["sentence"]}
+
+
+def test_scores_of_maps_stand_in_a_table_by_method(tmp_path: Path) -> None:
+    rows = table(events_of(tmp_path, example_metrics()).texts["test/explanations"][42])
+    assert rows["share of the map: outside the person"][0].startswith("0.353")
+    assert rows["share of the map: head"][1].startswith("0.240")
+    assert rows["deletion, pixels removed: blurred (lower is better)"][0].startswith("0.487")
+    assert rows["insertion, pixels removed: mean (higher is better)"][0].startswith("0.618")
+    assert rows["random order, pixels removed: mean"][1].startswith("0.561")
+    (left,) = (cells for name, cells in rows.items() if name.startswith("rank correlation left"))
+    assert [cell[:5] for cell in left] == ["0.180", "0.060"]
+
+
+def test_what_was_not_measured_of_maps_is_no_row(tmp_path: Path) -> None:
     metrics = example_metrics()
     assert metrics["explanations"] is not None
     for method in metrics["explanations"]["methods"]:
         method["randomisation"] = None
         method["games"] = []
         method["cue"] = None
-    tags = events_of(tmp_path, metrics).Tags()["scalars"]
-    assert [tag for tag in tags if tag.startswith("test_explanations/saliency")] == [
-        f"test_explanations/saliency/{place}" for place in ("head", "upper_body", "lower_body", "outside")
-    ]
-    tags = events_of(tmp_path, example_metrics(explanations=False)).Tags()["scalars"]
-    assert "test/auroc" in tags
-    assert not [tag for tag in tags if tag.startswith("test_explanations/")]
+    rows = table(events_of(tmp_path, metrics).texts["test/explanations"][42])
+    assert [name.removeprefix("share of the map: ") for name in rows] == [
+        "head", "upper body", "lower body", "outside the person",
+    ]  # fmt: skip
+    assert "test/explanations" not in events_of(tmp_path, example_metrics(explanations=False)).texts
+
+
+def test_pictures_and_curves_are_described_and_replace_those_of_an_earlier_test(tmp_path: Path) -> None:
+    for _ in range(2):
+        events = events_of(tmp_path, example_metrics())
+    assert {tag: list(steps) for tag, steps in events.images.items()} == {"test/least_certain": [42], "test/roc": [42]}
+    assert events.images["test/roc"][42].shape == (4, 6, 3)
+    assert "Yellow" in events.descriptions["test/least_certain"]
+    assert len(list(tmp_path.glob("events.*"))) == 1
+    tags = {*events.scalars, *events.images, "test/precision_recall_FEMALE"}
+    assert all(events.descriptions[tag] for tag in tags)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from gender_cls.drawing.canvas import GAP, GREY, MARGIN, PAPER
+from gender_cls.drawing.canvas import GAP, MARGIN, MAT, SOFT
 from gender_cls.drawing.map_grid import CAPTION_HEIGHT, MapColumn
 from gender_cls.drawing.map_overviews import MeanMaps, density_tile, map_strip, mean_map_grid
 
-BRIGHTEST, DARKEST = [252, 254, 164], [0, 0, 3]  # the ends of inferno
-AGAINST, NEUTRAL, FOR = [13, 40, 121], [128] * 3, [242, 220, 67]  # on mid-grey: nine tenths of the ends
+BRIGHTEST, DARKEST = [238, 224, 116], [83] * 3  # on mid-grey, dimmed to 83.2: nine tenths of (255, 240, 120), nothing
+AGAINST, NEUTRAL, FOR = [39, 88, 203], [83] * 3, [203, 175, 32]  # seven tenths of (20, 90, 255) and of (255, 214, 10)
 PICTURE = np.full((3, 256, 128), 128, np.uint8)
 
 
@@ -26,10 +26,10 @@ def test_a_strip_shows_input_and_maps_side_by_side() -> None:
     tile, gap = 64, 2
     assert strip.shape == (128, 3 * tile + 2 * gap, 3)
     assert strip[64, 32].tolist() == [7, 128, 128]
-    assert (strip[:, tile : tile + gap] == ImageColor.getrgb(PAPER)).all()
+    assert (strip[:, tile : tile + gap] == ImageColor.getrgb(MAT)).all()
     first, second = tile + gap + 32, 2 * (tile + gap) + 32
-    assert strip[2, first].tolist() == DARKEST
-    assert strip[125, first].tolist() == BRIGHTEST  # of any scale
+    assert strip[2, first].tolist() == [5, 83, 83]  # 0.65 of the picture
+    assert strip[125, first].tolist() == [230, 224, 116]  # of any scale: 0.1 of that and 0.9 of (255, 240, 120)
     assert strip[2, second, 2] > strip[2, second, 0]  # blue against
     assert strip[125, second, 0] > strip[125, second, 2]  # yellow for
 
@@ -44,8 +44,8 @@ def test_a_strip_shows_a_bright_pixel_also_when_it_is_small() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_strip_crosses_out_maps_that_are_not_finite(value: float) -> None:
     diverged, zero = (map_strip(PICTURE, [(np.full((256, 128), one, np.float32), False)], 128) for one in (value, 0.0))
-    assert diverged[0, 66].tolist() == diverged[127, 129].tolist() == list(ImageColor.getrgb(GREY))
-    assert diverged[64, 70].tolist() == list(ImageColor.getrgb(PAPER))
+    assert diverged[0, 66].tolist() == diverged[127, 129].tolist() == list(ImageColor.getrgb(SOFT))
+    assert diverged[64, 70].tolist() == list(ImageColor.getrgb(MAT))
     assert (zero[:, 66:] == DARKEST).all()
 
 
@@ -63,13 +63,13 @@ def test_mean_maps_are_scaled_each_to_its_own_largest_magnitude() -> None:
     ]
     picture = mean_map_grid(groups, "Mean maps by answer", "A note.")
     bottom = picture.shape[0] - MARGIN - CAPTION_HEIGHT - 1  # of the tiles
-    top, pitch, panel = bottom - 255, 128 + GAP, 3 * (128 + GAP) - GAP + 24
+    top, pitch, panel = bottom - 255, 128 + GAP, 3 * (128 + GAP) - GAP + 16
     assert picture[top, MARGIN].tolist() == [100] * 3
     assert picture[top, MARGIN + panel].tolist() == [7] * 3
-    assert picture[bottom, MARGIN + pitch].tolist() == BRIGHTEST
-    assert picture[top, MARGIN + 2 * pitch].tolist() == BRIGHTEST
-    assert picture[top, MARGIN + panel + pitch].tolist() == BRIGHTEST
-    assert picture[top + 128, MARGIN + panel + 2 * pitch + 1].tolist() == list(ImageColor.getrgb(PAPER))  # "all zero"
+    brightest = [236, 222, 114]  # 0.1 of the dimmed picture (65), 0.9 of (255, 240, 120)
+    assert picture[bottom, MARGIN + pitch].tolist() == picture[top, MARGIN + 2 * pitch].tolist() == brightest
+    assert picture[top, MARGIN + panel + pitch].tolist() == [230, 216, 108]  # on a picture of 7, dimmed to 4.6
+    assert picture[top + 128, MARGIN + panel + 2 * pitch + 1].tolist() == list(ImageColor.getrgb(MAT))  # "all zero"
 
 
 def test_groups_may_have_long_names_and_diverged_maps() -> None:
@@ -100,6 +100,6 @@ def test_signed_tiles_run_from_minus_most_to_most() -> None:
     assert density_tile(picture, halves(-3, 3, 64, 32), 3.0, True, (96, 48))[0, 0].tolist() == AGAINST
     assert density_tile(picture, halves(-3, 3, 64, 32), 3.0, True, (96, 48))[95, 0].tolist() == FOR
     weaker = density_tile(picture, halves(-3, 3, 64, 32), 6.0, True, (96, 48))
-    assert weaker[95, 0].tolist() == [185, 174, 97]  # 0.45 of (255, 230, 60), 0.55 of 128
+    assert weaker[95, 0].tolist() == [143, 129, 58]  # 0.35 of (255, 214, 10), 0.65 of 83.2
     for nothing in (0.0, np.nan):
         assert (density_tile(picture, np.full((64, 32), nothing), 3.0, True, (96, 48)) == NEUTRAL).all()

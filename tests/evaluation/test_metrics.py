@@ -18,6 +18,7 @@ from gender_cls.evaluation.metrics import (
     probability_scores,
     reliability_bins,
     score_rows,
+    score_shares,
     score_split,
 )
 from gender_cls.evaluation.schema import SCORES
@@ -149,12 +150,24 @@ def test_what_is_never_answered_has_no_precision() -> None:
     assert scores["f1_FEMALE"] == undefined("There is no FEMALE image, and nothing was answered FEMALE.")
 
 
-def test_too_few_of_a_label_leave_no_interval() -> None:
+def test_one_person_of_a_label_leaves_no_interval_of_its_recall_and_a_wide_one_of_their_mean() -> None:
     scores = score_rows(table_of("FMMMM", [0.9, 0.1, 0.2, 0.3, 0.6]), 1000)["scores"]
+    assert scores["recall_FEMALE"]["low"] is None
+    assert "only one person" in scores["recall_FEMALE"]["remark"]
     assert scores["balanced_accuracy"]["value"] == pytest.approx(7 / 8)
-    assert scores["balanced_accuracy"]["low"] is None
-    assert scores["balanced_accuracy"]["remark"].startswith("No interval: it is undefined in 3")  # 0.8^5 = 33 %
-    assert 0 < scores["accuracy"]["low"] < scores["accuracy"]["high"] == 1
+    assert 0 < scores["balanced_accuracy"]["low"] < 0.5
+    assert scores["accuracy"]["high"] < 1
+
+
+def test_each_score_is_a_share_of_the_people_it_is_about() -> None:
+    female, says_female = np.array([1, 1, 1, 0, 0], dtype=bool), np.array([1, 0, 0, 0, 1], dtype=bool)
+    shares = score_shares(female, says_female, np.array([0, 0, 1, 2, 3]))
+    assert shares == {
+        **dict.fromkeys(("balanced_accuracy", "mA", "auroc", "average_precision_FEMALE"), (2, 2)),
+        **{"average_precision_MALE": (2, 2), "accuracy": (4,), "recall_FEMALE": (2,), "recall_MALE": (2,)},
+        **{"precision_FEMALE": (2,), "precision_MALE": (3,), "f1_FEMALE": (3,), "f1_MALE": (4,)},
+    }
+    assert set(shares) == set(SCORES) - {"brier", "log_loss", "ece"}
 
 
 def test_no_images_have_no_scores() -> None:

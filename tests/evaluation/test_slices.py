@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from gender_cls.evaluation import bootstrap
 from gender_cls.evaluation.estimate import undefined
-from gender_cls.evaluation.metrics import decision_scores, is_female
+from gender_cls.evaluation.metrics import decision_scores, is_female, score_shares
 from gender_cls.evaluation.schema import Slice, Slices
 from gender_cls.evaluation.slices import slice_columns, slice_scores
 
@@ -72,7 +72,10 @@ def test_intervals_are_those_of_the_bootstrap_over_the_people_of_the_slice() -> 
     rows = table[table["camera"] == "c2"]
     female, says_female = is_female(rows), is_female(rows, "prediction")
     people = bootstrap.bootstrap_units(rows)
-    expected = bootstrap.estimates(people, lambda weights: decision_scores(female, says_female, weights), seed=1)
+    shares = score_shares(female, says_female, people)
+    expected = bootstrap.estimates(
+        people, lambda weights: decision_scores(female, says_female, weights), seed=1, shares=shares
+    )
     for name in ("balanced_accuracy", "recall_FEMALE", "recall_MALE"):
         one, other = found[name], expected[name]
         assert (one["low"], one["high"]) == pytest.approx((other["low"], other["high"]), abs=0.006)

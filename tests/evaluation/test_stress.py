@@ -10,7 +10,7 @@ from scipy.special import logit as log_odds_of
 from sklearn.metrics import balanced_accuracy_score
 
 from gender_cls.data.variant_names import CORRUPTIONS, SHORTCUTS
-from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
+from gender_cls.evaluation.bootstrap import bootstrap_units, count_people, estimates
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.metrics import calibration_scores, decision_scores, is_female
 from gender_cls.evaluation.schema import Severity, Stress
@@ -79,7 +79,10 @@ def test_scores_and_intervals_agree_with_scikit_learn_and_with_the_scores_of_the
             "coverage": weights @ answered.astype(float) / weights.sum(axis=1),
         }
 
-    for name, wanted in estimates(bootstrap_units(table), statistics, RESAMPLES).items():
+    units = bootstrap_units(table)
+    everybody = dict.fromkeys(("flip_rate", "coverage"), count_people(units, female | True))
+    shares = {"balanced_accuracy": count_people(units, female, ~female), **everybody}
+    for name, wanted in estimates(units, statistics, RESAMPLES, shares=shares).items():
         assert got[name] == {key: pytest.approx(value) for key, value in wanted.items()}, name
     grey = shortcut_scores(table, logits, RESAMPLES)[list(SHORTCUTS).index("grey")]
     assert grey["balanced_accuracy"] == got["balanced_accuracy"]

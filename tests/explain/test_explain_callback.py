@@ -1,4 +1,3 @@
-import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,17 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.events import read_events
 from helpers.tiny_training import Tiny, explain, fit, pictures
-from PIL import Image
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.config.explain import ExplainedClass, Method
-from gender_cls.drawing.events import confusion_matrix_figure
+from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
+from gender_cls.drawing.map_card import map_cards
 from gender_cls.errors import GenderClsError
 from gender_cls.explain import callback as explain_callback
 from gender_cls.explain import explanation_grid
@@ -28,7 +27,6 @@ from gender_cls.explain.mass_shares import mass_shares
 from gender_cls.models.feature_map import FeatureMap
 
 BOTH = [Method.saliency, Method.grad_cam]
-PLACES = {"head", "upper_body", "lower_body", "outside"}
 
 
 @pytest.fixture
@@ -71,39 +69,47 @@ def maps_of(model: Any, targets: Any) -> dict[Method, Tensor]:
     return attribute(model.network, inputs, BOTH, Tiny.feature_map, torch.as_tensor(targets)).maps
 
 
-def images(logger: TensorBoardLogger, tag: str) -> dict[int, np.ndarray]:
-    """By step."""
-    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0}).Reload().Images(tag)
-    return {event.step: np.asarray(Image.open(io.BytesIO(event.encoded_image_string))) for event in events}
-
-
 def scalars(logger: TensorBoardLogger) -> dict[str, dict[int, float]]:
-    """By tag without `explanations/`, then by epoch; an epoch has 4 steps."""
-    events = EventAccumulator(logger.log_dir).Reload()
+    """By tag without `explanations_scores/`, then by epoch; an epoch has 4 steps. The seconds are among them."""
     return {
-        tag.removeprefix("explanations/"): {event.step / 4: event.value for event in events.Scalars(tag)}
-        for tag in events.Tags()["scalars"]
-        if tag.startswith("explanations/")
+        tag.removeprefix("explanations_scores/").removeprefix("speed/explanation_"): {
+            step // 4: value for step, value in curve.items()
+        }
+        for tag, curve in read_events(logger.log_dir).scalars.items()
+        if tag.startswith(("explanations_scores/", "speed/"))
     }
 
 
-def shares(maps: Tensor, place: str = "outside") -> np.ndarray:
-    return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))[place]
+def shares(maps: Tensor) -> np.ndarray:
+    return mass_shares(maps, [[0, 0, 8, 16]] * len(maps))["outside"]
 
 
-def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger) -> None:
+def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger, monkeypatch) -> None:
+    drawn = []
+
+    def spy(images: Tensor, columns: list[Any], captions: list[Any], below_image: str) -> list[np.ndarray]:
+        cards = map_cards(images, columns, captions, below_image)
+        drawn.append((below_image, cards))
+        return cards
+
+    monkeypatch.setattr(explain_callback, "map_cards", spy)
     folder = tmp_path / "maps"
     fit(tmp_path, [explain(folder)], max_epochs=3, logger=logger)
-
-    shown, seconds = images(logger, "explanations/probe_set"), scalars(logger)["seconds"]
-    assert list(shown) == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
+    events, seconds = read_events(logger.log_dir), scalars(logger)["seconds"]
+    assert list(events.images) == ["explanations/1_MALE", "explanations/2_FEMALE", "explanations/3_MALE"]
+    assert [below for below, _ in drawn] == ["epoch 1", "epoch 2", "epoch 3"]
+    for number, shown in enumerate(events.images.values()):
+        assert list(shown) == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
+        for picture, (_, cards) in zip(shown.values(), drawn, strict=True):
+            assert np.array_equal(picture, cards[number])
+    for number, tag in enumerate(events.images):
+        assert f"crop_{number}.png" in events.descriptions[tag]
     assert list(seconds) == [1, 2, 3]
     assert all(0 < value < 60 for value in seconds.values())
     assert sorted(path.name for path in folder.iterdir()) == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
-    for picture, path in zip(shown.values(), sorted(folder.iterdir()), strict=True):
-        assert np.array_equal(picture, np.asarray(Image.open(path)))
-    names = {f"{method}/{score}" for method in ("saliency", "grad_cam") for score in (*PLACES, "stability")}
+    names = {f"{score}/{method}" for method in ("saliency", "grad_cam") for score in ("outside", "stability")}
     assert scalars(logger).keys() == names | {"agreement/saliency_grad_cam", "seconds"}
+    assert all(events.descriptions[tag] for tag in events.scalars if "loss" not in tag and tag != "epoch")
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -122,7 +128,8 @@ def test_maps_notes_and_captions_are_those_of_the_predicted_class(tmp_path, draw
         assert column.notes == ["" if "nan" in note else note for note in notes]
     assert [caption.label for caption in last.captions] == ["MALE", "FEMALE", "MALE"]
     assert [caption.predicted for caption in last.captions] == [["FEMALE", "MALE"][index] for index in predicted]
-    assert [caption.probability for caption in last.captions] == pytest.approx(confidence.tolist())
+    female = [p if index == 0 else 1 - p for p, index in zip(confidence.tolist(), predicted, strict=True)]
+    assert [caption.p_female for caption in last.captions] == pytest.approx(female)
     assert [caption.name for caption in last.captions] == ["crop_0.png", "crop_1.png", "crop_2.png"]
     right = int((predicted == torch.tensor([1, 0, 1])).sum())
     assert last.title == f"Epoch 2, step 8: {right} of 3 right"
@@ -135,7 +142,7 @@ def test_the_true_class_is_explained_where_that_is_asked_for(tmp_path, drawn, lo
     assert list(drawn[-1].columns) == ["saliency", "Grad-CAM"]
     assert torch.equal(drawn[-1].columns["Grad-CAM"].maps, scaled(maps_of(model, [1, 0, 1])[Method.grad_cam]))
     assert drawn[-1].note.startswith("Maps of the true label with this epoch's weights, ")
-    assert "grad_cam/outside" in scalars(logger)
+    assert "outside/grad_cam" in scalars(logger)
     assert not any("_true" in tag for tag in scalars(logger))
 
 
@@ -164,9 +171,9 @@ def test_of_both_classes_only_mistakes_are_explained_twice(tmp_path, drawn, monk
         assert torch.allclose(grid.columns[f"{method.title}, true"].maps, scaled(true[method]), atol=1e-5)
     assert not torch.equal(said[Method.grad_cam][1], true[Method.grad_cam][1])
     assert grid.title == "Epoch 1, step 4: 2 of 3 right"
-    parts = {f"{method}{of}" for method in ("saliency", "grad_cam") for of in ("", "_true")}
+    outside = {f"outside{of}/{method}" for method in ("saliency", "grad_cam") for of in ("", "_true")}
     agreement = {"agreement/saliency_grad_cam", "agreement_true/saliency_grad_cam"}
-    assert scalars(logger).keys() == {f"{part}/{place}" for part in parts for place in PLACES} | agreement | {"seconds"}
+    assert scalars(logger).keys() == outside | agreement | {"seconds"}
 
 
 def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path, invented, logger) -> None:
@@ -175,11 +182,10 @@ def test_scores_are_means_over_images_and_compare_with_the_grid_before(tmp_path,
     fit(tmp_path, [explain(tmp_path, every_n_epochs=2)], max_epochs=4, logger=logger)
     found = scalars(logger)
     for method in BOTH:
-        for place in ("outside", "upper_body"):
-            expected = {epoch: shares(one.maps[method], place).mean() for epoch, one in ((2, first), (4, second))}
-            assert found[f"{method.value}/{place}"] == pytest.approx(expected)
+        expected = {epoch: shares(one.maps[method]).mean() for epoch, one in ((2, first), (4, second))}
+        assert found[f"outside/{method.value}"] == pytest.approx(expected)
         stability = rank_correlation(first.maps[method], second.maps[method])[[0, 2]].mean()
-        assert found[f"{method.value}/stability"] == pytest.approx({4: stability})
+        assert found[f"stability/{method.value}"] == pytest.approx({4: stability})
     agreement = {epoch: rank_correlation(*one.maps.values()).mean() for epoch, one in ((2, first), (4, second))}
     assert found["agreement/saliency_grad_cam"] == pytest.approx(agreement)
     assert found["seconds"].keys() == {2, 4}
@@ -196,14 +202,14 @@ def test_images_without_a_defined_score_are_left_out_and_no_mean_is_taken_of_non
     invented += [first, second]
     fit(tmp_path, [explain(tmp_path)], logger=logger)
     found = scalars(logger)
-    assert found["saliency/outside"] == pytest.approx(
+    assert found["outside/saliency"] == pytest.approx(
         {1: shares(first.maps[Method.saliency][2:])[0], 2: shares(second.maps[Method.saliency][1:]).mean()}
     )
-    assert found["grad_cam/outside"].keys() == {2}
+    assert found["outside/grad_cam"].keys() == {2}
     assert found["agreement/saliency_grad_cam"].keys() == {2}
-    assert "saliency/stability" not in found  # 0 and 1 have no map at one end, 2 changed its class
+    assert "stability/saliency" not in found  # 0 and 1 have no map at one end, 2 changed its class
     notes = drawn[0].columns["saliency"].notes
-    assert notes == ["", "", f"outside {100 * found['saliency/outside'][1]:.0f} %"]
+    assert notes == ["", "", f"outside {100 * found['outside/saliency'][1]:.0f} %"]
 
 
 def test_a_diverged_network_is_drawn_and_not_scored(tmp_path, logger) -> None:
@@ -290,7 +296,7 @@ def test_an_error_while_explaining_is_not_hidden(tmp_path) -> None:
 
 def test_confusion_matrix_of_every_epoch_reaches_tensorboard(tmp_path, logger) -> None:
     fit(tmp_path, [ConfusionMatrixCallback()], logger=logger)
-    shown = images(logger, "confusion_matrix/val")
+    shown = read_events(logger.log_dir).images["validation_confusion_matrix"]
     assert list(shown) == [4, 8]
     for epoch, picture in enumerate(shown.values(), start=1):
         assert np.array_equal(picture, confusion_matrix_figure([[epoch, 0], [1, 3]], ("FEMALE", "MALE")))

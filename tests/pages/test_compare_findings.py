@@ -56,7 +56,8 @@ def test_many_pairs_are_one_sentence() -> None:
             one["difference"] = outcome
         return told({**record, "pairs": pairs})[-1][1]
 
+    assert "no significant difference between net0 and any of the 4 other" in against(0, 0, 0, 0)
+    assert "net0 is worse than 1 of the 4 other candidates on test; with 3" in against(0, 0, 0, -0.1)
     assert "better than 4 of the 4 other candidates on test." in against(0.1, 0.1, 0.1, 0.1)
-    assert "better than 2 of the 5 other" in against(0.1, 0.1, 0, 0, -0.1)
-    assert "worse than 1; with 2 there is no significant difference" in against(0.1, 0.1, 0, 0, -0.1)
+    assert "better than 2 and worse than 1 of the 5 other candidates on test; with 2" in against(0.1, 0.1, 0, 0, -0.1)
     assert told(many(2))[-1][1] == "No significant difference."

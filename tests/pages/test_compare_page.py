@@ -56,8 +56,9 @@ def test_the_page_is_one_file_that_runs_nothing_and_names_stay_text(tmp_path: Pa
 
 def test_numbers_are_those_of_the_record(page: Page) -> None:
     for words in (
-        "2026-11-23 10:00 night shift convnext_tiny is the best of 2 candidates on validation. 0.835 [0.784, 0.885]",
-        "balanced accuracy on 818 test images of 206 people, threshold 0.5; the 95 % interval covers the",
+        "night shift 2026-11-23 10:00 convnext_tiny is the best of 2 candidates on validation. balanced accuracy on",
+        "balanced accuracy on test, at the threshold 0.5 0.835 [0.784, 0.885] 818 test images of 206 people.",
+        "The 95 % interval covers the chance in the people tested and in training. Its 3 seeds",
         "Its 3 seeds: 0.826 to 0.843.",
         "from 0.55 to 0.90, rings the seeds; the tick is the best trivial baseline (Source, 0.591).",
         "1 convnext_tiny 3 seeds 0.846 ± 0.005 0.835 ± 0.008 [0.784, 0.885] 0.815 325.8 of 400",
@@ -183,7 +184,7 @@ def test_nothing_finished(rows: list[Any]) -> None:
     page = page_of(
         compared(rows, verdict=["There is nothing to compare."], all_wrong=[], roc=[], unfinished=unfinished)
     )
-    assert "night shift There is nothing to compare." in page.text
+    assert "10:00 There is nothing to compare." in page.text
     assert "There is no pair to compare." in page.text
     assert "No curve can be drawn" in page.text
     assert page.all("img") == []
@@ -240,7 +241,7 @@ def test_many_candidates_stay_readable() -> None:
     assert "78 pairs without net00" in page.text
     assert page.text.count("minus") == 91 + 1  # once in the text above the table
     assert len([cell for cell in page.all("td") if "--shade" in cell.get("style", "")]) == 12 * 11
-    assert "net00 is better than 0 of the 13 other candidates on test; with 13 there is no significant" in page.text
+    assert "no significant difference between net00 and any of the 13 other candidates." in page.text
     dots = [dot.get("style", "") for dot in page.all("i") if "dot" in dot.get("class", "")]
     assert {f"color:{colour}" for colour in CANDIDATE_COLOURS} | {""} == set(dots)
     lines = [line["class"] for line in page.all("i") if line.get("class", "").startswith("line")]
@@ -280,7 +281,7 @@ def test_only_the_first_findings_are_open_and_warnings_come_first() -> None:
     record: Any = many(3)
     record["cautions"] = [f"Warning {number}." for number in range(5)]
     html = html_of(record)
-    first, folded = html.split("3 more</summary>")
+    first, folded = html.split("4 more findings</summary>")
     assert all(f"Warning {number}." in first for number in range(5))
     assert "The model beats" in folded
 
@@ -301,12 +302,18 @@ def test_experiment_links_and_files_are_told() -> None:
         "/sweeps/a/one-0": [("report", "one-0/report.html"), ("model card", "one-0/MODEL_CARD.md")],
     }
     facts = [("epochs", "at most 8"), ("command", "python -m gender_cls.train -m model=net,one " + "x=1 " * 10)]
-    html = html_of(record, links=links, facts=facts, files=["a b.csv"], tensorboard="tensorboard --logdir sweeps/a")
+    html = html_of(
+        record, links=links, facts=facts, files=[("a b.csv", "a%20b.csv")], tensorboard="tensorboard --logdir sweeps/a"
+    )
     page = Page(html)
     addresses = [link["href"] for link in page.all("a") if link["href"][0] != "#"]
     assert addresses == ["a%20b.csv", *(address for found in links.values() for _, address in found)]
     assert "2 reports report net-0 report net-1" in page.text
-    for words in ("epochs at most 8", "command python -m", "curves and maps tensorboard --logdir sweeps/a"):
+    for words in (
+        "epochs at most 8",
+        "command python -m",
+        "Curves and maps of every epoch: tensorboard --logdir sweeps/a",
+    ):
         assert words in page.text
     assert_runs_and_fetches_nothing(page)
 

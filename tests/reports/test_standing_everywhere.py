@@ -22,9 +22,9 @@ from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.standing import standing_of
 from gender_cls.pages.comparison_table import to_markdown
 from gender_cls.pages.model_card import render_model_card
+from gender_cls.pages.on_screen import run_on_screen
 from gender_cls.pages.report_page import render_report
 from gender_cls.reports.comparison import write_comparison
-from gender_cls.reports.final_test import run_summary
 from gender_cls.runs.run import Run
 
 RNG = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_report_card_leaderboard_and_terminal_say_the_same(tmp_path: Path, model
         "card": render_model_card(metrics, to_plain(Config())),
         "leaderboard": Page((tmp_path / "compare.html").read_text()).text,
         "Markdown of the comparison": to_markdown(comparison, tmp_path),
-        "terminal": run_summary(run),
+        "terminal": "\n".join(map(str, run_on_screen(metrics))),
     }
     for place, text in places.items():
         assert sentence in flat(text), place

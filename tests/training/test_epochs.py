@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from helpers.classifiers import config_of, prepare
 from helpers.crops import ON_CPU
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from helpers.events import read_events
 
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.epochs import epoch_row, epochs_csv
+from gender_cls.training.epochs import epoch_line, epoch_row, epochs_csv
 from gender_cls.training.fit import fit
 
 
@@ -54,12 +54,47 @@ def test_a_resumed_training_replaces_the_rows_of_epochs_that_it_trains_again(
     assert after["epoch"].tolist() == [1, 2, 3]
     pd.testing.assert_frame_equal(after[:2], before[:2])
 
-    events = EventAccumulator(str(run.folder))
-    events.Reload()
+    scalars = read_events(run.folder).scalars
     for name in ("train/loss", "val/loss", "val/balanced_accuracy", "val/auroc"):
-        curve = {event.step: event.value for event in events.Scalars(name)}  # the last value of a step counts
+        curve = scalars[name.replace("train", "Train").replace("val", "Val")]
         assert after[name.replace("/", "_")].tolist() == pytest.approx(list(curve.values()), rel=1e-5), name
+        assert after["step"].tolist() == list(curve)
     steps = math.ceil(len(prepared.manifest.table.query("split == 'train'")) / 8)
     assert after["step"].tolist() == [steps, 2 * steps, 3 * steps]
     assert (after["seconds"] > 0).all()
     assert after["learning_rate"].tolist()[0] > after["learning_rate"].tolist()[2] > 0
+
+
+LOGGED = [(0.6931, 0.6902, 0.5), (0.5, 0.45, 0.79), (0.512, 0.4984, 0.7812)]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "long", "short"),
+    [
+        (
+            "balanced_accuracy",
+            "epoch  3/20  train loss 0.512  val loss 0.498  val balanced accuracy 0.781  best 0.790 (epoch 2)  8.4 s",
+            "epoch  3/20  loss 0.512, val 0.498  bal. acc. 0.781, best 0.790 (2)  8.4 s",
+        ),
+        (
+            "loss",
+            "epoch  3/20  train loss 0.512  val loss 0.498  val balanced accuracy 0.781  "
+            "best val loss 0.450 (epoch 2)  8.4 s",
+            "epoch  3/20  loss 0.512, val 0.498  bal. acc. 0.781, best val loss 0.450 (2)  8.4 s",
+        ),
+        (
+            "f1_MALE",
+            "epoch  3/20  train loss 0.512  val loss 0.498  val f1 MALE 0.281  best 0.500 (epoch 1)  8.4 s",
+            "epoch  3/20  loss 0.512, val 0.498  f1 MALE 0.281, best 0.500 (1)  8.4 s",
+        ),
+    ],
+)
+def test_the_line_of_an_epoch_names_its_numbers_and_the_best_so_far(monitor: str, long: str, short: str) -> None:
+    rows = [
+        epoch_row(number, 4 * number, 8.42, {
+            "train/loss": train, "val/loss": val, "val/balanced_accuracy": score,
+            "val/f1_MALE": 0.5 if number < 3 else 0.2812,  # the first of equal ones is the best
+        })
+        for number, (train, val, score) in enumerate(LOGGED, 1)
+    ]  # fmt: skip
+    assert epoch_line(rows, 20, monitor) == (long, short)

@@ -37,7 +37,7 @@ class MeanEstimate(MeanScore):
     seed_scores: list[float]  # the score of each seed, in the order of `CandidateRow.seeds`; empty if it is undefined
     low: float | None
     high: float | None
-    covers: str | None  # the chance in the interval: PEOPLE drawn or, from ENOUGH_SEEDS on, PEOPLE_AND_TRAINING
+    covers: str | None  # the chance in the interval: PEOPLE drawn; from ENOUGH_SEEDS on, PEOPLE_AND_TRAINING
     remark: str | None
 
 
@@ -167,10 +167,10 @@ class Pair(TypedDict):
     a: str  # title
     b: str  # title
     difference: float | None  # a minus b, of the mean balanced accuracies over seeds
-    low: float | None  # the interval is not corrected for the number of pairs
+    low: float | None  # the interval is not corrected for the number of pairs; it holds 0 if p_value is at least 0.05
     high: float | None
     remark: str | None
-    p_value: float | None  # two-sided, from the draws that give the interval
+    p_value: float | None  # two-sided, of turned signs over people (`significance.py`)
     p_holm: float | None  # the same, corrected for the number of pairs (Holm 1979)
     significant: bool  # whether p_holm is below 0.05
     verdict: str  # all this in a sentence
@@ -204,7 +204,7 @@ class WrongImage(TypedDict):
 class Comparison(TypedDict):
     """The whole file."""
 
-    resamples: int  # of the bootstrap
+    resamples: int  # of the bootstrap; also the number of random signs behind a p-value
     images: int  # in test, of the compared candidates
     identities: int  # known people in those images
     units: int  # what the bootstrap draws from

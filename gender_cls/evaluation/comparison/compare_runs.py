@@ -21,7 +21,7 @@ from gender_cls.evaluation.comparison.means import (
     mean_or_none,
 )
 from gender_cls.evaluation.comparison.sentences import cautions, verdict
-from gender_cls.evaluation.comparison.significance import Means, compare_pairs, resample_means
+from gender_cls.evaluation.comparison.significance import Means, compare_pairs, means_of
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
 from gender_cls.evaluation.standing import standing_of
@@ -48,12 +48,12 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     estimates: dict[str, Estimate] = {}
     pairs: list[compare_json.Pair] = []
     if compared:
-        means = _resampled(compared, resamples)
+        means = _means(compared, resamples)
         estimates = {one.title: means.of(index) for index, one in enumerate(compared)}
         pairs = compare_pairs([one.title for one in compared], means, list(compared[0].test["path"]))
     for one in others:
         if not one.problem and one.test_rows is not None:
-            estimates[one.title] = _resampled([one], resamples).of(0)
+            estimates[one.title] = _means([one], resamples).of(0)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     best = rows[: len(compared)]
     mark_pareto(best, pairs)
@@ -109,11 +109,11 @@ def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
     return max(counts, key=lambda rows: counts[rows], default=None)
 
 
-def _resampled(candidates: Sequence[Candidate], resamples: int) -> Means:
-    """The resampled means of candidates with the same test rows."""
+def _means(candidates: Sequence[Candidate], resamples: int) -> Means:
+    """The mean scores of candidates with the same test rows."""
     test = candidates[0].test
     correct = [np.stack([one.correct for one in candidate.trained]) for candidate in candidates]
-    return resample_means(correct, is_female(test), bootstrap_units(test), resamples)
+    return means_of(correct, is_female(test), bootstrap_units(test), resamples)
 
 
 def _candidate_row(

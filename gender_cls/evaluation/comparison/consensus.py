@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, estimates
+from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, count_people, estimates
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.compare_json import Agreement, Ensemble, MeanCost, RocCurve, WrongImage
 from gender_cls.evaluation.metrics import decision_scores, is_female, p_female_of
@@ -26,7 +26,9 @@ def ensemble_of(candidates: Sequence[Candidate], cost: MeanCost, resamples: int)
     def balanced_accuracy(weights: Numbers) -> dict[str, Numbers]:
         return {"balanced_accuracy": decision_scores(female, p_female >= 0.5, weights)["balanced_accuracy"]}
 
-    found = estimates(bootstrap_units(table), balanced_accuracy, resamples)
+    units = bootstrap_units(table)
+    shares = {"balanced_accuracy": count_people(units, female, ~female)}
+    found = estimates(units, balanced_accuracy, resamples, shares=shares)
     return Ensemble(
         networks=sum(len(one.trained) for one in candidates),
         balanced_accuracy=found["balanced_accuracy"],

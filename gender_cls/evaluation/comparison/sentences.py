@@ -9,6 +9,8 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.standing import CHANCE
 from gender_cls.evaluation.wording import decimal, listed, stated
 
+MOST_PAIRS = 3  # pairs with the best candidate that are told one by one
+
 
 def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, significant: bool) -> str:
     """Which of two candidates is better; `difference` is that of their balanced accuracies, a minus b."""
@@ -35,7 +37,7 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     elif best is None:
         sentences = [f"No candidate can be recommended. {_worthless(compared)[0]}"]
     else:
-        sentences = [_best(best), *_against_others(best["title"], pairs, len(compared))]
+        sentences = [_best(best), *against_others(best["title"], pairs)]
     return sentences + cautions(rows) + _repeated(rows)
 
 
@@ -86,14 +88,24 @@ def _worthless(compared: Sequence[CandidateRow]) -> list[str]:
     return [f"{first_few(names)}: {sentence}" for sentence, names in titles.items()]
 
 
-def _against_others(best: str, pairs: Sequence[Pair], compared: int) -> list[str]:
-    if compared == 1:
-        return ["There is no other candidate to compare it with."]
+def against_others(best: str, pairs: Sequence[Pair]) -> list[str]:
+    """How the best candidate compares with each other one, or with all of them in one sentence if they are many."""
     own = [pair for pair in pairs if best in (pair["a"], pair["b"])]
-    sentences = [pair["verdict"] for pair in own]
-    if len(own) > 1 and not any(pair["significant"] for pair in own):
-        sentences.insert(0, "There is no significant difference between it and any other candidate.")
-    return sentences
+    significant = [pair for pair in own if pair["significant"]]
+    if not own:
+        return ["There is no other candidate to compare it with."]
+    if len(own) <= MOST_PAIRS:
+        sentences = [pair["verdict"] for pair in own]
+        if len(own) > 1 and not significant:
+            sentences.insert(0, "There is no significant difference between it and any other candidate.")
+        return sentences
+    if not significant:
+        return [f"There is no significant difference between {best} and any of the {len(own)} other candidates."]
+    worse = sum((pair["a"] == best) == ((pair["difference"] or 0) > 0) for pair in significant)
+    better, open_ = len(significant) - worse, len(own) - len(significant)
+    parts = [f"better than {worse}"] * bool(worse) + [f"worse than {better}"] * bool(better)
+    sentence = f"{best} is {' and '.join(parts)} of the {len(own)} other candidates on test"
+    return [f"{sentence}; with {open_} there is no significant difference." if open_ else f"{sentence}."]
 
 
 def _cautions(compared: Sequence[CandidateRow]) -> list[str]:

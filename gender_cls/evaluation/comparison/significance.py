@@ -9,110 +9,144 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, Units, bootstrap, count_units, estimate, ratio
+from gender_cls.evaluation.bootstrap import (
+    ONE_PERSON,
+    SEED,
+    Booleans,
+    Numbers,
+    Units,
+    count_people,
+    count_units,
+    ratio,
+)
 from gender_cls.evaluation.comparison.compare_json import ENOUGH_SEEDS, McNemar, Pair
 from gender_cls.evaluation.comparison.sentences import pair_sentence
-from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import absent_labels
 from gender_cls.evaluation.multiple_testing import SIGNIFICANT, holm
+from gender_cls.evaluation.share_interval import difference_variance, freedom, quantile, share_interval
+
+FEW_PEOPLE = 16  # while no more differ, the test takes all of their signs; otherwise random ones
+ROUNDING = 1e-12  # sums that differ by less are equal
+SIGNS_AT_ONCE = 2**22  # limit on draws times people in memory
 
 
 @dataclass(frozen=True)
 class Means:
-    """Balanced accuracies of candidates on the same rows."""
+    """Balanced accuracies of candidates on the same rows, each the mean over the candidate's seeds."""
 
     correct: Sequence[Booleans]  # of each candidate (seeds, rows), whether its answers are right
     units: Units
     by_seed: list[Numbers]  # of each candidate (seeds,); NaN if a label is absent
-    draws: Numbers  # (candidates, resamples) of the mean over seeds: chance in the people
-    luck: Numbers  # (candidates, resamples) by how much other seeds would have moved it; 0 with one seed
-    remark: str | None  # why they are undefined, or None
+    added: Numbers  # (candidates, people) what the right answers for each person add to the mean
+    moved: Numbers  # (candidates, people) how the mean moves with the weight of each person; they sum to 0
+    people: tuple[int, ...]  # with each label
+    flipped: Numbers  # (candidates, draws) sums of `added` with random signs, the same signs for all candidates
+    remark: str | None  # why the means are undefined, or None
 
     def of(self, candidate: int) -> Estimate:
-        """The mean over the candidate's seeds."""
-        seeds = self.by_seed[candidate]
-        draws = self.draws[candidate]
-        if len(seeds) >= ENOUGH_SEEDS:
-            draws = np.clip(draws + _widening(len(seeds) - 1) * self.luck[candidate], 0, 1)
-        return estimate(float(seeds.mean()), draws, count_units(self.units), self.remark)
+        """The mean over the candidate's seeds; from ENOUGH_SEEDS on, its interval covers the chance of training."""
+        found = self._without_interval(float(self.by_seed[candidate].mean()))
+        if found["value"] is not None and found["remark"] is None:
+            variance = float((self.moved[candidate] ** 2).sum())
+            training = self._training(candidate)
+            found["low"], found["high"] = share_interval(found["value"], variance, self.people, *training)
+        return found
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
-        """The paired difference of two means (both are drawn together), and its p-value; None without an interval."""
-        value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
-        draws = self.draws[a] - self.draws[b]
-        if min(len(self.by_seed[a]), len(self.by_seed[b])) >= ENOUGH_SEEDS:
-            freedom = len(self.by_seed[a]) + len(self.by_seed[b]) - 2
-            draws = draws + _widening(freedom) * (self.luck[a] - self.luck[b])
-        people = count_units(self.units)
-        found = estimate(value, draws, people, self.remark, is_share=False)
-        return found, None if found["low"] is None else _p_value(value, draws[np.isfinite(draws)], people)
+        """The difference of two means, a minus b, and its two-sided p-value; None without an interval.
+
+        The test turns the signs of people's contributions to the difference (Fisher 1935), all together or at random:
+        if neither candidate is better, what each person adds could as well be its opposite. If both have ENOUGH_SEEDS,
+        the chance of training joins: to each sum of turned contributions comes a draw from Student's distribution with
+        the variance of the two means over seeds (Welch 1947).
+
+        The interval follows from the variance of the difference. It holds 0 if and only if the p-value is at least
+        0.05: where the two would disagree, the p-value decides, and the end of the interval moves to 0.
+        """
+        found = self._without_interval(float(self.by_seed[a].mean() - self.by_seed[b].mean()))
+        if found["value"] is None or found["remark"] is not None:
+            return found, None
+        parts = [self._training(one) for one in (a, b)]
+        if min(len(self.by_seed[a]), len(self.by_seed[b])) < ENOUGH_SEEDS:
+            parts = []
+        training = sum(variance for variance, _ in parts)
+        p_value = self._p_value(a, b, training, freedom(training, parts))
+        value, variance = found["value"], float(((self.moved[a] - self.moved[b]) ** 2).sum())
+        whole = difference_variance(value, variance, self.people) + training
+        half = quantile(freedom(whole, parts)) * np.sqrt(whole)
+        half = max(half, abs(value)) if p_value >= SIGNIFICANT else min(half, abs(value) * (1 - 1e-9))
+        found["low"], found["high"] = max(-1.0, value - float(half)), min(1.0, value + float(half))
+        return found, p_value
+
+    def _without_interval(self, value: float) -> Estimate:
+        if not np.isfinite(value):
+            return undefined(self.remark or "It is not defined for these images.")
+        alone = count_units(self.units) < 2
+        return Estimate(value=value, low=None, high=None, remark=ONE_PERSON if alone else None)
+
+    def _training(self, candidate: int) -> tuple[float, float]:
+        """The variance of the mean by the chance of training, and its degrees of freedom; 0 if seeds are too few."""
+        seeds = self.by_seed[candidate]
+        if len(seeds) < ENOUGH_SEEDS:
+            return 0.0, 1.0
+        return float(seeds.var(ddof=1)) / len(seeds), len(seeds) - 1.0
+
+    def _p_value(self, a: int, b: int, training: float, freedom: float) -> float:
+        """The share of sums with turned signs that are at least as far from 0 as the difference is."""
+        added = self.added[a] - self.added[b]
+        differing = added[np.abs(added) > ROUNDING]
+        value = abs(float(differing.sum())) - ROUNDING
+        if exact := len(differing) <= FEW_PEOPLE:
+            sums = differing[:1] if len(differing) else np.zeros(1)  # the other half, with its sign turned, is alike
+            for one in differing[1:]:
+                sums = np.concatenate([sums + one, sums - one])
+        else:
+            sums = np.append(self.flipped[a] - self.flipped[b], value)  # the signs as they are count as one draw
+        if training > 0:
+            spread = np.sqrt(training)
+            beyond = stats.t.sf((value - sums) / spread, freedom) + stats.t.cdf((-value - sums) / spread, freedom)
+            return min(1.0, float(beyond.mean()))
+        p_value = float((np.abs(sums) >= value).mean())
+        if not exact and p_value * len(sums) < 1.5:
+            # So far out that a count of draws says too little for many pairs: Hoeffding's bound (1963).
+            p_value = min(p_value, 2 * float(np.exp(-(value**2) / (2 * (differing**2).sum()))))
+        return p_value
 
 
-def resample_means(
-    correct: Sequence[Booleans], female: Booleans, units: Units, resamples: int, seed: int = SEED
-) -> Means:
-    """Draw people, the same for all candidates, and for each candidate seeds; `correct` as in `Means`.
-
-    A resample draws as many people as there are, with replacement, and from each candidate's seeds as many as it has,
-    independently. So the draws contain chance in the sample and in training. Few seeds say little about training: their
-    deviations are stretched by sqrt(n / (n - 1)), without which n draws from n seeds vary too little, and by Student's
-    quantile over the normal one. In simulations with two to five seeds, 95 % intervals of a difference cover slightly
-    more than 95 %. With one seed the draws contain chance in the sample alone: they cannot tell whether another run of
-    training would have done as well.
-    """
+def means_of(correct: Sequence[Booleans], female: Booleans, units: Units, draws: int, seed: int = SEED) -> Means:
+    """The mean scores of candidates, with `draws` of random signs for their people; `correct` as in `Means`."""
     count = count_units(units)
     labels = np.stack([female, ~female])
-    # A balanced accuracy needs only these sums of each person, so the resamples weigh people, not rows.
-    totals = np.stack([np.bincount(units, rows, count) for rows in labels])
-    right = [np.bincount(units, one & rows, count) for runs in correct for one in runs for rows in labels]
-    sums = np.stack([*totals, *right]).astype(np.float64).T
-
-    def balanced_accuracies(weights: Numbers) -> dict[str, Numbers]:
-        summed = (weights @ sums).reshape(len(weights), -1, len(labels))
-        recalls = ratio(summed[:, 1:], summed[:, :1])
-        return {str(run): values for run, values in enumerate(recalls.mean(axis=2).T)}
-
-    people = np.arange(count)
-    values = np.array([value[0] for value in balanced_accuracies(np.ones((1, count))).values()])
-    drawn = np.array(list(bootstrap(people, balanced_accuracies, resamples, seed).values()))
-    ends = np.cumsum([len(runs) for runs in correct])[:-1]
-    rng = np.random.default_rng([seed, 1])  # another stream than that of the people
+    images = np.stack([np.bincount(units, rows, count) for rows in labels])  # (labels, people)
+    right = [[[np.bincount(units, one & rows, count) for rows in labels] for one in runs] for runs in correct]
+    totals = images.sum(axis=1)
+    by_seed = [ratio(np.sum(runs, axis=2), totals).mean(axis=1) for runs in right]
+    means = np.stack([np.mean(runs, axis=0) for runs in right])  # (candidates, labels, people)
+    recalls = ratio(means.sum(axis=2), totals)[..., None]
+    added = ratio(means, totals[:, None]).mean(axis=1)
     absent = absent_labels(female)
-    runs = [_draw_seeds(one, rng) for one in np.split(drawn, ends)]
     return Means(
         correct=correct,
         units=units,
-        by_seed=np.split(values, ends),
-        draws=np.stack([mean for mean, _ in runs]),
-        luck=np.stack([luck for _, luck in runs]),
+        by_seed=by_seed,
+        added=added,
+        moved=ratio(means - recalls * images, totals[:, None]).mean(axis=1),
+        people=count_people(units, female, ~female),
+        flipped=_turned(added, draws, seed),
         remark=f"There is no {' and no '.join(absent)} image in test." if absent else None,
     )
 
 
-def _draw_seeds(draws: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
-    """(seeds, resamples) -> (resamples,) means over all seeds, and how far means over as many drawn seeds are off."""
-    mean, (seeds, resamples) = draws.mean(axis=0), draws.shape
-    if seeds == 1:
-        return mean, np.zeros(resamples)
-    picked = np.take_along_axis(draws, rng.integers(seeds, size=(seeds, resamples)), axis=0).mean(axis=0)
-    return mean, np.sqrt(seeds / (seeds - 1)) * (picked - mean)
-
-
-def _widening(freedom: int) -> float:
-    """Student's 97.5 % quantile over the normal one."""
-    return float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)) if freedom else 1.0
-
-
-def _p_value(value: float, draws: Numbers, units: int) -> float:
-    """Two-sided: the level at which the interval of `estimate` would begin to leave out 0; at least 2 units."""
-    if abs(value) < 1e-12:
-        return 1.0  # equals, whatever the draws are
-    beyond = int(min((draws <= 0).sum(), (draws >= 0).sum()))
-    shrink = np.sqrt((units - 1) / units)  # the interval is widened for few people; so is the tail
-    tail = stats.t.cdf(shrink * stats.norm.ppf((beyond + 1) / (len(draws) + 1)), units - 1)
-    if not beyond and (spread := draws.std()) > 0:  # so far out that a count of draws says too little for many pairs
-        tail = min(tail, stats.t.cdf(-shrink * abs(value) / spread, units - 1))
-    return float(min(1.0, 2 * tail))
+def _turned(added: Numbers, draws: int, seed: int) -> Numbers:
+    """(candidates, people) -> (candidates, draws) sums with random signs."""
+    people, rng = added.shape[1], np.random.default_rng([seed, 1])
+    at_once = max(1, SIGNS_AT_ONCE // max(1, people))
+    parts = [
+        added @ (2.0 * rng.integers(0, 2, (people, min(at_once, draws - start)), dtype=np.int8) - 1)
+        for start in range(0, draws, at_once)
+    ]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(added), 0))
 
 
 def compare_pairs(titles: Sequence[str], means: Means, paths: Sequence[str]) -> list[Pair]:

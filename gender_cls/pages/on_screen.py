@@ -1,0 +1,136 @@
+"""The results of a run and a comparison in the terminal: tables that fit it, then sentences."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gender_cls.errors import plural
+from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Pair
+from gender_cls.evaluation.estimate import Estimate, best_baseline
+from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.wording import decimal, p_value, stated, words
+from gender_cls.system.terminal import Column, table_on_screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LEAKY = "LEAKY: training saw people of test, or copies of its images; data.leaks in metrics.json says how many."
+MOST_PAIRS = 10  # on the screen; the page has them all
+
+
+def run_on_screen(metrics: Metrics) -> list["str | Table"]:
+    """The scores on validation and test, what they are worth, and what could not be made."""
+    test, validation, best = metrics["test"], metrics["validation"], best_baseline(metrics["baselines"])
+    people = f" of {plural(test['identities'], 'person', 'people')}" if test["identities"] else ""
+    names = ("balanced_accuracy", "auroc")
+    baselines = ["" if best is None else decimal(best["balanced_accuracy"]), ""]
+    table = table_on_screen([
+        Column("", ["balanced accuracy", "AUROC"]),
+        Column("validation", [decimal(validation["scores"][name]["value"]) for name in names], number=True),
+        Column("test [95 %]", [stated(test["scores"][name]) for name in names]),
+        Column("best trivial baseline", baselines, number=True, rank=1),
+    ])  # fmt: skip
+    return [
+        f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({words(metrics['monitor'])} "
+        f"{metrics['best_validation']:.3f}), on {plural(test['images'], 'image')}{people}.",
+        "",
+        table,
+        "",
+        metrics["standing"]["sentence"],
+        *([LEAKY] * bool(metrics["data"]["leaky"])),
+        *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
+    ]
+
+
+def score_on_screen(best_validation: float, test: Estimate) -> str:
+    """A job of a sweep in a few words: `validation 0.812, test balanced accuracy 0.790 [0.730, 0.840]`."""
+    return f"validation {best_validation:.3f}, test balanced accuracy {stated(test)}"
+
+
+def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table"]:
+    """The candidates, the pairs with the first one, the verdict, and what did not finish.
+
+    Args:
+        page: the name of the page that has the rest.
+    """
+    rows = comparison["candidates"]
+    parts: list[str | Table] = [_candidates(comparison)] if rows else []
+    if comparison["images"]:
+        parts += ["", _about(comparison)]
+    shown = [pair for pair in comparison["pairs"] if rows[0]["title"] in (pair["a"], pair["b"])][:MOST_PAIRS]
+    if shown:
+        parts += ["", _pairs(shown)]
+        if more := len(comparison["pairs"]) - len(shown):
+            parts.append(f"{page} has {plural(more, 'more pair')}.")
+    parts += ["", *(f"- {sentence}" for sentence in comparison["verdict"])]
+    failed = [run for row in rows for run in row["runs"] if run["state"] != "finished"] + comparison["unfinished"]
+    if failed:
+        parts.append("\nNot finished:")
+        parts += [f"- {Path(run['folder']).name}: {run['error'] or run['state']}" for run in failed]
+    return parts
+
+
+def _candidates(comparison: Comparison) -> "Table":
+    rows, ensemble = comparison["candidates"], comparison["ensemble"]
+    columns: dict[str, tuple[int, bool, list[str]]] = {  # title: rank, whether it is a number, cells
+        "model": (0, False, [row["title"] for row in rows]),
+        **{key: (2, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
+        "seeds": (3, True, [str(len(row["seeds"])) for row in rows]),
+        "validation": (0, True, [decimal(row["validation"]["mean"]) for row in rows]),
+        "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
+        "AUROC": (1, True, [decimal(row["auroc"]) for row in rows]),
+        "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
+        "note": (0, False, [_note(row) for row in rows]),
+    }
+    if ensemble is not None:
+        own = {
+            "model": f"all {ensemble['networks']} together",
+            "test [95 %]": stated(ensemble["balanced_accuracy"]),
+            "AUROC": decimal(ensemble["auroc"]),
+            "ms/image": decimal(ensemble["cost"]["milliseconds_batch_32"], 1),
+        }
+        for name, (_, _, cells) in columns.items():
+            cells.append(own.get(name, ""))
+    return table_on_screen(
+        [Column(name, cells, rank=rank, number=number) for name, (rank, number, cells) in columns.items()]
+    )
+
+
+def _estimate(test: Any) -> Estimate:
+    return Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None)
+
+
+def _note(row: CandidateRow) -> str:
+    states = sorted({run["state"] for run in row["runs"]} - {"finished"})
+    notes = ["LEAKY"] * bool(row["leaky"]) + [OTHER_ROWS] * (row["rows"] == OTHER_ROWS) + states
+    return ", ".join(notes)
+
+
+def _about(comparison: Comparison) -> str:
+    test, baseline = plural(comparison["images"], "image"), comparison["baseline"]
+    if comparison["identities"]:
+        test += f" of {plural(comparison['identities'], 'person', 'people')}"
+    known = (
+        ""
+        if baseline is None
+        else (f" The best trivial baseline there, {baseline['title']}, has {baseline['balanced_accuracy']:.3f}.")
+    )
+    return f"Balanced accuracy; test: {test}.{known}"
+
+
+def _pairs(pairs: list[Pair]) -> "Table":
+    return table_on_screen([
+        Column("pair", [f"{pair['a']} - {pair['b']}" for pair in pairs]),
+        Column("difference [95 %]", [stated(_difference(pair)) for pair in pairs]),
+        Column("p (Holm)", [p_value(pair["p_holm"]) for pair in pairs], number=True),
+        Column("", [_better(pair) for pair in pairs], rank=1),
+    ])  # fmt: skip
+
+
+def _difference(pair: Pair) -> Estimate:
+    return Estimate(value=pair["difference"], low=pair["low"], high=pair["high"], remark=None)
+
+
+def _better(pair: Pair) -> str:
+    if not pair["significant"]:
+        return "no significant difference"
+    return f"{pair['a'] if (pair['difference'] or 0) > 0 else pair['b']} is better"
