@@ -54,7 +54,8 @@ def render_model_card(
     card = environment.get_template("model_card.md.jinja").render(
         metrics=metrics,
         config=config,
-        facts=[(name, _text(value)) for name, value in facts],
+        facts=[(name, _text(value)) for name, value in facts if name != "command"],
+        command=next((unbroken(value) for name, value in facts if name == "command"), ""),
         links=[f"[{name}]({address})" for name, address in links],
         data=metrics["data"],
         test=metrics["test"],

@@ -8,6 +8,7 @@ its own environment, `outputs/bench/venv`, which sees the packages of this one; 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -33,7 +34,7 @@ SCRIPTS = Path(__file__).parent / "alternatives"
 LIGHTNING, TIMM, ULTRALYTICS = "torchvision + Lightning", "timm, bare loop", "ultralytics"
 BATCH = 32  # as in the scripts
 THREADS = os.environ.get("OMP_NUM_THREADS", str(usable_cores()))
-FIRST_STEP = re.compile(rb"Epoch 0:[^\r\n]*\| 1/\d+")  # of the progress bar
+FIRST_STEP = re.compile(rb"Epoch 1/[^\r\n]* [1-9][\d,]* of [\d,]+ batches")  # of the moving line, drawn every 0.2 s
 OURS = (
     "recipe=scratch", "model.pretrained=false", "augment=none", "augment.flip=0.5",
     "data.image_size=[224,224]", f"data.batch_size={BATCH}", "name=run", "output_dir=outputs",
@@ -79,7 +80,7 @@ def ours(folder: Path, epochs: int) -> Measured:
         asked = (f"data.root={folder}", f"trainer.max_epochs={epochs}", *OURS)
         command = [sys.executable, "-m", "gender_cls.train", *asked]
         began, ended, _, first_step = run(command, here, FIRST_STEP)
-        assert first_step is not None, "the progress bar did not show the end of the first step"
+        assert first_step is not None, "the moving line did not show the end of the first step"
         made = here / "outputs" / "runs" / "run"
         events = EventAccumulator(str(made))
         events.Reload()
@@ -93,12 +94,16 @@ def run(
 ) -> tuple[float, float, str, float | None]:
     """Run a command in a folder: when it began and ended, its stdout, and when `sign` first appeared there.
 
+    With a sign, stdout is a terminal, because only there lines move.
+
     Raises:
         RuntimeError: it failed.
     """
     settings = {
         "OMP_NUM_THREADS": THREADS,
         "CUDA_VISIBLE_DEVICES": "",
+        "TERM": "xterm",
+        "COLUMNS": "120",
         "YOLO_CONFIG_DIR": str(RESULTS / "ultralytics"),
         "YOLO_OFFLINE": "true",  # no version check, no download, no telemetry
         "YOLO_AUTOINSTALL": "false",
@@ -108,12 +113,15 @@ def run(
         began = time.time()
         words = [str(word) for word in command]
         environment = {**os.environ, **settings}
-        process = subprocess.Popen(words, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=errors)
-        assert process.stdout is not None
-        while piece := os.read(process.stdout.fileno(), 1 << 16):
-            output += piece
-            if sign is not None and seen is None and sign.search(output):
-                seen = time.time()
+        reading, writing = os.pipe() if sign is None else os.openpty()
+        process = subprocess.Popen(words, cwd=here, env=environment, stdout=writing, stderr=errors)
+        os.close(writing)
+        with contextlib.suppress(OSError):  # how a terminal says that its last writer has ended
+            while piece := os.read(reading, 1 << 16):
+                output += piece
+                if sign is not None and seen is None and sign.search(output):
+                    seen = time.time()
+        os.close(reading)
         failed = process.wait()
         ended = time.time()
         if failed:

@@ -92,7 +92,7 @@ def test_training_ends_with_measured_explanations(run: Run) -> None:
     page = Page(run.report.read_text())
     assert len(page.pictures) == len(list((run.explanations / "pictures").glob("*_[0-9][0-9].webp"))) > 0
     assert "4 test images of 4 people: where does the model look" in page.text
-    assert "With all weights random" in run.model_card.read_text()
+    assert "random weights" in " ".join(run.model_card.read_text().split())
     assert run.gallery.read_text().count("<article") == 4
 
 

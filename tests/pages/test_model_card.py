@@ -94,7 +94,8 @@ def test_the_first_lines_say_what_the_score_is_worth_then_what_the_experiment_wa
     assert flat(first).startswith(f"**{metrics['standing']['sentence']}** ")
     assert "at the threshold 0.5, is 0.801 [0.771, 0.831]" in flat(first)
     assert "[leaderboard](../leaderboard.html), [report](a%20%28b/report.html)." in flat(text)
-    assert [row[0] for row in table(text, "What")[1:]] == [name for name, _ in facts]
+    assert [row[0] for row in table(text, "What")[1:]] == ["dataset", "seed"]
+    assert "\n`python -m gender_cls.train data=peta`\n" in text
     assert table(text, "What")[1][1] == r"a\|b, in /data/[x]"
     assert "Experiment" not in card()
 
