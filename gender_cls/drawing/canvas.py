@@ -68,6 +68,11 @@ def png_bytes(picture: Picture) -> bytes:
     return file_bytes(Image.fromarray(picture), "PNG", compress_level=1)
 
 
+def jpeg_bytes(picture: Picture) -> bytes:
+    """The picture as a JPEG file without subsampled colours: several times faster to write than a PNG, and smaller."""
+    return file_bytes(Image.fromarray(picture), "JPEG", quality=90, subsampling=0)
+
+
 def webp_bytes(image: Image.Image, quality: int = 80) -> bytes:
     """The image as a WebP file, which is small enough to embed in a page."""
     return file_bytes(image, "WEBP", quality=quality)

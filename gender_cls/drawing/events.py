@@ -12,7 +12,7 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Explanations, Metrics
 from gender_cls.evaluation.wording import MISSING, capitalised, markdown_table, place_title, score_title, stated, words
 from gender_cls.runs.run import HPARAMS_SCORES
-from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_png, add_scalar, add_text
+from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_picture, add_scalar, add_text
 
 SUFFIX = ".evaluation"
 
@@ -54,7 +54,7 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
             add(writer, curve, step, "Precision and recall of FEMALE on test at every threshold.")
         for name, png in figures.items():
             figure = f"{capitalised(words(name))}, on test, as in report.html."
-            add_png(writer, f"test/{name}", png, step, FIGURES.get(name, figure))
+            add_picture(writer, f"test/{name}", png, step, FIGURES.get(name, figure))
 
 
 def scores_table(metrics: Metrics) -> str:

@@ -21,7 +21,7 @@ from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.train import Config
 from gender_cls.data.crops import Crops
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.drawing.canvas import png_bytes
+from gender_cls.drawing.canvas import jpeg_bytes, png_bytes
 from gender_cls.drawing.confusion_matrix import confusion_matrix_figure
 from gender_cls.drawing.map_card import map_cards
 from gender_cls.explain.attribution import Attribution, feature_map_for
@@ -37,7 +37,7 @@ from gender_cls.explain.mass_shares import cue_scores, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.run_events import add_png, add_scalar
+from gender_cls.training.run_events import add_picture, add_scalar
 
 READING = (
     "The lighter and denser the colour on the image, the larger the map. Saliency (orange) has no direction; of signed "
@@ -117,9 +117,11 @@ class ExplainCallback(Callback):
         if writers:
             cards = map_cards(self.crops.images, map_columns(self.crops, explained), captions, f"epoch {epoch}")
             about = f"Maps of {explained_label(explained)} with {weights}. {READING}"
-            for number, (card, caption) in enumerate(zip(map(png_bytes, cards), captions, strict=True), start=1):
+            for number, (card, caption) in enumerate(zip(map(jpeg_bytes, cards), captions, strict=True), start=1):
                 for writer in writers:
-                    add_png(writer, f"explanations/{number}_{caption.label}", card, step, f"{caption.name}. {about}")
+                    add_picture(
+                        writer, f"explanations/{number}_{caption.label}", card, step, f"{caption.name}. {about}"
+                    )
         for name, values in scores.items():
             if np.isfinite(values).any():
                 description = DESCRIPTIONS[name.split("/")[0].removesuffix("_true")]
@@ -153,7 +155,9 @@ class ConfusionMatrixCallback(Callback):
             return
         for writer in _tensorboards(trainer):
             png = png_bytes(confusion_matrix_figure(matrix, CLASSES))
-            add_png(writer, "validation_confusion_matrix", png, trainer.global_step, DESCRIPTIONS["confusion_matrix"])
+            add_picture(
+                writer, "validation_confusion_matrix", png, trainer.global_step, DESCRIPTIONS["confusion_matrix"]
+            )
 
 
 def _map_scores(

