@@ -9,9 +9,10 @@ mean colour. The methods:
   Inside Convolutional Networks", 2013, arXiv:1312.6034.
 - SmoothGrad: saliency of the mean gradient of `SAMPLES` noisy copies; noise in the gradient cancels. Smilkov et al.,
   "SmoothGrad: removing noise by adding noise", 2017, arXiv:1706.03825.
-- Grad-CAM: the channels of the last feature map, weighted by their mean gradient and summed, enlarged bilinearly.
-  Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
-  arXiv:1610.02391. The ReLU, the last step of the paper, is left out: it hides the evidence against the class.
+- Grad-CAM: the channels of the last feature map, weighted by their mean gradient and summed, enlarged bilinearly, with
+  each cell at the centre of the pixels that it looks at (`models/cell_centres.py`). Selvaraju et al., "Grad-CAM: Visual
+  Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, arXiv:1610.02391. The ReLU, the last
+  step of the paper, is left out: it hides the evidence against the class.
 - Integrated Gradients: the mean gradient on the way from the baseline (Gauss-Legendre, `INTEGRATION_POINTS` points),
   times the value, summed over the channels. A map sums to the difference minus that of the baseline. Sundararajan,
   Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, arXiv:1703.01365.
@@ -30,7 +31,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
@@ -84,10 +84,10 @@ def attribute(
 ) -> Attribution:
     """Explain by every method by how much the logit of one class of each image is above that of the other.
 
-    Saliency, Grad-CAM and the probabilities share one forward and one backward pass; the maps are bit-identical to
-    those of Captum's `Saliency` and `LayerGradCam` of that difference. Cost of an image, in forward passes: about 3 for
-    both together (little more than 1 for Grad-CAM alone), 3 * `SAMPLES` for SmoothGrad, 3 * `INTEGRATION_POINTS` for
-    Integrated Gradients, one for each window of Occlusion: about 100 at 256x128.
+    Saliency, Grad-CAM and the probabilities share one forward and one backward pass; the maps, Grad-CAM's before it is
+    enlarged, are bit-identical to those of Captum's `Saliency` and `LayerGradCam` of that difference. Cost of an image,
+    in forward passes: about 3 for both together (little more than 1 for Grad-CAM alone), 3 * `SAMPLES` for SmoothGrad,
+    3 * `INTEGRATION_POINTS` for Integrated Gradients, one for each window of Occlusion: about 100 at 256x128.
 
     Args:
         inputs: (N, 3, H, W), N at least 1, normalised, so that 0 is the mean colour.
@@ -190,7 +190,8 @@ def _one_pass(
     if Method.grad_cam in maps:
         weights = maps[Method.grad_cam].mean(dim=(2, 3), keepdim=True)
         cells = (weights * kept["features"].detach()).sum(dim=1, keepdim=True)
-        maps[Method.grad_cam] = interpolate(cells, images.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
+        assert feature_map is not None
+        maps[Method.grad_cam] = feature_map.over_image(cells, (images.shape[2], images.shape[3])).squeeze(1)
     return kept["logits"], kept["targets"], maps
 
 

@@ -16,8 +16,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from gender_cls.errors import GenderClsError
+from gender_cls.models.cell_centres import SHRINKING, CellCentres, Step, cell_centres
 
 Layout = Literal["NCHW", "NHWC", "tokens"]
 
@@ -33,6 +35,7 @@ class FeatureMap:
     layout: Layout  # NCHW (B, C, h, w), NHWC (B, h, w, C) or tokens (B, prefix_tokens + h * w, C), row by row
     grid: tuple[int, int]  # (h, w) in cells
     prefix_tokens: int = 0  # class, distillation and register tokens in front of the patch tokens
+    centres: CellCentres | None = None  # of the cells in the image; None where they divide it evenly, or it is unknown
 
     def to_nchw(self, activation: Tensor) -> Tensor:
         """Return the layer's output as (B, C, h, w), without prefix tokens; differentiable."""
@@ -52,6 +55,12 @@ class FeatureMap:
         if self.layout == "NHWC":
             return feature_map.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
         return torch.cat([activation[:, : self.prefix_tokens], feature_map.flatten(2).transpose(1, 2)], dim=1)
+
+    def over_image(self, cells: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """(B, C, h, w) -> (B, C, H, W): each cell at its place in the image, bilinear between them."""
+        if self.centres is None:
+            return interpolate(cells, image_size, mode="bilinear", align_corners=False)
+        return self.centres.enlarge(cells, image_size)
 
 
 def find_feature_map(
@@ -83,6 +92,7 @@ class _Output(NamedTuple):
     module: nn.Module
     layer: str
     value: Any  # a tensor mostly, but any type is possible
+    given: torch.Size  # shape of the first argument, () if it is no tensor
 
 
 class _Map(NamedTuple):
@@ -122,7 +132,7 @@ class _Trace:
             raise GenderClsError(
                 f"Grad-CAM finds no last feature map in this model for images of {self._size}: {self._way_out()}."
             )
-        return maps[0].where
+        return self._placed(maps[0].where)
 
     def check(self, layer: str, module: nn.Module) -> FeatureMap:
         """The map that the named layer outputs."""
@@ -140,7 +150,19 @@ class _Trace:
             )
         if not self._used([candidate]):
             raise GenderClsError(f"model.cam_layer={layer} gives a map on which no logit depends: {self._way_out()}.")
-        return replace(candidate.where, layer=layer)
+        return replace(self._placed(candidate.where), layer=layer)
+
+    def _placed(self, where: FeatureMap) -> FeatureMap:
+        """With the centres of its cells, unless they divide the image evenly."""
+        until = [output.layer for output in self.outputs].index(where.layer)
+        steps = [
+            Step(output.module, output.given[2:], output.value.shape[2:])
+            for output in self.outputs[: until + 1]
+            if isinstance(output.module, SHRINKING) and isinstance(output.value, Tensor)
+        ]
+        centres = cell_centres(steps, self.image_size, where.grid)
+        evenly = centres is None or centres.divide_evenly(where.grid, self.image_size)
+        return where if evenly else replace(where, centres=centres)
 
     def _used_maps(self) -> list[_Map]:
         """Maps before the head on which the logits depend, last first."""
@@ -227,8 +249,9 @@ class _Trace:
 def _trace(network: Any, image_size: tuple[int, int], heads: Sequence[str]) -> Iterator[_Trace]:
     trace = _Trace(network, image_size)
 
-    def note_output(module: nn.Module, _: Any, output: Any, *, layer: str) -> None:
-        trace.outputs.append(_Output(module, layer, output))
+    def note_output(module: nn.Module, inputs: tuple[Any, ...], output: Any, *, layer: str) -> None:
+        given = inputs[0].shape if inputs and isinstance(inputs[0], Tensor) else torch.Size()
+        trace.outputs.append(_Output(module, layer, output, given))
 
     def note_head(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         trace.before_head = len(trace.outputs) if trace.before_head is None else trace.before_head
