@@ -4,8 +4,8 @@ FEMALE and MALE are only names here. Everyone wears a panel of chevrons on the c
 for MALE. Build, clothes, poses, cameras and sizes come from the same distributions for both. So there is one thing to
 learn, and it is known where a map must point.
 
-Both patterns consist of the same edges in another order. Of two unlike patterns a network can learn the easier one alone
-and answer the other label wherever it is missing; then there is no place in the image to point at.
+Both patterns consist of the same edges in another order. Of two unlike patterns a network may learn the easier one
+alone and answer the other label wherever it is missing; then there is no place in the image to point at.
 """
 
 import json
