@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 Grid = tuple[int, ...]  # (h, w)
-SHRINKING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 class Step(NamedTuple):
-    """A module of `SHRINKING` that ran, and the (h, w) of the map that it got and of the one that it gave."""
+    """A module that ran, and the (h, w) of the map that it got and of the one that it gave; () if it was none."""
 
     module: nn.Module
     before: Grid
@@ -60,7 +59,7 @@ def cell_centres(steps: Iterable[Step], image_size: tuple[int, int], grid: Grid)
     """
     known: dict[Grid, CellCentres] = {image_size: CellCentres((0.0, 0.0), (1, 1))}
     for module, before, after in steps:
-        if before in known:
+        if before in known and isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             # If the network still works on this grid, coarser ones so far were side branches, as in some attentions.
             known = {size: centres for size, centres in known.items() if size[0] >= after[0] and size[1] >= after[1]}
             known.setdefault(after, _behind(known[before], Step(module, before, after)))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from gender_cls.errors import GenderClsError
-from gender_cls.models.cell_centres import SHRINKING, CellCentres, Step, cell_centres
+from gender_cls.models.cell_centres import CellCentres, Step, cell_centres
 
 Layout = Literal["NCHW", "NHWC", "tokens"]
 
@@ -158,7 +158,7 @@ class _Trace:
         steps = [
             Step(output.module, output.given[2:], output.value.shape[2:])
             for output in self.outputs[: until + 1]
-            if isinstance(output.module, SHRINKING) and isinstance(output.value, Tensor)
+            if isinstance(output.value, Tensor)
         ]
         centres = cell_centres(steps, self.image_size, where.grid)
         evenly = centres is None or centres.divide_evenly(where.grid, self.image_size)
