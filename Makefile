@@ -21,7 +21,7 @@ setup: $(VENV)/installed-dev ## the environment for development, with the commit
 demo: $(VENV)/installed ## draw the demo crops, train two small models on them, print the leaderboard
 	$(BIN)/python -m gender_cls.demo
 	$(BIN)/python -m gender_cls.train -m model=custom_cnn,mobilenetv4_small data=demo recipe=scratch model.pretrained=false \
-	    trainer.max_epochs=8 evaluation.explained_images=24
+	    augment=light recipe.monitor=loss trainer.max_epochs=8 evaluation.explained_images=24
 
 test: $(VENV)/installed-dev check ## ruff, mypy and pytest, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
