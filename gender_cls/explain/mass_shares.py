@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gender_cls.data.shortcuts import PERSON_BOX
-from gender_cls.evaluation.schema import BANDS
+from gender_cls.evaluation.explanation_schema import BANDS
 
 
 def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, acc
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
 from gender_cls.evaluation.comparison.sentences import best_on_validation
-from gender_cls.pages.compare_findings import MOST_FINDINGS, findings_of, headline
+from gender_cls.pages.compare_findings import findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
@@ -30,7 +30,7 @@ class Surroundings:
 
     title: str  # of the page, such as the name of the sweep
     created: str  # when, in ISO 8601
-    facts: Sequence[tuple[str, str]] = ()  # what all compared runs share, see `shared_facts`
+    facts: Sequence[tuple[str, str]] = ()  # what all compared runs share: `compared_facts`
     links: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by folder of a run: `run_links`
     files: Sequence[tuple[str, str]] = ()  # names and addresses of the files with the same numbers
     tensorboard: str = ""  # the command that shows the runs
@@ -70,7 +70,6 @@ def render_comparison(
         classes=CLASSES,
         headline=_unbroken(headline(comparison)),
         findings=[replace(one, sentence=_unbroken(one.sentence)) for one in findings_of(comparison)],
-        most_findings=MOST_FINDINGS,
         chosen=best_on_validation(comparison["candidates"]),
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],

@@ -21,9 +21,8 @@ from gender_cls.evaluation.comparison.compare_json import (
 )
 from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
+from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
 from gender_cls.pages.links import run_links
-from gender_cls.pages.page import markdown_table
 
 ENSEMBLE = "soft vote of all"
 MOST_VARIED = 4  # settings that vary have a column each in the table of scores; more of them have a table of their own

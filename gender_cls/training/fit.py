@@ -18,7 +18,8 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import GenderClsError, error_sentence, plural
-from gender_cls.runs.run import Run, environment
+from gender_cls.runs.environment import environment
+from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources

@@ -17,7 +17,8 @@ from gender_cls.data.variant_names import CORRUPTIONS
 from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.explain.sheets import Sheet
-from gender_cls.pages.report_page import MOST_FINDINGS, render_report
+from gender_cls.pages.page import MOST_FINDINGS
+from gender_cls.pages.report_page import render_report
 from gender_cls.pages.run_findings import run_findings
 
 FACTS = [("dataset", "peta, in /data/crops"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]
