@@ -13,7 +13,7 @@ from gender_cls.drawing.chart_style import figure_image
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
-from gender_cls.evaluation.comparison.sentences import best_on_validation
+from gender_cls.evaluation.comparison.sentences import best_on_validation, short_verdict
 from gender_cls.pages.compare_findings import findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
@@ -56,6 +56,7 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
+    environment.filters.update(short_verdict=short_verdict)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     cost_chart = accuracy_against_cost(compared, comparison["ensemble"])

@@ -1,4 +1,4 @@
-"""A comparison as CSV, with every column, and as Markdown with the same order."""
+"""A comparison as CSV with all numbers, and as Markdown for readers; rows are in the order of the comparison."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ from gender_cls.evaluation.comparison.compare_json import (
     Pair,
 )
 from gender_cls.evaluation.comparison.means import SPREADS
+from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
 from gender_cls.pages.links import run_links
@@ -123,10 +124,7 @@ def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str
 
 
 def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
-    validation, test, state = row["validation"], row["test"], _state(row)
-    notes = ["LEAKY"] * bool(row["leaky"])
-    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
-    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    validation, test = row["validation"], row["test"]
     return [
         row["title"],
         *(row["varied"][key] for key in varied),
@@ -135,8 +133,17 @@ def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
         _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
         *(decimal(_recall(row, label)) for label in CLASSES),
         decimal(row["auroc"]),
-        ", ".join(notes + [state] * (state != "finished")),
+        notes_of(row),
     ]
+
+
+def notes_of(row: CandidateRow) -> str:
+    """Why its scores are not to be relied on, in a few words; empty if nothing speaks against them."""
+    state = _state(row)
+    notes = ["LEAKY"] * bool(row["leaky"])
+    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
+    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    return ", ".join(notes + [state] * (state != "finished"))
 
 
 def _cost_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
@@ -160,12 +167,11 @@ def _cost_cells(cost: MeanCost) -> list[str]:
 
 def _pair_cells(pair: Pair) -> list[str]:
     second = pair["mcnemar"]
-    better = pair["a"] if (pair["difference"] or 0) > 0 else pair["b"]
     return [
         f"{pair['a']} - {pair['b']}",
         _score_cell(pair["difference"], pair["low"], pair["high"]),
         p_value(pair["p_holm"]),
-        f"{better} is better" if pair["significant"] else "no significant difference",
+        short_verdict(pair),
         f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_value(second['p_value'])}",
     ]
 

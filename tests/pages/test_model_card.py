@@ -110,7 +110,7 @@ def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:
     assert rows[0] == ["Score", "By image", "By person"]
     assert [row[1:] for row in rows[1:]] == [[stated(test["scores"][s]), stated(people["scores"][s])] for s in SCORES]
     assert "818 test images of 216 known people" in flat(text)
-    assert "bootstrap over 216 people" in flat(text)
+    assert "the chance in 216 people" in flat(text)
     assert table(text, "Split")[3] == ["test", "818", "216", "340", "478"]
     assert table(text, "Trivial baseline")[2] == ["the camera alone", "0.701", "100\u202f%"]
 

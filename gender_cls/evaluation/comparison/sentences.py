@@ -25,6 +25,13 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
     return f"{a} is better than {b} by {stated(difference)}, {p_text}."
 
 
+def short_verdict(pair: Pair) -> str:
+    """`net is better`, or that there is no significant difference."""
+    if not pair["significant"]:
+        return "no significant difference"
+    return f"{pair['a'] if (pair['difference'] or 0) > 0 else pair['b']} is better"
+
+
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
     """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
     limits of the comparison."""
