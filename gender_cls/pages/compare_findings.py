@@ -1,4 +1,4 @@
-"""What a comparison comes to on the first screen of its page: the candidate that validation chooses, and findings."""
+"""The first screen of a comparison: the candidate that validation chooses, and findings."""
 
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison

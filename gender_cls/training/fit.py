@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[Callback]]
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
 
-
 Describe = Callable[[Run], str]
 """Says in Markdown what the experiment of a run is, from its settings and its data."""
 

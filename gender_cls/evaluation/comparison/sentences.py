@@ -1,4 +1,4 @@
-"""What a comparison comes to, in sentences."""
+"""The results of a comparison, in sentences."""
 
 from collections.abc import Sequence
 from pathlib import Path
