@@ -10,7 +10,7 @@ import pandas as pd
 
 from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import csv_text
-from gender_cls.errors import plural
+from gender_cls.errors import of_people
 from gender_cls.evaluation.comparison.compare_json import (
     OTHER_ROWS,
     CandidateRow,
@@ -186,16 +186,19 @@ def _report_lines(row: CandidateRow, folder: Path) -> list[str]:
 
 
 def _below_scores(comparison: Comparison) -> str:
-    baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
-    if comparison["identities"]:
-        test += f", {plural(comparison['identities'], 'person', 'people')}"
-    test += ". "
-    if baseline is not None:
-        test += f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. "
     return (
-        f"{test}Validation and test: balanced accuracy at the threshold 0.5. {' and '.join(CLASSES)}: the share of the "
-        "test images with that label that get it. ±: standard deviation over seeds.\n"
+        f"{about_test(comparison)} {' and '.join(CLASSES)}: the share of the test images with that label that get it. "
+        "±: standard deviation over seeds.\n"
     )
+
+
+def about_test(comparison: Comparison) -> str:
+    """What test is, the best score there without looking at a person, and what the scores are."""
+    baseline, test = comparison["baseline"], of_people(comparison["images"], "image", comparison["identities"])
+    best = ""
+    if baseline is not None:
+        best = f" Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}."
+    return f"Test: {test}.{best} Validation and test: balanced accuracy at the threshold 0.5."
 
 
 _BELOW_COSTS = (

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gender_cls.errors import plural
+from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
-from gender_cls.pages.comparison_table import ENSEMBLE, notes_of
+from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
 from gender_cls.system.terminal import Column, table_on_screen
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ MOST_PAIRS = 10  # on the screen; the page has them all
 def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     """The scores on validation and test, what they are worth, and what could not be made."""
     test, validation, best = metrics["test"], metrics["validation"], best_baseline(metrics["baselines"])
-    people = f" of {plural(test['identities'], 'person', 'people')}" if test["identities"] else ""
     names = ("balanced_accuracy", "auroc")
     baselines = ["" if best is None else decimal(best["balanced_accuracy"]), ""]
     table = table_on_screen([
@@ -33,7 +32,7 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     ])  # fmt: skip
     return [
         f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({words(metrics['monitor'])} "
-        f"{metrics['best_validation']:.3f}), on {plural(test['images'], 'image')}{people}.",
+        f"{metrics['best_validation']:.3f}), on {of_people(test['images'], 'image', test['identities'])}.",
         "",
         table,
         "",
@@ -57,7 +56,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     rows = comparison["candidates"]
     parts: list[str | Table] = [_candidates(comparison)] if rows else []
     if comparison["images"]:
-        parts += ["", _about(comparison)]
+        parts += ["", about_test(comparison)]
     shown = [pair for pair in comparison["pairs"] if rows[0]["title"] in (pair["a"], pair["b"])][:MOST_PAIRS]
     if shown:
         parts += ["", _pairs(shown)]
@@ -99,18 +98,6 @@ def _candidates(comparison: Comparison) -> "Table":
 
 def _estimate(test: Any) -> Estimate:
     return Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None)
-
-
-def _about(comparison: Comparison) -> str:
-    test, baseline = plural(comparison["images"], "image"), comparison["baseline"]
-    if comparison["identities"]:
-        test += f" of {plural(comparison['identities'], 'person', 'people')}"
-    known = (
-        ""
-        if baseline is None
-        else (f" The best trivial baseline there, {baseline['title']}, has {baseline['balanced_accuracy']:.3f}.")
-    )
-    return f"Balanced accuracy; test: {test}.{known}"
 
 
 def _pairs(pairs: list[Pair]) -> "Table":

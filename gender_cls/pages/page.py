@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jinja2
 
-from gender_cls.errors import count, plural
+from gender_cls.errors import count, of_people, plural
 from gender_cls.evaluation import wording
 
 FILTERS = (
@@ -26,5 +26,5 @@ def page_environment(autoescape: bool = True) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update({filter_.__name__: filter_ for filter_ in FILTERS})
-    environment.globals.update(plural=plural, MOST_FINDINGS=MOST_FINDINGS)
+    environment.globals.update(plural=plural, of_people=of_people, MOST_FINDINGS=MOST_FINDINGS)
     return environment
