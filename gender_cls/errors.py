@@ -42,6 +42,11 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def of_people(number: int, one: str, people: int) -> str:
+    """`818 images of 206 people`; `818 images` where nobody is known."""
+    return plural(number, one) + (f" of {plural(people, 'person', 'people')}" if people else "")
+
+
 def first_few(values: Iterable[object], most: int = 3) -> str:
     """The first few of many values, each `visible`, and how many more there are, for a sentence."""
     values = list(values)

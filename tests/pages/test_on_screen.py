@@ -65,7 +65,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_a_comparison_fits_and_shows_markup_as_text(comparison: Any, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, *comparison_on_screen(comparison, "leaderboard.html"))
-    assert lines[0].split()[0] == "model"
+    assert lines[0].split()[0] == "candidate"
     assert all(heading in lines[0] for heading in ("validation", "test [95 %]"))
     table = lines[: lines.index("")]
     assert "\n".join(lines).count("[red]net[/red]") >= 1
