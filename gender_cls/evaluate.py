@@ -16,10 +16,7 @@ from gender_cls.system.terminal import shortest, show
 
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate each run that `run` names, one after the other."""
-    runs = fitted_runs(str(config.run))
-    for number, run in enumerate(runs, 1):
-        if len(runs) > 1:
-            show("\n" * (number > 1) + f"{number} of {len(runs)}: {run.folder.name}")
+    for run in fitted_runs(str(config.run)):
         with working("Importing torch and other libraries"):
             from gender_cls.pages.on_screen import run_on_screen
             from gender_cls.reports.final_test import evaluate_run

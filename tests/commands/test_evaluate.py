@@ -101,6 +101,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
     quickly = ["resamples=200", "num_workers=0", "progress_bar=false"]
     result = command("evaluate", *EVALUATING.split()[3:], "shortcuts=true", *quickly, cwd=tmp_path)
     assert result.stdout.count("Open ") == 2
+    assert [f"{number} of 2: {run.folder.name}" in result.stdout for number, run in enumerate(runs, 1)] == [True] * 2
     assert result.stderr == ""
     for run, table in zip(runs, before, strict=True):
         assert_matches(run.metrics, Metrics)
