@@ -72,13 +72,14 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    columns: dict[str, tuple[int, bool, list[str]]] = {  # title: rank, whether it is a number, cells
+    # Title: rank, whether it is a number, cells. The settings that vary stay longest: they say which candidate is which.
+    columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),
-        **{key: (2, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
+        **{key: (1, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
         "seeds": (3, True, [str(len(row["seeds"])) for row in rows]),
         "validation": (0, True, [decimal(row["validation"]["mean"]) for row in rows]),
         "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
-        "AUROC": (1, True, [decimal(row["auroc"]) for row in rows]),
+        "AUROC": (2, True, [decimal(row["auroc"]) for row in rows]),
         "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
         "note": (0, False, list(map(notes_of, rows))),
     }
