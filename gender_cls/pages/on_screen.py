@@ -72,7 +72,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    # Title: rank, whether it is a number, cells. The settings that vary stay longest: they say which candidate is which.
+    # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
     columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),
         **{key: (1, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
