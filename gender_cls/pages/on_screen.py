@@ -72,7 +72,8 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    columns: dict[str, tuple[int, bool, list[str]]] = {  # title: rank, whether it is a number, cells
+    # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
+    columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),
         **{key: (1, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
         "seeds": (3, True, [str(len(row["seeds"])) for row in rows]),
