@@ -42,6 +42,11 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def of_people(number: int, one: str, people: int) -> str:
+    """`818 images of 206 people`; `818 images` where nobody is known."""
+    return plural(number, one) + (f" of {plural(people, 'person', 'people')}" if people else "")
+
+
 def first_few(values: Iterable[object], most: int = 3) -> str:
     """The first few of many values, each `visible`, and how many more there are, for a sentence."""
     values = list(values)
@@ -92,6 +97,7 @@ _AGAIN = "Then start the same command again; trainer.resume=true continues a tra
 _FULL = {
     errno.ENOSPC: f"the disk has no room left (or takes no more files): free some. {_AGAIN}",
     errno.EDQUOT: f"your quota of the disk is used up: free some of it. {_AGAIN}",
+    errno.EFBIG: f"it may not become so large: raise the limit (ulimit -f), or choose another disk. {_AGAIN}",
     errno.EROFS: "the disk is read-only: choose another output_dir, or mount it for writing.",
 }
 _OTHER = {

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gender_cls import errors
-from gender_cls.cli import command
+from gender_cls.system import logs
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_numbers_names_and_errors_read_well_and_control_nothing(write, value, te
 
 
 def test_a_name_in_a_log_controls_no_terminal() -> None:
-    record = command._HarmlessRecord("x", logging.INFO, "x.py", 1, "Read %s", ("a\x1b[2J.jpg",), None)
+    record = logs._HarmlessRecord("x", logging.INFO, "x.py", 1, "Read %s", ("a\x1b[2J.jpg",), None)
     assert record.getMessage() == r"Read a\x1b[2J.jpg"
 
 
@@ -42,6 +42,7 @@ def test_a_name_in_a_log_controls_no_terminal() -> None:
     [
         (OSError(errno.ENOSPC, "", "a.png"), "a.png cannot be used: the disk has no room left"),
         (OSError(errno.EDQUOT, ""), "A file cannot be used: your quota"),
+        (OSError(errno.EFBIG, "", "a.ckpt"), "ulimit -f"),
         (OSError(errno.EROFS, "", "out"), "out cannot be used: the disk is read-only"),
         (PermissionError(errno.EACCES, "", "out"), "out cannot be used: this user has no permission"),
         (FileNotFoundError("No usable temporary directory found in ['/tmp']"), "set TMPDIR"),
@@ -50,7 +51,7 @@ def test_a_name_in_a_log_controls_no_terminal() -> None:
 )
 def test_errors_of_a_disk_are_a_sentence_also_behind_those_of_libraries(error: OSError, words: str) -> None:
     assert words in errors.error_sentence(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
         library = ValueError("you tried to log 1.0, which is not supported")
         library.__cause__ = error
         assert words in errors.error_sentence(library)

@@ -28,7 +28,7 @@ from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.operating_system import prepare_operating_system
 from gender_cls.system.progress import show_bars
 from gender_cls.system.signals import stop_behind, stopping_on_signals
-from gender_cls.system.terminal import print_on_any_terminal
+from gender_cls.system.terminal import print_on_any_terminal, wrapped
 
 
 def run_command(
@@ -124,7 +124,8 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
             sys.exit(128 + number)
         if wants_traceback:
             raise
-        sys.exit(f"error: {_sentence(error)}")
+        sentence = f"error: {_sentence(error)}"
+        sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
 
 @contextlib.contextmanager

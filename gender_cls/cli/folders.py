@@ -92,9 +92,11 @@ def fitted_runs(folder: str) -> Iterator[Run]:
     Runs of a sweep whose training has not ended are left out, with a message; a single run is yielded in any state.
     GenderClsError: there is no run, or another process works on one.
     """
-    for run in (runs := find_runs([Path(folder)])):
+    for number, run in enumerate(runs := find_runs([Path(folder)]), 1):
         if len(runs) > 1 and not run.status.get("fitted"):
             log.warning(f"{run.folder.name} has not been trained to its end and is left out.")
             continue
+        if len(runs) > 1:
+            log.info(f"{number} of {len(runs)}: {run.folder.name}")
         with locked(run.folder):
             yield run

@@ -50,7 +50,7 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     for key in (key for key in swept if key != "model"):
         choice = hydra.runtime.choices.get(key)
         parts.append(f"{key.rpartition('.')[2]}-{OmegaConf.select(_root_, key) if choice is None else choice}")
-    return "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-") for part in parts)[:120]
+    return "_".join(re.sub(r"[^A-Za-z0-9._+-]+", "-", part).strip("-") for part in parts)[:120]
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -31,12 +31,32 @@ def cue_boxes(table: pd.DataFrame) -> NDArray[np.float64]:
     known = ~np.isnan(boxes)
     wrong = known.any(axis=1) & ~(known.all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1))
     for row in np.flatnonzero(wrong):
-        values = ", ".join(f"{name}={value:g}" for name, value in zip(CUE_BOX, boxes[row], strict=True))
         raise GenderClsError(
-            f"The box of the cue of {table['path'].iloc[row]} has no area or is incomplete ({values}): give left < "
-            "right and top < bottom, or leave all four cells empty."
+            f"The box of the cue of {table['path'].iloc[row]} has no area or is incomplete ({_written(boxes[row])}): "
+            "give left < right and top < bottom, or leave all four cells empty."
         )
     return boxes
+
+
+def refuse_boxes_outside(table: pd.DataFrame) -> None:
+    """Raise GenderClsError if a box is not within its image: it was measured on a picture of another size.
+
+    Args:
+        table: with `path`, `width` and `height` in pixels, and all or none of the four columns.
+    """
+    boxes, sizes = cue_boxes(table), table[["width", "height"]].to_numpy().astype(np.float64)
+    for row in np.flatnonzero((boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > sizes).any(axis=1)):
+        width, height = sizes[row]
+        raise GenderClsError(
+            f"The box of the cue of {table['path'].iloc[row]} is not within its image of {width:g}x{height:g} pixels "
+            f"(width x height; {_written(boxes[row])}): give pixels of this image, or leave all four cells empty."
+        )
+
+
+def _written(box: NDArray[np.float64]) -> str:
+    return ", ".join(
+        f"{name} empty" if np.isnan(value) else f"{name}={value:g}" for name, value in zip(CUE_BOX, box, strict=True)
+    )
 
 
 def _numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:

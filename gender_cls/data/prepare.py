@@ -14,6 +14,7 @@ import pandas as pd
 
 from gender_cls.config.data import Balance, DataConfig, OnCorrupt
 from gender_cls.data.baselines import trivial_baselines
+from gender_cls.data.cue_boxes import refuse_boxes_outside
 from gender_cls.data.groups import group_images
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
@@ -98,6 +99,7 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
     table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
     with working("Looking for duplicates, and splitting"):
         table, near = with_groups(table, facts, data)
+        refuse_boxes_outside(table)
         origin, missing = split_origin(table, data), missing_splits(table)
         table = assign_splits(table, data)
         leaks = find_leaks(table, facts["pixels"], near)

@@ -17,7 +17,7 @@ from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.run_images import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
-from gender_cls.errors import GenderClsError, count, one_line, plural
+from gender_cls.errors import GenderClsError, count, of_people, one_line, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -56,17 +56,16 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
 def data_lines(manifest: Manifest) -> list[str]:
     """What was found, in plain words: where, and how many images, people and labels are in each split."""
     table = manifest.table
-    lines = [f"Data: {plural(len(table), 'image')}{_of_people(table)} in {manifest.root}"]
+    lines = [f"Data: {_counted(table)} in {manifest.root}"]
     for split in SPLITS:
         rows = table[table["split"] == split]
         labels = ", ".join(f"{count((rows['label'] == label).sum())} {label}" for label in CLASSES)
-        lines.append(f"  {split:5}  {plural(len(rows), 'image')}{_of_people(rows)}: {labels}")
+        lines.append(f"  {split:5}  {_counted(rows)}: {labels}")
     return lines
 
 
-def _of_people(table: pd.DataFrame) -> str:
-    people = table["identity"][table["identity"] != ""].nunique()
-    return f" of {plural(people, 'person', 'people')}" if people else ""
+def _counted(table: pd.DataFrame) -> str:
+    return of_people(len(table), "image", table["identity"][table["identity"] != ""].nunique())
 
 
 def _require_same(run: Run, manifest: Manifest) -> None:

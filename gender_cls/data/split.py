@@ -41,7 +41,7 @@ def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
 
 
 def split_origin(table: pd.DataFrame, data: DataConfig) -> str:
-    """`published` or `given` with the data, else `dealt`: made here. Call it before `assign_splits`."""
+    """`published` or `given` with the data, else `made` here. Call it before `assign_splits`."""
     if data.published_split is not None:
         return "published"
     return "given" if (table["split"] != "").any() else "made"

@@ -9,7 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import pr_curve
 
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import SCORES, Explanations, Metrics
+from gender_cls.evaluation.explanation_schema import Explanations
+from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.evaluation.wording import MISSING, capitalised, markdown_table, place_title, score_title, stated, words
 from gender_cls.runs.run import HPARAMS_SCORES
 from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_picture, add_scalar, add_text

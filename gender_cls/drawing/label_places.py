@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from math import cos, pi, sin
 
-ANGLES = [step * pi / 8 for step in (0, 1, -1, 2, -2, 8, 7, 9, 3, -3, 6, 10, 4, -4, 5, 11)]
-"""To the right first, then to the left, then above and below."""
+ANGLES = [step * pi / 8 for step in (2, -2, 6, 10, 0, 1, -1, 8, 7, 9, 3, -3, 4, -4, 5, 11)]
+DIRECTIONS = [(cos(a) / max(abs(cos(a)), abs(sin(a))), sin(a) / max(abs(cos(a)), abs(sin(a)))) for a in ANGLES]
+"""Between the lines of the cross that shows a point's intervals first; then to the right, the left, above and below."""
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
@@ -42,11 +43,11 @@ def label_places(
 
 
 def _offsets(radius: float, width: float, height: float) -> list[tuple[float, float]]:
-    """From a point to the centre of its label, the closest first."""
+    """From a point to the centre of its label, on rectangles around the point, the closest first."""
     return [
-        ((radius + width / 2 + 1 + gap) * cos(angle), (radius + height / 2 + 1 + gap) * sin(angle))
+        ((radius + width / 2 + 1 + gap) * across, (radius + height / 2 + 1 + gap) * up)
         for gap in range(0, 20 * round(height), max(1, round(height / 2)))
-        for angle in ANGLES
+        for across, up in DIRECTIONS
     ]
 
 

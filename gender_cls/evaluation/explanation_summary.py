@@ -11,7 +11,7 @@ import pandas as pd
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation import schema
+from gender_cls.evaluation import explanation_schema as schema
 from gender_cls.evaluation.bootstrap import (
     Numbers,
     bootstrap,

@@ -17,8 +17,8 @@ def share_interval(
     That number follows from the variance between people (Korn & Graubard 1998), so images of one person, which
     resemble each other, count as few. The variance is that of the people seen and of two more on each side, who are
     wholly right and wholly wrong (Agresti & Coull 1998; one of each in both labels: Agresti & Caffo 2000): without
-    them, a perfect score of few people would be certain. Student's quantile stands for the normal one if the chance of
-    training, known from a few seeds only, joins. The interval never leaves [0, 1], and
+    them, a perfect score of few people would be certain. If the chance of training joins, which is known from a few
+    seeds only, Student's quantile replaces the normal one. The interval never leaves [0, 1], and
     `tests/evaluation/interval_coverage.md` says how often it holds the truth.
 
     Tried as well, in simulations of 10, 20 and 50 people: expanded percentiles (too narrow for good scores), a prior
@@ -29,7 +29,8 @@ def share_interval(
         value: 0 to 1.
         variance: of the value, by the chance in the people drawn.
         people: how many it is a share of; the mean of two shares, such as balanced accuracy, has two numbers.
-        training: the variance of the value by the chance of training, known with as many degrees of freedom.
+        training: the variance of the value by the chance of training.
+        training_freedom: the degrees of freedom of that variance.
     """
     centre, within = _steadied(value, variance, people, ADDED)
     whole = within + training

@@ -1,7 +1,7 @@
 """How counts, shares, intervals and lists are written: the same in sentences, tables, charts and pages."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,20 +12,20 @@ MISSING = "–"
 PERCENT = "\u202f%"  # with a narrow space that does not break
 
 
-Level = Literal["stop", "warn", "note", "fine"]
+Level = Literal["stop", "warn", "fine", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One sentence about a dataset or a model, and how serious it is."""
 
-    # stop: do not rely on the scores; warn: read with care; note: a fact, neither good nor bad; fine: good news.
+    # stop: do not rely on the scores; warn: read with care; fine: good news; note: a fact, neither good nor bad.
     level: Level
     sentence: str
 
 
 def by_importance(findings: Iterable[Finding]) -> list[Finding]:
-    """The most serious first; equally serious ones keep their order."""
+    """In the order of the levels, the most serious first; those of one level keep their order."""
     return sorted(findings, key=lambda finding: get_args(Level).index(finding.level))
 
 
@@ -136,8 +136,19 @@ def in_bytes(number: float | None) -> str:
     return f"{three_digits(number / 2**30)}\u202fGiB" if number >= 2**30 else f"{number / 2**20:.0f}\u202fMiB"
 
 
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown."""
-    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], numbers: int = 0) -> str:
+    """An aligned table in Markdown, readable as plain text, without a line break at its end.
+
+    Args:
+        rows: cells; a `|` in them must be escaped already.
+        numbers: how many of the last columns are aligned to the right.
+    """
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[index]) for row in cells)) for index in range(len(header))]
+    right = [index >= len(header) - numbers for index in range(len(header))]
+    rule = ["-" * (width - 1) + ":" if flag else "-" * width for width, flag in zip(widths, right, strict=True)]
+    lines = [
+        [cell.rjust(width) if flag else cell.ljust(width) for cell, width, flag in zip(row, widths, right, strict=True)]
+        for row in cells
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

@@ -115,7 +115,7 @@ class ExplainCallback(Callback):
         write_atomically(self.folder / f"epoch_{epoch:03d}.png", png)
         writers = _tensorboards(trainer)
         if writers:
-            cards = map_cards(self.crops.images, map_columns(self.crops, explained), captions, f"epoch {epoch}")
+            cards = map_cards(self.crops.images, map_columns(explained), captions, f"epoch {epoch}")
             about = f"Maps of {explained_label(explained)} with {weights}. {READING}"
             for number, (card, caption) in enumerate(zip(map(jpeg_bytes, cards), captions, strict=True), start=1):
                 for writer in writers:

@@ -63,14 +63,19 @@ def make_captions(labels: Sequence[str], names: Sequence[str], p_female: Sequenc
     return [Caption(label, CLASSES[p < 0.5], p, name) for label, name, p in zip(labels, names, p_female, strict=True)]
 
 
-def map_columns(crops: Crops, explained: dict[str, Attribution]) -> list[MapColumn]:
-    """Each kind of map with the shares outside the person; `explained` comes from `explain_classes`."""
+def map_columns(explained: dict[str, Attribution], crops: Crops | None = None) -> list[MapColumn]:
+    """Each method's maps: of the answer, and of the true label if both were asked for.
+
+    Args:
+        explained: from `explain_classes`.
+        crops: what the maps explain, to note below each how much of it lies outside the person; None notes nothing.
+    """
     return [
         MapColumn(
             title=f"{method.title}, {role}" if len(explained) > 1 and role == "true" else method.title,
             maps=scaled(attribution.maps[method]),
             signed=method.signed,
-            notes=_outside_notes(attribution.maps[method], crops),
+            notes=() if crops is None else _outside_notes(attribution.maps[method], crops),
         )
         for method in next(iter(explained.values())).maps
         for role, attribution in explained.items()
@@ -87,7 +92,7 @@ def explanation_grid(
         title: heading; the number of right answers is added.
         weights: whose maps these are, such as "this epoch's weights".
     """
-    columns = map_columns(crops, explained)
+    columns = map_columns(explained, crops)
     right = sum(caption.label == caption.predicted for caption in captions)
     even = area_shares((crops.images.shape[2], crops.images.shape[3]), crops.boxes)["outside"].mean()
     signs = "; yellow speaks for the label, blue against it" if any(column.signed for column in columns) else ""

@@ -18,9 +18,9 @@ from gender_cls.data.csv_text import csv_text
 from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.image_store import ImageStore, pixel_hash
+from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import predictions_table
-from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.explain.attribution import Attribution, attribute, feature_map_for, predict
 from gender_cls.explain.faithfulness import score_faithfulness
 from gender_cls.explain.image_maps import write_image_maps

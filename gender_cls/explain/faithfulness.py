@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gender_cls.config.explain import Method
-from gender_cls.evaluation.schema import BASELINES, GAMES
+from gender_cls.evaluation.explanation_schema import BASELINES, GAMES
 from gender_cls.explain.isolation import Forward, isolated
 from gender_cls.explain.map_regions import region_grid, region_means, region_of_pixels
 

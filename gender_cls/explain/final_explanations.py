@@ -18,12 +18,12 @@ from gender_cls.drawing.map_overviews import MeanMaps, mean_map_grid
 from gender_cls.errors import noting_failure
 from gender_cls.evaluation.explanation_summary import is_of_earlier_version, read_explanations
 from gender_cls.explain.attribution import feature_map_for
-from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions
+from gender_cls.explain.explanation_grid import explain_classes, explanation_grid, make_captions, map_columns
 from gender_cls.explain.explanations_table import Question, codes, explain_images
 from gender_cls.explain.image_maps import read_image_maps
 from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
-from gender_cls.explain.sheets import map_columns, sheet_file, write_sheet
+from gender_cls.explain.sheets import sheet_file, write_sheet
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier

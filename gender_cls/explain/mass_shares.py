@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gender_cls.data.shortcuts import PERSON_BOX
-from gender_cls.evaluation.schema import BANDS
+from gender_cls.evaluation.explanation_schema import BANDS
 
 
 def mass_shares(maps: ArrayLike, boxes: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -39,7 +39,7 @@ def cue_scores(maps: ArrayLike, cues: ArrayLike) -> dict[str, NDArray[np.float64
     """Whether each map points at the cue of its image.
 
     The pointing game of Zhang et al., "Top-Down Neural Attention by Excitation Backprop", IJCV 2018, arXiv:1608.00507,
-    and its energy-based sister (`mass_inside`). By chance both are the share of the area that the box covers.
+    and the same by mass (`mass_inside`). By chance both are the share of the area that the box covers.
 
     Args:
         maps: (N, H, W), signed.

@@ -18,7 +18,6 @@ from gender_cls.drawing.canvas import webp_bytes
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.drawing.map_overviews import map_strip
 from gender_cls.errors import GenderClsError
-from gender_cls.explain.attribution import Attribution, scaled
 from gender_cls.explain.image_maps import STRIP_HEIGHT, SUBFOLDER
 from gender_cls.runs.files import read_json, write_atomically
 from gender_cls.runs.run import Run
@@ -30,16 +29,6 @@ class Sheet:
 
     maps: list[str]  # what stands above each map; the picture that it explains comes first
     strips: list[tuple[bytes, dict[str, Any]]]  # WebP, and its caption: what `write_sheet` was given
-
-
-def map_columns(explained: dict[str, Attribution]) -> list[MapColumn]:
-    """The maps of each image side by side: each method, of the answer and of the true label if both were asked for."""
-    both = len(explained) > 1
-    return [
-        MapColumn(f"{method.title}, {role}" if both and role == "true" else method.title, scaled(maps), method.signed)
-        for method in next(iter(explained.values())).maps
-        for role, maps in ((role, attribution.maps[method]) for role, attribution in explained.items())
-    ]
 
 
 def write_sheet(

@@ -1,11 +1,9 @@
-"""What a comparison comes to on the first screen of its page: the candidate that validation chooses, and findings."""
+"""The first screen of a comparison: the candidate that validation chooses, and findings."""
 
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.evaluation.comparison.sentences import against_others, best_on_validation
-from gender_cls.evaluation.wording import Finding
-
-MOST_FINDINGS = 5  # on the first screen; the others are folded away
+from gender_cls.evaluation.wording import Finding, by_importance
 
 
 def headline(comparison: Comparison) -> str:
@@ -31,5 +29,4 @@ def findings_of(comparison: Comparison) -> list[Finding]:
         findings += [Finding("note", sentence) for sentence in against_others(chosen["title"], comparison["pairs"])]
     if unfinished := comparison["unfinished"]:
         findings.append(Finding("note", f"{plural(len(unfinished), 'run')} did not finish: see below the candidates."))
-    order = ("stop", "warn", "fine", "note")
-    return sorted(findings, key=lambda finding: order.index(finding.level))
+    return by_importance(findings)

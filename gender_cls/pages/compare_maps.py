@@ -70,7 +70,7 @@ class LookedAt:
     """A candidate's answer for an image, and its maps."""
 
     prediction: Prediction
-    explained: str  # the class whose logit the maps explain
+    explained: str  # the class that the maps explain
     tiles: list[MapTile | None]  # by each method; None where no such map was kept
 
 

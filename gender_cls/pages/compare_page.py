@@ -13,8 +13,8 @@ from gender_cls.drawing.chart_style import figure_image
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, accuracy_against_cost, roc_overlay
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
-from gender_cls.evaluation.comparison.sentences import best_on_validation
-from gender_cls.pages.compare_findings import MOST_FINDINGS, findings_of, headline
+from gender_cls.evaluation.comparison.sentences import best_on_validation, short_verdict
+from gender_cls.pages.compare_findings import findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
@@ -30,7 +30,7 @@ class Surroundings:
 
     title: str  # of the page, such as the name of the sweep
     created: str  # when, in ISO 8601
-    facts: Sequence[tuple[str, str]] = ()  # what all compared runs share, see `shared_facts`
+    facts: Sequence[tuple[str, str]] = ()  # what all compared runs share: `compared_facts`
     links: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by folder of a run: `run_links`
     files: Sequence[tuple[str, str]] = ()  # names and addresses of the files with the same numbers
     tensorboard: str = ""  # the command that shows the runs
@@ -56,6 +56,7 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
+    environment.filters.update(short_verdict=short_verdict)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
@@ -70,7 +71,6 @@ def render_comparison(
         classes=CLASSES,
         headline=_unbroken(headline(comparison)),
         findings=[replace(one, sentence=_unbroken(one.sentence)) for one in findings_of(comparison)],
-        most_findings=MOST_FINDINGS,
         chosen=best_on_validation(comparison["candidates"]),
         compared=compared,
         pareto=[row for row in compared if row["pareto"]],

@@ -1,4 +1,4 @@
-"""A comparison as CSV, with every column, and as Markdown with the same order."""
+"""A comparison as CSV with all numbers, and as Markdown for readers; rows are in the order of the comparison."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import pandas as pd
 
 from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import csv_text
-from gender_cls.errors import plural
+from gender_cls.errors import of_people
 from gender_cls.evaluation.comparison.compare_json import (
     OTHER_ROWS,
     CandidateRow,
@@ -20,10 +20,10 @@ from gender_cls.evaluation.comparison.compare_json import (
     Pair,
 )
 from gender_cls.evaluation.comparison.means import SPREADS
+from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, p_value, short, stated
+from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
 from gender_cls.pages.links import run_links
-from gender_cls.pages.page import markdown_table
 
 ENSEMBLE = "soft vote of all"
 MOST_VARIED = 4  # settings that vary have a column each in the table of scores; more of them have a table of their own
@@ -124,10 +124,7 @@ def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str
 
 
 def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
-    validation, test, state = row["validation"], row["test"], _state(row)
-    notes = ["LEAKY"] * bool(row["leaky"])
-    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
-    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    validation, test = row["validation"], row["test"]
     return [
         row["title"],
         *(row["varied"][key] for key in varied),
@@ -136,8 +133,17 @@ def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
         _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
         *(decimal(_recall(row, label)) for label in CLASSES),
         decimal(row["auroc"]),
-        ", ".join(notes + [state] * (state != "finished")),
+        notes_of(row),
     ]
+
+
+def notes_of(row: CandidateRow) -> str:
+    """Why its scores are not to be relied on, in a few words; empty if nothing speaks against them."""
+    state = _state(row)
+    notes = ["LEAKY"] * bool(row["leaky"])
+    notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
+    notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
+    return ", ".join(notes + [state] * (state != "finished"))
 
 
 def _cost_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
@@ -161,12 +167,11 @@ def _cost_cells(cost: MeanCost) -> list[str]:
 
 def _pair_cells(pair: Pair) -> list[str]:
     second = pair["mcnemar"]
-    better = pair["a"] if (pair["difference"] or 0) > 0 else pair["b"]
     return [
         f"{pair['a']} - {pair['b']}",
         _score_cell(pair["difference"], pair["low"], pair["high"]),
         p_value(pair["p_holm"]),
-        f"{better} is better" if pair["significant"] else "no significant difference",
+        short_verdict(pair),
         f"{second['people']}, {second['only_a']}, {second['only_b']}, {p_value(second['p_value'])}",
     ]
 
@@ -181,16 +186,19 @@ def _report_lines(row: CandidateRow, folder: Path) -> list[str]:
 
 
 def _below_scores(comparison: Comparison) -> str:
-    baseline, test = comparison["baseline"], f"Test: {plural(comparison['images'], 'image')}"
-    if comparison["identities"]:
-        test += f", {plural(comparison['identities'], 'person', 'people')}"
-    test += ". "
-    if baseline is not None:
-        test += f"Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}. "
     return (
-        f"{test}Validation and test: balanced accuracy at the threshold 0.5. {' and '.join(CLASSES)}: the share of the "
-        "test images with that label that get it. ±: standard deviation over seeds.\n"
+        f"{about_test(comparison)} {' and '.join(CLASSES)}: the share of the test images with that label that get it. "
+        "±: standard deviation over seeds.\n"
     )
+
+
+def about_test(comparison: Comparison) -> str:
+    """What test is, the best score there without looking at a person, and what the scores are."""
+    baseline, test = comparison["baseline"], of_people(comparison["images"], "image", comparison["identities"])
+    best = ""
+    if baseline is not None:
+        best = f" Best trivial baseline there: {baseline['title']}, {baseline['balanced_accuracy']:.3f}."
+    return f"Test: {test}.{best} Validation and test: balanced accuracy at the threshold 0.5."
 
 
 _BELOW_COSTS = (

@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
-from gender_cls.errors import count, plural
+from gender_cls.errors import count, of_people
 from gender_cls.evaluation.wording import listed, words
 from gender_cls.runs.run import Run
 
@@ -61,8 +61,8 @@ def _images(split: Mapping[str, int] | None) -> str | None:
     """`420 images of 70 people: 210 FEMALE, 210 MALE`."""
     if not split:
         return None
-    people = f" of {plural(split['identities'], 'person', 'people')}" if split["identities"] else ""
-    return f"{plural(split['images'], 'image')}{people}: {', '.join(f'{count(split[c])} {c}' for c in CLASSES)}"
+    labels = ", ".join(f"{count(split[label])} {label}" for label in CLASSES)
+    return f"{of_people(split['images'], 'image', split['identities'])}: {labels}"
 
 
 def _split(data: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:

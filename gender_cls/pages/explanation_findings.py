@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gender_cls.evaluation.estimate import Estimate, is_above_0
-from gender_cls.evaluation.schema import BANDS, GAMES, Explanations, MethodScores, Randomisation
+from gender_cls.evaluation.explanation_schema import BANDS, GAMES, Explanations, MethodScores, Randomisation
 from gender_cls.evaluation.wording import (
     MISSING,
     PERCENT,

@@ -15,7 +15,7 @@ import pandas as pd
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.drawing.map_colours import ramp
-from gender_cls.evaluation.schema import GAMES, PLACES
+from gender_cls.evaluation.explanation_schema import GAMES, PLACES
 from gender_cls.evaluation.wording import MISSING, decimal, percent, place_title
 from gender_cls.pages.page import page_environment
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gender_cls.runs.run import Run, tensorboard_command
+from gender_cls.system.terminal import shortest
 
 
 def relative_link(page_folder: Path, target: Path) -> str:
@@ -18,8 +19,7 @@ def relative_link(page_folder: Path, target: Path) -> str:
 
 def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
     """Names and addresses of the pages of a run that exist."""
-    run = Run(Path(run_folder))
-    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+    pages = _pages_of(Run(Path(run_folder)))
     return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
 
 
@@ -30,10 +30,9 @@ def links_around(page: Path, run: Run, coming: Collection[Path] = ()) -> list[tu
         page: one of the run's pages, or a gallery below its folder.
         coming: pages that do not exist yet, but are about to be written.
     """
-    pages = {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
     links = [("leaderboard", relative_link(page.parent, run.sweep / "leaderboard.html"))] if run.sweep else []
-    others = {name: file for name, file in pages.items() if file != page and (file in coming or file.is_file())}
-    return links + [(name, relative_link(page.parent, file)) for name, file in others.items()]
+    others = [one for one in _pages_of(run).items() if one[1] != page and (one[1] in coming or one[1].is_file())]
+    return links + [(name, relative_link(page.parent, file)) for name, file in others]
 
 
 def links_to_tables(run: Run) -> list[tuple[str, str]]:
@@ -48,5 +47,9 @@ def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
         return ""
     inside = all(run.folder.is_relative_to(page_folder.resolve()) for run in runs)
     folder = page_folder.resolve() if inside else Path(os.path.commonpath([run.folder for run in runs]))
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    return tensorboard_command(shown)
+    return tensorboard_command(shortest(folder))
+
+
+def _pages_of(run: Run) -> dict[str, Path]:
+    """The pages that people read of a run, by name."""
+    return {"report": run.report, "gallery": run.gallery, "model card": run.model_card}

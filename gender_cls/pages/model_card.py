@@ -13,8 +13,8 @@ from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.errors import count, unbroken
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
-from gender_cls.evaluation.wording import decimal, percent, score_title, stated
-from gender_cls.pages.page import markdown_table, page_environment
+from gender_cls.evaluation.wording import decimal, markdown_table, percent, score_title, stated
+from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import resampled, run_findings
 
 WIDTH = 120

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, CandidateRow, Comparison, Pair
+from gender_cls.errors import of_people, plural
+from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
+from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
+from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
 from gender_cls.system.terminal import Column, table_on_screen
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ MOST_PAIRS = 10  # on the screen; the page has them all
 def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     """The scores on validation and test, what they are worth, and what could not be made."""
     test, validation, best = metrics["test"], metrics["validation"], best_baseline(metrics["baselines"])
-    people = f" of {plural(test['identities'], 'person', 'people')}" if test["identities"] else ""
     names = ("balanced_accuracy", "auroc")
     baselines = ["" if best is None else decimal(best["balanced_accuracy"]), ""]
     table = table_on_screen([
@@ -31,7 +32,7 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     ])  # fmt: skip
     return [
         f"Tested: the weights of epoch {metrics['best_epoch']}, the best on validation ({words(metrics['monitor'])} "
-        f"{metrics['best_validation']:.3f}), on {plural(test['images'], 'image')}{people}.",
+        f"{metrics['best_validation']:.3f}), on {of_people(test['images'], 'image', test['identities'])}.",
         "",
         table,
         "",
@@ -55,7 +56,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     rows = comparison["candidates"]
     parts: list[str | Table] = [_candidates(comparison)] if rows else []
     if comparison["images"]:
-        parts += ["", _about(comparison)]
+        parts += ["", about_test(comparison)]
     shown = [pair for pair in comparison["pairs"] if rows[0]["title"] in (pair["a"], pair["b"])][:MOST_PAIRS]
     if shown:
         parts += ["", _pairs(shown)]
@@ -71,19 +72,20 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    columns: dict[str, tuple[int, bool, list[str]]] = {  # title: rank, whether it is a number, cells
-        "model": (0, False, [row["title"] for row in rows]),
-        **{key: (2, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
+    # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
+    columns: dict[str, tuple[int, bool, list[str]]] = {
+        "candidate": (0, False, [row["title"] for row in rows]),
+        **{key: (1, False, [row["varied"].get(key, "") for row in rows]) for row in rows[:1] for key in row["varied"]},
         "seeds": (3, True, [str(len(row["seeds"])) for row in rows]),
         "validation": (0, True, [decimal(row["validation"]["mean"]) for row in rows]),
         "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
-        "AUROC": (1, True, [decimal(row["auroc"]) for row in rows]),
+        "AUROC": (2, True, [decimal(row["auroc"]) for row in rows]),
         "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
-        "note": (0, False, [_note(row) for row in rows]),
+        "note": (0, False, list(map(notes_of, rows))),
     }
     if ensemble is not None:
         own = {
-            "model": f"all {ensemble['networks']} together",
+            "candidate": ENSEMBLE,
             "test [95 %]": stated(ensemble["balanced_accuracy"]),
             "AUROC": decimal(ensemble["auroc"]),
             "ms/image": decimal(ensemble["cost"]["milliseconds_batch_32"], 1),
@@ -99,38 +101,14 @@ def _estimate(test: Any) -> Estimate:
     return Estimate(value=test["mean"], low=test["low"], high=test["high"], remark=None)
 
 
-def _note(row: CandidateRow) -> str:
-    states = sorted({run["state"] for run in row["runs"]} - {"finished"})
-    notes = ["LEAKY"] * bool(row["leaky"]) + [OTHER_ROWS] * (row["rows"] == OTHER_ROWS) + states
-    return ", ".join(notes)
-
-
-def _about(comparison: Comparison) -> str:
-    test, baseline = plural(comparison["images"], "image"), comparison["baseline"]
-    if comparison["identities"]:
-        test += f" of {plural(comparison['identities'], 'person', 'people')}"
-    known = (
-        ""
-        if baseline is None
-        else (f" The best trivial baseline there, {baseline['title']}, has {baseline['balanced_accuracy']:.3f}.")
-    )
-    return f"Balanced accuracy; test: {test}.{known}"
-
-
 def _pairs(pairs: list[Pair]) -> "Table":
     return table_on_screen([
         Column("pair", [f"{pair['a']} - {pair['b']}" for pair in pairs]),
         Column("difference [95 %]", [stated(_difference(pair)) for pair in pairs]),
         Column("p (Holm)", [p_value(pair["p_holm"]) for pair in pairs], number=True),
-        Column("", [_better(pair) for pair in pairs], rank=1),
+        Column("", list(map(short_verdict, pairs)), rank=1),
     ])  # fmt: skip
 
 
 def _difference(pair: Pair) -> Estimate:
     return Estimate(value=pair["difference"], low=pair["low"], high=pair["high"], remark=None)
-
-
-def _better(pair: Pair) -> str:
-    if not pair["significant"]:
-        return "no significant difference"
-    return f"{pair['a'] if (pair['difference'] or 0) > 0 else pair['b']} is better"

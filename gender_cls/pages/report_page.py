@@ -12,7 +12,8 @@ from gender_cls.config.explain import Method
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import PLACES, SCORES, Explanations, Metrics
+from gender_cls.evaluation.explanation_schema import PLACES, Explanations
+from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import score_title
 from gender_cls.explain.sheets import Sheet
@@ -20,7 +21,6 @@ from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import column_title, resampled, run_findings
 
-MOST_FINDINGS = 5  # on the first screen; the others are folded
 MAIN_SCORES = ("balanced_accuracy", *(f"recall_{label}" for label in CLASSES), "auroc")  # the others are folded
 MOST_SLICES = 30  # slices of a column on the page: those with the most images; metrics.json has them all
 
@@ -53,7 +53,7 @@ def render_report(
     """
     environment = page_environment()
     environment.filters.update(column=column_title, reasons=_reasons, certainty=_certainty, strip_alt=_strip_alt)
-    environment.globals.update(MAIN_SCORES=MAIN_SCORES, MOST_FINDINGS=MOST_FINDINGS)
+    environment.globals.update(MAIN_SCORES=MAIN_SCORES)
     cells = metrics["slices"]["cells"]
     return environment.get_template("report.html.jinja").render(
         metrics=metrics,

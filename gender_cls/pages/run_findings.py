@@ -51,7 +51,7 @@ def column_title(name: str) -> str:
 
 
 def resampled(scored: Scored) -> str:
-    """What the bootstrap of these scores draws from, counted: `216 people`."""
+    """What the intervals of these scores cover the chance in, counted: `216 people`."""
     people = plural(scored["identities"], "person", "people")
     if scored["identities"]:
         return people if scored["identities"] == scored["units"] else f"{people} and the images of unknown people"

@@ -87,7 +87,7 @@ def right_probabilities(
     sign = np.where(second, 1, -1)
     error_rates, shares = np.full(len(total), FIRST_ERROR_RATE), share(second.astype(float), 0.5, 2)
     # At the start the evidence of a typical person weighs as much as the label. With less, wrong labels are believed,
-    # and the slope stays too small for ever to doubt them.
+    # and the slope stays too small to doubt them later.
     typical = float(np.median(np.abs(evidence)))
     slope = float(logit(1 - FIRST_ERROR_RATE)) / typical if typical > 0 else 0.0
     right = np.zeros(len(evidence))

@@ -23,9 +23,10 @@ from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import GenderClsError, noting_failure
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
 from gender_cls.evaluation.estimate import best_baseline
+from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
 from gender_cls.evaluation.predictions import answers_hash, answers_of, predictions_table, read_table
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Explanations, Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Cost, Metrics
 from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.final_explanations import PICTURES, explain_test_images

@@ -161,7 +161,20 @@ class _Reporter(threading.Thread):
 
 
 def _moving_lines(works: list[Work]) -> "Table":
-    """One line for each: a sign that moves, what it is, a bar, how many of how many, and the time."""
+    """One line for each, with less on it where the terminal is narrow: words and numbers are not cut."""
+    from rich.measure import Measurement
+
+    screen = console()
+    unlimited = screen.options.update(max_width=1000)
+    for has_bar, has_rest in ((True, True), (True, False), (False, False)):
+        grid = _grid(works, has_bar, has_rest)
+        if Measurement.get(screen, unlimited, grid).maximum <= screen.width:
+            break
+    return grid
+
+
+def _grid(works: list[Work], has_bar: bool, has_rest: bool) -> "Table":
+    """For each a sign that moves, what it is, a bar, how many of how many, the time, and how long the rest takes."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -172,9 +185,11 @@ def _moving_lines(works: list[Work]) -> "Table":
         grid.add_column(no_wrap=True, overflow="crop")
     for work in works:
         sign = Text(signs[int(work.seconds / REFRESH) % len(signs)], style="cyan")
-        bar: ProgressBar | str = "" if work.total is None else ProgressBar(work.total, work.done, width=BAR)
+        bar: ProgressBar | str = (
+            "" if work.total is None or not has_bar else ProgressBar(work.total, work.done, width=BAR)
+        )
         clock = _clock(work.seconds)
-        if work.total and work.done and work.seconds > FIRST_LINE:
+        if has_rest and work.total and work.done and work.seconds > FIRST_LINE:
             clock += f", {_clock(work.seconds / work.done * max(work.total - work.done, 0))} left"
         grid.add_row(sign, Text(fitting(work.what)), bar, Text(work.amount), Text(clock, style="dim"))
     return grid

@@ -18,7 +18,8 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import GenderClsError, error_sentence, plural
-from gender_cls.runs.run import Run, environment
+from gender_cls.runs.environment import environment
+from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 
 MoreCallbacks = Callable[[Config, Run, GenderClassifier, CropDataModule], list[Callback]]
 """Makes the callbacks of later rooms, such as explanations, which training does not import."""
-
 
 Describe = Callable[[Run], str]
 """Says in Markdown what the experiment of a run is, from its settings and its data."""

@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 from helpers.commands import command, command_line, python
 from helpers.crops import PATTERN, write_crop
+from omegaconf import OmegaConf
 
 from gender_cls.cli import command as command_module
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
+from gender_cls.cli.sweep import job_folder
 from gender_cls.config.data import DemoConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -273,3 +275,11 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
     for started in (("seed=3",), ("seed=1", "name=never_begun")):
         assert claimed(tmp_path, *started, "trainer.resume=true") not in others
         assert "nothing to resume" in caplog.text
+
+
+def test_the_folder_of_a_job_tells_a_large_number_from_a_small_one() -> None:
+    jobs = [
+        OmegaConf.create({"hydra": {"job": {"num": 0}, "runtime": {"choices": {"model": "m"}}}, "recipe": {"lr": lr}})
+        for lr in (1e30, 1e-30)
+    ]
+    assert [job_folder("recipe.lr", _root_=job) for job in jobs] == ["0_m_lr-1e+30", "0_m_lr-1e-30"]

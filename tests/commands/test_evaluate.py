@@ -101,6 +101,7 @@ def test_a_sweep_is_evaluated_under_stress_and_then_without_network_or_pictures(
     quickly = ["resamples=200", "num_workers=0", "progress_bar=false"]
     result = command("evaluate", *EVALUATING.split()[3:], "shortcuts=true", *quickly, cwd=tmp_path)
     assert result.stdout.count("Open ") == 2
+    assert [f"{number} of 2: {run.folder.name}" in result.stdout for number, run in enumerate(runs, 1)] == [True] * 2
     assert result.stderr == ""
     for run, table in zip(runs, before, strict=True):
         assert_matches(run.metrics, Metrics)
@@ -400,7 +401,7 @@ def test_runs_are_compared(sweep: Path, tmp_path: Path) -> None:
     runs[1].config_file.write_text(config.replace("seed: 1", "seed: 0").replace("lr: 0.0005", "lr: 0.005"))
     listed = f"runs=[{sweep / names[0]},{sweep / names[1]}]"
     result = command("compare", listed, "name=two", "resamples=200", cwd=tmp_path)
-    for words in ("custom_cnn #1 - custom_cnn #2", "recipe.lr", "0.0005", "0.005", "all 2 together"):
+    for words in ("custom_cnn #1 - custom_cnn #2", "recipe.lr", "0.0005", "0.005", "soft vote of all"):
         assert words in result.stdout
 
     again = command("compare", *COMPARING.split()[3:], "name=one", cwd=tmp_path, code=1)

@@ -23,9 +23,10 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.drawing.map_grid import Caption
 from gender_cls.drawing.map_overviews import MeanMaps
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS
 from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.predictions import read_predictions
-from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Metrics
+from gender_cls.evaluation.schema import Metrics
 from gender_cls.explain import explanations_table, final_explanations
 from gender_cls.explain.attribution import Attribution, attribute
 from gender_cls.explain.explanations_table import ABOUT, Question, explain_images

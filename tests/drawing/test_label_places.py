@@ -25,10 +25,17 @@ def test_labels_lie_on_no_other_and_on_no_point(points: list[tuple[float, float]
     assert up.max() <= 196
 
 
-def test_a_lonely_point_has_its_label_to_the_right_and_at_the_edge_to_the_left() -> None:
+def test_a_lonely_point_has_its_label_above_to_the_right_and_at_the_edge_to_the_left() -> None:
     alone, edge = label_places([(100.0, 100.0), (297.0, 20.0)], [SIZE] * 2, 3, BOUNDS)
-    assert alone == (110.0, 100.0)  # radius 3, half a label 6, and 1 between them
-    assert edge == pytest.approx((287.0, 20.0))
+    assert alone == pytest.approx((110.0, 108.0))  # radius 3, half a label, and 1 between
+    assert edge == pytest.approx((287.0, 28.0))
+
+
+def test_a_label_lies_on_neither_line_of_its_point() -> None:
+    """The intervals of a point are drawn as a cross."""
+    (across, up), *_ = label_places([(100.0, 100.0)], [SIZE], 3, BOUNDS)
+    assert abs(across - 100) > SIZE[0] / 2
+    assert abs(up - 100) > SIZE[1] / 2
 
 
 def test_without_any_room_a_label_is_to_the_right() -> None:

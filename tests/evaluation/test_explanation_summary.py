@@ -11,13 +11,13 @@ from helpers.example_metrics import assert_matches
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.bootstrap import bootstrap_units, estimates
 from gender_cls.evaluation.estimate import undefined
+from gender_cls.evaluation.explanation_schema import BASELINES, PLACES, SCORE_COLUMNS, Explanations
 from gender_cls.evaluation.explanation_summary import (
     is_of_earlier_version,
     read_explanations,
     read_randomisation,
     summarise_explanations,
 )
-from gender_cls.evaluation.schema import BASELINES, PLACES, SCORE_COLUMNS, Explanations
 
 METHODS = ("saliency", "grad_cam")
 NO_CHECK = pd.DataFrame()

@@ -72,7 +72,9 @@ def check_maps(model: ModelConfig, size: tuple[int, int], stride: int) -> None:
         assert method.signed or maps.min() >= 0, method
 
     pixels = inputs.clone().requires_grad_()
-    (gradients,) = torch.autograd.grad(network(pixels)[range(2), targets].sum(), pixels)
+    logits = network(pixels)
+    margins = logits[range(2), targets] - logits[range(2), 1 - targets]
+    (gradients,) = torch.autograd.grad(margins.sum(), pixels)
     torch.testing.assert_close(result.maps[Method.saliency], gradients.abs().amax(dim=1))
 
 

@@ -8,7 +8,7 @@ from gender_cls.config.data import ResizeMode
 from gender_cls.data.pixel_modes import MID_GREY
 from gender_cls.data.resizing import place_in_input
 from gender_cls.data.shortcuts import apply_shortcut
-from gender_cls.evaluation.schema import PLACES
+from gender_cls.evaluation.explanation_schema import PLACES
 from gender_cls.explain.mass_shares import area_shares, cue_scores, mass_inside, mass_shares
 
 NAN, INF = float("nan"), float("inf")

@@ -10,7 +10,8 @@ from gender_cls.config.explain import Method
 from gender_cls.drawing.map_grid import MapColumn
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.attribution import Attribution
-from gender_cls.explain.sheets import map_columns, read_sheet, sheet_file, write_sheet
+from gender_cls.explain.explanation_grid import map_columns
+from gender_cls.explain.sheets import read_sheet, sheet_file, write_sheet
 from gender_cls.runs.run import Run
 
 CAPTIONS = [

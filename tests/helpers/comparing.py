@@ -15,7 +15,8 @@ from gender_cls.config.explain import Method
 from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
 from gender_cls.evaluation.estimate import undefined
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Explanations, MethodScores
+from gender_cls.evaluation.explanation_schema import Explanations, MethodScores
+from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
 

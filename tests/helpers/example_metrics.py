@@ -16,16 +16,9 @@ from scipy.special import expit
 from gender_cls.config.explain import Method
 from gender_cls.data.variant_names import CORRUPTIONS, SEVERITIES, SHORTCUTS
 from gender_cls.evaluation.estimate import Estimate, best_baseline
+from gender_cls.evaluation.explanation_schema import PLACES, Explanations, MethodScores
 from gender_cls.evaluation.metrics import decision_scores
-from gender_cls.evaluation.schema import (
-    PLACES,
-    SCHEMA_VERSION,
-    SCORES,
-    Explanations,
-    MethodScores,
-    Metrics,
-    SplitScores,
-)
+from gender_cls.evaluation.schema import SCHEMA_VERSION, SCORES, Metrics, SplitScores
 from gender_cls.evaluation.standing import standing_of
 
 SLICES = (  # column, value, images, people, balanced accuracy and recall gap of test

@@ -76,7 +76,8 @@ def test_numbers_are_those_of_the_record(page: Page) -> None:
         "1 2 1 convnext_tiny · 88.5 2 mobilenetv2_100 88.5 ·",
         "5 test images are wrong for every candidate, 0.6 % of all.",
         "MALE/w0.png MALE, p 0.03, p0 MALE/w1.png MALE, p 0.04, p1",
-        "(206 were drawn from, 10,000 times). They also cover the chance in training.",
+        "10,000 random ones are tried",
+        "which people are in test. They also cover the chance in training.",
     ):
         assert words in page.text
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, texts_of
 
-from gender_cls.evaluation.schema import SCORE_COLUMNS
+from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.page import page_environment
 

@@ -110,7 +110,7 @@ def test_scores_stand_with_their_intervals_by_image_and_by_person() -> None:
     assert rows[0] == ["Score", "By image", "By person"]
     assert [row[1:] for row in rows[1:]] == [[stated(test["scores"][s]), stated(people["scores"][s])] for s in SCORES]
     assert "818 test images of 216 known people" in flat(text)
-    assert "bootstrap over 216 people" in flat(text)
+    assert "the chance in 216 people" in flat(text)
     assert table(text, "Split")[3] == ["test", "818", "216", "340", "478"]
     assert table(text, "Trivial baseline")[2] == ["the camera alone", "0.701", "100\u202f%"]
 
@@ -252,7 +252,7 @@ def test_conditions_with_a_slice_are_not_said_to_be_unmeasured() -> None:
         ({"recipe": RecipeConfig(lr=0.5, patience=4)}, "Recipe: `lr=0.5, weight_decay=0.05,"),
         ({"data": DataConfig(csv="m.csv")}, "`/data/cctv`, listed in `m.csv`."),
         ({"data": DataConfig(root="x", importer=Importer.peta)}, "`/data/cctv`, imported as peta."),
-        ({"data": DataConfig(split_seed=5)}, "by identity (split seed 5), so that people,"),
+        ({"data": DataConfig(split_seed=5)}, "by person (split seed 5), so that people,"),
         ({"data": DataConfig(folds=5, fold=0)}, "Test is fold 0 of 5, counted from 0."),
         ({"data": DataConfig(split_by=SplitBy.camera, leave_out="c_1")}, "Test is the camera c_1."),
         ({"data": DataConfig(image_size=[64, 32])}, "model(crops): resized crops (B, 3, 64, 32) uint8"),

@@ -65,7 +65,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_a_comparison_fits_and_shows_markup_as_text(comparison: Any, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, *comparison_on_screen(comparison, "leaderboard.html"))
-    assert lines[0].split()[0] == "model"
+    assert lines[0].split()[0] == "candidate"
     assert all(heading in lines[0] for heading in ("validation", "test [95 %]"))
     table = lines[: lines.index("")]
     assert "\n".join(lines).count("[red]net[/red]") >= 1
@@ -83,3 +83,15 @@ def test_a_narrow_terminal_gets_fewer_columns(
     assert ("ms/image" in lines[0].split()) == there
     assert "test [95 %]" in lines[0]
     assert max(map(len, lines[:5])) <= columns
+
+
+def test_what_a_sweep_varies_stays_where_the_terminal_is_narrow(
+    comparison: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone tells the candidates of one model apart."""
+    of_width(70, monkeypatch)
+    for row in comparison["candidates"]:
+        row["varied"] = {"lr": "0.01"}
+    titles = shown(capsys, *comparison_on_screen(comparison, "leaderboard.html"))[0].split()
+    assert "lr" in titles
+    assert "AUROC" not in titles

@@ -17,7 +17,8 @@ from gender_cls.data.variant_names import CORRUPTIONS
 from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.explain.sheets import Sheet
-from gender_cls.pages.report_page import MOST_FINDINGS, render_report
+from gender_cls.pages.page import MOST_FINDINGS
+from gender_cls.pages.report_page import render_report
 from gender_cls.pages.run_findings import run_findings
 
 FACTS = [("dataset", "peta, in /data/crops"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]
@@ -111,7 +112,7 @@ def test_the_text_holds_the_facts_of_the_run(html: str) -> None:
         "Test report night timm/mobilenetv2_100, 2026-11-22 21:00 Read with care",
         "balanced accuracy on test, at the threshold 0.5 0.801 [0.771, 0.831]",
         "818 test images of 216 people",
-        "bootstrap over 216 people",
+        "interval over 216 people",
         "temperature of 1.63",
         "native height 39 to 94 , 0.730.",
         "0.817 [0.787, 0.847] on validation",
@@ -157,7 +158,7 @@ def test_without_people_nothing_is_said_by_person() -> None:
     text = Page(html).text
     assert "818 test images; who is on them is not known" in text
     assert "by person" not in text.lower()
-    assert "bootstrap over 818 images" in text
+    assert "interval over 818 images" in text
     assert "fewer than 50 people (here: images)" in text
     assert "as far as people are known" in text
     assert rows_of(html, "slices")[2] == "3DPeS 90 images 0.710 [0.592, 0.828] +0.310"

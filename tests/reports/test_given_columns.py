@@ -16,8 +16,8 @@ from gender_cls.data.csv_text import read_csv_text
 from gender_cls.data.prepare import prepare_data
 from gender_cls.data.variant_names import SHORTCUTS
 from gender_cls.evaluation.conclusions import draw_conclusions, with_answers
+from gender_cls.evaluation.explanation_schema import SCORE_COLUMNS
 from gender_cls.evaluation.predictions import CONCLUDED, read_predictions
-from gender_cls.evaluation.schema import SCORE_COLUMNS
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.explanations_table import ANSWER
 from gender_cls.quality.audit_findings import audit_findings

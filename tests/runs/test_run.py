@@ -13,7 +13,7 @@ import pytest
 from gender_cls.config.parsing import recorded_config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import read_json, write_atomically
-from gender_cls.runs.run import Run, _git_commit
+from gender_cls.runs.run import Run
 
 
 def test_status_tells_how_it_ended(tmp_path: Path) -> None:
@@ -189,30 +189,3 @@ def test_json_that_is_none_is_named(tmp_path: Path, content: bytes, what: str) -
     for name in ("folder.json", "pipe.json"):
         with pytest.raises(GenderClsError, match=rf"{name} is not a JSON file"):
             read_json(tmp_path / name)
-
-
-def test_the_commit_is_that_of_the_checkout_that_tracks_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-        line = ["git", "-C", str(tmp_path), *who, *arguments]
-        return subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()
-
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)  # a commit hook sets them
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    file, installed = tmp_path / "a.py", tmp_path / "installed.py"
-    for each in (file, installed):
-        each.write_text("1")
-    assert _git_commit(file) is None  # no checkout
-    git("init", "-q")
-    git("add", "a.py")
-    git("commit", "-q", "-m", "one")
-    commit = git("rev-parse", "HEAD")
-    assert _git_commit(file) == commit[:12]
-    assert _git_commit(installed) is None  # lies in the checkout, but does not belong to it
-    file.write_text("2")
-    assert _git_commit(file) == f"{commit[:12]}, with changes"
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert _git_commit(file) is None

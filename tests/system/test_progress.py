@@ -1,11 +1,12 @@
 """Moving lines on a terminal; plain lines, and not many, elsewhere and in log files."""
 
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
 from helpers.commands import python
-from helpers.screen import lines_of, on_terminal
+from helpers.screen import ESCAPE, lines_of, on_terminal
 
 from gender_cls.system.progress import FIRST_LINE, LONGEST_WAIT, Work, lines_move, working
 
@@ -79,3 +80,14 @@ def test_a_forked_process_starts_with_no_work(capfd) -> None:
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
     assert not lines_move(), "the output of tests is no terminal"
+
+
+def test_a_narrow_terminal_shows_less_but_cuts_no_number(tmp_path: Path) -> None:
+    code = SLOW.replace("FIRST_LINE = 0.5", "FIRST_LINE = 0.1")
+    for columns, parts in ((80, ("\u2501", " left")), (64, ("\u2501",)), (52, ())):
+        shown = on_terminal("-c", code, "bars", cwd=tmp_path, columns=columns)
+        moving = [ESCAPE.sub("", line) for line in re.split(r"[\r\n]+", shown) if "[/]" in line]
+        assert moving, columns
+        assert all(part in "".join(moving) for part in parts)
+        assert all("of 1,200 images" in line for line in moving)
+        assert all(re.search(r"images +0:0\d(, 0:0\d left)?\s*$", line) for line in moving), moving

@@ -39,7 +39,7 @@ class Candidate:
     model: str
     varied: dict[str, str]  # settings that vary between the candidates, with its values; the same keys in each of them
     title: str  # what it is called among the others, see `with_titles`
-    runs: list[Run]  # all of them, but of those that did not finish only those that no other run made up for
+    runs: list[Run]  # all that finished, and those that did not if no run with the same settings, seed and fold did
     trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
     repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
 
@@ -90,7 +90,7 @@ def find_candidates(runs: Sequence[Run]) -> tuple[list[Candidate], list[Run]]:
     for run in runs:
         described = describe(run)
         members[json.dumps(described.compared or described.model, sort_keys=True, default=str)].append(described)
-    told = [_without_old_news(described) for described in members.values()]
+    told = [_without_outdated(described) for described in members.values()]
     unfinished = [one.run for described in told for one in described if not one.run.finished]
     groups = [described for described in told if any(one.run.finished for one in described)]
     varied = varied_settings([described[0] for described in groups])
@@ -108,7 +108,7 @@ def with_titles(ranked: Sequence[Candidate]) -> list[Candidate]:
     return [replace(one, title=title) for one, title in zip(ranked, titles, strict=True)]
 
 
-def _without_old_news(described: Sequence[Described]) -> list[Described]:
+def _without_outdated(described: Sequence[Described]) -> list[Described]:
     """The runs of a candidate without those that did not finish although another run of the same trial did."""
     finished = {one.trial for one in described if one.run.finished}
     return [one for one in described if one.run.finished or one.trial not in finished]

@@ -19,7 +19,7 @@ from gender_cls.evaluation.comparison.compare_json import (
     MeanPlace,
     Pair,
 )
-from gender_cls.evaluation.schema import Cue, MethodScores
+from gender_cls.evaluation.explanation_schema import Cue, MethodScores
 from gender_cls.runs.run import Run
 
 SPREADS = ("milliseconds_batch_1_spread", "milliseconds_batch_32_spread")

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in sentences."""
+"""The results of a comparison, in sentences."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +23,13 @@ def pair_sentence(a: str, b: str, difference: Estimate, p_holm: float | None, si
     if value < 0:
         a, b, difference = b, a, Estimate(value=-value, low=-high, high=-low, remark=None)
     return f"{a} is better than {b} by {stated(difference)}, {p_text}."
+
+
+def short_verdict(pair: Pair) -> str:
+    """`net is better`, or that there is no significant difference."""
+    if not pair["significant"]:
+        return "no significant difference"
+    return f"{pair['a'] if (pair['difference'] or 0) > 0 else pair['b']} is better"
 
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.metrics import auc, balanced_accuracy_score, roc_auc_score, roc_cur
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison
-from gender_cls.evaluation.schema import Explanations
+from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.runs.run import Run
 
 BETTER = answered(TABLE, np.array([0.9, 0.6, 0.4, 0.3, 0.9, 0.1, 0.7, 0.2, 0.2, 0.4]))  # 1; (2/3 + 1) / 2
