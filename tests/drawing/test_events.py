@@ -23,7 +23,9 @@ def events_of(folder: Path, metrics: Any) -> Events:
 
 def table(text: str) -> dict[str, list[str]]:
     """The rows of the only table in a text, by their first cell."""
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ]
     return {first: cells for first, *cells in rows[2:]}
 
 

@@ -72,7 +72,7 @@ def test_numbers_are_those_of_the_record(page: Page) -> None:
         "Soft vote of all compared 91.0 M 599 M 170 29.9 1.25 GiB 7 min –",
         "measured on cpu, 2 threads, float32.",
         "1 convnext_tiny 2 minus mobilenetv2_100 convnext_tiny is better +0.043 [+0.013, +0.073] 0.012 0.059 31 : 17",
-        "AUROC 1 convnext_tiny 0.895 2 mobilenetv2_100 0.852",
+        "AUROC of the mean 1 convnext_tiny 0.895 2 mobilenetv2_100 0.852",
         "1 2 1 convnext_tiny · 88.5 2 mobilenetv2_100 88.5 ·",
         "5 test images are wrong for every candidate, 0.6 % of all.",
         "MALE/w0.png MALE, p 0.03, p0 MALE/w1.png MALE, p 0.04, p1",
