@@ -6,6 +6,7 @@ from typing import cast
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
+from gender_cls.cli.sweep import write_leaderboard
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.evaluation.schema import Metrics
@@ -15,7 +16,8 @@ from gender_cls.system.terminal import shortest, show
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Evaluate each run that `run` names, one after the other."""
+    """Evaluate each run that `run` names, one after the other; then write the leaderboards of their sweeps anew."""
+    sweeps = set()
     for run in fitted_runs(str(config.run)):
         with working("Importing torch and other libraries"):
             from gender_cls.pages.on_screen import run_on_screen
@@ -37,6 +39,10 @@ def evaluate(config: EvaluateConfig) -> None:
             settings = replace(settings, explained_images=0)
         evaluate_run(run, settings, predictor, cache=cache, data_root=data_root)
         show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
+        if run.sweep is not None:
+            sweeps.add(run.sweep)
+    for sweep in sorted(sweeps):
+        write_leaderboard(sweep)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
         exit_code = _run_in_child(work, config, run)
     if exit_code != 0 and run.state not in ("failed", "interrupted"):
         run.note(state="failed", error=f"The process {_ending(exit_code)}.")
-    _write_leaderboard(run.folder.parent)
+    write_leaderboard(run.folder.parent)
     if exit_code != 0:
         error = f"{run.folder.name} failed: {run.status['error']}"
         log.error(error)
@@ -173,7 +173,7 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
         except GenderClsError as error:  # of a job: the sentence below names it and the others
             failure = error
         finally:
-            comparison = _write_leaderboard(folder)
+            comparison = write_leaderboard(folder)
             from gender_cls.pages.on_screen import comparison_on_screen
 
             page = folder / "leaderboard.html"
@@ -186,7 +186,8 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
         raise failure
 
 
-def _write_leaderboard(folder: Path) -> "Comparison":
+def write_leaderboard(folder: Path) -> "Comparison":
+    """Compare the runs of a sweep that have finished, and write the result next to them."""
     with working("Writing the leaderboard"):
         from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
 

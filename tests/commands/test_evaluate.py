@@ -357,7 +357,10 @@ def test_of_a_sweep_the_trained_runs_are_evaluated(
     Run(first.parent).note(fitted=None, state="failed")
     Run(second.parent).metrics_file.unlink()
     settings = {"run": str(sweep), "shortcuts": False, "resamples": 200, "output_dir": str(sweep), "num_workers": 0}
+    (sweep / "leaderboard.json").unlink()
     evaluate(parse_config(settings, EvaluateConfig))
+    [candidate] = json.loads((sweep / "leaderboard.json").read_text())["candidates"]
+    assert candidate["seeds"] == [1]
     assert Run(second.parent).metrics["schema_version"] == SCHEMA_VERSION
     output = capsys.readouterr().out
     assert f"{first.parent.name} has not been trained to its end and is left out." in caplog.text
