@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
-from gender_cls.evaluation.estimate import Estimate, best_baseline
+from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
@@ -42,9 +42,10 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
     ]
 
 
-def score_on_screen(best_validation: float, test: Estimate) -> str:
-    """A job of a sweep in a few words: `validation 0.812, test balanced accuracy 0.790 [0.730, 0.840]`."""
-    return f"validation {best_validation:.3f}, test balanced accuracy {stated(test)}"
+def score_on_screen(metrics: Metrics) -> str:
+    """A job of a sweep in a few words: `bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
+    validation, test = (metrics[split]["scores"]["balanced_accuracy"] for split in ("validation", "test"))
+    return f"bal. acc. {decimal(validation['value'])} on validation, {stated(test)} on test"
 
 
 def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table"]:

@@ -87,14 +87,14 @@ def epoch_line(rows: list[dict[str, float]], epochs: int, monitor: str) -> tuple
     best = (min if monitor == "loss" else max)(rows, key=lambda one: one[key])  # the first one of equal ones
     shown = "balanced_accuracy" if monitor == "loss" else monitor
     long, short = shown.replace("_", " "), shown.replace("balanced_accuracy", "bal. acc.").replace("_", " ")
-    of_loss = "val loss " * (monitor == "loss")
+    of, of_val = ("loss ", "val loss ") if monitor == "loss" else ("", "")
     number = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
     train, val, score = row["train_loss"], row["val_loss"], row[f"val_{shown}"]
     return (
         f"{number}  train loss {train:.3f}  val loss {val:.3f}  val {long} {score:.3f}  "
-        f"best {of_loss}{best[key]:.3f} (epoch {best['epoch']})  {row['seconds']:.1f} s"
+        f"best {of_val}{best[key]:.3f} (epoch {best['epoch']})  {row['seconds']:.1f} s"
     ), (
-        f"{number}  loss {train:.3f}, val {val:.3f}  {short} {score:.3f}, best {of_loss}{best[key]:.3f} "
+        f"{number}  loss {train:.3f}, val {val:.3f}  {short} {score:.3f}, best {of}{best[key]:.3f} "
         f"({best['epoch']})  {row['seconds']:.1f} s"
     )
 

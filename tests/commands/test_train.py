@@ -267,8 +267,8 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     assert "custom_cnn" in failed["folder"]
     assert "bad.pth does not fit" in failed["error"]
     assert re.search(r"^1 of 2: custom_cnn, model\.weights=None$", result.stdout, re.MULTILINE)
-    score = r"validation \d\.\d{3}, test balanced accuracy \d\.\d{3}( \[\d\.\d{3}, \d\.\d{3}\])?, \d+ s$"
-    assert re.search(rf"^0_custom_cnn_weights\S*: {score}", result.stdout, re.MULTILINE)
+    score = r", \d+ s: bal\. acc\. \d\.\d{3} on validation, \d\.\d{3}( \[\d\.\d{3}, \d\.\d{3}\])? on test$"
+    assert re.search(rf"^0_custom_cnn_weights\S*{score}", result.stdout, re.MULTILINE)
     assert re.search(r"^Error: 1_custom_cnn_weights\S* failed: .*bad\.pth does not fit", result.stdout, re.MULTILINE)
     done = Run(next(folder.glob("0_*")))
     before = done.predictions.stat().st_mtime_ns

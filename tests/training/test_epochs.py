@@ -80,7 +80,7 @@ LOGGED = [(0.6931, 0.6902, 0.5), (0.5, 0.45, 0.79), (0.512, 0.4984, 0.7812)]
             "loss",
             "epoch  3/20  train loss 0.512  val loss 0.498  val balanced accuracy 0.781  "
             "best val loss 0.450 (epoch 2)  8.4 s",
-            "epoch  3/20  loss 0.512, val 0.498  bal. acc. 0.781, best val loss 0.450 (2)  8.4 s",
+            "epoch  3/20  loss 0.512, val 0.498  bal. acc. 0.781, best loss 0.450 (2)  8.4 s",
         ),
         (
             "f1_MALE",
