@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
-from gender_cls.evaluation.estimate import best_baseline
+from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
