@@ -44,12 +44,15 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
     parent = os.getpid()
     for function in (scan, find_near_duplicates, trivial_baselines):
         setattr(prepare, function.__name__, partial(noted, function))
-    sweep._write_leaderboard = lambda _: ""
+    sweep.write_leaderboard = lambda _: None
+    sweep._end_of = lambda run: run.state
     for number, split_seed in enumerate(split_seeds):
         data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
         config = Config(output_dir=str(folder), data=data, model=ModelConfig(name="resnet18"))
+        run = Run(folder / f"{number}_job")
+        run.folder.mkdir()
         try:
-            sweep.run_job(work, config, Run(folder / f"{number}_job"))
+            sweep.run_job(work, config, run, number=number)
         except GenderClsError as error:
             print(error)
 

@@ -160,7 +160,7 @@ def test_maps_of_a_trained_cnn_fall() -> None:
     assert [stage.layers for stage in stages] == ["head", "stages.2.0.0", "stages.1.0.0", "stages.0.0.0"]
     first, last = stages[0].similarity, stages[-1].similarity
     assert last[Method.saliency].mean() < min(first[Method.saliency].mean() - 0.1, 0.6)
-    assert abs(last[Method.grad_cam].mean()) < 0.4
+    assert abs(last[Method.grad_cam].mean()) < 0.6
 
 
 def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch) -> None:

@@ -261,13 +261,15 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     counter = tmp_path / "kills"
     counter.write_text("7")
     monkeypatch.setattr(sweep, "count_oom_kills", lambda: int(counter.read_text()))
-    monkeypatch.setattr(sweep, "_write_leaderboard", lambda folder: "")
+    monkeypatch.setattr(sweep, "write_leaderboard", lambda folder: None)
+    monkeypatch.setattr(sweep, "_end_of", lambda run: run.state)
     monkeypatch.setattr(sweep, "keep_freed_memory", (tmp_path / "memory is kept").touch)
+    (tmp_path / "0_job").mkdir()
     return Run(tmp_path / "0_job")
 
 
 def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog) -> None:
-    sweep.run_job(killed(by_the_kernel=True, until=2), config_of(), job)
+    sweep.run_job(killed(by_the_kernel=True, until=2), config_of(), job, number=0)
     assert job.status["state"] == "finished"
     assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1}
     assert "0_job" in caplog.text
@@ -278,7 +280,7 @@ def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplo
 @pytest.mark.parametrize(("by_the_kernel", "words", "size"), [(True, "kernel.*recipe", 1), (False, "SIGKILL", 8)])
 def test_a_job_that_is_killed_with_one_image_or_by_somebody_fails(job, by_the_kernel, words, size) -> None:
     with pytest.raises(GenderClsError, match=words):
-        sweep.run_job(killed(by_the_kernel), config_of(), job)
+        sweep.run_job(killed(by_the_kernel), config_of(), job, number=0)
     assert job.status["batch"]["size"] == size
 
 
