@@ -45,7 +45,7 @@ class ScreenHandler(logging.Handler):
             line = Text(wrapped(mark + text), style=getattr(record, "style", ""))
             line.stylize(style, 0, len(mark))
             screen.print(line, soft_wrap=True)
-        except Exception:
+        except Exception:  # as every handler of logging does: a message that cannot be shown ends no training
             self.handleError(record)
 
 

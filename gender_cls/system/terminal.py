@@ -52,7 +52,7 @@ def console() -> "Console":
 
         plain = bool(os.environ.get("NO_COLOR"))  # rich itself would still write bold
         colours = {"color_system": None} if plain else {}
-        _console = Console(markup=False, emoji=False, highlight=False, **colours)  # type: ignore[arg-type]
+        _console = Console(markup=False, emoji=False, highlight=False, **colours)  # type: ignore[arg-type]  # a dict of any
     return _console
 
 
@@ -144,7 +144,7 @@ def table_on_screen(columns: Sequence[Column]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1))
     for column in kept:
         justify = "right" if column.number else "left"
-        table.add_column(_text(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(_text(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a name, not str
     for cells in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*map(_text, cells))
     return table

@@ -112,7 +112,7 @@ class EpochProgress(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """One batch further. The loss is read in those steps that are logged: reading it makes a GPU wait."""
         self._work.advance()
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # Lightning sets it
             loss = float(trainer.callback_metrics.get("train/loss_step", math.nan))
             self._work.what = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, loss {loss:.3f}"
 

@@ -24,7 +24,7 @@ from gender_cls.evaluation.metrics import (
     score_shares,
 )
 
-DATASETS = 120
+DATASETS = 300
 RESAMPLES = 300
 PEOPLE = 200
 TABLE = Path(__file__).with_name("interval_coverage.md")
@@ -58,7 +58,7 @@ def truth(clustered: bool) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("clustered", [False, True], ids=["independent images", "images of people"])
-def test_95_percent_intervals_cover_90_to_99_percent(clustered: bool) -> None:
+def test_95_percent_intervals_cover_92_to_98_percent(clustered: bool) -> None:
     true, covered = truth(clustered), dict.fromkeys(PROMISED, 0)
     for seed in range(DATASETS):
         table = simulate(seed, PEOPLE, clustered)
@@ -70,7 +70,7 @@ def test_95_percent_intervals_cover_90_to_99_percent(clustered: bool) -> None:
         for name in PROMISED:
             covered[name] += found[name]["low"] <= true[name] <= found[name]["high"]
     for name, times in covered.items():
-        assert 0.9 <= times / DATASETS <= 0.99, f"{name}: {times / DATASETS:.1%}"
+        assert 0.92 <= times / DATASETS <= 0.98, f"{name}: {times / DATASETS:.1%}"
 
 
 def test_taking_images_for_independent_covers_far_too_little() -> None:
@@ -95,7 +95,7 @@ def test_interval_of_the_calibration_error_covers_in_spite_of_its_bias(clustered
         found = estimates(units, ece, 400, seed=seed)["ece"]
         covered += found["low"] <= true <= found["high"]
         percentiles += np.quantile(bootstrap(units, ece, 200, seed)["ece"], 0.025) <= true
-    assert covered / DATASETS >= 0.89
+    assert 0.92 <= covered / DATASETS <= 0.99  # it is wider than it need be, never too narrow
     assert clustered or percentiles / DATASETS < 0.4
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -156,11 +158,12 @@ def test_maps_of_a_trained_cnn_fall() -> None:
         optimizer.step()
     assert (network.eval()(images).argmax(dim=1) == labels).float().mean() > 0.95
     feature_map = find_feature_map(network, (32, 16), ("head",))
+    feature_map = replace(feature_map, centres=None)  # where cells are drawn is no matter of what a network has learnt
     stages = randomisation_check(network, images[:16], labels[:16], ("head",), METHODS, feature_map)
     assert [stage.layers for stage in stages] == ["head", "stages.2.0.0", "stages.1.0.0", "stages.0.0.0"]
     first, last = stages[0].similarity, stages[-1].similarity
     assert last[Method.saliency].mean() < min(first[Method.saliency].mean() - 0.1, 0.6)
-    assert abs(last[Method.grad_cam].mean()) < 0.6
+    assert abs(last[Method.grad_cam].mean()) < 0.4
 
 
 def test_each_stage_shuffles_the_values_of_its_layers_and_leaves_the_others(monkeypatch) -> None:
