@@ -38,3 +38,6 @@ class AuditConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     audit: AuditSettings = field(default_factory=AuditSettings)
+
+    def check(self) -> None:
+        self.data.require_named()

@@ -32,7 +32,8 @@ class Rule:
     def check(self, key: str, value: Any) -> None:
         """Raise GenderClsError, with the key, what is allowed and the value, unless the value is allowed."""
         if self.choices:
-            require(value in self.choices, f"{key} must be one of {', '.join(self.choices)}, not {value}.")
+            for one in listed_values(value):
+                require(one in self.choices, f"{key} must be one of {', '.join(self.choices)}, not {one}.")
         elif self.names_folder:
             valid = re.fullmatch(r"(?!\.+$)[\w.+-]{1,200}", value) is not None
             require(valid, f"{key} becomes a folder: 1 to 200 letters, digits and _ . + -, not only dots: '{value}'.")
@@ -112,7 +113,12 @@ def make_paths_absolute(config: Any, prefix: str = "") -> None:
 
 def paths_of(value: Any) -> list[Path]:
     """The paths of a setting that is one path, several or none."""
-    return [Path(path) for path in (value if isinstance(value, list) else [value]) if path is not None]
+    return [Path(path) for path in listed_values(value)]
+
+
+def listed_values(value: Any) -> list[Any]:
+    """The values of a setting that is one value, several or none."""
+    return [one for one in (value if isinstance(value, list) else [value]) if one is not None]
 
 
 def absolute(path: Any, keep_link: bool = False) -> str:

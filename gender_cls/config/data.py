@@ -26,6 +26,7 @@ class Balance(Enum):
     none = "none"
     loss = "loss"
     sampler = "sampler"
+    source = "source"
 
 
 class OnCorrupt(Enum):
@@ -66,6 +67,7 @@ class DataConfig:
     near_duplicate_distance: int = setting(6, least=0, most=16, unit="of 64 bits")
     aliases: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in CLASSES})
     split_by: SplitBy = SplitBy.identity
+    val_by: SplitBy | None = None
     leave_out: str | None = None
     split_seed: int = seed_setting()
     licence: str | None = None
@@ -86,13 +88,21 @@ class DataConfig:
     on_corrupt: OnCorrupt = OnCorrupt.stop
     max_megapixels: float = setting(64.0, above=0, most=178, unit="(Pillow's own limit)")
 
-    def check(self) -> None:
+    @property
+    def named(self) -> bool:
+        """Whether it says where the images lie."""
+        return self.root is not None or self.csv is not None
+
+    def require_named(self) -> None:
+        """Raise GenderClsError unless it says where the images lie."""
         require(
-            self.root is not None or self.csv is not None,
+            self.named,
             "No data are named: give data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo.",
         )
+
+    def check(self) -> None:
         require(
-            self.importer is None or (self.root is not None and self.csv is None),
+            self.importer is None or not self.named or (self.root is not None and self.csv is None),
             "data.importer reads the dataset under data.root: set data.root, and leave out data.csv.",
         )
         require(

@@ -1,17 +1,37 @@
 """The schema of what comes after training: evaluating runs and comparing them. Imports no torch."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_PROCESSES, MOST_THREADS, PRECISIONS, paths_of, setting
+from gender_cls.config.checks import (
+    ACCELERATORS,
+    AUTO,
+    MOST_PROCESSES,
+    MOST_THREADS,
+    PRECISIONS,
+    listed_values,
+    paths_of,
+    setting,
+)
+from gender_cls.config.data import DataConfig
 from gender_cls.errors import require
 
 
 class OperatingPointRule(Enum):
     balanced_accuracy = "balanced_accuracy"
     equal_recall = "equal_recall"
+
+
+class Datasets(Enum):
+    given = "given"
+    all = "all"
+
+
+class Adapt(Enum):
+    batchnorm = "batchnorm"
+    prior = "prior"
 
 
 TARGET_ERROR: dict[str, Any] = {"above": 0, "below": 1}
@@ -46,9 +66,20 @@ class FinishedRunConfig:
 
 
 @dataclass
+class ElsewhereConfig:
+    """Which data other than its own a run is tested on."""
+
+    datasets: Datasets = Datasets.given
+    name: str | None = setting(names_folder=True)
+
+
+@dataclass
 class EvaluateConfig(FinishedRunConfig):
     """What is None stays as the run was trained with."""
 
+    data: DataConfig = field(default_factory=DataConfig)
+    elsewhere: ElsewhereConfig = field(default_factory=ElsewhereConfig)
+    adapt: Any = setting(choices=tuple(one.value for one in Adapt))
     output_dir: str = setting("outputs", path="any")
     operating_point: OperatingPointRule | None = None
     target_error: float | None = setting(**TARGET_ERROR)
@@ -58,6 +89,11 @@ class EvaluateConfig(FinishedRunConfig):
     resamples: int | None = setting(**RESAMPLES)
     precision: str | None = setting(choices=PRECISIONS)
     num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
+
+    @property
+    def adaptations(self) -> list[Adapt]:
+        """`adapt`, which may be one name, several or none."""
+        return [Adapt(one) for one in listed_values(self.adapt)]
 
     def over(self, recorded: EvaluationConfig) -> EvaluationConfig:
         """The settings of a run's own evaluation, with those that were given here in their place."""

@@ -85,3 +85,6 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def check(self) -> None:
+        self.data.require_named()

@@ -1,4 +1,5 @@
-"""Every key of `metrics.json` with its meaning; those of `explanations` are in `explanation_schema.py`.
+"""Every key of `metrics.json` with its meaning; those of `explanations` are in `explanation_schema.py`,
+those of `elsewhere` in `elsewhere_schema.py`.
 
 The layout changes only together with SCHEMA_VERSION.
 
@@ -11,10 +12,11 @@ bootstrap over people (`bootstrap.py`). A value that cannot be computed is null,
 from typing import Any, Literal, TypedDict
 
 from gender_cls.config.data import CLASSES
+from gender_cls.evaluation.elsewhere_schema import Elsewhere
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -253,6 +255,7 @@ class Metrics(TypedDict):
     shortcuts: list[Shortcut] | None  # null if evaluation.shortcuts was false
     stress: Stress | None  # null if evaluation.stress was false
     explanations: Explanations | None  # null while no test image is explained (explain.enabled)
+    elsewhere: Elsewhere | None  # null for the run's own test
     cost: Cost
     data: dict[str, Any]  # paths, fingerprint, leaks, corrected labels, licence; images, people and labels per split
     environment: dict[str, str]  # versions and machine

@@ -104,7 +104,9 @@ def evaluate_run(
     explanations = None
     with noting_failure(problems, "explanations"), working("Computing the scores of the maps"):
         explanations = _measured_explanations(test, settings.resamples)
-    metrics = _metrics(test, {**conclusions, "explanations": explanations, "cost": cost, "problems": problems})
+    metrics = _metrics(
+        test, {**conclusions, "explanations": explanations, "elsewhere": None, "cost": cost, "problems": problems}
+    )
     write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
     _write_metrics(run, metrics)
     known = dict(problems)

@@ -4,7 +4,6 @@ The folder is the contract between commands: they need nothing else of a run.
 """
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -18,9 +17,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.parsing import written_values
-from gender_cls.errors import GenderClsError, error_sentence, require
+from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
+from gender_cls.runs.result_folder import GONE, RESERVE_FOR_END, ResultFolder, status_text
 from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
 
@@ -29,71 +29,37 @@ KILLED = "The process ended without a message: it was killed, or the machine sto
 COMMAND_FILE = "command.json"
 """In the folder of a single run or of a sweep: the command as it was typed."""
 
-_RESERVE_FOR_END = 1024  # characters of an ASCII text
-
-_GONE = "is gone: it, or its disk, was moved or removed while the run was working. Put it back, or start a new run."
+ELSEWHERE = "elsewhere"
+"""In a run's folder: one folder for each test on data that the run was not trained on."""
 
 HPARAMS_SCORES = ("hp/validation_balanced_accuracy", "hp/test_balanced_accuracy", "hp/test_auroc")
 """What TensorBoard's HParams tab compares runs by."""
 
 
-class Run:
-    """One training run's folder, and the absolute paths of its files."""
+class Run(ResultFolder):
+    """One training run's folder, and the absolute paths of its files; those of the final test are in ResultFolder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        self.status_file = self.folder / "status.json"
+        super().__init__(folder)
         self.config_file = self.folder / ".hydra" / "config.yaml"
         self.manifest = self.folder / "manifest.csv"
-        self.data_file = self.folder / "data.json"
-        self.unreadable = self.folder / "unreadable.csv"
         self.checkpoints = self.folder / "checkpoints"
         self.best_checkpoint = self.checkpoints / "best.ckpt"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
         self.log = self.folder / "train.log"
         self.epochs = self.folder / "epochs.csv"
-        self.predictions = self.folder / "predictions.csv"
-        self.variants = self.folder / "variants.csv"
-        self.metrics_file = self.folder / "metrics.json"
-        self.plots = self.folder / "plots"
-        self.report = self.folder / "report.html"
         self.model_card = self.folder / "MODEL_CARD.md"
-        self.explanations = self.folder / "explanations"
-        self.explained = self.folder / "explanations.csv"
-        self.gallery = self.folder / "gallery.html"
-        self.maps = self.explanations / "maps.npz"
-        self.randomisation = self.explanations / "randomisation.csv"
 
-    def refuse_links_out(self) -> None:
-        """Raise GenderClsError if a folder that commands write into leads out of the run's folder."""
-        for folder in (self.plots, self.explanations, self.explanations / "pictures"):
-            if not folder.resolve().is_relative_to(self.folder):
-                raise GenderClsError(
-                    f"{folder} is a link out of the run's folder, and nothing is written there: replace it by a folder."
-                )
+    def elsewhere(self, name: str) -> ResultFolder:
+        """The folder of a test on other data, which may not exist yet."""
+        return ResultFolder(self.folder / ELSEWHERE / name)
 
     @property
-    def status(self) -> dict[str, Any]:
-        """The content of `status.json`; empty before the start."""
-        return read_json(self.status_file)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The content of `data.json`: where the images lie, their splits, leaks and trivial baselines."""
-        return read_json(self.data_file)
-
-    @property
-    def data_root(self) -> Path:
-        """The folder of the images when the run began."""
-        root = self.data.get("root")
-        require(isinstance(root, str), f"{self.data_file} names no folder of images: restore it, or give data_root.")
-        return Path(str(root))
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The content of `metrics.json`; empty before the end."""
-        return read_json(self.metrics_file)
+    def tests_elsewhere(self) -> dict[str, ResultFolder]:
+        """The finished tests on other data, by name, sorted."""
+        files = sorted((self.folder / ELSEWHERE).glob("*/metrics.json"))
+        return {file.parent.name: ResultFolder(file.parent) for file in files}
 
     @property
     def answers_from(self) -> dict[str, Any]:
@@ -101,10 +67,6 @@ class Run:
         status = self.status  # earlier versions did not note it, but evaluated where they had trained
         trained = {"precision": status.get("precision"), "device": status.get("resources", {}).get("device")}
         return status.get("answers", trained)
-
-    def explanation_picture(self, name: str) -> Path:
-        """A grid of maps of test images."""
-        return self.explanations / f"{name}.png"
 
     @property
     def choices(self) -> dict[str, str]:
@@ -165,21 +127,16 @@ class Run:
         """Why it did not finish, in a sentence; None if that is not known."""
         return self.status.get("error") or (KILLED if self.state == "killed" else None)
 
-    def note(self, **fields: Any) -> None:
-        """Add these fields to `status.json`, or replace them there."""
-        require(self.folder.is_dir(), f"{self.folder} {_GONE}")
-        write_atomically(self.status_file, _status_text({**self.status, **fields}))
-
     def _note_end(self, **fields: Any) -> None:
         """Note the end. If the disk has no room for a new file, the old one is overwritten in place."""
         if not self.folder.is_dir():
             return
         status = {**self.status, **fields}
         try:
-            write_atomically(self.status_file, _status_text(status))
+            write_atomically(self.status_file, status_text(status))
         except (OSError, GenderClsError):
-            error = None if status.get("error") is None else status["error"][: _RESERVE_FOR_END // 2]
-            text = _status_text({**status, "error": error, "traceback": None}).encode()
+            error = None if status.get("error") is None else status["error"][: RESERVE_FOR_END // 2]
+            text = status_text({**status, "error": error, "traceback": None}).encode()
             with contextlib.suppress(OSError), self.status_file.open("rb+") as file:
                 if len(text) <= self.status_file.stat().st_size:  # more could end in half a file
                     file.write(text)
@@ -219,7 +176,7 @@ class Run:
                     end("interrupted")
                     raise stop from None
                 if began and not self.status_file.exists():
-                    raise GenderClsError(f"{self.folder} {_GONE}") from error
+                    raise GenderClsError(f"{self.folder} {GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise
 
@@ -227,11 +184,6 @@ class Run:
         """Remove what a killed process was writing; nobody else writes here while this process has the lock."""
         for file in self.folder.rglob(f".*{UNFINISHED}"):
             file.unlink(missing_ok=True)
-
-
-def _status_text(status: dict[str, Any]) -> str:
-    """The content of `status.json`; until the run ends, blanks keep room on the disk for what its end adds."""
-    return json.dumps(status, indent=2) + " " * (_RESERVE_FOR_END * (status.get("state") == "running")) + "\n"
 
 
 def tensorboard_command(folder: Path | str) -> str:

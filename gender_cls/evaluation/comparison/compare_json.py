@@ -7,6 +7,7 @@ nothing to say.
 
 from typing import TypedDict
 
+from gender_cls.evaluation.comparison.transfer_json import Transfer
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Standing
 
@@ -218,3 +219,4 @@ class Comparison(TypedDict):
     agreement: Agreement | None  # null with fewer than two compared candidates
     roc: list[RocCurve]  # empty if test has one label only
     all_wrong: list[WrongImage]  # the most confidently wrong first
+    transfer: Transfer | None  # null if no run was tested on data other than its own

@@ -76,6 +76,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),
         all_wrong=wrong_for_all(compared) if compared else [],
+        transfer=None,
     )
 
 
