@@ -92,6 +92,7 @@ def compared(rows: list[CandidateRow], **changed: Any) -> Comparison:
             {"path": f"MALE/w{index}.png", "label": "MALE", "identity": f"p{index}", "p_label": 0.031 + index / 100}
             for index in range(5 if sound else 0)
         ],
+        "transfer": None,
     }
     return record | changed
 
