@@ -168,8 +168,12 @@ def _transfer_row(method: str, trained: int, scores: tuple[float | None, ...]) -
         for seen in [(method, trained, column) == ("mobilenetv2_100", 2, 0)]
     ]
     home = next(cell["scores"]["balanced_accuracy"] for cell in cells if cell["kind"] == "home")
-    title = f"{method} on {DATASETS[trained]}"
-    return {"candidate": title, "method": method, "trained_on": DATASETS[trained], "home": home, "cells": cells}
+    foreign = [cell["scores"]["balanced_accuracy"]["value"] or 0 for cell in cells if not cell["trained_on"]]
+    return {
+        **{"candidate": f"{method} on {DATASETS[trained]}", "method": method, "trained_on": DATASETS[trained]},
+        **{"home": home, "cells": cells, "mean_elsewhere": _about(mean(foreign), 0.023)},
+        "mean_drop": _about((home["value"] or 0) - mean(foreign), 0.029),
+    }
 
 
 def _drop_of(method: str, rows: list[TransferRow]) -> Any:

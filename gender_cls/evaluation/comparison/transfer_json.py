@@ -34,7 +34,7 @@ class TransferRow(TypedDict):
     trained_on: str  # of `Transfer.datasets`, or `all but <source>`
     home: Estimate  # balanced accuracy to which drops refer: of the home cell, or of validation for held_out cells
     cells: list[Cell]  # in the order of `Transfer.datasets`; a dataset without a test has none
-    mean_elsewhere: Estimate  # balanced accuracy, the mean over the cells that are not home
+    mean_elsewhere: Estimate  # balanced accuracy, the mean over the foreign cells (see `Drop`)
     mean_drop: Estimate  # `home` minus that
 
 
