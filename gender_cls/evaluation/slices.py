@@ -17,7 +17,7 @@ DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
 NOT_SLICED = {
     *("path", "label", "original_label", "prediction", "identity", "split", "group", "frame"),
-    *("width", "height", "pixels", *CUE_BOX),
+    *("width", "height", "pixels", "perceptual_hash", *CUE_BOX),
 }
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
