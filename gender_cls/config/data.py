@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from gender_cls.config.checks import AUTO, MOST_PROCESSES, seed_setting, setting
 from gender_cls.errors import GenderClsError, first_few, require
@@ -145,6 +146,22 @@ class DataConfig:
     def keeps_pixels(self) -> bool:
         """Whether decoded pixels are kept, so that an image is decoded once and not in every epoch."""
         return self.cache is not PixelCache.none
+
+
+def dataset_name(data: DataConfig, choice: str | None) -> str:
+    """What the images that these data test are called: the same for a run's own data and for data given to it later.
+
+    The source or camera that `data.leave_out` makes the test split, else the chosen file of the group `data`, else the
+    importer, the name of the table or of the folder. It can be the name of a folder.
+
+    Args:
+        choice: the chosen file of the group `data`; None if that is not known.
+    """
+    importer = data.importer.value if data.importer is not None else None
+    chosen = choice if choice != "folders" else None
+    csv, root = (Path(path or "") for path in (data.csv, data.root))
+    name = next(filter(None, (data.leave_out, chosen, importer, csv.stem, root.name)), "")
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-")[:100].strip(".") or "data"
 
 
 @dataclass

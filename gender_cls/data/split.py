@@ -119,9 +119,7 @@ def _require_known(table: pd.DataFrame, column: str, key: str) -> None:
 
 def _leave_out(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """One camera or source is the test split; train and val get the others, without the groups that are in test."""
-    column = data.split_by.value
-    test, names = table[column] == data.leave_out, ", ".join(sorted(set(table[column])))
-    require(bool(test.any()), f"data.leave_out={data.leave_out} is no {column} of the data: there are {names}.")
+    test = is_left_out(table, data)
     others = np.where(table["group"].isin(table["group"][test]), "", "train")
     return _complete(table.assign(split=np.where(test, "test", others)), {"train", "test"}, data)
 
@@ -163,6 +161,14 @@ def _nearest_units(table: pd.DataFrame, column: str, share: float, seed: int) ->
     )
     distance = np.where(possible, np.abs(held_out / total - share).sum(axis=1), np.inf)
     return np.isin(codes, order[choices[distance.argmin()] == 1])
+
+
+def is_left_out(table: pd.DataFrame, data: DataConfig) -> pd.Series:
+    """(rows,) whether the image is of the camera or source that `data.leave_out` names; GenderClsError if none is."""
+    column = data.split_by.value
+    test, names = table[column] == data.leave_out, first_few(sorted(set(table[column]) - {""}), 30) or "none"
+    require(bool(test.any()), f"data.leave_out={data.leave_out} is no {column} of the data: there are {names}.")
+    return test
 
 
 def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:

@@ -16,7 +16,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from gender_cls.config.parsing import written_values
+from gender_cls.config.data import dataset_name
+from gender_cls.config.parsing import recorded_config, written_values
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
@@ -63,8 +64,8 @@ class Run(ResultFolder):
 
     @property
     def answers_from(self) -> dict[str, Any]:
-        """`precision` and `device` of the network's answers that the folder keeps; None where it is not known."""
-        status = self.status  # earlier versions did not note it, but evaluated where they had trained
+        """As for every test; earlier versions did not note it, but evaluated where they had trained."""
+        status = self.status
         trained = {"precision": status.get("precision"), "device": status.get("resources", {}).get("device")}
         return status.get("answers", trained)
 
@@ -76,6 +77,15 @@ class Run(ResultFolder):
             return {str(group): str(choice) for group, choice in hydra["hydra"]["runtime"]["choices"].items()}
         except (KeyError, TypeError, AttributeError):
             return {}
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data that its test split is from (`dataset_name`).
+
+        Raises:
+            GenderClsError: its configuration was not kept or cannot be read.
+        """
+        return dataset_name(recorded_config(self.config_file).data, self.choices.get("data"))
 
     @property
     def sweep(self) -> Path | None:

@@ -42,6 +42,11 @@ def composed(name: str, schema: type, *overrides: str) -> Any:
 
 @pytest.mark.parametrize("choice", GROUPS)
 def test_every_shipped_yaml_composes_and_passes_the_checks(choice: str) -> None:
+    if choice.startswith("elsewhere="):
+        assert (
+            composed("evaluate", EvaluateConfig, "run=.", choice).elsewhere.datasets.value == choice.partition("=")[2]
+        )
+        return
     named = ["model.name=resnet18"] if choice in ("model=timm", "model=torchvision") else []
     assert composed("train", Config, "data.root=x", choice, *named).data.image_size in ([256, 128], [128, 64])
     if choice.startswith("data="):
@@ -57,7 +62,8 @@ def test_hydra_copies_the_store_of_schemas_at_no_cost() -> None:
 
 def test_the_yamls_show_the_defaults_of_their_schemas() -> None:
     here, outputs = str(Path.cwd()), str(Path.cwd() / "outputs")
-    assert composed("evaluate", EvaluateConfig, "run=.") == EvaluateConfig(run=here, output_dir=outputs)
+    evaluate = composed("evaluate", EvaluateConfig, "run=.")
+    assert evaluate == EvaluateConfig(run=here, output_dir=outputs, data=evaluate.data)
     assert composed("compare", CompareConfig, "runs=.") == CompareConfig(runs=here, output_dir=outputs)
     assert composed("explain", ExplainRunConfig, "run=.") == ExplainRunConfig(run=here)
     assert composed("demo", DemoConfig) == DemoConfig(folder=f"{outputs}/demo_data")

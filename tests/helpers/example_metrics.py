@@ -123,6 +123,7 @@ def example_metrics(
         ],
         "stress": _stress(),
         "explanations": example_explanations(methods, identities),
+        "elsewhere": None,
         "cost": {
             **{"parameters": 2_226_434, "flops": 401_287_680, "milliseconds_batch_1": 14.2},
             **{"milliseconds_batch_1_spread": [13.9, 14.8], "milliseconds_batch_32_spread": [6.6, 6.9]},
@@ -376,7 +377,7 @@ def _nulled_key(key: str, value: Any, kind: Any) -> Any:
         return "There is only one label."
     if get_origin(kind) is not UnionType:
         return _nulled(value, kind)
-    kept = key in ("by_identity", "shortcuts", "stress", "explanations", "randomisation")
+    kept = key in ("by_identity", "shortcuts", "stress", "explanations", "elsewhere", "randomisation")
     return _nulled(value, get_args(kind)[0]) if kept and value else None
 
 

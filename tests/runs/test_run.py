@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gender_cls.config.parsing import recorded_config
+from gender_cls.config.checks import check_config
+from gender_cls.config.data import dataset_name
+from gender_cls.config.evaluation import ElsewhereConfig, EvaluateConfig
+from gender_cls.config.parsing import recorded_config, typed_config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import read_json, write_atomically
 from gender_cls.runs.run import Run
@@ -136,6 +139,30 @@ def test_a_run_without_its_process_was_killed(tmp_path: Path) -> None:
         assert "was killed" in run.error
     run.note(host="elsewhere")
     assert run.state == "killed", "nobody holds its lock"
+
+
+@pytest.mark.parametrize(
+    ("choice", "data", "name"),
+    [
+        ("pa100k", {"root": "/x/crops"}, "pa100k"),
+        ("folders", {"root": "/x/shop cameras"}, "shop-cameras"),
+        (None, {"root": "/x/crops", "csv": "/x/list.v2.csv"}, "list.v2"),
+        ("folders", {"root": "/x/crops", "importer": "peta"}, "peta"),
+        ("peta", {"root": "/x/PETA", "split_by": "source", "leave_out": "TownCentre"}, "TownCentre"),
+        ("mine/rainy", {"root": "/"}, "mine-rainy"),
+        ("folders", {"root": "/"}, "data"),
+        ("folders", {"root": "/x/.."}, "data"),
+    ],
+)
+def test_a_dataset_has_the_same_name_wherever_it_is_named(
+    choice: str | None, data: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    run = Run(tmp_path)
+    run.record_settings({"data": data}, {} if choice is None else {"data": choice})
+    assert run.dataset == name
+    given = typed_config({"run": "x", "data": data}, EvaluateConfig).data
+    assert dataset_name(given, choice) == name
+    check_config(ElsewhereConfig(name=name))
 
 
 def test_a_run_folder_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
