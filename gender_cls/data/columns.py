@@ -34,7 +34,7 @@ def splits_next_to_trainval(names: Collection[str]) -> list[str]:
 GIVEN = "given_"
 PROGRAM_COLUMNS = frozenset(
     (
-        *("original_label", "group", "width", "height", "pixels"),  # manifest.csv
+        *("original_label", "group", "width", "height", "pixels", "perceptual_hash"),  # manifest.csv
         *("native_height", "brightness", "sharpness"),  # predictions.csv
         *("p_FEMALE", "p_MALE", "prediction", "calibrated_p_FEMALE", "answer"),
         *("unreadable", "missing", "empty", "no_picture", "damaged", "reason"),  # audit.csv

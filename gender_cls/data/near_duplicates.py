@@ -59,6 +59,17 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
+def hash_texts(hashes: pd.Series) -> pd.Series:
+    """The hashes as a table keeps them: 16 hexadecimal digits, empty for no hash."""
+    return hashes.map(lambda value: f"{value:016x}" if value else "").astype(str)
+
+
+def hashes_of(texts: pd.Series) -> NDArray[np.uint64]:
+    """The hashes that these texts stand for; any other text is no hash."""
+    valid = texts.str.fullmatch(r"[0-9a-f]{16}")
+    return np.array([int(text, 16) for text in texts.where(valid, "0")], dtype=np.uint64)
+
+
 @dataclass(frozen=True)
 class NearDuplicates:
     """Which rows have equal or near hashes; a row without a hash is near to no other row."""

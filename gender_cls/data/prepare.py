@@ -19,7 +19,7 @@ from gender_cls.data.groups import group_images
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, read_manifest
-from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
+from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates, hash_texts
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import plural, require
@@ -123,10 +123,11 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:
     """The table of readable images with further columns, and their near duplicates.
 
-    The columns are `group`, `width` and `height` (pixels), and `pixels` (see `Scan`), by which every command knows that
-    an image is still the same.
+    The columns are `group`, `width` and `height` (pixels), `pixels` (see `Scan`), by which every command knows that
+    an image is still the same, and `perceptual_hash`, by which a copy of it is found in other data.
     """
     near = find_near_duplicates(facts["perceptual_hash"].to_numpy(), data.near_duplicate_distance)
     groups = group_images(table, facts["pixels"], near, data.frame_gap)
     width, height = facts["width"].astype(str), facts["height"].astype(str)
-    return table.assign(group=groups.astype(str), width=width, height=height, pixels=facts["pixels"]), near
+    known = {"pixels": facts["pixels"], "perceptual_hash": hash_texts(facts["perceptual_hash"])}
+    return table.assign(group=groups.astype(str), width=width, height=height, **known), near

@@ -69,13 +69,12 @@ def _counted(table: pd.DataFrame) -> str:
 
 
 def _require_same(run: Run, manifest: Manifest) -> None:
-    """Raise GenderClsError if this is not the run's manifest; an earlier version wrote it without `pixels`."""
-    then, now = run.manifest.read_bytes(), manifest.to_csv().encode()
-    if then == now:
-        return
-    without = manifest.table.drop(columns="pixels", errors="ignore")
-    if then == replace(manifest, table=without).to_csv().encode():
-        return
+    """Raise GenderClsError if this is not the run's manifest; earlier versions wrote it without the last columns."""
+    then, table = run.manifest.read_bytes(), manifest.table
+    for lacking in ([], ["perceptual_hash"], ["perceptual_hash", "pixels"]):
+        without = table.drop(columns=lacking, errors="ignore")
+        if then == replace(manifest, table=without).to_csv().encode():
+            return
     try:
         before = read_csv_text(run.manifest)
     except ValueError as error:  # pandas' parser errors are ValueErrors

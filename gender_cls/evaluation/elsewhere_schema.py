@@ -44,8 +44,8 @@ class Threshold(TypedDict):
     threshold: float  # chosen on the run's validation
     balanced_accuracy: HomeAndHere  # at that threshold
     best_threshold: float | None  # the best any threshold could reach here; not to be had without labels
-    best: Estimate  # balanced accuracy there
-    lost: Estimate  # best minus here, on the same people
+    best: Estimate  # balanced accuracy there; the interval allows for the threshold being chosen on these very images
+    lost: Estimate  # best minus here, on the same people; the interval allows for the same
 
 
 class CalibrationElsewhere(TypedDict):
@@ -60,9 +60,10 @@ class ShareOfLabels(TypedDict):
     """The share of images labelled FEMALE."""
 
     trained_on: float  # in the run's train split
+    prior: float  # what the network takes for granted: `trained_on`, or the share that data.balance made of it
     home: Estimate
     here: Estimate
-    from_answers: float | None  # here, estimated from the answers without labels (Saerens et al. 2002)
+    from_answers: Estimate  # here, estimated from the answers without labels (Saerens et al. 2002), see `prior.py`
 
 
 class Adapted(TypedDict):
@@ -70,9 +71,11 @@ class Adapted(TypedDict):
 
     method: Literal["batchnorm", "prior"]
     title: str
-    remark: str | None  # why it cannot be done, or what it needed; then scores are empty
-    scores: dict[str, Estimate]  # for each of COMPARED_SCORES
-    difference: dict[str, Estimate]  # adapted minus plain, on the same people
+    remark: str | None  # why it cannot be done, so that nothing below is defined; or what is special about it
+    sentence: str  # what came of it
+    # For each of COMPARED_SCORES, of the answers at the threshold 0.5 and of probabilities with the run's temperature.
+    scores: dict[str, Estimate]
+    difference: dict[str, Estimate]  # adapted minus plain, on the same people; of log loss and ECE, below 0 is better
 
 
 class Elsewhere(TypedDict):

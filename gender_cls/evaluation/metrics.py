@@ -4,6 +4,8 @@ Everywhere in `evaluation`, `female` (rows,) says whether the label is FEMALE, `
 is, `p_female` (rows,) is the finite probability of FEMALE, and `weights` (resamples, rows) say how much a row counts.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -49,13 +51,21 @@ def absent_labels(female: Booleans) -> list[str]:
 
 
 def decision_scores(female: Booleans, says_female: Booleans, weights: Numbers) -> dict[str, Numbers]:
+    """Scores of the decisions, name -> (resamples,); see `count_scores`."""
+    cells = [female & says_female, female & ~says_female, ~female & ~says_female, ~female & says_female]
+    return count_scores(weights @ np.stack(cells, axis=1).astype(np.float64))
+
+
+def count_scores(counts: Numbers) -> dict[str, Numbers]:
     """Scores of the decisions, name -> (resamples,); NaN where a class is absent or, for precision, never answered.
 
     mA is the mean over attributes of (TPR + TNR) / 2 (Li et al. 2016, RAP). With one attribute it is the balanced
     accuracy.
+
+    Args:
+        counts: (resamples, 4) of FEMALE answered right and wrong, and of MALE answered right and wrong.
     """
-    cells = [female & says_female, female & ~says_female, ~female & says_female, ~female & ~says_female]
-    right_female, wrong_female, wrong_male, right_male = (weights @ np.stack(cells, axis=1).astype(np.float64)).T
+    right_female, wrong_female, right_male, wrong_male = counts.T
     recall_female = ratio(right_female, right_female + wrong_female)
     recall_male = ratio(right_male, right_male + wrong_male)
     balanced = (recall_female + recall_male) / 2
@@ -71,6 +81,11 @@ def decision_scores(female: Booleans, says_female: Booleans, weights: Numbers) -
         f"f1_{FEMALE}": ratio(2 * right_female, 2 * right_female + wrong),
         f"f1_{MALE}": ratio(2 * right_male, 2 * right_male + wrong),
     }
+
+
+def macro_f1(scores: Mapping[str, Numbers]) -> Numbers:
+    """The mean of the F1 scores of the two labels, of the scores of decisions."""
+    return (scores[f"f1_{FEMALE}"] + scores[f"f1_{MALE}"]) / 2
 
 
 def probability_scores(female: Booleans, p_female: Numbers) -> Statistics:

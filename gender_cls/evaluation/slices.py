@@ -10,14 +10,14 @@ from gender_cls.config.data import UNKNOWN
 from gender_cls.data.columns import CUE_BOX
 from gender_cls.evaluation.bootstrap import SEED, Booleans, Numbers, bootstrap_units, count_people, estimate
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import absent_labels, decision_scores, is_female, known_people, p_female_of
+from gender_cls.evaluation.metrics import absent_labels, count_scores, is_female, known_people, p_female_of
 from gender_cls.evaluation.schema import Slice, Slices, WorstSlice
 
 DECIMALS = {"native_height": 0, "brightness": 0, "sharpness": 2}
 """Measured columns, and to how many decimals they are rounded before they are cut into terciles."""
 NOT_SLICED = {
     *("path", "label", "original_label", "prediction", "identity", "split", "group", "frame"),
-    *("width", "height", "pixels", *CUE_BOX),
+    *("width", "height", "pixels", "perceptual_hash", *CUE_BOX),
 }
 MOST_VALUES = 30  # most different values of a column of names; the largest pedestrian datasets have 25 cameras
 PEOPLE_PER_VALUE = 5  # fewest, on average; with fewer people per value, the values name people, frames or coordinates
@@ -126,7 +126,7 @@ def _score_slice(rows: pd.DataFrame, column: str, value: str, resamples: int) ->
     kinds, people = np.unique(images, axis=0, return_counts=True)
     rng = np.random.default_rng(SEED)  # anew for each slice, so that one more column changes none of the others
     drawn = rng.standard_gamma(people, size=(resamples, len(kinds))) @ kinds
-    values, draws = _count_scores(images.sum(axis=0, keepdims=True)), _count_scores(drawn)
+    values, draws = _recalls_of(images.sum(axis=0, keepdims=True)), _recalls_of(drawn)
 
     remark = next((f"There is no {label} image." for label in absent_labels(female)), None)
     infinite = ~np.isfinite(p_female_of(rows))
@@ -153,11 +153,10 @@ def _score_slice(rows: pd.DataFrame, column: str, value: str, resamples: int) ->
     )
 
 
-def _count_scores(images: NDArray[np.int64]) -> dict[str, Numbers]:
-    """Scores from (resamples, 4) counts: FEMALE answered right and wrong, MALE answered right and wrong."""
-    female, says_female = np.array([True, True, False, False]), np.array([True, False, False, True])
-    scores = decision_scores(female, says_female, images.astype(np.float64))
-    return {**scores, "recall_gap": (1 + scores["recall_MALE"] - scores["recall_FEMALE"]) / 2}  # as a share
+def _recalls_of(images: NDArray[np.int64]) -> dict[str, Numbers]:
+    """Scores of the decisions from counts, see `count_scores`, and the difference of the recalls as a share."""
+    scores = count_scores(images.astype(np.float64))
+    return {**scores, "recall_gap": (1 + scores["recall_MALE"] - scores["recall_FEMALE"]) / 2}
 
 
 def _doubled(share: Estimate) -> Estimate:

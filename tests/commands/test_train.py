@@ -72,6 +72,7 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     manifest = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
     assert list(manifest.columns) == [
         "path", "label", "identity", "camera", "source", "split", "group", "width", "height", "pixels",
+        "perceptual_hash",
     ]  # fmt: skip
     assert manifest.groupby("identity")["split"].nunique().max() == 1
     predictions = pd.read_csv(run.predictions)

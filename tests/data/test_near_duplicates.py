@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from gender_cls.data import near_duplicates
-from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates
+from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates, hash_texts, hashes_of
 from gender_cls.errors import GenderClsError
 
 
@@ -128,3 +128,12 @@ def test_too_many_pairs_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(near_duplicates, "MOST_PAIRS", 1000)
     with pytest.raises(GenderClsError, match=r"data\.near_duplicate_distance=7 .*1,000 pairs .*among 100 "):
         find_near_duplicates(np.arange(1, 101, dtype=np.uint64), 7)
+
+
+def test_hashes_come_back_from_a_table_to_the_last_bit() -> None:
+    hashes = pd.Series([0, 1, 2**63, 2**64 - 1], dtype=np.uint64)
+    texts = hash_texts(hashes)
+    assert texts.tolist() == ["", "0000000000000001", "8000000000000000", "f" * 16]
+    assert hashes_of(texts).tolist() == hashes.tolist()
+    assert hashes_of(pd.Series(["mine", "00", "F" * 16])).tolist() == [0, 0, 0], "a column of the user's"
+    assert hashes_of(pd.Series([], dtype="str")).tolist() == []

@@ -1,8 +1,11 @@
 """Comparisons made up for the tests of pages, with everything that is in `compare.json`."""
 
+from statistics import mean, stdev
 from typing import Any
 
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, Pair
+from gender_cls.evaluation.comparison.transfer_json import Cell, Transfer, TransferRow
+from gender_cls.evaluation.estimate import Estimate, undefined
 
 
 def candidate(title: str, score: float, milliseconds: float, seeds: int = 3, **changed: Any) -> CandidateRow:
@@ -117,3 +120,73 @@ def example_comparison() -> Comparison:
 
 def many(number: int) -> Comparison:
     return compared([candidate(f"net{index:02d}", 0.9 - index / 100, 1.5**index) for index in range(number)])
+
+
+TRANSFERRED = {  # balanced accuracy by method, trained on (rows) and tested on (columns, in the same order)
+    "mobilenetv2_100": ((0.842, 0.731, 0.655), (0.702, 0.873, 0.689), (0.594, 0.648, 0.801)),
+    "convnext_tiny": ((0.871, 0.772, None), (0.741, 0.896, 0.733), (0.627, 0.690, 0.834)),
+}
+DATASETS = ("peta", "pa100k", "market1501")
+NOT_TESTED = "convnext_tiny on peta was not tested on market1501: run python -m gender_cls.evaluate elsewhere=all."
+
+
+def example_transfer() -> Transfer:
+    """Two methods on three datasets of different sizes; one cell is missing, and one method saw some of a column."""
+    rows = [
+        _transfer_row(method, index, scores)
+        for method, matrix in TRANSFERRED.items()
+        for index, scores in enumerate(matrix)
+    ]
+    drops: Any = [_drop_of(method, [row for row in rows if row["method"] == method]) for method in TRANSFERRED]
+    verdict = "convnext_tiny is better than mobilenetv2_100 elsewhere by 0.042 [0.018, 0.066], p = 0.002 (Holm)."
+    return {
+        **{"datasets": list(DATASETS), "methods": list(TRANSFERRED), "rows": rows, "drops": drops},
+        "pairs": [
+            {
+                **{"a": "mobilenetv2_100", "b": "convnext_tiny", "cells": 4, "difference": _about(-0.0422, 0.024)},
+                **{"p_value": 0.0021, "p_holm": 0.0021, "significant": True, "verdict": verdict},
+            }
+        ],
+        "sentences": ["Elsewhere convnext_tiny loses 0.154 [0.122, 0.186] of balanced accuracy.", verdict],
+        "remarks": [NOT_TESTED],
+    }
+
+
+def _transfer_row(method: str, trained: int, scores: tuple[float | None, ...]) -> TransferRow:
+    cells: list[Cell] = [
+        {
+            **{"dataset": DATASETS[column], "kind": "home" if column == trained else "elsewhere", "seeds": 3},
+            **{"images": (1140, 10_000, 3368)[column], "identities": (820, 0, 751)[column]},
+            **{"left_out": 17 * seen, "trained_on": bool(column == trained or seen)},
+            "scores": {
+                **{"balanced_accuracy": _about(score, 0.02), "macro_f1": _about(score - 0.013, 0.024)},
+                "auroc": _about(score + 0.061, 0.018),
+            },
+        }
+        for column, score in enumerate(scores)
+        if score is not None
+        for seen in [(method, trained, column) == ("mobilenetv2_100", 2, 0)]
+    ]
+    home = next(cell["scores"]["balanced_accuracy"] for cell in cells if cell["kind"] == "home")
+    foreign = [cell["scores"]["balanced_accuracy"]["value"] or 0 for cell in cells if not cell["trained_on"]]
+    return {
+        **{"candidate": f"{method} on {DATASETS[trained]}", "method": method, "trained_on": DATASETS[trained]},
+        **{"home": home, "cells": cells, "mean_elsewhere": _about(mean(foreign), 0.023)},
+        "mean_drop": _about((home["value"] or 0) - mean(foreign), 0.029),
+    }
+
+
+def _drop_of(method: str, rows: list[TransferRow]) -> Any:
+    foreign = [(row, cell) for row in rows for cell in row["cells"] if not cell["trained_on"]]
+    scores = [cell["scores"]["balanced_accuracy"]["value"] or 0 for _, cell in foreign]
+    drops = [(row["home"]["value"] or 0) - score for (row, _), score in zip(foreign, scores, strict=True)]
+    row, worst = foreign[scores.index(min(scores))]
+    return {
+        **{"method": method, "cells": len(foreign), "mean_drop": _about(mean(drops), 0.032)},
+        **{"spread": _about(stdev(drops), 0.021), "mean_elsewhere": _about(mean(scores), 0.027)},
+        **{"worst": worst, "worst_trained_on": row["trained_on"], "cdd": mean(drops) - 0.004, "sd": stdev(scores)},
+    }
+
+
+def _about(value: float, half: float) -> Estimate:
+    return {**undefined(""), "value": value, "low": value - half, "high": value + half, "remark": None}

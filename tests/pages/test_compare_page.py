@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.example_comparison import FAILED, candidate, compared, example_comparison, many, roc_of, unscored
+from helpers.example_comparison import (
+    FAILED,
+    candidate,
+    compared,
+    example_comparison,
+    example_transfer,
+    many,
+    roc_of,
+    unscored,
+)
 from helpers.example_metrics import assert_matches
 from helpers.html_page import EVIL, Page, assert_runs_and_fetches_nothing, draw, with_evil
 from matplotlib.text import Text
@@ -12,6 +21,7 @@ from matplotlib.text import Text
 from gender_cls.drawing.chart_style import PALETTE
 from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, accuracy_against_cost, roc_overlay
 from gender_cls.evaluation.comparison.compare_json import Comparison
+from gender_cls.evaluation.comparison.transfer_json import Transfer
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 
 
@@ -39,6 +49,7 @@ def page(html: str) -> Page:
 def test_the_examples_are_comparisons() -> None:
     assert_matches(example_comparison(), Comparison)
     assert_matches(many(2), Comparison)
+    assert_matches(example_transfer(), Transfer)
 
 
 @pytest.mark.parametrize("thumbnails", [0, 24])

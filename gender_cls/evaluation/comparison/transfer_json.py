@@ -20,6 +20,7 @@ class Cell(TypedDict):
     kind: Literal["home", "elsewhere", "held_out"]
     images: int
     identities: int
+    seeds: int  # how many of the candidate's seeds were tested
     left_out: int  # images that the runs had seen, and that were not tested; the most of any seed
     trained_on: bool  # whether the candidate's train or validation split holds images of this dataset
     scores: dict[str, Estimate]  # for each of TRANSFER_SCORES
@@ -33,23 +34,22 @@ class TransferRow(TypedDict):
     trained_on: str  # of `Transfer.datasets`, or `all but <source>`
     home: Estimate  # balanced accuracy to which drops refer: of the home cell, or of validation for held_out cells
     cells: list[Cell]  # in the order of `Transfer.datasets`; a dataset without a test has none
-    mean_elsewhere: Estimate  # balanced accuracy, the mean over the cells that are not home
+    mean_elsewhere: Estimate  # balanced accuracy, the mean over the foreign cells (see `Drop`)
     mean_drop: Estimate  # `home` minus that
 
 
 class Drop(TypedDict):
-    """What a method loses away from home, over all its cells that are not home."""
+    """What a method loses away from home, over its foreign cells: not home, and of data that it never trained on."""
 
     method: str
     cells: int
     mean_drop: Estimate  # of balanced accuracy: home minus elsewhere, the mean over the cells
-    spread: float | None  # sample standard deviation of the drops
+    spread: Estimate  # sample standard deviation of the drops; undefined with one cell
     mean_elsewhere: Estimate  # balanced accuracy, the mean over the cells
     worst: Cell | None  # the cell with the lowest balanced accuracy
     worst_trained_on: str | None
-    cdd: float | None  # of the paper named in `transfer.py`
+    cdd: float | None  # of the paper named in `transfer.py`, as far as its definitions are known: of macro F1, 0 to 1
     sd: float | None
-    urm: float | None
 
 
 class TransferPair(TypedDict):
@@ -73,4 +73,5 @@ class Transfer(TypedDict):
     rows: list[TransferRow]
     drops: list[Drop]
     pairs: list[TransferPair]
+    sentences: list[str]  # what the matrix says, in words
     remarks: list[str]  # what the matrix does not show, and why
