@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import pr_curve
 
 from gender_cls.evaluation.elsewhere_schema import Elsewhere
-from gender_cls.evaluation.elsewhere_wording import adapted_words, left_out_words, told_apart
+from gender_cls.evaluation.elsewhere_wording import left_out_words, told_apart
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
@@ -84,7 +84,7 @@ def write_events_elsewhere(folder: Path, metrics: Metrics, figures: Mapping[str,
     found = metrics["elsewhere"]
     assert found is not None
     name, scores = found["name"], found["scores"]
-    suffix = f".{name}.elsewhere"
+    suffix = f".@{name}.elsewhere"  # no name has an @, so none ends like another
     for earlier in folder.glob(f"events.out.tfevents.*{escape(suffix)}"):
         earlier.unlink()
     values = {score: scores[score]["here"] for score in ("balanced_accuracy", "auroc", "ece")}
@@ -109,7 +109,8 @@ def lost_text(found: Elsewhere) -> str:
         for part, of_part in told_apart(found).items()
         for row in of_part
     ]  # fmt: skip
-    sentences = [*found["sentences"], *map(adapted_words, found["adapted"]), left_out_words(found["left_out"])]
+    adapted = [one["sentence"] for one in found["adapted"]]
+    sentences = [*found["sentences"], *adapted, left_out_words(found["left_out"])]
     said = "".join(f"- {sentence}\n" for sentence in sentences if sentence)
     return f"{said}\n{markdown_table(('', '', 'home', 'here', 'lost'), rows)}"
 

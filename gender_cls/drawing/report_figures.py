@@ -208,7 +208,7 @@ def _intervals(title: str, rows: Sequence[IntervalRow], whole: Estimate) -> Figu
             axes.hlines(place, *_interval([score]), **RANGE)
             face = PALETTE["paper" if few else "mark"]
             axes.plot(score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
-    axes.set(title=title, xlabel="balanced accuracy; dashed: all images")
+    axes.set(title=title, xlabel="balanced accuracy; dashed: all")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     for label, (_, score, _) in zip(axes.get_yticklabels(), rows, strict=True):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from gender_cls.errors import plural
-from gender_cls.evaluation.elsewhere_schema import Adapted, Elsewhere, HomeAndHere, LeftOut
+from gender_cls.evaluation.elsewhere_schema import Elsewhere, HomeAndHere, LeftOut
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.wording import decimal, listed, score_title, stated
+from gender_cls.evaluation.wording import decimal, listed, score_title
 
 PARTS = {"all": "all labelled images of", "test": "the test part of"}
 NEEDS_LABELS = "needs labels: not to be had"
@@ -44,8 +44,8 @@ def told_apart(elsewhere: Elsewhere) -> dict[str, list[ToldApart]]:
         "Share of FEMALE": [
             ToldApart("of the labels", share["home"], share["here"], None),
             ToldApart("mean probability", None, calibration["mean_probability"], None),
-            ToldApart("estimated from the answers, without labels", None, _point(share["from_answers"]), None),
-            ToldApart("of the labels that it was trained on", _point(share["trained_on"]), None, None),
+            ToldApart("estimated from the answers, without labels", None, share["from_answers"], None),
+            ToldApart("of the labels that it was trained on", _exact(share["trained_on"]), None, None),
         ],
     }
 
@@ -54,8 +54,8 @@ def _compared(title: str, score: HomeAndHere, lower: bool = False) -> ToldApart:
     return ToldApart(title, score["home"], score["here"], score["drop"], lower)
 
 
-def _point(value: float | None) -> Estimate | None:
-    return None if value is None else Estimate(value=value, low=None, high=None, remark=None)
+def _exact(value: float) -> Estimate:
+    return Estimate(value=value, low=None, high=None, remark=None)
 
 
 def left_out_words(left_out: LeftOut) -> str:
@@ -70,24 +70,3 @@ def left_out_words(left_out: LeftOut) -> str:
         known = plural(left_out["images"], "image is", "images are")
         found = f"{known} left out, because the run trained on them or chose by them: {listed(filter(None, reasons))}."
     return " ".join(filter(None, [found, left_out["remark"]]))
-
-
-def adapted_words(adapted: Adapted) -> str:
-    """What an adaptation reaches and how much it changes, or why it cannot be done."""
-    score, difference = adapted["scores"].get("balanced_accuracy"), adapted["difference"].get("balanced_accuracy")
-    remark = adapted["remark"] or ""
-    if score is None or difference is None or score["value"] is None:
-        return f"Adapted, {adapted['title']}: {remark or 'it could not be done.'}"
-    sentence = f"Adapted, {adapted['title']}: balanced accuracy {stated(score)}, {change(difference)}."
-    return f"{sentence} {remark}".strip()
-
-
-def change(difference: Estimate) -> str:
-    """`0.041 [0.026, 0.056] more than without`; less, where it is below 0."""
-    value, low, high = difference["value"], difference["low"], difference["high"]
-    if value is None or value >= 0:
-        return f"{stated(difference)} more than without"
-    turned = Estimate(
-        value=-value, low=None if high is None else -high, high=None if low is None else -low, remark=None
-    )
-    return f"{stated(turned)} less than without"

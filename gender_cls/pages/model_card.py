@@ -11,7 +11,7 @@ from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.errors import count, unbroken
-from gender_cls.evaluation.elsewhere_wording import adapted_words, left_out_words
+from gender_cls.evaluation.elsewhere_wording import left_out_words
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
 from gender_cls.evaluation.wording import decimal, markdown_table, percent, score_title, stated
@@ -52,7 +52,7 @@ def render_model_card(
     """
     environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
     environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
-    environment.filters.update(adapted_words=adapted_words, left_out_words=left_out_words)
+    environment.filters.update(left_out_words=left_out_words)
     environment.globals.update(settings=_settings, table=markdown_table)
     levels = [level for level in (metrics["test"], metrics["test"]["by_identity"]) if level is not None]
     slice_words = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}

@@ -1,4 +1,4 @@
-"""The results of a run, of a test on other data and of a comparison in the terminal: tables that fit it, then sentences."""
+"""Results of a run, of a test on other data and of a comparison in the terminal: tables that fit it, then sentences."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.elsewhere_schema import HomeAndHere
-from gender_cls.evaluation.elsewhere_wording import NEEDS_LABELS, PARTS, adapted_words, left_out_words
+from gender_cls.evaluation.elsewhere_wording import NEEDS_LABELS, PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
@@ -73,7 +73,7 @@ def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
         f"* {NEEDS_LABELS}.",
         "",
         metrics["standing"]["sentence"],
-        *(f"- {sentence}" for sentence in [*found["sentences"], *map(adapted_words, found["adapted"])]),
+        *(f"- {sentence}" for sentence in [*found["sentences"], *(one["sentence"] for one in found["adapted"])]),
         *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
     ]
 

@@ -12,7 +12,7 @@ from gender_cls.config.explain import Method
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.elsewhere_schema import Elsewhere
-from gender_cls.evaluation.elsewhere_wording import PARTS, adapted_words, left_out_words, told_apart
+from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words, told_apart
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import PLACES, Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
@@ -58,7 +58,7 @@ def render_report(
     """
     environment = page_environment()
     environment.filters.update(column=column_title, reasons=_reasons, certainty=_certainty, strip_alt=_strip_alt)
-    environment.filters.update(adapted_words=adapted_words, left_out_words=left_out_words, part_words=PARTS.get)
+    environment.filters.update(left_out_words=left_out_words, part_words=PARTS.get)
     environment.globals.update(MAIN_SCORES=MAIN_SCORES)
     cells = metrics["slices"]["cells"]
     return environment.get_template("report.html.jinja").render(

@@ -31,6 +31,7 @@ def adapted(method: Any) -> Adapted:
     gains = {score: GAINS[method] * (-1 if score in LOWER_IS_BETTER else 1) for score in HERE}
     return {
         **{"method": method, "title": TITLES[method], "remark": None},
+        "sentence": f"With {TITLES[method]} it scores {HERE['balanced_accuracy'] + GAINS[method]:.3f}.",
         "scores": {score: example_estimate(HERE[score] + gain, 0.02) for score, gain in gains.items()},
         "difference": {score: example_estimate(gain, 0.015, least=-1.0) for score, gain in gains.items()},
     }
@@ -40,7 +41,7 @@ def impossible() -> Adapted:
     """An adaptation that the network has no layers for."""
     remark = "The network has no BatchNorm, so nothing can be re-estimated."
     return {
-        **{"method": "batchnorm", "title": TITLES["batchnorm"], "remark": remark},
+        **{"method": "batchnorm", "title": TITLES["batchnorm"], "remark": remark, "sentence": remark},
         "scores": {score: undefined(remark) for score in HERE},
         "difference": {score: undefined(remark) for score in HERE},
     }
@@ -70,8 +71,13 @@ def example_elsewhere(name: str = "pa100k") -> Elsewhere:
             "mean_probability": example_estimate(0.3127, 0.01),
         },
         "share_of_labels": {
-            **{"trained_on": 0.4141, "home": example_estimate(0.4156), "here": example_estimate(0.5012, 0.02)},
-            "from_answers": 0.4573,
+            **{
+                "trained_on": 0.4141,
+                "prior": 0.5,
+                "home": example_estimate(0.4156),
+                "here": example_estimate(0.5012, 0.02),
+            },
+            "from_answers": example_estimate(0.4573, 0.02),
         },
         "adapted": [adapted("batchnorm"), adapted("prior")],
         "sentences": [
