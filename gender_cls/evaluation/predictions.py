@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.errors import GenderClsError, require, visible
-from gender_cls.runs.run import Run
+from gender_cls.runs.result_folder import ResultFolder
 
 NUMBERS = ("p_FEMALE", "p_MALE", "native_height", "brightness", "sharpness")
 CONCLUDED = ("calibrated_p_FEMALE", "answer")  # they follow from the others; each evaluation writes them anew
@@ -38,16 +38,16 @@ def answers_hash(predictions: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def answers_of(run: Run) -> pd.DataFrame:
-    """The table in a run's `predictions.csv`; see `read_predictions`.
+def answers_of(folder: ResultFolder) -> pd.DataFrame:
+    """The table in the `predictions.csv` of a test; see `read_predictions`.
 
     Raises:
         GenderClsError: the file is missing or damaged, or holds answers of another network.
     """
-    predictions = read_predictions(run.predictions)
+    predictions = read_predictions(folder.predictions)
     require(
-        run.status.get("answers_hash") in (None, answers_hash(predictions)),  # earlier versions did not note it
-        f"{run.predictions} holds other answers than the network of this run gave: remove it and evaluate the run "
+        folder.status.get("answers_hash") in (None, answers_hash(predictions)),  # earlier versions did not note it
+        f"{folder.predictions} holds other answers than the network of this run gave: remove it and evaluate the run "
         "again.",
     )
     return predictions

@@ -25,7 +25,7 @@ from gender_cls.explain.randomisation import randomisation_check
 from gender_cls.explain.run_maps import RunMaps, load_run_maps, save_run_maps
 from gender_cls.explain.sheets import sheet_file, write_sheet
 from gender_cls.runs.files import write_atomically
-from gender_cls.runs.run import Run
+from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
@@ -42,7 +42,7 @@ SAMPLE_SEED = 0  # runs with the same split explain the same images
 
 
 def explain_test_images(
-    run: Run,
+    folder: ResultFolder,
     test: pd.DataFrame,
     images: ImageStore,
     predictor: Predictor,
@@ -62,23 +62,23 @@ def explain_test_images(
     def read(rows: pd.DataFrame) -> Crops:
         return read_crops(images.at(rows["path"].tolist()), predictor.classifier.settings.data)
 
-    forget_maps_of_an_earlier_version(run)
+    forget_maps_of_an_earlier_version(folder)
     sample = balanced_sample(test, number, SAMPLE_SEED)
     question = Question(tuple(settings.methods), settings.explained_class.roles)
-    explain_images(sample, images, predictor, question, folder=run.folder)
-    if not run.randomisation.exists():
+    explain_images(sample, images, predictor, question, folder=folder.folder)
+    if not folder.randomisation.exists():
         checked = sample.head(CHECKED)
         with noting_failure(problems, "randomisation"):
-            _check_sanity(run, checked, read(checked), predictor.device_classifier(), settings)
+            _check_sanity(folder, checked, read(checked), predictor.device_classifier(), settings)
     with noting_failure(problems, "mean maps"):
-        run_maps = load_run_maps(run.maps)
+        run_maps = load_run_maps(folder.maps)
         drawn = run_maps is not None and set(sample["path"]) <= set(run_maps.paths)
-        lost = run.explanation_picture(MEAN_MAPS[0]).exists() and not sheet_file(run, MEAN_MAPS[0]).exists()
+        lost = folder.explanation_picture(MEAN_MAPS[0]).exists() and not sheet_file(folder, MEAN_MAPS[0]).exists()
         if not drawn or lost:  # earlier versions wrote no sheets
             crops = read(sample)
-            run_maps = _collect_maps(run, sample, crops, settings)
-            _draw_mean_maps(run, sample, crops, run_maps)
-            save_run_maps(run.maps, run_maps)  # last: this file says that the mean maps are done too
+            run_maps = _collect_maps(folder, sample, crops, settings)
+            _draw_mean_maps(folder, sample, crops, run_maps)
+            save_run_maps(folder.maps, run_maps)  # last: this file says that the mean maps are done too
     least_certain = test.sort_values("p_FEMALE", key=lambda p_female: (p_female - 0.5).abs(), kind="stable")
     wrong = least_certain[least_certain["label"] != least_certain["prediction"]]
     for name, title, ranked in (
@@ -86,29 +86,29 @@ def explain_test_images(
         ("least_certain", "The least certain images of test", least_certain),
     ):
         shown = ranked.drop_duplicates("group").head(IMAGES_IN_GRID)  # else the frames of one person fill the grid
-        if not len(shown) or (run.explanation_picture(name).exists() and sheet_file(run, name).exists()):
+        if not len(shown) or (folder.explanation_picture(name).exists() and sheet_file(folder, name).exists()):
             continue
         with noting_failure(problems, name.replace("_", " ")):
             crops, labels, predicted = read(shown), shown["label"].tolist(), codes(shown["prediction"])
             explained = explain_classes(predictor.device_classifier(), crops.images, labels, settings, predicted)
             captions = make_captions(labels, shown["path"].tolist(), shown["p_FEMALE"].tolist())
             grid = explanation_grid(crops, captions, explained, title, "the weights that were tested")
-            write_atomically(run.explanation_picture(name), png_bytes(grid))
+            write_atomically(folder.explanation_picture(name), png_bytes(grid))
             below = shown[["path", "label", "prediction", "p_FEMALE"]].to_dict("records")
-            write_sheet(run, name, crops.images, map_columns(explained), below)
+            write_sheet(folder, name, crops.images, map_columns(explained), below)
 
 
-def forget_maps_of_an_earlier_version(run: Run) -> None:
+def forget_maps_of_an_earlier_version(folder: ResultFolder) -> None:
     """Remove maps that explained one logit instead of the difference of both, with all that was made from them."""
-    if is_of_earlier_version(run.explained):
-        log.info(f"The maps in {run.folder} are of an earlier version and are made anew.")
-        pictures = map(run.explanation_picture, PICTURES)
-        for file in (run.maps, run.randomisation, *pictures, run.explained):
+    if is_of_earlier_version(folder.explained):
+        log.info(f"The maps in {folder.folder} are of an earlier version and are made anew.")
+        pictures = map(folder.explanation_picture, PICTURES)
+        for file in (folder.maps, folder.randomisation, *pictures, folder.explained):
             file.unlink(missing_ok=True)
 
 
 def _check_sanity(
-    run: Run, rows: pd.DataFrame, crops: Crops, classifier: GenderClassifier, settings: ExplainConfig
+    folder: ResultFolder, rows: pd.DataFrame, crops: Crops, classifier: GenderClassifier, settings: ExplainConfig
 ) -> None:
     """Write `randomisation.csv`: one row per image, method and stage."""
     stages = randomisation_check(
@@ -131,15 +131,15 @@ def _check_sanity(
         for number, stage in enumerate(stages)
         for method in settings.methods
     ]
-    write_atomically(run.randomisation, csv_text(pd.concat(table)))
+    write_atomically(folder.randomisation, csv_text(pd.concat(table)))
 
 
-def _collect_maps(run: Run, rows: pd.DataFrame, crops: Crops, settings: ExplainConfig) -> RunMaps:
+def _collect_maps(folder: ResultFolder, rows: pd.DataFrame, crops: Crops, settings: ExplainConfig) -> RunMaps:
     """The maps of the first explained class, from the files of each image."""
-    table = read_explanations(run.explained)
+    table = read_explanations(folder.explained)
     table = table[table["role"] == settings.explained_class.roles[0]].drop_duplicates("path").set_index("path")
     answers = table.loc[rows["path"]]
-    each = [read_image_maps(run.folder, strip) for strip in answers["picture"]]
+    each = [read_image_maps(folder.folder, strip) for strip in answers["picture"]]
     maps = {method.value: np.stack([one[method.value] for one in each]) for method in settings.methods}
     (height, width), (small_height, small_width) = crops.images.shape[2:], next(iter(maps.values())).shape[1:]
     return RunMaps(
@@ -150,7 +150,7 @@ def _collect_maps(run: Run, rows: pd.DataFrame, crops: Crops, settings: ExplainC
     )
 
 
-def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMaps) -> None:
+def _draw_mean_maps(folder: ResultFolder, rows: pd.DataFrame, crops: Crops, run_maps: RunMaps) -> None:
     """Mean images and mean maps of each answer, and of the cameras with the most images."""
     size = (crops.images.shape[2], crops.images.shape[3])
     maps = {
@@ -177,6 +177,6 @@ def _draw_mean_maps(run: Run, rows: pd.DataFrame, crops: Crops, run_maps: RunMap
                 for place, column in enumerate(groups[0].columns)
             ]
             counted = [{"group": group.name, "images": group.images} for group in groups]
-            write_sheet(run, f"mean_maps_by_{kind}", pictures, maps_of_all, counted)
+            write_sheet(folder, f"mean_maps_by_{kind}", pictures, maps_of_all, counted)
             grid = mean_map_grid(groups, f"Mean maps by {kind}", "Every image counts alike.")
-            write_atomically(run.explanation_picture(f"mean_maps_by_{kind}"), png_bytes(grid))
+            write_atomically(folder.explanation_picture(f"mean_maps_by_{kind}"), png_bytes(grid))

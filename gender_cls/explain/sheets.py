@@ -20,7 +20,7 @@ from gender_cls.drawing.map_overviews import map_strip
 from gender_cls.errors import GenderClsError
 from gender_cls.explain.image_maps import STRIP_HEIGHT, SUBFOLDER
 from gender_cls.runs.files import read_json, write_atomically
-from gender_cls.runs.run import Run
+from gender_cls.runs.result_folder import ResultFolder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Sheet:
 
 
 def write_sheet(
-    run: Run,
+    folder: ResultFolder,
     name: str,
     images: Tensor | Sequence[NDArray],
     columns: Sequence[MapColumn],
@@ -50,33 +50,33 @@ def write_sheet(
         maps = [(np.asarray(column.maps)[index], column.signed) for column in columns]
         picture = f"{name}_{index + 1:02d}.webp"
         strip = Image.fromarray(map_strip(np.asarray(image), maps, STRIP_HEIGHT))
-        write_atomically(_folder(run) / picture, webp_bytes(strip))
+        write_atomically(_folder(folder) / picture, webp_bytes(strip))
         entries.append({"picture": picture, **caption})
     content = {"maps": [column.title for column in columns], "strips": entries}
-    write_atomically(sheet_file(run, name), json.dumps(content, indent=2) + "\n")
+    write_atomically(sheet_file(folder, name), json.dumps(content, indent=2) + "\n")
 
 
-def sheet_file(run: Run, name: str) -> Path:
+def sheet_file(folder: ResultFolder, name: str) -> Path:
     """The file that is there once the sheet is complete."""
-    return _folder(run) / f"{name}.json"
+    return _folder(folder) / f"{name}.json"
 
 
-def read_sheet(run: Run, name: str) -> Sheet | None:
+def read_sheet(folder: ResultFolder, name: str) -> Sheet | None:
     """The sheet; None if there is none.
 
     Raises:
         GenderClsError: it is damaged, or a strip is missing.
     """
-    file = sheet_file(run, name)
+    file = sheet_file(folder, name)
     if not file.exists():
         return None
     content = read_json(file)
     try:
-        strips = [(_folder(run).joinpath(one.pop("picture")).read_bytes(), one) for one in content["strips"]]
+        strips = [(_folder(folder).joinpath(one.pop("picture")).read_bytes(), one) for one in content["strips"]]
         return Sheet(list(content["maps"]), strips)
     except (KeyError, TypeError, AttributeError, FileNotFoundError):
         raise GenderClsError(f"{file} or one of its strips is damaged: remove this file and evaluate again.") from None
 
 
-def _folder(run: Run) -> Path:
-    return run.folder / SUBFOLDER
+def _folder(folder: ResultFolder) -> Path:
+    return folder.folder / SUBFOLDER

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run, tensorboard_command
 from gender_cls.system.terminal import shortest
 
@@ -23,22 +24,27 @@ def run_links(page_folder: Path, run_folder: str) -> list[tuple[str, str]]:
     return [(name, relative_link(page_folder, file)) for name, file in pages.items() if file.is_file()]
 
 
-def links_around(page: Path, run: Run, coming: Collection[Path] = ()) -> list[tuple[str, str]]:
+def links_around(
+    page: Path, run: Run, coming: Collection[Path] = (), elsewhere: ResultFolder | None = None
+) -> list[tuple[str, str]]:
     """Names and addresses of the other pages of a run, and of its sweep's leaderboard, as this page links to them.
 
     Args:
         page: one of the run's pages, or a gallery below its folder.
         coming: pages that do not exist yet, but are about to be written.
+        elsewhere: a test on other data, whose pages are linked instead, with the run's report.
     """
     links = [("leaderboard", relative_link(page.parent, run.sweep / "leaderboard.html"))] if run.sweep else []
-    others = [one for one in _pages_of(run).items() if one[1] != page and (one[1] in coming or one[1].is_file())]
+    pages = _pages_of(run) if elsewhere is None else {"report of the run": run.report, **_pages_of(elsewhere)}
+    others = [one for one in pages.items() if one[1] != page and (one[1] in coming or one[1].is_file())]
     return links + [(name, relative_link(page.parent, file)) for name, file in others]
 
 
-def links_to_tables(run: Run) -> list[tuple[str, str]]:
-    """Names and addresses of the files with the run's numbers that exist, as its report links to them."""
-    tables = (run.epochs, run.predictions, run.metrics_file, run.explained)
-    return [(file.name, relative_link(run.folder, file)) for file in tables if file.is_file()]
+def links_to_tables(folder: ResultFolder) -> list[tuple[str, str]]:
+    """Names and addresses of the files with the numbers of a test that exist, as its report links to them."""
+    epochs = [folder.epochs] if isinstance(folder, Run) else []
+    tables = (*epochs, folder.predictions, folder.adapted, folder.metrics_file, folder.explained)
+    return [(file.name, relative_link(folder.folder, file)) for file in tables if file.is_file()]
 
 
 def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
@@ -50,6 +56,7 @@ def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
     return tensorboard_command(shortest(folder))
 
 
-def _pages_of(run: Run) -> dict[str, Path]:
-    """The pages that people read of a run, by name."""
-    return {"report": run.report, "gallery": run.gallery, "model card": run.model_card}
+def _pages_of(folder: ResultFolder) -> dict[str, Path]:
+    """The pages that people read of a test, by name."""
+    card = {"model card": folder.model_card} if isinstance(folder, Run) else {}
+    return {"report": folder.report, "gallery": folder.gallery, **card}

@@ -17,7 +17,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.calibration import logit
 from gender_cls.evaluation.predictions import read_table
 from gender_cls.runs.files import write_atomically
-from gender_cls.runs.run import Run
+from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.system.progress import working
 from gender_cls.training.predictor import Predictor
 
@@ -25,7 +25,7 @@ LOGIT_DECIMALS = 4  # in variants.csv
 
 
 def answer_variants(
-    run: Run, rows: pd.DataFrame, images: ImageStore, predictor: Predictor, wanted: Sequence[str]
+    folder: ResultFolder, rows: pd.DataFrame, images: ImageStore, predictor: Predictor, wanted: Sequence[str]
 ) -> None:
     """Add the logits of the wanted variants to `variants.csv`; those that are there are not computed again.
 
@@ -38,7 +38,7 @@ def answer_variants(
     """
     if not wanted:
         return
-    logits = _read_logits(run, rows)
+    logits = _read_logits(folder, rows)
     missing = [name for name in wanted if name not in logits]
     with working("Testing changed images", len(missing), "variants") as work:
         for name in missing:
@@ -47,30 +47,30 @@ def answer_variants(
             except UnreadableError as error:
                 raise GenderClsError(f"{error} If the images were moved, name the folder with data_root.") from error
             logits[name] = logit(pd.DataFrame(probabilities, columns=["p_FEMALE", "p_MALE"])).round(LOGIT_DECIMALS)
-            write_atomically(run.variants, csv_text(logits))
+            write_atomically(folder.variants, csv_text(logits))
             work.advance()
 
 
-def kept_logits(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+def kept_logits(folder: ResultFolder, rows: pd.DataFrame) -> pd.DataFrame:
     """Logits of the test images, one column per variant, from `variants.csv`; no column if they cannot be read."""
     with contextlib.suppress(GenderClsError):  # `answer_variants` has raised the same error
-        return _read_logits(run, rows)
+        return _read_logits(folder, rows)
     return rows[["path"]].copy()
 
 
-def _read_logits(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+def _read_logits(folder: ResultFolder, rows: pd.DataFrame) -> pd.DataFrame:
     """`path` and the logits in `variants.csv`; `path` alone if there is no such file."""
-    if not run.variants.exists():
+    if not folder.variants.exists():
         return rows[["path"]].copy()
     logits = read_table(
-        run.variants,
+        folder.variants,
         required=("path",),
         is_number=lambda name: name != "path",
         written_by="Evaluation",
         again="evaluate the run again",
     ).round(LOGIT_DECIMALS)
     if logits["path"].tolist() != rows["path"].tolist():
-        raise GenderClsError(f"{run.variants} is not about the images in {run.predictions.name}: remove it.")
+        raise GenderClsError(f"{folder.variants} is not about the images in {folder.predictions.name}: remove it.")
     return logits
 
 

@@ -23,7 +23,9 @@ class ResultFolder:
         self.status_file = self.folder / "status.json"
         self.data_file = self.folder / "data.json"
         self.unreadable = self.folder / "unreadable.csv"
+        self.begun = self.folder / "predictions_begun.csv"  # answers of a test that was interrupted
         self.predictions = self.folder / "predictions.csv"
+        self.adapted = self.folder / "adapted.csv"
         self.variants = self.folder / "variants.csv"
         self.metrics_file = self.folder / "metrics.json"
         self.plots = self.folder / "plots"
@@ -50,6 +52,11 @@ class ResultFolder:
     def status(self) -> dict[str, Any]:
         """The content of `status.json`; empty before the start."""
         return read_json(self.status_file)
+
+    @property
+    def answers_from(self) -> dict[str, Any]:
+        """`precision` and `device` of the network's answers that the folder keeps; None where it is not known."""
+        return self.status.get("answers", {"precision": None, "device": None})
 
     @property
     def data(self) -> dict[str, Any]:

@@ -64,8 +64,8 @@ class Run(ResultFolder):
 
     @property
     def answers_from(self) -> dict[str, Any]:
-        """`precision` and `device` of the network's answers that the folder keeps; None where it is not known."""
-        status = self.status  # earlier versions did not note it, but evaluated where they had trained
+        """As for every test; earlier versions did not note it, but evaluated where they had trained."""
+        status = self.status
         trained = {"precision": status.get("precision"), "device": status.get("resources", {}).get("device")}
         return status.get("answers", trained)
 

@@ -1,6 +1,6 @@
 """Predict with a trained network, on any rows of a manifest and through any distortion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -50,6 +50,11 @@ class Predictor:
     def _trainer(self) -> Trainer:
         return build_trainer(self.device, self.precision)
 
+    @property
+    def batch_size(self) -> int:
+        """How many images pass at once; predictions do not depend on it."""
+        return images_per_step(self.classifier.settings.data.batch_size, accumulate=1)
+
     def device_classifier(self) -> GenderClassifier:
         """Return the classifier on the device and in the dtype that `probabilities` computes with."""
         self._trainer.precision_plugin.convert_module(self.classifier)
@@ -63,11 +68,21 @@ class Predictor:
         `distort` changes the native crop (3, H, W) uint8 of a path before it is resized.
         """
         data = self.classifier.settings.data
-        batch_size = images_per_step(data.batch_size, accumulate=1)  # predictions do not depend on it
         dataset = CropDataset(rows, images, data, distort=distort)
-        loader = crop_loader(dataset, batch_size=batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        loader = crop_loader(
+            dataset, batch_size=self.batch_size, num_workers=self.num_workers, pin_memory=self.pin_memory
+        )
         try:
             batches = self._trainer.predict(self.classifier, loader)
         except SystemExit as error:  # Lightning raises it on Ctrl-C
             raise (stop_behind(error) or error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()
+
+    def pass_through(self, rows: pd.DataFrame, images: ImageStore, batches: Sequence[Sequence[int]]) -> None:
+        """Pass these batches of row numbers through the network as `probabilities` does, for hooks on its layers."""
+        classifier = self.device_classifier()
+        dataset = CropDataset(rows, images, classifier.settings.data)
+        options = {"num_workers": self.num_workers, "pin_memory": self.pin_memory}
+        with torch.inference_mode(), self._trainer.precision_plugin.forward_context():
+            for pixels, _ in crop_loader(dataset, batch_sampler=batches, **options):
+                classifier(pixels)

@@ -74,27 +74,27 @@ def speed(name: str, precision: str) -> dict[str, list[float]]:
 
 
 STAGES = {
-    "_predictions": "validation and test answered",
-    "_variant_logits": "test answered again, changed (shortcuts)",
-    "_cost": "cost measured",
-    "_explain": "100 images explained and measured",
-    "draw_conclusions": "scores, calibration, slices, shift",
-    "_measured_explanations": "scores of the explanations",
-    "report_figures": "figures",
-    "figure_png": "figures as PNG",
-    "write_events": "TensorBoard",
-    "render_report": "report",
-    "render_gallery": "gallery",
-    "render_model_card": "model card",
+    "final_test._predictions": "validation and test answered",
+    "final_test._cost": "cost measured",
+    "steps.answer_variants": "test answered again, changed (shortcuts)",
+    "steps._explain": "100 images explained and measured",
+    "steps.draw_conclusions": "scores, calibration, slices, shift",
+    "steps._measured_explanations": "scores of the explanations",
+    "result_pages.report_figures": "figures",
+    "result_pages.figure_png": "figures as PNG",
+    "result_pages.write_events": "TensorBoard",
+    "result_pages.render_report": "report",
+    "result_pages.render_gallery": "gallery",
+    "result_pages.render_model_card": "model card",
 }
-"""Functions of `final_test.py`, and what they do."""
+"""Functions in the room `reports`, and what they do."""
 
 
 def stages(folder: str) -> dict[str, float]:
     """Return CPU seconds of each stage of an evaluation, imports first."""
     began = time.process_time()
     from gender_cls import evaluate
-    from gender_cls.reports import final_test
+    from gender_cls.reports import final_test, result_pages, steps
     from gender_cls.training import predictor
 
     assert predictor
@@ -110,8 +110,10 @@ def stages(folder: str) -> dict[str, float]:
 
         return wrapped
 
-    for function, name in STAGES.items():
-        setattr(final_test, function, timed(name, getattr(final_test, function)))
+    modules = {"final_test": final_test, "steps": steps, "result_pages": result_pages}
+    for stage, name in STAGES.items():
+        module, function = stage.split(".")
+        setattr(modules[module], function, timed(name, getattr(modules[module], function)))
     from gender_cls.config.evaluation import EvaluateConfig
 
     settings = EvaluateConfig(run=folder, output_dir=str(Path(folder).parents[1]), progress_bar=False)

@@ -219,10 +219,10 @@ FAILING = {
     "shortcuts": "gender_cls.reports.variants.apply_shortcut",
     "stress": "gender_cls.reports.variants.apply_corruption",
     "figure of reliability": "gender_cls.drawing.report_figures._reliability",
-    "TensorBoard": "gender_cls.reports.final_test.write_events",
-    "gallery.html": "gender_cls.reports.final_test.render_gallery",
-    "MODEL_CARD.md": "gender_cls.reports.final_test.render_model_card",
-    "report.html": "gender_cls.reports.final_test.render_report",
+    "TensorBoard": "gender_cls.reports.result_pages.write_events",
+    "gallery.html": "gender_cls.reports.result_pages.render_gallery",
+    "MODEL_CARD.md": "gender_cls.reports.result_pages.render_model_card",
+    "report.html": "gender_cls.reports.result_pages.render_report",
 }
 
 
