@@ -134,8 +134,8 @@ RESNET = {"library": "torchvision", "name": "resnet18", "pretrained": False, "dr
         {"recipe": PROBE, "trainer": {"max_epochs": 1, "compile": True}},
         {"recipe": PROBE, "trainer": HALF, "model": TIMM},
     ],
-    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "sources", "weights", "workers", "views", "augmented",
-         "more-views", "averaged", "compiled", "bf16"],
+    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "sources", "weights", "workers", "views",
+         "augmented", "more-views", "averaged", "compiled", "bf16"],
 )  # fmt: skip
 def test_features_end_where_pixels_end(prepared, sections) -> None:
     uncompiled = {**sections.get("trainer", {}), "compile": False}
