@@ -12,6 +12,7 @@ from gender_cls.evaluation.estimate import Estimate
 COMPARED_SCORES = ("balanced_accuracy", "macro_f1", "accuracy", "auroc", "log_loss", "ece")
 """Scores that are told for home and here. The first three are of the answers at the threshold 0.5, or at the run's
 threshold where that is said; log loss and ECE are of calibrated probabilities."""
+LOWER_IS_BETTER = ("log_loss", "ece")
 
 
 class LeftOut(TypedDict):
@@ -20,7 +21,7 @@ class LeftOut(TypedDict):
     images: int  # all of the following, each image once
     copies: int  # the very same pixels
     near_copies: int  # near duplicates that are no exact copies
-    people: int  # images of people whom the run knows: the same identity of the same source
+    people: int  # further images of people whom the run knows: the same identity of the same source, or on a copy
     remark: str | None  # what could not be looked for, and why
 
 

@@ -1,6 +1,6 @@
 """Predict with a trained network, on any rows of a manifest and through any distortion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -77,3 +77,12 @@ class Predictor:
         except SystemExit as error:  # Lightning raises it on Ctrl-C
             raise (stop_behind(error) or error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()
+
+    def pass_through(self, rows: pd.DataFrame, images: ImageStore, batches: Sequence[Sequence[int]]) -> None:
+        """Pass these batches of row numbers through the network as `probabilities` does, for hooks on its layers."""
+        classifier = self.device_classifier()
+        dataset = CropDataset(rows, images, classifier.settings.data)
+        options = {"num_workers": self.num_workers, "pin_memory": self.pin_memory}
+        with torch.inference_mode(), self._trainer.precision_plugin.forward_context():
+            for pixels, _ in crop_loader(dataset, batch_sampler=batches, **options):
+                classifier(pixels)
