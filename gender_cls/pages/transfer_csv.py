@@ -18,14 +18,14 @@ def transfer_to_csv(transfer: Transfer) -> str:
 def _numbers(row: TransferRow, cell: Cell) -> dict[str, Any]:
     scores = [(name, cell["scores"][name]) for name in TRANSFER_SCORES]
     home, here = row["home"]["value"], cell["scores"]["balanced_accuracy"]["value"]
-    known = cell["kind"] != "home" and home is not None and here is not None
+    drop = None if home is None or here is None or cell["kind"] == "home" else home - here
     return {
         **{"method": row["method"], "candidate": row["candidate"], "trained_on": row["trained_on"]},
         **{"tested_on": cell["dataset"], "kind": cell["kind"], "trained_on_it": cell["trained_on"]},
         **{name: cell[name] for name in ("images", "identities", "seeds", "left_out")},
         **{key: value for name, score in scores for key, value in _interval(name, score).items()},
         **_interval("home_balanced_accuracy", row["home"]),
-        "drop": home - here if known else None,
+        "drop": drop,
     }
 
 

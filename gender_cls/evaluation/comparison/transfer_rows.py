@@ -71,7 +71,10 @@ def matrix_rows(candidates: Sequence[Candidate]) -> tuple[list[MatrixRow], list[
     rows: list[MatrixRow] = []
     remarks: list[str] = []
     for candidate in candidates:
-        if candidate.problem or candidate.dataset is None:
+        if candidate.problem:
+            continue
+        if candidate.dataset is None:
+            remarks.append(f"{candidate.title} is in no row: its configuration, and so its dataset, is not known.")
             continue
         seen = _sources_seen(candidate)
         trained, names = _tested_elsewhere(candidate, remarks)
