@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gender_cls.drawing.chart_style import figure_svg
+from gender_cls.drawing.transfer_figure import transfer_figure
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, RunState
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
@@ -15,6 +17,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.pages.links import relative_link, run_links, tensorboard_of
+from gender_cls.pages.transfer_table import transfer_csv
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
@@ -26,17 +29,24 @@ def write_comparison(
 ) -> Comparison:
     """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
 
+    If runs were tested on other data, also `<name>_elsewhere.csv` with each cell of the transfer matrix, and
+    `<name>_elsewhere.svg` with a figure of it.
+
     Args:
         folder: its name is the page's title.
         runs: in any state.
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    files = {
+    files: dict[str, str | bytes] = {
         f"{name}.csv": to_csv(comparison),
         f"{name}.json": json.dumps(comparison, indent=2, allow_nan=False) + "\n",
         f"{name}.md": to_markdown(comparison, folder),
     }
+    if comparison["transfer"] is not None:
+        files[f"{name}_elsewhere.csv"] = transfer_csv(comparison["transfer"])
+        if (figure := transfer_figure(comparison["transfer"])) is not None:
+            files[f"{name}_elsewhere.svg"] = figure_svg(figure)
     for file, content in files.items():
         write_atomically(folder / file, content)
     models, without_maps = _maps_of_the_best(comparison)

@@ -33,7 +33,7 @@ def row(method: str, trained_on: str, home: float, cells: Sequence[Any]) -> Any:
 
 def score_of(method: int, trained: int, tested: int) -> float:
     """Balanced accuracy: lower the further away the dataset is, and for later methods."""
-    return round(0.86 - 0.02 * method - 0.09 * abs(trained - tested) - 0.01 * trained, 4)
+    return round(0.88 - 0.02 * method - 0.03 * abs(trained - tested) - 0.005 * trained, 4)
 
 
 def transfer_of(datasets: Sequence[str], methods: Sequence[str]) -> Transfer:
