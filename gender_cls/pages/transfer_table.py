@@ -1,11 +1,8 @@
-"""The transfer matrix as Markdown, as CSV with all numbers, and for the terminal."""
+"""The transfer matrix as Markdown and for the terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer, TransferRow
 from gender_cls.evaluation.wording import (
@@ -46,22 +43,6 @@ def transfer_markdown(transfer: Transfer) -> str:
         parts.append(_table(["pair, elsewhere", "difference [95 %]", "p (Holm)", ""], pairs))
     parts += ["".join(f"- {_text(remark)}\n" for remark in transfer["remarks"])] * bool(transfer["remarks"])
     return "\n".join(parts)
-
-
-def transfer_csv(transfer: Transfer) -> str:
-    """One row per cell; a null value is an empty cell."""
-    rows = []
-    for row in transfer["rows"]:
-        for cell in row["cells"]:
-            about = {key: row[key] for key in ("candidate", "method", "trained_on")}
-            tested = {"tested_on": cell["dataset"], "kind": cell["kind"], "saw_it_in_training": cell["trained_on"]}
-            counts = {key: cell[key] for key in ("seeds", "images", "identities", "left_out")}
-            scores: dict[str, float | None] = {}
-            for name in TRANSFER_SCORES:
-                score = cell["scores"][name]
-                scores |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
-            rows.append({**about, **tested, **counts, **scores})
-    return csv_text(pd.DataFrame(rows, dtype=object))
 
 
 def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:

@@ -17,7 +17,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.pages.links import relative_link, run_links, tensorboard_of
-from gender_cls.pages.transfer_table import transfer_csv
+from gender_cls.pages.transfer_csv import transfer_to_csv
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
@@ -29,8 +29,8 @@ def write_comparison(
 ) -> Comparison:
     """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
 
-    If runs were tested on other data, also `<name>_elsewhere.csv` with each cell of the transfer matrix, and
-    `<name>_elsewhere.svg` with a figure of it.
+    Where runs were tested on data of others, `<name>_transfer.csv` has the cells of the transfer matrix, and
+    `<name>_transfer.svg` is a figure of it.
 
     Args:
         folder: its name is the page's title.
@@ -44,9 +44,9 @@ def write_comparison(
         f"{name}.md": to_markdown(comparison, folder),
     }
     if comparison["transfer"] is not None:
-        files[f"{name}_elsewhere.csv"] = transfer_csv(comparison["transfer"])
+        files[f"{name}_transfer.csv"] = transfer_to_csv(comparison["transfer"])
         if (figure := transfer_figure(comparison["transfer"])) is not None:
-            files[f"{name}_elsewhere.svg"] = figure_svg(figure)
+            files[f"{name}_transfer.svg"] = figure_svg(figure)
     for file, content in files.items():
         write_atomically(folder / file, content)
     models, without_maps = _maps_of_the_best(comparison)
