@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.data import dataset_name
-from gender_cls.config.parsing import recorded_config, written_values
+from gender_cls.config.parsing import recorded_data, written_values
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
@@ -85,7 +85,7 @@ class Run(ResultFolder):
         Raises:
             GenderClsError: its configuration was not kept or cannot be read.
         """
-        return dataset_name(recorded_config(self.config_file).data, self.choices.get("data"))
+        return dataset_name(recorded_data(self.config_file), self.choices.get("data"))
 
     @property
     def sweep(self) -> Path | None:
@@ -108,12 +108,13 @@ class Run(ResultFolder):
         return written_values(self.config_file)
 
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
-        """Keep the checked configuration, with absolute paths, and the chosen file of each group.
+        """Keep the checked configuration, with absolute paths, and the chosen file of each group but `local`.
 
         Hydra would write over those of a finished run, and before they were checked.
         """
         with locked(self.folder):
-            hydra = {"hydra": {"runtime": {"choices": {group: str(choice) for group, choice in choices.items()}}}}
+            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith("local")}
+            hydra = {"hydra": {"runtime": {"choices": chosen}}}
             for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
 
