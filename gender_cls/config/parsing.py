@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.checks import absolute, check_config, make_paths_absolute
-from gender_cls.config.data import DemoConfig
+from gender_cls.config.data import DataConfig, DemoConfig
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.train import Config
@@ -103,8 +103,8 @@ def _refuse_resolvers(written: Any, key: str = "configuration") -> None:
         raise GenderClsError(f"{key}={written} is computed by a function of OmegaConf: write the value itself.")
 
 
-def to_plain(config: Config | AuditConfig) -> dict[str, Any]:
-    """The configuration as nested dicts of plain values, for checkpoints and JSON files."""
+def to_plain(config: Config | AuditConfig | DataConfig) -> dict[str, Any]:
+    """The configuration, or its section, as nested dicts of plain values, for checkpoints and JSON files."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     return plain
 

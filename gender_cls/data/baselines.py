@@ -1,4 +1,4 @@
-"""Scores on test of answers that never look at the person: a model has to beat them."""
+"""Scores of answers that never look at the person: a model has to beat them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +13,13 @@ from sklearn.preprocessing import StandardScaler
 
 from gender_cls.config.data import CLASSES
 from gender_cls.data.near_duplicates import NearDuplicates
+from gender_cls.data.split import group_partition
 
 NOTHING = -1
 """The answer for a test image about which a baseline knows nothing."""
+
+FOLDS = 5
+"""Parts of the people, for data without a train split."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,18 @@ class Rows:
         return int(np.bincount(self.labels[self.train]).argmax())
 
 
-Baseline = Callable[[], NDArray[np.intp] | str]
+Baseline = Callable[[Rows], NDArray[np.intp] | str]
 """Returns for each test image an index into CLASSES or NOTHING, or else a sentence that says why it cannot answer."""
+
+TITLES = {
+    "majority": "always the commonest label",
+    "camera": "the camera alone",
+    "source": "the source alone",
+    "identity": "the same person in train",
+    "size": "the size of the image alone",
+    "colour": "the mean colour of the image alone",
+    "near_duplicate": "the nearest near duplicate in train",
+}
 
 
 def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplicates) -> list[dict[str, Any]]:
@@ -62,27 +76,87 @@ def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplic
         images about which it knew something) and `remark` (a sentence, or None). The two numbers are None if they
         cannot be computed.
     """
-    labels = pd.Index(CLASSES).get_indexer(pd.Index(table["label"]))
-    usable = (facts["fault"] == "").to_numpy() & (labels >= 0)
+    labels, usable = _labels(table, facts)
     train, test = (usable & (table["split"] == split).to_numpy() for split in ("train", "test"))
     rows = Rows(labels, train, test)
+    baselines = _without_people(table, facts)
+    baselines["identity"] = lambda rows: _lookup(rows, table["identity"])
+    baselines["near_duplicate"] = lambda rows: _nearest(rows, near)
+    return [_record(name, _scored(rows, rows.problem or baselines[name](rows))) for name in TITLES]
+
+
+def cross_validated_baselines(table: pd.DataFrame, facts: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """The same for data without a train split: each image is answered by what other people's images teach.
+
+    The people are divided into FOLDS parts, and each part is answered by what the others teach. The answers that look
+    for a person or a copy in train are not among them: these are never in two parts.
+
+    Args:
+        table: as for `trivial_baselines`, with `group` too; all rows are tested, and there are some of each label.
+        facts: of the same rows.
+        seed: of the parts.
+    """
+    labels, usable = _labels(table, facts)
+    everything = Rows(labels, usable, usable)
+    baselines = _without_people(table, facts)
+    people = [table["group"][usable & (labels == index)].nunique() for index in range(len(CLASSES))]
+    folds = min(FOLDS, *people)
+    part = np.full(len(table), -1)
+    if folds > 1:
+        part[usable] = group_partition(table[usable], "group", np.full(folds, 1 / folds), seed)
+    records = []
+    for name, baseline in baselines.items():
+        if name == "majority":  # a share of each fold's own would be below one half
+            found = _scored(everything, baseline(everything))
+        elif folds < 2:
+            found = _scored(everything, "One person has all images of a label, so nothing can be learned from others.")
+        else:
+            answers = _answers_by_fold(labels, part, folds, baseline)
+            found = _scored(everything, answers if isinstance(answers, str) else answers[usable])
+            found["remark"] = found["remark"] or f"Learned here, on other people ({folds} folds)."
+        records.append(_record(name, found))
+    return records
+
+
+def _answers_by_fold(
+    labels: NDArray[np.intp], part: NDArray[np.intp], folds: int, baseline: Baseline
+) -> NDArray[np.intp] | str:
+    """(images,) the answers for each part by what the others teach; a sentence if the baseline cannot answer."""
+    answers = np.full(len(labels), NOTHING)
+    for fold in range(folds):
+        rows = Rows(labels, train=(part >= 0) & (part != fold), test=part == fold)
+        given = baseline(rows)
+        if isinstance(given, str):
+            return given
+        answers[rows.test] = given
+    return answers
+
+
+def _labels(table: pd.DataFrame, facts: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """(images,) index into CLASSES, -1 if the label is unknown, and whether the image counts."""
+    labels = pd.Index(CLASSES).get_indexer(pd.Index(table["label"]))
+    return labels, (facts["fault"] == "").to_numpy() & (labels >= 0)
+
+
+def _without_people(table: pd.DataFrame, facts: pd.DataFrame) -> dict[str, Baseline]:
+    """The baselines that look for no person and no copy in train."""
     sides = facts[["width", "height"]].to_numpy(dtype=np.float64).clip(min=1)  # unreadable images have 0
     sides = np.column_stack([sides, sides[:, 1] / sides[:, 0]])
     sizes, colours = np.column_stack([sides, np.log(sides)]), facts[["red", "green", "blue"]].to_numpy(np.float64)
-    baselines: list[tuple[str, str, Baseline]] = [
-        ("majority", "always the commonest label", lambda: np.full(test.sum(), rows.most_frequent, dtype=np.intp)),
-        ("camera", "the camera alone", lambda: _lookup(rows, table["camera"])),
-        ("source", "the source alone", lambda: _lookup(rows, table["source"])),
-        ("identity", "the same person in train", lambda: _lookup(rows, table["identity"])),
-        ("size", "the size of the image alone", lambda: _regression(rows, sizes)),
-        ("colour", "the mean colour of the image alone", lambda: _regression(rows, colours)),
-        ("near_duplicate", "the nearest near duplicate in train", lambda: _nearest(rows, near)),
-    ]
-    return [{"name": name, "title": title, **_score(rows, baseline)} for name, title, baseline in baselines]
+    return {
+        "majority": lambda rows: np.full(rows.test.sum(), rows.most_frequent, dtype=np.intp),
+        "camera": lambda rows: _lookup(rows, table["camera"]),
+        "source": lambda rows: _lookup(rows, table["source"]),
+        "size": lambda rows: _regression(rows, sizes),
+        "colour": lambda rows: _regression(rows, colours),
+    }
 
 
-def _score(rows: Rows, baseline: Baseline) -> dict[str, Any]:
-    given = rows.problem or baseline()
+def _record(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "title": TITLES[name], **found}
+
+
+def _scored(rows: Rows, given: NDArray[np.intp] | str) -> dict[str, Any]:
     if isinstance(given, str):
         return {"balanced_accuracy": None, "answered": None, "remark": given}
     answered = given != NOTHING

@@ -77,9 +77,7 @@ def read_manifest(data: DataConfig) -> Manifest:
     if data.corrections is not None:
         table = apply_corrections(table, Path(data.corrections))
     _check(table, data, root)
-    if data.limit is not None:
-        table = _limited(table, data.limit, data.split_seed)
-    return Manifest(table, root, left_out)
+    return Manifest(limited(table, data.limit, data.split_seed), root, left_out)
 
 
 def _table_of(found: Found, root: Path) -> pd.DataFrame:
@@ -117,6 +115,10 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
     require(not table.empty, f"There are no images in {where}.")
     twice = table["path"][table["path"].duplicated()]
     require(twice.empty, f"{where} names {plural(len(twice), 'image')} more than once: {first_few(twice)}.")
+    require(
+        bool((table["label"] != UNKNOWN).any()),
+        f"{where} has no labels: {plural(len(table), 'image')} of unknown label.",
+    )
     for label in CLASSES:
         require(
             bool((table["label"] == label).any()),
@@ -135,9 +137,9 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
             require(value is None, f"data.{key}={value} cannot be used with {where}, which comes with its own split.")
 
 
-def _limited(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
+def limited(table: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
     """`limit` random rows; labels and splits keep their shares (largest remainders, at least one row each)."""
-    if limit >= len(table):
+    if limit is None or limit >= len(table):
         return table
     strata = table.groupby(["label", "split"], sort=True).indices
     exact = np.array([len(rows) * limit / len(table) for rows in strata.values()])

@@ -89,14 +89,7 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         manifest = read_manifest(data)
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
     facts = scanned.facts
-    broken = facts["fault"] != ""
-    unreadable = pd.DataFrame({"path": manifest.table["path"], "reason": facts["reason"]})[broken]
-    require(
-        data.on_corrupt is OnCorrupt.drop or unreadable.empty,
-        f"{len(unreadable)} of {plural(len(facts), 'image')} cannot be read. The first: "
-        f"{' '.join(unreadable['reason'][:1])} Repair or remove them, or leave them out with data.on_corrupt=drop.",
-    )
-    table, facts = (rows[~broken].reset_index(drop=True) for rows in (manifest.table, facts))
+    table, facts, unreadable = only_readable(manifest.table, facts, data)
     with working("Looking for duplicates, and splitting"):
         table, near = with_groups(table, facts, data)
         refuse_boxes_outside(table)
@@ -118,6 +111,25 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
         split_origin=origin,
         missing_splits=missing,
     )
+
+
+def only_readable(
+    table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows and the facts of the readable images, and `path` and `reason` of the others.
+
+    Raises:
+        GenderClsError: there are others, and `data.on_corrupt` is stop.
+    """
+    broken = facts["fault"] != ""
+    unreadable = pd.DataFrame({"path": table["path"], "reason": facts["reason"]})[broken]
+    require(
+        data.on_corrupt is OnCorrupt.drop or unreadable.empty,
+        f"{len(unreadable)} of {plural(len(facts), 'image')} cannot be read. The first: "
+        f"{' '.join(unreadable['reason'][:1])} Repair or remove them, or leave them out with data.on_corrupt=drop.",
+    )
+    readable, known = (rows[~broken].reset_index(drop=True) for rows in (table, facts))
+    return readable, known, unreadable
 
 
 def with_groups(table: pd.DataFrame, facts: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, NearDuplicates]:

@@ -8,11 +8,32 @@ import pandas as pd
 
 from gender_cls.config.data import DataConfig, PixelCache
 from gender_cls.data.cache.database import CacheError
+from gender_cls.data.columns import MANIFEST_COLUMNS
+from gender_cls.data.csv_text import read_csv_text
 from gender_cls.data.image_store import HASH_BYTES, ChangedImageError, ImageStore, Scanned
 from gender_cls.data.scan import Scan, scan
-from gender_cls.errors import count, first_few, plural
+from gender_cls.errors import GenderClsError, count, first_few, one_line, plural, require
+from gender_cls.runs.run import Run
 
 log = logging.getLogger(__name__)
+
+
+def recorded_rows(run: Run) -> pd.DataFrame:
+    """The rows of a run's `manifest.csv`; columns that an earlier version did not write are empty.
+
+    Raises:
+        GenderClsError: it is missing or damaged.
+    """
+    try:
+        rows = read_csv_text(run.manifest)
+    except FileNotFoundError:
+        raise GenderClsError(f"{run.manifest} is missing: restore it, or train the run again.") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise GenderClsError(f"{run.manifest} cannot be read ({one_line(error)}): restore it.") from None
+    lacking = [column for column in (*MANIFEST_COLUMNS, "pixels", "perceptual_hash") if column not in rows]
+    required = {"path", "label", "split"}.intersection(lacking)
+    require(not required, f"{run.manifest} has no column '{', '.join(sorted(required))}': restore it.")
+    return rows.assign(**dict.fromkeys(lacking, ""))
 
 
 def scan_for_answers(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> Scan:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
-from gender_cls.errors import plural, require
+from gender_cls.errors import first_few, plural, require
 
 
 def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
@@ -102,11 +102,17 @@ def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
 
 def _leave_out(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """One camera or source is the test split; train and val get the others, without the groups that are in test."""
-    column = data.split_by.value
-    test, names = table[column] == data.leave_out, ", ".join(sorted(set(table[column])))
-    require(bool(test.any()), f"data.leave_out={data.leave_out} is no {column} of the data: there are {names}.")
+    test = is_left_out(table, data)
     others = np.where(table["group"].isin(table["group"][test]), "", "train")
     return _complete(table.assign(split=np.where(test, "test", others)), {"train", "test"}, data)
+
+
+def is_left_out(table: pd.DataFrame, data: DataConfig) -> pd.Series:
+    """(rows,) whether the image is of the camera or source that `data.leave_out` names; GenderClsError if none is."""
+    column = data.split_by.value
+    test, names = table[column] == data.leave_out, first_few(sorted(set(table[column]) - {""}), 30) or "none"
+    require(bool(test.any()), f"data.leave_out={data.leave_out} is no {column} of the data: there are {names}.")
+    return test
 
 
 def _whole_groups(group: pd.Series, split: NDArray) -> NDArray:

@@ -20,7 +20,7 @@ class LeftOut(TypedDict):
     images: int  # all of the following, each image once
     copies: int  # the very same pixels
     near_copies: int  # near duplicates that are no exact copies
-    people: int  # images of people whom the run knows: the same identity of the same source
+    people: int  # further images of people whom the run knows: the same identity of the same source, or on a copy
     remark: str | None  # what could not be looked for, and why
 
 
