@@ -1,6 +1,9 @@
-"""What TensorBoard shows of the final test: its scores as tables, its figures, and the numbers that compare runs."""
+"""What TensorBoard shows of the final test and of tests on other data: scores and tables, figures, and what compares
+runs.
+"""
 
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,8 @@ import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import pr_curve
 
+from gender_cls.evaluation.elsewhere_schema import Elsewhere
+from gender_cls.evaluation.elsewhere_wording import left_out_words, told_apart
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
@@ -24,6 +29,15 @@ FIGURES = {
     "mean_maps_by_answer": f"Mean maps of the test images with the same answer. {MAPS}",
     "mean_maps_by_camera": f"Mean maps of each camera. {MAPS}",
 }
+
+
+ELSEWHERE = {
+    "balanced_accuracy": "Balanced accuracy on {name}, at the threshold 0.5. 0.5 is chance.",
+    "balanced_accuracy_lost": "Balanced accuracy at home minus that on {name}: above 0 it is worse there.",
+    "auroc": "Area under the ROC curve on {name}: how well p(FEMALE) sorts the images, whatever the threshold.",
+    "ece": "Expected calibration error on {name}, with the run's temperature. Lower is better.",
+}
+"""Scores of a test on other data: the last part of the tag, and what it means."""
 
 
 def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Mapping[str, bytes], step: int) -> None:
@@ -58,6 +72,49 @@ def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Ma
             add_picture(writer, f"test/{name}", png, step, FIGURES.get(name, figure))
 
 
+def write_events_elsewhere(folder: Path, metrics: Metrics, figures: Mapping[str, bytes], step: int) -> None:
+    """Write one event file of a test on other data; it replaces that of an earlier test on data of the same name.
+
+    Args:
+        folder: of the run.
+        metrics: of the test on other data.
+        figures: name -> PNG.
+        step: of the checkpoint that was tested.
+    """
+    found = metrics["elsewhere"]
+    assert found is not None
+    name, scores = found["name"], found["scores"]
+    suffix = f".@{name}.elsewhere"  # no name has an @, so none ends like another
+    for earlier in folder.glob(f"events.out.tfevents.*{escape(suffix)}"):
+        earlier.unlink()
+    values = {score: scores[score]["here"] for score in ("balanced_accuracy", "auroc", "ece")}
+    values["balanced_accuracy_lost"] = scores["balanced_accuracy"]["drop"]
+    with SummaryWriter(folder, filename_suffix=suffix) as writer:
+        for score, description in ELSEWHERE.items():
+            value = values[score]["value"]
+            if value is not None:
+                add_scalar(writer, f"elsewhere/{name}/{score}", value, step, description.format(name=name))
+        add_text(writer, f"elsewhere/{name}/what_is_lost", lost_text(found), step)
+        add_text(writer, f"elsewhere/{name}/scores", scores_table(metrics), step)
+        for figure, png in figures.items():
+            where = f"on {name}, as in the report of that test"
+            described = FIGURES.get(figure, f"{capitalised(words(figure))}, on test").replace("on test", where)
+            add_picture(writer, f"elsewhere/{name}/{figure}", png, step, described)
+
+
+def lost_text(found: Elsewhere) -> str:
+    """What is lost on other data and why, what was left out, and what adapting changed, in Markdown."""
+    rows = [
+        [part * (row is of_part[0]), row.title, *(stated(one) if one else "" for one in (row.home, row.here, row.lost))]
+        for part, of_part in told_apart(found).items()
+        for row in of_part
+    ]  # fmt: skip
+    adapted = [one["sentence"] for one in found["adapted"]]
+    sentences = [*found["sentences"], *adapted, left_out_words(found["left_out"])]
+    said = "".join(f"- {sentence}\n" for sentence in sentences if sentence)
+    return f"{said}\n{markdown_table(('', '', 'home', 'here', 'lost'), rows)}"
+
+
 def scores_table(metrics: Metrics) -> str:
     """Every score by image and by person, in Markdown."""
     columns = {"by image": metrics["test"]["scores"]}
@@ -65,8 +122,9 @@ def scores_table(metrics: Metrics) -> str:
         columns["by person"] = metrics["test"]["by_identity"]["scores"]
     columns["validation, by image"] = metrics["validation"]["scores"]
     rows = [(score_title(name), *(stated(column[name]) for column in columns.values())) for name in SCORES]
+    on = "test" if metrics["elsewhere"] is None else metrics["elsewhere"]["name"]
     return (
-        "Scores on test, with 95 % intervals. The answer is the more probable label (threshold 0.5).\n\n"
+        f"Scores on {on}, with 95 % intervals. The answer is the more probable label (threshold 0.5).\n\n"
         f"{markdown_table(('', *columns), rows)}"
     )
 

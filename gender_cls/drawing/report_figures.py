@@ -167,7 +167,7 @@ def _risk_coverage(metrics: Metrics) -> Figure | None:
     if chosen["coverage"]["value"] is not None and chosen["error"]["value"] is not None:
         point = chosen["coverage"]["value"], chosen["error"]["value"]
         axes.vlines(point[0], *_interval([chosen["error"]]), color=PALETTE["ink"], linewidth=1.1)
-        axes.plot(*point, **POINT, linestyle="", label=f"{band_words(abstention)}, on test")
+        axes.plot(*point, **POINT, linestyle="", label=f"{band_words(abstention)}, as tested")
     axes.set(xlabel="images that get an answer (coverage)", ylabel="wrong answers among them", xlim=FROM_0_TO_1)
     axes.set_ylim(bottom=0)
     _in_percent(axes, "xy")
@@ -185,7 +185,7 @@ def _slices(metrics: Metrics) -> Figure | None:
         left_out = f", the {MOST_DRAWN} largest of {total}" if total > MOST_DRAWN else ""
         rows.append((f"{words(_shortened(column))}{left_out}", None, False))
         rows += [(_shortened(cell["value"]), cell["balanced_accuracy"], cell["few"]) for cell in shown]
-    return _intervals("Slices of test; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
+    return _intervals("Slices; hollow: few people", rows, metrics["test"]["scores"]["balanced_accuracy"])
 
 
 def _shortcuts(metrics: Metrics) -> Figure | None:
@@ -208,7 +208,7 @@ def _intervals(title: str, rows: Sequence[IntervalRow], whole: Estimate) -> Figu
             axes.hlines(place, *_interval([score]), **RANGE)
             face = PALETTE["paper" if few else "mark"]
             axes.plot(score["value"], place, "o", ms=4.5, color=PALETTE["mark"], markerfacecolor=face)
-    axes.set(title=title, xlabel="balanced accuracy; dashed: all test")
+    axes.set(title=title, xlabel="balanced accuracy; dashed: all")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     for label, (_, score, _) in zip(axes.get_yticklabels(), rows, strict=True):

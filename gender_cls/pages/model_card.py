@@ -11,9 +11,11 @@ from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
 from gender_cls.errors import count, unbroken
+from gender_cls.evaluation.elsewhere_wording import left_out_words
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import SCORES, Baseline, Metrics
 from gender_cls.evaluation.wording import decimal, markdown_table, percent, score_title, stated
+from gender_cls.pages.elsewhere import ResultElsewhere
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import resampled, run_findings
 
@@ -37,6 +39,7 @@ def render_model_card(
     config: Mapping[str, Any],
     facts: Sequence[tuple[str, str]] = (),
     links: Sequence[tuple[str, str]] = (),
+    elsewhere: Sequence[ResultElsewhere] = (),
 ) -> str:
     """The card, as Markdown.
 
@@ -45,9 +48,11 @@ def render_model_card(
         config: the run's configuration as plain values (`parsing.to_plain`).
         facts: what the experiment was, from `experiment_facts`.
         links: names and addresses of the run's other files.
+        elsewhere: the run's tests on other data.
     """
     environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
     environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
+    environment.filters.update(left_out_words=left_out_words)
     environment.globals.update(settings=_settings, table=markdown_table)
     levels = [level for level in (metrics["test"], metrics["test"]["by_identity"]) if level is not None]
     slice_words = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
@@ -59,7 +64,8 @@ def render_model_card(
         links=[f"[{name}]({address})" for name, address in links],
         data=metrics["data"],
         test=metrics["test"],
-        findings=run_findings(metrics),
+        findings=run_findings(metrics, elsewhere),
+        elsewhere=elsewhere,
         resampled=resampled(metrics["test"]),
         splits=[
             [split, *(count(metrics["data"][split][key]) for key in ("images", "identities", *CLASSES))]

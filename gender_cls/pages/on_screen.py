@@ -1,4 +1,4 @@
-"""The results of a run and a comparison in the terminal: tables that fit it, then sentences."""
+"""Results of a run, of a test on other data and of a comparison in the terminal: tables that fit it, then sentences."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
+from gender_cls.evaluation.elsewhere_schema import HomeAndHere
+from gender_cls.evaluation.elsewhere_wording import NEEDS_LABELS, PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
@@ -38,6 +40,40 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
         "",
         metrics["standing"]["sentence"],
         *([LEAKY] * bool(metrics["data"]["leaky"])),
+        *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
+    ]
+
+
+def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
+    """What is lost on other data, why, what adapting without labels changed, and what was left out."""
+    test, found = metrics["test"], metrics["elsewhere"]
+    assert found is not None
+    scores, threshold, calibration = found["scores"], found["threshold"], found["calibration"]
+    rows: list[tuple[str, HomeAndHere | None, Estimate]] = [
+        ("balanced accuracy", scores["balanced_accuracy"], scores["balanced_accuracy"]["here"]),
+        ("AUROC", found["ranking"]["auroc"], found["ranking"]["auroc"]["here"]),
+        (f"at the threshold {decimal(threshold['threshold'])}", threshold["balanced_accuracy"],
+         threshold["balanced_accuracy"]["here"]),
+        ("at the best threshold *", None, threshold["best"]),
+        ("ECE (lower is better)", calibration["ece"], calibration["ece"]["here"]),
+        ("share of FEMALE", None, found["share_of_labels"]["here"]),
+    ]  # fmt: skip
+    table = table_on_screen([
+        Column("", [title for title, _, _ in rows]),
+        Column("home", [decimal(both["home"]["value"]) if both else "" for _, both, _ in rows], number=True),
+        Column("here [95 %]", [stated(here) for _, _, here in rows]),
+        Column("lost [95 %]", [stated(both["drop"]) if both else "" for _, both, _ in rows]),
+    ])  # fmt: skip
+    left_out = left_out_words(found["left_out"])
+    return [
+        f"Tested on {PARTS[found['part']]} {found['name']}: {of_people(test['images'], 'image', test['identities'])}.",
+        *([left_out] * bool(left_out)),
+        "",
+        table,
+        f"* {NEEDS_LABELS}.",
+        "",
+        metrics["standing"]["sentence"],
+        *(f"- {sentence}" for sentence in [*found["sentences"], *(one["sentence"] for one in found["adapted"])]),
         *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
     ]
 

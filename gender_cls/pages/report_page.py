@@ -11,12 +11,15 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
+from gender_cls.evaluation.elsewhere_schema import Elsewhere
+from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words, told_apart
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import PLACES, Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import score_title
 from gender_cls.explain.sheets import Sheet
+from gender_cls.pages.elsewhere import ResultElsewhere, balanced_accuracies
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
 from gender_cls.pages.run_findings import column_title, resampled, run_findings
@@ -36,13 +39,14 @@ def render_report(
     links: Sequence[tuple[str, str]] = (),
     watch: str = "",
     sheets: Mapping[str, Sheet] = MappingProxyType({}),
+    elsewhere: Sequence[ResultElsewhere] = (),
 ) -> str:
-    """The page, as HTML.
+    """The page, as HTML; of a test on other data, what is lost there comes first.
 
     Args:
         metrics: the content of `metrics.json`.
         figures: the results of `report_figures` and `learning_figures` for it.
-        title: the name of the run.
+        title: the name of the run; of a test on other data, with the name of the data.
         folder: the run's folder, as a command would name it.
         created: an ISO 8601 date and time.
         facts: what the experiment was, from `experiment_facts`.
@@ -50,9 +54,11 @@ def render_report(
         watch: the command that shows the run in TensorBoard.
         sheets: maps by name (most_confident_mistakes, least_certain, mean_maps_by_answer, mean_maps_by_camera); those
             that do not exist are left out.
+        elsewhere: the run's tests on other data, if this is its own test.
     """
     environment = page_environment()
     environment.filters.update(column=column_title, reasons=_reasons, certainty=_certainty, strip_alt=_strip_alt)
+    environment.filters.update(left_out_words=left_out_words, part_words=PARTS.get)
     environment.globals.update(MAIN_SCORES=MAIN_SCORES)
     cells = metrics["slices"]["cells"]
     return environment.get_template("report.html.jinja").render(
@@ -63,7 +69,9 @@ def render_report(
         facts=facts,
         links=links,
         watch=watch,
-        findings=run_findings(metrics),
+        findings=run_findings(metrics, elsewhere),
+        elsewhere=elsewhere,
+        **_elsewhere_axes(metrics, elsewhere),
         resampled=resampled(metrics["test"]),
         figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
@@ -78,6 +86,26 @@ def render_report(
         },
         signed=[method.title for method in Method if method.signed and _is_shown(method, sheets)],
     )
+
+
+def _elsewhere_axes(metrics: Metrics, elsewhere: Sequence[ResultElsewhere]) -> dict[str, Any]:
+    """What the section on other data needs besides the tests.
+
+    Returns:
+        `elsewhere_from`: where its axis of balanced accuracies starts. `told_apart`: the rows of what is lost, and
+        `gain_axis`: the end of the axis of what adapting changes; both of a test on other data.
+    """
+    there: Elsewhere | None = metrics["elsewhere"]
+    shown = [*balanced_accuracies(elsewhere), metrics["test"]["scores"]["balanced_accuracy"]]
+    if there is None:
+        return {"elsewhere_from": _axis_start(shown)}
+    score = there["scores"]["balanced_accuracy"]
+    changes = [one["difference"].get("balanced_accuracy") for one in there["adapted"]]
+    return {
+        "elsewhere_from": _axis_start([score["home"], score["here"]]),
+        "told_apart": told_apart(there),
+        "gain_axis": _axis_end(change for change in changes if change is not None),
+    }
 
 
 def _certainty(caption: Mapping[str, Any]) -> float:

@@ -1,9 +1,9 @@
 """What the numbers in `metrics.json` mean, in sentences: the same in the report and in the model card."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gender_cls.errors import plural
-from gender_cls.evaluation.estimate import Estimate, best_baseline
+from gender_cls.evaluation.estimate import Estimate, best_baseline, is_above_0
 from gender_cls.evaluation.schema import Metrics, Scored
 from gender_cls.evaluation.wording import (
     PERCENT,
@@ -19,6 +19,7 @@ from gender_cls.evaluation.wording import (
     stated_percent,
     words,
 )
+from gender_cls.pages.elsewhere import ResultElsewhere
 from gender_cls.pages.explanation_findings import explanation_findings
 
 WITHOUT_THE_PERSON = {
@@ -30,7 +31,7 @@ LARGE_ECE = 0.05  # the sentence says why
 SMALL_SHARE = 0.1  # of the lead over guessing, which may remain without the person; the sentence says how much does
 
 
-def run_findings(metrics: Metrics) -> list[Finding]:
+def run_findings(metrics: Metrics, elsewhere: Sequence[ResultElsewhere] = ()) -> list[Finding]:
     """Sentences that a reader should know first, the most serious ones before the rest.
 
     What the test score is worth comes first among equally serious ones. Nothing is `fine` while a reason says not to
@@ -38,6 +39,7 @@ def run_findings(metrics: Metrics) -> list[Finding]:
     """
     parts = (_leaks, _standing, _people, _threshold, _worst_slice, _shift, _calibration, _shortcuts, _stress)
     found = [finding for part in parts for finding in part(metrics)]
+    found += _elsewhere(elsewhere)
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
     if any(one.level == "stop" for one in found):
@@ -61,8 +63,8 @@ def resampled(scored: Scored) -> str:
 
 
 def _leaks(metrics: Metrics) -> Iterator[Finding]:
-    leaks = metrics["data"]["leaks"]
     if metrics["data"]["leaky"]:
+        leaks = metrics["data"]["leaks"]
         people = plural(leaks["identities"], "person", "people")
         copies = plural(leaks["duplicates"], "exact copy", "exact copies")
         alike = plural(leaks.get("near_duplicates", 0), "near duplicate")  # earlier versions did not count them
@@ -83,7 +85,7 @@ def _people(metrics: Metrics) -> Iterator[Finding]:
     if metrics["test"]["images"] and not metrics["test"]["identities"]:
         yield Finding(
             "warn",
-            "Who is on the test images is not known: the same people may be in train, and the intervals too narrow.",
+            "Who is on the tested images is not known: the same people may be in train, and the intervals too narrow.",
         )
 
 
@@ -118,22 +120,41 @@ def _worst_slice(metrics: Metrics) -> Iterator[Finding]:
         f"Weakest slice with at least 50 {units} (fewer say too little): "
         f"{column_title(worst['column'])} {worst['value'] or 'unknown'}, {stated(score)}; "
         + ("the whole interval is" if below else "it is not clearly")
-        + " below the score of all test images.",
+        + " below the score of all tested images.",
     )
 
 
 def _shift(metrics: Metrics) -> Iterator[Finding]:
     shift = metrics["shift"]
+    test = "test" if metrics["elsewhere"] is None else metrics["elsewhere"]["name"]
     if shift["shifted"]:
         names = listed(map(column_title, shift["shifted"]))
         yield Finding(
             "warn",
-            f"Validation and test differ in {names}: temperature, threshold and abstention band were chosen on "
-            "validation and may not fit test.",
+            f"Validation and {test} differ in {names}: temperature, threshold and abstention band were chosen on "
+            f"validation and may not fit {test}.",
         )
     elif shift["columns"]:
         compared = plural(len(shift["columns"]), "compared column")
-        yield Finding("note", f"Validation and test do not differ significantly in the {compared}.")
+        yield Finding("note", f"Validation and {test} do not differ significantly in the {compared}.")
+
+
+def _elsewhere(results: Sequence[ResultElsewhere]) -> Iterator[Finding]:
+    """What the run loses on other data, where it loses most."""
+    drops = {one.found["name"]: one.found["scores"]["balanced_accuracy"] for one in results}
+    known = {name: score["drop"]["value"] for name, score in drops.items() if score["drop"]["value"] is not None}
+    if not known:
+        return
+    name = max(known, key=lambda name: known[name])
+    score, tests = drops[name], plural(len(known), "test")
+    of_all = (
+        f"; the mean over {tests} on other data is {sum(known.values()) / len(known):.3f}" if len(known) > 1 else ""
+    )
+    yield Finding(
+        "warn" if is_above_0(score["drop"]) else "note",
+        f"On data that it was not trained on it loses up to {stated(score['drop'])} of balanced accuracy: {name}, "
+        f"{stated(score['here'])}{of_all}.",
+    )
 
 
 def _calibration(metrics: Metrics) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import pandas as pd
 from gender_cls.config.parsing import to_plain
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.drawing.chart_style import figure_png
-from gender_cls.drawing.events import write_events
+from gender_cls.drawing.events import write_events, write_events_elsewhere
 from gender_cls.drawing.learning_curves import learning_figures
 from gender_cls.drawing.report_figures import report_figures
 from gender_cls.errors import noting_failure
@@ -15,6 +15,7 @@ from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.explain.final_explanations import PICTURES
 from gender_cls.explain.sheets import Sheet, read_sheet
+from gender_cls.pages.elsewhere import results_elsewhere
 from gender_cls.pages.experiment import experiment_facts
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.links import links_around, links_to_tables, tensorboard_of
@@ -49,9 +50,13 @@ def _write_pages(test: Tested, metrics: Metrics) -> None:
         maps = {name: file.read_bytes() for name in PICTURES if (file := folder.explanation_picture(name)).exists()}
         found = {name: read_sheet(folder, name) for name in PICTURES}
         sheets = {name: sheet for name, sheet in found.items() if sheet is not None}
-    if own:
-        with noting_failure(problems, "TensorBoard"):
+    with noting_failure(problems, "TensorBoard"):
+        if own:
             write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
+        else:
+            write_events_elsewhere(run.folder, metrics, plots | maps, status["best_step"])
+    results = results_elsewhere(run) if own else []
+    if own:
         with noting_failure(problems, "figures of learning"):  # TensorBoard has these curves already
             if run.epochs.exists():
                 figures |= learning_figures(read_csv_text(run.epochs).apply(pd.to_numeric), metrics["best_epoch"])
@@ -69,8 +74,8 @@ def _write_pages(test: Tested, metrics: Metrics) -> None:
             config = to_plain(test.config)
             config["trainer"]["precision"] = status.get("precision", config["trainer"]["precision"])  # not `auto`
             links, facts = links_around(run.model_card, run, coming=coming), experiment_facts(run)
-            write_atomically(run.model_card, render_model_card(metrics, config, facts, links))
+            write_atomically(run.model_card, render_model_card(metrics, config, facts, links, results))
     with noting_failure(problems, folder.report.name):  # last, so that it says what else is missing
         links = links_around(folder.report, run, elsewhere=elsewhere) + links_to_tables(folder)
         about |= {"facts": experiment_facts(run), "links": links, "watch": tensorboard_of(run.folder, [run])}
-        write_atomically(folder.report, render_report(metrics, figures, sheets=sheets, **about))
+        write_atomically(folder.report, render_report(metrics, figures, sheets=sheets, elsewhere=results, **about))

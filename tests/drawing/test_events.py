@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers.events import Events, read_events
+from helpers.example_elsewhere import metrics_elsewhere
 from helpers.example_metrics import example_metrics
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gender_cls.drawing.events import write_events
+from gender_cls.drawing.events import write_events, write_events_elsewhere
 from gender_cls.evaluation.schema import SCORES
 
 
@@ -93,3 +94,29 @@ def test_pictures_and_curves_are_described_and_replace_those_of_an_earlier_test(
     assert len(list(tmp_path.glob("events.*"))) == 1
     tags = {*events.scalars, *events.images, "test/precision_recall_FEMALE"}
     assert all(events.descriptions[tag] for tag in tags)
+
+
+def test_a_test_on_other_data_replaces_only_that_of_the_same_name(tmp_path: Path) -> None:
+    picture = BytesIO()
+    Image.new("RGB", (6, 4), "red").save(picture, "PNG")
+    figures = {"roc": picture.getvalue(), "least_certain": picture.getvalue()}
+    events_of(tmp_path, example_metrics())
+    for name, step in (("rap", 7), ("pa[1]", 7), ("2.rap", 3), ("rap", 9)):
+        write_events_elsewhere(tmp_path, metrics_elsewhere(name), figures, step)
+    assert len(list(tmp_path.glob("events.*"))) == 4
+    events = read_events(tmp_path)
+    scores = {"balanced_accuracy": 0.6421, "balanced_accuracy_lost": 0.1592, "auroc": 0.7412, "ece": 0.1873}
+    for name, step in (("rap", 9), ("pa[1]", 7), ("2.rap", 3)):
+        tags = [tag for tag in (*events.scalars, *events.images) if tag.startswith(f"elsewhere/{name}/")]
+        assert sorted(tags) == sorted(f"elsewhere/{name}/{key}" for key in (*scores, *figures))
+        assert all(name in events.descriptions[tag] for tag in tags)
+        for score, value in scores.items():
+            assert events.scalars[f"elsewhere/{name}/{score}"] == {step: pytest.approx(value)}
+    lost, scores_text = (events.texts[f"elsewhere/rap/{text}"][9] for text in ("what_is_lost", "scores"))
+    (auroc,) = (line for line in lost.splitlines() if " AUROC " in line)
+    assert "0.893 [0.863, 0.923] | 0.741 [0.721, 0.761] | 0.152 [0.112, 0.192]" in auroc
+    assert "- Most of it is ranking: no threshold repairs that.\n" in lost
+    assert "- With BatchNorm of the images here it scores 0.683.\n" in lost
+    assert "- 37 images are left out" in lost
+    assert "Scores on rap, with 95 % intervals." in scores_text
+    assert "test/roc" in events.images, "the run's own test stays"

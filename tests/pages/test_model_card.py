@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 import pytest
+from helpers.example_elsewhere import metrics_elsewhere
 from helpers.example_metrics import assert_matches, changed_metrics, example_estimate, example_metrics
 from jinja2 import UndefinedError
 
@@ -12,6 +13,7 @@ from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import AugmentConfig, Config, RecipeConfig, TrainerConfig
 from gender_cls.evaluation.schema import SCORES, Metrics, Slice
 from gender_cls.evaluation.wording import stated
+from gender_cls.pages.elsewhere import ResultElsewhere
 from gender_cls.pages.model_card import render_model_card
 from gender_cls.pages.run_findings import run_findings
 
@@ -301,3 +303,20 @@ def test_a_missing_fact_stops_the_card(key: str) -> None:
     del metrics["data"][key]
     with pytest.raises((UndefinedError, KeyError), match=key):
         card(metrics)
+
+
+def test_tests_on_other_data_have_a_line_each_with_their_sentences() -> None:
+    results = [
+        ResultElsewhere(metrics_elsewhere(name), f"elsewhere/{name}/report.html") for name in ("pa100k", "rap_v1")
+    ]
+    text = render_model_card(example_metrics(), config(), elsewhere=results)
+    first, second = (flat(item) for item in section(text, "Elsewhere").split("\n- ")[1:])
+    assert first.startswith(
+        "**pa100k** (10,000 images): balanced accuracy 0.642 [0.622, 0.662], which is 0.159 [0.119, 0.199] less than "
+        "at home; AUROC 0.741 [0.721, 0.761]; ECE 0.187 [0.167, 0.207]. The model does not beat"
+    )
+    for words in ("Most of it is ranking: no threshold repairs that.", "it scores 0.683.", "37 images are left out"):
+        assert words in first
+    assert second.endswith("More: [report](elsewhere/rap_v1/report.html).")
+    assert "which come from 5 cameras, and those under Elsewhere." in flat(section(text, "What was not measured"))
+    assert "# Elsewhere" not in card()

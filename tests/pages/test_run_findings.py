@@ -61,7 +61,7 @@ def test_the_findings_of_a_good_run_stand_in_order_with_their_numbers() -> None:
         (TEST, {**NOTHING, "value": 0.9}, "stop", "has no interval"),
         (TEST, example_estimate(0.701), "stop", "does not beat the best trivial baseline (the camera alone, 0.701)"),
         (TEST, NOTHING, "stop", "There is no FEMALE image."),
-        ("test.identities", 0, "warn", "Who is on the test images is not known"),
+        ("test.identities", 0, "warn", "Who is on the tested images is not known"),
         ("shift.shifted", [], "note", "6 compared columns"),
         ("shift.shifted", ["a", "b_c", "probability"], "warn", "in a, b c and probability of FEMALE:"),
         ("calibration.after.ece", example_estimate(0.051), "warn", "by 0.051 [0.021, 0.081]"),
