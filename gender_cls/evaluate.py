@@ -80,7 +80,7 @@ def _test_at_home(config: EvaluateConfig, run: Run) -> None:
 def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", failed: dict[str, str]) -> None:
     with working("Importing torch and other libraries"):
         from gender_cls.data.elsewhere import unseen
-        from gender_cls.pages.on_screen import run_on_screen
+        from gender_cls.pages.on_screen import elsewhere_on_screen
         from gender_cls.reports.elsewhere import evaluate_elsewhere, write_own_pages
 
     require_evaluated(run)
@@ -91,7 +91,7 @@ def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", fail
         with _failing_alone(parts, failed, f"{run.folder.name} on {name}"):
             other = unseen(part, name, run, cache, root)
             metrics = evaluate_elsewhere(run, other, settings, predictor, adapt=config.adaptations)
-            show("", *run_on_screen(metrics), f"Open {shortest(run.elsewhere(name).report)}")
+            show("", *elsewhere_on_screen(metrics), f"Open {shortest(run.elsewhere(name).report)}")
     write_own_pages(run)
 
 
