@@ -1,8 +1,8 @@
 """What follows from the answers of a run for other data: `metrics.json`, without asking the network or an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -68,21 +68,28 @@ def conclude_again(run: Run, settings: EvaluationConfig, problems: dict[str, str
     Args:
         problems: gets the reason for a test that cannot be written anew; it does not count any more.
     """
-    rule = DecisionRule.from_metrics(run.metrics)
+    now = _chosen(run.metrics)
     for name, folder in run.tests_elsewhere.items():
         with noting_failure(problems, f"test on {name}"):
             earlier = folder.metrics
-            if earlier.get("schema_version") == SCHEMA_VERSION and DecisionRule.from_metrics(earlier) == rule:
+            if earlier.get("schema_version") == SCHEMA_VERSION and _chosen(earlier) == now:
                 continue
             adapt = adaptations(folder)
             folder.metrics_file.unlink()
-            then, now = (one.answers_from["precision"] for one in (folder, run))
+            precision, own = (one.answers_from["precision"] for one in (folder, run))
             require(
-                then == now,
-                f"Its answers are of precision {then}, and those of the run are of {now} now: test it on {name} again.",
+                precision == own,
+                f"Its answers are of precision {precision}, and those of the run are of {own} now: test it on {name} "
+                "again.",
             )
             test = Tested(run, folder, recorded_config(run.config_file), answers_of(folder))
             write_pages(test, conclude_elsewhere_of(test, settings, adapt, dict(earlier.get("problems", {}))))
+
+
+def _chosen(metrics: Mapping[str, Any]) -> tuple[DecisionRule, str, float]:
+    """What validation chose, and by which settings."""
+    rule = DecisionRule.from_metrics(metrics)
+    return rule, metrics["operating_point"]["rule"], metrics["abstention"]["target_error"]
 
 
 def adaptations(folder: ResultFolder, asked: Sequence[Adapt] = ()) -> list[Adapt]:
