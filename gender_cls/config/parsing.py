@@ -47,9 +47,18 @@ def parse_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
 
 def recorded_config(file: Path) -> Config:
     """The configuration that a run was started with, whose files may be gone; GenderClsError if it cannot be read."""
+    return typed_config(_recorded_values(file), Config)
+
+
+def recorded_data(file: Path) -> DataConfig:
+    """The section `data` of such a configuration alone, so that other sections may be of another version."""
+    return typed_config(_recorded_values(file).get("data") or {}, DataConfig)
+
+
+def _recorded_values(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise GenderClsError(f"{file} is missing: the folder of a run holds its configuration there.")
-    return typed_config(without_removed_values(written_values(file)), Config)
+    return without_removed_values(written_values(file))
 
 
 def written_values(file: Path) -> dict[Any, Any]:

@@ -18,6 +18,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
+from gender_cls.errors import require
 from gender_cls.system.processes import fork_context
 
 Key = int | tuple[int, int, int]
@@ -119,6 +120,7 @@ class CropDataModule(LightningDataModule):
             split: CropDataset(rows, images, data, augment if split == "train" else None, seed)
             for split, rows in self.tables.items()
         }
+        self._groups = self._groups_to_draw()
 
     @property
     def class_weights(self) -> list[float] | None:
@@ -128,10 +130,29 @@ class CropDataModule(LightningDataModule):
         labels = self.datasets["train"].labels
         return [len(labels) / (len(CLASSES) * labels.count(index)) for index in range(len(CLASSES))]
 
+    def _groups_to_draw(self) -> list[int]:
+        """(rows of train,) the label of each row, or its source with `data.balance=source`."""
+        if self.data.balance is not Balance.source:
+            return self.datasets["train"].labels
+        sources = self.tables["train"]["source"]
+        unknown = int((sources == "").sum())
+        require(
+            unknown == 0,
+            f"data.balance=source needs the source of each training image, and {unknown} of {len(sources)} have none: "
+            "name it with data.pattern or a column of data.csv.",
+        )
+        codes, names = pd.factorize(sources, sort=True)
+        require(
+            len(names) > 1,
+            f"data.balance=source needs at least two sources in train, and all {len(sources)} images there come from "
+            f"{names[0]}: leave the setting out.",
+        )
+        return codes.tolist()
+
     def train_dataloader(self) -> DataLoader:
         """Batches of train, shuffled and augmented."""
-        labels = self.datasets["train"].labels
-        sampler = EpochSampler(labels, self.seed, balanced=self.data.balance is Balance.sampler)
+        balanced = self.data.balance in (Balance.sampler, Balance.source)
+        sampler = EpochSampler(self._groups, self.seed, balanced)
         batches = StepBatchSampler(sampler, self.batch_size, self.accumulate)
         return self.staged("train", self._loader("train", batch_sampler=batches))
 

@@ -135,6 +135,11 @@ def _check(table: pd.DataFrame, data: DataConfig, root: Path) -> None:
         split_by = data.split_by.value if data.split_by is not SplitBy.identity else None
         for key, value in (("folds", data.folds), ("leave_out", data.leave_out), ("split_by", split_by)):
             require(value is None, f"data.{key}={value} cannot be used with {where}, which comes with its own split.")
+        val_by = data.val_by.value if data.val_by is not None else None
+        require(
+            val_by is None or "val" not in set(table["split"]),
+            f"data.val_by={val_by} cannot be used with {where}, which comes with its own validation split.",
+        )
 
 
 def limited(table: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gender_cls.config.data import CLASSES, SPLITS
+from gender_cls.config.data import CLASSES, SPLITS, SplitBy
 from gender_cls.config.train import Config
 from gender_cls.data.corrections import count_corrections
 from gender_cls.data.csv_text import csv_text, read_csv_text
@@ -17,7 +17,7 @@ from gender_cls.data.manifest import Manifest
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.run_images import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
-from gender_cls.errors import GenderClsError, count, of_people, one_line, plural
+from gender_cls.errors import GenderClsError, count, first_few, of_people, one_line, plural
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 
@@ -29,6 +29,10 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
     manifest, unreadable = prepared.manifest, prepared.unreadable
     for line in data_lines(manifest):
         log.info(line)
+    if config.data.val_by in (SplitBy.camera, SplitBy.source):
+        column = config.data.val_by.value
+        names = sorted(set(manifest.table[column][manifest.table["split"] == "val"]))
+        log.info(f"Validation is {plural(len(names), column)} of which no image is trained on: {first_few(names, 12)}.")
     if sentence := left_out_sentence(manifest.left_out):
         log.warning(sentence)
     if len(unreadable):

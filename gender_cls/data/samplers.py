@@ -1,14 +1,12 @@
 """Which training images come in which order, and in which batches."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
-
-from gender_cls.config.data import CLASSES
 
 
 def derived_seed(*parts: int) -> int:
@@ -19,13 +17,15 @@ def derived_seed(*parts: int) -> int:
 class EpochSampler(Sampler[tuple[int, int, int]]):
     """Yields `(epoch, row, draw)` in an order that depends on seed and epoch only; Lightning calls `set_epoch`.
 
-    With `balanced`, rows are drawn with replacement, as many as there are, and every label equally often on average.
+    With `balanced`, rows are drawn with replacement, as many as there are, and every group equally often on average.
     `draw` counts from 0 how often the row came before in this epoch, so that it can be augmented in another way.
+
+    Args:
+        groups: of each row, from 0: its label, or its source.
     """
 
-    def __init__(self, labels: list[int], seed: int, balanced: bool) -> None:
-        frequency = np.bincount(labels, minlength=len(CLASSES))
-        self.weights = torch.tensor([1 / frequency[label] for label in labels], dtype=torch.float64)
+    def __init__(self, groups: Sequence[int], seed: int, balanced: bool) -> None:
+        self.weights = torch.from_numpy(1 / np.bincount(groups)[groups])
         self.seed = seed
         self.balanced = balanced
         self.epoch = 0

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gender_cls.config.data import CLASSES, SPLITS, UNKNOWN, DataConfig, SplitBy
 from gender_cls.errors import first_few, plural, require
 
+MOST_COMPARED = 12  # cameras or sources; of so many, all choices for val are compared (4,094)
+
 
 def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """Fill the column `split` with train, val and test; it stays empty for images that are in none.
@@ -18,6 +20,7 @@ def assign_splits(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     are assigned: by `data.val_fraction` and `data.test_fraction`, or by `data.folds` (test: fold i, val: fold i + 1,
     train: the rest). With `data.split_by` whole cameras or sources are assigned instead, or one of them,
     `data.leave_out`, is the test split; a group that would then be in several splits keeps its images in one of them.
+    With another `data.val_by`, test is chosen first, and then val from what is left.
 
     Args:
         table: with the columns label, group, split, camera and source. Images whose label is UNKNOWN get no split.
@@ -67,37 +70,51 @@ def _shares(data: DataConfig) -> dict[str, float]:
 
 
 def _complete(table: pd.DataFrame, given: set[str], data: DataConfig) -> NDArray:
-    """The given splits; missing ones are taken from train."""
+    """The given splits; missing ones are taken from train: test whole groups, val what `data.val_by` says."""
     names = ", ".join(sorted(given))
     require("train" in given, f"The data come split into {names}, without train: add it, or remove the split.")
     split = table["split"].to_numpy(dtype=object, copy=True)
     wanted = {name: share for name, share in _shares(data).items() if name == "train" or name not in given}
+    whole_places = "val" in wanted and data.val_by not in (None, SplitBy.identity)
+    if whole_places:
+        wanted["train"] += wanted.pop("val")
     if len(wanted) > 1:
         rows = np.flatnonzero(table["split"] == "train")
         split[rows] = _parts(table.iloc[rows], "group", wanted, data.split_seed)
-    return split
+    return _validation_places(table.assign(split=split), data) if whole_places else split
 
 
 def _new_split(table: pd.DataFrame, data: DataConfig) -> NDArray:
     """The split of each row of a table that came without one."""
     by_group = data.split_by is SplitBy.identity
     column = "group" if by_group else data.split_by.value
-    unknown = 0 if by_group else (table[column] == "").sum()
-    require(
-        unknown == 0,
-        f"data.split_by={column} needs the {column} of each image, and {unknown} of {len(table)} have none: name it "
-        "with data.pattern or a column of data.csv.",
-    )
+    val_apart = data.val_by not in (None, data.split_by)
+    if not by_group:
+        _require_known(table, column, "split_by")
     if data.leave_out is not None:
         return _leave_out(table, data)
     if data.folds is not None:
         parts = group_partition(table, column, np.full(data.folds, 1 / data.folds), data.split_seed)
         names = np.full(data.folds, "train", dtype=object)
-        names[data.fold], names[(data.fold + 1) % data.folds] = "test", "val"
+        names[(data.fold + 1) % data.folds] = "train" if val_apart else "val"
+        names[data.fold] = "test"
         split = names[parts]
     else:
-        split = _parts(table, column, _shares(data), data.split_seed)
-    return split if by_group else _whole_groups(table["group"], split)
+        shares = _shares(data)
+        if val_apart:
+            shares["train"] += shares.pop("val")
+        split = _parts(table, column, shares, data.split_seed)
+    split = split if by_group else _whole_groups(table["group"], split)
+    return _complete(table.assign(split=split), {"train", "test"}, data) if val_apart else split
+
+
+def _require_known(table: pd.DataFrame, column: str, key: str) -> None:
+    unknown = (table[column] == "").sum()
+    require(
+        unknown == 0,
+        f"data.{key}={column} needs the {column} of each image, and {unknown} of {len(table)} have none: name it "
+        "with data.pattern or a column of data.csv.",
+    )
 
 
 def _leave_out(table: pd.DataFrame, data: DataConfig) -> NDArray:
@@ -105,6 +122,45 @@ def _leave_out(table: pd.DataFrame, data: DataConfig) -> NDArray:
     test = is_left_out(table, data)
     others = np.where(table["group"].isin(table["group"][test]), "", "train")
     return _complete(table.assign(split=np.where(test, "test", others)), {"train", "test"}, data)
+
+
+def _validation_places(table: pd.DataFrame, data: DataConfig) -> NDArray:
+    """The column `split` with whole cameras or sources of train moved to val, as `data.val_by` says.
+
+    A group with images in both keeps those in one of them.
+    """
+    assert data.val_by is not None
+    column, shares = data.val_by.value, _shares(data)
+    split = table["split"].to_numpy(dtype=object, copy=True)
+    rows = np.flatnonzero(split == "train")
+    left = table.iloc[rows]
+    _require_known(left, column, "val_by")
+    held_out = _nearest_units(left, column, shares["val"] / (shares["val"] + shares["train"]), data.split_seed)
+    split[rows] = _whole_groups(left["group"], np.where(held_out, "val", "train").astype(object))
+    return split
+
+
+def _nearest_units(table: pd.DataFrame, column: str, share: float, seed: int) -> NDArray[np.bool]:
+    """(rows,) whether a row is in the units whose images of each label come nearest to this share of all.
+
+    Up to MOST_COMPARED units all choices are compared, and the seed decides only between equally near ones; more units
+    are assigned by `group_partition`.
+    """
+    codes, names, counts = _label_counts(table, column)
+    if len(names) > MOST_COMPARED:
+        return group_partition(table, column, np.array([1 - share, share]), seed) == 1
+    order = np.random.default_rng(seed).permutation(len(names))
+    choices = np.arange(2 ** len(names))[:, None] >> np.arange(len(names)) & 1  # (choices, units)
+    held_out, total = choices @ counts[order], counts.sum(axis=0)
+    possible = ((held_out > 0) & (held_out < total)).all(axis=1)
+    require(
+        bool(possible.any()),
+        f"data.val_by={column} cannot be done: {plural(len(names), column)} "
+        f"{'is' if len(names) == 1 else 'are'} left for train and val ({first_few(names)}), and each of the two needs "
+        f"whole {column}s with both labels.",
+    )
+    distance = np.where(possible, np.abs(held_out / total - share).sum(axis=1), np.inf)
+    return np.isin(codes, order[choices[distance.argmin()] == 1])
 
 
 def is_left_out(table: pd.DataFrame, data: DataConfig) -> pd.Series:
@@ -145,9 +201,7 @@ def group_partition(table: pd.DataFrame, column: str, shares: NDArray[np.floatin
     Returns:
         (rows,) part of each row, from 0.
     """
-    codes, names = pd.factorize(table[column], sort=True)
-    counts = np.zeros((len(names), len(CLASSES)), dtype=int)
-    np.add.at(counts, (codes, table["label"].map(CLASSES.index).to_numpy(dtype=int)), 1)
+    codes, names, counts = _label_counts(table, column)
     for label, available in zip(CLASSES, (counts > 0).sum(axis=0), strict=True):
         what = "group of images that belong together (a person)" if column == "group" else column
         many = "groups of images that belong together (people)" if column == "group" else ""
@@ -160,6 +214,14 @@ def group_partition(table: pd.DataFrame, column: str, shares: NDArray[np.floatin
     part_of = np.empty(len(names), dtype=np.intp)
     part_of[order] = _assign(counts[order].tolist(), (shares[:, None] * counts.sum(axis=0)).tolist())
     return part_of[codes]
+
+
+def _label_counts(table: pd.DataFrame, column: str) -> tuple[NDArray[np.intp], pd.Index, NDArray[np.intp]]:
+    """The unit of each row, the units' sorted names, and how many images of each label they have: (units, labels)."""
+    codes, names = pd.factorize(table[column], sort=True)
+    counts = np.zeros((len(names), len(CLASSES)), dtype=int)
+    np.add.at(counts, (codes, table["label"].map(CLASSES.index).to_numpy(dtype=int)), 1)
+    return codes, pd.Index(names), counts
 
 
 def _assign(counts: Sequence[Sequence[int]], targets: Sequence[Sequence[float]]) -> list[int]:

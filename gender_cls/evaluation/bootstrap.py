@@ -8,6 +8,7 @@ is an expanded percentile interval (Hesterberg 2015), because a plain one is too
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -124,6 +125,46 @@ def _tails(units: int) -> tuple[float, float]:
     return float(stats.norm.cdf(bound)), float(stats.norm.cdf(-bound))
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """Statistics of the rows as they are, and of random samples of their units; all of them are paired."""
+
+    values: dict[str, float]  # NaN if undefined
+    draws: dict[str, Numbers]  # (resamples,)
+    units: int  # how many were drawn from
+    remarks: Mapping[str, str]  # why a value is undefined, if it is
+    shares: Shares
+
+    def of(self, name: str) -> Estimate:
+        """The statistic with its interval."""
+        value, share_of = self.values[name], self.shares.get(name, ())
+        found = estimate(value, self.draws[name], self.units, self.remarks.get(name), share_of)
+        if is_biased_upward(name) and found["high"] is not None:
+            # The high end is that of the percentiles, which allows for a bias as large as that of the draws; the low
+            # end is that of the basic interval, its mirror image, which allows for none (Davison & Hinkley 1997,
+            # equation 5.6). With few images, or if the true error is nearly 0, the interval lies too high.
+            found["low"] = max(0.0, 2 * value - found["high"])
+        return found
+
+
+def is_biased_upward(name: str) -> bool:
+    """Whether noise raises the statistic of that name."""
+    return name.split(" ")[-1] in BIASED_UPWARD
+
+
+def sample(
+    units: Units,
+    statistics: Statistics,
+    resamples: int = RESAMPLES,
+    remarks: Mapping[str, str] = {},
+    seed: int = SEED,
+    shares: Shares | None = None,
+) -> Sampled:
+    """All statistics with their draws."""
+    values = {name: float(value[0]) for name, value in statistics(np.ones((1, len(units)))).items()}
+    return Sampled(values, bootstrap(units, statistics, resamples, seed), count_units(units), remarks, shares or {})
+
+
 def estimates(
     units: Units,
     statistics: Statistics,
@@ -133,15 +174,5 @@ def estimates(
     shares: Shares | None = None,
 ) -> dict[str, Estimate]:
     """All statistics with their intervals; `remarks` says, by name, why a value is undefined, if it is."""
-    values = statistics(np.ones((1, len(units))))
-    draws = bootstrap(units, statistics, resamples, seed)
-    result = {}
-    for name, value in values.items():
-        found = estimate(value[0], draws[name], count_units(units), remarks.get(name), (shares or {}).get(name, ()))
-        if name.split(" ")[-1] in BIASED_UPWARD and found["high"] is not None:
-            # The high end is that of the percentiles, which allows for a bias as large as that of the draws; the low
-            # end is that of the basic interval, its mirror image, which allows for none (Davison & Hinkley 1997,
-            # equation 5.6). With few images, or if the true error is nearly 0, the interval lies too high.
-            found["low"] = max(0.0, 2 * float(value[0]) - found["high"])
-        result[name] = found
-    return result
+    sampled = sample(units, statistics, resamples, remarks, seed, shares)
+    return {name: sampled.of(name) for name in sampled.values}

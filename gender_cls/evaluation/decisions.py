@@ -66,14 +66,14 @@ def choose_operating_point(
     taken. If several are equally good, the one nearest to 0.5 is taken. The rule is balanced_accuracy, the highest; or
     equal_recall, the smallest difference between the recalls of the two classes, then the highest sum.
     """
-    threshold, remark = _best_threshold(validation, temperature, rule)
+    threshold, remark = best_threshold(validation, temperature, rule)
     decide = DecisionRule(temperature, threshold, None)
     on_validation, on_test = (_answer_scores(split, decide, resamples) for split in (validation, test))
     return OperatingPoint(rule=rule.value, threshold=threshold, remark=remark, validation=on_validation, test=on_test)
 
 
-def _best_threshold(validation: pd.DataFrame, temperature: float, rule: OperatingPointRule) -> tuple[float, str | None]:
-    """The threshold and None, or 0.5 and the reason."""
+def best_threshold(validation: pd.DataFrame, temperature: float, rule: OperatingPointRule) -> tuple[float, str | None]:
+    """The best threshold for these predictions and None, or 0.5 and the reason; see `choose_operating_point`."""
     p_female, female = calibrated(validation, temperature), is_female(validation)
     females, males = int(female.sum()), int((~female).sum())
     if problem := problem_of(p_female):

@@ -1,10 +1,8 @@
 """The difference of two scores with its interval: scores of different people, or of the same people."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from gender_cls.evaluation.bootstrap import ONE_PERSON, Numbers, estimate, people_variance
+from gender_cls.evaluation.bootstrap import ONE_PERSON, Sampled, estimate, is_biased_upward, people_variance
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.share_interval import difference_variance, quantile
 
@@ -14,9 +12,9 @@ def difference_of_others(a: Estimate, b: Estimate) -> Estimate:
 
     Each end lies as far from the difference as the two ends that lead there lie from their scores, added up as squares
     (Newcombe 1998, method 10, for two proportions; Zou & Donner 2008 for any two independent estimates). So the
-    difference takes over what is special about each interval: that of a perfect score of few people is wide, those of
-    losses lean to one side. It is no longer than it must be for being asked for a third bootstrap, and needs the two
-    numbers only. `tests/evaluation/interval_coverage.md` says how often it holds the truth.
+    difference takes over what is special about each interval: that of a perfect score of few people is wide, that of a
+    loss reaches further up than down. The sum of the two variances, with a symmetric interval, would know nothing of
+    this. `tests/evaluation/interval_coverage.md` says how often the interval holds the truth.
     """
     for one in (a, b):
         if one["value"] is None:
@@ -43,23 +41,23 @@ def _reach(found: Estimate) -> tuple[float, float]:
     return value - low, high - value
 
 
-def paired_difference(
-    value: float, draws: Numbers, units: int, remark: str | None = None, share_of: Sequence[int] = ()
-) -> Estimate:
-    """The difference of two scores of the same people, with its interval.
+def difference_of_same(sampled: Sampled, a: str, b: str) -> Estimate:
+    """One statistic minus another of the same people, with the interval from their paired draws.
 
-    That of shares follows from the variance of the draws, see `difference_variance`; others get the expanded percentile
-    interval.
-
-    Args:
-        value: NaN if undefined.
-        draws: (resamples,) of the difference, both scores from the same resample.
-        units: how many were drawn from.
-        remark: why the value is undefined; ignored if it is defined.
-        share_of: of how many people both scores are shares, see `Shares`.
+    That of shares follows from the variance, see `difference_variance`; both must be shares of the same people. Others
+    get the expanded percentile interval. If noise raises both, it may raise one more than the other, and the interval
+    also covers the basic one, which allows for that.
     """
-    found = estimate(value, draws, units, remark, share_of)
-    if found["low"] is not None and share_of:
-        half = quantile(np.inf) * np.sqrt(difference_variance(value, people_variance(draws, share_of), share_of))
-        found["low"], found["high"] = max(-1.0, value - float(half)), min(1.0, value + float(half))
-    return found
+    value, draws = sampled.values[a] - sampled.values[b], sampled.draws[a] - sampled.draws[b]
+    found = estimate(value, draws, sampled.units, sampled.remarks.get(a) or sampled.remarks.get(b))
+    low, high = found["low"], found["high"]
+    if low is None or high is None:
+        return found
+    if people := [number for number in sampled.shares.get(a, ()) if number]:
+        half = quantile(np.inf) * np.sqrt(difference_variance(value, people_variance(draws, people), people))
+        return Estimate(
+            value=value, low=max(-1.0, value - float(half)), high=min(1.0, value + float(half)), remark=None
+        )
+    if is_biased_upward(a):
+        low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+    return Estimate(value=value, low=low, high=high, remark=found["remark"])

@@ -12,6 +12,7 @@ from gender_cls.evaluation.estimate import Estimate
 COMPARED_SCORES = ("balanced_accuracy", "macro_f1", "accuracy", "auroc", "log_loss", "ece")
 """Scores that are told for home and here. The first three are of the answers at the threshold 0.5, or at the run's
 threshold where that is said; log loss and ECE are of calibrated probabilities."""
+LOWER_IS_BETTER = ("log_loss", "ece")
 
 
 class LeftOut(TypedDict):

@@ -135,7 +135,7 @@ def _ranking_scores(female: Booleans, p_female: Numbers) -> Statistics:
 
     def scores(weights: Numbers) -> dict[str, Numbers]:
         weights_f, weights_m = weights[:, rows_f], weights[:, rows_m]
-        below_f, below_m = _running_sum(weights_f), _running_sum(weights_m)  # [:, k]: of the k least probable
+        below_f, below_m = running_sum(weights_f), running_sum(weights_m)  # [:, k]: of the k least probable
         total_f, total_m = below_f[:, -1:], below_m[:, -1:]
 
         less_m, upto_m = below_m[:, m_less_f], below_m[:, m_upto_f]
@@ -155,7 +155,7 @@ def _ranking_scores(female: Booleans, p_female: Numbers) -> Statistics:
     return scores
 
 
-def _running_sum(weights: Numbers) -> Numbers:
+def running_sum(weights: Numbers) -> Numbers:
     """(resamples, rows) -> (resamples, rows + 1), from 0."""
     sums = np.zeros((len(weights), weights.shape[1] + 1))
     np.cumsum(weights, axis=1, out=sums[:, 1:])

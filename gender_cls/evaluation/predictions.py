@@ -100,7 +100,7 @@ def read_table(
             raise GenderClsError(f"{file} has no column '{column}': remove it and {again}.")
     try:
         for name in filter(is_number, table.columns.astype(str)):
-            table[name] = [float(text or "nan") for text in table[name]]
+            table[name] = [float(text or "nan") for text in table[name].to_numpy(object)]
     except ValueError as error:
         raise GenderClsError(f"{file} is damaged ({error}): remove it and {again}.") from None
     return table

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from gender_cls.config.data import Balance
 from gender_cls.evaluation.bootstrap import Numbers
 from gender_cls.evaluation.calibration import log_odds
-from gender_cls.evaluation.metrics import is_female
+from gender_cls.evaluation.metrics import FEMALE, MALE, is_female
+from gender_cls.evaluation.standing import TIED
 
-CLOSE = 1e-9  # a smaller step ends the search; the one after a step of Newton's method is about its square
+CLOSE = 1e-8  # a smaller step ends the search; the one after a step of Newton's method is about its square
 MOST_STEPS = 100  # bisection alone needs 30
 
 
@@ -32,7 +33,7 @@ def prior_of_training(train: pd.DataFrame, balance: Balance) -> float:
     return float(female.mean())
 
 
-def share_from_answers(p_female: Numbers, prior: float, weights: Numbers) -> Numbers:
+def share_from_answers(p_female: Numbers, prior: float, weights: Numbers, start: float | None = None) -> Numbers:
     """(resamples,) the share of FEMALE at which the answers are most likely, from half an image to all but half.
 
     It is what the EM algorithm of Saerens et al. converges to. Their likelihood has one maximum in one number, so the
@@ -43,12 +44,13 @@ def share_from_answers(p_female: Numbers, prior: float, weights: Numbers) -> Num
         p_female: (rows,) calibrated probability of FEMALE, not all the same.
         prior: the share of FEMALE in training, between 0 and 1.
         weights: (resamples, rows) how much a row counts.
+        start: a share from which the search is short; None: the prior.
     """
     female, male = p_female / prior, (1 - p_female) / (1 - prior)
     gain = female - male
     half = 0.5 / len(p_female)
     low, high = (np.full(len(weights), end) for end in (half, 1 - half))
-    share = np.full(len(weights), min(max(prior, half), 1 - half))
+    share = np.full(len(weights), np.clip(prior if start is None else start, half, 1 - half))
     for _ in range(MOST_STEPS):
         relative = gain / (male + share[:, None] * gain)
         weighted = weights * relative
@@ -73,3 +75,18 @@ def reweighed(logits: Numbers, prior: float, share: ArrayLike) -> Numbers:
         share: a number, or (resamples,); then the result is (resamples, rows).
     """
     return logits + np.asarray(log_odds(share, 1 - np.asarray(share)) - log_odds(prior, 1 - prior))[..., None]
+
+
+def why_no_share(p_female: Numbers) -> str | None:
+    """Why these answers say nothing about the share of labels, or None."""
+    if np.ptp(p_female) < TIED:
+        return "All images get the same probability, which says nothing about the share of labels."
+    return None
+
+
+def why_one_label(share: float, rows: int) -> str | None:
+    """Why nothing can be re-weighed by this share that so many answers suggest, or None."""
+    if min(share, 1 - share) > (0.5 + 1e-6) / rows:
+        return None
+    label = MALE if share < 0.5 else FEMALE
+    return f"The answers suggest {label} labels only: re-weighed, each would be {label}."

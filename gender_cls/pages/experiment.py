@@ -82,6 +82,8 @@ def _split(data: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
         told += f" ({settings['published_split']})" if settings.get("published_split") is not None else ""
         names = listed(_SPLITS.get(name, name) for name in missing)
         told += f", but {names} taken from train ({seed})" if missing else ""
+    if settings.get("val_by") in ("camera", "source"):
+        told += f", validation is whole {settings['val_by']}s"
     return f"{told}; it leaks" if data.get("leaky") else told
 
 

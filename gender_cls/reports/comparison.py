@@ -15,6 +15,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.pages.links import relative_link, run_links, tensorboard_of
+from gender_cls.pages.transfer_csv import transfer_to_csv
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 
@@ -25,6 +26,8 @@ def write_comparison(
     folder: Path, runs: Sequence[Run], *, name: str, resamples: int, thumbnails: int, data_root: Path | None = None
 ) -> Comparison:
     """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
+
+    Where runs were tested on data of others, `<name>_transfer.csv` has the cells of the transfer matrix.
 
     Args:
         folder: its name is the page's title.
@@ -37,6 +40,8 @@ def write_comparison(
         f"{name}.json": json.dumps(comparison, indent=2, allow_nan=False) + "\n",
         f"{name}.md": to_markdown(comparison, folder),
     }
+    if comparison["transfer"] is not None:
+        files[f"{name}_transfer.csv"] = transfer_to_csv(comparison["transfer"])
     for file, content in files.items():
         write_atomically(folder / file, content)
     models, without_maps = _maps_of_the_best(comparison)

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.data import dataset_name
-from gender_cls.config.parsing import recorded_config, written_values
+from gender_cls.config.parsing import recorded_data, written_values
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
@@ -85,7 +85,7 @@ class Run(ResultFolder):
         Raises:
             GenderClsError: its configuration was not kept or cannot be read.
         """
-        return dataset_name(recorded_config(self.config_file).data, self.choices.get("data"))
+        return dataset_name(recorded_data(self.config_file), self.choices.get("data"))
 
     @property
     def sweep(self) -> Path | None:

@@ -36,9 +36,9 @@ class FeatureCache(Callback):
     without gradients. View v of a training image is augmented as in epoch v (on a GPU, where whole batches are
     augmented, with other random numbers), and epoch e learns from view e % `recipe.views`. Without augmentation, or
     with as many views as frozen epochs, the head learns what it would learn from pixels, up to rounding; with fewer
-    views, augmented images repeat, and so do those that `data.balance=sampler` draws several times in an epoch. Order,
-    batches, steps, random numbers and metrics do not change. Nothing is written to disk: a resumed run computes again
-    what it still needs.
+    views, augmented images repeat, and so do those that `data.balance=sampler` or `source` draws several times in an
+    epoch. Order, batches, steps, random numbers and metrics do not change. Nothing is written to disk: a resumed run
+    computes again what it still needs.
 
     With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
     rounding.

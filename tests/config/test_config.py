@@ -151,7 +151,7 @@ REFUSED = [
     (Config, "data.on_corrupt=replace", "[stop, drop]"),
     (Config, "data.cache=ram", "[none, disk]"),
     (Config, "data.importer=penn", "[peta, pa100k, rap_v1, rap_v2,"),
-    (Config, "data.split_by=person", "[identity, camera, source]"),
+    (Config, "data.split_by=person data.val_by=person", "[identity, camera, source]"),
     (Config, "model.library=keras", "[custom, timm, torchvision]"),
     (Config, "explain.methods=[guided_backprop]", "[saliency, smoothgrad, grad_cam, integrated_gradients, "),
     (Config, "evaluation.operating_point=best", "[balanced_accuracy, equal_recall]"),

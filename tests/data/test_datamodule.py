@@ -3,6 +3,7 @@ import os
 import pickle
 import sys
 import warnings
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.samplers import EpochSampler, derived_seed
+from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import fork_context
 
 
@@ -110,6 +112,35 @@ def test_a_row_that_is_drawn_twice_is_augmented_in_two_ways(folders: Path) -> No
     assert not torch.equal(*together)
     alone = [module.datasets["train"][key][0] for key in reversed(twice)]
     assert torch.equal(torch.stack(alone[::-1]), together), "whatever the batch and the worker"
+
+
+def test_sources_are_drawn_equally_often_and_labels_as_they_come(folders: Path) -> None:
+    pattern = r"(?P<identity>person\d+)_(?P<source>camera\d)"
+    write_crops(folders, *(f"MALE/person{20 + number}_camera1_0.png" for number in range(48)))
+    module = module_of(folders, pattern=pattern, balance=Balance.source)
+    rows, train = module.tables["train"], module.train_dataloader()
+    drawn: Counter[tuple[str, str]] = Counter()
+    for epoch in range(100):
+        train.batch_sampler.sampler.set_epoch(epoch)
+        found = [rows.loc[row] for _, row, _ in chain.from_iterable(train.batch_sampler)]
+        drawn.update((row["source"], row["label"]) for row in found)
+    sizes = rows.groupby(["source", "label"]).size()
+    for (source, label), size in sizes.items():
+        share = size / sizes[source].sum() / 2  # half of the draws for each of two sources
+        assert drawn[source, label] / drawn.total() == pytest.approx(share, abs=0.02)
+    assert module.class_weights is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"(?P<identity>person\d+)", r"needs the source of each training image, and (\d+) of \1 have none"),
+        (r"(?P<identity>person\d+)_(?P<source>camera)", "at least two sources .* come from camera"),
+    ],
+)
+def test_sources_must_be_known_to_be_drawn_equally(folders: Path, pattern: str, message: str) -> None:
+    with pytest.raises(GenderClsError, match=rf"^data\.balance=source .*{message}"):
+        module_of(folders, pattern=pattern, balance=Balance.source)
 
 
 def test_class_weights_are_inverse_frequencies(folders: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers.crops import PATTERN, write_crops
 
-from gender_cls.config.data import DataConfig, SplitBy
+from gender_cls.config.data import SPLITS, DataConfig, SplitBy
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.errors import GenderClsError
 
@@ -154,10 +154,11 @@ def test_corrections_reach_the_table(tmp_path: Path) -> None:
         ({"folds": 3}, "data.folds"),
         ({"split_by": SplitBy.camera}, "data.split_by=camera"),
         ({"split_by": SplitBy.camera, "leave_out": "c1"}, "data.leave_out"),
+        ({"val_by": SplitBy.source}, "data.val_by=source"),
     ],
 )
 def test_a_given_split_leaves_no_room_for_another(tmp_path: Path, changes: dict[str, object], key: str) -> None:
-    write_crops(tmp_path, *(f"{split}/{label}/a.png" for split in ("train", "test") for label in ("FEMALE", "MALE")))
+    write_crops(tmp_path, *(f"{split}/{label}/a.png" for split in SPLITS for label in ("FEMALE", "MALE")))
     with pytest.raises(GenderClsError, match=key):
         read(tmp_path, **changes)
 

@@ -48,3 +48,14 @@ def test_what_is_left_out_is_said_and_recorded(folders: Path, tmp_path: Path, ca
         "without_label": {"files": 1, "examples": ["sheet.png"]},
         "hidden": {"files": 1, "examples": ["MALE/.hidden.png"]},
     }
+
+
+def test_the_places_of_validation_are_named(folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pattern = r"(?P<identity>person\d+_(?P<camera>camera\d))"
+    config, run = config_of(folders, data={"pattern": pattern, "val_by": "camera"}), Run(tmp_path / "run")
+    caplog.set_level("INFO")
+    record_data(config, run, prepare_data(config.data, tmp_path / "cache"))
+    table = read_csv_text(run.manifest)
+    assert set(table["camera"][table["split"] == "val"]) == {"camera1"}, "8 of 24 crops of a label"
+    assert set(table["camera"][table["split"] == "train"]) == {"camera0"}
+    assert "Validation is 1 camera of which no image is trained on: camera1." in caplog.text

@@ -136,7 +136,128 @@ def test_folds_of_cameras_test_each_camera_once() -> None:
     assert sorted(tested) == [f"c{i}" for i in range(6)]
 
 
+def sources(**people: int) -> pd.DataFrame:
+    """Sources with two cameras and this many people each; every third one is FEMALE, and each has one image."""
+    tables = []
+    for name, count in people.items():
+        rows = table_of([(f"{name}_{i}", "MALE" if i % 3 else "FEMALE", 1) for i in range(count)])
+        tables.append(rows.assign(source=name, camera=[f"{name}_{2 * i // count}" for i in range(count)]))
+    return pd.concat(tables, ignore_index=True)
+
+
+FIVE = sources(A=300, B=90, C=150, D=60, E=120)
+BY_SOURCE = {"split_by": SplitBy.source, "val_by": SplitBy.source}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "changes", "expected"),
+    [
+        # By hand: 0.15 / 0.85 of the images that are not in test is what val should have.
+        ("A", {}, {"D"}),  # 74 of 420: 60 is nearer than 90
+        ("B", {}, {"E"}),  # 111 of 630
+        ("C", {}, {"B"}),  # 101 of 570
+        ("D", {}, {"E"}),  # 116 of 660
+        ("E", {}, {"B"}),  # 106 of 600
+        ("A", {"val_fraction": 0.35}, {"D", "E"}),  # 173 of 420: 60 + 120 is nearer than 150
+    ],
+)
+def test_validation_is_the_whole_sources_nearest_to_its_share(
+    left_out: str, changes: dict[str, Any], expected: set[str]
+) -> None:
+    for seed in range(3):
+        data = DataConfig(**BY_SOURCE, leave_out=left_out, split_seed=seed, **changes)
+        found = assign_splits(FIVE, data).groupby("split")["source"].unique()
+        assert {split: set(names) for split, names in found.items()} == {
+            "test": {left_out},
+            "val": expected,
+            "train": set("ABCDE") - {left_out} - expected,
+        }
+
+
+def test_a_source_of_one_label_is_never_validation_alone_and_the_seed_decides_between_equal_ones() -> None:
+    one_label = FIVE.assign(label=FIVE["label"].mask(FIVE["source"] == "D", "MALE"))
+    result = assign_splits(one_label, DataConfig(**BY_SOURCE, leave_out="A"))
+    assert set(result["source"][result["split"] == "val"]) == {"B"}
+    chosen = set()
+    for seed in range(20):
+        result = assign_splits(sources(A=60, B=60, C=60, D=60), DataConfig(**BY_SOURCE, leave_out="A", split_seed=seed))
+        chosen.add("".join(sorted(set(result["source"][result["split"] == "val"]))))
+    assert chosen == set("BCD")
+
+
+@pytest.mark.parametrize(
+    ("split_by", "val_by", "changes"),
+    [
+        (SplitBy.identity, SplitBy.source, {}),
+        (SplitBy.identity, SplitBy.source, {"folds": 4, "fold": 1}),
+        (SplitBy.identity, SplitBy.camera, {}),
+        (SplitBy.source, SplitBy.camera, {"leave_out": "C"}),
+        (SplitBy.source, SplitBy.camera, {"folds": 3, "fold": 2}),
+        (SplitBy.camera, SplitBy.source, {"leave_out": "C_0"}),
+        (SplitBy.camera, SplitBy.source, {}),
+    ],
+)
+def test_test_is_chosen_first_and_then_whole_places_for_validation(
+    split_by: SplitBy, val_by: SplitBy, changes: dict[str, Any]
+) -> None:
+    data = DataConfig(split_by=split_by, val_by=val_by, **changes)
+    table = assign_splits(FIVE, data)
+    learnt = table[table["split"].isin(["train", "val"])]
+    assert learnt.groupby(val_by.value)["split"].nunique().max() == 1
+    assert table["split"].ne("").all(), "nobody is in two places"
+    by = "group" if split_by is SplitBy.identity else split_by.value
+    assert table.groupby(by)["split"].agg(lambda splits: len({split == "test" for split in splits})).max() == 1
+    without = assign_splits(FIVE, replace(data, val_by=None))
+    if "folds" in changes or "leave_out" in changes:
+        assert (table["split"] == "test").equals(without["split"] == "test"), "val_by does not change what test is"
+
+
+def test_validation_by_identity_splits_the_people_of_the_places_that_are_not_in_test() -> None:
+    table = assign_splits(FIVE, DataConfig(split_by=SplitBy.source, val_by=SplitBy.identity))
+    assert table.groupby("source")["split"].agg(lambda splits: "test" in set(splits)).sum() >= 1
+    assert table[table["split"] != "test"].groupby("source")["split"].nunique().eq(2).all()
+    left_out = DataConfig(split_by=SplitBy.source, leave_out="B")
+    by_person = assign_splits(FIVE, replace(left_out, val_by=SplitBy.identity))
+    assert by_person.equals(assign_splits(FIVE, left_out)), "with leave_out, null means the same"
+
+
+def test_a_person_seen_in_training_and_validation_places_stays_in_one_of_them() -> None:
+    walker = table_of([("p0", "MALE", 6)]).assign(source=list("ABBCCC"), camera=[f"{name}_0" for name in "ABBCCC"])
+    table = pd.concat([sources(A=60, B=60, C=66, D=300), walker], ignore_index=True)
+    result = assign_splits(table, DataConfig(**BY_SOURCE, leave_out="D"))
+    used = result[result["split"] != ""]
+    assert used.groupby("group")["split"].nunique().max() == used.groupby("source")["split"].nunique().max() == 1
+    assert set(result["group"][result["split"] == ""]) == {"p0"}
+    in_test = assign_splits(table, DataConfig(**BY_SOURCE, leave_out="C"))
+    assert in_test[in_test["group"] == "p0"]["split"].tolist() == [""] * 3 + ["test"] * 3
+
+
+def test_many_places_are_assigned_in_proportion() -> None:
+    table = sources(**{f"s{i}": 30 for i in range(40)})
+    chosen = []
+    for seed in range(3):
+        data = DataConfig(val_by=SplitBy.source, val_fraction=0.2, test_fraction=0.2, split_seed=seed)
+        result = assign_splits(table, data)
+        used = result[result["split"] != "test"]
+        assert used.groupby("source")["split"].nunique().max() == 1
+        assert (used["split"] == "val").mean() == pytest.approx(0.25, abs=0.03)
+        chosen.append(frozenset(used["source"][used["split"] == "val"]))
+    assert len(set(chosen)) == 3
+
+
+def test_a_missing_validation_split_can_be_whole_sources_of_the_given_train() -> None:
+    given = FIVE.assign(split=np.where(FIVE["source"] == "A", "test", "train"))
+    result = assign_splits(given, DataConfig(val_by=SplitBy.source))
+    assert result.groupby("source")["split"].unique().map(list).to_dict() == {
+        "A": ["test"], "B": ["train"], "C": ["train"], "D": ["val"], "E": ["train"],
+    }  # fmt: skip
+    alone = assign_splits(FIVE.assign(split="train"), DataConfig(val_by=SplitBy.source))
+    assert alone[alone["split"] != "test"].groupby("source")["split"].nunique().max() == 1
+    assert (alone["split"] == "test").mean() == pytest.approx(0.15, abs=0.01)
+
+
 FEW = table_of([("a", "FEMALE", 9), ("b", "FEMALE", 9), *((f"m{i}", "MALE", 1) for i in range(9))])
+ONE_MIXED = FIVE[:540].assign(label=FIVE["label"][:540].mask(FIVE["source"] != "A", "MALE"))
 GIVEN = [table_of([(f"{split}1", "FEMALE", 1), (f"{split}2", "MALE", 1)], split) for split in ("train", "val")]
 
 
@@ -149,6 +270,9 @@ GIVEN = [table_of([(f"{split}1", "FEMALE", 1), (f"{split}2", "MALE", 1)], split)
         (cameras(), {"split_by": SplitBy.camera, "leave_out": "c9"}, r"data\.leave_out=c9 .* c0, c1, c2"),
         (cameras(), {"split_by": SplitBy.source}, r"data\.split_by=source .*261 of 261"),
         (cameras()[:83], {"split_by": SplitBy.camera}, r"FEMALE has 2 cameras, .*3 parts"),
+        (cameras(), {"val_by": SplitBy.source}, r"data\.val_by=source needs the source .*(\d+) of \1 have none"),
+        (sources(A=60, B=60), BY_SOURCE | {"leave_out": "A"}, r"data\.val_by=source cannot .*1 source is left .*\(B\)"),
+        (ONE_MIXED, {"val_by": SplitBy.source}, r"data\.val_by=source cannot .*3 sources are left .*both labels"),
     ],
 )
 def test_data_that_cannot_be_split_say_why(table: pd.DataFrame, changes: dict[str, Any], message: str) -> None:

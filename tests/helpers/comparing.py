@@ -18,6 +18,7 @@ from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.explanation_schema import Explanations, MethodScores
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
+from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
 TABLE = table_of(
@@ -124,6 +125,33 @@ def write_run(
     if maps is not None:
         save_run_maps(run.maps, maps)
     return run
+
+
+def write_elsewhere(
+    run: Run,
+    name: str,
+    table: pd.DataFrame,
+    *,
+    copies: int = 0,
+    near_copies: int = 0,
+    people: int = 0,
+    version: int = SCHEMA_VERSION,
+    root: str = "/data",
+) -> ResultFolder:
+    """A test of a run on other data as `evaluate` leaves it, with what a comparison reads.
+
+    Args:
+        copies: images that the run had seen, and that are not in the table, as `near_copies` and `people`.
+        root: the folder of the images.
+    """
+    folder = run.elsewhere(name)
+    folder.folder.mkdir(parents=True)
+    left_out = {"copies": copies, "near_copies": near_copies, "people": people, "images": copies + near_copies + people}
+    metrics = {"schema_version": version, "elsewhere": {"name": name, "left_out": {**left_out, "remark": None}}}
+    folder.metrics_file.write_text(json.dumps(metrics))
+    folder.data_file.write_text(json.dumps({"name": name, "root": root}))
+    table.assign(split="test").to_csv(folder.predictions, index=False)
+    return folder
 
 
 def explained(*methods: MethodScores, explained_class: str = "predicted") -> Explanations:

@@ -99,6 +99,11 @@ def test_a_job_of_a_sweep_tells_the_command_of_the_sweep_and_a_run_not_that_of_i
             "made by source, split seed 3, test is source PRID",
         ),
         (
+            {"data_settings": {"split_by": "source", "leave_out": "PRID", "val_by": "source"}},
+            "split",
+            "made by source, split seed 3, test is source PRID, validation is whole sources",
+        ),
+        (
             {"data_settings": {"folds": 5, "fold": 0}},
             "split",
             "made by person, split seed 3, test is fold 0 of 5 (counted from 0)",

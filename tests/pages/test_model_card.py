@@ -257,6 +257,7 @@ def test_conditions_with_a_slice_are_not_said_to_be_unmeasured() -> None:
         ({"data": DataConfig(split_seed=5)}, "by person (split seed 5), so that people,"),
         ({"data": DataConfig(folds=5, fold=0)}, "Test is fold 0 of 5, counted from 0."),
         ({"data": DataConfig(split_by=SplitBy.camera, leave_out="c_1")}, "Test is the camera c_1."),
+        ({"data": DataConfig(val_by=SplitBy.source)}, "Validation is whole sources, which are not trained on."),
         ({"data": DataConfig(image_size=[64, 32])}, "model(crops): resized crops (B, 3, 64, 32) uint8"),
     ],
 )

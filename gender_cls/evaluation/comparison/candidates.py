@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gender_cls.errors import first_few
+from gender_cls.errors import GenderClsError, first_few
 from gender_cls.evaluation.comparison.settings import Described, describe, varied_settings
 from gender_cls.evaluation.evaluated import is_evaluated, not_evaluated_sentence
 from gender_cls.evaluation.predictions import answers_of
@@ -42,11 +42,18 @@ class Candidate:
     runs: list[Run]  # all that finished, and those that did not if no run with the same settings, seed and fold did
     trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
     repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
+    described: Described  # its first run and its configuration
+    dataset: str | None  # the name of the data that it is tested on; None if its configuration was not kept
 
     @property
     def test(self) -> pd.DataFrame:
         """The test rows of its first seed, for what all seeds share."""
         return self.trained[0].test
+
+    @property
+    def left_out(self) -> str | None:
+        """The source or camera that is its test split and in no other; None with another kind of split."""
+        return self.described.settings.get("data.leave_out")
 
     @property
     def leaky(self) -> bool:
@@ -56,7 +63,8 @@ class Candidate:
     @cached_property
     def test_rows(self) -> Hashable:
         """Paths and labels of the test rows, equal for candidates that can be compared; None if seeds differ."""
-        rows = {tuple(zip(one.test["path"], one.test["label"], strict=True)) for one in self.trained}
+        columns = [[one.test[name].to_numpy(object) for name in ("path", "label")] for one in self.trained]
+        rows = {tuple(zip(*both, strict=True)) for both in columns}
         return rows.pop() if len(rows) == 1 else None
 
     @cached_property
@@ -98,12 +106,15 @@ def find_candidates(runs: Sequence[Run]) -> tuple[list[Candidate], list[Run]]:
 
 
 def with_titles(ranked: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates with titles that tell them apart: their models, with their places in this order if some share one.
+    """The candidates with titles that tell them apart: their models; where some share one, with their datasets if these
+    tell all apart, or else with their places in this order.
 
     A title such as `custom_cnn #2` stays short however many settings vary.
     """
-    shared = len({one.model for one in ranked}) < len(ranked)
-    titles = [f"{one.model} #{place}" if shared else one.model for place, one in enumerate(ranked, 1)]
+    models = [one.model for one in ranked]
+    on_datasets = [f"{one.model} {'without' if one.left_out else 'on'} {one.dataset}" for one in ranked]
+    numbered = [f"{model} #{place}" for place, model in enumerate(models, 1)]
+    titles = next(titles for titles in (models, on_datasets, numbered) if len(set(titles)) == len(titles))
     return [replace(one, title=title) for one, title in zip(ranked, titles, strict=True)]
 
 
@@ -127,8 +138,24 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
     ]
     trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
     runs = [one.run for one in described]
-    model = described[0].model
-    return Candidate(model, varied, model, runs, trained, [run for run in runs if run.finished and run not in latest])
+    first = described[0]
+    return Candidate(
+        model=first.model,
+        varied=varied,
+        title=first.model,
+        runs=runs,
+        trained=trained,
+        repeated=[run for run in runs if run.finished and run not in latest],
+        described=first,
+        dataset=_dataset(first.run),
+    )
+
+
+def _dataset(run: Run) -> str | None:
+    try:
+        return run.dataset
+    except GenderClsError:  # no configuration, or one of another version
+        return None
 
 
 def _usable(run: Run) -> tuple[bool, bool]:

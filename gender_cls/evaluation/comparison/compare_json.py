@@ -112,8 +112,10 @@ class CandidateExplanations(TypedDict):
 class CandidateRow(TypedDict):
     """Runs that differ only in seed and fold, at least one of them finished. Scores are null until a seed has."""
 
-    title: str  # the model; with its place among the candidates (`custom_cnn #2`) if some of them share a model
+    # The model; if some share one, with the dataset (`custom_cnn on peta`) or the place among them (`custom_cnn #2`).
+    title: str
     model: str  # the chosen file, or the name of the network where that leaves it open
+    dataset: str | None  # what its test images are called; null if its configuration was not kept
     varied: dict[str, str]  # the settings that vary between the candidates, with its values; the same keys in each row
     runs: list[RunState]  # in any state; without those that did not finish although another with the same settings did
     repeated: list[str]  # folders of finished runs left out: a later run has the same settings, seed and fold

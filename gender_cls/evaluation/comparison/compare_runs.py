@@ -22,6 +22,7 @@ from gender_cls.evaluation.comparison.means import (
 )
 from gender_cls.evaluation.comparison.sentences import cautions, verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, means_of
+from gender_cls.evaluation.comparison.transfer import transfer_of
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
 from gender_cls.evaluation.standing import standing_of
@@ -54,6 +55,8 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
     for one in others:
         if not one.problem and one.test_rows is not None:
             estimates[one.title] = _means([one], resamples).of(0)
+    place = {run.folder: index for index, run in enumerate(runs)}
+    transfer = transfer_of(sorted(candidates, key=lambda one: place[one.runs[0].folder]), resamples)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     best = rows[: len(compared)]
     mark_pareto(best, pairs)
@@ -71,12 +74,12 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         baseline=baseline,
         ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
         pairs=pairs,
-        verdict=verdict(rows, pairs),
-        cautions=cautions(rows),
+        verdict=verdict(rows, pairs, transfer),
+        cautions=cautions(rows, transfer),
         agreement=agreement(compared) if several else None,
         roc=roc_curves(compared),
         all_wrong=wrong_for_all(compared) if compared else [],
-        transfer=None,
+        transfer=transfer,
     )
 
 
@@ -134,6 +137,7 @@ def _candidate_row(
     return compare_json.CandidateRow(
         title=candidate.title,
         model=candidate.model,
+        dataset=candidate.dataset,
         varied=candidate.varied,
         runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.compare_json import PEOPLE, CandidateRow, Pair
+from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, PEOPLE, CandidateRow, Pair
+from gender_cls.evaluation.comparison.transfer_json import Transfer
+from gender_cls.evaluation.comparison.transfer_sentences import elsewhere_sentence
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.standing import CHANCE
 from gender_cls.evaluation.wording import decimal, listed, stated
@@ -32,9 +34,9 @@ def short_verdict(pair: Pair) -> str:
     return f"{pair['a'] if (pair['difference'] or 0) > 0 else pair['b']} is better"
 
 
-def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
-    """Which candidate is best on validation, what its test score is worth, and how it compares with the others; then
-    limits of the comparison."""
+def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], transfer: Transfer | None) -> list[str]:
+    """Which candidate is best on validation, what its test score is worth, how it compares with the others, and what is
+    lost elsewhere; then limits of the comparison."""
     compared = [row for row in rows if row["compared"]]
     best = best_on_validation(rows)
     if not rows:
@@ -45,7 +47,8 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair]) -> list[str]:
         sentences = [f"No candidate can be recommended. {_worthless(compared)[0]}"]
     else:
         sentences = [_best(best), *against_others(best["title"], pairs)]
-    return sentences + cautions(rows) + _repeated(rows)
+    elsewhere = [] if transfer is None else [elsewhere_sentence(transfer)]
+    return sentences + elsewhere + cautions(rows, transfer) + _repeated(rows)
 
 
 def best_on_validation(rows: Sequence[CandidateRow]) -> CandidateRow | None:
@@ -64,14 +67,35 @@ def _can_be_best(row: CandidateRow) -> bool:
     return not gives_one_answer and validation is not None and validation > CHANCE
 
 
-def cautions(rows: Sequence[CandidateRow]) -> list[str]:
+def cautions(rows: Sequence[CandidateRow], transfer: Transfer | None) -> list[str]:
     """Limits of the comparison: candidates that show nothing, what numbers do not say, and candidates left out."""
     compared = [row for row in rows if row["compared"]]
     worthless = _worthless(compared)
     if best_on_validation(rows) is None:
         worthless = worthless[1:]  # the verdict begins with the first
-    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"]]
-    return worthless + _cautions(compared) + left_out
+    others = _of_other_datasets(rows)
+    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"] and row not in others]
+    return worthless + _cautions(compared) + _about_datasets(compared, others, transfer) + left_out
+
+
+def _of_other_datasets(rows: Sequence[CandidateRow]) -> list[CandidateRow]:
+    """Candidates that take no part because their test is of another dataset than that of the compared ones."""
+    compared = {row["dataset"] for row in rows if row["compared"]}
+    others = [row for row in rows if not row["compared"] and row["rows"] == OTHER_ROWS and row["remark"]]
+    return [row for row in others if compared and row["dataset"] not in (None, *compared)]
+
+
+def _about_datasets(
+    compared: Sequence[CandidateRow], others: Sequence[CandidateRow], transfer: Transfer | None
+) -> list[str]:
+    """One sentence for all candidates of other datasets: a sweep over datasets has many."""
+    if not others:
+        return []
+    here, there = (listed(dict.fromkeys(str(row["dataset"]) for row in rows)) for rows in (compared, others))
+    how = "the transfer matrix compares them"
+    if transfer is None:
+        how = "python -m gender_cls.evaluate run=SWEEP elsewhere=all tests each run on the data of the others"
+    return [f"Pairs and the choice are of candidates tested on {here}; others were tested on {there}: {how}."]
 
 
 def _best(row: CandidateRow) -> str:

@@ -1,8 +1,10 @@
 """What a run was started with: which settings make it another candidate, and which of them vary between candidates."""
 
+import json
 import os
+from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gender_cls.config.parsing import by_dotted_key
@@ -14,7 +16,17 @@ NOT_COMPARED = {
     *("data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.threads", "trainer.resume", "trainer.progress_bar"),
 }
-"""Keys of the configuration that may differ within a candidate; so may all keys of explain and evaluation."""
+"""Keys of the configuration that may differ within a candidate; so may all keys of NOT_COMPARED_SECTIONS."""
+
+NOT_COMPARED_SECTIONS = ("explain", "evaluation", "data_roots")
+
+OF_THE_DATASET = {
+    *("data.root", "data.csv", "data.importer", "data.published_split", "data.leave_out"),
+    *("data.pattern", "data.aliases.FEMALE", "data.aliases.MALE", "data.corrections"),
+}
+"""Keys that say which images there are and not what is done with them: without them, a candidate is a method."""
+
+MOST_IN_TITLE = 2  # settings that vary between the methods of one model and are named in their titles; else numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +86,30 @@ def varied_settings(candidates: Sequence[Described]) -> list[dict[str, str]]:
     return [{key: values[index] for key, values in short.items()} for index in range(len(candidates))]
 
 
+def method_of(candidate: Described) -> tuple[str, Described]:
+    """A candidate without its dataset, and a text that is equal for candidates of the same method."""
+    settings = {key: value for key, value in candidate.settings.items() if key not in OF_THE_DATASET}
+    choices = {group: choice for group, choice in candidate.choices.items() if group != "data"}
+    method = replace(candidate, settings=settings, choices=choices)
+    return json.dumps([method.model, method.compared], sort_keys=True, default=str), method
+
+
+def method_titles(methods: Sequence[Described]) -> list[str]:
+    """Titles that tell methods apart: their models; where some share one, with what varies between these."""
+    models = Counter(one.model for one in methods)
+    titles = []
+    for one in methods:
+        same = [other for other in methods if other.model == one.model]
+        varied = varied_settings(same)[same.index(one)]
+        shown = ", ".join(f"{key}={value}" for key, value in varied.items())
+        if not 0 < len(varied) <= MOST_IN_TITLE:
+            shown = f"method {same.index(one) + 1}"
+        titles.append(one.model if models[one.model] == 1 else f"{one.model} ({shown})")
+    return titles
+
+
 def _matters(key: str) -> bool:
-    return key not in NOT_COMPARED and key.partition(".")[0] not in ("explain", "evaluation")
+    return key not in NOT_COMPARED and key.partition(".")[0] not in NOT_COMPARED_SECTIONS
 
 
 def _shown(value: Any) -> str:

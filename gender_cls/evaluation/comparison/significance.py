@@ -31,13 +31,18 @@ ROUNDING = 1e-12  # sums that differ by less are equal
 SIGNS_AT_ONCE = 2**22  # limit on draws times people in memory
 
 
+Training = tuple[float, float] | None
+"""The variance of a mean by the chance of training, and its degrees of freedom; None if seeds are too few."""
+
+
 @dataclass(frozen=True)
 class Means:
     """Balanced accuracies of candidates on the same rows, each the mean over the candidate's seeds."""
 
-    correct: Sequence[Booleans]  # of each candidate (seeds, rows), whether its answers are right
+    correct: Sequence[Booleans]  # of each candidate (seeds, rows), whether its answers are right; for McNemar's test
     units: Units
     by_seed: list[Numbers]  # of each candidate (seeds,); NaN if a label is absent
+    training: list[Training]  # of each candidate
     added: Numbers  # (candidates, people) what the right answers for each person add to the mean
     moved: Numbers  # (candidates, people) how the mean moves with the weight of each person; they sum to 0
     people: tuple[int, ...]  # with each label
@@ -46,12 +51,8 @@ class Means:
 
     def of(self, candidate: int) -> Estimate:
         """The mean over the candidate's seeds; from ENOUGH_SEEDS on, its interval covers the chance of training."""
-        found = self._without_interval(float(self.by_seed[candidate].mean()))
-        if found["value"] is not None and found["remark"] is None:
-            variance = float((self.moved[candidate] ** 2).sum())
-            training = self._training(candidate)
-            found["low"], found["high"] = share_interval(found["value"], variance, self.people, *training)
-        return found
+        value = float(self.by_seed[candidate].mean())
+        return mean_estimate(value, self.moved[candidate], self.people, self.training[candidate], self.remark)
 
     def difference(self, a: int, b: int) -> tuple[Estimate, float | None]:
         """The difference of two means, a minus b, and its two-sided p-value; None without an interval.
@@ -64,33 +65,21 @@ class Means:
         The interval follows from the variance of the difference. It holds 0 if and only if the p-value is at least
         0.05: where the two would disagree, the p-value decides, and the end of the interval moves to 0.
         """
-        found = self._without_interval(float(self.by_seed[a].mean() - self.by_seed[b].mean()))
+        value = float(self.by_seed[a].mean() - self.by_seed[b].mean())
+        found = _without_interval(value, self.moved.shape[1], self.remark)
         if found["value"] is None or found["remark"] is not None:
             return found, None
-        parts = [self._training(one) for one in (a, b)]
-        if min(len(self.by_seed[a]), len(self.by_seed[b])) < ENOUGH_SEEDS:
+        parts = [part for one in (a, b) if (part := self.training[one]) is not None]
+        if len(parts) < 2:
             parts = []
         training = sum(variance for variance, _ in parts)
         p_value = self._p_value(a, b, training, freedom(training, parts))
-        value, variance = found["value"], float(((self.moved[a] - self.moved[b]) ** 2).sum())
+        variance = float(((self.moved[a] - self.moved[b]) ** 2).sum())
         whole = difference_variance(value, variance, self.people) + training
         half = quantile(freedom(whole, parts)) * np.sqrt(whole)
         half = max(half, abs(value)) if p_value >= SIGNIFICANT else min(half, abs(value) * (1 - 1e-9))
         found["low"], found["high"] = max(-1.0, value - float(half)), min(1.0, value + float(half))
         return found, p_value
-
-    def _without_interval(self, value: float) -> Estimate:
-        if not np.isfinite(value):
-            return undefined(self.remark or "It is not defined for these images.")
-        alone = count_units(self.units) < 2
-        return Estimate(value=value, low=None, high=None, remark=ONE_PERSON if alone else None)
-
-    def _training(self, candidate: int) -> tuple[float, float]:
-        """The variance of the mean by the chance of training, and its degrees of freedom; 0 if seeds are too few."""
-        seeds = self.by_seed[candidate]
-        if len(seeds) < ENOUGH_SEEDS:
-            return 0.0, 1.0
-        return float(seeds.var(ddof=1)) / len(seeds), len(seeds) - 1.0
 
     def _p_value(self, a: int, b: int, training: float, freedom: float) -> float:
         """The share of sums with turned signs that are at least as far from 0 as the difference is."""
@@ -114,6 +103,52 @@ class Means:
         return p_value
 
 
+def mean_estimate(
+    value: float, moved: Numbers, people: Sequence[int], training: Training, remark: str | None = None
+) -> Estimate:
+    """The mean of a share over seeds; its interval covers the chance of training if that is known.
+
+    Args:
+        value: NaN if it is undefined.
+        moved: (people,) how the mean moves with the weight of each person.
+        people: see `share_interval`.
+        remark: why it is undefined.
+    """
+    found = _without_interval(value, len(moved), remark)
+    if found["value"] is not None and found["remark"] is None:
+        variance = float((moved**2).sum())
+        found["low"], found["high"] = share_interval(found["value"], variance, people, *(training or ()))
+    return found
+
+
+def drop_estimate(
+    value: float, moved: Numbers, people: Sequence[int], training: Training, remark: str | None = None
+) -> Estimate:
+    """The same of the difference of two shares by the same networks, -1 to 1, such as that of two sets of images."""
+    found = _without_interval(value, len(moved), remark)
+    if found["value"] is not None and found["remark"] is None:
+        parts = [training] if training is not None else []
+        whole = difference_variance(value, float((moved**2).sum()), people) + sum(variance for variance, _ in parts)
+        half = quantile(freedom(whole, parts)) * float(np.sqrt(whole))
+        found["low"], found["high"] = max(-1.0, value - half), min(1.0, value + half)
+    return found
+
+
+def _without_interval(value: float, people: int, remark: str | None) -> Estimate:
+    if not np.isfinite(value):
+        return undefined(remark or "It is not defined for these images.")
+    return Estimate(value=value, low=None, high=None, remark=ONE_PERSON if people < 2 else None)
+
+
+def training_of(by_seed: Sequence[Numbers]) -> Training:
+    """That of a sum of means, each (seeds,) of networks of its own."""
+    if min(map(len, by_seed)) < ENOUGH_SEEDS:
+        return None
+    parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1.0) for one in by_seed]
+    whole = sum(variance for variance, _ in parts)
+    return whole, min(freedom(whole, parts), float(sum(own for _, own in parts)))
+
+
 def means_of(correct: Sequence[Booleans], female: Booleans, units: Units, draws: int, seed: int = SEED) -> Means:
     """The mean scores of candidates, with `draws` of random signs for their people; `correct` as in `Means`."""
     count = count_units(units)
@@ -130,15 +165,16 @@ def means_of(correct: Sequence[Booleans], female: Booleans, units: Units, draws:
         correct=correct,
         units=units,
         by_seed=by_seed,
+        training=[training_of([one]) for one in by_seed],
         added=added,
         moved=ratio(means - recalls * images, totals[:, None]).mean(axis=1),
         people=count_people(units, female, ~female),
-        flipped=_turned(added, draws, seed),
+        flipped=turned_sums(added, draws, seed),
         remark=f"There is no {' and no '.join(absent)} image in test." if absent else None,
     )
 
 
-def _turned(added: Numbers, draws: int, seed: int) -> Numbers:
+def turned_sums(added: Numbers, draws: int, seed: int) -> Numbers:
     """(candidates, people) -> (candidates, draws) sums with random signs."""
     people, rng = added.shape[1], np.random.default_rng([seed, 1])
     at_once = max(1, SIGNS_AT_ONCE // max(1, people))

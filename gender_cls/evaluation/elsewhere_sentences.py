@@ -1,0 +1,123 @@
+"""What is lost on other data and why, in sentences: what was found, never what to choose."""
+
+from gender_cls.evaluation.elsewhere_schema import (
+    LOWER_IS_BETTER,
+    Adapted,
+    CalibrationElsewhere,
+    Elsewhere,
+    HomeAndHere,
+    ShareOfLabels,
+    Threshold,
+)
+from gender_cls.evaluation.estimate import Estimate, is_above_0
+from gender_cls.evaluation.metrics import FEMALE
+from gender_cls.evaluation.wording import capitalised, decimal, listed, percent, score_title, stated, stated_percent
+
+TOLD = {"prior": ("balanced_accuracy", "accuracy", "log_loss"), "batchnorm": ("balanced_accuracy", "auroc", "log_loss")}
+"""The scores that a sentence about a method names."""
+
+
+def elsewhere_sentences(elsewhere: Elsewhere) -> list[str]:
+    """What is lost; then what ranking, threshold, and calibration and share of labels have to do with it; then what
+    each adaptation changed."""
+    return [
+        _lost(elsewhere["scores"]["balanced_accuracy"]),
+        _of_ranking(elsewhere["ranking"]["auroc"]),
+        _of_threshold(elsewhere["threshold"]),
+        f"{_of_calibration(elsewhere['calibration'])} {_of_labels(elsewhere['share_of_labels'])}",
+        *(one["sentence"] for one in elsewhere["adapted"]),
+    ]
+
+
+def _lost(score: HomeAndHere) -> str:
+    home, here, drop = score["home"], score["here"], score["drop"]
+    if drop["value"] is None:
+        return f"What is lost in balanced accuracy is not known: {drop['remark']}"
+    both = f"Balanced accuracy is {stated(here)} here and {stated(home)} at home"
+    if drop["low"] is None:
+        return f"{both}, a difference of {decimal(abs(drop['value']))}. {drop['remark']}"
+    if is_above_0(drop):
+        return f"{both}: {stated(drop)} is lost."
+    if is_above_0(turned := _turned(drop)):
+        return f"{both}: it is {stated(turned)} higher here."
+    return f"{both}. A loss is not shown: home minus here is {stated(drop)}."
+
+
+def _of_ranking(auroc: HomeAndHere) -> str:
+    home, here, drop = auroc["home"], auroc["here"], auroc["drop"]
+    if drop["value"] is None:
+        return f"Whether images are ordered worse here is not known: {drop['remark']}"
+    both = f"AUROC is {decimal(here['value'])} here and {decimal(home['value'])} at home"
+    if is_above_0(drop):
+        return (
+            f"Images are ordered worse here: {both}, {stated(drop)} lower. No other threshold, temperature or share of "
+            "labels can repair this part."
+        )
+    if is_above_0(turned := _turned(drop)):
+        return f"Images are ordered better here: {both}, {stated(turned)} higher."
+    return f"That images are ordered worse here is not shown: {both}, home minus here is {stated(drop)}."
+
+
+def _of_threshold(threshold: Threshold) -> str:
+    here, best, lost = threshold["balanced_accuracy"]["here"], threshold["best"], threshold["lost"]
+    if lost["value"] is None:
+        return f"What the threshold costs here is not known: {lost['remark']}"
+    if threshold["best_threshold"] is None:
+        return "No threshold does better here than the same answer for every image."
+    compared = (
+        f"at the run's threshold, {decimal(threshold['threshold'])}, balanced accuracy is {decimal(here['value'])}, "
+        f"and the best of all thresholds, {decimal(threshold['best_threshold'])}, reaches {decimal(best['value'])}"
+    )
+    if is_above_0(lost):
+        return f"The threshold does not fit here: {compared}, {stated(lost)} more. To find it takes labels."
+    return f"That the threshold costs anything here is not shown: {compared}, {stated(lost)} more."
+
+
+def _of_calibration(calibration: CalibrationElsewhere) -> str:
+    ece = calibration["ece"]
+    if ece["drop"]["value"] is None:
+        return f"Whether probabilities are worse here is not known: {ece['drop']['remark']}"
+    here, home = decimal(ece["here"]["value"]), decimal(ece["home"]["value"])
+    both = f"the calibration error (ECE) is {here} here and {home} at home"
+    if is_above_0(ece["drop"]):
+        return f"Probabilities are worse here: {both}."
+    if is_above_0(_turned(ece["drop"])):
+        return f"Probabilities are better here: {both}."
+    return f"That probabilities are worse here is not shown: {both}."
+
+
+def _of_labels(share: ShareOfLabels) -> str:
+    trained = f"{percent(share['trained_on'])} in training"
+    if share["prior"] != share["trained_on"]:
+        trained += f", which the run weighed as {percent(share['prior'])}"
+    here = share["here"]
+    counted = (
+        "Nothing is labelled here" if here["value"] is None else f"{percent(here['value'])} of the labels are {FEMALE}"
+    )
+    sentence = f"{counted}, against {trained}"
+    if share["from_answers"]["value"] is None:
+        return f"{sentence}."
+    return f"{sentence}; the answers alone suggest {stated_percent(share['from_answers'], 0)}."
+
+
+def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:
+    """What an adaptation changed, or why it cannot be done."""
+    title, difference = capitalised(adapted["title"]), adapted["difference"]
+    told = {score: difference[score] for score in TOLD[adapted["method"]] if difference[score]["value"] is not None}
+    if not told:
+        return f"{title}: this cannot be done. {adapted['remark'] or difference['accuracy']['remark']}"
+    if adapted["method"] == "prior":
+        title += f", {stated_percent(share['from_answers'], 0)} {FEMALE} instead of {percent(share['prior'])}"
+    changes = listed(f"{score_title(score)} changes by {stated(found)}" for score, found in told.items())
+    gains = {score: _turned(found) if score in LOWER_IS_BETTER else found for score, found in told.items()}
+    better = [score_title(score) for score, gain in gains.items() if is_above_0(gain)]
+    worse = [score_title(score) for score, gain in gains.items() if is_above_0(_turned(gain))]
+    verdicts = [f"better in {listed(better)}"] * bool(better) + [f"worse in {listed(worse)}"] * bool(worse)
+    verdict = f"It is {' and '.join(verdicts)}" if verdicts else "No gain and no loss is shown"
+    return f"{title}: {changes}. {verdict}."
+
+
+def _turned(found: Estimate) -> Estimate:
+    """The same difference the other way round."""
+    value, low, high = (None if end is None else -end for end in (found["value"], found["high"], found["low"]))
+    return Estimate(value=value, low=low, high=high, remark=found["remark"])
