@@ -95,22 +95,6 @@ class EvaluateConfig(FinishedRunConfig):
     precision: str | None = setting(choices=PRECISIONS)
     num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
 
-    def check(self) -> None:
-        super().check()
-        if not self.data.named:
-            if self.data.importer is not None:
-                self.data.require_named()
-            default = DataConfig(aliases=self.data.aliases)  # conf/data/folders.yaml adds some
-            given = [
-                one.name for one in fields(DataConfig) if getattr(self.data, one.name) != getattr(default, one.name)
-            ]
-            keys = ", ".join(f"data.{name}" for name in given)
-            require(
-                not given,
-                f"{keys}: these settings are of other data, and none are named. Give data.root=FOLDER or data.csv=FILE "
-                "too; a run's own data are tested as it was trained.",
-            )
-
     @property
     def elsewhere_asked(self) -> bool:
         """Whether runs are tested on other data than their own."""
@@ -132,14 +116,22 @@ class EvaluateConfig(FinishedRunConfig):
 
     def check(self) -> None:
         super().check()
+        if not self.data.named:
+            if self.data.importer is not None:
+                self.data.require_named()
+            default = DataConfig(aliases=self.data.aliases)  # conf/data/folders.yaml adds some
+            given = [
+                one.name for one in fields(DataConfig) if getattr(self.data, one.name) != getattr(default, one.name)
+            ]
+            keys = ", ".join(f"data.{name}" for name in given)
+            require(
+                not given,
+                f"{keys}: these settings are of other data, and none are named. Give data.root=FOLDER or data.csv=FILE "
+                "too; a run's own data are tested as it was trained.",
+            )
         if self.elsewhere_asked:
             self._check_elsewhere()
             return
-        require(
-            replace(self.data, aliases=DataConfig().aliases) == DataConfig(),  # conf/data/folders.yaml has aliases
-            "The data to test on are described but not named: give data.root=FOLDER or data.csv=FILE too, or leave out "
-            "data=... to evaluate runs on their own test split.",
-        )
         for key, value in (("adapt", self.adapt), ("elsewhere.name", self.elsewhere.name)):
             require(
                 value is None,

@@ -440,8 +440,11 @@ def test_data_root_is_where_the_own_images_are(run: Run, tmp_path: Path) -> None
         ({"adapt": ["prior", "wish"], **ALL}, "adapt must be one of batchnorm, prior, not wish"),
         ({"elsewhere": {"name": "x", "datasets": "all"}}, "elsewhere.name=x names one test, and elsewhere=all makes"),
         ({"elsewhere": {"name": "../x"}, **named(Path())}, "elsewhere.name becomes a folder"),
-        ({"data": {"importer": "pa100k"}}, "The data to test on are described but not named: give data.root=FOLDER"),
-        ({"data": {"leave_out": "x", "split_by": "source"}}, "The data to test on are described but not named"),
+        ({"data": {"importer": "pa100k"}}, "Where pa100k lies is not known: give data.root=FOLDER"),
+        (
+            {"data": {"leave_out": "x", "split_by": "source"}, **ALL},
+            "data.split_by, data.leave_out: these settings are",
+        ),
         ({"operating_point": "equal_recall", **ALL}, "operating_point says what a run's own validation chooses, and"),
         ({"target_error": 0.2, **ALL}, "target_error says what a run's own validation chooses, and tests on"),
     ],
