@@ -97,6 +97,12 @@ class DataConfig:
     def require_named(self) -> None:
         """Raise GenderClsError unless it says where the images lie."""
         require(
+            self.named or self.importer is None,
+            f"Where {self.importer and self.importer.value} lies is not known: give data.root=FOLDER, or write "
+            f"`data_roots: {{{self.importer and self.importer.value}: FOLDER}}` into conf/local/default.yaml (or into "
+            "local/default.yaml in the folder that --config-dir names).",
+        )
+        require(
             self.named,
             "No data are named: give data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo.",
         )

@@ -6,6 +6,7 @@ override, a YAML file or a sweep.
 
 import copyreg
 import re
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.checks import absolute, check_config, make_paths_absolute
-from gender_cls.config.data import DataConfig, DemoConfig
+from gender_cls.config.data import DataConfig, DemoConfig, Importer
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.train import Config
@@ -27,8 +28,36 @@ CONFIG_FOLDER = next(folder for folder in (_package / "conf", _package.parent / 
 """Inside the package when installed from a wheel, next to it in a clone."""
 
 Schema = TypeVar("Schema")
+
+DATA_ROOTS = "data_roots"
+"""The section of a composed configuration that says where each dataset lies, for `conf/data/*.yaml`. It belongs to this
+machine, so no schema has it, and no run records it: `data.root` has the folder that was used."""
+
+
+@dataclass
+class DataRoots:
+    """What a composed configuration has besides its schema."""
+
+    data_roots: dict[str, str | None] = field(default_factory=lambda: dict.fromkeys(one.value for one in Importer))
+
+
+@dataclass
+class ComposedTrain(DataRoots, Config):
+    """What Hydra composes for training."""
+
+
+@dataclass
+class ComposedAudit(DataRoots, AuditConfig):
+    """What Hydra composes for an audit."""
+
+
+@dataclass
+class ComposedEvaluate(DataRoots, EvaluateConfig):
+    """What Hydra composes for an evaluation."""
+
+
 for _command, _schema in {
-    "train": Config, "audit": AuditConfig, "evaluate": EvaluateConfig, "compare": CompareConfig,
+    "train": ComposedTrain, "audit": ComposedAudit, "evaluate": ComposedEvaluate, "compare": CompareConfig,
     "explain": ExplainRunConfig, "demo": DemoConfig,
 }.items():  # fmt: skip
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
@@ -90,7 +119,8 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     try:
         created = OmegaConf.create(composed)
         _refuse_resolvers(OmegaConf.to_container(created, resolve=False))
-        values = OmegaConf.to_container(created, resolve=True)
+        values: Any = OmegaConf.to_container(created, resolve=True)
+        values.pop(DATA_ROOTS, None)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:

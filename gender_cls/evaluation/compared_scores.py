@@ -86,8 +86,9 @@ def reweighed_scores(female: Booleans, logits: Numbers, prior: float) -> Statist
 
 
 def best_threshold_scores(female: Booleans, p_female: Numbers, threshold: float) -> Statistics:
-    """Balanced accuracy at this threshold (`at_threshold`), at the best one of each resample (`best`), and the
-    difference (`lost`), as a function of weights.
+    """Balanced accuracy at this threshold (`at_threshold`) and at the best one of each resample (`best`), as a function
+    of weights; and by how much the latter exceeds what the threshold so chosen reaches on the rows as they are
+    (`luck`).
 
     Args:
         p_female: (rows,) rising probability of FEMALE.
@@ -95,12 +96,18 @@ def best_threshold_scores(female: Booleans, p_female: Numbers, threshold: float)
     ends = np.concatenate([[0], np.flatnonzero(np.diff(p_female)) + 1, [len(female)]])  # rows below each threshold
     at = int(np.searchsorted(p_female, threshold))
 
-    def scores(weights: Numbers) -> dict[str, Numbers]:
+    def balanced(weights: Numbers) -> Numbers:
+        """(resamples, rows + 1), by how many rows lie below the threshold."""
         females, males = weights @ female, weights @ ~female
-        gained = ratio(weights, np.where(female, -females[:, None], males[:, None]))  # answering MALE, in recalls
-        both = np.where((females > 0) & (males > 0), 1.0, np.nan)[:, None]
-        recalls = both + running_sum(gained)
-        best, here = recalls[:, ends].max(axis=1) / 2, recalls[:, at] / 2
-        return {"best": best, "at_threshold": here, "lost": best - here}
+        both = np.where((females > 0) & (males > 0), 0.5, np.nan)[:, None]
+        return both + running_sum(ratio(weights, np.where(female, -2 * females[:, None], 2 * males[:, None])))
+
+    [as_they_are] = balanced(np.ones((1, len(female))))
+
+    def scores(weights: Numbers) -> dict[str, Numbers]:
+        found = balanced(weights)
+        chosen = ends[found[:, ends].argmax(axis=1)]
+        best = np.take_along_axis(found, chosen[:, None], 1)[:, 0]
+        return {"best": best, "at_threshold": found[:, at], "luck": best - as_they_are[chosen]}
 
     return scores

@@ -45,8 +45,8 @@ def difference_of_same(sampled: Sampled, a: str, b: str) -> Estimate:
     """One statistic minus another of the same people, with the interval from their paired draws.
 
     That of shares follows from the variance, see `difference_variance`; both must be shares of the same people. Others
-    get the expanded percentile interval. If noise raises both, it may raise one more than the other, and the interval
-    also covers the basic one, which allows for that.
+    get the expanded percentile interval. If noise raises both, such as ECE, the interval covers the basic one too;
+    noise raises the smaller one more, so the difference is rather too small than too large.
     """
     value, draws = sampled.values[a] - sampled.values[b], sampled.draws[a] - sampled.draws[b]
     found = estimate(value, draws, sampled.units, sampled.remarks.get(a) or sampled.remarks.get(b))

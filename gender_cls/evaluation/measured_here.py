@@ -55,12 +55,13 @@ class MeasuredHere:
     def best(self) -> tuple[Estimate, Estimate]:
         """The best balanced accuracy of any threshold, and how much more that is than at the run's threshold.
 
-        The best of many is partly the luckiest one. It is chosen anew in each resample, where it exceeds its value here
-        on average by about as much as that exceeds the truth: both low ends are lower by this. The high ends stay.
+        The best of many is partly the luckiest one, so both low ends are lower by the optimism of the choice (Efron
+        1983): how much more the threshold that is best in a resample reaches there than on the images as they are, on
+        average. The high ends stay, because luck only raises.
         """
         best, lost = self.of("best"), self.difference("best", "at_threshold")
         if best["value"] is not None:
-            luck = max(0.0, float(self.sampled.draws["best"].mean()) - best["value"])
+            luck = max(0.0, float(self.sampled.draws["luck"].mean()))
             best["low"], lost["low"] = _lower(best["low"], luck, CHANCE), _lower(lost["low"], luck, 0.0)
         return best, lost
 

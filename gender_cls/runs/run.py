@@ -108,12 +108,13 @@ class Run(ResultFolder):
         return written_values(self.config_file)
 
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
-        """Keep the checked configuration, with absolute paths, and the chosen file of each group.
+        """Keep the checked configuration, with absolute paths, and the chosen file of each group but `local`.
 
         Hydra would write over those of a finished run, and before they were checked.
         """
         with locked(self.folder):
-            hydra = {"hydra": {"runtime": {"choices": {group: str(choice) for group, choice in choices.items()}}}}
+            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith("local")}
+            hydra = {"hydra": {"runtime": {"choices": chosen}}}
             for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
 

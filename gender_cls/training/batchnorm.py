@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import require
-from gender_cls.training.batch import LARGEST_AUTO_BATCH, images_per_step
+from gender_cls.training.batch import LARGEST_AUTO_BATCH
 from gender_cls.training.predictor import Predictor
 
 SEED = 0  # of the order of the images
@@ -55,8 +55,7 @@ def adapted(predictor: Predictor, rows: pd.DataFrame, images: ImageStore) -> Ite
     changed: list[_Layer] = []
     try:
         changed += map(_Layer, layers)
-        size = images_per_step(classifier.settings.data.batch_size, accumulate=1)
-        predictor.pass_through(rows, images, _batches(len(rows), size))
+        predictor.pass_through(rows, images, _batches(len(rows), predictor.batch_size))
         for layer in changed:
             layer.take_all()
         yield

@@ -27,7 +27,9 @@ LEAST: dict[type, list[str]] = {
     ExplainRunConfig: ["run=."],
     DemoConfig: [],
 }
-GROUPS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml") if path.parent.name != "local"
+)
 
 
 def parse(schema: type, *overrides: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,9 @@ class Points(Logger):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    return prepare(draw_folders(tmp_path_factory.mktemp("frozen") / "crops"), val_fraction=0.2)
+    found = prepare(draw_folders(tmp_path_factory.mktemp("frozen") / "crops"), val_fraction=0.2)
+    table = found.manifest.table
+    return replace(found, manifest=replace(found.manifest, table=table.assign(source=table["camera"])))
 
 
 def modules_of(prepared: PreparedData, config: Config) -> tuple[GenderClassifier, CropDataModule]:
@@ -121,6 +124,7 @@ RESNET = {"library": "torchvision", "name": "resnet18", "pretrained": False, "dr
         {"model": TIMM | {"dropout": 0.3}, "trainer": {"max_epochs": 3, "precision": "64-true"}},
         {"model": RESNET, "recipe": PROBE, "trainer": {"max_epochs": 2}},
         {"data": {"balance": "sampler"}, "trainer": {"accumulate": 3}},
+        {"data": {"balance": "source"}},
         {"data": {"balance": "loss", "batch_size": 11}},
         {"data": {"num_workers": 1}},
         {"recipe": {"label_smoothing": 0.1, "views": 5}},
@@ -130,8 +134,8 @@ RESNET = {"library": "torchvision", "name": "resnet18", "pretrained": False, "dr
         {"recipe": PROBE, "trainer": {"max_epochs": 1, "compile": True}},
         {"recipe": PROBE, "trainer": HALF, "model": TIMM},
     ],
-    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "weights", "workers", "views", "augmented",
-         "more-views", "averaged", "compiled", "bf16"],
+    ids=["probe", "lp-ft", "timm", "timm-lp-ft", "drops", "sampler", "sources", "weights", "workers", "views",
+         "augmented", "more-views", "averaged", "compiled", "bf16"],
 )  # fmt: skip
 def test_features_end_where_pixels_end(prepared, sections) -> None:
     uncompiled = {**sections.get("trainer", {}), "compile": False}

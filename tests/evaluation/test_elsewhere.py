@@ -1,0 +1,354 @@
+"""Tables of predictions with a shift whose effect is known by construction."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.example_metrics import assert_matches
+from helpers.prediction_tables import letters, table_of
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.special import logit as log_odds_of
+from scipy.stats import norm
+from sklearn import metrics as sklearn_metrics
+
+from gender_cls.config.data import Balance
+from gender_cls.config.evaluation import Adapt, OperatingPointRule
+from gender_cls.evaluation.calibration import calibrate
+from gender_cls.evaluation.decisions import choose_operating_point
+from gender_cls.evaluation.elsewhere import conclude_elsewhere
+from gender_cls.evaluation.elsewhere_schema import COMPARED_SCORES, Elsewhere
+from gender_cls.evaluation.estimate import is_above_0
+from gender_cls.evaluation.metrics import score_split
+
+PEOPLE = 1200
+SEPARATION = 1.0  # logits are 2 x; x is normal around it for FEMALE, around its negative for MALE, with variance 1
+LEFT_OUT: Any = {"images": 3, "copies": 3, "near_copies": 0, "people": 0, "remark": None}
+TRAIN = pd.DataFrame({"label": ["FEMALE", "MALE"], "source": ["a", "a"]})
+
+
+def logits_of(female: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Calibrated logits for a share of FEMALE of one half; of each label exactly at the quantiles of its distribution.
+
+    So tables of different shares have the same scores within each label, as far as their numbers allow.
+    """
+    x = np.empty(len(female))
+    for label, centre in ((True, SEPARATION), (False, -SEPARATION)):
+        rows = female == label
+        x[rows] = centre + norm.ppf((np.arange(rows.sum()) + 0.5) / rows.sum())
+    return 2 * SEPARATION * x
+
+
+def answers(share: float = 0.5, split: str = "test", people: int = PEOPLE, **shift: Any) -> pd.DataFrame:
+    """One image per person; the logits are changed by `shift`: added, times, or noise with that standard deviation."""
+    female = np.arange(people) < round(share * people)
+    logits = shift.get("times", 1.0) * logits_of(female) + shift.get("added", 0.0)
+    logits += shift.get("noise", 0.0) * np.random.default_rng(3).permutation(
+        norm.ppf((np.arange(people) + 0.5) / people)
+    )
+    return table_of(letters(female), expit(logits)).assign(split=split)
+
+
+def concluded(test: pd.DataFrame, resamples: int) -> Any:
+    """What `draw_conclusions` says about these images, as far as it matters here."""
+    validation = answers(split="val")
+    calibration = calibrate(validation, test, resamples)
+    rule = OperatingPointRule.balanced_accuracy
+    return {
+        "test": score_split(test, resamples),
+        "calibration": calibration,
+        "operating_point": choose_operating_point(validation, test, calibration["temperature"], rule, resamples),
+        "abstention": {"band": None},
+    }
+
+
+def result_of(
+    here: pd.DataFrame,
+    *,
+    home: pd.DataFrame | None = None,
+    train: pd.DataFrame = TRAIN,
+    balance: Balance = Balance.none,
+    adapt: Any = (Adapt.prior,),
+    resamples: int = 200,
+    **batchnorm: Any,
+) -> Elsewhere:
+    """`elsewhere` of this table; validation is the same as home, and the temperature of both is 1."""
+    own = pd.concat([answers(split="val"), answers() if home is None else home], ignore_index=True)
+    metrics, conclusions = (concluded(test, resamples) for test in (own[own["split"] == "test"], here))
+    assert conclusions["calibration"]["temperature"] == pytest.approx(1, abs=0.02)
+    assert conclusions["operating_point"]["threshold"] == pytest.approx(0.5, abs=0.02)
+    found = conclude_elsewhere(
+        metrics, own, here.drop(columns="split"), conclusions,
+        name="elsewhere", part="all", left_out=LEFT_OUT, train=train, balance=balance,
+        adapt=adapt, resamples=resamples, **batchnorm,
+    )  # fmt: skip
+    assert_matches(found, Elsewhere)
+    assert [*found["scores"]] == [*COMPARED_SCORES]
+    assert len(found["sentences"]) == 4
+    return found
+
+
+def drops(found: Elsewhere) -> dict[str, float | None]:
+    return {name: score["drop"]["value"] for name, score in found["scores"].items()}
+
+
+def said(found: Elsewhere, words: str) -> bool:
+    adapted = (one["sentence"] for one in found["adapted"])
+    return any(words in sentence for sentence in (*found["sentences"], *adapted))
+
+
+def test_the_same_answers_lose_nothing() -> None:
+    found = result_of(answers())
+    assert drops(found) == pytest.approx(dict.fromkeys(COMPARED_SCORES, 0), abs=1e-12)
+    for score in found["scores"].values():
+        assert score["drop"]["low"] < 0 < score["drop"]["high"]
+    assert found["share_of_labels"]["from_answers"]["value"] == pytest.approx(0.5, abs=1e-6)
+    assert not any(is_above_0(score["drop"]) for score in found["scores"].values())
+    assert found["adapted"][0]["difference"]["log_loss"]["value"] == pytest.approx(0, abs=1e-6)
+    assert said(found, "No gain and no loss is shown")
+
+
+def test_a_shift_of_all_logits_costs_the_threshold_and_leaves_the_ranking() -> None:
+    found = result_of(answers(added=1.5))
+    moved = 1.5 / 2 / SEPARATION  # of x, whose best threshold is 0
+    at_half = (norm.cdf(SEPARATION + moved) + norm.cdf(SEPARATION - moved)) / 2
+    best, lost = found["threshold"]["best"], found["threshold"]["lost"]
+    assert found["ranking"]["auroc"]["drop"]["value"] == pytest.approx(0, abs=1e-12)
+    assert found["scores"]["balanced_accuracy"]["here"]["value"] == pytest.approx(at_half, abs=2e-3)
+    assert best["value"] == pytest.approx(norm.cdf(SEPARATION), abs=2e-3)
+    assert lost["value"] == pytest.approx(norm.cdf(SEPARATION) - at_half, abs=4e-3)
+    assert is_above_0(lost)
+    assert found["threshold"]["best_threshold"] == pytest.approx(expit(1.5), abs=0.03)
+    assert said(found, "The threshold does not fit here")
+    assert said(found, "That images are ordered worse here is not shown")
+
+
+def test_another_temperature_costs_calibration_only() -> None:
+    found = result_of(answers(times=3.0))
+    lost = drops(found)
+    for score in ("balanced_accuracy", "macro_f1", "accuracy", "auroc"):
+        assert lost[score] == pytest.approx(0, abs=1e-12), score
+    logits = 3 * logits_of(np.ones(PEOPLE, dtype=bool))  # by symmetry MALE is alike
+    assert found["scores"]["log_loss"]["here"]["value"] == pytest.approx(np.logaddexp(0, -logits).mean(), rel=0.02)
+    for score in ("log_loss", "ece"):
+        assert is_above_0(found["scores"][score]["drop"])
+    assert found["threshold"]["lost"]["low"] == 0
+    assert said(found, "Probabilities are worse here")
+    assert said(found, "That the threshold costs anything here is not shown")
+
+
+def test_another_share_of_labels_costs_no_recall_and_is_repaired_as_if_the_share_were_known() -> None:
+    table = answers(share=0.8)
+    found = result_of(table)
+    lost, share = drops(found), found["share_of_labels"]
+    for score in ("balanced_accuracy", "auroc"):
+        assert lost[score] == pytest.approx(0, abs=2e-3), score
+    assert is_above_0(found["scores"]["ece"]["drop"])
+    assert share["trained_on"] == share["prior"] == 0.5
+    assert share["here"]["value"] == 0.8
+    assert share["from_answers"]["value"] == pytest.approx(0.8, abs=2e-3)
+    assert share["from_answers"]["low"] < 0.8 < share["from_answers"]["high"]
+
+    [adapted] = found["adapted"]
+    female = (table["label"] == "FEMALE").to_numpy()
+    known = expit(log_odds_of(table["p_FEMALE"]) + log_odds_of(0.8))
+    assert adapted["scores"]["log_loss"]["value"] == pytest.approx(sklearn_metrics.log_loss(female, known), abs=2e-3)
+    assert adapted["scores"]["accuracy"]["value"] == pytest.approx(np.mean((known >= 0.5) == female), abs=2e-3)
+    assert is_above_0(adapted["difference"]["accuracy"])
+    for score in ("log_loss", "ece"):
+        assert adapted["difference"][score]["high"] < 0
+    assert adapted["difference"]["auroc"] == {
+        **{"value": 0.0, "low": 0.0, "high": 0.0},
+        "remark": "Re-weighing keeps the order of images.",
+    }
+    assert adapted["scores"]["auroc"] == found["ranking"]["auroc"]["here"]
+    assert adapted["scores"]["ece"]["value"] < found["scores"]["ece"]["here"]["value"] / 2
+    assert "better in accuracy and log loss" in adapted["sentence"]
+
+
+def test_noise_costs_the_ranking_and_nothing_repairs_it() -> None:
+    found = result_of(answers(noise=4.0))
+    auroc = norm.cdf(SEPARATION * np.sqrt(2) / np.sqrt(1 + (4 / 2) ** 2))  # x gets a variance of 1 + (4 / 2)^2
+    assert found["ranking"]["auroc"]["here"]["value"] == pytest.approx(auroc, abs=0.02)
+    assert is_above_0(found["ranking"]["auroc"]["drop"])
+    assert found["threshold"]["best"]["high"] < found["threshold"]["balanced_accuracy"]["home"]["low"]
+    assert found["threshold"]["lost"]["low"] == 0
+    [adapted] = found["adapted"]
+    for score in ("balanced_accuracy", "macro_f1", "accuracy"):
+        assert not is_above_0(adapted["difference"][score]), score
+    assert found["share_of_labels"]["from_answers"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert said(found, "Images are ordered worse here")
+
+
+def test_what_was_lost_in_batchnorm_comes_back_with_it_and_prior_cannot() -> None:
+    home, here = answers(), answers(noise=3.0, added=1.0)
+    found = result_of(here, adapt=[Adapt.batchnorm, Adapt.prior], batchnorm=home[["p_FEMALE", "p_MALE"]])
+    batchnorm, prior = found["adapted"]
+    assert [batchnorm["method"], prior["method"]] == ["batchnorm", "prior"]
+    for score, one in found["scores"].items():
+        assert batchnorm["scores"][score]["value"] == pytest.approx(one["home"]["value"], abs=1e-12)
+        change = one["home"]["value"] - one["here"]["value"]
+        assert batchnorm["difference"][score]["value"] == pytest.approx(change, abs=1e-12)
+        gained = batchnorm["difference"][score]
+        assert gained["high"] < 0 if score in ("log_loss", "ece") else is_above_0(gained)
+    assert "better in balanced accuracy, AUROC and log loss" in batchnorm["sentence"]
+    assert prior["difference"]["balanced_accuracy"]["high"] < batchnorm["difference"]["balanced_accuracy"]["low"]
+
+
+@pytest.mark.parametrize("adapt", [Adapt.batchnorm, Adapt.prior])
+def test_numbers_agree_with_scikit_learn(adapt: Adapt) -> None:
+    rng = np.random.default_rng(5)
+    female = rng.random(300) < 0.7
+    logits, other = (rng.normal(np.where(female, 1.2, -0.3), 1.5) for _ in range(2))
+    here = table_of(letters(female), expit(logits), images_each=2).assign(split="test")
+    pair = pd.DataFrame({"p_FEMALE": expit(other), "p_MALE": expit(-other)})
+    found = result_of(here, adapt=[adapt], batchnorm=pair)
+    temperature = fitted_temperature()
+    plain, adapted = logits / temperature, other / temperature
+    if adapt is Adapt.prior:
+        adapted = plain + log_odds_of(share_by_em(expit(plain), 0.5))
+    for name, (p, scores) in {
+        "here": (expit(plain), {score: one["here"] for score, one in found["scores"].items()}),
+        "adapted": (expit(adapted), found["adapted"][0]["scores"]),
+    }.items():
+        expected = {
+            "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(female, p >= 0.5),
+            "macro_f1": sklearn_metrics.f1_score(female, p >= 0.5, average="macro"),
+            "accuracy": sklearn_metrics.accuracy_score(female, p >= 0.5),
+            "auroc": sklearn_metrics.roc_auc_score(female, p),
+            "log_loss": sklearn_metrics.log_loss(female, p),
+            "ece": calibration_error(female, p),
+        }
+        assert {score: one["value"] for score, one in scores.items()} == pytest.approx(expected, abs=1e-9), name
+        if name == "adapted":
+            for score, one in found["adapted"][0]["difference"].items():
+                change = expected[score] - found["scores"][score]["here"]["value"]
+                assert one["value"] == pytest.approx(change, abs=1e-9)
+    thresholds = np.unique(expit(plain))
+    best = max(sklearn_metrics.balanced_accuracy_score(female, expit(plain) >= one) for one in thresholds)
+    assert found["threshold"]["best"]["value"] == pytest.approx(best, abs=1e-12)
+    at_best = expit(plain) >= found["threshold"]["best_threshold"]
+    assert sklearn_metrics.balanced_accuracy_score(female, at_best) == pytest.approx(best, abs=1e-12)
+    assert found["calibration"]["mean_probability"]["value"] == pytest.approx(expit(plain).mean(), abs=1e-12)
+
+
+def fitted_temperature() -> float:
+    return concluded(answers(), 10)["calibration"]["temperature"]
+
+
+def share_by_em(p_female: NDArray[np.float64], prior: float) -> float:
+    """As Saerens et al. write it: posteriors by the share, the share by their mean, over and over."""
+    share = prior
+    for _ in range(100_000):
+        female, male = p_female * share / prior, (1 - p_female) * (1 - share) / (1 - prior)
+        new = float(np.mean(female / (female + male)))
+        if abs(new - share) < 1e-15:
+            break
+        share = new
+    return share
+
+
+def calibration_error(female: NDArray[np.bool_], p_female: NDArray[np.float64]) -> float:
+    bins = np.minimum((p_female * 15).astype(int), 14)
+    return sum(abs((p_female - female)[bins == one].sum()) for one in range(15)) / len(female)
+
+
+def test_the_best_of_thresholds_that_are_all_worthless_is_not_shown_to_gain() -> None:
+    reach = {}
+    for people in (20, 200):
+        table = table_of("FM" * (people // 2), np.random.default_rng(0).random(people)).assign(split="test")
+        found = result_of(table)["threshold"]
+        assert found["lost"]["value"] > 0
+        assert found["lost"]["low"] == 0
+        reach[people] = found["best"]["value"] - found["best"]["low"]
+    assert reach[20] > 1.5 * reach[200]
+
+
+def test_one_label_has_shares_and_probabilities_only() -> None:
+    found = result_of(answers(share=1.0))
+    for score in ("balanced_accuracy", "auroc"):
+        assert found["scores"][score]["here"]["remark"] == "There is no MALE image."
+        assert found["scores"][score]["drop"] == {
+            "value": None,
+            "low": None,
+            "high": None,
+            "remark": "There is no MALE image.",
+        }
+    assert found["threshold"]["best"]["remark"] == found["threshold"]["lost"]["remark"] == "There is no MALE image."
+    assert found["threshold"]["best_threshold"] is None
+    assert found["scores"]["accuracy"]["drop"]["value"] is not None
+    assert found["share_of_labels"]["here"]["value"] == 1
+    assert found["sentences"][0].endswith("There is no MALE image.")
+
+
+def test_one_person_has_no_intervals() -> None:
+    found = result_of(answers(people=8).assign(identity="one"))
+    for score in found["scores"].values():
+        assert score["here"]["value"] is not None
+        assert score["drop"]["value"] is not None
+        assert score["drop"]["low"] is None
+        assert "only one person" in score["drop"]["remark"]
+    assert found["threshold"]["lost"]["low"] is None
+    assert all(one["low"] is None or one["value"] == 0 for one in found["adapted"][0]["difference"].values())
+    assert "only one person" in found["sentences"][0]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_probabilities_that_are_not_finite_leave_shares_of_labels(broken: float) -> None:
+    here = answers(people=8)
+    here.loc[2, "p_FEMALE"] = broken
+    found = result_of(here, adapt=[Adapt.batchnorm, Adapt.prior], batchnorm=answers(people=8))
+    assert set(drops(found).values()) == {None}
+    assert found["share_of_labels"]["here"]["value"] == 0.5
+    assert found["share_of_labels"]["from_answers"]["remark"] == "1 of 8 probabilities are not finite."
+    assert all("not finite" in one["sentence"] for one in found["adapted"])
+
+
+def test_adapted_probabilities_that_are_not_finite_leave_the_plain_scores() -> None:
+    batchnorm = answers(people=8).assign(p_FEMALE=np.nan)
+    found = result_of(answers(people=8), adapt=[Adapt.batchnorm, Adapt.prior], batchnorm=batchnorm)
+    assert found["scores"]["accuracy"]["here"]["value"] is not None
+    assert found["adapted"][0]["remark"] == "8 of 8 probabilities are not finite."
+    assert found["adapted"][1]["scores"]["accuracy"]["value"] is not None
+
+
+def test_no_images_have_no_scores() -> None:
+    found = result_of(answers(people=0))
+    assert set(drops(found).values()) == {None}
+    assert found["share_of_labels"]["here"]["remark"] == "There are no images."
+    assert all("There are no images." in found["sentences"][at] for at in (0, 1, 2))
+
+
+def test_without_batchnorm_its_reason_is_said() -> None:
+    remark = "The network has no BatchNorm layer."
+    [adapted] = result_of(answers(), adapt=[Adapt.batchnorm], batchnorm_remark=remark)["adapted"]
+    assert adapted["remark"] == remark
+    assert adapted["sentence"].endswith(remark)
+    assert {one["value"] for one in (*adapted["scores"].values(), *adapted["difference"].values())} == {None}
+    assert result_of(answers(), adapt=())["adapted"] == []
+
+
+def test_answers_that_are_all_alike_say_nothing_about_the_share() -> None:
+    found = result_of(table_of("FFM", [0.7, 0.7, 0.7]).assign(split="test"))
+    [adapted] = found["adapted"]
+    assert "the same probability" in adapted["sentence"]
+    assert found["share_of_labels"]["from_answers"]["remark"] == adapted["remark"]
+    assert found["scores"]["accuracy"]["here"]["value"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("p_female", "label"), [([0.9, 0.8, 0.7], "FEMALE"), ([0.1, 0.2, 0.3], "MALE")])
+def test_a_share_of_one_label_only_re_weighs_nothing(p_female: list[float], label: str) -> None:
+    [adapted] = result_of(table_of("FMM", p_female).assign(split="test"))["adapted"]
+    assert f"suggest {label} labels only" in adapted["sentence"]
+    assert adapted["scores"]["log_loss"]["value"] is None
+
+
+def test_the_scores_of_both_files_are_taken_over_as_they_are() -> None:
+    home = answers(share=0.4)
+    found = result_of(answers(added=1.0), home=home)
+    own = concluded(home, 200)
+    assert found["scores"]["auroc"]["home"] == own["test"]["scores"]["auroc"]
+    assert found["scores"]["log_loss"]["home"] == own["calibration"]["after"]["log_loss"]
+    assert found["threshold"]["balanced_accuracy"]["home"] == own["operating_point"]["test"]["balanced_accuracy"]
+    assert found["share_of_labels"]["home"]["value"] == 0.4
