@@ -66,6 +66,10 @@ class MeasuredHere:
         return best, lost
 
 
+def _name(method: str, score: str) -> str:
+    return f"{method} {score}" if method else score
+
+
 def _lower(low: float | None, luck: float, least: float) -> float | None:
     return None if low is None else max(least, low - luck)
 
@@ -103,7 +107,7 @@ def measure_here(
     def statistics(weights: Numbers) -> dict[str, Numbers]:
         found = {**of_threshold(weights), "mean_probability": ratio(weights @ p_female, weights.sum(axis=1))}
         for method, scores in of_method.items():
-            found |= {f"{method} {name}".strip(): value for name, value in scores(weights).items()}
+            found |= {_name(method, name): value for name, value in scores(weights).items()}
         return {**found, f"{Adapt.prior.value} auroc": found["auroc"]}  # re-weighing keeps the order
 
     remarks, shares = compared_remarks(female), compared_shares(female, units)
@@ -111,8 +115,8 @@ def measure_here(
         units,
         statistics,
         min(resamples, MOST_RESAMPLES),
-        {f"{method} {name}".strip(): remark for method in of_method for name, remark in remarks.items()},
-        shares={f"{method} {name}".strip(): people for method in of_method for name, people in shares.items()},
+        {_name(method, name): remark for method in of_method for name, remark in remarks.items()},
+        shares={_name(method, name): people for method in of_method for name, people in shares.items()},
     )
     if Adapt.prior.value in of_method and (problem := why_one_label(sampled.values["prior share"], len(table))):
         problems[Adapt.prior.value] = problem
