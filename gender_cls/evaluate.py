@@ -1,48 +1,112 @@
-"""`python -m gender_cls.evaluate`: turn the predictions of finished runs into conclusions."""
+"""`python -m gender_cls.evaluate`: turn the predictions of finished runs into conclusions, also on other data."""
 
+import contextlib
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import fitted_runs
+from gender_cls.cli.folders import fitted_runs, in_turn
 from gender_cls.cli.sweep import write_leaderboard
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
+from gender_cls.data.source import find_source
+from gender_cls.errors import first_few, noting_failure, plural, require
+from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.evaluation.schema import Metrics
-from gender_cls.runs.run import image_cache
+from gender_cls.runs.locks import locked
+from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 
+if TYPE_CHECKING:
+    from gender_cls.cli.other_data import OtherParts
+    from gender_cls.training.predictor import Predictor
+
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Evaluate each run that `run` names, one after the other; then write the leaderboards of their sweeps anew."""
-    sweeps = set()
-    for run in fitted_runs(str(config.run)):
-        with working("Importing torch and other libraries"):
-            from gender_cls.pages.on_screen import run_on_screen
-            from gender_cls.reports.final_test import evaluate_run
-            from gender_cls.system.resources import choose_resources
-            from gender_cls.training.predictor import Predictor
+    """Test each run that `run` names, one after the other; then write the leaderboards of their sweeps anew.
 
-        recorded = recorded_config(run.config_file)
-        precision = config.precision or run.answers_from["precision"] or recorded.trainer.precision
-        kept = recorded.data.keeps_pixels
-        resources = choose_resources(
-            config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept
-        ).apply()
-        predictor = Predictor(run.best_checkpoint, resources, recorded)
-        cache = image_cache(config.output_dir)
-        data_root = None if config.data_root is None else Path(config.data_root)
-        settings = config.over(recorded.evaluation)
-        if not recorded.explain.enabled and config.explained_images is None:
-            settings = replace(settings, explained_images=0)
-        evaluate_run(run, settings, predictor, cache=cache, data_root=data_root)
-        show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
-        if run.sweep is not None:
-            sweeps.add(run.sweep)
+    If there are several tests, one that fails does not stop the others; GenderClsError names those in the end.
+    """
+    runs = fitted_runs(config.folders)
+    failed: dict[str, str] = {}
+    others = _read_others(config, runs, failed) if config.elsewhere_asked else None
+    sweeps = set()
+    for run in in_turn(runs):
+        with _failing_alone(runs, failed, run.folder.name), locked(run.folder):
+            if others is None:
+                _test_at_home(config, run)
+            else:
+                _test_elsewhere(config, run, others, failed)
+            if run.sweep is not None:
+                sweeps.add(run.sweep)
     for sweep in sorted(sweeps):
         write_leaderboard(sweep)
+    require(not failed, f"{plural(len(failed), 'test')} failed: {first_few(failed, 20)}; the reasons stand above.")
+
+
+def _failing_alone(several: Sized, failed: dict[str, str], name: str) -> contextlib.AbstractContextManager[None]:
+    """One of several: if it fails, the reason is logged and noted, and the others go on."""
+    return noting_failure(failed, name) if len(several) > 1 else contextlib.nullcontext()
+
+
+def _read_others(config: EvaluateConfig, runs: Sequence[Run], failed: dict[str, str]) -> "OtherParts":
+    if len(runs) == 1:
+        require_evaluated(runs[0])  # before the images are read
+    if config.data.named:
+        find_source(config.data)
+    with working("Importing libraries"):
+        from gender_cls.cli.other_data import read_other_parts
+
+    return read_other_parts(config, runs, image_cache(config.output_dir), failed)
+
+
+def _test_at_home(config: EvaluateConfig, run: Run) -> None:
+    with working("Importing torch and other libraries"):
+        from gender_cls.pages.on_screen import run_on_screen
+        from gender_cls.reports.final_test import evaluate_run
+
+    recorded = recorded_config(run.config_file)
+    settings = config.over(recorded.evaluation)
+    if not recorded.explain.enabled and config.explained_images is None:
+        settings = replace(settings, explained_images=0)
+    cache, root = image_cache(config.output_dir), None if config.data_root is None else Path(config.data_root)
+    evaluate_run(run, settings, _predictor(config, run), cache=cache, data_root=root)
+    show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
+
+
+def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", failed: dict[str, str]) -> None:
+    with working("Importing torch and other libraries"):
+        from gender_cls.data.elsewhere import unseen
+        from gender_cls.pages.on_screen import elsewhere_on_screen
+        from gender_cls.reports.elsewhere import evaluate_elsewhere, write_own_pages
+
+    require_evaluated(run)
+    settings = config.elsewhere_over(recorded_config(run.config_file).evaluation)
+    cache, root = image_cache(config.output_dir), None if config.data_root is None else Path(config.data_root)
+    predictor, parts = _predictor(config, run), others.of(run)
+    for name, part in parts.items():
+        with _failing_alone(parts, failed, f"{run.folder.name} on {name}"):
+            other = unseen(part, name, run, cache, root)
+            metrics = evaluate_elsewhere(run, other, settings, predictor, adapt=config.adaptations)
+            show("", *elsewhere_on_screen(metrics), f"Open {shortest(run.elsewhere(name).report)}")
+    write_own_pages(run)
+
+
+def _predictor(config: EvaluateConfig, run: Run) -> "Predictor":
+    """The network of the run, in the precision of its earlier answers unless another one is asked for."""
+    from gender_cls.system.resources import choose_resources
+    from gender_cls.training.predictor import Predictor
+
+    recorded = recorded_config(run.config_file)
+    precision = config.precision or run.answers_from["precision"] or recorded.trainer.precision
+    kept = recorded.data.keeps_pixels
+    resources = choose_resources(
+        config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept
+    ).apply()
+    return Predictor(run.best_checkpoint, resources, recorded)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.runs.files import read_json
-from gender_cls.runs.locks import locked
 from gender_cls.runs.run import COMMAND_FILE, Run, find_runs
 
 log = logging.getLogger(__name__)
@@ -86,17 +85,23 @@ def _without_resume(overrides: list[str]) -> list[str]:
     return [override for override in overrides if not override.startswith(RESUME)]
 
 
-def fitted_runs(folder: str) -> Iterator[Run]:
-    """The runs in the folder of a run or a sweep, one after the other; each is locked until the next.
+def fitted_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs in these folders, of runs or of sweeps.
 
-    Runs of a sweep whose training has not ended are left out, with a message; a single run is yielded in any state.
-    GenderClsError: there is no run, or another process works on one.
+    If there are several, those whose training has not ended are left out, with a message; a single run is returned in
+    any state. GenderClsError: there is no run.
     """
-    for number, run in enumerate(runs := find_runs([Path(folder)]), 1):
-        if len(runs) > 1 and not run.status.get("fitted"):
+    runs = find_runs(folders)
+    fitted = [run for run in runs if len(runs) == 1 or run.status.get("fitted")]
+    for run in runs:
+        if run not in fitted:
             log.warning(f"{run.folder.name} has not been trained to its end and is left out.")
-            continue
+    return fitted
+
+
+def in_turn(runs: Sequence[Run]) -> Iterator[Run]:
+    """One run after the other; of several, a line says which it is."""
+    for number, run in enumerate(runs, 1):
         if len(runs) > 1:
             log.info(f"{number} of {len(runs)}: {run.folder.name}")
-        with locked(run.folder):
-            yield run
+        yield run

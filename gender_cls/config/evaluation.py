@@ -55,14 +55,19 @@ class EvaluationConfig:
 class FinishedRunConfig:
     """Settings of the commands that work on finished runs."""
 
-    run: str | None = setting(path="folder")
+    run: Any = setting(path="folder")
     data_root: str | None = setting(path="folder")
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
     threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
     progress_bar: bool = True
 
+    @property
+    def folders(self) -> list[Path]:
+        """`run`, which may be one folder or several, of runs or of sweeps."""
+        return paths_of(self.run)
+
     def check(self) -> None:
-        require(self.run is not None, "No run is named: give run=FOLDER, a run's folder or a sweep's.")
+        require(bool(self.folders), "No run is named: give run=FOLDER, a run's folder or a sweep's.")
 
 
 @dataclass
@@ -90,6 +95,25 @@ class EvaluateConfig(FinishedRunConfig):
     precision: str | None = setting(choices=PRECISIONS)
     num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
 
+    @property
+    def elsewhere_asked(self) -> bool:
+        """Whether runs are tested on other data than their own."""
+        return self.data.named or self.elsewhere.datasets is Datasets.all
+
+    @property
+    def adaptations(self) -> list[Adapt]:
+        """`adapt`, which may be one name, several or none."""
+        return [Adapt(one) for one in listed_values(self.adapt)]
+
+    def over(self, recorded: EvaluationConfig) -> EvaluationConfig:
+        """The settings of a run's own evaluation, with those that were given here in their place."""
+        given = {one.name: getattr(self, one.name) for one in fields(EvaluationConfig)}
+        return replace(recorded, **{name: value for name, value in given.items() if value is not None})
+
+    def elsewhere_over(self, recorded: EvaluationConfig) -> EvaluationConfig:
+        """The same for other data, where only what was asked for here is measured besides the scores and slices."""
+        return self.over(replace(recorded, shortcuts=False, stress=False, explained_images=0))
+
     def check(self) -> None:
         super().check()
         if not self.data.named:
@@ -105,16 +129,28 @@ class EvaluateConfig(FinishedRunConfig):
                 f"{keys}: these settings are of other data, and none are named. Give data.root=FOLDER or data.csv=FILE "
                 "too; a run's own data are tested as it was trained.",
             )
+        if self.elsewhere_asked:
+            self._check_elsewhere()
+            return
+        for key, value in (("adapt", self.adapt), ("elsewhere.name", self.elsewhere.name)):
+            require(
+                value is None,
+                f"{key} is for tests on other data than the run's own: name them with data=... and data.root=FOLDER, "
+                "or give elsewhere=all.",
+            )
 
-    @property
-    def adaptations(self) -> list[Adapt]:
-        """`adapt`, which may be one name, several or none."""
-        return [Adapt(one) for one in listed_values(self.adapt)]
-
-    def over(self, recorded: EvaluationConfig) -> EvaluationConfig:
-        """The settings of a run's own evaluation, with those that were given here in their place."""
-        given = {one.name: getattr(self, one.name) for one in fields(EvaluationConfig)}
-        return replace(recorded, **{name: value for name, value in given.items() if value is not None})
+    def _check_elsewhere(self) -> None:
+        every = self.elsewhere.datasets is Datasets.all
+        require(
+            not every or self.elsewhere.name is None,
+            f"elsewhere.name={self.elsewhere.name} names one test, and elsewhere=all makes several: leave one out.",
+        )
+        for key, value in (("operating_point", self.operating_point), ("target_error", self.target_error)):
+            require(
+                value is None,
+                f"{key} says what a run's own validation chooses, and tests on other data choose nothing: evaluate the "
+                f"run with it first, without data=... and elsewhere=...",
+            )
 
 
 @dataclass

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from gender_cls.data.cue_boxes import refuse_boxes_outside
 from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import NO_LEAKS
-from gender_cls.data.manifest import Manifest, limited, read_manifest
+from gender_cls.data.manifest import limited, read_manifest
 from gender_cls.data.prepare import only_readable, with_groups
 from gender_cls.data.run_images import recorded_rows, scan_for_answers
 from gender_cls.data.seen import Seen, find_seen
@@ -49,7 +50,7 @@ class TestedPart:
     unreadable: pd.DataFrame  # `path` and `reason` of the images that were left out
     about: dict[str, Any]  # for `data.json`
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The same for the same images with the same labels."""
         return hashlib.sha256(csv_text(self.table[["path", "label"]]).encode()).hexdigest()
@@ -194,7 +195,6 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
         "part": part.part,
         "root": str(part.root),
         **part.about,
-        "manifest_sha256": Manifest(table, part.root).fingerprint,
         "images_sha256": part.hash,
         "sources": sorted(set(table["source"]) - {""}),
         "cameras": sorted(set(table["camera"]) - {""}),

@@ -67,7 +67,8 @@ def hash_texts(hashes: pd.Series) -> pd.Series:
 def hashes_of(texts: pd.Series) -> NDArray[np.uint64]:
     """The hashes that these texts stand for; any other text is no hash."""
     valid = texts.str.fullmatch(r"[0-9a-f]{16}")
-    return np.array([int(text, 16) for text in texts.where(valid, "0")], dtype=np.uint64)
+    digits = "".join(texts.where(valid, "0" * 16).tolist())
+    return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
 
 
 @dataclass(frozen=True)

@@ -77,15 +77,20 @@ def figure_png(figure: Figure) -> bytes:
     return _saved(figure, format="png", dpi=150, metadata={"Software": None})
 
 
-def figure_image(figure: Figure) -> Markup:
-    """The figure as an `<img>` of a page that holds it as SVG; the same figure gives the same text.
-
-    Inside an image, the ids and styles that matplotlib writes cannot meet those of the page. The background is
-    transparent. The text for screen readers is the label of the figure, or else the titles of its charts.
-    """
+def figure_svg(figure: Figure) -> bytes:
+    """The figure as SVG on a transparent background; the same figure gives the same text."""
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gender_cls"}):
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        svg = _saved(figure, format="svg", transparent=True, metadata=no_metadata)
+        return _saved(figure, format="svg", transparent=True, metadata=no_metadata)
+
+
+def figure_image(figure: Figure) -> Markup:
+    """The figure as an `<img>` of a page that holds it as SVG.
+
+    Inside an image, the ids and styles that matplotlib writes cannot meet those of the page. The text for screen
+    readers is the label of the figure, or else the titles of its charts.
+    """
+    svg = figure_svg(figure)
     titles = [axes.get_title("left") or axes.get_title() for axes in figure.axes]
     label = str(figure.get_label()) or ", ".join(title for title in titles if title)
     return Markup('<img class="chart" src="{}" alt="{}">').format(data_uri(svg), label)

@@ -18,14 +18,12 @@ TOLD = {"prior": ("balanced_accuracy", "accuracy", "log_loss"), "batchnorm": ("b
 
 
 def elsewhere_sentences(elsewhere: Elsewhere) -> list[str]:
-    """What is lost; then what ranking, threshold, and calibration and share of labels have to do with it; then what
-    each adaptation changed."""
+    """What is lost; then what ranking, threshold, and calibration and share of labels have to do with it."""
     return [
         _lost(elsewhere["scores"]["balanced_accuracy"]),
         _of_ranking(elsewhere["ranking"]["auroc"]),
         _of_threshold(elsewhere["threshold"]),
         f"{_of_calibration(elsewhere['calibration'])} {_of_labels(elsewhere['share_of_labels'])}",
-        *(one["sentence"] for one in elsewhere["adapted"]),
     ]
 
 

@@ -1,8 +1,7 @@
 """A comparison -> `compare.html`: which model is better, on one page that fetches nothing and runs nothing."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +13,12 @@ from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, acc
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
 from gender_cls.evaluation.comparison.sentences import best_on_validation, short_verdict
+from gender_cls.pages.axes import axis_around, end_of_differences
 from gender_cls.pages.compare_findings import findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
+from gender_cls.pages.transfer_map import elsewhere_of, home_of, transfer_parts
 
 MOST_AGREEING = 12  # candidates in the agreement matrix: the best by validation
 MOST_OPEN_PAIRS = 10  # with more pairs, those without the best candidate are folded away
@@ -56,7 +57,7 @@ def render_comparison(
         without_maps: sentences about those that have not.
     """
     environment = page_environment()
-    environment.filters.update(short_verdict=short_verdict)
+    environment.filters.update(short_verdict=short_verdict, home_of=home_of)
     rows = comparison["candidates"]
     compared = [row for row in rows if row["compared"]]
     cost_chart = accuracy_against_cost(compared, comparison["ensemble"])
@@ -83,7 +84,9 @@ def render_comparison(
         covered=sorted({row["test"]["covers"] for row in compared if row["test"]["covers"]}),
         repeated=[folder for row in rows for folder in row["repeated"]],
         score_axis=_score_axis(comparison),
-        largest_difference=_largest_difference(comparison["pairs"]),
+        largest_difference=end_of_differences(
+            pair[key] for pair in comparison["pairs"] for key in ("low", "difference", "high")
+        ),
         cost_chart=None if cost_chart is None else figure_image(cost_chart),
         roc=None if roc is None else figure_image(roc),
         side=side,
@@ -92,6 +95,9 @@ def render_comparison(
         folded_pairs=folded_pairs,
         agreement=_agreement(comparison),
         methods=scores_by_method(comparison),
+        transfer=comparison["transfer"],
+        elsewhere=elsewhere_of(comparison["transfer"]),
+        **({} if comparison["transfer"] is None else transfer_parts(comparison["transfer"])),
         maps=maps,
         most_mapped=MOST_MAPPED,
         without_maps=[*without_maps, *missing],
@@ -112,28 +118,14 @@ def _maps(
     return found, []
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None and math.isfinite(value)]
-
-
 def _score_axis(comparison: Comparison) -> tuple[float, float]:
-    """The ends of an axis that holds every test score with its interval and its baseline, in steps of 0.05."""
+    """The ends of an axis that holds every test score with its interval and its baseline."""
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
     values = [row["test"][key] for row in rows for key in ("low", "mean", "high")]
     values += [score for row in rows for score in row["test"]["seed_scores"]]
     values += [row["baseline"]["balanced_accuracy"] for row in rows if row["baseline"]]
     values += [ensemble["balanced_accuracy"][key] for key in ("low", "value", "high")] if ensemble else []
-    low, high = min(_known(values), default=0.5), max(_known(values), default=1.0)
-    low = math.floor(20 * low + 1e-9) / 20
-    return low, max(math.ceil(20 * high - 1e-9) / 20, low + 0.05)
-
-
-def _largest_difference(pairs: list[Pair]) -> float:
-    """The end of an axis that holds every difference with its interval, and 0 in its middle."""
-    values = _known(value for pair in pairs for value in (pair["low"], pair["difference"], pair["high"]))
-    largest = max(map(abs, values), default=0.0)
-    step = 0.01 if largest <= 0.1 else 0.05
-    return step * max(1, math.ceil(largest / step - 1e-9))
+    return axis_around(values)
 
 
 def _pairs(comparison: Comparison) -> tuple[list[Pair], list[Pair]]:

@@ -1,7 +1,7 @@
 """A comparison as CSV with all numbers, and as Markdown for readers; rows are in the order of the comparison."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, cast
@@ -21,9 +21,12 @@ from gender_cls.evaluation.comparison.compare_json import (
 )
 from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.comparison.sentences import short_verdict
+from gender_cls.evaluation.comparison.transfer_json import TransferRow
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
 from gender_cls.pages.links import run_links
+from gender_cls.pages.transfer_map import elsewhere_of
+from gender_cls.pages.transfer_table import transfer_markdown
 
 ENSEMBLE = "soft vote of all"
 MOST_VARIED = 4  # settings that vary have a column each in the table of scores; more of them have a table of their own
@@ -43,6 +46,11 @@ def _field(*keys: str) -> Callable[[CandidateRow], Any]:
 
 def _recall(row: CandidateRow, label: str) -> float | None:
     return next((one["recall"] for one in row.get("recalls", []) if one["label"] == label), None)
+
+
+def _away(row: CandidateRow, away: Mapping[str, TransferRow], name: str, end: str) -> float | None:
+    found: Any = away.get(row["title"])
+    return None if found is None else found[name][end]
 
 
 def _spread_end(name: str, at: int) -> Callable[[Any], float | None]:
@@ -82,6 +90,12 @@ def to_csv(comparison: Comparison) -> str:
         rows.append({**ensemble, **named, "test": test, "seeds": [], "runs": []})
     columns = {"candidate": _field("title"), "model": _field("model")}
     columns |= {key: _field("varied", key) for key in varied} | CSV_COLUMNS
+    if away := elsewhere_of(comparison["transfer"]):
+        columns |= {
+            f"{name}_{end}" if end != "value" else name: partial(_away, away=away, name=name, end=end)
+            for name in ("mean_elsewhere", "mean_drop")
+            for end in ("value", "low", "high")
+        }
     return csv_text(pd.DataFrame({name: [value(row) for row in rows] for name, value in columns.items()}, dtype=object))
 
 
@@ -94,9 +108,12 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
     parts = ["".join(f"- {sentence}\n" for sentence in comparison["verdict"])]
     if rows:
-        parts += [_score_table(rows, ensemble), _below_scores(comparison), _cost_table(rows, ensemble), _BELOW_COSTS]
+        scores = _score_table(rows, ensemble, elsewhere_of(comparison["transfer"]))
+        parts += [scores, _below_scores(comparison), _cost_table(rows, ensemble), _BELOW_COSTS]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
+    if comparison["transfer"] is not None:
+        parts.append(f"Elsewhere:\n\n{transfer_markdown(comparison['transfer'])}")
     if rows and len(rows[0]["varied"]) > MOST_VARIED:
         cells = [[row["title"], *row["varied"].values()] for row in rows]
         parts.append(_table(["candidate", *rows[0]["varied"]], cells))
@@ -108,10 +125,11 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
     return "\n".join(parts)
 
 
-def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
-    varied = list(rows[0]["varied"])[:MOST_VARIED]
-    heading = ["candidate", *varied, "seeds", "validation", "test [95 %]", *CLASSES, "AUROC", "note"]
-    cells = [_score_cells(row, varied) for row in rows]
+def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None, away: Mapping[str, TransferRow]) -> str:
+    """`away`: what candidates score on other datasets, by title; without any, there are no columns for it."""
+    varied, elsewhere = list(rows[0]["varied"])[:MOST_VARIED], ["elsewhere", "lost there"] * bool(away)
+    heading = ["candidate", *varied, "seeds", "validation", "test [95 %]", *CLASSES, "AUROC", *elsewhere, "note"]
+    cells = [_score_cells(row, varied, away) for row in rows]
     if ensemble is not None:
         numbers = [
             MISSING,
@@ -119,12 +137,14 @@ def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str
             *[MISSING] * len(CLASSES),
             decimal(ensemble["auroc"]),
         ]
+        numbers += [MISSING] * len(elsewhere)
         cells.append([ENSEMBLE, *[""] * len(varied), MISSING, *numbers, f"{ensemble['networks']} networks"])
     return _table(heading, cells)
 
 
-def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
-    validation, test = row["validation"], row["test"]
+def _score_cells(row: CandidateRow, varied: Sequence[str], away: Mapping[str, TransferRow]) -> list[str]:
+    validation, test, found = row["validation"], row["test"], away.get(row["title"])
+    elsewhere = [MISSING, MISSING] if found is None else [stated(found["mean_elsewhere"]), stated(found["mean_drop"])]
     return [
         row["title"],
         *(row["varied"][key] for key in varied),
@@ -133,6 +153,7 @@ def _score_cells(row: CandidateRow, varied: Sequence[str]) -> list[str]:
         _score_cell(test["mean"], test["low"], test["high"], test["spread"]),
         *(decimal(_recall(row, label)) for label in CLASSES),
         decimal(row["auroc"]),
+        *elsewhere[: 2 * bool(away)],
         notes_of(row),
     ]
 

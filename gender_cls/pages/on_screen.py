@@ -12,6 +12,8 @@ from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
+from gender_cls.pages.transfer_map import elsewhere_of
+from gender_cls.pages.transfer_table import transfer_on_screen
 from gender_cls.system.terminal import Column, table_on_screen
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
         parts += ["", _pairs(shown)]
         if more := len(comparison["pairs"]) - len(shown):
             parts.append(f"{page} has {plural(more, 'more pair')}.")
+    if comparison["transfer"] is not None:
+        parts += ["", *transfer_on_screen(comparison["transfer"], page)]
     parts += ["", *(f"- {sentence}" for sentence in comparison["verdict"])]
     failed = [run for row in rows for run in row["runs"] if run["state"] != "finished"] + comparison["unfinished"]
     if failed:
@@ -109,6 +113,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
+    away = [elsewhere_of(comparison["transfer"]).get(row["title"]) for row in rows]
     # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
     columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),
@@ -117,6 +122,8 @@ def _candidates(comparison: Comparison) -> "Table":
         "validation": (0, True, [decimal(row["validation"]["mean"]) for row in rows]),
         "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
         "AUROC": (2, True, [decimal(row["auroc"]) for row in rows]),
+        "elsewhere": (2, True, [decimal(one and one["mean_elsewhere"]["value"]) for one in away]),
+        "lost": (2, True, [decimal(one and one["mean_drop"]["value"]) for one in away]),
         "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
         "note": (0, False, list(map(notes_of, rows))),
     }

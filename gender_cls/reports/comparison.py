@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gender_cls.drawing.chart_style import figure_svg
+from gender_cls.drawing.transfer_figure import transfer_figure
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.compare_json import CandidateRow, Comparison, RunState
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
@@ -27,7 +29,8 @@ def write_comparison(
 ) -> Comparison:
     """Write `<name>.csv`, `<name>.md`, `<name>.json` and `<name>.html`; return what they show.
 
-    Where runs were tested on data of others, `<name>_transfer.csv` has the cells of the transfer matrix.
+    Where runs were tested on data of others, `<name>_transfer.csv` has the cells of the transfer matrix, and
+    `<name>_transfer.svg` is a figure of it.
 
     Args:
         folder: its name is the page's title.
@@ -35,13 +38,15 @@ def write_comparison(
         data_root: where the images lie now; None for where they were in training.
     """
     comparison = compare_runs(runs, resamples)
-    files = {
+    files: dict[str, str | bytes] = {
         f"{name}.csv": to_csv(comparison),
         f"{name}.json": json.dumps(comparison, indent=2, allow_nan=False) + "\n",
         f"{name}.md": to_markdown(comparison, folder),
     }
     if comparison["transfer"] is not None:
         files[f"{name}_transfer.csv"] = transfer_to_csv(comparison["transfer"])
+        if (figure := transfer_figure(comparison["transfer"])) is not None:
+            files[f"{name}_transfer.svg"] = figure_svg(figure)
     for file, content in files.items():
         write_atomically(folder / file, content)
     models, without_maps = _maps_of_the_best(comparison)

@@ -17,6 +17,7 @@ from gender_cls.evaluation.predictions import answers_of, read_table
 from gender_cls.evaluation.schema import Cost
 from gender_cls.models.cost import measure_cost
 from gender_cls.reports.answers import answer_images
+from gender_cls.reports.elsewhere_conclusions import conclude_again
 from gender_cls.reports.kept_answers import keep_answers_of_one_origin
 from gender_cls.reports.result_pages import write_pages
 from gender_cls.reports.steps import Testing, ask_for_more, conclude, metrics_of, wanted_variants, write_metrics
@@ -81,6 +82,7 @@ def evaluate_run(
     metrics = metrics_of(test, data, {**conclusions, "elsewhere": None, "cost": cost, "problems": problems})
     write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))
     write_metrics(run, metrics)
+    conclude_again(run, settings, problems)
     write_pages(test, metrics)
 
 

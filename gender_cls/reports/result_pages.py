@@ -28,10 +28,9 @@ from gender_cls.system.progress import working
 
 def write_pages(test: Tested, metrics: Metrics) -> None:
     """Write all pages from `metrics.json` and the other files; what fails is noted in `problems` of `metrics.json`."""
-    known = dict(metrics["problems"])
     with working("Drawing the figures and writing the report"):
         _write_pages(test, metrics)
-    if metrics["problems"] != known:
+    if metrics["problems"] != test.folder.metrics["problems"]:
         write_metrics(test.folder, metrics)
 
 

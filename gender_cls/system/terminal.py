@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LOOKALIKES = {"±": "+-", "×": "x", "→": "->", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">=", "\u202f": " "}
+LOOKALIKES["†"] = "!"
 GAP = 3  # blanks between two columns of a table
 HANDLER = "gender_cls.lookalike"
 

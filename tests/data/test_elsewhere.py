@@ -378,17 +378,23 @@ def test_the_trivial_baselines_are_of_that_data_and_learned_on_other_people(run:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the CCTV crops are not here")
-def test_cropped_and_published_pictures_of_the_same_people_are_found(tmp_path: Path) -> None:
-    """The crops of a source and the same source of PETA under its published names."""
-    root = tmp_path / "crops"
+def test_crops_are_found_among_the_published_pictures_that_they_are(tmp_path: Path) -> None:
+    """Two sources under the names of the crops, and as PETA publishes them: `iLID` is called `i-LID` there."""
+    root, published = tmp_path / "crops", tmp_path / "peta"
+    published.mkdir()
+    for name in ("CAVIAR4REID", "i-LID"):
+        (published / name).symlink_to(SHARED / "peta_part" / name)
     for label in ("FEMALE", "MALE"):
         (root / label).mkdir(parents=True)
-        for file in sorted((SHARED / "cctv" / label).glob("3DPeS_*"))[:120]:
-            (root / label / file.name).symlink_to(file)
-    published = tmp_path / "peta"
-    published.mkdir()
-    (published / "3DPeS").symlink_to(SHARED / "peta_part" / "3DPeS")
+        for source in ("CAVIAR4REID", "iLID"):
+            for file in sorted((SHARED / "cctv" / label).glob(f"{source}_*"))[:60]:
+                (root / label / file.name).symlink_to(file)
     run = trained(tmp_path / "run", root, pattern=r"/(?P<identity>(?P<source>[^_/]+)_[^_]+)_")
-    part = given_part(data_of(published, importer="peta", pattern=None), tmp_path / "cache")
-    found = unseen(part, "peta", run, tmp_path / "cache")
-    assert found.left_out["images"] > 0
+    found = read_other_data(data_of(published, importer="peta", pattern=None), "peta", run, tmp_path / "cache")
+    known, tested = rows_of(run, "train", "val"), set(found.rows["pixels"])
+    assert found.left_out["copies"] == len(known) > 150
+    assert tested.isdisjoint(known["pixels"])
+    assert set(rows_of(run, "test")["pixels"]) <= tested, "the run has not seen these"
+    people = set(zip(known["source"], known["identity"], strict=True))
+    assert people.isdisjoint(zip(found.rows["source"], found.rows["identity"], strict=True))
+    assert len(found.rows) + found.left_out["images"] == 1220 + 477

@@ -85,7 +85,7 @@ def result_of(
     )  # fmt: skip
     assert_matches(found, Elsewhere)
     assert [*found["scores"]] == [*COMPARED_SCORES]
-    assert len(found["sentences"]) == 4 + len(found["adapted"])
+    assert len(found["sentences"]) == 4
     return found
 
 
@@ -94,7 +94,8 @@ def drops(found: Elsewhere) -> dict[str, float | None]:
 
 
 def said(found: Elsewhere, words: str) -> bool:
-    return any(words in sentence for sentence in found["sentences"])
+    adapted = (one["sentence"] for one in found["adapted"])
+    return any(words in sentence for sentence in (*found["sentences"], *adapted))
 
 
 def test_the_same_answers_lose_nothing() -> None:
@@ -163,7 +164,6 @@ def test_another_share_of_labels_costs_no_recall_and_is_repaired_as_if_the_share
     }
     assert adapted["scores"]["auroc"] == found["ranking"]["auroc"]["here"]
     assert adapted["scores"]["ece"]["value"] < found["scores"]["ece"]["here"]["value"] / 2
-    assert adapted["sentence"] in found["sentences"]
     assert "better in accuracy and log loss" in adapted["sentence"]
 
 

@@ -33,7 +33,21 @@ def row(method: str, trained_on: str, home: float, cells: Sequence[Any]) -> Any:
 
 def score_of(method: int, trained: int, tested: int) -> float:
     """Balanced accuracy: lower the further away the dataset is, and for later methods."""
-    return round(0.86 - 0.02 * method - 0.09 * abs(trained - tested) - 0.01 * trained, 4)
+    return round(0.88 - 0.02 * method - 0.03 * abs(trained - tested) - 0.005 * trained, 4)
+
+
+def drop_of(method: str, rows: Sequence[Any]) -> Any:
+    """The means over the rows, and the worst of their cells that are not home."""
+    scores = [one["mean_elsewhere"]["value"] for one in rows]
+    lost = [one["mean_drop"]["value"] for one in rows]
+    away = [(one, each) for one in rows for each in one["cells"] if each["kind"] != "home"]
+    trained, worst = min(away, key=lambda found: found[1]["scores"]["balanced_accuracy"]["value"])
+    return {
+        **{"method": method, "cells": len(away), "spread": example_estimate(0.0512), "worst": worst},
+        "mean_drop": example_estimate(sum(lost) / len(lost), 0.04, least=-1.0),
+        "mean_elsewhere": example_estimate(sum(scores) / len(scores)),
+        **{"worst_trained_on": trained["trained_on"], "cdd": 0.1441, "sd": 0.0671},
+    }
 
 
 def transfer_of(datasets: Sequence[str], methods: Sequence[str]) -> Transfer:
@@ -47,30 +61,14 @@ def transfer_of(datasets: Sequence[str], methods: Sequence[str]) -> Transfer:
             cells = [
                 cell(
                     other, "home" if trained == tested else "elsewhere", score_of(number, trained, tested),
-                    trained_on=trained == 0 and tested == len(datasets) - 1, left_out=7 * (trained != tested),
+                    trained_on=trained == 0 and tested == len(datasets) - 1 > 1, left_out=7 * (trained != tested),
                 )
                 for tested, other in enumerate(datasets)
             ]  # fmt: skip
             rows.append(row(method, name, score_of(number, trained, trained), cells))
     if len(datasets) > 2:
         del rows[-1]["cells"][0]
-    drops = []
-    for method in methods:
-        own = [one for one in rows if one["method"] == method]
-        mean = sum(one["mean_elsewhere"]["value"] for one in own) / len(own)
-        drop = sum(one["mean_drop"]["value"] for one in own) / len(own)
-        worst = min(
-            ((one, each) for one in own for each in one["cells"] if each["kind"] != "home"),
-            key=lambda found: found[1]["scores"]["balanced_accuracy"]["value"],
-        )
-        drops.append(
-            {
-                **{"method": method, "cells": len(own) * (len(datasets) - 1), "spread": example_estimate(0.0512)},
-                "mean_drop": example_estimate(drop, 0.04, least=-1.0),
-                **{"mean_elsewhere": example_estimate(mean), "worst": worst[1]},
-                **{"worst_trained_on": worst[0]["trained_on"], "cdd": 0.1441, "sd": 0.0671},
-            }
-        )
+    drops = [drop_of(method, [one for one in rows if one["method"] == method]) for method in methods]
     difference = drops[0]["mean_elsewhere"]["value"] - drops[-1]["mean_elsewhere"]["value"]
     pairs = [
         {
@@ -87,9 +85,14 @@ def transfer_of(datasets: Sequence[str], methods: Sequence[str]) -> Transfer:
 
 def left_out_sources(sources: Sequence[str] = ("3DPeS", "MIT", "iLID")) -> Transfer:
     """One method trained on all sources but one, each of which is tested on the one that was left out."""
-    found: Any = transfer_of(sources, METHODS[:1])
-    found["rows"] = [
+    rows = [
         row(METHODS[0], f"all but {source}", 0.88, [cell(source, "held_out", 0.7 + index / 50)])
         for index, source in enumerate(sources)
     ]
-    return found
+    found: Any = {
+        "datasets": list(sources),
+        "methods": [METHODS[0]],
+        "rows": rows,
+        "drops": [drop_of(METHODS[0], rows)],
+    }
+    return found | {"pairs": [], "sentences": [], "remarks": []}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError, first_few
 from gender_cls.evaluation.comparison.settings import Described, describe, varied_settings
+from gender_cls.evaluation.evaluated import is_evaluated, not_evaluated_sentence
 from gender_cls.evaluation.predictions import answers_of
-from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.run import Run
 
 
@@ -71,9 +71,8 @@ class Candidate:
     def problem(self) -> str | None:
         """Why its predictions cannot be used, or None."""
         for run in self.runs:
-            if run.finished and not _is_evaluated(run) and run not in self.repeated:
-                how = "evaluated by another version" if run.metrics else "not evaluated"
-                return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
+            if run.finished and not is_evaluated(run) and run not in self.repeated:
+                return not_evaluated_sentence(run)
         if not self.trained:
             return "No seed has finished."
         for one in self.trained:
@@ -135,7 +134,7 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
     trained = [
         _trained(seed if isinstance(seed, int) else None, runs)
         for seed, runs in seeds.items()
-        if all(run.finished and _is_evaluated(run) for run in runs)
+        if all(run.finished and is_evaluated(run) for run in runs)
     ]
     trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
     runs = [one.run for one in described]
@@ -161,11 +160,7 @@ def _dataset(run: Run) -> str | None:
 
 def _usable(run: Run) -> tuple[bool, bool]:
     """A sort key: a finished run comes after one that is not, and after all one whose results can be compared."""
-    return run.finished, run.finished and _is_evaluated(run)
-
-
-def _is_evaluated(run: Run) -> bool:
-    return run.metrics.get("schema_version") == SCHEMA_VERSION and run.predictions.is_file()
+    return run.finished, run.finished and is_evaluated(run)
 
 
 def _trained(seed: int | None, runs: list[Run]) -> Trained:

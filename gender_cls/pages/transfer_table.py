@@ -1,0 +1,131 @@
+"""The transfer matrix as Markdown and for the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gender_cls.errors import plural
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer, TransferRow
+from gender_cls.evaluation.wording import (
+    MISSING,
+    capitalised,
+    decimal,
+    markdown_table,
+    p_value,
+    score_title,
+    stated,
+)
+from gender_cls.pages.transfer_map import by_dataset, saw
+from gender_cls.system.terminal import Column, table_on_screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SAW = "†"
+
+
+def transfer_markdown(transfer: Transfer) -> str:
+    """What is lost elsewhere, a matrix for each score, and the tables of methods and of their pairs."""
+    parts = ["".join(f"- {_text(sentence)}\n" for sentence in transfer["sentences"])]
+    marks = _marks(transfer)
+    for score in TRANSFER_SCORES:
+        title = capitalised(score_title(score))
+        cells = [[*_names(row, transfer), *_row_cells(row, transfer, score)] for row in transfer["rows"]]
+        parts.append(f"{title}, trained on (rows) and tested on (columns); bold: home, its own test split.{marks}\n")
+        parts.append(_table([*_names(None, transfer), *transfer["datasets"]], cells))
+    if transfer["drops"]:
+        heading = ["method", "tests", "elsewhere", "lost", "spread", "worst", "CDD", "SD"]
+        parts.append(_table(heading, _losses(transfer)))
+    if transfer["pairs"]:
+        pairs = [
+            [f"{pair['a']} - {pair['b']}", stated(pair["difference"]), p_value(pair["p_holm"]), pair["verdict"]]
+            for pair in transfer["pairs"]
+        ]
+        parts.append(_table(["pair, elsewhere", "difference [95 %]", "p (Holm)", ""], pairs))
+    parts += ["".join(f"- {_text(remark)}\n" for remark in transfer["remarks"])] * bool(transfer["remarks"])
+    return "\n".join(parts)
+
+
+def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
+    """The matrix of balanced accuracy, as many columns of it as fit, and what each method loses.
+
+    Args:
+        page: the name of the page that has the rest.
+    """
+    rows, datasets = transfer["rows"], transfer["datasets"]
+    named = [_names(row, transfer) for row in rows]
+    names = [Column(title, [row[place] for row in named]) for place, title in enumerate(_names(None, transfer))]
+    columns = [
+        Column(dataset, [_on_screen(by_dataset(row).get(dataset)) for row in rows], rank=place)
+        for place, dataset in enumerate(datasets, 1)
+    ]
+    table = table_on_screen([*names, *columns])
+    missing = len(names) + len(datasets) - len(table.columns)
+    more = f" {page} has {plural(missing, 'more column')}." if missing else ""
+    parts: list[str | Table] = [
+        "Balanced accuracy, trained on (rows) and tested on (columns). *: home, its own test split."
+        f"{_marks(transfer)}{more}",
+        table,
+    ]
+    if transfer["drops"]:
+        drops = transfer["drops"]
+        worst = [drop["worst"]["scores"]["balanced_accuracy"]["value"] if drop["worst"] else None for drop in drops]
+        parts += ["", table_on_screen([
+            Column("method", [drop["method"] for drop in drops]),
+            Column("elsewhere [95 %]", [stated(drop["mean_elsewhere"]) for drop in drops]),
+            Column("lost [95 %]", [stated(drop["mean_drop"]) for drop in drops]),
+            Column("spread", [decimal(drop["spread"]["value"]) for drop in drops], number=True, rank=2),
+            Column("worst", list(map(decimal, worst)), number=True, rank=1),
+        ])]  # fmt: skip
+    return parts
+
+
+def _marks(transfer: Transfer) -> str:
+    """What the signs in the matrix mean, as far as it has them."""
+    rows = transfer["rows"]
+    seen = any(saw(cell) for row in rows for cell in row["cells"])
+    missing = any(len(row["cells"]) < len(transfer["datasets"]) for row in rows)
+    return f" {SAW}: it saw images of that dataset in training." * seen + f" {MISSING}: not tested." * missing
+
+
+def _names(row: TransferRow | None, transfer: Transfer) -> list[str]:
+    """What a row of the matrix is called, with its method where there are several; headings for None."""
+    several = len(transfer["methods"]) > 1
+    if row is None:
+        return ["method"] * several + ["trained on"]
+    return [row["method"]] * several + [row["trained_on"]]
+
+
+def _row_cells(row: TransferRow, transfer: Transfer, score: str) -> list[str]:
+    cells = by_dataset(row)
+    return [_in_markdown(cells[dataset], score) if dataset in cells else MISSING for dataset in transfer["datasets"]]
+
+
+def _in_markdown(cell: Cell, score: str) -> str:
+    written = stated(cell["scores"][score])
+    return f"**{written}**" if cell["kind"] == "home" else written + SAW * saw(cell)
+
+
+def _on_screen(cell: Cell | None) -> str:
+    if cell is None:
+        return MISSING
+    return decimal(cell["scores"]["balanced_accuracy"]["value"]) + "*" * (cell["kind"] == "home") + SAW * saw(cell)
+
+
+def _losses(transfer: Transfer) -> list[list[str]]:
+    rows = []
+    for drop in transfer["drops"]:
+        worst = MISSING
+        if drop["worst"] is not None:
+            score = decimal(drop["worst"]["scores"]["balanced_accuracy"]["value"])
+            worst = f"{score}, {drop['worst_trained_on']} on {drop['worst']['dataset']}"
+        numbers = [stated(drop["mean_elsewhere"]), stated(drop["mean_drop"]), stated(drop["spread"])]
+        rows.append([drop["method"], str(drop["cells"]), *numbers, worst, decimal(drop["cdd"]), decimal(drop["sd"])])
+    return rows
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return markdown_table([*map(_text, header)], [[*map(_text, row)] for row in rows]) + "\n"
+
+
+def _text(cell: str) -> str:
+    return cell.replace("|", r"\|")
