@@ -95,7 +95,11 @@ def _of_labels(share: ShareOfLabels) -> str:
     sentence = f"{counted}, against {trained}"
     if share["from_answers"]["value"] is None:
         return f"{sentence}."
-    return f"{sentence}; the answers alone suggest {stated_percent(share['from_answers'], 0)}."
+    sentence += f"; the answers alone suggest {stated_percent(share['from_answers'], 0)}."
+    home, at_home = share["home"]["value"], share["home_from_answers"]
+    if home is None or at_home["low"] is None or at_home["high"] is None or at_home["low"] <= home <= at_home["high"]:
+        return sentence
+    return f"{sentence} At home they suggest {stated_percent(at_home, 0)} where {percent(home)} are labelled."
 
 
 def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:

@@ -21,7 +21,7 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.differences import difference_of_same
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import is_female
-from gender_cls.evaluation.prior import why_no_share, why_one_label
+from gender_cls.evaluation.prior import share_from_answers, why_no_share, why_one_label
 from gender_cls.evaluation.standing import CHANCE
 from gender_cls.evaluation.stress import MOST_RESAMPLES
 
@@ -64,6 +64,21 @@ class MeasuredHere:
             luck = max(0.0, float(self.sampled.draws["luck"].mean()))
             best["low"], lost["low"] = _lower(best["low"], luck, CHANCE), _lower(lost["low"], luck, 0.0)
         return best, lost
+
+
+def suggested_share(table: pd.DataFrame, rule: DecisionRule, prior: float, resamples: int) -> Estimate:
+    """The share of FEMALE that the answers suggest."""
+    logits = logit(table) / rule.temperature
+    p_female, units = expit(logits), bootstrap_units(table)
+    if problem := problem_of(logits) or why_no_share(p_female):
+        return undefined(problem)
+
+    def statistics(weights: Numbers) -> dict[str, Numbers]:
+        return {"share": share_from_answers(p_female, prior, weights)}
+
+    sampled = sample(units, statistics, min(resamples, MOST_RESAMPLES))
+    problem = why_one_label(sampled.values["share"], len(table))
+    return sampled.of("share") if problem is None else undefined(problem)
 
 
 def _name(method: str, score: str) -> str:
