@@ -193,7 +193,7 @@ def test_what_was_lost_in_batchnorm_comes_back_with_it_and_prior_cannot() -> Non
         assert batchnorm["difference"][score]["value"] == pytest.approx(change, abs=1e-12)
         gained = batchnorm["difference"][score]
         assert gained["high"] < 0 if score in ("log_loss", "ece") else is_above_0(gained)
-    assert "better in balanced accuracy, AUROC and log loss" in batchnorm["sentence"]
+    assert "better in balanced accuracy, accuracy, AUROC and log loss" in batchnorm["sentence"]
     assert prior["difference"]["balanced_accuracy"]["high"] < batchnorm["difference"]["balanced_accuracy"]["low"]
 
 

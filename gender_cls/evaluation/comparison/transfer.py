@@ -133,8 +133,11 @@ def _remarks(rows: Sequence[tuple[MatrixRow, Measured, list[Measured]]]) -> list
         remarks.append(
             f"With fewer than {ENOUGH_SEEDS} seeds, intervals do not cover the chance of training: {first_few(few)}."
         )
-    columns = _columns([row for row, *_ in rows])
+    columns, missing = _columns([row for row, *_ in rows]), []
     for row, *_ in rows:
-        if missing := [name for name in columns if name not in {test.dataset for test in row.tests}]:
-            remarks.append(f"{row.candidate.title} was not tested on {listed(missing)}.")
+        absent = [name for name in columns if name not in {test.dataset for test in row.tests}]
+        if absent and not row.candidate.left_out:  # otherwise they are what it was trained on
+            missing.append(f"{row.candidate.title} on {listed(absent)}")
+    if missing:
+        remarks.append(f"Not tested: {first_few(missing)}.")
     return remarks

@@ -19,7 +19,7 @@ from gender_cls.runs.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class Answers:
     """The answers of one candidate for the same images, of each seed."""
 
     dataset: str  # the title of the column, see `with_columns`
@@ -35,7 +35,7 @@ class Tested:
         """The rows of the first network, for what all share."""
         return self.tables[0][0]
 
-    def cut_to(self, paths: Iterable[str]) -> "Tested":
+    def cut_to(self, paths: Iterable[str]) -> "Answers":
         """The same with these images only."""
         kept = set(paths)
         tables = [[one[one["path"].isin(kept)] for one in networks] for networks in self.tables]
@@ -62,8 +62,8 @@ class MatrixRow:
 
     candidate: Candidate
     trained_on: str
-    home: Tested  # its own test, or with data.leave_out its validation
-    tests: list[Tested]  # its own test first; all of the same seeds
+    home: Answers  # its own test, or with data.leave_out its validation
+    tests: list[Answers]  # its own test first; all of the same seeds
 
 
 def matrix_rows(candidates: Sequence[Candidate]) -> tuple[list[MatrixRow], list[str]]:
@@ -87,15 +87,15 @@ def matrix_rows(candidates: Sequence[Candidate]) -> tuple[list[MatrixRow], list[
     return with_columns(rows, remarks), remarks
 
 
-def _own_test(candidate: Candidate, trained: Sequence[Trained]) -> Tested:
+def _own_test(candidate: Candidate, trained: Sequence[Trained]) -> Answers:
     held_out = candidate.left_out is not None
     kind: Literal["home", "held_out"] = "held_out" if held_out else "home"
-    own = Tested(candidate.dataset or "", kind, [], _root(trained[0].runs[0]), seen=not held_out)
+    own = Answers(candidate.dataset or "", kind, [], _root(trained[0].runs[0]), seen=not held_out)
     return _aligned(own, [[one.test] for one in trained])
 
 
-def _validation(trained: Sequence[Trained]) -> Tested:
-    own = Tested("validation", "home", [], _root(trained[0].runs[0]), seen=True)
+def _validation(trained: Sequence[Trained]) -> Answers:
+    own = Answers("validation", "home", [], _root(trained[0].runs[0]), seen=True)
     return _aligned(own, [[one.validation] for one in trained])
 
 
@@ -123,11 +123,11 @@ def _usable_tests(runs: Sequence[Run], remarks: list[str]) -> list[str]:
     return [name for name, count in found.items() if count == len(runs)]
 
 
-def _elsewhere(name: str, trained: Sequence[Trained], seen: set[str]) -> Tested:
+def _elsewhere(name: str, trained: Sequence[Trained], seen: set[str]) -> Answers:
     folders = [[run.elsewhere(name) for run in one.runs] for one in trained]
     flat = [folder for networks in folders for folder in networks]
     left_out = [folder.metrics["elsewhere"]["left_out"] for folder in flat]
-    test = Tested(
+    test = Answers(
         dataset=name,
         kind="elsewhere",
         tables=[],
@@ -138,7 +138,7 @@ def _elsewhere(name: str, trained: Sequence[Trained], seen: set[str]) -> Tested:
     return _aligned(test, [[answers_of(folder) for folder in networks] for networks in folders])
 
 
-def _aligned(test: Tested, tables: list[list[pd.DataFrame]]) -> Tested:
+def _aligned(test: Answers, tables: list[list[pd.DataFrame]]) -> Answers:
     """The test with those rows of the tables that all have, sorted by path."""
     flat = [table for networks in tables for table in networks]
     common = set.intersection(*(set(zip(_texts(one, "path"), _texts(one, "label"), strict=True)) for one in flat))
@@ -171,7 +171,7 @@ def _root(folder: ResultFolder) -> str:
 
 def with_columns(rows: Sequence[MatrixRow], remarks: list[str]) -> list[MatrixRow]:
     """The rows with titles of columns: data of the same name that share no image are told apart by a number."""
-    by_name: dict[str, list[Tested]] = defaultdict(list)
+    by_name: dict[str, list[Answers]] = defaultdict(list)
     for test in (test for row in rows for test in row.tests):
         by_name[test.dataset].append(test)
     titles: dict[int, str] = {}
@@ -190,7 +190,7 @@ def with_columns(rows: Sequence[MatrixRow], remarks: list[str]) -> list[MatrixRo
     return [replace(row, tests=[replace(test, dataset=titles[id(test)]) for test in row.tests]) for row in rows]
 
 
-def _sharing_images(tests: Sequence[Tested]) -> Iterator[list[Tested]]:
+def _sharing_images(tests: Sequence[Answers]) -> Iterator[list[Answers]]:
     """Groups of tests that are connected by common images."""
     left = [(test, test.images()) for test in tests]
     while left:

@@ -9,7 +9,7 @@ import pandas as pd
 from gender_cls.evaluation.bootstrap import Booleans, Numbers, bootstrap_units, count_people, count_units
 from gender_cls.evaluation.comparison.significance import mean_estimate, training_of
 from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell
-from gender_cls.evaluation.comparison.transfer_rows import Tested
+from gender_cls.evaluation.comparison.transfer_rows import Answers
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.influence import moved_scores
 from gender_cls.evaluation.metrics import absent_labels, is_female, known_people, p_female_of
@@ -35,7 +35,7 @@ class Score:
 class Measured:
     """All scores of one test."""
 
-    test: Tested
+    test: Answers
     names: list[PersonName]  # of the people, the same in every test
     people: tuple[int, ...]  # how many have each label
     scores: dict[str, Score]
@@ -61,7 +61,7 @@ class Measured:
         )
 
 
-def measure(test: Tested) -> Measured:
+def measure(test: Answers) -> Measured:
     """The scores of a test."""
     table, female = test.table, is_female(test.table)
     units = bootstrap_units(table)
@@ -96,7 +96,7 @@ def _is_right(table: pd.DataFrame) -> Booleans:
     return (table["prediction"] == table["label"]).to_numpy()
 
 
-def _problem(test: Tested, female: Booleans) -> str | None:
+def _problem(test: Answers, female: Booleans) -> str | None:
     """Why scores are not defined, or None."""
     if not len(female):
         return "No image was tested with all seeds."

@@ -282,7 +282,7 @@ def test_cells_that_are_missing(tmp_path: Path) -> None:
     alone = transfer_of(second, first)
     assert [cell["dataset"] for cell in row_of(alone, "a")["cells"]] == ["a"]
     assert row_of(alone, "a")["mean_drop"]["value"] is None
-    assert "net on a was not tested on b." in alone["remarks"]
+    assert "Not tested: net on a on b." in alone["remarks"]
     assert compare(first)["transfer"] is None
     assert compare()["transfer"] is None
 
