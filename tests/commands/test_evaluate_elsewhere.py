@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.commands import SMALL, command
+from helpers.commands import EACH_ON_THE_OTHERS, ELSEWHERE, SMALL, command
 from helpers.crops import ON_CPU, PATTERN, draw_folders, write_crop
 from helpers.example_metrics import assert_matches
 
@@ -59,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sweep(trained: Path, tmp_path: Path) -> Path:
     """A copy to work on; the crops stay where they were."""
-    return Path(shutil.copytree(trained, tmp_path / "sweep"))
+    return Path(shutil.copytree(trained, tmp_path / "outputs" / "sweeps" / "NAME"))
 
 
 @pytest.fixture
@@ -92,7 +92,6 @@ def named(root: Path, **changed: Any) -> dict[str, Any]:
 
 
 ALL = {"elsewhere": {"datasets": "all"}}
-BOTH = {"adapt": ["batchnorm", "prior"]}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -111,7 +110,7 @@ def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sweep_is_tested_on_the_test_parts_of_its_datasets(sweep: Path, tmp_path: Path) -> None:
     runs = [Run(path.parent) for path in sorted(sweep.glob("*/status.json"))]
     own = [{name: (run.folder / name).read_bytes() for name in UNTOUCHED} for run in runs]
-    asked = [f"run={sweep}", "elsewhere=all", "adapt=[batchnorm,prior]", "resamples=200", "num_workers=0"]
+    asked = [*EACH_ON_THE_OTHERS.split()[3:], "adapt=[batchnorm,prior]", "resamples=200", "num_workers=0"]
     result = command("evaluate", *asked, "accelerator=cpu", "progress_bar=false", cwd=tmp_path)
     assert result.stdout.count("Open ") == 2
     for run, other, name, before in zip(runs, reversed(runs), ("station", "street"), own, strict=True):
@@ -150,7 +149,11 @@ UNTOUCHED = ("checkpoints/best.ckpt", "predictions.csv", "manifest.csv", "data.j
 
 def test_twice_asks_nothing_of_the_network(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = named(run.data_root.parent / "station")
-    evaluate(settings(run.folder, tmp_path, **data, **BOTH))
+    shutil.copytree(run.folder, tmp_path / "outputs" / "runs" / "NAME")
+    run = Run(tmp_path / "outputs" / "runs" / "NAME")
+    asked = [*ELSEWHERE.split()[3:], f"data.pattern={PATTERN}", "resamples=200", "num_workers=0", "accelerator=cpu"]
+    (tmp_path / "station").symlink_to(data["data"]["root"])
+    command("evaluate", *asked, "progress_bar=false", cwd=tmp_path)
     folder = run.elsewhere("station")
     tables = {file: file.read_bytes() for file in (folder.predictions, folder.adapted, folder.metrics_file)}
     assert json.loads(tables[folder.metrics_file])["elsewhere"]["part"] == "all"

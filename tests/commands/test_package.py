@@ -7,10 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.commands import COMPARING, EVALUATING, EXPLAINING, python
+from helpers.commands import COMPARING, DATASETS, EACH_ON_THE_OTHERS, ELSEWHERE, EVALUATING, EXPLAINING, python
 from helpers.crops import PATTERN, draw_folders
 
+from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.train import Config
 from gender_cls.runs.run import tensorboard_command
 from gender_cls.system.resources import multiplies_bf16
 
@@ -18,8 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train")]
+TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line != DATASETS]
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
+TESTED_ELSEWHERE = {DATASETS, ELSEWHERE, EACH_ON_THE_OTHERS}
+"""The first needs published datasets: `test_the_readmes_datasets_are_swept` only reads its command line. Others run in
+`test_evaluate_elsewhere.py`."""
 QUICKLY = [
     f"data.pattern={PATTERN}", "data.image_size=[64,32]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -28,7 +33,7 @@ QUICKLY = [
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
-    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING, EXPLAINING}
+    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING, EXPLAINING, *TESTED_ELSEWHERE}
     made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
     assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
     assert len(TRAINING) >= 4
@@ -52,6 +57,18 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         status = json.loads(file.read_text())
         assert status["precision"] == ("bf16-mixed" if multiplies_bf16() else "32-true"), "what auto is here"
         assert status["resources"]["precision"] == status["precision"]
+
+
+def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "local"
+    own.mkdir(parents=True)
+    roots = {name: str(tmp_path) for name in ("peta", "pa100k", "market1501")}
+    (own / "default.yaml").write_text(json.dumps({"data_roots": roots}))
+    command = read_command_line([*shlex.split(DATASETS)[3:], "--config-dir", str(own.parent)])
+    jobs = [config for config, _ in check_jobs(command, "train", Config)]
+    assert [(job.data.root, job.data.importer and job.data.importer.value) for job in jobs] == [
+        (root, name) for name, root in roots.items() for _ in range(2)
+    ]
 
 
 def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:
