@@ -133,11 +133,12 @@ def _remarks(rows: Sequence[tuple[MatrixRow, Measured, list[Measured]]]) -> list
         remarks.append(
             f"With fewer than {ENOUGH_SEEDS} seeds, intervals do not cover the chance of training: {first_few(few)}."
         )
-    columns, missing = _columns([row for row, *_ in rows]), []
+    columns = _columns([row for row, *_ in rows])
+    missing = []
     for row, *_ in rows:
-        absent = [name for name in columns if name not in {test.dataset for test in row.tests}]
-        if absent and not row.candidate.left_out:  # otherwise they are what it was trained on
-            missing.append(f"{row.candidate.title} on {listed(absent)}")
+        known = row.seen | {test.dataset for test in row.tests}
+        if names := [name for name in columns if name not in known]:
+            missing.append(f"{row.candidate.title} on {listed(names)}")
     if missing:
         remarks.append(f"Not tested: {first_few(missing)}.")
     return remarks

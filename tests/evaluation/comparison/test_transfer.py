@@ -206,7 +206,7 @@ def test_three_methods_are_compared_on_the_cells_that_both_have(tmp_path: Path) 
     reject, corrected, *_ = multipletests([pair["p_value"] for pair in pairs], method="holm")
     assert [pair["p_holm"] for pair in pairs] == pytest.approx(corrected)
     assert [pair["significant"] for pair in pairs] == reject.tolist() == [False, True, True]
-    assert pairs[1]["verdict"].startswith("Away from home: good is better than poor by ")
+    assert pairs[1]["verdict"].startswith("Away from home, in the 2 tests that both have: good is better than poor by ")
     assert set(found["sentences"]) >= {pair["verdict"] for pair in pairs}
 
 
