@@ -427,6 +427,35 @@ def test_moved_images_of_other_runs_are_named(sweep: Path, run: Run, station: Pa
     assert list(run.tests_elsewhere) == ["station"]
 
 
+def test_another_dataset_of_the_same_name_is_refused(run: Run, station: Path, tmp_path: Path) -> None:
+    evaluate(settings(run.folder, tmp_path, **named(run.data_root.parent / "station")))
+    folder = run.elsewhere("station")
+    evaluate(settings(run.folder, tmp_path, **named(station)))
+    assert folder.data["root"] == str(station), "the same images in another place"
+    other = tmp_path / "other" / "station"
+    draw_station(other)
+    write_crop(other / "MALE" / "person57_camera2_0.png", 78)
+    before = contents(folder.folder)
+    with pytest.raises(
+        GenderClsError, match=rf"^{folder.folder} is a test on other images, those in {station}: choose"
+    ):
+        evaluate(settings(run.folder, tmp_path, **named(other)))
+    assert contents(folder.folder) == before
+
+
+def test_a_damaged_test_elsewhere_does_not_stop_the_run_s_own(run: Run, tmp_path: Path) -> None:
+    data = named(run.data_root.parent / "station")
+    evaluate(settings(run.folder, tmp_path, **data))
+    folder = run.elsewhere("station")
+    folder.metrics_file.write_text(folder.metrics_file.read_text()[:-40])
+    evaluate(settings(run.folder, tmp_path, explained_images=0))
+    assert "metrics.json is not a JSON file" in run.metrics["problems"]["test on station"]
+    assert run.report.is_file()
+    evaluate(settings(run.folder, tmp_path, **data))
+    assert_matches(folder.metrics, Metrics)
+    assert run.metrics["problems"] == {}
+
+
 def test_data_root_is_where_the_own_images_are(run: Run, tmp_path: Path) -> None:
     data = named(run.data_root.parent / "station")
     moved = Path(shutil.copytree(run.data_root, tmp_path / "moved"))
