@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from gender_cls.drawing.chart_style import PALETTE, chart, house_style
-from gender_cls.evaluation.comparison.transfer_json import Cell, Transfer, TransferRow
+from gender_cls.evaluation.comparison.transfer_json import Cell, Transfer
+from gender_cls.evaluation.comparison.transfer_lines import Line, lines_by_method, saw
 from gender_cls.evaluation.wording import MISSING, capitalised, decimal, score_title
 
 WIDTH, HEIGHT = 0.72, 0.36  # inches of a square
@@ -22,15 +23,15 @@ def transfer_figure(transfer: Transfer, score: str = "balanced_accuracy") -> Fig
     Home has a solid border, a held-out source a dashed one. Squares of data that a candidate saw in training are
     hatched and marked with †.
     """
-    lines: list[TransferRow | str] = []  # a method, then its rows
-    for method in transfer["methods"]:
+    lines: list[Line | str] = []  # a method, then its lines
+    for method, of_method in lines_by_method(transfer).items():
         lines += [method] * (len(transfer["methods"]) > 1)
-        lines += [row for row in transfer["rows"] if row["method"] == method]
+        lines += of_method
     values = np.full((len(lines), len(transfer["datasets"])), np.nan)
     found: dict[tuple[int, int], Cell] = {}
-    for line, row in enumerate(lines):
-        for cell in [] if isinstance(row, str) else row["cells"]:
-            place = line, transfer["datasets"].index(cell["dataset"])
+    for number, line in enumerate(lines):
+        for dataset, cell in () if isinstance(line, str) else line.cells.items():
+            place = number, transfer["datasets"].index(dataset)
             found[place] = cell
             if (value := cell["scores"][score]["value"]) is not None:
                 values[place] = value
@@ -41,18 +42,18 @@ def transfer_figure(transfer: Transfer, score: str = "balanced_accuracy") -> Fig
     with house_style():
         figure, axes = chart(1.9 + WIDTH * values.shape[1], 0.9 + HEIGHT * values.shape[0])
         axes.imshow(values, cmap=shades, aspect="auto")
-        for (line, column), cell in found.items():
-            _square(axes, line, column, cell, score)
-        for line, row in enumerate(lines):
+        for (number, column), cell in found.items():
+            _square(axes, number, column, cell, score)
+        for number, line in enumerate(lines):
             for column in range(values.shape[1]):
-                if not isinstance(row, str) and (line, column) not in found:
-                    axes.text(column, line, MISSING, ha="center", va="center", color=PALETTE["faint"])
-        names = [row if isinstance(row, str) else row["trained_on"] for row in lines]
+                if not isinstance(line, str) and (number, column) not in found:
+                    axes.text(column, number, MISSING, ha="center", va="center", color=PALETTE["faint"])
+        names = [line if isinstance(line, str) else line.trained_on for line in lines]
         axes.set_xticks(range(values.shape[1]), map(_shortened, transfer["datasets"]), rotation=30, ha="right")
         axes.set_yticks(range(len(lines)), map(_shortened, names))
-        for label, row in zip(axes.get_yticklabels(), lines, strict=True):
+        for label, line in zip(axes.get_yticklabels(), lines, strict=True):
             label.set_color(PALETTE["ink"])
-            label.set_fontweight("bold" if isinstance(row, str) else "normal")
+            label.set_fontweight("bold" if isinstance(line, str) else "normal")
         for label in axes.get_xticklabels():
             label.set_color(PALETTE["ink"])
         axes.grid(visible=False)
@@ -60,26 +61,21 @@ def transfer_figure(transfer: Transfer, score: str = "balanced_accuracy") -> Fig
         axes.set(xlabel="tested on", ylabel="trained on")
         kinds = {cell["kind"] for cell in found.values()}
         marks = [name for kind, name in (("home", "framed: home"), ("held_out", "dashed: held out")) if kind in kinds]
-        marks += ["†: seen in training"] * any(map(_saw, found.values()))
+        marks += ["†: seen in training"] * any(map(saw, found.values()))
         axes.set_title("; ".join([f"{capitalised(score_title(score))} [95 %]", *marks]), x=0)
         figure.set_label(f"{capitalised(score_title(score))} of each candidate on each dataset")
     return figure
 
 
-def _saw(cell: Cell) -> bool:
-    return cell["trained_on"] and cell["kind"] != "home"
-
-
 def _square(axes: Axes, line: int, column: int, cell: Cell, score: str) -> None:
     """The number, the interval and the marks of one cell."""
-    saw = _saw(cell)
     number, estimate = decimal(cell["scores"][score]["value"]), cell["scores"][score]
-    axes.text(column, line - 0.12, number + "†" * saw, ha="center", va="center", fontsize=8)
+    axes.text(column, line - 0.12, number + "†" * saw(cell), ha="center", va="center", fontsize=8)
     if estimate["low"] is not None and estimate["high"] is not None:
         interval = f"{decimal(estimate['low'], 2)} to {decimal(estimate['high'], 2)}"
         axes.text(column, line + 0.25, interval, ha="center", va="center", fontsize=5.5)
     box = (column - 0.47, line - 0.45), 0.94, 0.9
-    if saw:
+    if saw(cell):
         axes.add_patch(Rectangle((column - 0.47, line + 0.37), 0.94, 0.08, fill=False, hatch="//////", linewidth=0))
     if cell["kind"] in EDGES:
         width, dashes = EDGES[cell["kind"]]

@@ -14,7 +14,7 @@ def difference_of_others(a: Estimate, b: Estimate) -> Estimate:
     (Newcombe 1998, method 10, for two proportions; Zou & Donner 2008 for any two independent estimates). So the
     difference takes over what is special about each interval: that of a perfect score of few people is wide, that of a
     loss reaches further up than down. The sum of the two variances, with a symmetric interval, would know nothing of
-    this. `tests/evaluation/interval_coverage.md` says how often the interval holds the truth.
+    this. `tests/evaluation/elsewhere_coverage.md` says how often the interval holds the truth.
     """
     for one in (a, b):
         if one["value"] is None:

@@ -26,7 +26,7 @@ from gender_cls.evaluation.elsewhere_schema import (
 )
 from gender_cls.evaluation.elsewhere_sentences import adapted_sentence, elsewhere_sentences
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.measured_here import MeasuredHere, measure_here
+from gender_cls.evaluation.measured_here import MeasuredHere, measure_here, suggested_share
 from gender_cls.evaluation.metrics import decision_scores, is_female, macro_f1, p_female_of
 from gender_cls.evaluation.prior import prior_of_training
 from gender_cls.evaluation.schema import Metrics
@@ -94,6 +94,7 @@ def conclude_elsewhere(
             home=_share_of_female(own, resamples),
             here=_share_of_female(predictions, resamples),
             from_answers=measured.of("prior share"),
+            home_from_answers=suggested_share(own, rule, prior, resamples),
         ),
         adapted=[],
         sentences=[],

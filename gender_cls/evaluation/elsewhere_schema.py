@@ -65,6 +65,7 @@ class ShareOfLabels(TypedDict):
     home: Estimate
     here: Estimate
     from_answers: Estimate  # here, estimated from the answers without labels (Saerens et al. 2002), see `prior.py`
+    home_from_answers: Estimate  # the same at home; far from `home`, neither of the two can be trusted
 
 
 class Adapted(TypedDict):

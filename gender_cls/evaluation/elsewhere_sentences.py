@@ -13,7 +13,10 @@ from gender_cls.evaluation.estimate import Estimate, is_above_0
 from gender_cls.evaluation.metrics import FEMALE
 from gender_cls.evaluation.wording import capitalised, decimal, listed, percent, score_title, stated, stated_percent
 
-TOLD = {"prior": ("balanced_accuracy", "accuracy", "log_loss"), "batchnorm": ("balanced_accuracy", "auroc", "log_loss")}
+TOLD = {
+    "prior": ("balanced_accuracy", "accuracy", "log_loss"),
+    "batchnorm": ("balanced_accuracy", "accuracy", "auroc", "log_loss"),
+}
 """The scores that a sentence about a method names."""
 
 
@@ -95,7 +98,11 @@ def _of_labels(share: ShareOfLabels) -> str:
     sentence = f"{counted}, against {trained}"
     if share["from_answers"]["value"] is None:
         return f"{sentence}."
-    return f"{sentence}; the answers alone suggest {stated_percent(share['from_answers'], 0)}."
+    sentence += f"; the answers alone suggest {stated_percent(share['from_answers'], 0)}."
+    home, at_home = share["home"]["value"], share["home_from_answers"]
+    if home is None or at_home["low"] is None or at_home["high"] is None or at_home["low"] <= home <= at_home["high"]:
+        return sentence
+    return f"{sentence} At home they suggest {stated_percent(at_home, 0)} where {percent(home)} are labelled."
 
 
 def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:
@@ -112,7 +119,19 @@ def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:
     worse = [score_title(score) for score, gain in gains.items() if is_above_0(_turned(gain))]
     verdicts = [f"better in {listed(better)}"] * bool(better) + [f"worse in {listed(worse)}"] * bool(worse)
     verdict = f"It is {' and '.join(verdicts)}" if verdicts else "No gain and no loss is shown"
-    return f"{title}: {changes}. {verdict}."
+    reason = _LEANS if worse and adapted["method"] == "batchnorm" and _share_differs(share) else ""
+    return f"{title}: {changes}. {verdict}.{reason}"
+
+
+_LEANS = (
+    " The share of labels differs from training, which moves these statistics too: answers can then lean to the label "
+    "that is rarer here."
+)
+
+
+def _share_differs(share: ShareOfLabels) -> bool:
+    low, high = share["here"]["low"], share["here"]["high"]
+    return low is not None and high is not None and not low <= share["trained_on"] <= high
 
 
 def _turned(found: Estimate) -> Estimate:

@@ -44,7 +44,9 @@ def told_apart(elsewhere: Elsewhere) -> dict[str, list[ToldApart]]:
         "Share of FEMALE": [
             ToldApart("of the labels", share["home"], share["here"], None),
             ToldApart("mean probability", None, calibration["mean_probability"], None),
-            ToldApart("estimated from the answers, without labels", None, share["from_answers"], None),
+            ToldApart(
+                "estimated from the answers, without labels", share["home_from_answers"], share["from_answers"], None
+            ),
             ToldApart("of the labels that it was trained on", _exact(share["trained_on"]), None, None),
         ],
     }

@@ -21,7 +21,7 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.differences import difference_of_same
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.metrics import is_female
-from gender_cls.evaluation.prior import why_no_share, why_one_label
+from gender_cls.evaluation.prior import share_from_answers, why_no_share, why_one_label
 from gender_cls.evaluation.standing import CHANCE
 from gender_cls.evaluation.stress import MOST_RESAMPLES
 
@@ -66,6 +66,25 @@ class MeasuredHere:
         return best, lost
 
 
+def suggested_share(table: pd.DataFrame, rule: DecisionRule, prior: float, resamples: int) -> Estimate:
+    """The share of FEMALE that the answers suggest."""
+    logits = logit(table) / rule.temperature
+    p_female, units = expit(logits), bootstrap_units(table)
+    if problem := problem_of(logits) or why_no_share(p_female):
+        return undefined(problem)
+
+    def statistics(weights: Numbers) -> dict[str, Numbers]:
+        return {"share": share_from_answers(p_female, prior, weights)}
+
+    sampled = sample(units, statistics, min(resamples, MOST_RESAMPLES))
+    problem = why_one_label(sampled.values["share"], len(table))
+    return sampled.of("share") if problem is None else undefined(problem)
+
+
+def _name(method: str, score: str) -> str:
+    return f"{method} {score}" if method else score
+
+
 def _lower(low: float | None, luck: float, least: float) -> float | None:
     return None if low is None else max(least, low - luck)
 
@@ -103,7 +122,7 @@ def measure_here(
     def statistics(weights: Numbers) -> dict[str, Numbers]:
         found = {**of_threshold(weights), "mean_probability": ratio(weights @ p_female, weights.sum(axis=1))}
         for method, scores in of_method.items():
-            found |= {f"{method} {name}".strip(): value for name, value in scores(weights).items()}
+            found |= {_name(method, name): value for name, value in scores(weights).items()}
         return {**found, f"{Adapt.prior.value} auroc": found["auroc"]}  # re-weighing keeps the order
 
     remarks, shares = compared_remarks(female), compared_shares(female, units)
@@ -111,8 +130,8 @@ def measure_here(
         units,
         statistics,
         min(resamples, MOST_RESAMPLES),
-        {f"{method} {name}".strip(): remark for method in of_method for name, remark in remarks.items()},
-        shares={f"{method} {name}".strip(): people for method in of_method for name, people in shares.items()},
+        {_name(method, name): remark for method in of_method for name, remark in remarks.items()},
+        shares={_name(method, name): people for method in of_method for name, people in shares.items()},
     )
     if Adapt.prior.value in of_method and (problem := why_one_label(sampled.values["prior share"], len(table))):
         problems[Adapt.prior.value] = problem

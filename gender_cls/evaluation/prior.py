@@ -58,8 +58,7 @@ def share_from_answers(p_female: Numbers, prior: float, weights: Numbers, start:
         low, high = np.where(slope > 0, share, low), np.where(slope < 0, share, high)
         step = np.divide(slope, curvature, out=np.zeros_like(slope), where=curvature > 0)
         following = share + step
-        outside = (following <= low) | (following >= high)
-        following = np.where(outside, (low + high) / 2, following)
+        following = np.where((following < low) | (following > high), (low + high) / 2, following)
         moved = np.abs(following - share).max(initial=0.0)
         share = following
         if moved < CLOSE:

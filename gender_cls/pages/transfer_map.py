@@ -6,6 +6,7 @@ from typing import Any
 
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Drop, Transfer, TransferRow
+from gender_cls.evaluation.comparison.transfer_lines import ALL_OTHERS, Line, lines_by_method, saw
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import score_title
 from gender_cls.pages.axes import axis_around, end_of_differences
@@ -31,19 +32,22 @@ class TransferMap:
     title: str  # of the score
     low: float  # the score without colour
     high: float  # the score with most colour
-    rows: dict[str, list[tuple[TransferRow, list[Square]]]]  # by method
+    rows: dict[str, list[tuple[Line, list[Square]]]]  # by method
 
 
 def transfer_parts(transfer: Transfer) -> dict[str, Any]:
     """What the section on other datasets shows besides the record.
 
     Returns:
-        `transfer_maps`: a map for each score, balanced accuracy first. `at_home`, `held_out` and `seen`: whether there
-        are squares of a candidate's own test, of sources that were held out of training, and of data that a candidate
-        saw although its test is of other data. `transfer_axis` and `transfer_gap`: the ends of the axes of scores and
-        of differences. `most_open_transfer_pairs`: how many pairs are shown at once.
+        `transfer_maps`: a map for each score, balanced accuracy first.
+        `at_home`, `held_out`, `seen`: whether there are squares of a candidate's own test, of sources that were held
+        out of training, and of data that a candidate saw although its test is of other data.
+        `all_others`: whether there are lines of all sources but that of the column.
+        `transfer_axis`, `transfer_gap`: the ends of the axes of scores and of differences.
+        `most_open_transfer_pairs`: how many pairs are shown at once.
     """
     cells = [cell for row in transfer["rows"] for cell in row["cells"]]
+    lines = [line for of_method in lines_by_method(transfer).values() for line in of_method]
     means = [drop["mean_elsewhere"][key] for drop in transfer["drops"] for key in ("low", "value", "high")]
     gaps = (pair["difference"][key] for pair in transfer["pairs"] for key in ("low", "value", "high"))
     return {
@@ -51,15 +55,11 @@ def transfer_parts(transfer: Transfer) -> dict[str, Any]:
         "at_home": any(cell["kind"] == "home" for cell in cells),
         "held_out": any(cell["kind"] == "held_out" for cell in cells),
         "seen": any(map(saw, cells)),
+        "all_others": any(line.trained_on == ALL_OTHERS for line in lines),
         "transfer_axis": axis_around([*means, *map(home_of, transfer["drops"])]),
         "transfer_gap": end_of_differences(gaps),
         "most_open_transfer_pairs": MOST_OPEN,
     }
-
-
-def saw(cell: Cell) -> bool:
-    """Whether the candidate saw images of this dataset in training, although its own test is of other data."""
-    return cell["trained_on"] and cell["kind"] != "home"
 
 
 def elsewhere_of(transfer: Transfer | None) -> dict[str, TransferRow]:
@@ -74,25 +74,19 @@ def home_of(drop: Drop) -> float | None:
 
 
 def _map_of(transfer: Transfer, score: str) -> TransferMap:
-    values = [cell["scores"][score]["value"] for row in transfer["rows"] for cell in row["cells"]]
-    low, high = axis_around(values)
-    rows: dict[str, list[tuple[TransferRow, list[Square]]]] = {method: [] for method in transfer["methods"]}
-    for row in transfer["rows"]:
-        rows[row["method"]].append((row, _squares(row, transfer["datasets"], score, low, high)))
+    low, high = axis_around(cell["scores"][score]["value"] for row in transfer["rows"] for cell in row["cells"])
+    rows = {
+        method: [(line, _squares(line, transfer["datasets"], score, low, high)) for line in lines]
+        for method, lines in lines_by_method(transfer).items()
+    }
     return TransferMap(score_title(score), low, high, rows)
 
 
-def by_dataset(row: TransferRow) -> dict[str, Cell]:
-    """The cells of a candidate; datasets without a test are missing."""
-    return {cell["dataset"]: cell for cell in row["cells"]}
-
-
-def _squares(row: TransferRow, datasets: Sequence[str], score: str, low: float, high: float) -> list[Square]:
-    cells = by_dataset(row)
-    missing = "in_train" if any(cell["kind"] == "held_out" for cell in row["cells"]) else "not_tested"
+def _squares(line: Line, datasets: Sequence[str], score: str, low: float, high: float) -> list[Square]:
+    missing = "in_train" if any(cell["kind"] == "held_out" for cell in line.cells.values()) else "not_tested"
     squares = []
     for dataset in datasets:
-        if (cell := cells.get(dataset)) is None:
+        if (cell := line.cells.get(dataset)) is None:
             squares.append(Square(None, 0.0, missing, saw=False, about=""))
             continue
         found = cell["scores"][score]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer, TransferRow
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer
+from gender_cls.evaluation.comparison.transfer_lines import Line, lines_by_method, saw
 from gender_cls.evaluation.wording import (
     MISSING,
     capitalised,
@@ -14,7 +15,6 @@ from gender_cls.evaluation.wording import (
     score_title,
     stated,
 )
-from gender_cls.pages.transfer_map import by_dataset, saw
 from gender_cls.system.terminal import Column, table_on_screen
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ SAW = "†"
 def transfer_markdown(transfer: Transfer) -> str:
     """What is lost elsewhere, a matrix for each score, and the tables of methods and of their pairs."""
     parts = ["".join(f"- {_text(sentence)}\n" for sentence in transfer["sentences"])]
-    marks = _marks(transfer)
+    lines, marks = _lines(transfer), _marks(transfer, "bold")
     for score in TRANSFER_SCORES:
         title = capitalised(score_title(score))
-        cells = [[*_names(row, transfer), *_row_cells(row, transfer, score)] for row in transfer["rows"]]
-        parts.append(f"{title}, trained on (rows) and tested on (columns); bold: home, its own test split.{marks}\n")
+        cells = [[*_names(line, transfer), *_line_cells(line, transfer, score)] for line in lines]
+        parts.append(f"{title}, trained on (rows) and tested on (columns).{marks}\n")
         parts.append(_table([*_names(None, transfer), *transfer["datasets"]], cells))
     if transfer["drops"]:
         heading = ["method", "tests", "elsewhere", "lost", "spread", "worst", "CDD", "SD"]
@@ -51,19 +51,18 @@ def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
     Args:
         page: the name of the page that has the rest.
     """
-    rows, datasets = transfer["rows"], transfer["datasets"]
-    named = [_names(row, transfer) for row in rows]
-    names = [Column(title, [row[place] for row in named]) for place, title in enumerate(_names(None, transfer))]
+    lines, datasets = _lines(transfer), transfer["datasets"]
+    named = [_names(line, transfer) for line in lines]
+    first = [Column(title, [names[place] for names in named]) for place, title in enumerate(_names(None, transfer))]
     columns = [
-        Column(dataset, [_on_screen(by_dataset(row).get(dataset)) for row in rows], rank=place)
+        Column(dataset, [_on_screen(line.cells.get(dataset)) for line in lines], rank=place)
         for place, dataset in enumerate(datasets, 1)
     ]
-    table = table_on_screen([*names, *columns])
-    missing = len(names) + len(datasets) - len(table.columns)
+    table = table_on_screen([*first, *columns])
+    missing = len(first) + len(datasets) - len(table.columns)
     more = f" {page} has {plural(missing, 'more column')}." if missing else ""
     parts: list[str | Table] = [
-        "Balanced accuracy, trained on (rows) and tested on (columns). *: home, its own test split."
-        f"{_marks(transfer)}{more}",
+        f"Balanced accuracy, trained on (rows) and tested on (columns).{_marks(transfer, '*')}{more}",
         table,
     ]
     if transfer["drops"]:
@@ -79,25 +78,33 @@ def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
     return parts
 
 
-def _marks(transfer: Transfer) -> str:
-    """What the signs in the matrix mean, as far as it has them."""
-    rows = transfer["rows"]
-    seen = any(saw(cell) for row in rows for cell in row["cells"])
-    missing = any(len(row["cells"]) < len(transfer["datasets"]) for row in rows)
-    return f" {SAW}: it saw images of that dataset in training." * seen + f" {MISSING}: not tested." * missing
+def _lines(transfer: Transfer) -> list[Line]:
+    return [line for lines in lines_by_method(transfer).values() for line in lines]
 
 
-def _names(row: TransferRow | None, transfer: Transfer) -> list[str]:
-    """What a row of the matrix is called, with its method where there are several; headings for None."""
+def _marks(transfer: Transfer, home: str) -> str:
+    """What the signs in the matrix mean, as far as it has them; `home` marks home."""
+    lines = _lines(transfer)
+    cells = [cell for line in lines for cell in line.cells.values()]
+    meanings = {
+        f"{home}: home, its own test split": any(cell["kind"] == "home" for cell in cells),
+        f"{SAW}: it saw images of that dataset in training": any(map(saw, cells)),
+        f"{MISSING}: not tested": any(len(line.cells) < len(transfer["datasets"]) for line in lines),
+    }
+    return "".join(f" {meaning}." for meaning, there in meanings.items() if there)
+
+
+def _names(line: Line | None, transfer: Transfer) -> list[str]:
+    """What a line is called, with its method where there are several; headings for None."""
     several = len(transfer["methods"]) > 1
-    if row is None:
+    if line is None:
         return ["method"] * several + ["trained on"]
-    return [row["method"]] * several + [row["trained_on"]]
+    return [line.method] * several + [line.trained_on]
 
 
-def _row_cells(row: TransferRow, transfer: Transfer, score: str) -> list[str]:
-    cells = by_dataset(row)
-    return [_in_markdown(cells[dataset], score) if dataset in cells else MISSING for dataset in transfer["datasets"]]
+def _line_cells(line: Line, transfer: Transfer, score: str) -> list[str]:
+    cells = [line.cells.get(dataset) for dataset in transfer["datasets"]]
+    return [MISSING if cell is None else _in_markdown(cell, score) for cell in cells]
 
 
 def _in_markdown(cell: Cell, score: str) -> str:

@@ -104,7 +104,8 @@ def test_the_same_answers_lose_nothing() -> None:
     for score in found["scores"].values():
         assert score["drop"]["low"] < 0 < score["drop"]["high"]
     assert found["share_of_labels"]["from_answers"]["value"] == pytest.approx(0.5, abs=1e-6)
-    assert not any(is_above_0(score["drop"]) for score in found["scores"].values())
+    assert found["share_of_labels"]["home_from_answers"]["value"] == pytest.approx(0.5, abs=1e-6)
+    assert not said(found, "At home they suggest")
     assert found["adapted"][0]["difference"]["log_loss"]["value"] == pytest.approx(0, abs=1e-6)
     assert said(found, "No gain and no loss is shown")
 
@@ -192,7 +193,7 @@ def test_what_was_lost_in_batchnorm_comes_back_with_it_and_prior_cannot() -> Non
         assert batchnorm["difference"][score]["value"] == pytest.approx(change, abs=1e-12)
         gained = batchnorm["difference"][score]
         assert gained["high"] < 0 if score in ("log_loss", "ece") else is_above_0(gained)
-    assert "better in balanced accuracy, AUROC and log loss" in batchnorm["sentence"]
+    assert "better in balanced accuracy, accuracy, AUROC and log loss" in batchnorm["sentence"]
     assert prior["difference"]["balanced_accuracy"]["high"] < batchnorm["difference"]["balanced_accuracy"]["low"]
 
 
@@ -352,3 +353,12 @@ def test_the_scores_of_both_files_are_taken_over_as_they_are() -> None:
     assert found["scores"]["log_loss"]["home"] == own["calibration"]["after"]["log_loss"]
     assert found["threshold"]["balanced_accuracy"]["home"] == own["operating_point"]["test"]["balanced_accuracy"]
     assert found["share_of_labels"]["home"]["value"] == 0.4
+
+
+def test_a_share_that_is_wrong_at_home_is_said_to_be() -> None:
+    home = answers(added=2.0)
+    found = result_of(answers(added=2.0), home=home)
+    share = found["share_of_labels"]
+    assert share["home_from_answers"]["value"] == share["from_answers"]["value"]
+    assert share["home_from_answers"]["low"] > 0.5
+    assert said(found, "At home they suggest")

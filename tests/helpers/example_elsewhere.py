@@ -77,7 +77,7 @@ def example_elsewhere(name: str = "pa100k") -> Elsewhere:
                 "home": example_estimate(0.4156),
                 "here": example_estimate(0.5012, 0.02),
             },
-            "from_answers": example_estimate(0.4573, 0.02),
+            **{"from_answers": example_estimate(0.4573, 0.02), "home_from_answers": example_estimate(0.4021)},
         },
         "adapted": [adapted("batchnorm"), adapted("prior")],
         "sentences": [

@@ -117,6 +117,8 @@ def test_the_colour_of_the_camera_is_repaired_by_batchnorm_only(run: Run, cwd: P
     assert repaired["scores"]["balanced_accuracy"]["value"] == pytest.approx(BALANCED_ACCURACY, abs=0.04)
     assert repaired["difference"]["balanced_accuracy"]["low"] > 0.2
     assert repaired["difference"]["log_loss"]["high"] < 0
+    assert "better in balanced accuracy, accuracy" in repaired["sentence"]
+    assert "share of labels" not in repaired["sentence"]
     not_repaired = adapted(found, "prior")
     assert not_repaired["scores"]["balanced_accuracy"]["value"] < balanced["home"]["value"] - 0.2
 
@@ -145,6 +147,8 @@ def test_another_share_of_labels_is_repaired_by_the_prior_only(run: Run, cwd: Pa
     expected = FEW * PHI(1 - middle) + (1 - FEW) * PHI(1 + middle)
     assert hurt["scores"]["accuracy"]["value"] == pytest.approx(expected, abs=0.08)
     assert hurt["difference"]["accuracy"]["high"] < -0.1
+    assert "accuracy" in hurt["sentence"].partition("worse in")[2]
+    assert "share of labels" in hurt["sentence"]
 
 
 def test_a_cue_of_the_source_is_repaired_by_nothing(cwd: Path) -> None:

@@ -134,7 +134,11 @@ def _remarks(rows: Sequence[tuple[MatrixRow, Measured, list[Measured]]]) -> list
             f"With fewer than {ENOUGH_SEEDS} seeds, intervals do not cover the chance of training: {first_few(few)}."
         )
     columns = _columns([row for row, *_ in rows])
+    missing = []
     for row, *_ in rows:
-        if missing := [name for name in columns if name not in {test.dataset for test in row.tests}]:
-            remarks.append(f"{row.candidate.title} was not tested on {listed(missing)}.")
+        known = row.seen | {test.dataset for test in row.tests}
+        if names := [name for name in columns if name not in known]:
+            missing.append(f"{row.candidate.title} on {listed(names)}")
+    if missing:
+        remarks.append(f"Not tested: {first_few(missing)}.")
     return remarks

@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from gender_cls.errors import plural
 from gender_cls.evaluation.bootstrap import SEED, Numbers
 from gender_cls.evaluation.comparison.compare_json import ENOUGH_SEEDS
 from gender_cls.evaluation.comparison.sentences import pair_sentence
@@ -225,5 +226,5 @@ def _pair(
         p_value=p_value,
         p_holm=p_holm,
         significant=significant,
-        verdict=f"Away from home: {sentence}",
+        verdict=f"Away from home, in the {plural(cells, 'test')} that both have: {sentence}" if cells else sentence,
     )

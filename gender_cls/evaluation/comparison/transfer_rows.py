@@ -64,6 +64,7 @@ class MatrixRow:
     trained_on: str
     home: Answers  # its own test, or with data.leave_out its validation
     tests: list[Answers]  # its own test first; all of the same seeds
+    seen: set[str]  # names of datasets that it was trained on: its own, its sources and its cameras
 
 
 def matrix_rows(candidates: Sequence[Candidate]) -> tuple[list[MatrixRow], list[str]]:
@@ -83,7 +84,7 @@ def matrix_rows(candidates: Sequence[Candidate]) -> tuple[list[MatrixRow], list[
         tests = [_elsewhere(name, trained, seen) for name in names if name != candidate.dataset]
         home = _validation(trained) if candidate.left_out else own
         trained_on = f"all but {candidate.left_out}" if candidate.left_out else candidate.dataset
-        rows.append(MatrixRow(candidate, trained_on, home, [own, *tests]))
+        rows.append(MatrixRow(candidate, trained_on, home, [own, *tests], seen))
     return with_columns(rows, remarks), remarks
 
 

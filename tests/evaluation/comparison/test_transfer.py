@@ -206,7 +206,7 @@ def test_three_methods_are_compared_on_the_cells_that_both_have(tmp_path: Path) 
     reject, corrected, *_ = multipletests([pair["p_value"] for pair in pairs], method="holm")
     assert [pair["p_holm"] for pair in pairs] == pytest.approx(corrected)
     assert [pair["significant"] for pair in pairs] == reject.tolist() == [False, True, True]
-    assert pairs[1]["verdict"].startswith("Away from home: good is better than poor by ")
+    assert pairs[1]["verdict"].startswith("Away from home, in the 2 tests that both have: good is better than poor by ")
     assert set(found["sentences"]) >= {pair["verdict"] for pair in pairs}
 
 
@@ -282,7 +282,7 @@ def test_cells_that_are_missing(tmp_path: Path) -> None:
     alone = transfer_of(second, first)
     assert [cell["dataset"] for cell in row_of(alone, "a")["cells"]] == ["a"]
     assert row_of(alone, "a")["mean_drop"]["value"] is None
-    assert "net on a was not tested on b." in alone["remarks"]
+    assert "Not tested: net on a on b." in alone["remarks"]
     assert compare(first)["transfer"] is None
     assert compare()["transfer"] is None
 
