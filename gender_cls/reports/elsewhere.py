@@ -11,7 +11,7 @@ from gender_cls.config.parsing import recorded_config
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.elsewhere import OtherData
 from gender_cls.errors import noting_failure, require
-from gender_cls.evaluation.evaluated import require_evaluated
+from gender_cls.evaluation.evaluated import require_evaluated, usable_elsewhere
 from gender_cls.evaluation.predictions import answers_of, predictions_table
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.reports.answers import PROBABILITIES, answer_images
@@ -73,8 +73,8 @@ def write_own_pages(run: Run) -> None:
     own = answers_of(run)
     rows = own[own["split"] == "test"].reset_index(drop=True)
     metrics = cast(Metrics, run.metrics)
-    for repaired in ("tests on other data", *(f"test on {name}" for name in run.tests_elsewhere)):
-        metrics["problems"].pop(repaired, None)
+    for name in usable_elsewhere(run):
+        metrics["problems"].pop(f"test on {name}", None)
     write_pages(Tested(run, run, recorded_config(run.config_file), rows), metrics)
 
 

@@ -15,7 +15,7 @@ from gender_cls.evaluation.explanation_summary import read_explanations
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.explain.final_explanations import PICTURES
 from gender_cls.explain.sheets import Sheet, read_sheet
-from gender_cls.pages.elsewhere import ResultElsewhere, results_elsewhere
+from gender_cls.pages.elsewhere import results_elsewhere
 from gender_cls.pages.experiment import experiment_facts
 from gender_cls.pages.gallery_page import render_gallery
 from gender_cls.pages.links import links_around, links_to_tables, tensorboard_of
@@ -55,10 +55,8 @@ def _write_pages(test: Tested, metrics: Metrics) -> None:
             write_events(run.folder, metrics, test.rows, plots | maps, status["best_step"])
         else:
             write_events_elsewhere(run.folder, metrics, plots | maps, status["best_step"])
-    results: list[ResultElsewhere] = []
+    results = results_elsewhere(run) if own else []
     if own:
-        with noting_failure(problems, "tests on other data"):
-            results = results_elsewhere(run)
         with noting_failure(problems, "figures of learning"):  # TensorBoard has these curves already
             if run.epochs.exists():
                 figures |= learning_figures(read_csv_text(run.epochs).apply(pd.to_numeric), metrics["best_epoch"])
