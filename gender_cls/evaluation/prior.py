@@ -15,7 +15,7 @@ from gender_cls.evaluation.calibration import log_odds
 from gender_cls.evaluation.metrics import FEMALE, MALE, is_female
 from gender_cls.evaluation.standing import TIED
 
-CLOSE = 1e-8  # a smaller step ends the search; the one after a step of Newton's method is about its square
+CLOSE = 1e-9  # a smaller step ends the search; the one after a step of Newton's method is about its square
 MOST_STEPS = 100  # bisection alone needs 30
 
 
@@ -85,7 +85,7 @@ def why_no_share(p_female: Numbers) -> str | None:
 
 def why_one_label(share: float, rows: int) -> str | None:
     """Why nothing can be re-weighed by this share that so many answers suggest, or None."""
-    if min(share, 1 - share) > (0.5 + 1e-6) / rows:
+    if min(share, 1 - share) > 0.51 / rows:  # the search ends at half an image
         return None
     label = MALE if share < 0.5 else FEMALE
     return f"The answers suggest {label} labels only: re-weighed, each would be {label}."

@@ -3,6 +3,7 @@
 from gender_cls.errors import plural
 from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.evaluation.comparison.sentences import against_others, best_on_validation
+from gender_cls.evaluation.comparison.transfer_sentences import elsewhere_sentence
 from gender_cls.evaluation.wording import Finding, by_importance
 
 
@@ -27,6 +28,8 @@ def findings_of(comparison: Comparison) -> list[Finding]:
         if remark := chosen["test"]["remark"]:
             findings.append(Finding("note", remark))
         findings += [Finding("note", sentence) for sentence in against_others(chosen["title"], comparison["pairs"])]
+    if comparison["transfer"] is not None:
+        findings.append(Finding("note", elsewhere_sentence(comparison["transfer"])))
     if unfinished := comparison["unfinished"]:
         findings.append(Finding("note", f"{plural(len(unfinished), 'run')} did not finish: see below the candidates."))
     return by_importance(findings)

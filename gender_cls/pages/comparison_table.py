@@ -113,7 +113,7 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
     if comparison["transfer"] is not None:
-        parts.append(f"Elsewhere:\n\n{transfer_markdown(comparison['transfer'])}")
+        parts.append(f"Transfer matrix:\n\n{transfer_markdown(comparison['transfer'])}")
     if rows and len(rows[0]["varied"]) > MOST_VARIED:
         cells = [[row["title"], *row["varied"].values()] for row in rows]
         parts.append(_table(["candidate", *rows[0]["varied"]], cells))

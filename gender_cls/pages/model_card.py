@@ -66,6 +66,7 @@ def render_model_card(
         test=metrics["test"],
         findings=run_findings(metrics, elsewhere),
         elsewhere=elsewhere,
+        tests_elsewhere=[_row_elsewhere(one) for one in elsewhere],
         resampled=resampled(metrics["test"]),
         splits=[
             [split, *(count(metrics["data"][split][key]) for key in ("images", "identities", *CLASSES))]
@@ -81,6 +82,13 @@ def render_model_card(
 def _baseline_row(baseline: Baseline) -> list[str]:
     answered = NOT_MEASURED if baseline["answered"] is None else percent(baseline["answered"])
     return [_text(baseline["title"]), _number(baseline["balanced_accuracy"]) + _reason(baseline["remark"]), answered]
+
+
+def _row_elsewhere(result: ResultElsewhere) -> list[str]:
+    found, test = result.found, result.metrics["test"]
+    score, ranking, calibration = found["scores"]["balanced_accuracy"], found["ranking"], found["calibration"]
+    estimates = (score["here"], score["drop"], ranking["auroc"]["here"], calibration["ece"]["here"])
+    return [_text(found["name"]), count(test["images"]), *map(_estimate, estimates)]
 
 
 def _text(value: object) -> str:

@@ -38,8 +38,7 @@ def run_findings(metrics: Metrics, elsewhere: Sequence[ResultElsewhere] = ()) ->
     rely on the scores.
     """
     parts = (_leaks, _standing, _people, _threshold, _worst_slice, _shift, _calibration, _shortcuts, _stress)
-    found = [finding for part in parts for finding in part(metrics)]
-    found += _elsewhere(elsewhere)
+    found = [*_lost(metrics), *(finding for part in parts for finding in part(metrics)), *_elsewhere(elsewhere)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
     if any(one.level == "stop" for one in found):
@@ -137,6 +136,14 @@ def _shift(metrics: Metrics) -> Iterator[Finding]:
     elif shift["columns"]:
         compared = plural(len(shift["columns"]), "compared column")
         yield Finding("note", f"Validation and {test} do not differ significantly in the {compared}.")
+
+
+def _lost(metrics: Metrics) -> Iterator[Finding]:
+    """Of a test on other data, what is lost there."""
+    found = metrics["elsewhere"]
+    if found is not None and found["sentences"]:
+        lost = is_above_0(found["scores"]["balanced_accuracy"]["drop"])
+        yield Finding("warn" if lost else "note", found["sentences"][0])
 
 
 def _elsewhere(results: Sequence[ResultElsewhere]) -> Iterator[Finding]:

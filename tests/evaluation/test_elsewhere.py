@@ -338,9 +338,10 @@ def test_answers_that_are_all_alike_say_nothing_about_the_share() -> None:
     assert found["scores"]["accuracy"]["here"]["value"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("images", [1, 1000])
 @pytest.mark.parametrize(("p_female", "label"), [([0.9, 0.8, 0.7], "FEMALE"), ([0.1, 0.2, 0.3], "MALE")])
-def test_a_share_of_one_label_only_re_weighs_nothing(p_female: list[float], label: str) -> None:
-    [adapted] = result_of(table_of("FMM", p_female).assign(split="test"))["adapted"]
+def test_a_share_of_one_label_only_re_weighs_nothing(p_female: list[float], label: str, images: int) -> None:
+    [adapted] = result_of(table_of("FMM" * images, p_female * images).assign(split="test"))["adapted"]
     assert f"suggest {label} labels only" in adapted["sentence"]
     assert adapted["scores"]["log_loss"]["value"] is None
 

@@ -311,13 +311,15 @@ def test_tests_on_other_data_have_a_line_each_with_their_sentences() -> None:
         ResultElsewhere(metrics_elsewhere(name), f"elsewhere/{name}/report.html") for name in ("pa100k", "rap_v1")
     ]
     text = render_model_card(example_metrics(), config(), elsewhere=results)
-    first, second = (flat(item) for item in section(text, "Elsewhere").split("\n- ")[1:])
-    assert first.startswith(
-        "**pa100k** (10,000 images): balanced accuracy 0.642 [0.622, 0.662], which is 0.159 [0.119, 0.199] less than "
-        "at home; AUROC 0.741 [0.721, 0.761]; ECE 0.187 [0.167, 0.207]. The model does not beat"
-    )
-    for words in ("Most of it is ranking: no threshold repairs that.", "it scores 0.683.", "37 images are left out"):
-        assert words in first
-    assert second.endswith("More: [report](elsewhere/rap_v1/report.html).")
+    heading, first, second = table(text, "Data")
+    assert heading == ["Data", "Images", "Balanced accuracy", "Lost", "AUROC", "ECE"]
+    scores = ["0.642 [0.622, 0.662]", "0.159 [0.119, 0.199]", "0.741 [0.721, 0.761]", "0.187 [0.167, 0.207]"]
+    assert first == ["pa100k", "10,000", *scores]
+    assert second == ["rap_v1", "10,000", *scores]
+    said, last = (flat(item) for item in section(text, "Elsewhere").split("\n- ")[1:])
+    assert said.startswith("**pa100k:** The model does not beat")
+    for words in ("Most of it is ranking: no threshold repairs that.", "37 images are left out"):
+        assert words in said
+    assert last.endswith("More: [report](elsewhere/rap_v1/report.html).")
     assert "which come from 5 cameras, and those under Elsewhere." in flat(section(text, "What was not measured"))
     assert "# Elsewhere" not in card()
