@@ -1,7 +1,9 @@
-"""Whether the results of a run can be used: whether it was evaluated, and by this version."""
+"""Whether the results of a run can be used: whether it was evaluated, and by this version; also its tests elsewhere."""
+
+from typing import cast
 
 from gender_cls.errors import GenderClsError
-from gender_cls.evaluation.schema import SCHEMA_VERSION
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
 from gender_cls.runs.run import Run
 
 
@@ -22,3 +24,24 @@ def require_evaluated(run: Run) -> None:
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
     if not is_evaluated(run):
         raise GenderClsError(not_evaluated_sentence(run))
+
+
+def usable_elsewhere(run: Run, left_out: list[str] | None = None) -> dict[str, Metrics]:
+    """The content of `metrics.json` of the run's finished tests on other data, by name.
+
+    Args:
+        left_out: gets a sentence for each test that cannot be used: its file is damaged, or of another version.
+    """
+    found: dict[str, Metrics] = {}
+    sentences = [] if left_out is None else left_out
+    for name, folder in run.tests_elsewhere.items():
+        try:
+            metrics = folder.metrics
+        except GenderClsError as error:
+            sentences.append(str(error))
+            continue
+        if metrics.get("schema_version") == SCHEMA_VERSION and metrics.get("elsewhere"):
+            found[name] = cast(Metrics, metrics)
+        else:
+            sentences.append(f"{folder.folder} was evaluated by another version, and is left out: evaluate it again.")
+    return found

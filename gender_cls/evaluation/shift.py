@@ -39,7 +39,13 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
             return Shift(columns=[], shifted=[], remark=f"Nothing could be compared: {name} has {held}.")
 
     rows = pd.concat([validation, test], ignore_index=True)
-    compared = {column: rows[column].to_numpy() for column in ("label", *slice_columns(rows))}
+    wanted = slice_columns(rows)
+    unknown = [
+        column
+        for column in wanted
+        if column not in DECIMALS and any((split[column] == "").all() for split in (validation, test))
+    ]
+    compared = {column: rows[column].to_numpy() for column in ("label", *wanted) if column not in unknown}
     compared["probability"] = p_female_of(rows)
     measured = [column for column in compared if column in DECIMALS or column == "probability"]
     infinite = [column for column in measured if not np.isfinite(compared[column]).all()]
@@ -56,8 +62,9 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
     ]
     columns.sort(key=lambda column: column["p_value"])
     shifted = [column["column"] for column in columns if column["p_holm"] < SIGNIFICANT]
-    left_out = f"Not compared, because some values are not finite: {', '.join(infinite)}." if infinite else None
-    return Shift(columns=columns, shifted=shifted, remark=left_out)
+    reasons = {"some values are not finite": infinite, "one of the two has no values": unknown}
+    left_out = [f"Not compared, because {why}: {', '.join(names)}." for why, names in reasons.items() if names]
+    return Shift(columns=columns, shifted=shifted, remark=" ".join(left_out) or None)
 
 
 def sort_column(values: NDArray, owners: Units, measured: bool) -> SortedColumn:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from gender_cls.evaluation.elsewhere_schema import Elsewhere
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.evaluated import usable_elsewhere
+from gender_cls.evaluation.schema import Metrics
 from gender_cls.pages.links import relative_link
 from gender_cls.runs.run import Run
 
@@ -26,13 +26,11 @@ class ResultElsewhere:
 
 
 def results_elsewhere(run: Run) -> list[ResultElsewhere]:
-    """The finished tests of a run on other data, by name; without those that another version wrote."""
-    found = []
-    for test in run.tests_elsewhere.values():
-        metrics = test.metrics
-        if metrics.get("schema_version") == SCHEMA_VERSION and metrics.get("elsewhere") is not None:
-            found.append(ResultElsewhere(cast(Metrics, metrics), relative_link(run.folder, test.report)))
-    return found
+    """The finished tests of a run on other data, by name; without those that cannot be used."""
+    return [
+        ResultElsewhere(metrics, relative_link(run.folder, run.elsewhere(name).report))
+        for name, metrics in usable_elsewhere(run).items()
+    ]
 
 
 def balanced_accuracies(results: Sequence[ResultElsewhere]) -> list[Estimate]:

@@ -11,7 +11,7 @@ from gender_cls.config.parsing import recorded_config
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.elsewhere import OtherData
 from gender_cls.errors import noting_failure, require
-from gender_cls.evaluation.evaluated import require_evaluated
+from gender_cls.evaluation.evaluated import require_evaluated, usable_elsewhere
 from gender_cls.evaluation.predictions import answers_of, predictions_table
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.reports.answers import PROBABILITIES, answer_images
@@ -72,7 +72,10 @@ def write_own_pages(run: Run) -> None:
     """Write the run's own report, model card and TensorBoard events anew, with its tests on other data."""
     own = answers_of(run)
     rows = own[own["split"] == "test"].reset_index(drop=True)
-    write_pages(Tested(run, run, recorded_config(run.config_file), rows), cast(Metrics, run.metrics))
+    metrics = cast(Metrics, run.metrics)
+    for name in usable_elsewhere(run):
+        metrics["problems"].pop(f"test on {name}", None)
+    write_pages(Tested(run, run, recorded_config(run.config_file), rows), metrics)
 
 
 def _refuse_links(run: Run, folder: ResultFolder) -> None:
@@ -102,6 +105,8 @@ def _answer(
     """Write `data.json`, and `predictions.csv` if it lacks answers for these images."""
     variants = [name for names in wanted_variants(settings).values() for name in names]
     changed = _is_about_others(folder, other)
+    if changed:
+        _refuse_another_dataset(folder, other)
     if changed or not folder.predictions.exists():
         _ = predictor.classifier  # if it cannot be read, nothing is written
     for new in (folder.folder.parent, folder.folder):
@@ -125,6 +130,16 @@ def _is_about_others(folder: ResultFolder, other: OtherData) -> bool:
         return False
     kept = answers_of(folder)
     return any(kept[name].tolist() != other.rows[name].tolist() for name in ("path", "label", "pixels"))
+
+
+def _refuse_another_dataset(folder: ResultFolder, other: OtherData) -> None:
+    """Two datasets may have the same name, such as that of their folders."""
+    root = folder.data.get("root")
+    require(
+        root in (None, str(other.root)),
+        f"{folder.folder} is a test on other images, those in {root}: choose another name with elsewhere.name, or "
+        "remove that folder.",
+    )
 
 
 def _list_unreadable(file: Path, other: OtherData) -> None:

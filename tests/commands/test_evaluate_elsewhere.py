@@ -147,20 +147,18 @@ def test_a_sweep_is_tested_on_the_test_parts_of_its_datasets(sweep: Path, tmp_pa
 UNTOUCHED = ("checkpoints/best.ckpt", "predictions.csv", "manifest.csv", "data.json", "metrics.json")
 
 
-def test_twice_asks_nothing_of_the_network(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = named(run.data_root.parent / "station")
+def test_twice_asks_nothing_of_the_network(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "outputs" / "runs" / "NAME")
     run = Run(tmp_path / "outputs" / "runs" / "NAME")
     asked = [*ELSEWHERE.split()[3:], f"data.pattern={PATTERN}", "resamples=200", "num_workers=0", "accelerator=cpu"]
-    (tmp_path / "station").symlink_to(data["data"]["root"])
+    (tmp_path / "station").symlink_to(run.data_root.parent / "station")
     command("evaluate", *asked, "progress_bar=false", cwd=tmp_path)
     folder = run.elsewhere("station")
     tables = {file: file.read_bytes() for file in (folder.predictions, folder.adapted, folder.metrics_file)}
     assert json.loads(tables[folder.metrics_file])["elsewhere"]["part"] == "all"
     assert len(read_predictions(folder.predictions)) == 42
-    without_network(monkeypatch)
     run.best_checkpoint.unlink()
-    evaluate(settings(run.folder, tmp_path, **data))
+    command("evaluate", *asked[:2], *asked[3:], "progress_bar=false", cwd=tmp_path)
     assert {file: file.read_bytes() for file in tables} == tables, "also what was adapted before"
 
 
@@ -425,6 +423,35 @@ def test_moved_images_of_other_runs_are_named(sweep: Path, run: Run, station: Pa
     assert run.tests_elsewhere == {}
     evaluate(settings(run.folder, tmp_path, **named(station)))
     assert list(run.tests_elsewhere) == ["station"]
+
+
+def test_another_dataset_of_the_same_name_is_refused(run: Run, station: Path, tmp_path: Path) -> None:
+    evaluate(settings(run.folder, tmp_path, **named(run.data_root.parent / "station")))
+    folder = run.elsewhere("station")
+    evaluate(settings(run.folder, tmp_path, **named(station)))
+    assert folder.data["root"] == str(station), "the same images in another place"
+    other = tmp_path / "other" / "station"
+    draw_station(other)
+    write_crop(other / "MALE" / "person57_camera2_0.png", 78)
+    before = contents(folder.folder)
+    with pytest.raises(
+        GenderClsError, match=rf"^{folder.folder} is a test on other images, those in {station}: choose"
+    ):
+        evaluate(settings(run.folder, tmp_path, **named(other)))
+    assert contents(folder.folder) == before
+
+
+def test_a_damaged_test_elsewhere_does_not_stop_the_run_s_own(run: Run, tmp_path: Path) -> None:
+    data = named(run.data_root.parent / "station")
+    evaluate(settings(run.folder, tmp_path, **data))
+    folder = run.elsewhere("station")
+    folder.metrics_file.write_text(folder.metrics_file.read_text()[:-40])
+    evaluate(settings(run.folder, tmp_path, explained_images=0))
+    assert "metrics.json is not a JSON file" in run.metrics["problems"]["test on station"]
+    assert run.report.is_file()
+    evaluate(settings(run.folder, tmp_path, **data))
+    assert_matches(folder.metrics, Metrics)
+    assert run.metrics["problems"] == {}
 
 
 def test_data_root_is_where_the_own_images_are(run: Run, tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_splits_without_people_to_exchange_are_not_compared(people: tuple[int, i
     assert remark in (result["remark"] or "")
 
 
+def test_names_that_one_side_does_not_know_are_not_compared() -> None:
+    rng = np.random.default_rng(3)
+    validation, test = split_of(rng, 20), split_of(rng, 20)
+    validation["camera"] = ""  # as in other data, where nobody noted them
+    result = compared(validation, test)
+    assert "camera" not in [one["column"] for one in result["columns"]]
+    assert result["remark"] == "Not compared, because one of the two has no values: camera."
+
+
 def test_values_that_are_not_finite_are_left_out_with_a_remark() -> None:
     rng = np.random.default_rng(0)
     validation, test = split_of(rng, 20), split_of(rng, 20)

@@ -12,8 +12,8 @@ from gender_cls.config.data import DataConfig, dataset_name
 from gender_cls.errors import GenderClsError, first_few
 from gender_cls.evaluation.bootstrap import bootstrap_units
 from gender_cls.evaluation.comparison.candidates import Candidate, Trained
+from gender_cls.evaluation.evaluated import usable_elsewhere
 from gender_cls.evaluation.predictions import answers_of
-from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
@@ -115,12 +115,7 @@ def _usable_tests(runs: Sequence[Run], remarks: list[str]) -> list[str]:
     """The names of data on which all these runs were tested by this version."""
     found: Counter[str] = Counter()
     for run in runs:
-        for name, folder in run.tests_elsewhere.items():
-            metrics = folder.metrics
-            if metrics.get("schema_version") == SCHEMA_VERSION and metrics.get("elsewhere"):
-                found[name] += 1
-            else:
-                remarks.append(f"{folder.folder} was evaluated by another version, and is left out: evaluate it again.")
+        found.update(usable_elsewhere(run, remarks).keys())
     return [name for name, count in found.items() if count == len(runs)]
 
 
