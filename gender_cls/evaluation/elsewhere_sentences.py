@@ -34,7 +34,7 @@ def _lost(score: HomeAndHere) -> str:
     home, here, drop = score["home"], score["here"], score["drop"]
     if drop["value"] is None:
         return f"What is lost in balanced accuracy is not known: {drop['remark']}"
-    both = f"Balanced accuracy is {stated(here)} here and {stated(home)} at home"
+    both = f"Balanced accuracy at the threshold 0.5 is {stated(here)} here and {stated(home)} at home"
     if drop["low"] is None:
         return f"{both}, a difference of {decimal(abs(drop['value']))}. {drop['remark']}"
     if is_above_0(drop):
@@ -102,7 +102,8 @@ def _of_labels(share: ShareOfLabels) -> str:
     home, at_home = share["home"]["value"], share["home_from_answers"]
     if home is None or at_home["low"] is None or at_home["high"] is None or at_home["low"] <= home <= at_home["high"]:
         return sentence
-    return f"{sentence} At home they suggest {stated_percent(at_home, 0)} where {percent(home)} are labelled."
+    wrong = f"At home they suggest {stated_percent(at_home, 0)}, where {percent(home)} are labelled"
+    return f"{sentence} {wrong}: do not rely on this."
 
 
 def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:
