@@ -204,6 +204,7 @@ def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(pd.read_csv(folder.begun)) == 16, "two chunks of one batch"
     assert not folder.predictions.exists()
     assert run.tests_elsewhere == {}
+    (folder.folder / ".predictions.csv.x.part").touch()  # as it may be left behind
 
     asked: list[int] = []
     whole = Predictor.probabilities
@@ -213,6 +214,7 @@ def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(answers, "SECONDS_BETWEEN_SAVES", 20)
     evaluate(settings(run.folder, tmp_path, **data))
     assert asked == [8, 18], "not those that are answered"
+    assert not list(folder.folder.rglob("*.part"))
     resumed = folder.predictions.read_bytes()
     assert not folder.begun.exists()
     shutil.rmtree(folder.folder)
