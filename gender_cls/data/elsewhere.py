@@ -22,7 +22,7 @@ from gender_cls.data.leaks import NO_LEAKS
 from gender_cls.data.manifest import limited, read_manifest
 from gender_cls.data.prepare import only_readable, with_groups
 from gender_cls.data.run_images import recorded_rows, scan_for_answers
-from gender_cls.data.seen import Seen, find_seen
+from gender_cls.data.seen import Seen, find_seen, share_names
 from gender_cls.data.split import is_left_out, split_origin
 from gender_cls.errors import GenderClsError, count, first_few, of_people, plural, require
 from gender_cls.runs.run import Run
@@ -176,7 +176,15 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
 
     Raises:
         NothingLeftError: no image of one label is left.
+        GenderClsError: the run's own data have the same name and are others.
     """
+    home = data_root or run.data_root
+    require(
+        name != run.dataset
+        or share_names(part.data, part.root, recorded_config(run.config_file).data, [home, run.data_root]),
+        f"{part.root} is called {name}, and so are the data that {run.folder.name} was trained on, {home}: give it "
+        "another name with elsewhere.name=...",
+    )
     with working("Looking for images that the run has seen"):
         seen = find_seen(part.table, part.root, part.data, run, cache, data_root)
     table, facts = (one[~seen.any].reset_index(drop=True) for one in (part.table, part.facts))

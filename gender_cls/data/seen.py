@@ -76,22 +76,22 @@ def find_seen(
     where = np.repeat(["home", "here"], [len(known), len(table)])
     near = find_near_duplicates(hashes, data.near_duplicate_distance).touches_other(where)[len(known) :] & ~copies
     people, unclear = _known_people(table, known)
-    if _share_names(data, root, trained, [home, run.data_root]):
+    if share_names(data, root, trained, [home, run.data_root]):
         people |= unclear
-    elif unclear.any():
+    named = (table["identity"] != "").to_numpy()
+    people |= _persons(table).isin(_persons(table[(copies | near) & named])) & named
+    people &= ~copies & ~near
+    if (unclear := unclear & ~(copies | near | people)).any():
         names = first_few(table["identity"][unclear].unique())
         remarks.append(
             f"{plural(int(unclear.sum()), 'image')} of people called as in training ({names}) are tested: no source "
             "tells whether they are the same people."
         )
-    named = (table["identity"] != "").to_numpy()
-    of_copies = _persons(table[(copies | near) & named])
-    people |= _persons(table).isin(of_copies) & named
-    return Seen(copies, near, people & ~copies & ~near, " ".join(remarks) or None)
+    return Seen(copies, near, people, " ".join(remarks) or None)
 
 
-def _share_names(data: DataConfig, root: Path, trained: DataConfig, homes: list[Path]) -> bool:
-    """Whether the same identity is the same person here and at home."""
+def share_names(data: DataConfig, root: Path, trained: DataConfig, homes: list[Path]) -> bool:
+    """Whether the same name means the same here and at home: one folder, or one published dataset."""
     if data.importer is not None and data.importer is trained.importer:
         return True
     return any(root.is_relative_to(home) or home.is_relative_to(root) for home in homes)
@@ -121,8 +121,7 @@ def _with_hashes(rows: pd.DataFrame, data: DataConfig, root: Path, cache: Path) 
         return rows, []
     there = rows[[(root / path).is_file() for path in rows["path"]]]
     facts = scan(there["path"].tolist(), root, cache, replace(data, cache=PixelCache.none)).facts.set_axis(there.index)
-    same = (facts["fault"] == "") & there["pixels"].isin(["", *facts["pixels"]])
-    same &= (there["pixels"] == "") | (there["pixels"] == facts["pixels"])
+    same = (facts["fault"] == "") & ((there["pixels"] == "") | (there["pixels"] == facts["pixels"]))
     facts = facts[same]
     rows.loc[facts.index, "pixels"] = facts["pixels"]
     rows.loc[facts.index, "perceptual_hash"] = hash_texts(facts["perceptual_hash"])

@@ -181,6 +181,14 @@ def test_the_runs_own_data_leave_its_test_split(run: Run) -> None:
     assert found.rows["label"].tolist() == rows_of(run, "test")["label"].tolist()
 
 
+def test_other_data_of_the_same_name_need_another_one(run: Run, tmp_path: Path) -> None:
+    root, cache = draw(tmp_path / "other" / "home", "street", seed=500), tmp_path / "cache"
+    with pytest.raises(GenderClsError, match=r"home is called home, and so are .*elsewhere\.name="):
+        read_other_data(data_of(root), "home", run, cache)
+    assert len(read_other_data(data_of(root), "home2", run, cache).rows) == 24
+    assert len(read_other_data(data_of(run.data_root), "home", run, cache).rows) == len(rows_of(run, "test"))
+
+
 def test_nothing_left_is_one_sentence_that_says_why(run: Run, tmp_path: Path) -> None:
     street = tmp_path / "street"
     for row in rows_of(run, "train").itertuples():
