@@ -111,6 +111,7 @@ def _answer(
         _ = predictor.classifier  # if it cannot be read, nothing is written
     for new in (folder.folder.parent, folder.folder):
         new.mkdir(exist_ok=True)
+    folder.remove_unfinished_files()
     if changed:
         log.info(f"The images or labels of {other.name} have changed since they were tested: all answers are new.")
         forget_answers(folder)

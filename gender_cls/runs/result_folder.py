@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gender_cls.errors import GenderClsError, require
-from gender_cls.runs.files import read_json, write_atomically
+from gender_cls.runs.files import UNFINISHED, read_json, write_atomically
 
 RESERVE_FOR_END = 1024  # characters of an ASCII text
 
@@ -43,6 +43,11 @@ class ResultFolder:
                 raise GenderClsError(
                     f"{folder} is a link out of the run's folder, and nothing is written there: replace it by a folder."
                 )
+
+    def remove_unfinished_files(self) -> None:
+        """Remove what a killed process was writing; nobody else writes here while this process has the run's lock."""
+        for file in self.folder.rglob(f".*{UNFINISHED}"):
+            file.unlink(missing_ok=True)
 
     def explanation_picture(self, name: str) -> Path:
         """A grid of maps of test images."""

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from gender_cls.config.data import dataset_name
 from gender_cls.config.parsing import recorded_data, written_values
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.runs.files import UNFINISHED, read_json, timestamp, write_atomically
+from gender_cls.runs.files import read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
 from gender_cls.runs.result_folder import GONE, RESERVE_FOR_END, ResultFolder, status_text
 from gender_cls.system.processes import is_alive
@@ -161,7 +161,7 @@ class Run(ResultFolder):
         was killed it is still running. `about` are further fields.
         """
         with locked(self.folder):
-            self._remove_unfinished_files()
+            self.remove_unfinished_files()
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
 
             def end(state: str, **fields: Any) -> None:
@@ -190,11 +190,6 @@ class Run(ResultFolder):
                     raise GenderClsError(f"{self.folder} {GONE}") from error
                 end("failed", error=error_sentence(error), traceback=traceback.format_exc())
                 raise
-
-    def _remove_unfinished_files(self) -> None:
-        """Remove what a killed process was writing; nobody else writes here while this process has the lock."""
-        for file in self.folder.rglob(f".*{UNFINISHED}"):
-            file.unlink(missing_ok=True)
 
 
 def tensorboard_command(folder: Path | str) -> str:

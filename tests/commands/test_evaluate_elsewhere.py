@@ -28,6 +28,7 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.reports import answers
+from gender_cls.reports import elsewhere as reports_elsewhere
 from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs import files
 from gender_cls.runs.locks import locked
@@ -203,6 +204,7 @@ def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(pd.read_csv(folder.begun)) == 16, "two chunks of one batch"
     assert not folder.predictions.exists()
     assert run.tests_elsewhere == {}
+    (folder.folder / ".predictions.csv.x.part").touch()  # as it may be left behind
 
     asked: list[int] = []
     whole = Predictor.probabilities
@@ -212,6 +214,7 @@ def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(answers, "SECONDS_BETWEEN_SAVES", 20)
     evaluate(settings(run.folder, tmp_path, **data))
     assert asked == [8, 18], "not those that are answered"
+    assert not list(folder.folder.rglob("*.part"))
     resumed = folder.predictions.read_bytes()
     assert not folder.begun.exists()
     shutil.rmtree(folder.folder)
@@ -244,6 +247,30 @@ def test_answers_for_images_or_labels_that_have_changed_are_new(
     evaluate(settings(run.folder, tmp_path, **named(station)))
     assert (read_predictions(folder.predictions)["label"] == "FEMALE").sum() == 22
     assert caplog.text.count("have changed since they were tested: all answers are new.") == 2
+
+
+def test_adaptation_leaves_the_checkpoint_and_the_plain_answers_as_they_are(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = named(run.data_root.parent / "station")
+    files = (run.best_checkpoint, run.last_checkpoint, run.predictions)
+    before, folder = [file.read_bytes() for file in files], run.elsewhere("station")
+    evaluate(settings(run.folder, tmp_path, **data))
+    plain, scores = folder.predictions.read_bytes(), folder.metrics["test"]
+    evaluate(settings(run.folder, tmp_path, **data, adapt=["batchnorm", "prior"]))
+    adapted = pd.read_csv(folder.adapted)
+    assert (adapted["p_FEMALE_batchnorm"] - read_predictions(folder.predictions)["p_FEMALE"]).abs().max() > 1e-4
+    assert (folder.predictions.read_bytes(), folder.metrics["test"]) == (plain, scores)
+
+    shutil.rmtree(folder.folder)
+    monkeypatch.setattr(reports_elsewhere, "has_batchnorm", lambda _: False)
+    evaluate(settings(run.folder, tmp_path, **data, adapt="batchnorm"))
+    [found] = folder.metrics["elsewhere"]["adapted"]
+    assert "no BatchNorm" in found["sentence"]
+    assert {one["value"] for one in found["scores"].values()} == {None}
+    assert not folder.adapted.exists()
+    assert folder.predictions.read_bytes() == plain
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_another_threshold_at_home_holds_elsewhere_too(
