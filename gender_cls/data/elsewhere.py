@@ -195,7 +195,8 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
         native_height=facts["height"], brightness=facts["brightness"].round(1), sharpness=facts["sharpness"].round(3)
     )
     identities = table["identity"][table["identity"] != ""].nunique()
-    log.info(f"{name}: {of_people(len(table), 'image', identities)} are tested. Left out: {seen.sentence()}.")
+    known = f"Left out: {seen.sentence()}." if seen.any.any() else "The run has seen none of them."
+    log.info(f"{name}: {of_people(len(table), 'image', identities)} are tested. {known}")
     if seen.remark:
         log.warning(seen.remark)
     record = {

@@ -1,12 +1,10 @@
-"""Tables of predictions with a shift whose effect is known by construction."""
-
-from typing import Any
+"""A test on other data: each shift costs what it must, and is repaired where it can be."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.example_metrics import assert_matches
 from helpers.prediction_tables import letters, table_of
+from helpers.shifted_tables import PEOPLE, SEPARATION, answers, concluded, drops, logits_of, result_of, said
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.special import logit as log_odds_of
@@ -14,88 +12,9 @@ from scipy.stats import norm
 from sklearn import metrics as sklearn_metrics
 
 from gender_cls.config.data import Balance
-from gender_cls.config.evaluation import Adapt, OperatingPointRule
-from gender_cls.evaluation.calibration import calibrate
-from gender_cls.evaluation.decisions import choose_operating_point
-from gender_cls.evaluation.elsewhere import conclude_elsewhere
-from gender_cls.evaluation.elsewhere_schema import COMPARED_SCORES, Elsewhere
+from gender_cls.config.evaluation import Adapt
+from gender_cls.evaluation.elsewhere_schema import COMPARED_SCORES
 from gender_cls.evaluation.estimate import is_above_0
-from gender_cls.evaluation.metrics import score_split
-
-PEOPLE = 1200
-SEPARATION = 1.0  # logits are 2 x; x is normal around it for FEMALE, around its negative for MALE, with variance 1
-LEFT_OUT: Any = {"images": 3, "copies": 3, "near_copies": 0, "people": 0, "remark": None}
-TRAIN = pd.DataFrame({"label": ["FEMALE", "MALE"], "source": ["a", "a"]})
-
-
-def logits_of(female: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Calibrated logits for a share of FEMALE of one half; of each label exactly at the quantiles of its distribution.
-
-    So tables of different shares have the same scores within each label, as far as their numbers allow.
-    """
-    x = np.empty(len(female))
-    for label, centre in ((True, SEPARATION), (False, -SEPARATION)):
-        rows = female == label
-        x[rows] = centre + norm.ppf((np.arange(rows.sum()) + 0.5) / rows.sum())
-    return 2 * SEPARATION * x
-
-
-def answers(share: float = 0.5, split: str = "test", people: int = PEOPLE, **shift: Any) -> pd.DataFrame:
-    """One image per person; the logits are changed by `shift`: added, times, or noise with that standard deviation."""
-    female = np.arange(people) < round(share * people)
-    logits = shift.get("times", 1.0) * logits_of(female) + shift.get("added", 0.0)
-    logits += shift.get("noise", 0.0) * np.random.default_rng(3).permutation(
-        norm.ppf((np.arange(people) + 0.5) / people)
-    )
-    return table_of(letters(female), expit(logits)).assign(split=split)
-
-
-def concluded(test: pd.DataFrame, resamples: int) -> Any:
-    """What `draw_conclusions` says about these images, as far as it matters here."""
-    validation = answers(split="val")
-    calibration = calibrate(validation, test, resamples)
-    rule = OperatingPointRule.balanced_accuracy
-    return {
-        "test": score_split(test, resamples),
-        "calibration": calibration,
-        "operating_point": choose_operating_point(validation, test, calibration["temperature"], rule, resamples),
-        "abstention": {"band": None},
-    }
-
-
-def result_of(
-    here: pd.DataFrame,
-    *,
-    home: pd.DataFrame | None = None,
-    train: pd.DataFrame = TRAIN,
-    balance: Balance = Balance.none,
-    adapt: Any = (Adapt.prior,),
-    resamples: int = 200,
-    **batchnorm: Any,
-) -> Elsewhere:
-    """`elsewhere` of this table; validation is the same as home, and the temperature of both is 1."""
-    own = pd.concat([answers(split="val"), answers() if home is None else home], ignore_index=True)
-    metrics, conclusions = (concluded(test, resamples) for test in (own[own["split"] == "test"], here))
-    assert conclusions["calibration"]["temperature"] == pytest.approx(1, abs=0.02)
-    assert conclusions["operating_point"]["threshold"] == pytest.approx(0.5, abs=0.02)
-    found = conclude_elsewhere(
-        metrics, own, here.drop(columns="split"), conclusions,
-        name="elsewhere", part="all", left_out=LEFT_OUT, train=train, balance=balance,
-        adapt=adapt, resamples=resamples, **batchnorm,
-    )  # fmt: skip
-    assert_matches(found, Elsewhere)
-    assert [*found["scores"]] == [*COMPARED_SCORES]
-    assert len(found["sentences"]) == 4
-    return found
-
-
-def drops(found: Elsewhere) -> dict[str, float | None]:
-    return {name: score["drop"]["value"] for name, score in found["scores"].items()}
-
-
-def said(found: Elsewhere, words: str) -> bool:
-    adapted = (one["sentence"] for one in found["adapted"])
-    return any(words in sentence for sentence in (*found["sentences"], *adapted))
 
 
 def test_the_same_answers_lose_nothing() -> None:
@@ -266,86 +185,6 @@ def test_the_best_of_thresholds_that_are_all_worthless_is_not_shown_to_gain() ->
     assert reach[20] > 1.5 * reach[200]
 
 
-def test_one_label_has_shares_and_probabilities_only() -> None:
-    found = result_of(answers(share=1.0))
-    for score in ("balanced_accuracy", "auroc"):
-        assert found["scores"][score]["here"]["remark"] == "There is no MALE image."
-        assert found["scores"][score]["drop"] == {
-            "value": None,
-            "low": None,
-            "high": None,
-            "remark": "There is no MALE image.",
-        }
-    assert found["threshold"]["best"]["remark"] == found["threshold"]["lost"]["remark"] == "There is no MALE image."
-    assert found["threshold"]["best_threshold"] is None
-    assert found["scores"]["accuracy"]["drop"]["value"] is not None
-    assert found["share_of_labels"]["here"]["value"] == 1
-    assert found["sentences"][0].endswith("There is no MALE image.")
-
-
-def test_one_person_has_no_intervals() -> None:
-    found = result_of(answers(people=8).assign(identity="one"))
-    for score in found["scores"].values():
-        assert score["here"]["value"] is not None
-        assert score["drop"]["value"] is not None
-        assert score["drop"]["low"] is None
-        assert "only one person" in score["drop"]["remark"]
-    assert found["threshold"]["lost"]["low"] is None
-    assert all(one["low"] is None or one["value"] == 0 for one in found["adapted"][0]["difference"].values())
-    assert "only one person" in found["sentences"][0]
-
-
-@pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_probabilities_that_are_not_finite_leave_shares_of_labels(broken: float) -> None:
-    here = answers(people=8)
-    here.loc[2, "p_FEMALE"] = broken
-    found = result_of(here, adapt=[Adapt.batchnorm, Adapt.prior], batchnorm=answers(people=8))
-    assert set(drops(found).values()) == {None}
-    assert found["share_of_labels"]["here"]["value"] == 0.5
-    assert found["share_of_labels"]["from_answers"]["remark"] == "1 of 8 probabilities are not finite."
-    assert all("not finite" in one["sentence"] for one in found["adapted"])
-
-
-def test_adapted_probabilities_that_are_not_finite_leave_the_plain_scores() -> None:
-    batchnorm = answers(people=8).assign(p_FEMALE=np.nan)
-    found = result_of(answers(people=8), adapt=[Adapt.batchnorm, Adapt.prior], batchnorm=batchnorm)
-    assert found["scores"]["accuracy"]["here"]["value"] is not None
-    assert found["adapted"][0]["remark"] == "8 of 8 probabilities are not finite."
-    assert found["adapted"][1]["scores"]["accuracy"]["value"] is not None
-
-
-def test_no_images_have_no_scores() -> None:
-    found = result_of(answers(people=0))
-    assert set(drops(found).values()) == {None}
-    assert found["share_of_labels"]["here"]["remark"] == "There are no images."
-    assert all("There are no images." in found["sentences"][at] for at in (0, 1, 2))
-
-
-def test_without_batchnorm_its_reason_is_said() -> None:
-    remark = "The network has no BatchNorm layer."
-    [adapted] = result_of(answers(), adapt=[Adapt.batchnorm], batchnorm_remark=remark)["adapted"]
-    assert adapted["remark"] == remark
-    assert adapted["sentence"].endswith(remark)
-    assert {one["value"] for one in (*adapted["scores"].values(), *adapted["difference"].values())} == {None}
-    assert result_of(answers(), adapt=())["adapted"] == []
-
-
-def test_answers_that_are_all_alike_say_nothing_about_the_share() -> None:
-    found = result_of(table_of("FFM", [0.7, 0.7, 0.7]).assign(split="test"))
-    [adapted] = found["adapted"]
-    assert "the same probability" in adapted["sentence"]
-    assert found["share_of_labels"]["from_answers"]["remark"] == adapted["remark"]
-    assert found["scores"]["accuracy"]["here"]["value"] == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("images", [1, 1000])
-@pytest.mark.parametrize(("p_female", "label"), [([0.9, 0.8, 0.7], "FEMALE"), ([0.1, 0.2, 0.3], "MALE")])
-def test_a_share_of_one_label_only_re_weighs_nothing(p_female: list[float], label: str, images: int) -> None:
-    [adapted] = result_of(table_of("FMM" * images, p_female * images).assign(split="test"))["adapted"]
-    assert f"suggest {label} labels only" in adapted["sentence"]
-    assert adapted["scores"]["log_loss"]["value"] is None
-
-
 def test_the_scores_of_both_files_are_taken_over_as_they_are() -> None:
     home = answers(share=0.4)
     found = result_of(answers(added=1.0), home=home)
@@ -363,3 +202,12 @@ def test_a_share_that_is_wrong_at_home_is_said_to_be() -> None:
     assert share["home_from_answers"]["value"] == share["from_answers"]["value"]
     assert share["home_from_answers"]["low"] > 0.5
     assert said(found, "At home they suggest")
+
+
+def test_a_balanced_training_has_another_prior_than_its_labels() -> None:
+    train = pd.DataFrame({"label": ["FEMALE", *["MALE"] * 3], "source": "a"})
+    found = result_of(answers(share=0.8), train=train, balance=Balance.sampler)
+    share = found["share_of_labels"]
+    assert (share["trained_on"], share["prior"]) == (0.25, 0.5)
+    assert share["from_answers"]["value"] == pytest.approx(0.8, abs=2e-3)
+    assert said(found, "against 25\u202f% in training, which the run weighed as 50\u202f%")

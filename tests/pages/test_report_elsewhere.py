@@ -177,14 +177,20 @@ def test_the_first_screen_of_a_run_says_where_it_loses_most() -> None:
     assert found(0.159) == [
         (
             "warn",
-            "On data that it was not trained on it loses up to 0.159 [0.119, 0.199] of balanced accuracy: "
-            "d0, 0.642 [0.622, 0.662].",
+            "On data that it was not trained on it loses up to 0.159 [0.119, 0.199] of balanced accuracy "
+            "(d0, 0.642 [0.622, 0.662]).",
         )
     ]
     (level, sentence), *_ = found(0.1, 0.2)
     assert level == "warn"
-    assert "d1, 0.642 [0.622, 0.662]; the mean over 2 tests on other data is 0.150." in sentence
-    assert found(0.01)[0][0] == "note", "its interval reaches 0"
+    assert "0.200 [0.160, 0.240] of balanced accuracy (d1, 0.642 [0.622, 0.662]); the mean over 2 tests" in sentence
+    assert sentence.endswith("on other data is 0.150.")
+    (level, sentence), *_ = found(-0.03, 0.01)
+    assert level == "note", "its interval reaches 0"
+    assert (
+        "no loss of balanced accuracy is shown: home minus elsewhere is at most 0.010 [-0.030, 0.050] (d1" in sentence
+    )
+    assert sentence.endswith("is −0.010.")
 
 
 def test_nulls_are_dashes_and_no_word_of_the_machine_is_seen() -> None:

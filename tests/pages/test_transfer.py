@@ -128,7 +128,7 @@ def test_methods_and_pairs_have_their_numbers(html: str) -> None:
     )
     assert rows[-1] == (
         "mobilenetv2_100 minus convnext_tiny convnext_tiny is better than mobilenetv2_100 elsewhere by 0.042 [0.018, "
-        "0.066], p = 0.002 (Holm). In 4 squares. −0.042 [−0.066, −0.018] 0.002"
+        "0.066], p = 0.002 (Holm). −0.042 [−0.066, −0.018] 0.002"
     )
     parts = transfer_parts(example_transfer())
     low, high = parts["transfer_axis"]

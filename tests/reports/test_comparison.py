@@ -1,9 +1,10 @@
 """What a comparison writes: links that lead to files, and what the experiment was."""
 
+import csv
 from pathlib import Path
 
 import pytest
-from helpers.comparing import TABLE, write_run
+from helpers.comparing import TABLE, write_elsewhere, write_run
 from helpers.html_page import Page, linked_files
 
 from gender_cls.pages.compare_facts import compared_facts
@@ -68,3 +69,19 @@ def test_failed_starts_do_not_make_the_page_longer(tmp_path: Path) -> None:
     assert "12 runs did not finish and are left out: 12 failed" in text
     assert "Candidates 1 Cost" in text
     assert "2 typo0" not in text
+
+
+def test_a_test_on_other_data_adds_the_matrix_as_table_and_figure(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "sweep" / name, TABLE, data__csv=f"/tables/{name}.csv") for name in ("a", "b")]
+    page = written(tmp_path / "without", *runs)
+    assert not list(page.parent.glob("*transfer*"))
+    write_elsewhere(runs[0], "b", TABLE[TABLE["split"] == "test"])
+    page = written(tmp_path / "with", *runs)
+    assert {"compare_transfer.csv", "compare_transfer.svg"} <= {file.name for file in linked_files(page)}
+    figure = (page.parent / "compare_transfer.svg").read_text()
+    rows = list(csv.DictReader((page.parent / "compare_transfer.csv").read_text().splitlines()))
+    (away,) = (row for row in rows if row["kind"] == "elsewhere")
+    assert (away["trained_on"], away["tested_on"]) == ("a", "b")
+    score = f"{float(away['balanced_accuracy']):.3f}"
+    for text in (figure, page.read_text(), (page.parent / "compare.md").read_text()):
+        assert score in text
