@@ -18,10 +18,15 @@ def not_evaluated_sentence(run: Run) -> str:
     return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
 
 
-def require_evaluated(run: Run) -> None:
-    """Raise GenderClsError unless this version evaluated the run."""
+def require_fitted(run: Run) -> None:
+    """Raise GenderClsError unless the run has been trained to its end."""
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
+
+
+def require_evaluated(run: Run) -> None:
+    """Raise GenderClsError unless this version evaluated the run."""
+    require_fitted(run)
     if not is_evaluated(run):
         raise GenderClsError(not_evaluated_sentence(run))
 
