@@ -127,7 +127,7 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
 
 def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None, away: Mapping[str, TransferRow]) -> str:
     """`away`: what candidates score on other datasets, by title; without any, there are no columns for it."""
-    varied, elsewhere = list(rows[0]["varied"])[:MOST_VARIED], ["elsewhere", "lost there"] * bool(away)
+    varied, elsewhere = list(rows[0]["varied"])[:MOST_VARIED], ["elsewhere", "drop"] * bool(away)
     heading = ["candidate", *varied, "seeds", "validation", "test [95 %]", *CLASSES, "AUROC", *elsewhere, "note"]
     cells = [_score_cells(row, varied, away) for row in rows]
     if ensemble is not None:

@@ -69,8 +69,8 @@ def elsewhere_of(transfer: Transfer | None) -> dict[str, TransferRow]:
 
 def home_of(drop: Drop) -> float | None:
     """The mean score at home that a method's mean drop refers to."""
-    mean, lost = drop["mean_elsewhere"]["value"], drop["mean_drop"]["value"]
-    return None if mean is None or lost is None else mean + lost
+    elsewhere, mean_drop = drop["mean_elsewhere"]["value"], drop["mean_drop"]["value"]
+    return None if elsewhere is None or mean_drop is None else elsewhere + mean_drop
 
 
 def _map_of(transfer: Transfer, score: str) -> TransferMap:

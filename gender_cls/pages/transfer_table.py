@@ -24,7 +24,7 @@ SAW = "†"
 
 
 def transfer_markdown(transfer: Transfer) -> str:
-    """What is lost elsewhere, a matrix for each score, and the tables of methods and of their pairs."""
+    """What the matrix says, a matrix for each score, and the tables of methods and of their pairs."""
     parts = ["".join(f"- {_text(sentence)}\n" for sentence in transfer["sentences"])]
     lines, marks = _lines(transfer), _marks(transfer, "bold")
     for score in TRANSFER_SCORES:
@@ -33,8 +33,8 @@ def transfer_markdown(transfer: Transfer) -> str:
         parts.append(f"{title}, trained on (rows) and tested on (columns).{marks}\n")
         parts.append(_table([*_names(None, transfer), *transfer["datasets"]], cells))
     if transfer["drops"]:
-        heading = ["method", "tests", "elsewhere", "lost", "spread", "worst", "CDD", "SD"]
-        parts.append(_table(heading, _losses(transfer)))
+        heading = ["method", "tests", "elsewhere", "drop", "spread", "worst", "CDD", "SD"]
+        parts.append(_table(heading, _drops(transfer)))
     if transfer["pairs"]:
         pairs = [
             [f"{pair['a']} - {pair['b']}", stated(pair["difference"]), p_value(pair["p_holm"]), pair["verdict"]]
@@ -46,7 +46,7 @@ def transfer_markdown(transfer: Transfer) -> str:
 
 
 def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
-    """The matrix of balanced accuracy, as many columns of it as fit, and what each method loses.
+    """The matrix of balanced accuracy, as many columns of it as fit, and the drop of each method.
 
     Args:
         page: the name of the page that has the rest.
@@ -71,7 +71,7 @@ def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
         parts += ["", table_on_screen([
             Column("method", [drop["method"] for drop in drops]),
             Column("elsewhere [95 %]", [stated(drop["mean_elsewhere"]) for drop in drops]),
-            Column("lost [95 %]", [stated(drop["mean_drop"]) for drop in drops]),
+            Column("drop [95 %]", [stated(drop["mean_drop"]) for drop in drops]),
             Column("spread", [decimal(drop["spread"]["value"]) for drop in drops], number=True, rank=2),
             Column("worst", list(map(decimal, worst)), number=True, rank=1),
         ])]  # fmt: skip
@@ -118,7 +118,7 @@ def _on_screen(cell: Cell | None) -> str:
     return decimal(cell["scores"]["balanced_accuracy"]["value"]) + "*" * (cell["kind"] == "home") + SAW * saw(cell)
 
 
-def _losses(transfer: Transfer) -> list[list[str]]:
+def _drops(transfer: Transfer) -> list[list[str]]:
     rows = []
     for drop in transfer["drops"]:
         worst = MISSING

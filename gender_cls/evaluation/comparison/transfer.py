@@ -7,17 +7,17 @@ from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.compare_json import ENOUGH_SEEDS
 from gender_cls.evaluation.comparison.settings import Described, method_of, method_titles
-from gender_cls.evaluation.comparison.transfer_json import Transfer, TransferRow
-from gender_cls.evaluation.comparison.transfer_losses import (
+from gender_cls.evaluation.comparison.transfer_drops import (
     Foreign,
     compare_methods,
     drop_of,
     mean_drop,
     mean_elsewhere,
 )
+from gender_cls.evaluation.comparison.transfer_json import Transfer, TransferRow
 from gender_cls.evaluation.comparison.transfer_rows import MatrixRow, matrix_rows
 from gender_cls.evaluation.comparison.transfer_scores import BALANCED, Measured, measure
-from gender_cls.evaluation.comparison.transfer_sentences import loss_sentence
+from gender_cls.evaluation.comparison.transfer_sentences import drop_sentence
 from gender_cls.evaluation.wording import listed
 
 PAPER = (
@@ -66,7 +66,7 @@ def transfer_of(candidates: Sequence[Candidate], resamples: int) -> Transfer | N
         rows=found,
         drops=drops,
         pairs=pairs,
-        sentences=[*(loss_sentence(drop) for drop in drops), *(pair["verdict"] for pair in pairs)],
+        sentences=[*(drop_sentence(drop) for drop in drops), *(pair["verdict"] for pair in pairs)],
         remarks=[*remarks, *_remarks(measured), PAPER],
     )
 

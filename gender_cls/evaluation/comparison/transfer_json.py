@@ -39,7 +39,7 @@ class TransferRow(TypedDict):
 
 
 class Drop(TypedDict):
-    """What a method loses away from home, over its foreign cells: not home, and of data that it never trained on."""
+    """The drop of a method, over its foreign cells: not home, and of data that it never trained on."""
 
     method: str
     cells: int

@@ -1,7 +1,7 @@
-"""What is lost away from home, over several cells of the matrix, and which of two methods loses less.
+"""Drops over several cells of the matrix, and which of two methods scores more away from home.
 
 Cells share people: those of one column are the same, and the people of a home test are those of the column of the same
-name. So what each person does to each cell is written side by side, added up by person over cells, and squared last:
+name. So what each person does to each cell is first added up over cells, and then squared:
 where home and elsewhere are other people, the variances of both count; where people are the same, so does the
 covariance.
 """
@@ -68,7 +68,7 @@ def mean_drop(cells: Sequence[Foreign]) -> Estimate:
 
 
 def drop_of(method: str, cells: Sequence[Foreign]) -> Drop:
-    """All that a method loses.
+    """The mean, the spread and the worst of a method's drops.
 
     CDD and SD carry the names of Mbongo, Hambarde and Proenca, "From One Domain to Another: The Pitfalls of Gender
     Recognition in Unseen Environments", Sensors 25(13):4161, 2025, who report F1 and three measures of robustness: CDD,
