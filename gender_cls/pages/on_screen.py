@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
+from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.evaluation.elsewhere_schema import HomeAndHere
 from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
-from gender_cls.pages.transfer_map import elsewhere_of
 from gender_cls.pages.transfer_table import transfer_on_screen
 from gender_cls.system.terminal import Column, table_on_screen
 
@@ -113,7 +113,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    away = [elsewhere_of(comparison["transfer"]).get(row["title"]) for row in rows]
+    away = [rows_by_candidate(comparison["transfer"]).get(row["title"]) for row in rows]
     # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
     columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),

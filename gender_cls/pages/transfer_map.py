@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gender_cls.errors import of_people, plural
-from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Drop, Transfer, TransferRow
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Drop, Transfer
 from gender_cls.evaluation.comparison.transfer_lines import ALL_OTHERS, Line, lines_by_method, saw
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import score_title
@@ -60,11 +60,6 @@ def transfer_parts(transfer: Transfer) -> dict[str, Any]:
         "transfer_gap": end_of_differences(gaps),
         "most_open_transfer_pairs": MOST_OPEN,
     }
-
-
-def elsewhere_of(transfer: Transfer | None) -> dict[str, TransferRow]:
-    """The rows by the title of their candidate, for the table of candidates."""
-    return {} if transfer is None else {row["candidate"]: row for row in transfer["rows"]}
 
 
 def home_of(drop: Drop) -> float | None:

@@ -1,11 +1,15 @@
-"""The transfer matrix as Markdown and for the terminal."""
+"""The transfer matrix as CSV with all numbers of each cell, as Markdown, and for the terminal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer, TransferRow
 from gender_cls.evaluation.comparison.transfer_lines import Line, lines_by_method, saw
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import (
     MISSING,
     capitalised,
@@ -21,6 +25,30 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SAW = "†"
+
+
+def transfer_to_csv(transfer: Transfer) -> str:
+    """The cells by row, then by column of the matrix; a null value is an empty cell."""
+    cells = [_numbers(row, cell) for row in transfer["rows"] for cell in row["cells"]]
+    return csv_text(pd.DataFrame(cells, dtype=object))
+
+
+def _numbers(row: TransferRow, cell: Cell) -> dict[str, Any]:
+    scores = [(name, cell["scores"][name]) for name in TRANSFER_SCORES]
+    home, here = row["home"]["value"], cell["scores"]["balanced_accuracy"]["value"]
+    drop = None if home is None or here is None or cell["kind"] == "home" else home - here
+    return {
+        **{"method": row["method"], "candidate": row["candidate"], "trained_on": row["trained_on"]},
+        **{"tested_on": cell["dataset"], "kind": cell["kind"], "seen": cell["seen"]},
+        **{name: cell[name] for name in ("images", "identities", "seeds", "left_out")},
+        **{key: value for name, score in scores for key, value in _interval(name, score).items()},
+        **_interval("home_balanced_accuracy", row["home"]),
+        "drop": drop,
+    }
+
+
+def _interval(name: str, found: Estimate) -> dict[str, float | None]:
+    return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
 
 
 def transfer_markdown(transfer: Transfer) -> str:

@@ -56,7 +56,7 @@ class Measured:
             identities=known_people(self.test.table),
             seeds=len(self.test.tables),
             left_out=self.test.left_out,
-            trained_on=self.test.seen,
+            seen=self.test.seen,
             scores={name: self.estimate(name) for name in TRANSFER_SCORES},
         )
 
