@@ -51,7 +51,7 @@ class TestedPart:
 
     @cached_property
     def hash(self) -> str:
-        """The same for the same images with the same labels."""
+        """SHA-256 of the paths and labels."""
         return hashlib.sha256(csv_text(self.table[["path", "label"]]).encode()).hexdigest()
 
 
@@ -104,7 +104,9 @@ def given_part(data: DataConfig, cache: Path) -> TestedPart:
     if sentence := left_out_sentence(manifest.left_out):
         log.warning(sentence)
     if unused := _unused_settings(data):
-        log.info(f"{', '.join(unused)}: of training, without effect here. Images are resized as the run was trained.")
+        log.info(
+            f"{', '.join(unused)}: settings of training, which have no effect here. Images are resized as the run was trained."
+        )
     if unknown := int((~labelled).sum()):
         log.info(f"{plural(unknown, 'image')} of unknown label {'is' if unknown == 1 else 'are'} not tested.")
     about = {
@@ -159,7 +161,7 @@ def recorded_part(runs: Sequence[Run], cache: Path) -> TestedPart:
 
 
 def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path | None = None) -> OtherData:
-    """What is left of these images when those that the run has seen are left out.
+    """These images without those that the run has seen.
 
     Args:
         name: of the data.

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 from gender_cls.evaluation.estimate import Estimate
 
 COMPARED_SCORES = ("balanced_accuracy", "macro_f1", "accuracy", "auroc", "log_loss", "ece")
-"""Scores that are told for home and here. The first three are of the answers at the threshold 0.5, or at the run's
+"""Scores that are given for home and here. The first three are of the answers at the threshold 0.5, or at the run's
 threshold where that is said; log loss and ECE are of calibrated probabilities."""
 LOWER_IS_BETTER = ("log_loss", "ece")
 
@@ -50,7 +50,7 @@ class Threshold(TypedDict):
 
 
 class CalibrationElsewhere(TypedDict):
-    """Whether probabilities can be taken at their word here, with the run's temperature."""
+    """Whether probabilities are calibrated here, with the run's temperature."""
 
     ece: HomeAndHere
     log_loss: HomeAndHere
@@ -61,7 +61,7 @@ class ShareOfLabels(TypedDict):
     """The share of images labelled FEMALE."""
 
     trained_on: float  # in the run's train split
-    prior: float  # what the network takes for granted: `trained_on`, or the share that data.balance made of it
+    prior: float  # what the network learnt: `trained_on`, or the share that data.balance made of it
     home: Estimate
     here: Estimate
     from_answers: Estimate  # here, estimated from the answers without labels (Saerens et al. 2002), see `prior.py`
@@ -81,7 +81,7 @@ class Adapted(TypedDict):
 
 
 class Elsewhere(TypedDict):
-    """All that a test on other data has besides what every test has."""
+    """All that a test on other data has in addition to what every test has."""
 
     name: str
     part: Literal["all", "test"]  # all labelled images, or the test part of a given or published split

@@ -13,7 +13,7 @@ def is_evaluated(run: Run) -> bool:
 
 
 def not_evaluated_sentence(run: Run) -> str:
-    """Of a run that is not evaluated: why, and the command that does it."""
+    """Why the run counts as not evaluated, and the command that evaluates it."""
     how = "evaluated by another version" if run.metrics else "not evaluated"
     return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
 

@@ -89,7 +89,7 @@ def render_report(
 
 
 def _elsewhere_axes(metrics: Metrics, elsewhere: Sequence[ResultElsewhere]) -> dict[str, Any]:
-    """What the section on other data needs besides the tests.
+    """What the section on other data needs in addition to the tests.
 
     Returns:
         `elsewhere_from`: where its axis of balanced accuracies starts. `drop_rows`: the rows of the drops, and

@@ -140,7 +140,7 @@ def _shift(metrics: Metrics) -> Iterator[Finding]:
 
 
 def _drop(metrics: Metrics) -> Iterator[Finding]:
-    """Of a test on other data, the drop."""
+    """The drop, if this is a test on other data."""
     found = metrics["elsewhere"]
     if found is not None and found["sentences"]:
         worse = is_above_0(found["scores"]["balanced_accuracy"]["drop"])

@@ -21,7 +21,7 @@ class Square:
     score: Estimate | None  # None: not tested
     shade: float  # how much of the colour, 0 to 1
     kind: str  # home, elsewhere or held_out; or why there is no test: not_tested, in_train
-    saw: bool  # whether a square away from home is of data that the candidate saw
+    saw: bool  # whether a square that is not home is of data that the candidate saw
     about: str  # what was tested, in words
 
 
@@ -36,7 +36,7 @@ class TransferMap:
 
 
 def transfer_parts(transfer: Transfer) -> dict[str, Any]:
-    """What the section on other datasets shows besides the record.
+    """What the section on other datasets shows in addition to the record.
 
     Returns:
         `transfer_maps`: a map for each score, balanced accuracy first.

@@ -28,7 +28,7 @@ PAPER = (
 
 
 def transfer_of(candidates: Sequence[Candidate], resamples: int) -> Transfer | None:
-    """The matrix of these candidates, in this order by method; None if none was tested away from home.
+    """The matrix of these candidates, in this order by method; None if none was tested elsewhere.
 
     Args:
         resamples: random signs behind each p-value.
@@ -93,7 +93,7 @@ def _columns(rows: Sequence[MatrixRow]) -> list[str]:
 
 
 def _counts(home: Measured, test: Measured) -> bool:
-    """Whether a test is away from home, on data that was not trained on, and has scores to compare."""
+    """Whether a test is not home, on data that was not trained on, and has scores to compare."""
     return test.test.kind != "home" and not test.test.seen and home.remark is None and test.remark is None
 
 

@@ -11,7 +11,7 @@ def drop_sentence(drop: Drop) -> str:
     if not drop["cells"]:
         return f"{drop['method']} has no test on data that it was not trained on."
     sentence = (
-        f"Away from home, {drop['method']} has a mean balanced accuracy of {stated(drop['mean_elsewhere'])} in "
+        f"On other data, {drop['method']} has a mean balanced accuracy of {stated(drop['mean_elsewhere'])} in "
         f"{plural(drop['cells'], 'test')}, {_less(drop['mean_drop'])} at home"
     )
     worst = drop["worst"]
@@ -38,7 +38,7 @@ def elsewhere_sentence(transfer: Transfer) -> str:
     mean = sorted(drop["mean_drop"]["value"] or 0.0 for drop in drops)
     scores = sorted(drop["mean_elsewhere"]["value"] or 0.0 for drop in drops)
     return (
-        f"Away from home, on data that they were not trained on, the {len(drops)} methods have mean balanced "
+        f"On data that they were not trained on, the {len(drops)} methods have mean balanced "
         f"accuracies of {decimal(scores[0])} to {decimal(scores[-1])}, {decimal(mean[0])} to {decimal(mean[-1])} less "
         "than at home: see the transfer matrix."
     )

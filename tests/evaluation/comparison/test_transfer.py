@@ -206,7 +206,7 @@ def test_three_methods_are_compared_on_the_cells_that_both_have(tmp_path: Path) 
     reject, corrected, *_ = multipletests([pair["p_value"] for pair in pairs], method="holm")
     assert [pair["p_holm"] for pair in pairs] == pytest.approx(corrected)
     assert [pair["significant"] for pair in pairs] == reject.tolist() == [False, True, True]
-    assert pairs[1]["verdict"].startswith("Away from home, in the 2 tests that both have: good is better than poor by ")
+    assert pairs[1]["verdict"].startswith("On other data, in the 2 tests that both have: good is better than poor by ")
     assert set(found["sentences"]) >= {pair["verdict"] for pair in pairs}
 
 
@@ -369,7 +369,7 @@ def test_a_sweep_over_datasets_reads_well(tmp_path: Path) -> None:
     about = "Pairs and the choice are of candidates tested on a; others were tested on b and c: "
     assert f"{about}the transfer matrix compares them." in found["cautions"]
     assert not any("Not compared" in sentence for sentence in found["verdict"])
-    away = "Away from home, net has a mean balanced accuracy of 0.542"
+    away = "On other data, net has a mean balanced accuracy of 0.542"
     assert any(
         sentence.startswith(away) and "worst on b when trained on c" in sentence for sentence in found["verdict"]
     )
