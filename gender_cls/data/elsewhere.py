@@ -105,7 +105,7 @@ def given_part(data: DataConfig, cache: Path) -> TestedPart:
         log.warning(sentence)
     if unused := _unused_settings(data):
         log.info(
-            f"{', '.join(unused)}: settings of training, which have no effect here. Images are resized as the run was trained."
+            f"{', '.join(unused)}: settings of training, which have no effect here. Images are resized as in training."
         )
     if unknown := int((~labelled).sum()):
         log.info(f"{plural(unknown, 'image')} of unknown label {'is' if unknown == 1 else 'are'} not tested.")
