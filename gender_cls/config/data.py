@@ -96,11 +96,11 @@ class DataConfig:
 
     def require_named(self) -> None:
         """Raise GenderClsError unless it says where the images lie."""
+        name = self.importer.value if self.importer is not None else ""
         require(
-            self.named or self.importer is None,
-            f"Where {self.importer and self.importer.value} lies is not known: give data.root=FOLDER, or write "
-            f"`data_roots: {{{self.importer and self.importer.value}: FOLDER}}` into conf/local/default.yaml (or into "
-            "local/default.yaml in the folder that --config-dir names).",
+            self.named or not name,
+            f"Where {name} lies is not known: give data.root=FOLDER, or write `data_roots: {{{name}: FOLDER}}` into "
+            "conf/local/default.yaml (or into local/default.yaml in the folder that --config-dir names).",
         )
         require(
             self.named,
@@ -155,7 +155,7 @@ class DataConfig:
 
 
 def dataset_name(data: DataConfig, choice: str | None) -> str:
-    """What the images that these data test are called: the same for a run's own data and for data given to it later.
+    """The name of the data that are tested: the same for a run's own data and for data given to it later.
 
     The source or camera that `data.leave_out` makes the test split, else the chosen file of the group `data`, else the
     importer, the name of the table or of the folder. It can be the name of a folder.

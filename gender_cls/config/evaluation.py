@@ -111,7 +111,7 @@ class EvaluateConfig(FinishedRunConfig):
         return replace(recorded, **{name: value for name, value in given.items() if value is not None})
 
     def elsewhere_over(self, recorded: EvaluationConfig) -> EvaluationConfig:
-        """The same for other data, where only what was asked for here is measured besides the scores and slices."""
+        """The same for other data, where shortcuts, stress and maps are made only if they are asked for here."""
         return self.over(replace(recorded, shortcuts=False, stress=False, explained_images=0))
 
     def check(self) -> None:

@@ -36,7 +36,7 @@ machine, so no schema has it, and no run records it: `data.root` has the folder 
 
 @dataclass
 class DataRoots:
-    """What a composed configuration has besides its schema."""
+    """The section of a composed configuration that is in no schema."""
 
     data_roots: dict[str, str | None] = field(default_factory=lambda: dict.fromkeys(one.value for one in Importer))
 

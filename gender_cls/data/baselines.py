@@ -86,7 +86,7 @@ def trivial_baselines(table: pd.DataFrame, facts: pd.DataFrame, near: NearDuplic
 
 
 def cross_validated_baselines(table: pd.DataFrame, facts: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
-    """The same for data without a train split: each image is answered by what other people's images teach.
+    """The same for data without a train split, by cross-validation over people.
 
     The people are divided into FOLDS parts, and each part is answered by what the others teach. The answers that look
     for a person or a copy in train are not among them: these are never in two parts.
@@ -106,7 +106,7 @@ def cross_validated_baselines(table: pd.DataFrame, facts: pd.DataFrame, seed: in
         part[usable] = group_partition(table[usable], "group", np.full(folds, 1 / folds), seed)
     records = []
     for name, baseline in baselines.items():
-        if name == "majority":  # a share of each fold's own would be below one half
+        if name == "majority":  # in a fold, the commonest label of the others can be the rarer one
             found = _scored(everything, baseline(everything))
         elif folds < 2:
             found = _scored(everything, "One person has all images of a label, so nothing can be learned from others.")

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,9 @@ from gender_cls.data.csv_text import csv_text
 from gender_cls.data.cue_boxes import refuse_boxes_outside
 from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.image_store import ImageStore
-from gender_cls.data.leaks import NO_LEAKS
 from gender_cls.data.manifest import limited, read_manifest
 from gender_cls.data.prepare import only_readable, with_groups
-from gender_cls.data.run_images import recorded_rows, scan_for_answers
+from gender_cls.data.run_images import recorded_rows, scan_for_answers, with_measurements
 from gender_cls.data.seen import Seen, find_seen, share_names
 from gender_cls.data.split import is_left_out, split_origin
 from gender_cls.errors import GenderClsError, count, first_few, of_people, plural, require
@@ -52,7 +51,7 @@ class TestedPart:
 
     @cached_property
     def hash(self) -> str:
-        """The same for the same images with the same labels."""
+        """SHA-256 of the paths and labels."""
         return hashlib.sha256(csv_text(self.table[["path", "label"]]).encode()).hexdigest()
 
 
@@ -61,19 +60,11 @@ class OtherData:
     """What one run is tested on."""
 
     name: str
-    part: Part
     rows: pd.DataFrame  # as in `manifest.csv`, then `native_height`, `brightness` and `sharpness`; `split` is test
     images: ImageStore
     root: Path
     unreadable: pd.DataFrame
-    left_out: dict[str, int | str | None]  # see `evaluation.elsewhere_schema.LeftOut`
-    baselines: list[dict[str, Any]]  # see `trivial_baselines`
-    record: dict[str, Any]  # the content of `data.json`
-
-
-def read_other_data(data: DataConfig, name: str, run: Run, cache: Path, data_root: Path | None = None) -> OtherData:
-    """`given_part` without what the run has seen; see `unseen`."""
-    return unseen(given_part(data, cache), name, run, cache, data_root)
+    record: dict[str, Any]  # the content of `data.json`; `seen` counts what was left out
 
 
 def given_part(data: DataConfig, cache: Path) -> TestedPart:
@@ -113,7 +104,9 @@ def given_part(data: DataConfig, cache: Path) -> TestedPart:
     if sentence := left_out_sentence(manifest.left_out):
         log.warning(sentence)
     if unused := _unused_settings(data):
-        log.info(f"{', '.join(unused)}: of training, without effect here. Images are resized as the run was trained.")
+        log.info(
+            f"{', '.join(unused)}: settings of training, which have no effect here. Images are resized as in training."
+        )
     if unknown := int((~labelled).sum()):
         log.info(f"{plural(unknown, 'image')} of unknown label {'is' if unknown == 1 else 'are'} not tested.")
     about = {
@@ -168,7 +161,7 @@ def recorded_part(runs: Sequence[Run], cache: Path) -> TestedPart:
 
 
 def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path | None = None) -> OtherData:
-    """What is left of these images when those that the run has seen are left out.
+    """These images without those that the run has seen.
 
     Args:
         name: of the data.
@@ -191,9 +184,7 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
     _require_left(table, len(part.table), seen, name, run)
     with working("Computing the trivial baselines"):
         baselines = cross_validated_baselines(table, facts, part.data.split_seed)
-    rows = table.assign(
-        native_height=facts["height"], brightness=facts["brightness"].round(1), sharpness=facts["sharpness"].round(3)
-    )
+    rows = with_measurements(table, facts)
     identities = table["identity"][table["identity"] != ""].nunique()
     known = f"Left out: {seen.sentence()}." if seen.any.any() else "The run has seen none of them."
     log.info(f"{name}: {of_people(len(table), 'image', identities)} are tested. {known}")
@@ -207,9 +198,7 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
         "images_sha256": part.hash,
         "sources": sorted(set(table["source"]) - {""}),
         "cameras": sorted(set(table["camera"]) - {""}),
-        "missing_splits": [],
         "leaky": False,
-        "leaks": asdict(NO_LEAKS),
         "corrected_labels": count_corrections(table),
         "unreadable": len(part.unreadable),
         "seen": seen.counts(),
@@ -221,17 +210,7 @@ def unseen(part: TestedPart, name: str, run: Run, cache: Path, data_root: Path |
         "baselines": baselines,
         "config": to_plain(part.data),
     }
-    return OtherData(
-        name=name,
-        part=part.part,
-        rows=rows,
-        images=part.images,
-        root=part.root,
-        unreadable=part.unreadable,
-        left_out=seen.counts(),
-        baselines=baselines,
-        record=record,
-    )
+    return OtherData(name, rows, part.images, part.root, part.unreadable, record)
 
 
 def _refuse_folds(data: DataConfig) -> None:

@@ -40,9 +40,6 @@ class Leaks:
         )
 
 
-NO_LEAKS = Leaks(identities=0, duplicates=0, near_duplicates=0, near_share=0.0, test_share=0.0, examples="")
-
-
 def find_leaks(table: pd.DataFrame, pixels: pd.Series, near: NearDuplicates) -> Leaks:
     """Compare the splits.
 

@@ -36,6 +36,12 @@ def recorded_rows(run: Run) -> pd.DataFrame:
     return rows.assign(**dict.fromkeys(lacking, ""))
 
 
+def with_measurements(rows: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the columns `native_height`, `brightness` and `sharpness`, from the facts of the same rows."""
+    brightness, sharpness = facts["brightness"].round(1), facts["sharpness"].round(3)
+    return rows.assign(native_height=facts["height"], brightness=brightness, sharpness=sharpness)
+
+
 def scan_for_answers(rows: pd.DataFrame, root: Path, cache: Path, data: DataConfig) -> Scan:
     """`scan` for a finished run: if pixels cannot be kept any more, images are decoded each time.
 

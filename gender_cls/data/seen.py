@@ -55,8 +55,8 @@ def find_seen(
     """Compare images with those of the run's train and validation split: both have shaped its answers.
 
     A person is known by the same identity of the same source, or by a copy of one of the images. Where no source is
-    known, equal identities mean one person only if both data lie in one folder or are read by the same importer: 0001
-    may be anybody elsewhere.
+    known, equal identities mean one person only if both data lie in one folder or are read by the same importer:
+    elsewhere, 0001 may be another person.
 
     Args:
         table: as `prepare.with_groups` makes it.

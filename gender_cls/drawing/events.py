@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import pr_curve
 
 from gender_cls.evaluation.elsewhere_schema import Elsewhere
-from gender_cls.evaluation.elsewhere_wording import left_out_words, told_apart
+from gender_cls.evaluation.elsewhere_wording import drop_rows, left_out_words
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
@@ -33,7 +33,7 @@ FIGURES = {
 
 ELSEWHERE = {
     "balanced_accuracy": "Balanced accuracy on {name}, at the threshold 0.5. 0.5 is chance.",
-    "balanced_accuracy_lost": "Balanced accuracy at home minus that on {name}: above 0 it is worse there.",
+    "balanced_accuracy_drop": "Balanced accuracy at home minus that on {name}: above 0 it is worse there.",
     "auroc": "Area under the ROC curve on {name}: how well p(FEMALE) sorts the images, whatever the threshold.",
     "ece": "Expected calibration error on {name}, with the run's temperature. Lower is better.",
 }
@@ -88,13 +88,13 @@ def write_events_elsewhere(folder: Path, metrics: Metrics, figures: Mapping[str,
     for earlier in folder.glob(f"events.out.tfevents.*{escape(suffix)}"):
         earlier.unlink()
     values = {score: scores[score]["here"] for score in ("balanced_accuracy", "auroc", "ece")}
-    values["balanced_accuracy_lost"] = scores["balanced_accuracy"]["drop"]
+    values["balanced_accuracy_drop"] = scores["balanced_accuracy"]["drop"]
     with SummaryWriter(folder, filename_suffix=suffix) as writer:
         for score, description in ELSEWHERE.items():
             value = values[score]["value"]
             if value is not None:
                 add_scalar(writer, f"elsewhere/{name}/{score}", value, step, description.format(name=name))
-        add_text(writer, f"elsewhere/{name}/what_is_lost", lost_text(found), step)
+        add_text(writer, f"elsewhere/{name}/drop", drop_text(found), step)
         add_text(writer, f"elsewhere/{name}/scores", scores_table(metrics), step)
         for figure, png in figures.items():
             where = f"on {name}, as in the report of that test"
@@ -102,17 +102,17 @@ def write_events_elsewhere(folder: Path, metrics: Metrics, figures: Mapping[str,
             add_picture(writer, f"elsewhere/{name}/{figure}", png, step, described)
 
 
-def lost_text(found: Elsewhere) -> str:
-    """What is lost on other data and why, what was left out, and what adapting changed, in Markdown."""
+def drop_text(found: Elsewhere) -> str:
+    """The drop on other data and its reasons, what was left out, and what adapting changed, in Markdown."""
     rows = [
-        [part * (row is of_part[0]), row.title, *(stated(one) if one else "" for one in (row.home, row.here, row.lost))]
-        for part, of_part in told_apart(found).items()
+        [part * (row is of_part[0]), row.title, *(stated(one) if one else "" for one in (row.home, row.here, row.drop))]
+        for part, of_part in drop_rows(found).items()
         for row in of_part
     ]  # fmt: skip
     adapted = [one["sentence"] for one in found["adapted"]]
     sentences = [*found["sentences"], *adapted, left_out_words(found["left_out"])]
     said = "".join(f"- {sentence}\n" for sentence in sentences if sentence)
-    return f"{said}\n{markdown_table(('', '', 'home', 'here', 'lost'), rows)}"
+    return f"{said}\n{markdown_table(('', '', 'home', 'here', 'drop'), rows)}"
 
 
 def scores_table(metrics: Metrics) -> str:

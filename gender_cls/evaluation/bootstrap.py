@@ -160,7 +160,7 @@ def sample(
     seed: int = SEED,
     shares: Shares | None = None,
 ) -> Sampled:
-    """All statistics with their draws."""
+    """All statistics with their draws; the arguments are those of `estimates`."""
     values = {name: float(value[0]) for name, value in statistics(np.ones((1, len(units)))).items()}
     return Sampled(values, bootstrap(units, statistics, resamples, seed), count_units(units), remarks, shares or {})
 

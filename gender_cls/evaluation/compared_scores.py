@@ -1,4 +1,4 @@
-"""The scores that are told for home and here, as functions of how much each row counts: of the plain answers, of
+"""The scores that are given for home and here, as functions of how much each row counts: of the plain answers, of
 answers re-weighed by the share of labels that they suggest, and of the best threshold."""
 
 import numpy as np
@@ -35,7 +35,7 @@ def compared_scores(female: Booleans, logits: Numbers) -> Statistics:
 
 
 def compared_shares(female: Booleans, units: Units) -> Shares:
-    """Of how many people the scores are shares. The F1 scores of both labels together are about everyone."""
+    """Name -> how many people the score is a share of: those of each label, or everyone."""
     labels, everyone = count_people(units, female, ~female), count_people(units, female | True)
     of_labels = dict.fromkeys(("balanced_accuracy", "auroc", "best", "at_threshold"), labels)
     return {**of_labels, "macro_f1": everyone, "accuracy": everyone}

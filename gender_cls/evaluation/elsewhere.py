@@ -1,5 +1,5 @@
-"""A test on other data against the run's own: what is lost, and whether ranking, threshold, calibration or the share
-of labels explains it."""
+"""A test on other data against the run's own: the drop, and whether ranking, threshold, calibration or the share of
+labels explains it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -70,7 +70,7 @@ def conclude_elsewhere(
     own = home_predictions[home_predictions["split"] == "test"].reset_index(drop=True)
     scores = _scores(home, own, conclusions, measured, resamples)
     at_home, at_threshold = (one["operating_point"]["test"] for one in (home, conclusions))
-    best, lost = measured.best()
+    best, below_best = measured.best()
     threshold, no_threshold = best_threshold(predictions, rule.temperature, OperatingPointRule.balanced_accuracy)
     elsewhere = Elsewhere(
         name=name,
@@ -83,7 +83,7 @@ def conclude_elsewhere(
             balanced_accuracy=_home_and_here(at_home["balanced_accuracy"], at_threshold["balanced_accuracy"]),
             best_threshold=None if no_threshold else threshold,
             best=best,
-            lost=lost,
+            below_best=below_best,
         ),
         calibration=CalibrationElsewhere(
             ece=scores["ece"], log_loss=scores["log_loss"], mean_probability=measured.of("mean_probability")

@@ -1,4 +1,4 @@
-"""Every key of `elsewhere` in `metrics.json` of a test on other data: what is lost there, and why.
+"""Every key of `elsewhere` in `metrics.json` of a test on other data: how large the drop is, and why.
 
 `schema.py` says what numbers and intervals are. Home is the run's own test split; here is the other data. The rest of
 that file is as at home: `validation` is the run's own, `test` are the images here, with the temperature, threshold and
@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 from gender_cls.evaluation.estimate import Estimate
 
 COMPARED_SCORES = ("balanced_accuracy", "macro_f1", "accuracy", "auroc", "log_loss", "ece")
-"""Scores that are told for home and here. The first three are of the answers at the threshold 0.5, or at the run's
+"""Scores that are given for home and here. The first three are of the answers at the threshold 0.5, or at the run's
 threshold where that is said; log loss and ECE are of calibrated probabilities."""
 LOWER_IS_BETTER = ("log_loss", "ece")
 
@@ -44,13 +44,13 @@ class Threshold(TypedDict):
 
     threshold: float  # chosen on the run's validation
     balanced_accuracy: HomeAndHere  # at that threshold
-    best_threshold: float | None  # the best any threshold could reach here; not to be had without labels
+    best_threshold: float | None  # the best any threshold could reach here; found with labels, so a user cannot have it
     best: Estimate  # balanced accuracy there; the interval allows for the threshold being chosen on these very images
-    lost: Estimate  # best minus here, on the same people; the interval allows for the same
+    below_best: Estimate  # best minus here, on the same people; the interval allows for the same
 
 
 class CalibrationElsewhere(TypedDict):
-    """Whether probabilities can be taken at their word here, with the run's temperature."""
+    """Whether probabilities are calibrated here, with the run's temperature."""
 
     ece: HomeAndHere
     log_loss: HomeAndHere
@@ -61,7 +61,7 @@ class ShareOfLabels(TypedDict):
     """The share of images labelled FEMALE."""
 
     trained_on: float  # in the run's train split
-    prior: float  # what the network takes for granted: `trained_on`, or the share that data.balance made of it
+    prior: float  # what the network learnt: `trained_on`, or the share that data.balance made of it
     home: Estimate
     here: Estimate
     from_answers: Estimate  # here, estimated from the answers without labels (Saerens et al. 2002), see `prior.py`
@@ -74,14 +74,14 @@ class Adapted(TypedDict):
     method: Literal["batchnorm", "prior"]
     title: str
     remark: str | None  # why it cannot be done, so that nothing below is defined; or what is special about it
-    sentence: str  # what came of it
+    sentence: str  # what it changed, in words
     # For each of COMPARED_SCORES, of the answers at the threshold 0.5 and of probabilities with the run's temperature.
     scores: dict[str, Estimate]
     difference: dict[str, Estimate]  # adapted minus plain, on the same people; of log loss and ECE, below 0 is better
 
 
 class Elsewhere(TypedDict):
-    """The whole of it."""
+    """All that a test on other data has in addition to what every test has."""
 
     name: str
     part: Literal["all", "test"]  # all labelled images, or the test part of a given or published split
@@ -92,4 +92,4 @@ class Elsewhere(TypedDict):
     calibration: CalibrationElsewhere
     share_of_labels: ShareOfLabels
     adapted: list[Adapted]  # as asked for with `adapt`
-    sentences: list[str]  # what is lost here and why, in words
+    sentences: list[str]  # the drop and its reasons, in words

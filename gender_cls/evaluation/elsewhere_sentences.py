@@ -1,4 +1,4 @@
-"""What is lost on other data and why, in sentences: what was found, never what to choose."""
+"""The drop on other data and its reasons, in sentences: what was found, never what to choose."""
 
 from gender_cls.evaluation.elsewhere_schema import (
     LOWER_IS_BETTER,
@@ -21,27 +21,27 @@ TOLD = {
 
 
 def elsewhere_sentences(elsewhere: Elsewhere) -> list[str]:
-    """What is lost; then what ranking, threshold, and calibration and share of labels have to do with it."""
+    """The drop; then what ranking, threshold, and calibration and share of labels have to do with it."""
     return [
-        _lost(elsewhere["scores"]["balanced_accuracy"]),
+        _drop(elsewhere["scores"]["balanced_accuracy"]),
         _of_ranking(elsewhere["ranking"]["auroc"]),
         _of_threshold(elsewhere["threshold"]),
         f"{_of_calibration(elsewhere['calibration'])} {_of_labels(elsewhere['share_of_labels'])}",
     ]
 
 
-def _lost(score: HomeAndHere) -> str:
+def _drop(score: HomeAndHere) -> str:
     home, here, drop = score["home"], score["here"], score["drop"]
     if drop["value"] is None:
-        return f"What is lost in balanced accuracy is not known: {drop['remark']}"
+        return f"The drop of balanced accuracy is not known: {drop['remark']}"
     both = f"Balanced accuracy at the threshold 0.5 is {stated(here)} here and {stated(home)} at home"
     if drop["low"] is None:
         return f"{both}, a difference of {decimal(abs(drop['value']))}. {drop['remark']}"
     if is_above_0(drop):
-        return f"{both}: {stated(drop)} is lost."
+        return f"{both}, a drop of {stated(drop)}."
     if is_above_0(turned := _turned(drop)):
         return f"{both}: it is {stated(turned)} higher here."
-    return f"{both}. A loss is not shown: home minus here is {stated(drop)}."
+    return f"{both}. A drop is not shown: home minus here is {stated(drop)}."
 
 
 def _of_ranking(auroc: HomeAndHere) -> str:
@@ -60,18 +60,21 @@ def _of_ranking(auroc: HomeAndHere) -> str:
 
 
 def _of_threshold(threshold: Threshold) -> str:
-    here, best, lost = threshold["balanced_accuracy"]["here"], threshold["best"], threshold["lost"]
-    if lost["value"] is None:
-        return f"What the threshold costs here is not known: {lost['remark']}"
+    here, best = threshold["balanced_accuracy"]["here"], threshold["best"]
+    below_best = threshold["below_best"]
+    if below_best["value"] is None:
+        return f"What the threshold costs here is not known: {below_best['remark']}"
     if threshold["best_threshold"] is None:
         return "No threshold does better here than the same answer for every image."
     compared = (
         f"at the run's threshold, {decimal(threshold['threshold'])}, balanced accuracy is {decimal(here['value'])}, "
         f"and the best of all thresholds, {decimal(threshold['best_threshold'])}, reaches {decimal(best['value'])}"
     )
-    if is_above_0(lost):
-        return f"The threshold does not fit here: {compared}, {stated(lost)} more. To find it takes labels."
-    return f"That the threshold costs anything here is not shown: {compared}, {stated(lost)} more."
+    if is_above_0(below_best):
+        return (
+            f"The threshold does not fit here: {compared}, {stated(below_best)} more. It can be found only with labels."
+        )
+    return f"That the threshold costs anything here is not shown: {compared}, {stated(below_best)} more."
 
 
 def _of_calibration(calibration: CalibrationElsewhere) -> str:
@@ -119,7 +122,7 @@ def adapted_sentence(adapted: Adapted, share: ShareOfLabels) -> str:
     better = [score_title(score) for score, gain in gains.items() if is_above_0(gain)]
     worse = [score_title(score) for score, gain in gains.items() if is_above_0(_turned(gain))]
     verdicts = [f"better in {listed(better)}"] * bool(better) + [f"worse in {listed(worse)}"] * bool(worse)
-    verdict = f"It is {' and '.join(verdicts)}" if verdicts else "No gain and no loss is shown"
+    verdict = f"It is {' and '.join(verdicts)}" if verdicts else "Neither a gain nor a drop is shown"
     reason = _LEANS if worse and adapted["method"] == "batchnorm" and _share_differs(share) else ""
     return f"{title}: {changes}. {verdict}.{reason}"
 

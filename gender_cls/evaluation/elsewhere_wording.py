@@ -8,22 +8,21 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import decimal, listed, score_title
 
 PARTS = {"all": "all labelled images of", "test": "the test part of"}
-NEEDS_LABELS = "needs labels: not to be had"
 
 
 @dataclass(frozen=True)
-class ToldApart:
-    """One row of what is lost on other data; None where a number does not exist."""
+class DropRow:
+    """One row of the table of drops on other data; None where a number does not exist."""
 
     title: str
     home: Estimate | None
     here: Estimate | None
-    lost: Estimate | None  # above 0 it is worse here
+    drop: Estimate | None  # above 0 it is worse here
     lower: bool = False  # lower is better
 
 
-def told_apart(elsewhere: Elsewhere) -> dict[str, list[ToldApart]]:
-    """What is lost, by what it is about: answers, ranking, threshold, calibration and share of labels."""
+def drop_rows(elsewhere: Elsewhere) -> dict[str, list[DropRow]]:
+    """The rows by what they are about: answers, ranking, threshold, calibration and share of labels."""
     scores, threshold, share = elsewhere["scores"], elsewhere["threshold"], elsewhere["share_of_labels"]
     calibration, best = elsewhere["calibration"], threshold["best_threshold"]
     where = "" if best is None else f", {decimal(best)}"
@@ -34,26 +33,26 @@ def told_apart(elsewhere: Elsewhere) -> dict[str, list[ToldApart]]:
         "Ranking, which no threshold changes": [_compared("AUROC", elsewhere["ranking"]["auroc"])],
         "Threshold, balanced accuracy": [
             _compared(f"at the run's threshold, {decimal(threshold['threshold'])}", threshold["balanced_accuracy"]),
-            ToldApart(f"at the best threshold{where} ({NEEDS_LABELS})", None, threshold["best"], None),
-            ToldApart("what the run's threshold loses against it", None, None, threshold["lost"]),
+            DropRow(f"at the best threshold{where} (needs labels)", None, threshold["best"], None),
+            DropRow("how far the run's threshold is below it", None, None, threshold["below_best"]),
         ],
         "Calibration, with the run's temperature": [
             _compared("ECE", calibration["ece"], lower=True),
             _compared("log loss", calibration["log_loss"], lower=True),
         ],
         "Share of FEMALE": [
-            ToldApart("of the labels", share["home"], share["here"], None),
-            ToldApart("mean probability", None, calibration["mean_probability"], None),
-            ToldApart(
+            DropRow("of the labels", share["home"], share["here"], None),
+            DropRow("mean probability", None, calibration["mean_probability"], None),
+            DropRow(
                 "estimated from the answers, without labels", share["home_from_answers"], share["from_answers"], None
             ),
-            ToldApart("of the labels that it was trained on", _exact(share["trained_on"]), None, None),
+            DropRow("of the labels that it was trained on", _exact(share["trained_on"]), None, None),
         ],
     }
 
 
-def _compared(title: str, score: HomeAndHere, lower: bool = False) -> ToldApart:
-    return ToldApart(title, score["home"], score["here"], score["drop"], lower)
+def _compared(title: str, score: HomeAndHere, lower: bool = False) -> DropRow:
+    return DropRow(title, score["home"], score["here"], score["drop"], lower)
 
 
 def _exact(value: float) -> Estimate:

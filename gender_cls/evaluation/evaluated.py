@@ -13,15 +13,20 @@ def is_evaluated(run: Run) -> bool:
 
 
 def not_evaluated_sentence(run: Run) -> str:
-    """Of a run that is not evaluated: why, and the command that does it."""
+    """Why the run counts as not evaluated, and the command that evaluates it."""
     how = "evaluated by another version" if run.metrics else "not evaluated"
     return f"{run.folder} was {how}: run python -m gender_cls.evaluate run={run.folder}."
 
 
-def require_evaluated(run: Run) -> None:
-    """Raise GenderClsError unless this version evaluated the run."""
+def require_fitted(run: Run) -> None:
+    """Raise GenderClsError unless the run has been trained to its end."""
     if not run.status.get("fitted"):
         raise GenderClsError(f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.")
+
+
+def require_evaluated(run: Run) -> None:
+    """Raise GenderClsError unless this version evaluated the run."""
+    require_fitted(run)
     if not is_evaluated(run):
         raise GenderClsError(not_evaluated_sentence(run))
 

@@ -37,7 +37,7 @@ def moved_scores(female: Booleans, says_female: Booleans, p_female: Numbers) -> 
 
 
 def _f1_moved(label: Booleans, right: Booleans) -> Numbers:
-    """Of F1 = 2 TP / (2 TP + wrong answers): what each row adds above the line, minus F1 times what it adds below."""
+    """For F1 = 2 TP / (2 TP + wrong answers): a row's part of the numerator, minus F1 times that of the denominator."""
     above = np.where(label & right, 2.0, 0.0)
     below = above + ~right
     total = below.sum()
@@ -45,7 +45,7 @@ def _f1_moved(label: Booleans, right: Booleans) -> Numbers:
 
 
 def _auroc_moved(female: Booleans, p_female: Numbers) -> Moved:
-    """Of each FEMALE image, the share of MALE images below it, and of each MALE one, that of FEMALE ones above it."""
+    """By the share of MALE images below each FEMALE image, and of FEMALE images above each MALE one."""
     females, males = np.sort(p_female[female]), np.sort(p_female[~female])
     place = np.full(len(female), np.nan)
     if len(females) and len(males):

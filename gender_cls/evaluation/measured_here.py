@@ -55,15 +55,16 @@ class MeasuredHere:
     def best(self) -> tuple[Estimate, Estimate]:
         """The best balanced accuracy of any threshold, and how much more that is than at the run's threshold.
 
-        The best of many is partly the luckiest one, so both low ends are lower by the optimism of the choice (Efron
-        1983): how much more the threshold that is best in a resample reaches there than on the images as they are, on
-        average. The high ends stay, because luck only raises.
+        The threshold is chosen on the images that it is measured on, so its score is too high. Both low ends are
+        lowered by this optimism (Efron 1983): the mean, over resamples, of how much more the best threshold of a
+        resample reaches there than on the images as they are. The high ends stay: such a choice only raises scores.
         """
-        best, lost = self.of("best"), self.difference("best", "at_threshold")
+        best, below_best = self.of("best"), self.difference("best", "at_threshold")
         if best["value"] is not None:
             luck = max(0.0, float(self.sampled.draws["luck"].mean()))
-            best["low"], lost["low"] = _lower(best["low"], luck, CHANCE), _lower(lost["low"], luck, 0.0)
-        return best, lost
+            best["low"] = _lower(best["low"], luck, CHANCE)
+            below_best["low"] = _lower(below_best["low"], luck, 0.0)
+        return best, below_best
 
 
 def suggested_share(table: pd.DataFrame, rule: DecisionRule, prior: float, resamples: int) -> Estimate:

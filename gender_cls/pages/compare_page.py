@@ -13,12 +13,13 @@ from gender_cls.drawing.comparison_figures import CANDIDATE_COLOURS, DASHES, acc
 from gender_cls.drawing.thumbnails import Gallery, Thumbnail
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair, WrongImage
 from gender_cls.evaluation.comparison.sentences import best_on_validation, short_verdict
+from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.pages.axes import axis_around, end_of_differences
 from gender_cls.pages.compare_findings import findings_of, headline
 from gender_cls.pages.compare_maps import MOST_MAPPED, MapTable, ModelMaps, scores_by_method, side_by_side
 from gender_cls.pages.comparison_table import MOST_VARIED
 from gender_cls.pages.page import page_environment
-from gender_cls.pages.transfer_map import elsewhere_of, home_of, transfer_parts
+from gender_cls.pages.transfer_map import home_of, transfer_parts
 
 MOST_AGREEING = 12  # candidates in the agreement matrix: the best by validation
 MOST_OPEN_PAIRS = 10  # with more pairs, those without the best candidate are folded away
@@ -96,7 +97,7 @@ def render_comparison(
         agreement=_agreement(comparison),
         methods=scores_by_method(comparison),
         transfer=comparison["transfer"],
-        elsewhere=elsewhere_of(comparison["transfer"]),
+        elsewhere=rows_by_candidate(comparison["transfer"]),
         **({} if comparison["transfer"] is None else transfer_parts(comparison["transfer"])),
         maps=maps,
         most_mapped=MOST_MAPPED,

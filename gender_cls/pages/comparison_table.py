@@ -22,10 +22,10 @@ from gender_cls.evaluation.comparison.compare_json import (
 from gender_cls.evaluation.comparison.means import SPREADS
 from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.comparison.transfer_json import TransferRow
+from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
 from gender_cls.pages.links import run_links
-from gender_cls.pages.transfer_map import elsewhere_of
 from gender_cls.pages.transfer_table import transfer_markdown
 
 ENSEMBLE = "soft vote of all"
@@ -90,7 +90,7 @@ def to_csv(comparison: Comparison) -> str:
         rows.append({**ensemble, **named, "test": test, "seeds": [], "runs": []})
     columns = {"candidate": _field("title"), "model": _field("model")}
     columns |= {key: _field("varied", key) for key in varied} | CSV_COLUMNS
-    if away := elsewhere_of(comparison["transfer"]):
+    if away := rows_by_candidate(comparison["transfer"]):
         columns |= {
             f"{name}_{end}" if end != "value" else name: partial(_away, away=away, name=name, end=end)
             for name in ("mean_elsewhere", "mean_drop")
@@ -108,7 +108,7 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
     parts = ["".join(f"- {sentence}\n" for sentence in comparison["verdict"])]
     if rows:
-        scores = _score_table(rows, ensemble, elsewhere_of(comparison["transfer"]))
+        scores = _score_table(rows, ensemble, rows_by_candidate(comparison["transfer"]))
         parts += [scores, _below_scores(comparison), _cost_table(rows, ensemble), _BELOW_COSTS]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
@@ -127,7 +127,7 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
 
 def _score_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None, away: Mapping[str, TransferRow]) -> str:
     """`away`: what candidates score on other datasets, by title; without any, there are no columns for it."""
-    varied, elsewhere = list(rows[0]["varied"])[:MOST_VARIED], ["elsewhere", "lost there"] * bool(away)
+    varied, elsewhere = list(rows[0]["varied"])[:MOST_VARIED], ["elsewhere", "drop"] * bool(away)
     heading = ["candidate", *varied, "seeds", "validation", "test [95 %]", *CLASSES, "AUROC", *elsewhere, "note"]
     cells = [_score_cells(row, varied, away) for row in rows]
     if ensemble is not None:

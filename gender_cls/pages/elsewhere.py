@@ -20,7 +20,7 @@ class ResultElsewhere:
 
     @property
     def found(self) -> Elsewhere:
-        """What is lost there."""
+        """The block `elsewhere` of its `metrics.json`."""
         assert self.metrics["elsewhere"] is not None
         return self.metrics["elsewhere"]
 

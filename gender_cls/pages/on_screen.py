@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
+from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.evaluation.elsewhere_schema import HomeAndHere
-from gender_cls.evaluation.elsewhere_wording import NEEDS_LABELS, PARTS, left_out_words
+from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
-from gender_cls.pages.transfer_map import elsewhere_of
 from gender_cls.pages.transfer_table import transfer_on_screen
 from gender_cls.system.terminal import Column, table_on_screen
 
@@ -47,7 +47,7 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
 
 
 def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
-    """What is lost on other data, why, what adapting without labels changed, and what was left out."""
+    """The drop on other data, its reasons, what adapting without labels changed, and what was left out."""
     test, found = metrics["test"], metrics["elsewhere"]
     assert found is not None
     scores, threshold, calibration = found["scores"], found["threshold"], found["calibration"]
@@ -64,7 +64,7 @@ def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
         Column("", [title for title, _, _ in rows]),
         Column("home", [decimal(both["home"]["value"]) if both else "" for _, both, _ in rows], number=True),
         Column("here [95 %]", [stated(here) for _, _, here in rows]),
-        Column("lost [95 %]", [stated(both["drop"]) if both else "" for _, both, _ in rows]),
+        Column("drop [95 %]", [stated(both["drop"]) if both else "" for _, both, _ in rows]),
     ])  # fmt: skip
     left_out = left_out_words(found["left_out"])
     return [
@@ -72,7 +72,7 @@ def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
         *([left_out] * bool(left_out)),
         "",
         table,
-        f"* {NEEDS_LABELS}.",
+        "* It needs labels, so a user of the model cannot have it.",
         "",
         metrics["standing"]["sentence"],
         *(f"- {sentence}" for sentence in [*found["sentences"], *(one["sentence"] for one in found["adapted"])]),
@@ -113,7 +113,7 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
 
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
-    away = [elsewhere_of(comparison["transfer"]).get(row["title"]) for row in rows]
+    away = [rows_by_candidate(comparison["transfer"]).get(row["title"]) for row in rows]
     # Title: rank, whether it is a number, cells. The settings that vary stay long: they say which candidate is which.
     columns: dict[str, tuple[int, bool, list[str]]] = {
         "candidate": (0, False, [row["title"] for row in rows]),
@@ -123,7 +123,7 @@ def _candidates(comparison: Comparison) -> "Table":
         "test [95 %]": (0, False, [stated(_estimate(row["test"])) for row in rows]),
         "AUROC": (2, True, [decimal(row["auroc"]) for row in rows]),
         "elsewhere": (2, True, [decimal(one and one["mean_elsewhere"]["value"]) for one in away]),
-        "lost": (2, True, [decimal(one and one["mean_drop"]["value"]) for one in away]),
+        "drop": (2, True, [decimal(one and one["mean_drop"]["value"]) for one in away]),
         "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
         "note": (0, False, list(map(notes_of, rows))),
     }

@@ -12,7 +12,7 @@ from gender_cls.config.explain import Method
 from gender_cls.drawing.canvas import data_uri
 from gender_cls.drawing.chart_style import figure_image
 from gender_cls.evaluation.elsewhere_schema import Elsewhere
-from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words, told_apart
+from gender_cls.evaluation.elsewhere_wording import PARTS, drop_rows, left_out_words
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import PLACES, Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
@@ -41,7 +41,7 @@ def render_report(
     sheets: Mapping[str, Sheet] = MappingProxyType({}),
     elsewhere: Sequence[ResultElsewhere] = (),
 ) -> str:
-    """The page, as HTML; of a test on other data, what is lost there comes first.
+    """The page, as HTML; of a test on other data, the drop comes first.
 
     Args:
         metrics: the content of `metrics.json`.
@@ -89,10 +89,10 @@ def render_report(
 
 
 def _elsewhere_axes(metrics: Metrics, elsewhere: Sequence[ResultElsewhere]) -> dict[str, Any]:
-    """What the section on other data needs besides the tests.
+    """What the section on other data needs in addition to the tests.
 
     Returns:
-        `elsewhere_from`: where its axis of balanced accuracies starts. `told_apart`: the rows of what is lost, and
+        `elsewhere_from`: where its axis of balanced accuracies starts. `drop_rows`: the rows of the drops, and
         `gain_axis`: the end of the axis of what adapting changes; both of a test on other data.
     """
     there: Elsewhere | None = metrics["elsewhere"]
@@ -103,7 +103,7 @@ def _elsewhere_axes(metrics: Metrics, elsewhere: Sequence[ResultElsewhere]) -> d
     changes = [one["difference"].get("balanced_accuracy") for one in there["adapted"]]
     return {
         "elsewhere_from": _axis_start([score["home"], score["here"]]),
-        "told_apart": told_apart(there),
+        "drop_rows": drop_rows(there),
         "gain_axis": _axis_end(change for change in changes if change is not None),
     }
 

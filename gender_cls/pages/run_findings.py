@@ -39,7 +39,7 @@ def run_findings(metrics: Metrics, elsewhere: Sequence[ResultElsewhere] = ()) ->
     rely on the scores.
     """
     parts = (_leaks, _standing, _people, _threshold, _worst_slice, _shift, _calibration, _shortcuts, _stress)
-    found = [*_lost(metrics), *(finding for part in parts for finding in part(metrics)), *_elsewhere(elsewhere)]
+    found = [*_drop(metrics), *(finding for part in parts for finding in part(metrics)), *_elsewhere(elsewhere)]
     found += explanation_findings(metrics["explanations"]) if metrics["explanations"] else ()
     found += [Finding("warn", f"Not made: {words(part)}. {why}") for part, why in metrics["problems"].items()]
     if any(one.level == "stop" for one in found):
@@ -139,16 +139,16 @@ def _shift(metrics: Metrics) -> Iterator[Finding]:
         yield Finding("note", f"Validation and {test} do not differ significantly in the {compared}.")
 
 
-def _lost(metrics: Metrics) -> Iterator[Finding]:
-    """Of a test on other data, what is lost there."""
+def _drop(metrics: Metrics) -> Iterator[Finding]:
+    """The drop, if this is a test on other data."""
     found = metrics["elsewhere"]
     if found is not None and found["sentences"]:
-        lost = is_above_0(found["scores"]["balanced_accuracy"]["drop"])
-        yield Finding("warn" if lost else "note", found["sentences"][0])
+        worse = is_above_0(found["scores"]["balanced_accuracy"]["drop"])
+        yield Finding("warn" if worse else "note", found["sentences"][0])
 
 
 def _elsewhere(results: Sequence[ResultElsewhere]) -> Iterator[Finding]:
-    """What the run loses on other data, where it is shown to lose most, or else where it seems to lose most."""
+    """The largest drop on other data among those that are shown, or else among all."""
     scores = {one.found["name"]: one.found["scores"]["balanced_accuracy"] for one in results}
     drops = {name: score["drop"]["value"] for name, score in scores.items() if score["drop"]["value"] is not None}
     if not drops:
@@ -159,11 +159,11 @@ def _elsewhere(results: Sequence[ResultElsewhere]) -> Iterator[Finding]:
     drop, tests = stated(scores[name]["drop"]), plural(len(drops), "test")
     mean = f"; the mean over {tests} on other data is {decimal(sum(drops.values()) / len(drops))}" * (len(drops) > 1)
     if shown:
-        lost = f"it loses up to {drop} of balanced accuracy ({where}){mean}."
-        yield Finding("warn", f"On data that it was not trained on {lost}")
+        sentence = f"On data that it was not trained on, balanced accuracy drops by up to {drop} ({where}){mean}."
+        yield Finding("warn", sentence)
     else:
-        lost = f"no loss of balanced accuracy is shown: home minus elsewhere is at most {drop} ({where}){mean}."
-        yield Finding("note", f"On data that it was not trained on, {lost}")
+        shown_not = f"no drop of balanced accuracy is shown: home minus elsewhere is at most {drop} ({where}){mean}."
+        yield Finding("note", f"On data that it was not trained on, {shown_not}")
 
 
 def _calibration(metrics: Metrics) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gender_cls.errors import of_people, plural
-from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Drop, Transfer, TransferRow
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Drop, Transfer
 from gender_cls.evaluation.comparison.transfer_lines import ALL_OTHERS, Line, lines_by_method, saw
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import score_title
@@ -21,7 +21,7 @@ class Square:
     score: Estimate | None  # None: not tested
     shade: float  # how much of the colour, 0 to 1
     kind: str  # home, elsewhere or held_out; or why there is no test: not_tested, in_train
-    saw: bool  # whether a square away from home is of data that the candidate saw
+    saw: bool  # whether a square that is not home is of data that the candidate saw
     about: str  # what was tested, in words
 
 
@@ -36,7 +36,7 @@ class TransferMap:
 
 
 def transfer_parts(transfer: Transfer) -> dict[str, Any]:
-    """What the section on other datasets shows besides the record.
+    """What the section on other datasets shows in addition to the record.
 
     Returns:
         `transfer_maps`: a map for each score, balanced accuracy first.
@@ -62,15 +62,10 @@ def transfer_parts(transfer: Transfer) -> dict[str, Any]:
     }
 
 
-def elsewhere_of(transfer: Transfer | None) -> dict[str, TransferRow]:
-    """The rows by the title of their candidate, for the table of candidates."""
-    return {} if transfer is None else {row["candidate"]: row for row in transfer["rows"]}
-
-
 def home_of(drop: Drop) -> float | None:
     """The mean score at home that a method's mean drop refers to."""
-    mean, lost = drop["mean_elsewhere"]["value"], drop["mean_drop"]["value"]
-    return None if mean is None or lost is None else mean + lost
+    elsewhere, mean_drop = drop["mean_elsewhere"]["value"], drop["mean_drop"]["value"]
+    return None if elsewhere is None or mean_drop is None else elsewhere + mean_drop
 
 
 def _map_of(transfer: Transfer, score: str) -> TransferMap:

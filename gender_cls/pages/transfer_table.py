@@ -1,11 +1,15 @@
-"""The transfer matrix as Markdown and for the terminal."""
+"""The transfer matrix as CSV with all numbers of each cell, as Markdown, and for the terminal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import plural
-from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer
+from gender_cls.evaluation.comparison.transfer_json import TRANSFER_SCORES, Cell, Transfer, TransferRow
 from gender_cls.evaluation.comparison.transfer_lines import Line, lines_by_method, saw
+from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import (
     MISSING,
     capitalised,
@@ -23,8 +27,32 @@ if TYPE_CHECKING:
 SAW = "†"
 
 
+def transfer_to_csv(transfer: Transfer) -> str:
+    """The cells by row, then by column of the matrix; a null value is an empty cell."""
+    cells = [_numbers(row, cell) for row in transfer["rows"] for cell in row["cells"]]
+    return csv_text(pd.DataFrame(cells, dtype=object))
+
+
+def _numbers(row: TransferRow, cell: Cell) -> dict[str, Any]:
+    scores = [(name, cell["scores"][name]) for name in TRANSFER_SCORES]
+    home, here = row["home"]["value"], cell["scores"]["balanced_accuracy"]["value"]
+    drop = None if home is None or here is None or cell["kind"] == "home" else home - here
+    return {
+        **{"method": row["method"], "candidate": row["candidate"], "trained_on": row["trained_on"]},
+        **{"tested_on": cell["dataset"], "kind": cell["kind"], "seen": cell["seen"]},
+        **{name: cell[name] for name in ("images", "identities", "seeds", "left_out")},
+        **{key: value for name, score in scores for key, value in _interval(name, score).items()},
+        **_interval("home_balanced_accuracy", row["home"]),
+        "drop": drop,
+    }
+
+
+def _interval(name: str, found: Estimate) -> dict[str, float | None]:
+    return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+
+
 def transfer_markdown(transfer: Transfer) -> str:
-    """What is lost elsewhere, a matrix for each score, and the tables of methods and of their pairs."""
+    """What the matrix says, a matrix for each score, and the tables of methods and of their pairs."""
     parts = ["".join(f"- {_text(sentence)}\n" for sentence in transfer["sentences"])]
     lines, marks = _lines(transfer), _marks(transfer, "bold")
     for score in TRANSFER_SCORES:
@@ -33,8 +61,8 @@ def transfer_markdown(transfer: Transfer) -> str:
         parts.append(f"{title}, trained on (rows) and tested on (columns).{marks}\n")
         parts.append(_table([*_names(None, transfer), *transfer["datasets"]], cells))
     if transfer["drops"]:
-        heading = ["method", "tests", "elsewhere", "lost", "spread", "worst", "CDD", "SD"]
-        parts.append(_table(heading, _losses(transfer)))
+        heading = ["method", "tests", "elsewhere", "drop", "spread", "worst", "CDD", "SD"]
+        parts.append(_table(heading, _drops(transfer)))
     if transfer["pairs"]:
         pairs = [
             [f"{pair['a']} - {pair['b']}", stated(pair["difference"]), p_value(pair["p_holm"]), pair["verdict"]]
@@ -46,7 +74,7 @@ def transfer_markdown(transfer: Transfer) -> str:
 
 
 def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
-    """The matrix of balanced accuracy, as many columns of it as fit, and what each method loses.
+    """The matrix of balanced accuracy, as many columns of it as fit, and the drop of each method.
 
     Args:
         page: the name of the page that has the rest.
@@ -71,7 +99,7 @@ def transfer_on_screen(transfer: Transfer, page: str) -> list["str | Table"]:
         parts += ["", table_on_screen([
             Column("method", [drop["method"] for drop in drops]),
             Column("elsewhere [95 %]", [stated(drop["mean_elsewhere"]) for drop in drops]),
-            Column("lost [95 %]", [stated(drop["mean_drop"]) for drop in drops]),
+            Column("drop [95 %]", [stated(drop["mean_drop"]) for drop in drops]),
             Column("spread", [decimal(drop["spread"]["value"]) for drop in drops], number=True, rank=2),
             Column("worst", list(map(decimal, worst)), number=True, rank=1),
         ])]  # fmt: skip
@@ -118,7 +146,7 @@ def _on_screen(cell: Cell | None) -> str:
     return decimal(cell["scores"]["balanced_accuracy"]["value"]) + "*" * (cell["kind"] == "home") + SAW * saw(cell)
 
 
-def _losses(transfer: Transfer) -> list[list[str]]:
+def _drops(transfer: Transfer) -> list[list[str]]:
     rows = []
     for drop in transfer["drops"]:
         worst = MISSING

@@ -17,7 +17,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.pages.links import relative_link, run_links, tensorboard_of
-from gender_cls.pages.transfer_csv import transfer_to_csv
+from gender_cls.pages.transfer_table import transfer_to_csv
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
 

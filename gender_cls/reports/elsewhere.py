@@ -89,7 +89,7 @@ def _refuse_links(run: Run, folder: ResultFolder) -> None:
 
 
 def _refuse_other_precision(run: Run, predictor: Predictor) -> None:
-    """What validation has chosen fits answers of the same precision: another one may change a probability by 0.2."""
+    """What validation has chosen fits answers of the same precision only (`keep_answers_of_one_origin`)."""
     own = run.answers_from["precision"]
     require(
         own in (None, predictor.precision),
@@ -103,7 +103,6 @@ def _answer(
     folder: ResultFolder, other: OtherData, predictor: Predictor, settings: EvaluationConfig, adapt: Sequence[Adapt]
 ) -> None:
     """Write `data.json`, and `predictions.csv` if it lacks answers for these images."""
-    variants = [name for names in wanted_variants(settings).values() for name in names]
     changed = _is_about_others(folder, other)
     if changed:
         _refuse_another_dataset(folder, other)
@@ -117,7 +116,9 @@ def _answer(
         forget_answers(folder)
     forget_what_lacks_predictions(folder)
     adapting = Adapt.batchnorm in adapt and folder.status.get("has_batchnorm") is not False
-    keep_answers_of_one_origin(folder, predictor, variants, settings.explained_images, adapted=adapting)
+    keep_answers_of_one_origin(
+        folder, predictor, wanted_variants(settings), settings.explained_images, adapted=adapting
+    )
     if not folder.predictions.exists():
         folder.metrics_file.unlink(missing_ok=True)  # the test is not finished any more
     write_atomically(folder.data_file, json.dumps(other.record, indent=2) + "\n")
@@ -147,8 +148,8 @@ def _refuse_another_dataset(folder: ResultFolder, other: OtherData) -> None:
 def _list_unreadable(file: Path, other: OtherData) -> None:
     if len(other.unreadable):
         write_atomically(file, csv_text(other.unreadable))
-        return
-    file.unlink(missing_ok=True)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _ask_adapted(test: Testing) -> None:

@@ -10,9 +10,10 @@ from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.csv_text import csv_text
-from gender_cls.data.run_images import decoded_when_needed, scan_for_answers
+from gender_cls.data.run_images import decoded_when_needed, scan_for_answers, with_measurements
 from gender_cls.errors import GenderClsError, noting_failure, require
 from gender_cls.evaluation.conclusions import with_answers
+from gender_cls.evaluation.evaluated import require_fitted
 from gender_cls.evaluation.predictions import answers_of, read_table
 from gender_cls.evaluation.schema import Cost
 from gender_cls.models.cost import measure_cost
@@ -55,15 +56,11 @@ def evaluate_run(
         GenderClsError: the run has not been trained, or images that must be read are gone.
     """
     run.refuse_links_out()
-    require(
-        bool(run.status.get("fitted")),
-        f"{run.folder} has not been trained to its end: there is nothing to evaluate yet.",
-    )
+    require_fitted(run)
     require(bool(run.data), f"{run.data_file} is missing: an earlier version trained this run; train it again.")
     config = recorded_config(run.config_file)
     root = data_root or run.data_root
-    variants = [name for names in wanted_variants(settings).values() for name in names]
-    keep_answers_of_one_origin(run, predictor, variants, settings.explained_images)
+    keep_answers_of_one_origin(run, predictor, wanted_variants(settings), settings.explained_images)
     predictions = _predictions(run, predictor, root, cache, config.data)
     rows = predictions[predictions["split"] == "test"].reset_index(drop=True)
     images = decoded_when_needed(rows, root, cache, config.data)
@@ -102,9 +99,7 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
                 f"The images of {run.folder} cannot be read any more. The first: {first} If they were moved, name the "
                 "folder with data_root."
             )
-        brightness, sharpness = facts["brightness"].round(1), facts["sharpness"].round(3)
-        rows = rows.assign(native_height=facts["height"], brightness=brightness, sharpness=sharpness)
-        answer_images(run, rows, scanned.images, predictor)
+        answer_images(run, with_measurements(rows, facts), scanned.images, predictor)
     predictions = answers_of(run)
     if not predictions[[*about]].equals(rows[[*about]]):
         raise GenderClsError(f"{run.predictions} is not about the images in {run.manifest.name}: remove it.")

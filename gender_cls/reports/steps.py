@@ -1,7 +1,6 @@
 """What a run's final test and its tests on other data do alike: ask the network, conclude, write `metrics.json`."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,19 +45,20 @@ class Testing(Tested):
     images: ImageStore
 
 
-def wanted_variants(settings: EvaluationConfig) -> dict[str, Sequence[str]]:
-    """The names of the variants of each part of a test."""
-    return {
-        "shortcuts": variants(stress=False, shortcuts=settings.shortcuts),
-        "stress": variants(stress=settings.stress, shortcuts=False),
-    }
+def wanted_variants(settings: EvaluationConfig) -> list[str]:
+    """The names of the variants that a test asks for."""
+    return variants(stress=settings.stress, shortcuts=settings.shortcuts)
 
 
 def ask_for_more(test: Testing, settings: EvaluationConfig, problems: dict[str, str]) -> None:
     """Ask the network about changed images, and explain images, as far as the folder lacks them."""
-    for part, wanted in wanted_variants(settings).items():
+    wanted = {
+        "shortcuts": variants(stress=False, shortcuts=settings.shortcuts),
+        "stress": variants(stress=settings.stress, shortcuts=False),
+    }
+    for part, names in wanted.items():
         with noting_failure(problems, part):
-            answer_variants(test.folder, test.rows, test.images, test.predictor, wanted)
+            answer_variants(test.folder, test.rows, test.images, test.predictor, names)
     if settings.explained_images:
         with noting_failure(problems, "explanations"), working("Explaining and checking the maps"):
             _explain(test, settings.explained_images, problems)

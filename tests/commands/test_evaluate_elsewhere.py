@@ -27,7 +27,7 @@ from gender_cls.evaluate import evaluate
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import read_predictions
 from gender_cls.evaluation.schema import Metrics
-from gender_cls.reports import answers
+from gender_cls.reports import answers, result_pages
 from gender_cls.reports import elsewhere as reports_elsewhere
 from gender_cls.reports.final_test import evaluate_run
 from gender_cls.runs import files
@@ -73,6 +73,13 @@ def run(sweep: Path) -> Run:
 def station(run: Run, tmp_path: Path) -> Path:
     """A copy of the other crops that a test may change."""
     return Path(shutil.copytree(run.data_root.parent / "station", tmp_path / "station"))
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write numbers only: pages and leaderboards take most of the time."""
+    monkeypatch.setattr(result_pages, "_write_pages", lambda test, metrics: None)
+    monkeypatch.setattr(command_module, "write_leaderboard", lambda sweep: None)
 
 
 def settings(run: Path | list[Path], cache: Path, **changed: Any) -> EvaluateConfig:
@@ -190,6 +197,7 @@ def _kill_at_the_third_chunk(config: EvaluateConfig) -> None:
     evaluate(config)
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "FIRST_BATCHES", 1)
     monkeypatch.setattr(answers, "SECONDS_BETWEEN_SAVES", 1e-9)
@@ -223,6 +231,7 @@ def test_a_killed_test_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert (asked, folder.predictions.read_bytes()) == ([8, 18, 42], resumed)
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_answers_for_images_or_labels_that_have_changed_are_new(
     run: Run, station: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,6 +295,7 @@ def test_adaptation_leaves_the_checkpoint_and_the_plain_answers_as_they_are(
     assert [file.read_bytes() for file in files] == before
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_another_threshold_at_home_holds_elsewhere_too(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +315,7 @@ def test_another_threshold_at_home_holds_elsewhere_too(
     assert folder.metrics_file.stat().st_mtime_ns == written
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_another_precision_at_home_ends_tests_elsewhere(run: Run, tmp_path: Path) -> None:
     data = named(run.data_root.parent / "station")
     evaluate(settings(run.folder, tmp_path, **data))
@@ -320,6 +331,7 @@ def test_another_precision_at_home_ends_tests_elsewhere(run: Run, tmp_path: Path
     assert list(run.tests_elsewhere) == ["station"]
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_each_dataset_is_read_once_for_all_runs(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     whole = other_data.scan_for_answers
@@ -338,17 +350,20 @@ def test_each_dataset_is_read_once_for_all_runs(sweep: Path, tmp_path: Path, mon
     assert tests == [["square", "station"], ["square", "street"]]
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_one_job_is_tested_on_the_datasets_of_its_sweep(run: Run, tmp_path: Path) -> None:
     evaluate(settings(run.folder, tmp_path, **ALL))
     assert list(run.tests_elsewhere) == ["station"]
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_single_runs_can_be_named_together(sweep: Path, tmp_path: Path) -> None:
     folders = [Path(shutil.copytree(path.parent, tmp_path / path.parent.name)) for path in sweep.glob("*/status.json")]
     evaluate(settings(folders, tmp_path, **ALL))
     assert {name for folder in folders for name in Run(folder).tests_elsewhere} == {"station", "street"}
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_a_run_that_fails_does_not_stop_the_others(
     sweep: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -433,6 +448,7 @@ def test_a_read_only_folder_is_said(run: Run, tmp_path: Path, monkeypatch: pytes
     assert error_sentence(caught.value).startswith(f"{run.folder}/elsewhere cannot be used: the disk is read-only")
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_a_full_disk_leaves_no_half_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = files.replacing
     written: list[str] = []
@@ -454,6 +470,7 @@ def test_a_full_disk_leaves_no_half_file(run: Run, tmp_path: Path, monkeypatch: 
     assert list(run.tests_elsewhere) == ["station"]
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_moved_images_of_other_runs_are_named(sweep: Path, run: Run, station: Path, tmp_path: Path) -> None:
     other = Run(next(sweep.glob("1_*")))
     other.data_file.write_text(json.dumps({**other.data, "root": str(tmp_path / "gone")}))
@@ -465,6 +482,7 @@ def test_moved_images_of_other_runs_are_named(sweep: Path, run: Run, station: Pa
     assert list(run.tests_elsewhere) == ["station"]
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_another_dataset_of_the_same_name_is_refused(run: Run, station: Path, tmp_path: Path) -> None:
     evaluate(settings(run.folder, tmp_path, **named(run.data_root.parent / "station")))
     folder = run.elsewhere("station")
@@ -494,6 +512,7 @@ def test_a_damaged_test_elsewhere_does_not_stop_the_run_s_own(run: Run, tmp_path
     assert run.metrics["problems"] == {}
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_data_root_is_where_the_own_images_are(run: Run, tmp_path: Path) -> None:
     data = named(run.data_root.parent / "station")
     moved = Path(shutil.copytree(run.data_root, tmp_path / "moved"))

@@ -20,7 +20,6 @@ from gender_cls.data.elsewhere import (
     NothingLeftError,
     OtherData,
     given_part,
-    read_other_data,
     recorded_part,
     unseen,
 )
@@ -73,8 +72,12 @@ def rows_of(run: Run, *splits: str) -> pd.DataFrame:
     return rows[rows["split"].isin(splits)].reset_index(drop=True)
 
 
+def read(data: DataConfig, name: str, run: Run, cache: Path) -> OtherData:
+    return unseen(given_part(data, cache), name, run, cache)
+
+
 def other(run: Run, root: Path, **settings: Any) -> OtherData:
-    return read_other_data(data_of(root, **settings), "street", run, run.folder.parent / "cache")
+    return read(data_of(root, **settings), "street", run, run.folder.parent / "cache")
 
 
 def copy(run: Run, row: Any, into: Path, name: str, quality: int | None = None) -> None:
@@ -89,13 +92,13 @@ def copy(run: Run, row: Any, into: Path, name: str, quality: int | None = None) 
 
 def test_data_that_share_nothing_are_tested_whole(run: Run, tmp_path: Path) -> None:
     found = other(run, draw(tmp_path / "street", "street", seed=500))
-    assert (found.name, found.part, found.root) == ("street", "all", tmp_path / "street")
+    assert (found.name, found.record["part"], found.root) == ("street", "all", tmp_path / "street")
     assert set(found.rows["split"]) == {"test"}
     assert len(found.rows) == 24
     assert list(found.rows.columns) == [
         *read_csv_text(run.manifest).columns, "native_height", "brightness", "sharpness",
     ]  # fmt: skip
-    assert found.left_out == {"images": 0, "copies": 0, "near_copies": 0, "people": 0, "remark": None}
+    assert found.record["seen"] == {"images": 0, "copies": 0, "near_copies": 0, "people": 0, "remark": None}
     assert found.images.at(found.rows["path"].tolist())[0].shape == (3, 64, 32)
     record = json.loads(json.dumps(found.record))
     assert record["test"] == {"images": 24, "identities": 12, "FEMALE": 12, "MALE": 12}
@@ -116,12 +119,11 @@ def test_copies_and_people_that_the_run_knows_are_found_counted_and_left_out(run
     picture(903).save(street / train["label"][0] / "other_1_1.png")  # who is on the copy is known too
 
     found = other(run, street)
-    assert found.left_out == {"images": 4, "copies": 1, "near_copies": 1, "people": 2, "remark": None}
+    assert found.record["seen"] == {"images": 4, "copies": 1, "near_copies": 1, "people": 2, "remark": None}
     names = set(found.rows["path"].str.rpartition("/")[2])
     assert len(found.rows) == 24 + 2
     assert {"other_3_0.png", f"mall_{number}_9.png"} <= names
     assert names.isdisjoint(["other_1_0.png", "other_1_1.png", "other_2_0.jpg", f"{known['identity']}_9.png"])
-    assert found.record["seen"] == found.left_out
     assert found.record["images_sha256"] == given_part(data_of(street), tmp_path / "cache").hash, "before leaving out"
 
 
@@ -132,8 +134,12 @@ def test_a_moved_run_finds_copies_by_its_manifest_alone(run: Run, tmp_path: Path
     copy(run, train.iloc[3], street, "other_2_0.jpg", quality=60)
     shutil.rmtree(run.data_root)
     shutil.move(run.folder, tmp_path / "moved")
-    found = read_other_data(data_of(street), "street", Run(tmp_path / "moved"), tmp_path / "another_cache")
-    assert (found.left_out["copies"], found.left_out["near_copies"], found.left_out["remark"]) == (1, 1, None)
+    found = read(data_of(street), "street", Run(tmp_path / "moved"), tmp_path / "another_cache")
+    assert (found.record["seen"]["copies"], found.record["seen"]["near_copies"], found.record["seen"]["remark"]) == (
+        1,
+        1,
+        None,
+    )
 
 
 @pytest.mark.parametrize("lacking", [["perceptual_hash"], ["pixels", "perceptual_hash"]])
@@ -145,13 +151,19 @@ def test_images_of_an_earlier_versions_run_are_looked_up_where_they_are(
     copy(run, train.iloc[0], street, "other_1_0.png")
     copy(run, train.iloc[3], street, "other_2_0.jpg", quality=60)
     run.manifest.write_text(csv_text(recorded.drop(columns=lacking)))
-    assert other(run, street).left_out == {"images": 2, "copies": 1, "near_copies": 1, "people": 0, "remark": None}
+    assert other(run, street).record["seen"] == {
+        "images": 2,
+        "copies": 1,
+        "near_copies": 1,
+        "people": 0,
+        "remark": None,
+    }
 
     moved = tmp_path / "elsewhere"
     shutil.move(run.data_root, moved)
     part = given_part(data_of(street), tmp_path / "cache")
-    assert unseen(part, "street", run, tmp_path / "cache", data_root=moved).left_out["images"] == 2
-    found = other(run, street).left_out
+    assert unseen(part, "street", run, tmp_path / "cache", data_root=moved).record["seen"]["images"] == 2
+    found = other(run, street).record["seen"]
     exact = 0 if "pixels" in lacking else 1
     assert (found["copies"], found["near_copies"]) == (exact, 0)
     kinds = "Near copies" if exact else "Exact and near copies"
@@ -165,12 +177,12 @@ def test_without_sources_equal_names_are_one_person_only_in_one_folder(tmp_path:
     street = draw(tmp_path / "street", "street", seed=500)
     found = other(run, street, pattern=pattern)
     people = rows_of(run, "train", "val")["identity"].nunique()
-    assert found.left_out["images"] == 0
-    assert str(found.left_out["remark"]).startswith(f"{2 * people} images of people called as in training (")
+    assert found.record["seen"]["images"] == 0
+    assert str(found.record["seen"]["remark"]).startswith(f"{2 * people} images of people called as in training (")
 
     draw(tmp_path / "home", "yard", seed=700)  # more images of the same people
     found = other(run, tmp_path / "home", pattern=pattern)
-    assert found.left_out == {
+    assert found.record["seen"] == {
         "images": 4 * people, "copies": 2 * people, "near_copies": 0, "people": 2 * people, "remark": None,
     }  # fmt: skip
 
@@ -184,9 +196,9 @@ def test_the_runs_own_data_leave_its_test_split(run: Run) -> None:
 def test_other_data_of_the_same_name_need_another_one(run: Run, tmp_path: Path) -> None:
     root, cache = draw(tmp_path / "other" / "home", "street", seed=500), tmp_path / "cache"
     with pytest.raises(GenderClsError, match=r"home is called home, and so are .*elsewhere\.name="):
-        read_other_data(data_of(root), "home", run, cache)
-    assert len(read_other_data(data_of(root), "home2", run, cache).rows) == 24
-    assert len(read_other_data(data_of(run.data_root), "home", run, cache).rows) == len(rows_of(run, "test"))
+        read(data_of(root), "home", run, cache)
+    assert len(read(data_of(root), "home2", run, cache).rows) == 24
+    assert len(read(data_of(run.data_root), "home", run, cache).rows) == len(rows_of(run, "test"))
 
 
 def test_nothing_left_is_one_sentence_that_says_why(run: Run, tmp_path: Path) -> None:
@@ -224,7 +236,7 @@ def test_a_given_split_is_tested_on_its_test_part_and_nothing_else_is_opened(
     csv = split_table(tmp_path / "street", {"0": "test", "1": "test", "5": "test", "7": "test", "": "train"})
     decoded.clear()
     found = other(run, tmp_path / "street", csv=str(csv))
-    assert (found.part, len(found.rows), found.record["split_origin"]) == ("test", 6, "given")
+    assert (found.record["part"], len(found.rows), found.record["split_origin"]) == ("test", 6, "given")
     assert set(decoded) == set(found.rows["path"].str.rpartition("/")[2]), "person 5 has no label"
     assert found.record["unknown_label"] == 2
 
@@ -234,7 +246,7 @@ def test_a_split_without_a_test_part_is_tested_whole(
 ) -> None:
     csv = split_table(tmp_path / "street", {"0": "val", "1": "val", "": "train"})
     found = other(run, tmp_path / "street", csv=str(csv))
-    assert (found.part, len(found.rows)) == ("all", 22)
+    assert (found.record["part"], len(found.rows)) == ("all", 22)
     assert "has no test part: all labelled images are tested" in caplog.text
 
 
@@ -246,9 +258,9 @@ def test_a_published_split_is_tested_on_its_test_part(run: Run, tmp_path: Path) 
         picture(1000 + number).save(root / "images" / f"{number + 1:05d}.png")
     settings = {"importer": "peta", "pattern": None}
     split = other(run, root, published_split="2", **settings)
-    assert (split.part, len(split.rows), split.record["split_origin"]) == ("test", 24, "published")
+    assert (split.record["part"], len(split.rows), split.record["split_origin"]) == ("test", 24, "published")
     whole = other(run, root, **settings)
-    assert (whole.part, len(whole.rows), whole.record["split_origin"]) == ("all", IMAGES, None)
+    assert (whole.record["part"], len(whole.rows), whole.record["split_origin"]) == ("all", IMAGES, None)
     again = trained(tmp_path / "again", root, **settings)
     shutil.copytree(root, tmp_path / "copy")
     known = set(rows_of(again, "train", "val")["identity"])
@@ -258,7 +270,7 @@ def test_a_published_split_is_tested_on_its_test_part(run: Run, tmp_path: Path) 
 def test_one_source_can_be_tested(run: Run, tmp_path: Path) -> None:
     root = draw(draw(tmp_path / "both", "street", seed=500), "shop", seed=700)
     found = other(run, root, split_by="source", leave_out="shop")
-    assert (found.part, found.record["sources"], len(found.rows)) == ("test", ["shop"], 24)
+    assert (found.record["part"], found.record["sources"], len(found.rows)) == ("test", ["shop"], 24)
     with pytest.raises(GenderClsError, match=r"leave_out=mall is no source of the data: there are shop, street\."):
         other(run, root, split_by="source", leave_out="mall")
 
@@ -322,9 +334,9 @@ def test_settings_of_training_are_refused_or_said_to_have_no_effect(
     street = draw(tmp_path / "street", "street", seed=500)
     with pytest.raises(GenderClsError, match=r"data\.folds=3 .* leave it out"):
         other(run, street, folds=3)
-    assert "without effect" not in caplog.text
+    assert "no effect here" not in caplog.text
     other(run, street, image_size=[64, 64], balance="loss")
-    assert "data.image_size=[64, 64], data.balance=loss: of training, without effect here" in caplog.text
+    assert "data.image_size=[64, 64], data.balance=loss: " in caplog.text
 
 
 def test_a_recorded_test_part_is_read_again_without_splitting(tmp_path: Path) -> None:
@@ -336,7 +348,7 @@ def test_a_recorded_test_part_is_read_again_without_splitting(tmp_path: Path) ->
     assert part.table["path"].tolist() == sorted(wanted["path"])
     assert set(part.table["split"]) == {"test"}
     found = unseen(part, "street", home, cache)
-    assert (found.part, found.left_out["images"], len(found.rows)) == ("test", 0, len(wanted))
+    assert (found.record["part"], found.record["seen"]["images"], len(found.rows)) == ("test", 0, len(wanted))
     with pytest.raises(NothingLeftError, match="fold0 cannot be tested on street"):
         unseen(recorded_part(runs[1:], cache), "street", runs[0], cache)
     assert recorded_part(runs[:1], cache).hash != part.hash
@@ -374,7 +386,7 @@ def test_the_trivial_baselines_are_of_that_data_and_learned_on_other_people(run:
             picture(2000 + person + 100 * (label == "MALE")).resize((32, height)).save(
                 root / label / f"{source}_{person}_0.png"
             )
-    found = {one["name"]: one for one in other(run, root).baselines}
+    found = {one["name"]: one for one in other(run, root).record["baselines"]}
     assert list(found) == ["majority", "camera", "source", "size", "colour"]
     assert found["majority"]["balanced_accuracy"] == 0.5
     assert found["camera"]["balanced_accuracy"] is None
@@ -398,11 +410,11 @@ def test_crops_are_found_among_the_published_pictures_that_they_are(tmp_path: Pa
             for file in sorted((SHARED / "cctv" / label).glob(f"{source}_*"))[:60]:
                 (root / label / file.name).symlink_to(file)
     run = trained(tmp_path / "run", root, pattern=r"/(?P<identity>(?P<source>[^_/]+)_[^_]+)_")
-    found = read_other_data(data_of(published, importer="peta", pattern=None), "peta", run, tmp_path / "cache")
+    found = read(data_of(published, importer="peta", pattern=None), "peta", run, tmp_path / "cache")
     known, tested = rows_of(run, "train", "val"), set(found.rows["pixels"])
-    assert found.left_out["copies"] == len(known) > 150
+    assert found.record["seen"]["copies"] == len(known) > 150
     assert tested.isdisjoint(known["pixels"])
     assert set(rows_of(run, "test")["pixels"]) <= tested, "the run has not seen these"
     people = set(zip(known["source"], known["identity"], strict=True))
     assert people.isdisjoint(zip(found.rows["source"], found.rows["identity"], strict=True))
-    assert len(found.rows) + found.left_out["images"] == 1220 + 477
+    assert len(found.rows) + found.record["seen"]["images"] == 1220 + 477

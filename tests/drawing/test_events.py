@@ -105,14 +105,14 @@ def test_a_test_on_other_data_replaces_only_that_of_the_same_name(tmp_path: Path
         write_events_elsewhere(tmp_path, metrics_elsewhere(name), figures, step)
     assert len(list(tmp_path.glob("events.*"))) == 4
     events = read_events(tmp_path)
-    scores = {"balanced_accuracy": 0.6421, "balanced_accuracy_lost": 0.1592, "auroc": 0.7412, "ece": 0.1873}
+    scores = {"balanced_accuracy": 0.6421, "balanced_accuracy_drop": 0.1592, "auroc": 0.7412, "ece": 0.1873}
     for name, step in (("rap", 9), ("pa[1]", 7), ("2.rap", 3)):
         tags = [tag for tag in (*events.scalars, *events.images) if tag.startswith(f"elsewhere/{name}/")]
         assert sorted(tags) == sorted(f"elsewhere/{name}/{key}" for key in (*scores, *figures))
         assert all(name in events.descriptions[tag] for tag in tags)
         for score, value in scores.items():
             assert events.scalars[f"elsewhere/{name}/{score}"] == {step: pytest.approx(value)}
-    lost, scores_text = (events.texts[f"elsewhere/rap/{text}"][9] for text in ("what_is_lost", "scores"))
+    lost, scores_text = (events.texts[f"elsewhere/rap/{text}"][9] for text in ("drop", "scores"))
     (auroc,) = (line for line in lost.splitlines() if " AUROC " in line)
     assert "0.893 [0.863, 0.923] | 0.741 [0.721, 0.761] | 0.152 [0.112, 0.192]" in auroc
     assert "- Most of it is ranking: no threshold repairs that.\n" in lost

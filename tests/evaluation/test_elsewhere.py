@@ -26,14 +26,14 @@ def test_the_same_answers_lose_nothing() -> None:
     assert found["share_of_labels"]["home_from_answers"]["value"] == pytest.approx(0.5, abs=1e-6)
     assert not said(found, "At home they suggest")
     assert found["adapted"][0]["difference"]["log_loss"]["value"] == pytest.approx(0, abs=1e-6)
-    assert said(found, "No gain and no loss is shown")
+    assert said(found, "Neither a gain nor a drop is shown")
 
 
 def test_a_shift_of_all_logits_costs_the_threshold_and_leaves_the_ranking() -> None:
     found = result_of(answers(added=1.5))
     moved = 1.5 / 2 / SEPARATION  # of x, whose best threshold is 0
     at_half = (norm.cdf(SEPARATION + moved) + norm.cdf(SEPARATION - moved)) / 2
-    best, lost = found["threshold"]["best"], found["threshold"]["lost"]
+    best, lost = found["threshold"]["best"], found["threshold"]["below_best"]
     assert found["ranking"]["auroc"]["drop"]["value"] == pytest.approx(0, abs=1e-12)
     assert found["scores"]["balanced_accuracy"]["here"]["value"] == pytest.approx(at_half, abs=2e-3)
     assert best["value"] == pytest.approx(norm.cdf(SEPARATION), abs=2e-3)
@@ -53,7 +53,7 @@ def test_another_temperature_costs_calibration_only() -> None:
     assert found["scores"]["log_loss"]["here"]["value"] == pytest.approx(np.logaddexp(0, -logits).mean(), rel=0.02)
     for score in ("log_loss", "ece"):
         assert is_above_0(found["scores"][score]["drop"])
-    assert found["threshold"]["lost"]["low"] == 0
+    assert found["threshold"]["below_best"]["low"] == 0
     assert said(found, "Probabilities are worse here")
     assert said(found, "That the threshold costs anything here is not shown")
 
@@ -93,7 +93,7 @@ def test_noise_costs_the_ranking_and_nothing_repairs_it() -> None:
     assert found["ranking"]["auroc"]["here"]["value"] == pytest.approx(auroc, abs=0.02)
     assert is_above_0(found["ranking"]["auroc"]["drop"])
     assert found["threshold"]["best"]["high"] < found["threshold"]["balanced_accuracy"]["home"]["low"]
-    assert found["threshold"]["lost"]["low"] == 0
+    assert found["threshold"]["below_best"]["low"] == 0
     [adapted] = found["adapted"]
     for score in ("balanced_accuracy", "macro_f1", "accuracy"):
         assert not is_above_0(adapted["difference"][score]), score
@@ -179,8 +179,8 @@ def test_the_best_of_thresholds_that_are_all_worthless_is_not_shown_to_gain() ->
     for people in (20, 200):
         table = table_of("FM" * (people // 2), np.random.default_rng(0).random(people)).assign(split="test")
         found = result_of(table)["threshold"]
-        assert found["lost"]["value"] > 0
-        assert found["lost"]["low"] == 0
+        assert found["below_best"]["value"] > 0
+        assert found["below_best"]["low"] == 0
         reach[people] = found["best"]["value"] - found["best"]["low"]
     assert reach[20] > 1.5 * reach[200]
 

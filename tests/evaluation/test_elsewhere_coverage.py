@@ -51,9 +51,9 @@ def simulate(rng: np.random.Generator, people: int, share: float, added: float, 
 
 def measured(table: pd.DataFrame, resamples: int) -> dict[str, Estimate]:
     here = measure_here(table, AT_HALF, PRIOR, None, resamples)
-    best, lost = here.best()
+    best, below_best = here.best()
     found = {name: here.of(name) for name in COMPARED_SCORES}
-    found |= {"best": best, "lost": lost, "suggested share": here.of("prior share")}
+    found |= {"best": best, "below_best": below_best, "suggested share": here.of("prior share")}
     return found | {f"gain of {name}": here.difference(f"prior {name}", name) for name in ADAPTED}
 
 
@@ -99,7 +99,7 @@ def lines(datasets: int) -> Iterator[str]:
     yield "# Simulated coverage of the 95 % intervals of a test on other data\n"
     yield f"In %. {datasets:,} datasets for each number; home and elsewhere have as many people each, with one to five"
     yield "images, correlated 0.75 within them. `drop`: home against elsewhere; `gain`: answers re-weighed by the share"
-    yield "of labels that they suggest, against the plain ones; `best` and `lost`: at the best threshold here.\n"
+    yield "of labels that they suggest, against the plain ones; `best` and `below_best`: at the best threshold here.\n"
     columns = {
         f"{people} people, {shift}": covered(people, shift, datasets) for people in (10, 20, 50) for shift in SHIFTS
     }

@@ -18,7 +18,9 @@ def test_one_label_has_shares_and_probabilities_only() -> None:
             "high": None,
             "remark": "There is no MALE image.",
         }
-    assert found["threshold"]["best"]["remark"] == found["threshold"]["lost"]["remark"] == "There is no MALE image."
+    assert (
+        found["threshold"]["best"]["remark"] == found["threshold"]["below_best"]["remark"] == "There is no MALE image."
+    )
     assert found["threshold"]["best_threshold"] is None
     assert found["scores"]["accuracy"]["drop"]["value"] is not None
     assert found["share_of_labels"]["here"]["value"] == 1
@@ -32,7 +34,7 @@ def test_one_person_has_no_intervals() -> None:
         assert score["drop"]["value"] is not None
         assert score["drop"]["low"] is None
         assert "only one person" in score["drop"]["remark"]
-    assert found["threshold"]["lost"]["low"] is None
+    assert found["threshold"]["below_best"]["low"] is None
     assert all(one["low"] is None or one["value"] == 0 for one in found["adapted"][0]["difference"].values())
     assert "only one person" in found["sentences"][0]
 

@@ -157,7 +157,7 @@ def _transfer_row(method: str, trained: int, scores: tuple[float | None, ...]) -
         {
             **{"dataset": DATASETS[column], "kind": "home" if column == trained else "elsewhere", "seeds": 3},
             **{"images": (1140, 10_000, 3368)[column], "identities": (820, 0, 751)[column]},
-            **{"left_out": 17 * seen, "trained_on": bool(column == trained or seen)},
+            **{"left_out": 17 * seen, "seen": bool(column == trained or seen)},
             "scores": {
                 **{"balanced_accuracy": _about(score, 0.02), "macro_f1": _about(score - 0.013, 0.024)},
                 "auroc": _about(score + 0.061, 0.018),
@@ -168,7 +168,7 @@ def _transfer_row(method: str, trained: int, scores: tuple[float | None, ...]) -
         for seen in [(method, trained, column) == ("mobilenetv2_100", 2, 0)]
     ]
     home = next(cell["scores"]["balanced_accuracy"] for cell in cells if cell["kind"] == "home")
-    foreign = [cell["scores"]["balanced_accuracy"]["value"] or 0 for cell in cells if not cell["trained_on"]]
+    foreign = [cell["scores"]["balanced_accuracy"]["value"] or 0 for cell in cells if not cell["seen"]]
     return {
         **{"candidate": f"{method} on {DATASETS[trained]}", "method": method, "trained_on": DATASETS[trained]},
         **{"home": home, "cells": cells, "mean_elsewhere": _about(mean(foreign), 0.023)},
@@ -177,7 +177,7 @@ def _transfer_row(method: str, trained: int, scores: tuple[float | None, ...]) -
 
 
 def _drop_of(method: str, rows: list[TransferRow]) -> Any:
-    foreign = [(row, cell) for row in rows for cell in row["cells"] if not cell["trained_on"]]
+    foreign = [(row, cell) for row in rows for cell in row["cells"] if not cell["seen"]]
     scores = [cell["scores"]["balanced_accuracy"]["value"] or 0 for _, cell in foreign]
     drops = [(row["home"]["value"] or 0) - score for (row, _), score in zip(foreign, scores, strict=True)]
     row, worst = foreign[scores.index(min(scores))]

@@ -63,7 +63,7 @@ def example_elsewhere(name: str = "pa100k") -> Elsewhere:
         "threshold": {
             **{"threshold": 0.4312, "balanced_accuracy": home_and_here(0.8075, 0.6288, 0.1787)},
             "best_threshold": 0.2764,
-            **{"best": example_estimate(0.6795, 0.02), "lost": example_estimate(0.0507, 0.01)},
+            **{"best": example_estimate(0.6795, 0.02), "below_best": example_estimate(0.0507, 0.01)},
         },
         "calibration": {
             "ece": home_and_here(0.0294, 0.1873, 0.1579),

@@ -35,8 +35,8 @@ def short_verdict(pair: Pair) -> str:
 
 
 def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], transfer: Transfer | None) -> list[str]:
-    """Which candidate is best on validation, what its test score is worth, how it compares with the others, and what is
-    lost elsewhere; then limits of the comparison."""
+    """Which candidate is best on validation, what its test score is worth, how it compares with the others, and the
+    drop elsewhere; then limits of the comparison."""
     compared = [row for row in rows if row["compared"]]
     best = best_on_validation(rows)
     if not rows:

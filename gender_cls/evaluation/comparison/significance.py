@@ -124,7 +124,7 @@ def mean_estimate(
 def drop_estimate(
     value: float, moved: Numbers, people: Sequence[int], training: Training, remark: str | None = None
 ) -> Estimate:
-    """The same of the difference of two shares by the same networks, -1 to 1, such as that of two sets of images."""
+    """The same for the difference of two shares of the same networks (-1 to 1), such as on two sets of images."""
     found = _without_interval(value, len(moved), remark)
     if found["value"] is not None and found["remark"] is None:
         parts = [training] if training is not None else []
@@ -141,7 +141,7 @@ def _without_interval(value: float, people: int, remark: str | None) -> Estimate
 
 
 def training_of(by_seed: Sequence[Numbers]) -> Training:
-    """That of a sum of means, each (seeds,) of networks of its own."""
+    """The chance of training in a sum of means; each of them, (seeds,), is of other networks."""
     if min(map(len, by_seed)) < ENOUGH_SEEDS:
         return None
     parts = [(float(one.var(ddof=1)) / len(one), len(one) - 1.0) for one in by_seed]

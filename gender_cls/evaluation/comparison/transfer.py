@@ -7,17 +7,17 @@ from gender_cls.errors import first_few
 from gender_cls.evaluation.comparison.candidates import Candidate
 from gender_cls.evaluation.comparison.compare_json import ENOUGH_SEEDS
 from gender_cls.evaluation.comparison.settings import Described, method_of, method_titles
-from gender_cls.evaluation.comparison.transfer_json import Transfer, TransferRow
-from gender_cls.evaluation.comparison.transfer_losses import (
+from gender_cls.evaluation.comparison.transfer_drops import (
     Foreign,
     compare_methods,
     drop_of,
     mean_drop,
     mean_elsewhere,
 )
+from gender_cls.evaluation.comparison.transfer_json import Transfer, TransferRow
 from gender_cls.evaluation.comparison.transfer_rows import MatrixRow, matrix_rows
 from gender_cls.evaluation.comparison.transfer_scores import BALANCED, Measured, measure
-from gender_cls.evaluation.comparison.transfer_sentences import loss_sentence
+from gender_cls.evaluation.comparison.transfer_sentences import drop_sentence
 from gender_cls.evaluation.wording import listed
 
 PAPER = (
@@ -28,7 +28,7 @@ PAPER = (
 
 
 def transfer_of(candidates: Sequence[Candidate], resamples: int) -> Transfer | None:
-    """The matrix of these candidates, in this order by method; None if none was tested away from home.
+    """The matrix of these candidates, in this order by method; None if none was tested elsewhere.
 
     Args:
         resamples: random signs behind each p-value.
@@ -66,7 +66,7 @@ def transfer_of(candidates: Sequence[Candidate], resamples: int) -> Transfer | N
         rows=found,
         drops=drops,
         pairs=pairs,
-        sentences=[*(loss_sentence(drop) for drop in drops), *(pair["verdict"] for pair in pairs)],
+        sentences=[*(drop_sentence(drop) for drop in drops), *(pair["verdict"] for pair in pairs)],
         remarks=[*remarks, *_remarks(measured), PAPER],
     )
 
@@ -93,7 +93,7 @@ def _columns(rows: Sequence[MatrixRow]) -> list[str]:
 
 
 def _counts(home: Measured, test: Measured) -> bool:
-    """Whether a test is away from home, on data that was not trained on, and has scores to compare."""
+    """Whether a test is not home, on data that was not trained on, and has scores to compare."""
     return test.test.kind != "home" and not test.test.seen and home.remark is None and test.remark is None
 
 

@@ -22,7 +22,7 @@ class Cell(TypedDict):
     identities: int
     seeds: int  # how many of the candidate's seeds were tested
     left_out: int  # images that the runs had seen, and that were not tested; the most of any seed
-    trained_on: bool  # whether the candidate's train or validation split holds images of this dataset
+    seen: bool  # whether the candidate's train or validation split holds images of this dataset
     scores: dict[str, Estimate]  # for each of TRANSFER_SCORES
 
 
@@ -39,7 +39,7 @@ class TransferRow(TypedDict):
 
 
 class Drop(TypedDict):
-    """What a method loses away from home, over its foreign cells: not home, and of data that it never trained on."""
+    """The drop of a method, over its foreign cells: not home, and of data that it never trained on."""
 
     method: str
     cells: int

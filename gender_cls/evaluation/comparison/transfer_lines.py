@@ -1,4 +1,4 @@
-"""The lines of the transfer matrix as it is shown."""
+"""What all views of the transfer matrix share: its lines, and its rows by candidate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,9 +36,14 @@ def lines_by_method(transfer: Transfer) -> dict[str, list[Line]]:
     return lines
 
 
+def rows_by_candidate(transfer: Transfer | None) -> dict[str, TransferRow]:
+    """The rows by the title of their candidate, for the table of candidates."""
+    return {} if transfer is None else {row["candidate"]: row for row in transfer["rows"]}
+
+
 def saw(cell: Cell) -> bool:
     """Whether the candidate saw images of this dataset in training, although its own test is of other data."""
-    return cell["trained_on"] and cell["kind"] != "home"
+    return cell["seen"] and cell["kind"] != "home"
 
 
 def _line(trained_on: str, rows: Sequence[TransferRow]) -> Line:

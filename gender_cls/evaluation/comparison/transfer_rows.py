@@ -58,7 +58,7 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class MatrixRow:
-    """What was trained on one dataset, and tested."""
+    """A candidate, by the dataset that it was trained on, with its tests."""
 
     candidate: Candidate
     trained_on: str

@@ -48,7 +48,7 @@ class Measured:
         return mean_estimate(found.mean, found.moved, self.people, training_of([found.by_seed]), self.remark)
 
     def cell(self) -> Cell:
-        """What `compare.json` says of the test."""
+        """The test in `compare.json`."""
         return Cell(
             dataset=self.test.dataset,
             kind=self.test.kind,
@@ -56,7 +56,7 @@ class Measured:
             identities=known_people(self.test.table),
             seeds=len(self.test.tables),
             left_out=self.test.left_out,
-            trained_on=self.test.seen,
+            seen=self.test.seen,
             scores={name: self.estimate(name) for name in TRANSFER_SCORES},
         )
 

@@ -6,12 +6,12 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.wording import decimal, stated
 
 
-def loss_sentence(drop: Drop) -> str:
-    """What a method loses away from home, and where it is worst."""
+def drop_sentence(drop: Drop) -> str:
+    """The drop of a method, and where it is worst."""
     if not drop["cells"]:
         return f"{drop['method']} has no test on data that it was not trained on."
     sentence = (
-        f"Away from home, {drop['method']} has a mean balanced accuracy of {stated(drop['mean_elsewhere'])} in "
+        f"On other data, {drop['method']} has a mean balanced accuracy of {stated(drop['mean_elsewhere'])} in "
         f"{plural(drop['cells'], 'test')}, {_less(drop['mean_drop'])} at home"
     )
     worst = drop["worst"]
@@ -21,10 +21,10 @@ def loss_sentence(drop: Drop) -> str:
     return f"{sentence}. It is worst on {worst['dataset']} when trained on {drop['worst_trained_on']}: {score}."
 
 
-def _less(lost: Estimate) -> str:
-    value, low, high = lost["value"], lost["low"], lost["high"]
+def _less(drop: Estimate) -> str:
+    value, low, high = drop["value"], drop["low"], drop["high"]
     if value is None or value >= 0 or low is None or high is None:
-        return f"{stated(lost)} less than"
+        return f"{stated(drop)} less than"
     return f"{stated(Estimate(value=-value, low=-high, high=-low, remark=None))} more than"
 
 
@@ -32,13 +32,13 @@ def elsewhere_sentence(transfer: Transfer) -> str:
     """One sentence for the verdict of the whole comparison."""
     drops = [drop for drop in transfer["drops"] if drop["cells"]]
     if len(drops) == 1:
-        return loss_sentence(drops[0])
+        return drop_sentence(drops[0])
     if not drops:
         return "No candidate has a test on data that it was not trained on."
-    lost = sorted(drop["mean_drop"]["value"] or 0.0 for drop in drops)
+    mean = sorted(drop["mean_drop"]["value"] or 0.0 for drop in drops)
     scores = sorted(drop["mean_elsewhere"]["value"] or 0.0 for drop in drops)
     return (
-        f"Away from home, on data that they were not trained on, the {len(drops)} methods have mean balanced "
-        f"accuracies of {decimal(scores[0])} to {decimal(scores[-1])}, {decimal(lost[0])} to {decimal(lost[-1])} less "
+        f"On data that they were not trained on, the {len(drops)} methods have mean balanced "
+        f"accuracies of {decimal(scores[0])} to {decimal(scores[-1])}, {decimal(mean[0])} to {decimal(mean[-1])} less "
         "than at home: see the transfer matrix."
     )

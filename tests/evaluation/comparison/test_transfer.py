@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from gender_cls.evaluation.comparison.transfer_json import Cell, Transfer, TransferRow
-from gender_cls.pages.transfer_csv import transfer_to_csv
+from gender_cls.pages.transfer_table import transfer_to_csv
 from gender_cls.runs.run import Run
 
 VALIDATION = table_of("FFMM", "FMMM", ["v0", "v1", "v2", "v3"], split=["val"] * 4)  # 3/4
@@ -94,7 +94,7 @@ def test_the_matrix_by_hand(tmp_path: Path) -> None:
     for home, other in product("abc", repeat=2):
         cell = cell_of(found, home, other)
         assert score(cell) == pytest.approx(EIGHTHS[home + other] / 8)
-        assert (cell["kind"], cell["trained_on"]) == (("home", True) if home == other else ("elsewhere", False))
+        assert (cell["kind"], cell["seen"]) == (("home", True) if home == other else ("elsewhere", False))
         assert (cell["images"], cell["identities"], cell["seeds"], cell["left_out"]) == (8, 8, 1, 0)
         answers = np.array(list(THREE[home, other])) == "F"
         female = np.array(list(LABELS)) == "F"
@@ -206,7 +206,7 @@ def test_three_methods_are_compared_on_the_cells_that_both_have(tmp_path: Path) 
     reject, corrected, *_ = multipletests([pair["p_value"] for pair in pairs], method="holm")
     assert [pair["p_holm"] for pair in pairs] == pytest.approx(corrected)
     assert [pair["significant"] for pair in pairs] == reject.tolist() == [False, True, True]
-    assert pairs[1]["verdict"].startswith("Away from home, in the 2 tests that both have: good is better than poor by ")
+    assert pairs[1]["verdict"].startswith("On other data, in the 2 tests that both have: good is better than poor by ")
     assert set(found["sentences"]) >= {pair["verdict"] for pair in pairs}
 
 
@@ -231,10 +231,10 @@ def test_data_that_a_run_knows_are_marked_and_count_in_no_mean(tmp_path: Path, s
     write_elsewhere(run, "b", images("b", "MMMMFFFF"), **seen)
     write_elsewhere(run, "c", images("c", "FFFFMMFF"), near_copies=3)
     found = transfer_of(run)
-    assert cell_of(found, "a", "b")["trained_on"]
+    assert cell_of(found, "a", "b")["seen"]
     assert cell_of(found, "a", "b")["left_out"] == sum(seen.values())
     looks_alike = cell_of(found, "a", "c")
-    assert (looks_alike["trained_on"], looks_alike["left_out"]) == (False, 3)
+    assert (looks_alike["seen"], looks_alike["left_out"]) == (False, 3)
     (drop,) = found["drops"]
     assert (drop["cells"], drop["mean_drop"]["value"]) == (1, pytest.approx(2 / 8))
     assert any("in no mean, drop or pair: net on b" in remark for remark in found["remarks"])
@@ -254,7 +254,7 @@ def test_sources_left_out_are_held_out_cells_that_refer_to_validation(tmp_path: 
         ["all but a", "all but b"],
     )
     first, second = found["rows"]
-    assert [(cell["dataset"], cell["kind"], cell["trained_on"]) for cell in first["cells"]] == [
+    assert [(cell["dataset"], cell["kind"], cell["seen"]) for cell in first["cells"]] == [
         ("a", "held_out", False),
         ("b", "elsewhere", True),
         ("d", "elsewhere", False),
@@ -369,7 +369,7 @@ def test_a_sweep_over_datasets_reads_well(tmp_path: Path) -> None:
     about = "Pairs and the choice are of candidates tested on a; others were tested on b and c: "
     assert f"{about}the transfer matrix compares them." in found["cautions"]
     assert not any("Not compared" in sentence for sentence in found["verdict"])
-    away = "Away from home, net has a mean balanced accuracy of 0.542"
+    away = "On other data, net has a mean balanced accuracy of 0.542"
     assert any(
         sentence.startswith(away) and "worst on b when trained on c" in sentence for sentence in found["verdict"]
     )

@@ -9,7 +9,7 @@ from helpers.prediction_tables import letters, table_of
 from scipy import stats
 
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
-from gender_cls.evaluation.comparison.transfer_losses import Foreign, drop_of
+from gender_cls.evaluation.comparison.transfer_drops import Foreign, drop_of
 from gender_cls.evaluation.comparison.transfer_rows import Answers
 from gender_cls.evaluation.comparison.transfer_scores import Measured, measure
 from gender_cls.evaluation.influence import moved_scores

@@ -1,7 +1,7 @@
-"""What is lost away from home, over several cells of the matrix, and which of two methods loses less.
+"""Drops over several cells of the matrix, and which of two methods scores more elsewhere.
 
 Cells share people: those of one column are the same, and the people of a home test are those of the column of the same
-name. So what each person does to each cell is written side by side, added up by person over cells, and squared last:
+name. So what each person does to each cell is first added up over cells, and then squared:
 where home and elsewhere are other people, the variances of both count; where people are the same, so does the
 covariance.
 """
@@ -37,7 +37,7 @@ SPREAD_DRAWS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Foreign:
-    """A cell away from home, of data that was not trained on."""
+    """A cell that is not home, of data that was not trained on."""
 
     trained_on: str
     home: Measured
@@ -68,15 +68,10 @@ def mean_drop(cells: Sequence[Foreign]) -> Estimate:
 
 
 def drop_of(method: str, cells: Sequence[Foreign]) -> Drop:
-    """All that a method loses.
+    """The mean, the spread and the worst of a method's drops.
 
-    CDD and SD carry the names of Mbongo, Hambarde and Proenca, "From One Domain to Another: The Pitfalls of Gender
-    Recognition in Unseen Environments", Sensors 25(13):4161, 2025, who report F1 and three measures of robustness: CDD,
-    SD and URM. Only the abstract and the captions of the first figures were at hand here. They speak of the average
-    drop of F1 under domain shift, and of how reliably networks generalise; so CDD is taken to be the mean drop of F1,
-    and SD the sample standard deviation of F1 elsewhere, both of macro F1. The paper's equations were not seen: neither
-    is confirmed. URM makes one score of the average degradation; how does not follow from these words, and it is not
-    computed.
+    CDD and SD carry the names of Mbongo et al. (2025), see `transfer.PAPER`. Only the abstract and some captions of the
+    paper were at hand, so neither is confirmed.
     """
     scores = [cell.here.scores[BALANCED].mean for cell in cells]
     worst = cells[int(np.argmin(scores))] if cells else None
@@ -226,5 +221,5 @@ def _pair(
         p_value=p_value,
         p_holm=p_holm,
         significant=significant,
-        verdict=f"Away from home, in the {plural(cells, 'test')} that both have: {sentence}" if cells else sentence,
+        verdict=f"On other data, in the {plural(cells, 'test')} that both have: {sentence}" if cells else sentence,
     )
