@@ -65,9 +65,9 @@ def _runs_by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
             held_out = run.settings.get("data", {}).get("leave_out")
             require(
                 held_out is None,
-                f"{run.folder.name} was trained on all but {held_out} and tested on {held_out}: its own test is "
-                "elsewhere already, and python -m gender_cls.compare shows it. elsewhere=all is for runs that were "
-                "trained on different datasets.",
+                f"{run.folder.name} was trained without {held_out} and tested on it: this is a test on other data, "
+                "and python -m gender_cls.compare shows it. elsewhere=all is for runs that were trained on different "
+                "datasets.",
             )
             by_dataset.setdefault(run.dataset, []).append(run)
     require(

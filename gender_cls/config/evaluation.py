@@ -126,8 +126,8 @@ class EvaluateConfig(FinishedRunConfig):
             keys = ", ".join(f"data.{name}" for name in given)
             require(
                 not given,
-                f"{keys}: these settings are of other data, and none are named. Give data.root=FOLDER or data.csv=FILE "
-                "too; a run's own data are tested as it was trained.",
+                f"{keys}: these settings are for tests on other data, and no data are named: add data.root=FOLDER or "
+                "data.csv=FILE. A run's own data are read as in its training.",
             )
         if self.elsewhere_asked:
             self._check_elsewhere()

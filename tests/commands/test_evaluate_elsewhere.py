@@ -556,7 +556,7 @@ def test_one_dataset_alone_is_no_elsewhere(run: Run, sweep: Path, tmp_path: Path
         evaluate(settings(sweep, tmp_path, **ALL))
     text = run.config_file.read_text()
     run.config_file.write_text(text.replace("leave_out: null", "leave_out: camera1").replace(": identity", ": camera"))
-    with pytest.raises(GenderClsError, match=r"its own test is elsewhere already, and python -m gender_cls\.compare"):
+    with pytest.raises(GenderClsError, match=r"a test on other data, and python -m gender_cls\.compare"):
         evaluate(settings(sweep, tmp_path, **ALL))
 
 
