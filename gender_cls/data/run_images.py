@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gender_cls.config.data import DataConfig, PixelCache
+from gender_cls.config.data import SPLITS, DataConfig, PixelCache
 from gender_cls.data.cache.database import CacheError
 from gender_cls.data.columns import MANIFEST_COLUMNS
 from gender_cls.data.csv_text import read_csv_text
@@ -33,7 +33,19 @@ def recorded_rows(run: Run) -> pd.DataFrame:
     lacking = [column for column in (*MANIFEST_COLUMNS, "pixels", "perceptual_hash") if column not in rows]
     required = {"path", "label", "split"}.intersection(lacking)
     require(not required, f"{run.manifest} has no column '{', '.join(sorted(required))}': restore it.")
+    _require_whole(run, rows)
     return rows.assign(**dict.fromkeys(lacking, ""))
+
+
+def _require_whole(run: Run, rows: pd.DataFrame) -> None:
+    """Raise GenderClsError if the manifest lost rows: what the run was trained on would be taken for unseen."""
+    for split, of_split in run.data.items():
+        if split in SPLITS and isinstance(of_split, dict) and "images" in of_split:
+            found, then = int((rows["split"] == split).sum()), of_split["images"]
+            require(
+                found == then,
+                f"{run.manifest} has {plural(found, 'row')} of {split}, and {then} in training: restore it.",
+            )
 
 
 def with_measurements(rows: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:

@@ -104,7 +104,8 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     if comparison["transfer"] is not None:
         parts += ["", *transfer_on_screen(comparison["transfer"], page)]
     parts += ["", *(f"- {sentence}" for sentence in comparison["verdict"])]
-    failed = [run for row in rows for run in row["runs"] if run["state"] != "finished"] + comparison["unfinished"]
+    named = [run for row in rows for run in row["runs"] if run["state"] != "finished"] + comparison["unfinished"]
+    failed = {run["folder"]: run for run in named}.values()  # a seed without results is in both
     if failed:
         parts.append("\nNot finished:")
         parts += [f"- {Path(run['folder']).name}: {run['error'] or run['state']}" for run in failed]

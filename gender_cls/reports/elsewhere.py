@@ -16,7 +16,7 @@ from gender_cls.evaluation.predictions import answers_of, predictions_table
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.reports.answers import PROBABILITIES, answer_images
 from gender_cls.reports.elsewhere_conclusions import ADAPTED, adaptations, conclude_elsewhere_of
-from gender_cls.reports.kept_answers import forget_answers, keep_answers_of_one_origin
+from gender_cls.reports.kept_answers import forget_answers, forget_what_lacks_predictions, keep_answers_of_one_origin
 from gender_cls.reports.result_pages import write_pages
 from gender_cls.reports.steps import Tested, Testing, ask_for_more, wanted_variants
 from gender_cls.runs.files import write_atomically
@@ -114,6 +114,7 @@ def _answer(
     if changed:
         log.info(f"The images or labels of {other.name} have changed since they were tested: all answers are new.")
         forget_answers(folder)
+    forget_what_lacks_predictions(folder)
     adapting = Adapt.batchnorm in adapt and folder.status.get("has_batchnorm") is not False
     keep_answers_of_one_origin(
         folder, predictor, wanted_variants(settings), settings.explained_images, adapted=adapting

@@ -53,6 +53,14 @@ def forget_answers(folder: ResultFolder) -> None:
         file.unlink(missing_ok=True)
 
 
+def forget_what_lacks_predictions(folder: ResultFolder) -> None:
+    """Without `predictions.csv` nobody knows which images the other answers and the maps are of: remove them."""
+    if not folder.predictions.exists():
+        for file in _kept_in(folder):
+            if file != folder.begun:  # names its images itself
+                file.unlink(missing_ok=True)
+
+
 def _kept_in(folder: ResultFolder) -> list[Path]:
     pictures = [file for name in PICTURES for file in (folder.explanation_picture(name), sheet_file(folder, name))]
     maps = [folder.explained, folder.maps, folder.randomisation, *pictures]

@@ -258,6 +258,19 @@ def test_answers_for_images_or_labels_that_have_changed_are_new(
     assert caplog.text.count("have changed since they were tested: all answers are new.") == 2
 
 
+def test_without_predictions_no_other_answer_counts(run: Run, station: Path, tmp_path: Path) -> None:
+    """Nothing else says which images they are of, and these have changed."""
+    evaluate(settings(run.folder, tmp_path, **named(station), adapt="batchnorm"))
+    folder = run.elsewhere("station")
+    earlier = folder.adapted.read_bytes()
+    write_crop(station / "MALE" / "person57_camera2_0.png", 77, bright=True)
+    folder.variants.write_text("path,grey\n")
+    folder.predictions.unlink()
+    evaluate(settings(run.folder, tmp_path, **named(station)))
+    assert folder.adapted.read_bytes() != earlier
+    assert not folder.variants.exists()
+
+
 def test_adaptation_leaves_the_checkpoint_and_the_plain_answers_as_they_are(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,14 @@ def test_a_moved_run_finds_copies_by_its_manifest_alone(run: Run, tmp_path: Path
     )
 
 
+def test_a_manifest_that_lost_rows_does_not_hide_what_was_seen(run: Run, tmp_path: Path) -> None:
+    street = draw(tmp_path / "street", "street", seed=500)
+    lines = run.manifest.read_text().splitlines(keepends=True)
+    run.manifest.write_text("".join(lines[: len(lines) // 2]))
+    with pytest.raises(GenderClsError, match=rf"^{run.manifest} has .* in training: restore it"):
+        other(run, street)
+
+
 @pytest.mark.parametrize("lacking", [["perceptual_hash"], ["pixels", "perceptual_hash"]])
 def test_images_of_an_earlier_versions_run_are_looked_up_where_they_are(
     run: Run, tmp_path: Path, lacking: list[str]

@@ -104,6 +104,14 @@ def test_a_narrow_terminal_gets_fewer_columns(
     assert max(map(len, lines[:5])) <= columns
 
 
+def test_a_seed_that_failed_is_named_once(comparison: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"folder": "/sweeps/a/net-1", "state": "failed", "error": "The disk is full."}
+    comparison["candidates"][0]["runs"][1] = failed
+    comparison["unfinished"] = [failed]
+    lines = shown(capsys, *comparison_on_screen(comparison, "leaderboard.html"))
+    assert lines[lines.index("Not finished:") + 1 :].count("- net-1: The disk is full.") == 1
+
+
 def test_what_a_sweep_varies_stays_where_the_terminal_is_narrow(
     comparison: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

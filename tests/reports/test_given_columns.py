@@ -34,6 +34,8 @@ NAMES = sorted((PROGRAM_COLUMNS | OTHERS) - {"corrected_label"})
 class Guessing:
     """Answers FEMALE for every other image."""
 
+    batch_size = 32
+
     def probabilities(self, rows: pd.DataFrame, images: object) -> np.ndarray:
         female = np.where(np.arange(len(rows)) % 2, 0.25, 0.75)
         return np.stack([female, 1 - female], axis=1)

@@ -112,10 +112,16 @@ def _tested_elsewhere(candidate: Candidate, remarks: list[str]) -> tuple[list[Tr
 
 
 def _usable_tests(runs: Sequence[Run], remarks: list[str]) -> list[str]:
-    """The names of data on which all these runs were tested by this version."""
+    """The names of data on which all these runs were tested by this version, with answers that can be read."""
     found: Counter[str] = Counter()
     for run in runs:
-        found.update(usable_elsewhere(run, remarks).keys())
+        for name in usable_elsewhere(run, remarks):
+            try:
+                answers_of(run.elsewhere(name))
+            except GenderClsError as error:
+                remarks.append(f"Left out: {error}")
+            else:
+                found[name] += 1
     return [name for name, count in found.items() if count == len(runs)]
 
 

@@ -287,6 +287,20 @@ def test_cells_that_are_missing(tmp_path: Path) -> None:
     assert compare()["transfer"] is None
 
 
+@pytest.mark.parametrize("content", [None, "", "path,label\n", "path,label,identity,split\na,"])
+def test_damaged_answers_of_one_test_do_not_stop_the_others(tmp_path: Path, content: str | None) -> None:
+    run = trained(tmp_path, "a", LABELS)
+    write_elsewhere(run, "b", images("b", LABELS))
+    damaged = write_elsewhere(run, "c", images("c", LABELS))
+    damaged.predictions.unlink()
+    if content is not None:
+        damaged.predictions.write_text(content)
+    found = transfer_of(run)
+    assert found["datasets"] == ["a", "b"]
+    [remark] = [one for one in found["remarks"] if str(damaged.predictions) in one]
+    assert remark.startswith("Left out: ")
+
+
 def test_a_test_of_another_version_is_left_out_and_named(tmp_path: Path) -> None:
     run = trained(tmp_path, "a", LABELS)
     write_elsewhere(run, "b", images("b", LABELS))
