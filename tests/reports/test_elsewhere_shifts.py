@@ -78,18 +78,9 @@ def elsewhere(run: Run, root: Path) -> dict[str, Any]:
     command("evaluate", *asked, "num_workers=0", "progress_bar=false", cwd=root.parent)
     metrics = json.loads((run.folder / "elsewhere" / root.name / "metrics.json").read_text())
     found = metrics["elsewhere"]
-    print(root.name, json.dumps(shown(found)))
     assert found["left_out"]["images"] == 0
     assert metrics["test"]["images"] == HERE
     return found
-
-
-def shown(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        score: [round(one["home"]["value"], 3), round(one["here"]["value"], 3)]
-        + [round(adapted["scores"][score]["value"], 3) for adapted in found["adapted"]]
-        for score, one in found["scores"].items()
-    }
 
 
 def adapted(found: dict[str, Any], method: str) -> dict[str, Any]:
@@ -119,8 +110,9 @@ def test_the_colour_of_the_camera_is_repaired_by_batchnorm_only(run: Run, cwd: P
     assert repaired["difference"]["log_loss"]["high"] < 0
     assert "better in balanced accuracy, accuracy" in repaired["sentence"]
     assert "share of labels" not in repaired["sentence"]
-    not_repaired = adapted(found, "prior")
-    assert not_repaired["scores"]["balanced_accuracy"]["value"] < balanced["home"]["value"] - 0.2
+    [not_repaired] = [one for one in found["adapted"] if one["method"] == "prior"]
+    assert not_repaired["scores"]["balanced_accuracy"]["value"] is None
+    assert "labels only" in not_repaired["remark"], "in these colours nearly every answer is the same"
 
 
 def test_another_share_of_labels_is_repaired_by_the_prior_only(run: Run, cwd: Path) -> None:
