@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -158,7 +159,13 @@ UNTOUCHED = ("checkpoints/best.ckpt", "predictions.csv", "manifest.csv", "data.j
 def test_twice_asks_nothing_of_the_network(run: Run, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "outputs" / "runs" / "NAME")
     run = Run(tmp_path / "outputs" / "runs" / "NAME")
-    asked = [*ELSEWHERE.split()[3:], f"data.pattern={PATTERN}", "resamples=200", "num_workers=0", "accelerator=cpu"]
+    asked = [
+        *shlex.split(ELSEWHERE)[3:],
+        f"data.pattern={PATTERN}",
+        "resamples=200",
+        "num_workers=0",
+        "accelerator=cpu",
+    ]
     (tmp_path / "station").symlink_to(run.data_root.parent / "station")
     command("evaluate", *asked, "progress_bar=false", cwd=tmp_path)
     folder = run.elsewhere("station")

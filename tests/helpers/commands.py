@@ -13,7 +13,7 @@ from helpers.crops import PATTERN
 
 COMPARING = "python -m gender_cls.compare runs=outputs/sweeps/NAME"
 EVALUATING = "python -m gender_cls.evaluate run=outputs/sweeps/NAME stress=true"
-ELSEWHERE = "python -m gender_cls.evaluate run=outputs/runs/NAME data.root=station adapt=[batchnorm,prior]"
+ELSEWHERE = "python -m gender_cls.evaluate run=outputs/runs/NAME data.root=station 'adapt=[batchnorm,prior]'"
 DATASETS = "python -m gender_cls.train -m data=peta,pa100k,market1501 model=mobilenetv2,resnet152"
 EACH_ON_THE_OTHERS = "python -m gender_cls.evaluate run=outputs/sweeps/NAME elsewhere=all"
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
