@@ -66,8 +66,8 @@ def find_seen(
         data_root: where the run's images are now; None: where they were in training. They are read only if an earlier
             version did not record their hashes.
     """
-    rows = recorded_rows(run)
-    rows = rows[rows["split"].isin(["train", "val"])].reset_index(drop=True)
+    recorded = recorded_rows(run)
+    rows = recorded[recorded["split"].isin(["train", "val"])].reset_index(drop=True)
     home = data_root or run.data_root
     trained = recorded_config(run.config_file).data
     known, remarks = _with_hashes(rows, trained, home, cache)
@@ -87,6 +87,10 @@ def find_seen(
             f"{plural(int(unclear.sum()), 'image')} of people called as in training ({names}) are tested: no source "
             "tells whether they are the same people."
         )
+    own = table["pixels"].isin(set(recorded["pixels"][recorded["split"] == "test"]) - {""})
+    if (own := own & ~(copies | near | people)).any():
+        found = plural(int(own.sum()), "tested image is", "tested images are")
+        remarks.append(f"{found} in the run's own test split, which is no other data.")
     return Seen(copies, near, people, " ".join(remarks) or None)
 
 

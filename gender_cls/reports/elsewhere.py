@@ -86,6 +86,8 @@ def _refuse_links(run: Run, folder: ResultFolder) -> None:
         "there: replace it by a folder.",
     )
     folder.refuse_links_out()
+    for one in (folder.folder.parent, folder.folder):
+        require(one.is_dir() or not one.exists(), f"{one} must be a folder, and it is a file: move it away.")
 
 
 def _refuse_other_precision(run: Run, predictor: Predictor) -> None:

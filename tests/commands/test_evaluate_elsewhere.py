@@ -413,6 +413,10 @@ def link_one_out(run: Run) -> None:
     (run.folder / "elsewhere" / "station").symlink_to(run.folder.parent / "out")
 
 
+def put_a_file_there(run: Run) -> None:
+    (run.folder / "elsewhere").write_text("notes")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -421,6 +425,7 @@ def link_one_out(run: Run) -> None:
         (become_older, r"was evaluated by another version: run python -m gender_cls\.evaluate run=\S+\.$"),
         (lose_checkpoint, r"best\.ckpt"),
         (link_out, r"elsewhere or a folder in it is a link out of the run's folder, and nothing is written there"),
+        (put_a_file_there, r"elsewhere must be a folder, and it is a file: move it away\.$"),
         (link_one_out, r"elsewhere or a folder in it is a link out of the run's folder, and nothing is written there"),
     ],
 )
