@@ -41,7 +41,7 @@ def _drop(score: HomeAndHere) -> str:
         return f"{both}, a drop of {stated(drop)}."
     if is_above_0(turned := _turned(drop)):
         return f"{both}: it is {stated(turned)} higher here."
-    return f"{both}. A drop is not shown: home minus here is {stated(drop)}."
+    return f"{both}. No drop is shown: home minus here is {stated(drop)}."
 
 
 def _of_ranking(auroc: HomeAndHere) -> str:
@@ -56,7 +56,7 @@ def _of_ranking(auroc: HomeAndHere) -> str:
         )
     if is_above_0(turned := _turned(drop)):
         return f"Images are ordered better here: {both}, {stated(turned)} higher."
-    return f"That images are ordered worse here is not shown: {both}, home minus here is {stated(drop)}."
+    return f"Images are not shown to be ordered worse here: {both}, home minus here is {stated(drop)}."
 
 
 def _of_threshold(threshold: Threshold) -> str:
@@ -74,7 +74,7 @@ def _of_threshold(threshold: Threshold) -> str:
         return (
             f"The threshold does not fit here: {compared}, {stated(below_best)} more. It can be found only with labels."
         )
-    return f"That the threshold costs anything here is not shown: {compared}, {stated(below_best)} more."
+    return f"The threshold is not shown to cost anything here: {compared}, {stated(below_best)} more."
 
 
 def _of_calibration(calibration: CalibrationElsewhere) -> str:
@@ -87,7 +87,7 @@ def _of_calibration(calibration: CalibrationElsewhere) -> str:
         return f"Probabilities are worse here: {both}."
     if is_above_0(_turned(ece["drop"])):
         return f"Probabilities are better here: {both}."
-    return f"That probabilities are worse here is not shown: {both}."
+    return f"Probabilities are not shown to be worse here: {both}."
 
 
 def _of_labels(share: ShareOfLabels) -> str:

@@ -41,7 +41,7 @@ def test_a_shift_of_all_logits_costs_the_threshold_and_leaves_the_ranking() -> N
     assert is_above_0(lost)
     assert found["threshold"]["best_threshold"] == pytest.approx(expit(1.5), abs=0.03)
     assert said(found, "The threshold does not fit here")
-    assert said(found, "That images are ordered worse here is not shown")
+    assert said(found, "Images are not shown to be ordered worse here")
 
 
 def test_another_temperature_costs_calibration_only() -> None:
@@ -55,7 +55,7 @@ def test_another_temperature_costs_calibration_only() -> None:
         assert is_above_0(found["scores"][score]["drop"])
     assert found["threshold"]["below_best"]["low"] == 0
     assert said(found, "Probabilities are worse here")
-    assert said(found, "That the threshold costs anything here is not shown")
+    assert said(found, "The threshold is not shown to cost anything here")
 
 
 def test_another_share_of_labels_costs_no_recall_and_is_repaired_as_if_the_share_were_known() -> None:
