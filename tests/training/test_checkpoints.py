@@ -163,7 +163,7 @@ def test_a_run_that_was_moved_keeps_its_best_checkpoint_and_counts_all_sessions(
     run.folder.rename(moved.folder)
     for file, changes in (
         (moved.best_checkpoint, {"score": 2.0}),  # which the second epoch cannot reach
-        (moved.last_checkpoint, {"callbacks": {"KeepCheckpoints": {"seconds": 1000.0, "peak_memory": 1 << 50}}}),
+        (moved.last_checkpoint, {"callbacks": {"KeepCheckpoints": {"seconds": 1000.045, "peak_memory": 1 << 50}}}),
     ):
         content = torch.load(file, weights_only=True)
         content["callbacks"] = {**content.get("callbacks", {}), **changes.pop("callbacks", {})}
@@ -172,7 +172,7 @@ def test_a_run_that_was_moved_keeps_its_best_checkpoint_and_counts_all_sessions(
     assert read_checkpoint(moved.last_checkpoint)["epoch"] == 1
     status = moved.status
     assert (status["best_epoch"], status["best_validation"]) == (1, 2.0)
-    assert 1000 < status["fit_seconds"] < 1100
+    assert 1000.045 < status["fit_seconds"] < 1100, "5 ms of this session are enough to reach the next tenth"
     assert status["peak_memory_bytes"] == 1 << 50
     assert not moved.previous_checkpoint.exists()
 
