@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Sequence, Sized
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gender_cls.cli.command import run_command
@@ -72,8 +71,9 @@ def _test_at_home(config: EvaluateConfig, run: Run) -> None:
     settings = config.over(recorded.evaluation)
     if not recorded.explain.enabled and config.explained_images is None:
         settings = replace(settings, explained_images=0)
-    cache, root = image_cache(config.output_dir), None if config.data_root is None else Path(config.data_root)
-    evaluate_run(run, settings, _predictor(config, run), cache=cache, data_root=root)
+    evaluate_run(
+        run, settings, _predictor(config, run), cache=image_cache(config.output_dir), data_root=config.images_now
+    )
     show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
 
 
@@ -85,11 +85,11 @@ def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", fail
 
     require_evaluated(run)
     settings = config.elsewhere_over(recorded_config(run.config_file).evaluation)
-    cache, root = image_cache(config.output_dir), None if config.data_root is None else Path(config.data_root)
+    cache = image_cache(config.output_dir)
     predictor, parts = _predictor(config, run), others.of(run)
     for name, part in parts.items():
         with _failing_alone(parts, failed, f"{run.folder.name} on {name}"):
-            other = unseen(part, name, run, cache, root)
+            other = unseen(part, name, run, cache, config.images_now)
             metrics = evaluate_elsewhere(run, other, settings, predictor, adapt=config.adaptations)
             show("", *elsewhere_on_screen(metrics), f"Open {shortest(run.elsewhere(name).report)}")
     write_own_pages(run)

@@ -66,6 +66,11 @@ class FinishedRunConfig:
         """`run`, which may be one folder or several, of runs or of sweeps."""
         return paths_of(self.run)
 
+    @property
+    def images_now(self) -> Path | None:
+        """Where the run's own images lie now; None: where they were in training."""
+        return None if self.data_root is None else Path(self.data_root)
+
     def check(self) -> None:
         require(bool(self.folders), "No run is named: give run=FOLDER, a run's folder or a sweep's.")
 

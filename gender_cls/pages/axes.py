@@ -1,7 +1,9 @@
 """Where the axes of bars and the scales of colours begin and end."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from gender_cls.evaluation.estimate import Estimate
 
 
 def known(values: Iterable[float | None]) -> list[float]:
@@ -21,3 +23,14 @@ def end_of_differences(values: Iterable[float | None]) -> float:
     largest = max(map(abs, known(values)), default=0.0)
     step = 0.01 if largest <= 0.1 else 0.05
     return step * max(1, math.ceil(largest / step - 1e-9))
+
+
+def start_of_scores(estimates: Sequence[Estimate]) -> float:
+    """Where an axis of balanced accuracies starts: 0.5, or the tenth below all intervals."""
+    return math.floor(10 * min([0.5, *known(each["low"] for each in estimates)])) / 10
+
+
+def end_of_sizes(estimates: Iterable[Estimate], marks: Iterable[float] = ()) -> float:
+    """The tenth above the absolute values of all intervals and marks."""
+    ends = [*marks, *(end for each in estimates for end in (each["value"], each["low"], each["high"]))]
+    return math.ceil(10 * max([0.1, *map(abs, known(ends))])) / 10

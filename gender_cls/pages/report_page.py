@@ -1,6 +1,5 @@
 """`report.html`: the results of one run in a single file that loads nothing from a network and runs no script."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +18,7 @@ from gender_cls.evaluation.schema import SCORES, Metrics
 from gender_cls.evaluation.slices import largest_slices
 from gender_cls.evaluation.wording import score_title
 from gender_cls.explain.sheets import Sheet
+from gender_cls.pages.axes import end_of_sizes, start_of_scores
 from gender_cls.pages.elsewhere import ResultElsewhere, balanced_accuracies
 from gender_cls.pages.explanation_findings import BASELINE_TITLES
 from gender_cls.pages.page import page_environment
@@ -76,8 +76,8 @@ def render_report(
         figures={name: figure_image(figure) for name, figure in figures.items()},
         scores=[(score_title(name), name, name in ("brier", "log_loss", "ece")) for name in SCORES],
         slices=largest_slices(cells, MOST_SLICES),
-        slices_from=_axis_start([cell["balanced_accuracy"] for cell in cells]),
-        shortcuts_from=_axis_start([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
+        slices_from=start_of_scores([cell["balanced_accuracy"] for cell in cells]),
+        shortcuts_from=start_of_scores([test["balanced_accuracy"] for test in metrics["shortcuts"] or []]),
         maps=metrics["explanations"] and _map_axes(metrics["explanations"]),
         baseline_titles=BASELINE_TITLES,
         sheets={
@@ -98,13 +98,13 @@ def _elsewhere_axes(metrics: Metrics, elsewhere: Sequence[ResultElsewhere]) -> d
     there: Elsewhere | None = metrics["elsewhere"]
     shown = [*balanced_accuracies(elsewhere), metrics["test"]["scores"]["balanced_accuracy"]]
     if there is None:
-        return {"elsewhere_from": _axis_start(shown)}
+        return {"elsewhere_from": start_of_scores(shown)}
     score = there["scores"]["balanced_accuracy"]
     changes = [one["difference"].get("balanced_accuracy") for one in there["adapted"]]
     return {
-        "elsewhere_from": _axis_start([score["home"], score["here"]]),
+        "elsewhere_from": start_of_scores([score["home"], score["here"]]),
         "drop_rows": drop_rows(there),
-        "gain_axis": _axis_end(change for change in changes if change is not None),
+        "gain_axis": end_of_sizes(change for change in changes if change is not None),
     }
 
 
@@ -121,18 +121,6 @@ def _strip_alt(caption: Mapping[str, Any]) -> str:
 
 def _is_shown(method: Method, sheets: Mapping[str, Sheet]) -> bool:
     return any(title.startswith(method.title) for sheet in sheets.values() for title in sheet.maps)
-
-
-def _axis_start(estimates: Sequence[Estimate]) -> float:
-    """Where an axis of balanced accuracies starts: 0.5, or the tenth below all intervals."""
-    lows = [low for low in (estimate["low"] for estimate in estimates) if low is not None]
-    return math.floor(10 * min([0.5, *lows])) / 10
-
-
-def _axis_end(estimates: Iterable[Estimate], marks: Iterable[float] = ()) -> float:
-    """The tenth above the absolute values of all intervals and marks."""
-    ends = [*marks, *(end for each in estimates for end in (each["value"], each["low"], each["high"]))]
-    return math.ceil(10 * max([0.1, *(abs(end) for end in ends if end is not None)])) / 10
 
 
 def _reasons(estimates: Iterable[Estimate]) -> list[str]:
@@ -165,9 +153,9 @@ def _map_axes(explanations: Explanations) -> dict[str, Any]:
         *(stage["similarity"] for stage in stages),
     ]
     return {
-        "gain": _axis_end(gains),
-        "cue": _axis_end(scores, (cue["area"] for cue in cues)),
-        "share": _axis_end(shares, areas.values()),
+        "gain": end_of_sizes(gains),
+        "cue": end_of_sizes(scores, (cue["area"] for cue in cues)),
+        "share": end_of_sizes(shares, areas.values()),
         "areas": {name: areas.get(name) for name in PLACES},
         "agreement": {(pair["a"], pair["b"]): pair["correlation"] for pair in agreement},
         "remarks": list(dict.fromkeys(each["remark"] for each in every if each["remark"])),

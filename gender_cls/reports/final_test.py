@@ -74,7 +74,7 @@ def evaluate_run(
     ask_for_more(test, settings, problems)
     conclusions = conclude(test, predictions, settings, problems)
     data = run.data
-    if data.get("split_origin") == "dealt":  # the word of an earlier version
+    if data.get("split_origin") == "dealt":  # earlier versions wrote this for `made`
         data["split_origin"] = "made"
     metrics = metrics_of(test, data, {**conclusions, "elsewhere": None, "cost": cost, "problems": problems})
     write_atomically(run.predictions, csv_text(with_answers(predictions, conclusions)))

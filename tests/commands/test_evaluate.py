@@ -54,18 +54,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd / "outputs" / "sweeps" / "sweep"
 
 
-@pytest.fixture
-def sweep(trained: Path, tmp_path: Path) -> Path:
-    """A copy to work on, where the README has it; the crops stay where they were."""
-    return Path(shutil.copytree(trained, tmp_path / "outputs" / "sweeps" / "NAME"))
-
-
-@pytest.fixture
-def run(sweep: Path) -> Run:
-    """The first of the sweep."""
-    return Run(next(sweep.glob("0_*")))
-
-
 def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:
     assert len({path.read_text() for path in trained.glob("*/manifest.csv")}) == 1
     comparison = json.loads((trained / "leaderboard.json").read_text())

@@ -59,18 +59,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sweep(trained: Path, tmp_path: Path) -> Path:
-    """A copy to work on; the crops stay where they were."""
-    return Path(shutil.copytree(trained, tmp_path / "outputs" / "sweeps" / "NAME"))
-
-
-@pytest.fixture
-def run(sweep: Path) -> Run:
-    """The one that was trained on `street`."""
-    return Run(next(sweep.glob("0_*")))
-
-
-@pytest.fixture
 def station(run: Run, tmp_path: Path) -> Path:
     """A copy of the other crops that a test may change."""
     return Path(shutil.copytree(run.data_root.parent / "station", tmp_path / "station"))
