@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gender_cls.system.extras import EXTRAS
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "gender_cls").rglob("*.py"))
 IMPORTED_AS = {"hydra-core": "hydra", "pillow": "PIL", "scikit-learn": "sklearn"}
@@ -34,7 +36,9 @@ def constants(call: ast.Call) -> dict[str | None, object]:
 
 
 def test_the_dependencies_are_what_is_imported() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [one for extra, ones in project["optional-dependencies"].items() if extra != "dev" for one in ones]
+    declared = [*project["dependencies"], *extras]
     names = {re.split("[<>=~! ]", one)[0] for one in declared}
     imported = set()
     for file in FILES:
@@ -43,6 +47,7 @@ def test_the_dependencies_are_what_is_imported() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add((node.module or "").partition(".")[0])
+    imported |= EXTRAS.keys()  # by name, when a command needs them
     others = imported - set(sys.stdlib_module_names) - {"gender_cls", "lightning_fabric"}  # of pytorch-lightning
     assert others == {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
     assert all(">=" in one for one in declared), "each has a floor"

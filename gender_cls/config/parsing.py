@@ -20,6 +20,8 @@ from gender_cls.config.checks import absolute, check_config, make_paths_absolute
 from gender_cls.config.data import DataConfig, DemoConfig, Importer
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
+from gender_cls.config.export import ExportConfig
+from gender_cls.config.predict import PredictConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, one_line, require
 
@@ -56,9 +58,14 @@ class ComposedEvaluate(DataRoots, EvaluateConfig):
     """What Hydra composes for an evaluation."""
 
 
+@dataclass
+class ComposedPredict(DataRoots, PredictConfig):
+    """What Hydra composes for predictions."""
+
+
 for _command, _schema in {
     "train": ComposedTrain, "audit": ComposedAudit, "evaluate": ComposedEvaluate, "compare": CompareConfig,
-    "explain": ExplainRunConfig, "demo": DemoConfig,
+    "predict": ComposedPredict, "export": ExportConfig, "explain": ExplainRunConfig, "demo": DemoConfig,
 }.items():  # fmt: skip
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 
