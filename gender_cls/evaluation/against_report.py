@@ -1,0 +1,105 @@
+"""The answers of an exported file against those in the run's own `predictions.csv`."""
+
+import numpy as np
+import pandas as pd
+
+from gender_cls.errors import count, of_people
+from gender_cls.evaluation.bootstrap import Numbers, bootstrap_units, sample
+from gender_cls.evaluation.calibration import calibrated, problem_of
+from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.evaluation.differences import difference_of_same
+from gender_cls.evaluation.estimate import Estimate, undefined
+from gender_cls.evaluation.export_schema import AgainstReport
+from gender_cls.evaluation.metrics import (
+    decision_scores,
+    is_female,
+    known_people,
+    probability_scores,
+    score_remarks,
+    score_shares,
+)
+from gender_cls.evaluation.wording import capitalised, listed, score_title, signed
+
+SCORES = ("balanced_accuracy", "auroc")
+
+
+def against_report(
+    report: pd.DataFrame,
+    exported: pd.DataFrame,
+    rule: DecisionRule,
+    resamples: int,
+    *,
+    file: str,
+    weights: str,
+    size: int,
+    precision: str | None,
+) -> AgainstReport:
+    """How many answers differ, and by how much the scores of test do, with intervals over people.
+
+    Args:
+        report: the run's own answers for validation and test.
+        exported: the file's answers for the same rows.
+        rule: of the run; both are answered by it.
+        file: its name.
+        weights: their type in the file.
+        size: of the file in bytes.
+        precision: of the report's answers.
+    """
+    changed = pd.Series(rule.answers(report) != rule.answers(exported), index=report.index)
+    splits = {split: report["split"] == split for split in ("val", "test")}
+    test = splits["test"]
+    found = AgainstReport(
+        file=file,
+        weights=weights,
+        bytes=size,
+        precision=precision,
+        images={split: int(rows.sum()) for split, rows in splits.items()},
+        changed_answers={split: int(changed[rows].sum()) for split, rows in splits.items()},
+        difference=_differences(report[test], exported[test], rule, resamples),
+        sentence="",
+    )
+    return found | {"sentence": _sentence(found, known_people(report[test]))}
+
+
+def _differences(report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int) -> dict[str, Estimate]:
+    p_female = {name: calibrated(table, rule.temperature) for name, table in (("report", report), ("file", exported))}
+    for probabilities in p_female.values():
+        if problem := problem_of(probabilities):
+            return {name: undefined(problem) for name in SCORES}
+    female, units = is_female(report), bootstrap_units(report)
+    says = {name: probabilities >= rule.threshold for name, probabilities in p_female.items()}
+    ranking = {name: probability_scores(female, probabilities) for name, probabilities in p_female.items()}
+
+    def statistics(weights: Numbers) -> dict[str, Numbers]:
+        return {
+            f"{name} {score}": values[score]
+            for name in p_female
+            for values in [decision_scores(female, says[name], weights) | dict(ranking[name](weights))]
+            for score in SCORES
+        }
+
+    names = [(name, score) for name in p_female for score in SCORES]
+    remarks = {f"{name} {score}": why for name, score in names if (why := score_remarks(female, says[name]).get(score))}
+    shares = {f"{name} {score}": score_shares(female, says[name], units)[score] for name, score in names}
+    sampled = sample(units, statistics, resamples, remarks, shares=shares)
+    return {score: difference_of_same(sampled, f"file {score}", f"report {score}") for score in SCORES}
+
+
+def _sentence(found: AgainstReport, people: int) -> str:
+    changed, tested = found["changed_answers"]["test"], of_people(found["images"]["test"], "test image", people)
+    report = "the report" + (f" ({found['precision']})" if found["precision"] else "")
+    same = f"all {tested} as {report} does" if not changed else f"{count(changed)} of {tested} differently from {report}"
+    differences = found["difference"].items()
+    told = listed(f"{score_title(score)} {_change(one)}" for score, one in differences if one["value"] is not None)
+    why = next((one["remark"] for _, one in differences if one["value"] is None), None)
+    return f"{found['file']} ({found['weights']}) answers {same}." + (f" {capitalised(told)}." if told else f" {why}")
+
+
+def _change(difference: Estimate) -> str:
+    """`changes by −0.001 [−0.004, +0.002]`, or that it does not change."""
+    value, low, high = (difference[key] for key in ("value", "low", "high"))
+    assert value is not None
+    if np.isclose(value, 0, atol=5e-5) and (low is None or max(abs(low), abs(high or 0)) < 5e-5):
+        return "does not change"
+    interval = "" if low is None or high is None else f" [{signed(low, 4)}, {signed(high, 4)}]"
+    return f"changes by {signed(value, 4)}{interval}"
