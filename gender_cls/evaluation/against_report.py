@@ -1,5 +1,7 @@
 """The answers of an exported file against those in the run's own `predictions.csv`."""
 
+from typing import TypedDict
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,6 @@ from gender_cls.evaluation.calibration import calibrated, problem_of
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.differences import difference_of_same
 from gender_cls.evaluation.estimate import Estimate, undefined
-from gender_cls.evaluation.export_schema import AgainstReport
 from gender_cls.evaluation.metrics import (
     decision_scores,
     is_female,
@@ -21,18 +22,20 @@ from gender_cls.evaluation.metrics import (
 from gender_cls.evaluation.wording import capitalised, listed, score_title, signed
 
 SCORES = ("balanced_accuracy", "auroc")
+"""Balanced accuracy is that at the run's threshold, without abstaining."""
+
+
+class AgainstReport(TypedDict):
+    """What `ExportedFile` says about answers."""
+
+    images: dict[str, int]
+    changed_answers: dict[str, int]
+    difference: dict[str, Estimate]
+    sentence: str
 
 
 def against_report(
-    report: pd.DataFrame,
-    exported: pd.DataFrame,
-    rule: DecisionRule,
-    resamples: int,
-    *,
-    file: str,
-    weights: str,
-    size: int,
-    precision: str | None,
+    report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int, *, file: str, precision: str | None
 ) -> AgainstReport:
     """How many answers differ, and by how much the scores of test do, with intervals over people.
 
@@ -41,24 +44,18 @@ def against_report(
         exported: the file's answers for the same rows.
         rule: of the run; both are answered by it.
         file: its name.
-        weights: their type in the file.
-        size: of the file in bytes.
         precision: of the report's answers.
     """
-    changed = pd.Series(rule.answers(report) != rule.answers(exported), index=report.index)
-    splits = {split: report["split"] == split for split in ("val", "test")}
+    changed = rule.answers(report) != rule.answers(exported)
+    splits = {split: (report["split"] == split).to_numpy() for split in ("val", "test")}
     test = splits["test"]
     found = AgainstReport(
-        file=file,
-        weights=weights,
-        bytes=size,
-        precision=precision,
         images={split: int(rows.sum()) for split, rows in splits.items()},
         changed_answers={split: int(changed[rows].sum()) for split, rows in splits.items()},
         difference=_differences(report[test], exported[test], rule, resamples),
         sentence="",
     )
-    return found | {"sentence": _sentence(found, known_people(report[test]))}
+    return found | {"sentence": _sentence(found, known_people(report[test]), file, precision)}
 
 
 def _differences(report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int) -> dict[str, Estimate]:
@@ -85,14 +82,14 @@ def _differences(report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRul
     return {score: difference_of_same(sampled, f"file {score}", f"report {score}") for score in SCORES}
 
 
-def _sentence(found: AgainstReport, people: int) -> str:
+def _sentence(found: AgainstReport, people: int, file: str, precision: str | None) -> str:
     changed, tested = found["changed_answers"]["test"], of_people(found["images"]["test"], "test image", people)
-    report = "the report" + (f" ({found['precision']})" if found["precision"] else "")
+    report = "the report" + (f" ({precision})" if precision else "")
     same = f"all {tested} as {report} does" if not changed else f"{count(changed)} of {tested} differently from {report}"
     differences = found["difference"].items()
     told = listed(f"{score_title(score)} {_change(one)}" for score, one in differences if one["value"] is not None)
     why = next((one["remark"] for _, one in differences if one["value"] is None), None)
-    return f"{found['file']} ({found['weights']}) answers {same}." + (f" {capitalised(told)}." if told else f" {why}")
+    return f"{file} answers {same}." + (f" {capitalised(told)}." if told else f" {why}")
 
 
 def _change(difference: Estimate) -> str:

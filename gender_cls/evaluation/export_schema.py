@@ -44,25 +44,27 @@ class ResizeCheck(TypedDict):
     largest_difference: int  # of a byte, 0 to 255
 
 
-class AgainstReport(TypedDict):
-    """The answers of a file against those in the run's `predictions.csv`."""
+class Speed(TypedDict):
+    """The time per image on the CPU, from resized pixels in memory to the outputs; medians of calls in turn."""
 
-    file: str
+    milliseconds_batch_1: float
+    milliseconds_batch_1_spread: list[float]  # [low, high]: the fastest and the slowest call
+    milliseconds_batch_32: float
+    milliseconds_batch_32_spread: list[float]
+    device: str  # for example `cpu, 2 threads, ONNX Runtime`
+
+
+class ExportedFile(TypedDict):
+    """A file that takes resized pixels: its answers against those in the run's `predictions.csv`, and its speed."""
+
     weights: str  # float32, float16 or int8
     bytes: int  # of the file
-    precision: str | None  # of the report's answers
+    answers_hash: str  # of its own answers (`predictions.answers_hash`)
     images: dict[str, int]  # by split: val, test
     changed_answers: dict[str, int]  # by split
-    difference: dict[str, Estimate]  # of test, the file's score minus the report's: balanced_accuracy (at the threshold), auroc
+    difference: dict[str, Estimate]  # of test, the file's score minus the report's: see `against_report.SCORES`
     sentence: str
-
-
-class Speed(TypedDict):
-    """Milliseconds per image on the CPU, from resized pixels in memory to the outputs: medians."""
-
-    title: str
-    batch_1: float
-    batch_32: float
+    cost: Speed | dict[str, str]  # empty with seconds=0
 
 
 class Parity(TypedDict):
@@ -71,9 +73,9 @@ class Parity(TypedDict):
     version: int
     model: str
     checkpoint_sha256: str
+    precision: str | None  # of the report's answers
     checks: list[Check]
     resize: ResizeCheck
-    report: list[AgainstReport]
-    speed: list[Speed]  # empty with seconds=0
-    threads: int  # of the CPU
+    files: dict[str, ExportedFile]  # by name
+    speed: dict[str, Speed]  # by title: the network in torch, and other libraries; empty with seconds=0
     environment: dict[str, str]  # versions and machine

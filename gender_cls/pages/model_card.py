@@ -23,6 +23,17 @@ WIDTH = 120
 NOT_MEASURED = "not measured"
 NO_BREAK = "\x00"  # a blank at which no line may break, until all lines are filled
 
+USE = (
+    "Research on such classifiers, and aggregate statistics: shares among many people, reported with their error.",
+    "Not for decisions about a person, access control, alerts about individuals, or law enforcement.",
+)
+LABELS = (
+    "FEMALE and MALE say how annotators perceived a person's appearance in an image, not what the person's gender "
+    "identity is."
+)
+LIMITS = " ".join((*USE, LABELS))
+"""What a model is for and not for; an exported file says it too."""
+
 CONDITIONS = {
     "skin tone": "skin",
     "age": "age",
@@ -53,7 +64,7 @@ def render_model_card(
     environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
     environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
     environment.filters.update(left_out_words=left_out_words)
-    environment.globals.update(settings=_settings, table=markdown_table)
+    environment.globals.update(settings=_settings, table=markdown_table, USE=USE, LABELS=LABELS)
     levels = [level for level in (metrics["test"], metrics["test"]["by_identity"]) if level is not None]
     slice_words = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
     card = environment.get_template("model_card.md.jinja").render(
