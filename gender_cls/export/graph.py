@@ -70,7 +70,7 @@ class ExportedGraph(nn.Module):
                 program = torch.export.export(self.eval(), (pixels,), dynamic_shapes=(sizes,))
         except Exception as error:  # a foreign network may fail in any way; another model is the only way out
             raise GenderClsError(
-                f"{self.title} cannot be exported, because its operations depend on the pixels or on the number of images "
+                f"{self.title} cannot be exported, because torch.export cannot follow its operations "
                 f"({one_line(error)}): export a run of another model."
             ) from error
         for node in program.graph.nodes:  # where the files of this installation lie
