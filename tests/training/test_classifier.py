@@ -127,9 +127,9 @@ def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:
 def test_a_batch_is_answered_as_lightning_does(precision: str, tmp_path: Path) -> None:
     predictor = Predictor(tmp_path / "none.ckpt", Resources("cpu", precision, 1, 0))
     predictor.classifier = GenderClassifier(settings()).eval()
-    images = random_images(4)
-    [expected] = predictor._trainer.predict(predictor.classifier, [(images, torch.zeros(4, dtype=torch.int64))])
-    assert predictor.answer(images).tolist() == expected.tolist()
+    loader = batches(4)
+    [expected] = predictor._trainer.predict(predictor.classifier, loader)
+    assert predictor.answer(loader.dataset.tensors[0]).tolist() == expected.tolist()
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:
