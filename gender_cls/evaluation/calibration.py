@@ -23,8 +23,13 @@ def log_odds(p_female: ArrayLike, p_male: ArrayLike) -> Numbers:
 
 def logit(table: pd.DataFrame) -> Numbers:
     """(rows,) log odds, exact near 0 and near 1 because both columns are used; NaN where one is not finite."""
-    p = table[[f"p_{metrics.FEMALE}", f"p_{metrics.MALE}"]].to_numpy(np.float64)
-    return log_odds(*np.where(np.isfinite(p), p, np.nan).T)
+    return logit_of(table[[f"p_{metrics.FEMALE}", f"p_{metrics.MALE}"]].to_numpy(np.float64))
+
+
+def logit_of(probabilities: Numbers) -> Numbers:
+    """(..., 2) probabilities of FEMALE and MALE -> (...) log odds; see `logit`."""
+    p = np.where(np.isfinite(probabilities), probabilities, np.nan)
+    return log_odds(p[..., 0], p[..., 1])
 
 
 def calibrated(table: pd.DataFrame, temperature: float) -> Numbers:

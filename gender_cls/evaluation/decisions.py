@@ -51,7 +51,10 @@ class DecisionRule:
 
     def answers(self, table: pd.DataFrame) -> NDArray[np.str_]:
         """(rows,) FEMALE, MALE or ABSTAIN; also ABSTAIN where a probability is not finite."""
-        p_female = calibrated(table, self.temperature)
+        return self.decide(calibrated(table, self.temperature))
+
+    def decide(self, p_female: Numbers) -> NDArray[np.str_]:
+        """The answers for calibrated probabilities of FEMALE."""
         low, high = self.band or (self.threshold, self.threshold)
         doubtful = ~np.isfinite(p_female) | ((low < p_female) & (p_female < high))
         return np.where(doubtful, ABSTAIN, np.where(p_female >= self.threshold, FEMALE, MALE))
@@ -128,7 +131,7 @@ def choose_abstention(
         decide: the rule without a band.
         target_error: share of wrong answers among the answered images.
     """
-    band, remark = _narrowest_band(validation, decide, target_error)
+    band, remark = narrowest_band(validation, decide, target_error)
     on_validation, on_test = (_accepted(split, replace(decide, band=band), resamples) for split in (validation, test))
     aurc, curve = risk_coverage_curve(*_wrong_and_certainty(test, decide), bootstrap_units(test), resamples)
     return Abstention(
@@ -143,7 +146,7 @@ def choose_abstention(
     )
 
 
-def _narrowest_band(
+def narrowest_band(
     validation: pd.DataFrame, decide: DecisionRule, target_error: float
 ) -> tuple[tuple[float, float] | None, str | None]:
     """The band and None, or None and the reason."""
