@@ -2,7 +2,6 @@
 
 from typing import TypedDict
 
-import numpy as np
 import pandas as pd
 
 from gender_cls.errors import count, of_people
@@ -19,7 +18,7 @@ from gender_cls.evaluation.metrics import (
     score_remarks,
     score_shares,
 )
-from gender_cls.evaluation.wording import capitalised, listed, score_title, signed
+from gender_cls.evaluation.wording import stated_change
 
 SCORES = ("balanced_accuracy", "auroc")
 """Balanced accuracy is that at the run's threshold, without abstaining."""
@@ -35,7 +34,13 @@ class AgainstReport(TypedDict):
 
 
 def against_report(
-    report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int, *, file: str, precision: str | None
+    report: pd.DataFrame,
+    exported: pd.DataFrame,
+    rule: DecisionRule,
+    resamples: int,
+    *,
+    file: str,
+    precision: str | None,
 ) -> AgainstReport:
     """How many answers differ, and by how much the scores of test do, with intervals over people.
 
@@ -58,7 +63,9 @@ def against_report(
     return found | {"sentence": _sentence(found, known_people(report[test]), file, precision)}
 
 
-def _differences(report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int) -> dict[str, Estimate]:
+def _differences(
+    report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRule, resamples: int
+) -> dict[str, Estimate]:
     p_female = {name: calibrated(table, rule.temperature) for name, table in (("report", report), ("file", exported))}
     for probabilities in p_female.values():
         if problem := problem_of(probabilities):
@@ -85,18 +92,9 @@ def _differences(report: pd.DataFrame, exported: pd.DataFrame, rule: DecisionRul
 def _sentence(found: AgainstReport, people: int, file: str, precision: str | None) -> str:
     changed, tested = found["changed_answers"]["test"], of_people(found["images"]["test"], "test image", people)
     report = "the report" + (f" ({precision})" if precision else "")
-    same = f"all {tested} as {report} does" if not changed else f"{count(changed)} of {tested} differently from {report}"
-    differences = found["difference"].items()
-    told = listed(f"{score_title(score)} {_change(one)}" for score, one in differences if one["value"] is not None)
-    why = next((one["remark"] for _, one in differences if one["value"] is None), None)
-    return f"{file} answers {same}." + (f" {capitalised(told)}." if told else f" {why}")
-
-
-def _change(difference: Estimate) -> str:
-    """`changes by −0.001 [−0.004, +0.002]`, or that it does not change."""
-    value, low, high = (difference[key] for key in ("value", "low", "high"))
-    assert value is not None
-    if np.isclose(value, 0, atol=5e-5) and (low is None or max(abs(low), abs(high or 0)) < 5e-5):
-        return "does not change"
-    interval = "" if low is None or high is None else f" [{signed(low, 4)}, {signed(high, 4)}]"
-    return f"changes by {signed(value, 4)}{interval}"
+    same = f"{count(changed)} of {tested} differently from {report}" if changed else f"all {tested} as {report} does"
+    balanced_accuracy, auroc = (found["difference"][score] for score in SCORES)
+    if balanced_accuracy["value"] is None:
+        return f"{file} answers {same}. The scores cannot be compared: {balanced_accuracy['remark']}"
+    changes = f"balanced accuracy by {stated_change(balanced_accuracy)}, AUROC by {stated_change(auroc)}"
+    return f"{file} answers {same}. That changes {changes}."

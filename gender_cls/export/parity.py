@@ -38,7 +38,12 @@ def eager_logits(classifier: Callable[[Tensor], Tensor], images: Tensor) -> NDAr
 
 
 def check_batches(
-    file: str, ask: Asked, pixels: NDArray[np.uint8], expected: NDArray[np.float32], rule: DecisionRule, names: Sequence[str]
+    file: str,
+    ask: Asked,
+    pixels: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    rule: DecisionRule,
+    names: Sequence[str],
 ) -> Iterator[Check]:
     """Compare a file that takes batches, with each of BATCHES.
 
@@ -53,13 +58,20 @@ def check_batches(
     """
     for size in BATCHES:
         wanted = min(size * FULL_BATCHES, len(pixels)) if size < BATCHES[-1] else len(pixels)
-        rows = np.arange(max(wanted, size)) % len(pixels)  # the last batch may be smaller, but not the first
+        rows = [
+            row % len(pixels) for row in range(max(wanted, size))
+        ]  # the last batch may be smaller, but not the first
         parts = [_outputs(file, ask, pixels[rows[start : start + size]]) for start in range(0, len(rows), size)]
         yield _checked(file, size, _joined(parts), expected[rows], rule, [names[row] for row in rows])
 
 
 def check_crops(
-    file: str, ask: Asked, crops: Sequence[NDArray[np.uint8]], expected: NDArray[np.float32], rule: DecisionRule, names: Sequence[str]
+    file: str,
+    ask: Asked,
+    crops: Sequence[NDArray[np.uint8]],
+    expected: NDArray[np.float32],
+    rule: DecisionRule,
+    names: Sequence[str],
 ) -> Check:
     """Compare a native file with the run's network, crop by crop (H, W, 3); the rest as for `check_batches`.
 
@@ -70,7 +82,10 @@ def check_crops(
 
 
 def check_resize(
-    resized: Sequence[NDArray[np.uint8]], expected: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]], names: Sequence[str]
+    resized: Sequence[NDArray[np.uint8]],
+    expected: Sequence[NDArray[np.uint8]],
+    sizes: Sequence[tuple[int, int]],
+    names: Sequence[str],
 ) -> ResizeCheck:
     """Compare the bytes that the resize of the graph gives with those of the run's own.
 
@@ -80,13 +95,15 @@ def check_resize(
     differences = [np.abs(one.astype(int) - other) for one, other in zip(resized, expected, strict=True)]
     equal = np.array([float((difference == 0).mean()) for difference in differences])
     largest = np.array([int(difference.max()) for difference in differences])
-    found = ResizeCheck(sizes=[list(size) for size in sizes], equal=float(equal.mean()), largest_difference=int(largest.max()))
+    found = ResizeCheck(
+        sizes=[list(size) for size in sizes], equal=float(equal.mean()), largest_difference=int(largest.max())
+    )
     if not (found["equal"] >= EQUAL_PIXELS and found["largest_difference"] <= PIXEL_TOLERANCE):
         worst = int(np.lexsort((equal, -largest))[0])
         height, width = sizes[worst]
         raise GenderClsError(
-            f"The resize of the exported model is not the run's: of {visible(names[worst])} ({height} x {width} pixels), "
-            f"{100 * equal[worst]:.3g} % of the bytes are equal and one differs by {largest[worst]}. {NOTHING}"
+            f"The resize of the exported model is not the run's: of {visible(names[worst])} ({height} x {width} "
+            f"pixels), {100 * equal[worst]:.3g} % of the bytes are equal and one differs by {largest[worst]}. {NOTHING}"
         )
     return found
 
@@ -99,7 +116,9 @@ def _outputs(file: str, ask: Asked, pixels: NDArray[np.uint8]) -> Outputs:
         return ask(pixels)
     except Exception as error:  # each library has errors of its own
         shape = " x ".join(map(str, pixels.shape))
-        raise GenderClsError(f"{file} cannot answer pixels of the shape {shape} ({one_line(error)}). {NOTHING}") from None
+        raise GenderClsError(
+            f"{file} cannot answer pixels of the shape {shape} ({one_line(error)}). {NOTHING}"
+        ) from None
 
 
 def _joined(parts: Sequence[Outputs]) -> Outputs:
@@ -107,7 +126,12 @@ def _joined(parts: Sequence[Outputs]) -> Outputs:
 
 
 def _checked(
-    file: str, batch: int | None, found: Outputs, expected: NDArray[np.float32], rule: DecisionRule, names: Sequence[str]
+    file: str,
+    batch: int | None,
+    found: Outputs,
+    expected: NDArray[np.float32],
+    rule: DecisionRule,
+    names: Sequence[str],
 ) -> Check:
     logits = expected.astype(np.float64)
     table = pd.DataFrame(softmax(logits, axis=1), columns=[f"p_{name}" for name in CLASSES])

@@ -1,10 +1,9 @@
-"""Smaller ONNX files, with the numbers of the network in float16 or int8; pixels, decision rule and outputs stay as they
-are in the file with float32."""
+"""Smaller ONNX files: the network in float16 or int8; what comes before and after it stays as it was."""
 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,17 @@ CALIBRATION_IMAGES = 256
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def write_smaller(kind: Smaller, file: Path, pixels: NDArray[np.uint8], target: Path) -> None:
-    """Write an exported ONNX file with smaller numbers; the same file and pixels give the same bytes.
+def write_smaller(kind: Smaller, file: Path, training_crops: Callable[[int], NDArray[np.uint8]], target: Path) -> None:
+    """Write an exported ONNX file with smaller numbers; the same file and crops give the same bytes.
 
     Args:
         file: takes resized pixels.
-        pixels: (N, H, W, 3) of training crops; only int8 needs them.
+        training_crops: gives so many of them, (N, H, W, 3); only int8 asks for them.
     """
     onnx = import_extra("onnx", f"Exporting in {kind.value}")
     model = onnx.load(file)
     texts = {entry.key: entry.value for entry in model.metadata_props}
-    small = _in_float16(model) if kind is Smaller.float16 else _in_int8(model, pixels)
+    small = _in_float16(model) if kind is Smaller.float16 else _in_int8(model, training_crops(CALIBRATION_IMAGES))
     texts |= replace(Metadata.from_texts(texts, file), weights=kind.value).to_texts()
     onnx.helper.set_model_props(small, texts)
     write_atomically(target, small.SerializeToString(deterministic=True))
@@ -41,7 +40,8 @@ def write_smaller(kind: Smaller, file: Path, pixels: NDArray[np.uint8], target: 
 
 def _outside_the_network(model: Any) -> list[str]:
     """The names of the nodes before the first weights and after the logits."""
-    of_network, of_rule, outside = set(), {OUTPUTS[0]}, []  # names of values
+    of_network: set[str] = set()  # names of values
+    of_rule, outside = {OUTPUTS[0]}, []
     for node in model.graph.node:  # sorted: no node comes before one that it needs
         after = not of_rule.isdisjoint(node.input)
         inside = not after and (node.op_type in _WEIGHTED or not of_network.isdisjoint(node.input))
@@ -78,7 +78,7 @@ def _in_int8(model: Any, pixels: NDArray[np.uint8]) -> Any:
     onnx = import_extra("onnx", "Exporting in int8")
     name = model.graph.input[0].name
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]  # imported by name
         def __init__(self) -> None:
             self.batches = iter(np.array_split(pixels, max(1, len(pixels) // 16)))
 

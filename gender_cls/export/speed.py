@@ -23,7 +23,9 @@ CALLS = {1: 5, BATCH: 1}  # in each turn, by the number of images
 LEAST_TURNS = 3
 
 
-def measure_speed(forms: Mapping[str, Called], pixels: NDArray[np.uint8], seconds: float, threads: int) -> dict[str, Speed]:
+def measure_speed(
+    forms: Mapping[str, Called], pixels: NDArray[np.uint8], seconds: float, threads: int
+) -> dict[str, Speed]:
     """Let all forms answer the same images in turn, so that other work on the machine slows all of them down.
 
     Args:
