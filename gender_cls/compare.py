@@ -9,7 +9,8 @@ from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.run import find_runs
+from gender_cls.runs.exported_run import ExportedRun
+from gender_cls.runs.run import Run, find_runs
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 
@@ -25,7 +26,7 @@ def compare(config: CompareConfig) -> None:
     with working("Comparing"):
         comparison = write_comparison(
             folder,
-            find_runs(config.folders),
+            named_runs(config),
             name="compare",
             resamples=config.resamples,
             thumbnails=config.thumbnails,
@@ -36,9 +37,14 @@ def compare(config: CompareConfig) -> None:
         raise GenderClsError("There is nothing to compare: the table above says for each run why.")
 
 
+def named_runs(config: CompareConfig) -> list[Run]:
+    """The runs in the named folders, and the exported models that are named themselves."""
+    return [*find_runs(config.folders), *map(ExportedRun, config.exported)]
+
+
 def choose_folder(command: CommandLine, config: CompareConfig, _: DictConfig) -> Path:
     """A new folder for the comparison, if there is something to compare."""
-    find_runs(config.folders)
+    named_runs(config)
     return claim_folder(command, config.output_dir, "comparisons", config.name)
 
 

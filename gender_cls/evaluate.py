@@ -97,16 +97,15 @@ def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", fail
 
 def _predictor(config: EvaluateConfig, run: Run) -> "Predictor":
     """The network of the run, in the precision of its earlier answers unless another one is asked for."""
-    from gender_cls.system.resources import choose_resources
-    from gender_cls.training.predictor import Predictor
+    from gender_cls.training.predictor import predictor_of
 
-    recorded = recorded_config(run.config_file)
-    precision = config.precision or run.answers_from["precision"] or recorded.trainer.precision
-    kept = recorded.data.keeps_pixels
-    resources = choose_resources(
-        config.accelerator, precision, config.threads, config.num_workers, pixels_at_hand=kept
-    ).apply()
-    return Predictor(run.best_checkpoint, resources, recorded)
+    return predictor_of(
+        run,
+        accelerator=config.accelerator,
+        precision=config.precision,
+        threads=config.threads,
+        num_workers=config.num_workers,
+    )
 
 
 if __name__ == "__main__":

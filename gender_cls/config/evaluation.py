@@ -160,7 +160,7 @@ class EvaluateConfig(FinishedRunConfig):
 
 @dataclass
 class CompareConfig:
-    runs: Any = setting(path="folder")
+    runs: Any = setting(path="file or folder")
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     data_root: str | None = setting(path="folder")
@@ -169,8 +169,13 @@ class CompareConfig:
 
     @property
     def folders(self) -> list[Path]:
-        """`runs`, which may be one folder or several."""
-        return paths_of(self.runs)
+        """The folders that `runs` names, of runs or with runs inside."""
+        return [path for path in paths_of(self.runs) if not path.is_file()]
+
+    @property
+    def exported(self) -> list[Path]:
+        """The exported models that `runs` names, each once."""
+        return list(dict.fromkeys(path for path in paths_of(self.runs) if path.is_file()))
 
     def check(self) -> None:
         require(bool(self.runs), "No runs are named: give runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER].")

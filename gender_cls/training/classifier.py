@@ -182,8 +182,12 @@ class GenderClassifier(LightningModule):
         self.validation_metrics.reset()
 
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        """Return probabilities (B, 2), float64, on the CPU, because some devices have no float64."""
+        """Return `probabilities` of the images."""
         images, _ = batch
+        return self.probabilities(images)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) uint8 -> probabilities (B, 2), float64, on the CPU: some devices have no float64."""
         return self(images).cpu().double().softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -11,17 +11,29 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from gender_cls.config.parsing import to_plain
+from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.datamodule import CropDataset, crop_loader
 from gender_cls.data.image_store import ImageStore
+from gender_cls.runs.run import Run
 from gender_cls.system.processes import fork_context
-from gender_cls.system.resources import Resources
+from gender_cls.system.resources import Resources, choose_resources
 from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
 from gender_cls.training.classifier import GenderClassifier, build_trainer
 from gender_cls.training.load_checkpoint import load_classifier
 from gender_cls.training.resume import refuse_foreign_weights
+
+
+def predictor_of(
+    run: Run, *, accelerator: str, precision: str | None, threads: int | str, num_workers: int | str
+) -> "Predictor":
+    """The network of a run, in the precision of its earlier answers unless another one is asked for."""
+    recorded = recorded_config(run.config_file)
+    chosen = precision or run.answers_from["precision"] or recorded.trainer.precision
+    kept = recorded.data.keeps_pixels
+    resources = choose_resources(accelerator, chosen, threads, num_workers, pixels_at_hand=kept).apply()
+    return Predictor(run.best_checkpoint, resources, recorded)
 
 
 class Predictor:
@@ -77,6 +89,12 @@ class Predictor:
         except SystemExit as error:  # Lightning raises it on Ctrl-C
             raise (stop_behind(error) or error) from None
         return torch.cat([batch for batch in batches or [] if isinstance(batch, Tensor)]).numpy()
+
+    def answer(self, images: Tensor) -> NDArray[np.float64]:
+        """Return what `probabilities` returns, for a batch (B, 3, H, W) uint8 that is resized already."""
+        classifier = self.device_classifier()
+        with torch.inference_mode(), self._trainer.precision_plugin.forward_context():
+            return classifier.probabilities(images).numpy()
 
     def pass_through(self, rows: pd.DataFrame, images: ImageStore, batches: Sequence[Sequence[int]]) -> None:
         """Pass these batches of row numbers through the network as `probabilities` does, for hooks on its layers."""

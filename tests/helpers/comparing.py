@@ -16,8 +16,10 @@ from gender_cls.evaluation.comparison.compare_json import Comparison
 from gender_cls.evaluation.comparison.compare_runs import compare_runs
 from gender_cls.evaluation.estimate import undefined
 from gender_cls.evaluation.explanation_schema import Explanations, MethodScores
+from gender_cls.evaluation.predictions import answers_hash
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
+from gender_cls.runs.exported_run import ExportedRun, answers_file
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
@@ -36,7 +38,7 @@ METRICS = {
         {"title": "the camera alone", "balanced_accuracy": 0.6},
         {"title": "the source alone", "balanced_accuracy": None},
     ],
-    "calibration": {"after": {"log_loss": {"value": 0.4}, "ece": {"value": 0.03}}},
+    "calibration": {"temperature": 2.0, "after": {"log_loss": {"value": 0.4}, "ece": {"value": 0.03}}},
 }
 COST = {
     **{"parameters": 2_230_000, "flops": 400_000_000, "milliseconds_batch_1": 9.0, "milliseconds_batch_32": 5.1},
@@ -125,6 +127,21 @@ def write_run(
     if maps is not None:
         save_run_maps(run.maps, maps)
     return run
+
+
+def write_export(
+    run: Run, table: pd.DataFrame, name: str = "model.onnx", cost: dict[str, Any] | None = None
+) -> ExportedRun:
+    """An exported model of a run as `export` leaves it, with what a comparison reads."""
+    file = run.folder / "export" / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    table.to_csv(answers_file(file), index=False)
+    parity = file.with_name("parity.json")
+    files = json.loads(parity.read_text())["files"] if parity.is_file() else {}
+    noted = {"answers_hash": answers_hash(table), "cost": cost or {}}
+    parity.write_text(json.dumps({"files": {**files, name: noted}}))
+    return ExportedRun(file)
 
 
 def write_elsewhere(

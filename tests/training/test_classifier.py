@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,15 @@ def test_training_in_bf16_costs_less_accuracy_than_chance_moves() -> None:
 def test_a_predictor_computes_as_it_is_told(tmp_path) -> None:
     predictor = Predictor(tmp_path / "none.ckpt", Resources("cpu", "bf16-mixed", 1, 0))
     assert predictor.precision == predictor._trainer.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_a_batch_is_answered_as_lightning_does(precision: str, tmp_path: Path) -> None:
+    predictor = Predictor(tmp_path / "none.ckpt", Resources("cpu", precision, 1, 0))
+    predictor.classifier = GenderClassifier(settings()).eval()
+    loader = batches(4)
+    [expected] = predictor._trainer.predict(predictor.classifier, loader)
+    assert predictor.answer(loader.dataset.tensors[0]).tolist() == expected.tolist()
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:

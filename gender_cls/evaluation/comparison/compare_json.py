@@ -114,7 +114,7 @@ class CandidateRow(TypedDict):
 
     # The model; if some share one, with the dataset (`custom_cnn on peta`) or the place among them (`custom_cnn #2`).
     title: str
-    model: str  # the chosen file, or the name of the network where that leaves it open
+    model: str  # the chosen file, or the name of the network where that leaves it open; with the format if exported
     dataset: str | None  # what its test images are called; null if its configuration was not kept
     varied: dict[str, str]  # the settings that vary between the candidates, with its values; the same keys in each row
     runs: list[RunState]  # in any state; without those that did not finish although another with the same settings did
@@ -143,7 +143,10 @@ class CandidateRow(TypedDict):
 
 
 class Ensemble(TypedDict):
-    """The soft vote: the mean probability over the compared candidates, each averaged over its seeds first."""
+    """The soft vote: the mean probability over the compared candidates, each averaged over its seeds first.
+
+    Exported models have no vote.
+    """
 
     networks: int  # how many must run for one answer: each seed of each candidate
     balanced_accuracy: Estimate  # its interval covers chance in the people drawn, not in training
@@ -214,7 +217,7 @@ class Comparison(TypedDict):
     candidates: list[CandidateRow]  # compared ones first, by falling validation score
     unfinished: list[RunState]  # runs that did not finish, where none with the same settings, seed and fold did
     baseline: BestBaseline | None  # the best one of the compared candidates
-    ensemble: Ensemble | None  # null with fewer than two compared candidates
+    ensemble: Ensemble | None  # null with fewer than two compared candidates that are no exported models
     pairs: list[Pair]
     verdict: list[str]  # sentences
     cautions: list[str]  # those of them that warn

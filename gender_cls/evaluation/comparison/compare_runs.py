@@ -9,6 +9,7 @@ import pandas as pd
 from gender_cls.config.data import CLASSES
 from gender_cls.errors import GenderClsError, error_sentence
 from gender_cls.evaluation.bootstrap import bootstrap_units, count_units
+from gender_cls.evaluation.calibration import calibrated
 from gender_cls.evaluation.comparison import compare_json
 from gender_cls.evaluation.comparison.candidates import Candidate, Trained, find_candidates, with_titles
 from gender_cls.evaluation.comparison.consensus import agreement, ensemble_of, roc_curves, wrong_for_all
@@ -24,8 +25,17 @@ from gender_cls.evaluation.comparison.sentences import cautions, verdict
 from gender_cls.evaluation.comparison.significance import Means, compare_pairs, means_of
 from gender_cls.evaluation.comparison.transfer import transfer_of
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.metrics import decision_scores, is_female, known_people, p_female_of, probability_scores
+from gender_cls.evaluation.metrics import (
+    calibration_scores,
+    decision_scores,
+    is_female,
+    known_people,
+    p_female_of,
+    probability_scores,
+)
+from gender_cls.evaluation.predictions import answers_of
 from gender_cls.evaluation.standing import standing_of
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 
@@ -56,11 +66,13 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         if not one.problem and one.test_rows is not None:
             estimates[one.title] = _means([one], resamples).of(0)
     place = {run.folder: index for index, run in enumerate(runs)}
-    transfer = transfer_of(sorted(candidates, key=lambda one: place[one.runs[0].folder]), resamples)
+    trained = [one for one in candidates if not one.exported]
+    transfer = transfer_of(sorted(trained, key=lambda one: place[one.runs[0].folder]), resamples)
     rows = [_candidate_row(one, one in compared, shared, estimates.get(one.title)) for one in candidates]
     best = rows[: len(compared)]
     mark_pareto(best, pairs)
     several = len(compared) > 1
+    voting = [one for one in compared if not one.exported]  # an exported model would give its run a second vote
     baselines = [row["baseline"] for row in best if row["baseline"]]
     baseline = max(baselines, key=lambda one: one["balanced_accuracy"], default=None)
     test = compared[0].test if compared else pd.DataFrame({"identity": []}, dtype=str)
@@ -72,7 +84,7 @@ def compare_runs(runs: Sequence[Run], resamples: int) -> compare_json.Comparison
         candidates=rows,
         unfinished=[_run_state(run) for run in unfinished],
         baseline=baseline,
-        ensemble=ensemble_of(compared, cost_of_all(compared), resamples) if several else None,
+        ensemble=ensemble_of(voting, cost_of_all(voting), resamples) if len(voting) > 1 else None,
         pairs=pairs,
         verdict=verdict(rows, pairs, transfer),
         cautions=cautions(rows, transfer),
@@ -87,8 +99,7 @@ def _check_metrics(run: Run) -> None:
     """Raise GenderClsError unless `metrics.json` holds what is read here, as `schema.py` says."""
     try:
         _ = run.metrics["data"]["leaky"]
-        for one in _calibrated([run]):
-            mean_or_none(one.values())
+        mean_or_none(_calibrated_as_tested(run).values())
         for read in (mean_cost, best_mean_baseline, mean_explanations):
             read([run])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -98,10 +109,20 @@ def _check_metrics(run: Run) -> None:
         ) from None
 
 
-def _calibrated(runs: Sequence[Run]) -> list[dict[str, float | None]]:
-    """Log loss and calibration error of each run, with its temperature."""
-    after = [run.metrics["calibration"]["after"] for run in runs]
-    return [{name: one[name]["value"] for name in ("log_loss", "ece")} for one in after]
+def _calibrated(run: Run) -> dict[str, float | None]:
+    """Log loss and calibration error of a run, or of an exported model, with the run's temperature."""
+    if not isinstance(run, ExportedRun):
+        return _calibrated_as_tested(run)
+    table = answers_of(run)
+    test = table[table["split"] == "test"]
+    p_female = calibrated(test, run.metrics["calibration"]["temperature"])
+    scores = calibration_scores(is_female(test), p_female)(np.ones((1, len(test))))
+    return {name: float(scores[name][0]) for name in ("log_loss", "ece")}
+
+
+def _calibrated_as_tested(run: Run) -> dict[str, float | None]:
+    after = run.metrics["calibration"]["after"]
+    return {name: after[name]["value"] for name in ("log_loss", "ece")}
 
 
 def _most_shared(candidates: Sequence[Candidate]) -> Hashable:
@@ -125,7 +146,7 @@ def _candidate_row(
 ) -> compare_json.CandidateRow:
     trained = [] if candidate.problem else candidate.trained
     runs = [run for one in trained for run in one.runs]
-    calibrated = _calibrated(runs)
+    calibration = [_calibrated(run) for run in runs]
     decisions = [_decisions(one.test) for one in trained]
     same = shared is not None and candidate.test_rows == shared
     rows = (compare_json.SAME_ROWS if same else compare_json.OTHER_ROWS) if trained else None
@@ -152,8 +173,8 @@ def _candidate_row(
         auroc=mean_or_none(_auroc(one.test) for one in trained),
         accuracy=mean_or_none(one["accuracy"] for one in decisions),
         recalls=_recalls(trained),
-        log_loss=mean_or_none(after["log_loss"] for after in calibrated),
-        ece=mean_or_none(after["ece"] for after in calibrated),
+        log_loss=mean_or_none(one["log_loss"] for one in calibration),
+        ece=mean_or_none(one["ece"] for one in calibration),
         baseline=baseline,
         cost=mean_cost(runs),
         pareto=None,

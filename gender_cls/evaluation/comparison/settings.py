@@ -9,6 +9,7 @@ from typing import Any
 
 from gender_cls.config.parsing import by_dotted_key
 from gender_cls.evaluation.wording import MISSING
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
@@ -34,7 +35,9 @@ class Described:
     """A run and its configuration."""
 
     run: Run
-    model: str  # the chosen file of the group `model`; the name of the network where the file leaves it open
+    # The chosen file of the group `model`, or the name of the network where that leaves it open; with the format of an
+    # exported model.
+    model: str
     choices: dict[str, str]  # the chosen files of the other groups
     settings: dict[str, Any]  # by dotted key; empty if the configuration was not kept
 
@@ -62,6 +65,9 @@ def describe(run: Run) -> Described:
     if model is not None and model == settings.get("model.library"):  # model=timm model.name=...
         model = settings.get("model.name") or model
     model = model or run.metrics.get("model") or run.status.get("model") or run.folder.name
+    if isinstance(run, ExportedRun):
+        model = f"{model} ({run.title})"
+        settings = settings and {**settings, "exported": run.title}
     return Described(run, str(model), choices, settings)
 
 

@@ -1,0 +1,79 @@
+"""A trained classifier with all that stands between pixels and answers, as one network."""
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from gender_cls.data.input_form import InputForm
+from gender_cls.errors import GenderClsError, one_line
+from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.export.resize import Resize
+from gender_cls.models.convolutions import normalise, set_layout
+from gender_cls.models.exported import ANSWERS
+from gender_cls.training.classifier import GenderClassifier
+
+FEMALE, MALE, ABSTAIN = range(len(ANSWERS))
+
+
+class ExportedGraph(nn.Module):
+    """Pixels -> the outputs that `models.exported.OUTPUTS` describes, on the CPU in float32.
+
+    It holds a copy of the network, and leaves the classifier as it is.
+
+    Args:
+        rule: of the run.
+        native: take one crop (H, W, 3) of any size and resize it, instead of a batch of resized ones (B, H, W, 3).
+    """
+
+    def __init__(self, classifier: GenderClassifier, rule: DecisionRule, native: bool) -> None:
+        super().__init__()
+        self.title, self.form = classifier.settings.model.title, InputForm.of(classifier.settings.data)
+        self.rule, self.native = rule, native
+        self.resize = Resize(self.form) if native else None
+        self.network = copy.deepcopy(classifier.network).to("cpu", torch.float32).eval().requires_grad_(False)
+        set_layout(self.network, torch.contiguous_format)
+        self.mean = nn.Buffer(classifier.mean.detach().to("cpu", torch.float32, copy=True), persistent=False)
+        self.std = nn.Buffer(classifier.std.detach().to("cpu", torch.float32, copy=True), persistent=False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, probability and answer of uint8 pixels."""
+        images = pixels.permute(0, 3, 1, 2) if self.resize is None else self.resize(pixels)
+        logits = self.network(normalise(images, self.mean, self.std, torch.contiguous_format))
+        log_odds = logits[:, FEMALE].double() - logits[:, MALE].double()
+        probability = torch.sigmoid(log_odds / self.rule.temperature)  # the rule compares in float64
+        return logits, probability.float(), self._answers(log_odds, probability)
+
+    def _answers(self, log_odds: Tensor, probability: Tensor) -> Tensor:
+        """(B,) int64, as `DecisionRule.answers` decides."""
+        doubtful = ~torch.isfinite(log_odds)
+        if self.rule.band is not None:
+            low, high = self.rule.band
+            doubtful |= (low < probability) & (probability < high)
+        answers = torch.where(probability >= self.rule.threshold, FEMALE, MALE)
+        return torch.where(doubtful, ABSTAIN, answers)
+
+    def program(self) -> torch.export.ExportedProgram:
+        """The graph as operators of torch, for any batch or any size of a crop.
+
+        Raises:
+            GenderClsError: the network has no such form.
+        """
+        height, width, _ = self.form
+        shape = (height, width, 3) if self.native else (2, height, width, 3)
+        names = ("height", "width") if self.native else ("batch",)
+        sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(names)}
+        pixels = torch.zeros(shape, dtype=torch.uint8)
+        try:
+            with warnings.catch_warnings(action="ignore"), torch.no_grad():
+                program = torch.export.export(self.eval(), (pixels,), dynamic_shapes=(sizes,))
+        except Exception as error:  # a foreign network may fail in any way; another model is the only way out
+            raise GenderClsError(
+                f"{self.title} cannot be exported, because torch.export cannot follow its operations "
+                f"({one_line(error)}): export a run of another model."
+            ) from error
+        for node in program.graph.nodes:  # where the files of this installation lie
+            for key in ("stack_trace", "from_node"):
+                node.meta.pop(key, None)
+        return program
