@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gender_cls.data.requests.boxes import read_boxes, track_key, whole_pixels
+from gender_cls.data.requests.boxes import read_boxes, whole_pixels
 from gender_cls.errors import GenderClsError
 
 
 def read(tmp_path: Path, content: str, stride: int = 1, first_frame: int = 1) -> tuple[list[list], dict[str, int]]:
-    """The rows as lists of frame, id, left, top, width, height; and what was left out."""
+    """The rows as lists of frame, track, left, top, width, height; and what was left out."""
     file = tmp_path / "boxes.txt"
     file.write_text(content)
     boxes = read_boxes(file, stride=stride, first_frame=first_frame)
@@ -44,8 +44,6 @@ def test_detections_have_no_track(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, "1,-1,1,2,3,4,0.5,-1,-1,-1\n1,-1,5,6,7,8,0.5,-1,-1,-1\n")
     assert [row[1] for row in rows] == ["", ""]
     assert read(tmp_path, "frame,left,top,width,height\n1,2,3,4,5")[0] == [[1, "", 2, 3, 4, 5]]
-    assert track_key(Path("/a/film.mp4"), "3") != track_key(Path("/b/film.mp4"), "3"), "no id outlives its film"
-    assert track_key(Path("/a/film.mp4"), "") == ""
 
 
 def test_what_the_ground_truth_ignores_is_left_out_and_counted(tmp_path: Path) -> None:
