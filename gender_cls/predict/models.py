@@ -48,7 +48,8 @@ class RunModel:
 
     def __init__(self, run: Run, *, accelerator: str, precision: str | None, threads: int | str) -> None:
         data = recorded_config(run.config_file).data
-        self.run, self.name = run, run.folder.name
+        self.run: Run | None = run
+        self.name = run.folder.name
         self.predictor = predictor_of(run, accelerator=accelerator, precision=precision, threads=threads, num_workers=0)
         self.form, self.member = InputForm.of(data), Member.of_run(run.metrics, answers_of(run))
         self.batch_size = images_per_step(data.batch_size, accumulate=1)  # as in its own test
