@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,13 @@ from gender_cls.errors import count, first_few, plural, require
 from gender_cls.evaluation.calibration import logit_of
 from gender_cls.evaluation.combined import Member, choose_rule
 from gender_cls.evaluation.predictions import answers_of
-from gender_cls.predict.models import RunModel
 from gender_cls.reports.answers import PROBABILITIES, answer_images
 from gender_cls.runs.locks import locked
 from gender_cls.runs.result_folder import ResultFolder
+from gender_cls.runs.run import Run
+
+if TYPE_CHECKING:
+    from gender_cls.predict.models import Answering
 
 FLIP = "flip"
 """In a run's folder: what it answers for its validation images and their mirror images."""
@@ -36,6 +40,7 @@ class FlipModel:
     precision gave them.
 
     Args:
+        model: of the run.
         cache: keeps what was read from the run's images.
         data_root: where they lie now, if they were moved since training.
 
@@ -43,10 +48,11 @@ class FlipModel:
         GenderClsError: the run's validation images are gone or have changed.
     """
 
-    def __init__(self, model: RunModel, cache: Path, data_root: Path | None) -> None:
+    def __init__(self, model: "Answering", run: Run, cache: Path, data_root: Path | None) -> None:
         self._model = model
-        self.run, self.name, self.form, self.batch_size = model.run, model.name, model.form, model.batch_size
-        validation, metrics = self._validation(cache, data_root), model.run.metrics
+        self.name, self.form, self.batch_size = model.name, model.form, model.batch_size
+        self.run: Run | None = run
+        validation, metrics = self._validation(run, cache, data_root), run.metrics
         operating_point = OperatingPointRule(metrics["operating_point"]["rule"])
         target_error = metrics["abstention"]["target_error"]
         rule, remarks = choose_rule(validation, operating_point, target_error)
@@ -62,9 +68,9 @@ class FlipModel:
         """See Answering."""
         return {**self._model.origin(), "tta": FLIP}
 
-    def _validation(self, cache: Path, data_root: Path | None) -> pd.DataFrame:
+    def _validation(self, run: Run, cache: Path, data_root: Path | None) -> pd.DataFrame:
         """The run's validation predictions, those of this model."""
-        folder = ResultFolder(self.run.folder / FLIP)
+        folder = ResultFolder(run.folder / FLIP)
         with locked(folder.folder):
             folder.remove_unfinished_files()
             if folder.status.get("origin") != self.origin():
@@ -72,9 +78,9 @@ class FlipModel:
                     file.unlink(missing_ok=True)
                 folder.note(origin=self.origin())
             if not folder.predictions.exists():
-                own = answers_of(self.run)
+                own = answers_of(run)
                 rows = own[own["split"] == "val"].drop(columns=[*PROBABILITIES, "prediction"]).reset_index(drop=True)
-                data, root = recorded_config(self.run.config_file).data, data_root or self.run.data_root
+                data, root = recorded_config(run.config_file).data, data_root or run.data_root
                 _require_there(rows, root)
                 answer_images(folder, rows, scan_for_answers(rows, root, cache, data).images, _OfRows(self, data))
             return answers_of(folder)
