@@ -89,7 +89,7 @@ class _Batches(Dataset[CropBatch]):
         self._paths, self._has_box = rows["path"], rows["width"].notna().to_numpy()
         self._boxes = rows[[*BOX]].astype("Int64").fillna(0).to_numpy(np.int64)
         self._forms, self._batch_size, self._max_megapixels = tuple(forms), batch_size, max_megapixels
-        self._last: tuple[str, NDArray[np.uint8] | UnreadableError] | None = None
+        self._last: tuple[str, _Crop | UnreadableError] | None = None
 
     def __len__(self) -> int:
         return -(-len(self._paths) // self._batch_size)
@@ -107,14 +107,14 @@ class _Batches(Dataset[CropBatch]):
                 for pixels in inputs:
                     pixels[place].fill_(MID_GREY)
                 continue
-            facts.append(_facts(crop))
-            image = torch.from_numpy(crop).permute(2, 0, 1)
+            facts.append(_facts(*crop))
+            image = torch.from_numpy(crop.pixels).permute(2, 0, 1)
             for pixels, form in zip(inputs, self._forms, strict=True):
                 resize_into(pixels[place], image, form.mode)
         return CropBatch(tuple(pixels.permute(0, 3, 1, 2) for pixels in inputs), facts)
 
-    def _crop(self, path: str, row: int) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3) of the part of the image that the row asks for.
+    def _crop(self, path: str, row: int) -> "_Crop":
+        """The part of the image that the row asks for.
 
         Raises:
             UnreadableError: the image cannot be read, or the box holds nothing of it.
@@ -122,14 +122,15 @@ class _Batches(Dataset[CropBatch]):
         if self._last is None or self._last[0] != path:
             self._last = None  # its memory may be needed
             self._last = path, self._decoded(path)
-        pixels = self._last[1]
-        if isinstance(pixels, UnreadableError):
-            raise pixels
-        return _cut(pixels, self._boxes[row].tolist(), path) if self._has_box[row] else pixels
+        whole = self._last[1]
+        if isinstance(whole, UnreadableError):
+            raise whole
+        return _cut(whole.pixels, self._boxes[row].tolist(), path) if self._has_box[row] else whole
 
-    def _decoded(self, path: str) -> NDArray[np.uint8] | UnreadableError:
+    def _decoded(self, path: str) -> "_Crop | UnreadableError":
         try:
-            return np.array(read_image(Path(path), self._max_megapixels).image)
+            image = read_image(Path(path), self._max_megapixels).image
+            return _Crop(image, np.array(image))
         except UnreadableError as error:
             if error.fault == "missing" and _ESCAPED.search(path):
                 return UnreadableError(f"Cannot read {path}: {ODD_NAME}.", "missing")
@@ -141,7 +142,14 @@ _ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
 """What `requested.py` writes in place of them."""
 
 
-def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> NDArray[np.uint8]:
+class _Crop(NamedTuple):
+    """A crop in two forms, because each costs as much as to measure it."""
+
+    image: Image.Image
+    pixels: NDArray[np.uint8]  # (H, W, 3)
+
+
+def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> _Crop:
     """The part of an image (H, W, 3) inside a box (left, top, width, height); a box may reach beyond the image."""
     left, top, width, height = box
     part = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
@@ -152,11 +160,11 @@ def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> NDArray[np
             f"width={width}, height={height}.",
             "outside",
         )
-    return np.ascontiguousarray(part)
+    part = np.ascontiguousarray(part)
+    return _Crop(Image.fromarray(part), part)
 
 
-def _facts(crop: NDArray[np.uint8]) -> CropFacts:
-    height, width = crop.shape[:2]
-    measures = measure(Image.fromarray(crop))
-    same = pixel_hash(crop.data, height, width).hex()
-    return CropFacts(height, width, measures.brightness, measures.sharpness, same)
+def _facts(image: Image.Image, pixels: NDArray[np.uint8]) -> CropFacts:
+    measures = measure(image, pixels)
+    same = pixel_hash(pixels.data, image.height, image.width).hex()
+    return CropFacts(image.height, image.width, measures.brightness, measures.sharpness, same)
