@@ -9,7 +9,7 @@ from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.folders import claim_folder
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.errors import GenderClsError
-from gender_cls.runs.exported_model import ExportedModel
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run, find_runs
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
@@ -39,7 +39,7 @@ def compare(config: CompareConfig) -> None:
 
 def named_runs(config: CompareConfig) -> list[Run]:
     """The runs in the named folders, and the exported models that are named themselves."""
-    return [*find_runs(config.folders), *map(ExportedModel, config.exported)]
+    return [*find_runs(config.folders), *map(ExportedRun, config.exported)]
 
 
 def choose_folder(command: CommandLine, config: CompareConfig, _: DictConfig) -> Path:

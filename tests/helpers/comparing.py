@@ -19,7 +19,7 @@ from gender_cls.evaluation.explanation_schema import Explanations, MethodScores
 from gender_cls.evaluation.predictions import answers_hash
 from gender_cls.evaluation.schema import SCHEMA_VERSION
 from gender_cls.explain.run_maps import RunMaps, save_run_maps
-from gender_cls.runs.exported_model import ExportedModel, answers_file
+from gender_cls.runs.exported_run import ExportedRun, answers_file
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
@@ -131,7 +131,7 @@ def write_run(
 
 def write_export(
     run: Run, table: pd.DataFrame, name: str = "model.onnx", cost: dict[str, Any] | None = None
-) -> ExportedModel:
+) -> ExportedRun:
     """An exported model of a run as `export` leaves it, with what a comparison reads."""
     file = run.folder / "export" / name
     file.parent.mkdir(exist_ok=True)
@@ -141,7 +141,7 @@ def write_export(
     files = json.loads(parity.read_text())["files"] if parity.is_file() else {}
     noted = {"answers_hash": answers_hash(table), "cost": cost or {}}
     parity.write_text(json.dumps({"files": {**files, name: noted}}))
-    return ExportedModel(file)
+    return ExportedRun(file)
 
 
 def write_elsewhere(

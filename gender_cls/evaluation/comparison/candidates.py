@@ -14,7 +14,7 @@ from gender_cls.errors import GenderClsError, first_few
 from gender_cls.evaluation.comparison.settings import Described, describe, varied_settings
 from gender_cls.evaluation.evaluated import is_evaluated, not_evaluated_sentence
 from gender_cls.evaluation.predictions import answers_of
-from gender_cls.runs.exported_model import ExportedModel
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 
@@ -54,7 +54,7 @@ class Candidate:
     @property
     def exported(self) -> bool:
         """Whether these are the answers of exported models, not of the runs themselves."""
-        return isinstance(self.described.run, ExportedModel)
+        return isinstance(self.described.run, ExportedRun)
 
     @property
     def left_out(self) -> str | None:

@@ -35,7 +35,7 @@ from gender_cls.evaluation.metrics import (
 )
 from gender_cls.evaluation.predictions import answers_of
 from gender_cls.evaluation.standing import standing_of
-from gender_cls.runs.exported_model import ExportedModel
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 
@@ -111,7 +111,7 @@ def _check_metrics(run: Run) -> None:
 
 def _calibrated(run: Run) -> dict[str, float | None]:
     """Log loss and calibration error of a run, or of an exported model, with the run's temperature."""
-    if not isinstance(run, ExportedModel):
+    if not isinstance(run, ExportedRun):
         return _calibrated_as_tested(run)
     table = answers_of(run)
     test = table[table["split"] == "test"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from gender_cls.config.parsing import by_dotted_key
 from gender_cls.evaluation.wording import MISSING
-from gender_cls.runs.exported_model import ExportedModel
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
@@ -65,7 +65,7 @@ def describe(run: Run) -> Described:
     if model is not None and model == settings.get("model.library"):  # model=timm model.name=...
         model = settings.get("model.name") or model
     model = model or run.metrics.get("model") or run.status.get("model") or run.folder.name
-    if isinstance(run, ExportedModel):
+    if isinstance(run, ExportedRun):
         model = f"{model} ({run.title})"
         settings = settings and {**settings, "exported": run.title}
     return Described(run, str(model), choices, settings)

@@ -9,7 +9,7 @@ from helpers.prediction_tables import answered
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.candidates import find_candidates
-from gender_cls.runs.exported_model import ExportedModel
+from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run, find_runs
 
 CHANGED = answered(TABLE, np.array([0.9, 0.6, 0.4, 0.7, 0.9, 0.7, 0.8, 0.1, 0.3, 0.4]))
@@ -94,7 +94,7 @@ def test_a_file_without_answers_is_named_with_the_way_out(tmp_path: Path, name: 
     file = write_export(run, TABLE).file.with_name(name)
     file.touch()
     with pytest.raises(GenderClsError, match=rf"{file} .*model\.onnx") as caught:
-        ExportedModel(file)
+        ExportedRun(file)
     assert "python -m gender_cls.export" in str(caught.value)
 
 
@@ -103,4 +103,4 @@ def test_a_model_outside_of_a_runs_folder_is_refused(tmp_path: Path) -> None:
     for file in (tmp_path / "model.onnx", tmp_path / "export" / "model.onnx"):
         file.touch()
         with pytest.raises(GenderClsError, match=f"{file} is neither"):
-            ExportedModel(file)
+            ExportedRun(file)

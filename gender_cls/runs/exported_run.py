@@ -1,4 +1,4 @@
-"""An exported model as `compare` takes it: next to its run, with the answers and the speed that export recorded."""
+"""A run as one of its exported models answers: what `compare` sets next to the run itself."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def answers_file(file: Path) -> Path:
     return file.with_name(f"{file.stem.replace('model', 'predictions', 1)}.csv")
 
 
-class ExportedModel(Run):
+class ExportedRun(Run):
     """A run's folder, with the answers of one of its exported files in place of its own.
 
     Raises:
