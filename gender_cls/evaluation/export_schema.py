@@ -74,6 +74,7 @@ class Parity(TypedDict):
     model: str
     checkpoint_sha256: str
     precision: str | None  # of the report's answers
+    images: int  # of validation, that the files with float32 weights were compared on
     checks: list[Check]
     resize: ResizeCheck
     files: dict[str, ExportedFile]  # by name

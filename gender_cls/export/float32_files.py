@@ -16,6 +16,7 @@ from gender_cls.export.metadata import metadata_of
 from gender_cls.export.onnx_file import write_onnx
 from gender_cls.export.parity import Asked, check_batches, check_crops, check_resize, eager_logits
 from gender_cls.export.pt2_file import read_pt2, write_pt2
+from gender_cls.export.resize import resize
 from gender_cls.export.source import Source
 from gender_cls.export.validation_crops import ValidationCrops, resized
 from gender_cls.models.onnx_model import OnnxModel, Outputs
@@ -51,12 +52,11 @@ def write_and_check(source: Source, formats: Sequence[Format], crops: Validation
             checks += check_batches(file.name, ask, pixels, expected, rule, crops.names)
 
     graph = ExportedGraph(classifier, rule, native=True)
-    assert graph.resize is not None
     names, natives = [name for name, _ in crops.native], [nhwc(crop) for _, crop in crops.native]
     with torch.inference_mode():
-        in_graph = torch.cat([graph.resize(torch.from_numpy(crop)) for crop in natives])
+        in_graph = torch.cat([resize(torch.from_numpy(crop), form) for crop in natives])
     as_the_run = [resized(crop, form) for _, crop in crops.native]
-    resize = check_resize([*nhwc(in_graph)], as_the_run, [crop.shape[:2] for crop in natives], names)
+    of_resize = check_resize([*nhwc(in_graph)], as_the_run, [crop.shape[:2] for crop in natives], names)
     # Of the pixels of the graph: with a few that differ, as on some processors, the logits would differ too.
     expected = eager_logits(classifier, in_graph)
     for kind in formats:
@@ -64,7 +64,7 @@ def write_and_check(source: Source, formats: Sequence[Format], crops: Validation
         with working(f"Comparing {file.name} with the network"):
             ask = asked(file, source.threads)
             checks.append(check_crops(file.name, ask, natives, expected, rule, names))
-    return Written(files, checks, resize)
+    return Written(files, checks, of_resize)
 
 
 def _write(source: Source, graph: ExportedGraph, kind: Format, file: Path) -> Path:

@@ -72,6 +72,7 @@ def export_run(run: Run, config: ExportConfig) -> Parity:
             model=run.metrics["model"],
             checkpoint_sha256=file_sha256(run.best_checkpoint),
             precision=source.precision,
+            images=len(crops.names),
             checks=written.checks,
             resize=written.resize,
             files={name: _about(source, begun / name, table, speed) for name, table in tables.items()},

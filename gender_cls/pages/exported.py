@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 from gender_cls.errors import count, plural
 from gender_cls.evaluation.export_schema import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, Parity
-from gender_cls.evaluation.wording import decimal, markdown_table, percent, score_title, stated_change, three_digits
+from gender_cls.evaluation.wording import (
+    capitalised,
+    decimal,
+    markdown_table,
+    percent,
+    score_title,
+    stated_change,
+    three_digits,
+)
+from gender_cls.pages.model_card import filled_card
 from gender_cls.runs.run import Run
 from gender_cls.system.terminal import Column, table_on_screen
 
@@ -45,8 +54,8 @@ def _section(parity: Parity) -> str:
     )
     machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
     timed = [f"From resized pixels in memory to the outputs, on {machine}:", speed] if parity["speed"] else []
-    return "\n\n".join(
-        [
+    return filled_card(
+        "\n\n".join([
             "## The exported model",
             "Each file holds the resize (in the native form), normalisation, network, temperature, threshold and band. "
             "Its metadata say where it comes from and what it is not for.",
@@ -56,18 +65,17 @@ def _section(parity: Parity) -> str:
             "over people; balanced accuracy is that at the run's threshold.",
             files,
             *timed,
-            "",
-        ]
-    )
+        ])
+    )  # fmt: skip
 
 
 def _agreement(parity: Parity) -> str:
-    images = max(check["images"] for check in parity["checks"] if check["batch"] is not None)
     resize = parity["resize"]
     return (
-        "Each file answers as the run's network does in float32 on the CPU: "
-        f"on {plural(images, 'validation image')}, no answer differs, a logit by at most {LOGIT_TOLERANCE:g} (beyond 1, by this share), a probability by at most "
-        f"{PROBABILITY_TOLERANCE:g}. The resize in native files gives {percent(resize['equal'])} of the bytes exactly; "
+        "Each file answers as the run's network does in float32 on the CPU: on "
+        f"{plural(parity['images'], 'validation image')}, no answer differs, a logit by at most {LOGIT_TOLERANCE:g} "
+        f"(beyond 1, by this share), a probability by at most {PROBABILITY_TOLERANCE:g}. "
+        f"The resize in native files gives {percent(resize['equal'])} of the bytes exactly; "
         f"the others differ by at most {resize['largest_difference']}."
     )
 
@@ -91,7 +99,7 @@ def _checks(parity: Parity) -> Cells:
 def _files(parity: Parity) -> Cells:
     files = parity["files"]
     scores = list(next(iter(files.values()))["difference"])
-    return ["File", "MB", "Other answers", *map(score_title, scores)], [
+    return ["File", "MB", "Other answers", *(capitalised(score_title(score)) for score in scores)], [
         [
             name,
             three_digits(file["bytes"] / 1e6),

@@ -87,7 +87,7 @@ def render_model_card(
         baselines=[_baseline_row(baseline) for baseline in metrics["baselines"]],
         unmeasured=[condition for condition, word in CONDITIONS.items() if word not in slice_words],
     )
-    return _wrapped(card)
+    return filled_card(card)
 
 
 def _baseline_row(baseline: Baseline) -> list[str]:
@@ -112,7 +112,7 @@ def _text(value: object) -> str:
 
 
 def _at_a_line_start(found: re.Match) -> str:
-    """A word that would begin a list or underline a heading if `_wrapped` put it at the start of a line."""
+    """A word that would begin a list or underline a heading if `filled_card` put it at the start of a line."""
     return "1\\" if found[0] == "1" else f"\\{found[0]}"
 
 
@@ -146,7 +146,7 @@ def _settings(section: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in section.items() if value is not None and value != 0)
 
 
-def _wrapped(card: str) -> str:
+def filled_card(card: str) -> str:
     """Paragraphs, list items and quotes filled to WIDTH; headings, tables and code as they are."""
     blocks = re.split(r"\n\s*\n", card.strip())
     lines = ("\n".join(map(_filled, re.split(r"\n(?=- )", block))) for block in blocks)
