@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gender_cls.data.input_form import InputForm
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.evaluation.decisions import DecisionRule
-from gender_cls.export.resize import Resize
+from gender_cls.export.resize import resize
 from gender_cls.models.convolutions import normalise, set_layout
 from gender_cls.models.exported import ANSWERS
 from gender_cls.training.classifier import GenderClassifier
@@ -31,7 +31,6 @@ class ExportedGraph(nn.Module):
         super().__init__()
         self.title, self.form = classifier.settings.model.title, InputForm.of(classifier.settings.data)
         self.rule, self.native = rule, native
-        self.resize = Resize(self.form) if native else None
         self.network = copy.deepcopy(classifier.network).to("cpu", torch.float32).eval().requires_grad_(False)
         set_layout(self.network, torch.contiguous_format)
         self.mean = nn.Buffer(classifier.mean.detach().to("cpu", torch.float32, copy=True), persistent=False)
@@ -39,7 +38,7 @@ class ExportedGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, probability and answer of uint8 pixels."""
-        images = pixels.permute(0, 3, 1, 2) if self.resize is None else self.resize(pixels)
+        images = resize(pixels, self.form) if self.native else pixels.permute(0, 3, 1, 2)
         logits = self.network(normalise(images, self.mean, self.std, torch.contiguous_format))
         log_odds = logits[:, FEMALE].double() - logits[:, MALE].double()
         probability = torch.sigmoid(log_odds / self.rule.temperature)  # the rule compares in float64
