@@ -167,7 +167,12 @@ def dataset_name(data: DataConfig, choice: str | None) -> str:
     chosen = choice if choice != "folders" else None
     csv, root = (Path(path or "") for path in (data.csv, data.root))
     name = next(filter(None, (data.leave_out, chosen, importer, csv.stem, root.name)), "")
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-")[:100].strip(".") or "data"
+    return folder_name(name, "data")
+
+
+def folder_name(text: str, otherwise: str) -> str:
+    """The text as the name of a folder; `otherwise` where it has no letter or digit."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-")[:100].strip(".") or otherwise
 
 
 @dataclass

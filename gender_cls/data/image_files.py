@@ -37,14 +37,17 @@ LONGEST_START = 64
 Fault = Literal["missing", "empty", "no_picture", "damaged", "too_large"]
 """Why a file is unreadable; `damaged` has an intact header, but its pixels are cut off or broken."""
 
+CropFault = Fault | Literal["outside"]
+"""Why there is no crop; `outside`: its box holds nothing of the image."""
+
 
 class UnreadableError(GenderClsError):
-    """A file that gives no image: `Cannot read PATH: REASON.`
+    """A file that gives no image or crop: `Cannot read PATH: REASON.`
 
     A loader process passes on the sentence alone, without the fault.
     """
 
-    def __init__(self, sentence: str, fault: Fault | None = None) -> None:
+    def __init__(self, sentence: str, fault: CropFault | None = None) -> None:
         super().__init__(sentence)
         self.fault = fault
 

@@ -116,21 +116,27 @@ def spellings(path: str) -> Iterator[str]:
 
 
 def _way_out(path: str, root: Path, csv: Path) -> str:
-    """Why a file is not found, and what would help, as the end of a sentence."""
+    """What would help to find a file, as the end of a sentence."""
+    path = path.strip(BLANKS)
+    if reason := why_missing(path, root):
+        return reason
+    for place in (csv.parent, root.parent):
+        if os.path.isfile(place / path):
+            return f"it exists under {place}, so set data.root={place}"
+    return "set data.root to the folder that its paths are relative to"
+
+
+def why_missing(path: str, folder: Path) -> str | None:
+    """Why a path that may be relative to `folder` names no file, as the end of a sentence; None if it is not clear."""
     path = path.strip(BLANKS)
     if not path:
         return "a row without a path names no image"
     if _ON_WINDOWS.match(path):
-        return "a path of a Windows machine must become one that is relative to data.root"
+        return f"a path of a Windows machine must become one that is relative to {folder}"
     if _ON_THE_WEB.match(path):
         return "download the images first, and name the files"
-    if os.path.exists(os.path.join(root, path)):
+    if os.path.exists(os.path.join(folder, path)):
         return "it is a folder or a device, not a file"
-    for place in (csv.parent, root.parent):
-        if os.path.isfile(place / path):
-            return f"it exists under {place}, so set data.root={place}"
-    parent, name = os.path.split(os.path.join(root, path))
+    parent, name = os.path.split(os.path.join(folder, path))
     alike = [other for other in os.listdir(parent) if other.lower() == name.lower()] if os.path.isdir(parent) else []
-    if alike:
-        return f"{alike[0]} exists, and capitals count"
-    return "set data.root to the folder that its paths are relative to"
+    return f"{alike[0]} exists, and capitals count" if alike else None
