@@ -29,7 +29,9 @@ _AROUND = f'{BLANKS}"'
 class Boxes(NamedTuple):
     """The boxes that are used, and how many were left out."""
 
-    rows: pd.DataFrame  # frame (as the file numbers it), id ("" where none is given), and SIDES in whole pixels
+    # frame (as the file numbers it), track ("" where none is given), and SIDES in whole pixels. The same track in the
+    # boxes of another film is another one.
+    rows: pd.DataFrame
     left_out: Mapping[str, int]  # why, as the end of a sentence -> boxes
 
 
@@ -38,7 +40,7 @@ class _Box(NamedTuple):
 
     line: int
     frame: int
-    id: str
+    track: str
     sides: tuple[float, float, float, float]
     conf: float
     kind: float  # the class of MOTChallenge's ground truth
@@ -76,7 +78,7 @@ def read_boxes(file: Path, *, stride: int, first_frame: int) -> Boxes:
         "in frames that stride leaves out": len(people) - len(taken),
     }
     rows = pd.DataFrame(
-        {"frame": [box.frame for box in taken], "id": pd.Series([box.id for box in taken], dtype="str")}
+        {"frame": [box.frame for box in taken], "track": pd.Series([box.track for box in taken], dtype="str")}
     )
     rows[list(SIDES)] = whole_pixels([box.sides for box in taken])
     return Boxes(rows, {why: number for why, number in left_out.items() if number})
@@ -178,14 +180,9 @@ def _check_tracks(file: Path, boxes: Sequence[_Box]) -> None:
     """GenderClsError if a track has two boxes in a frame."""
     first: dict[tuple[int, str], int] = {}
     for box in boxes:
-        other = first.setdefault((box.frame, box.id), box.line)
+        other = first.setdefault((box.frame, box.track), box.line)
         require(
-            other == box.line or not box.id,
-            f"{file}: track {visible(box.id)} has two boxes in frame {box.frame}, in lines {other} and {box.line}; "
+            other == box.line or not box.track,
+            f"{file}: track {visible(box.track)} has two boxes in frame {box.frame}, in lines {other} and {box.line}; "
             "give each person's track an id of its own, and each film a file of its own.",
         )
-
-
-def track_key(film: Path, name: str) -> str:
-    """The track of all requested films that an id of one film means; "" for no id. An id of another film is another."""
-    return f"{film}#{name}" if name else ""

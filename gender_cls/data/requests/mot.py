@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
-from gender_cls.data.requests.boxes import Boxes, read_boxes, track_key
+from gender_cls.data.requests.boxes import Boxes, read_boxes
 from gender_cls.data.text_table import read_text
 from gender_cls.errors import GenderClsError, first_few, one_line, plural, require
 
@@ -65,7 +65,6 @@ def mot_rows(folder: Path, boxes: Path | None, *, stride: int, first_frame: int)
             f"first_frame={first_frame} says how the boxes number the first frame."
         )
     rows.insert(0, "path", rows["frame"].map(paths))
-    rows["track"] = [track_key(folder, name) for name in rows.pop("id")]
     return Boxes(rows, left_out)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gender_cls.data.image_files import Fault, UnreadableError
-from gender_cls.data.requests.boxes import FORM, Boxes, read_boxes, track_key
+from gender_cls.data.requests.boxes import FORM, Boxes, read_boxes
 from gender_cls.data.requests.upright_rgb import UnknownTurnError, UprightRgb
 from gender_cls.errors import GenderClsError, one_line, plural
 from gender_cls.system.extras import import_extra
@@ -42,7 +42,6 @@ def video_rows(film: Path, boxes: Path | None, *, stride: int, first_frame: int)
     import_extra("av", PURPOSE)
     rows, left_out = read_boxes(boxes, stride=stride, first_frame=first_frame)
     rows.insert(0, "path", str(film))
-    rows["track"] = [track_key(film, name) for name in rows.pop("id")]
     return Boxes(rows, left_out)
 
 
