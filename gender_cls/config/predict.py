@@ -9,7 +9,7 @@ from typing import Any
 from gender_cls.config.checks import AUTO, MOST_PROCESSES, PRECISIONS, listed_values, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import RESAMPLES, FinishedRunConfig
-from gender_cls.errors import require
+from gender_cls.errors import first_few, require
 
 STANDARD_INPUT = "-"
 """Stands for one path per line on standard input."""
@@ -66,6 +66,11 @@ class PredictConfig(FinishedRunConfig):
         super().check()
         for file in self.exported:
             require(file.suffix == ".onnx", f"run={file} is neither the folder of a run nor an exported .onnx file.")
+        require(
+            not self.exported or len(self.folders) == 1,
+            f"run names the exported model {first_few(self.exported)} and more: it answers alone; name runs to have "
+            "several answer together.",
+        )
         names = self.image_names
         if self.data.importer is not None:
             self.data.require_named()

@@ -6,6 +6,7 @@ front. A character that nobody sees (a line break, an escape character, a byte t
 """
 
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -43,10 +44,20 @@ def read_csv_text(file: Path) -> pd.DataFrame:
     """
     content = read_whole(file)
     table = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
-    if b"'" in content or b"\\" in content:
-        table = table.rename(columns=true_text)
-        for name in table.columns:
-            changed = table[name].str.contains(_CHANGED)
+    return _true_texts(table) if b"'" in content or b"\\" in content else table
+
+
+def read_csv_parts(file: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """The same table in parts of so many rows, for a file that may be larger than memory; the errors come then."""
+    with pd.read_csv(file, dtype=str, keep_default_na=False, chunksize=rows) as parts:
+        yield from map(_true_texts, parts)
+
+
+def _true_texts(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.rename(columns=true_text)
+    for name in table.columns:
+        changed = table[name].str.contains(_CHANGED)
+        if changed.any():
             table.loc[changed, name] = table.loc[changed, name].map(true_text)
     return table
 

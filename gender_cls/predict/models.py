@@ -1,23 +1,28 @@
 """What answers: the networks of finished runs, or an exported model."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import pandas as pd
 from numpy import float64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gender_cls.config.data import SPLITS
 from gender_cls.config.parsing import recorded_config
+from gender_cls.config.predict import PredictConfig
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.run_images import recorded_rows
+from gender_cls.evaluation.combined import Member
 from gender_cls.evaluation.decisions import DecisionRule
-from gender_cls.evaluation.evaluated import require_evaluated
+from gender_cls.evaluation.predictions import answers_of, read_predictions
 from gender_cls.models.onnx_model import OnnxModel
 from gender_cls.runs.run import Run
+from gender_cls.system.resources import choose_resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, images_per_step
-from gender_cls.training.predictor import Predictor
+from gender_cls.training.predictor import predictor_of
 
 
 class Answering(Protocol):
@@ -25,8 +30,8 @@ class Answering(Protocol):
 
     name: str
     form: InputForm
-    rule: DecisionRule
     batch_size: int  # images that pass at once
+    member: Member  # its rule, and its answers on validation
     run: Run | None  # that it comes from; None if that is not known
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
@@ -39,18 +44,15 @@ class Answering(Protocol):
 
 
 class RunModel:
-    """The network of a run, in the precision and with the batches of its own test.
+    """The network of an evaluated run, in the precision of its own test unless another one is asked for."""
 
-    Raises:
-        GenderClsError: this version has not evaluated the run.
-    """
-
-    def __init__(self, run: Run, predictor: Predictor) -> None:
-        require_evaluated(run)
+    def __init__(self, run: Run, *, accelerator: str, precision: str | None, threads: int | str) -> None:
         data = recorded_config(run.config_file).data
-        self.run, self.predictor, self.name = run, predictor, run.folder.name
-        self.form, self.rule = InputForm.of(data), DecisionRule.from_metrics(run.metrics)
-        self.batch_size = images_per_step(data.batch_size, accumulate=1)
+        self.run: Run | None = run
+        self.name = run.folder.name
+        self.predictor = predictor_of(run, accelerator=accelerator, precision=precision, threads=threads, num_workers=0)
+        self.form, self.member = InputForm.of(data), Member.of_run(run.metrics, answers_of(run))
+        self.batch_size = images_per_step(data.batch_size, accumulate=1)  # as in its own test
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
         """See Answering."""
@@ -71,14 +73,16 @@ class ExportedModel:
 
     batch_size = LARGEST_AUTO_BATCH
 
-    def __init__(self, file: Path, threads: int) -> None:
-        self._model = OnnxModel(file, threads)
-        metadata, folder = self._model.metadata, file.parent.parent
+    def __init__(self, file: Path, threads: int | str) -> None:
+        resources = choose_resources("cpu", "32-true", threads, 0, pixels_at_hand=True).apply()
+        self._model = OnnxModel(file, resources.threads)
+        metadata = self._model.metadata
         self.file, self.name, self.form = file, file.name, self._model.form
-        low_high = metadata.band
-        band = None if low_high is None else (low_high[0], low_high[1])
-        self.rule = DecisionRule(metadata.temperature, metadata.threshold, band)
-        self.run = Run(folder) if (folder / "manifest.csv").is_file() else None
+        band = None if metadata.band is None else (metadata.band[0], metadata.band[1])
+        rule = DecisionRule(metadata.temperature, metadata.threshold, band)
+        self.member = Member(rule, _validation(file.with_name("predictions.csv")))
+        origin = Run(file.parent.parent)  # export writes into a folder of the run's
+        self.run = origin if origin.manifest.is_file() else None
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
         """See Answering."""
@@ -89,14 +93,30 @@ class ExportedModel:
         return {"file": str(self.file), "sha256": _sha256(self.file), "precision": "onnx", "device": "cpu"}
 
 
-def known_splits(runs: list[Run]) -> dict[str, str]:
+def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
+    """The exported model that the configuration names, or the networks of these runs."""
+    if config.exported:
+        return [ExportedModel(config.exported[0], config.threads)]
+    options: dict[str, Any] = {name: getattr(config, name) for name in ("accelerator", "precision", "threads")}
+    return [RunModel(run, **options) for run in runs]
+
+
+def _validation(predictions: Path) -> pd.DataFrame | None:
+    """What the exported model answered on the run's validation, as export kept it."""
+    if not predictions.is_file():
+        return None
+    table = read_predictions(predictions)
+    return table[table["split"] == "val"].reset_index(drop=True)
+
+
+def known_splits(runs: Sequence[Run]) -> dict[str, str]:
     """Hash of an image's pixels -> its split in the manifests of these runs: train before val, val before test."""
     known: dict[str, str] = {}
     manifests = [recorded_rows(run) for run in runs]
     for split in reversed(SPLITS):
         for manifest in manifests:
             known |= dict.fromkeys(manifest["pixels"][manifest["split"] == split], split)
-    known.pop("", None)
+    known.pop("", None)  # earlier versions did not record it
     return known
 
 

@@ -1,0 +1,117 @@
+"""The models' answers for requested images, kept as they come."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gender_cls.config.data import CLASSES
+from gender_cls.config.predict import OnUnreadable, PredictConfig
+from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.requests.crops import CropBatch, CropFacts, crop_batches
+from gender_cls.evaluation.combined import combine, combined_answers
+from gender_cls.predict.models import Answering, known_splits
+from gender_cls.predict.store import PredictionFolder
+from gender_cls.predict.table import typed
+from gender_cls.system.progress import working
+from gender_cls.system.resources import choose_resources
+
+SECONDS_BETWEEN_SAVES = 20
+
+
+class Answerer:
+    """Models that answer together; each of them sees every batch.
+
+    Every batch has the same shape, the last one too, which is filled up with grey: with another shape the processor
+    may add numbers in another order, and the answer for an image would depend on how many come with it.
+    """
+
+    def __init__(self, models: Sequence[Answering]) -> None:
+        self.models, self.combined = models, combine([model.member for model in models])
+        self.runs = [model.run for model in models if model.run is not None]
+        self.batch_size = min(model.batch_size for model in models)
+        self.forms = list(dict.fromkeys(model.form for model in models))
+        self._splits = known_splits(self.runs)
+
+    def probabilities(self, batch: CropBatch) -> NDArray[np.float64]:
+        """(models, B, 2), in the order of CLASSES; NaN in a batch of which no image can be read."""
+        number = len(batch.facts)
+        if all(fact.fault is not None for fact in batch.facts):
+            return np.full((len(self.models), number, len(CLASSES)), np.nan)
+        inputs = [_filled(images, self.batch_size) for images in batch.inputs]
+        return np.stack([model.probabilities(inputs[self.forms.index(model.form)])[:number] for model in self.models])
+
+    def table(self, rows: pd.DataFrame, facts: Sequence[CropFacts], probabilities: NDArray[np.float64]) -> pd.DataFrame:
+        """The table of `predict` for some rows of a request.
+
+        Args:
+            probabilities: (models, rows, 2).
+        """
+        readable = np.array([fact.fault is None for fact in facts])
+        answers = combined_answers(np.where(readable[:, None], probabilities, np.nan), self.combined)
+        whole = rows["width"].isna().to_numpy()
+        known_as = [
+            self._splits.get(fact.pixels, "") if is_whole else "" for fact, is_whole in zip(facts, whole, strict=True)
+        ]
+        measured: dict[str, Any] = {
+            "native_height": pd.array([fact.native_height or None for fact in facts], dtype="Int64"),
+            "brightness": np.array([fact.brightness for fact in facts], np.float32).round(1),
+            "sharpness": np.array([fact.sharpness for fact in facts], np.float32).round(3),
+            "fault": [fact.fault or "" for fact in facts],
+            "reason": [fact.reason for fact in facts],
+            "known_as": known_as,
+        }
+        answers["answer"] = answers["answer"].where(readable, "")
+        return typed(pd.concat([rows.reset_index(drop=True), answers], axis=1).assign(**measured))
+
+
+def _filled(images: Tensor, batch_size: int) -> Tensor:
+    missing = batch_size - len(images)
+    return torch.cat([images, torch.full_like(images[:1], MID_GREY).expand(missing, -1, -1, -1)]) if missing else images
+
+
+def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder, config: PredictConfig) -> None:
+    """Answer the rows of a request that the folder does not hold yet, and keep them there, whatever ends it.
+
+    Raises:
+        UnreadableError: an image gives no crop and `on_corrupt` is stop.
+    """
+    done = folder.rows_done
+    resources = choose_resources(
+        config.accelerator, "32-true", config.threads, config.num_workers, pixels_at_hand=False
+    )
+    batches = crop_batches(
+        rows.iloc[done:],
+        answerer.forms,
+        batch_size=answerer.batch_size,
+        num_workers=resources.num_workers,
+        max_megapixels=config.data.max_megapixels,
+        stop_at_fault=config.on_corrupt is OnUnreadable.stop,
+    )
+    with working("Answering", len(rows), "images") as work:
+        work.advance(done)
+        waiting: list[tuple[int, list[CropFacts], NDArray[np.float64]]] = []  # first row, facts and answers of batches
+
+        def keep() -> None:
+            first, facts = waiting[0][0], [fact for _, of_batch, _ in waiting for fact in of_batch]
+            probabilities = np.concatenate([answers for _, _, answers in waiting], axis=1)
+            folder.keep(first, answerer.table(rows.iloc[first : first + len(facts)], facts, probabilities))
+            waiting.clear()
+
+        next_save = 0.0  # the first batch at once: a look into the folder shows what comes
+        try:
+            for number, batch in enumerate(batches):
+                first = done + number * answerer.batch_size
+                waiting.append((first, batch.facts, answerer.probabilities(batch)))
+                work.advance(len(batch.facts))
+                if time.monotonic() >= next_save:
+                    keep()
+                    next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
+        finally:
+            if waiting:
+                keep()
