@@ -9,6 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, TiffTags, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -147,6 +149,18 @@ def read_image(path: Path, max_megapixels: float | None = None) -> DecodedImage:
         raise _unreadable(path, str(error.strerror), "missing") from error
     except Exception as error:  # on damaged bytes Pillow raises OSError, ValueError, SyntaxError, struct.error, ...
         raise _unreadable(path, _reason(error), fault) from error
+
+
+def picture_pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of a picture that is open in Pillow, upright and in RGB as those of `read_image`.
+
+    Raises:
+        GenderClsError: its pixels cannot be read; `name` is that of the picture.
+    """
+    try:
+        return np.array(_upright(to_rgb(image).image, image))
+    except Exception as error:  # Pillow reads a file only now, and on damaged bytes it raises many kinds of errors
+        raise GenderClsError(f"{name} cannot be read: {_reason(error)}.") from error
 
 
 def _content(path: Path) -> bytes:

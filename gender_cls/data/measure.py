@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in ITU-R BT.601
@@ -21,16 +22,17 @@ class Measures(NamedTuple):
     blue: float
 
 
-def measure(image: Image.Image) -> Measures:
-    """Measures of an RGB image.
+def measure(image: Image.Image, pixels: NDArray[np.uint8] | None = None) -> Measures:
+    """Measures of an RGB image; `pixels` are the same as an array (H, W, 3), which a caller may have.
 
     Sharpness is the mean absolute second difference of luma over the mean absolute first difference, which depends
     little on contrast. It is computed along the columns and along the rows, and the smaller value counts, because
     motion blurs in one direction only. A higher image is first shrunk to 96 pixels, so that blur is measured in
     relation to the person and not to the pixel. White noise has sqrt(3).
     """
-    counts = np.array(image.histogram(), dtype=np.int64).reshape(3, 256)
-    red, green, blue = (counts @ np.arange(256) / (image.width * image.height)).tolist()
+    pixels = np.asarray(image) if pixels is None else pixels
+    of_columns = pixels.reshape(image.height, -1).sum(axis=0, dtype=np.uint32)  # along memory, which is fast
+    red, green, blue = (of_columns.reshape(-1, 3).sum(axis=0) / (image.width * image.height)).tolist()
     brightness = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return Measures(brightness, _sharpness(image), red, green, blue)
 
@@ -45,7 +47,8 @@ def _sharpness(image: Image.Image) -> float:
 
 def _change_of_slope(luma: np.ndarray) -> float:
     """Along the columns, from 0 (a ramp) to 2 (every step undoes the step before)."""
-    slope = np.diff(luma, axis=0)
+    slope = luma[1:] - luma[:-1]  # np.diff and mean take three times as long on so few pixels
     if len(slope) < 2:
         return 0.0
-    return float(np.abs(np.diff(slope, axis=0)).mean() / (np.abs(slope).mean() + ROUNDING))
+    change = slope[1:] - slope[:-1]
+    return float(np.abs(change).sum() / change.size / (np.abs(slope).sum() / slope.size + ROUNDING))

@@ -45,6 +45,11 @@ def write(
     return font.getlength(shown)
 
 
+def text_width(text: str, size: int, bold: bool = False) -> float:
+    """Pixels that a line takes."""
+    return _font(size, bold).getlength(text)
+
+
 def wrapped(text: str, size: int, bold: bool, width: int) -> list[str]:
     """The text in lines of at most `width` pixels; a word that is longer has its own line."""
     lines: list[str] = []

@@ -23,9 +23,11 @@ class Member(NamedTuple):
     """What the combination needs to know about one model."""
 
     rule: DecisionRule
-    validation: pd.DataFrame | None  # its predictions on validation; None for a model that has none with it
+    validation: pd.DataFrame | None  # its predictions on validation; None if they are not known
     operating_point: OperatingPointRule | None = None  # how its threshold was chosen
     target_error: float | None = None  # of its band
+    remarks: tuple[str, ...] = ()  # sentences on the rule
+    test: pd.DataFrame | None = None  # its predictions on test, if they are known
 
     @classmethod
     def of_run(cls, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> Self:
@@ -35,11 +37,15 @@ class Member(NamedTuple):
             metrics: the content of its `metrics.json`.
             predictions: of validation and test, see `read_predictions`.
         """
+        remarks = (metrics[part]["remark"] for part in ("calibration", "operating_point", "abstention"))
+        validation, test = (predictions[predictions["split"] == one].reset_index(drop=True) for one in ("val", "test"))
         return cls(
             DecisionRule.from_metrics(metrics),
-            predictions[predictions["split"] == "val"].reset_index(drop=True),
+            validation,
             OperatingPointRule(metrics["operating_point"]["rule"]),
             metrics["abstention"]["target_error"],
+            tuple(filter(None, remarks)),
+            test,
         )
 
 
@@ -49,9 +55,12 @@ class CombinedRule:
 
     temperatures: list[float]  # by which the logits of each model are divided before the mean; 1 for a single model
     rule: DecisionRule  # for the mean
-    # Of the validation images: `p_FEMALE` and `p_MALE` of that mean, for `rule`. None if no model has any.
+    # Of the validation images: `p_FEMALE` and `p_MALE` of that mean, for `rule`. None if they are not known.
     validation: pd.DataFrame | None
     remarks: list[str]  # sentences
+    test: pd.DataFrame | None = None  # the same of test; None too unless all models have the same test images
+    # Whether `validation` has the answer of all models for each image; else, only of those that have it in validation.
+    whole: bool = True
 
 
 def combine(members: Sequence[Member]) -> CombinedRule:
@@ -62,17 +71,21 @@ def combine(members: Sequence[Member]) -> CombinedRule:
     are the mean of theirs, in logits.
     """
     if len(members) == 1:
-        return CombinedRule([1.0], members[0].rule, members[0].validation, [])
+        [one] = members
+        return CombinedRule([1.0], one.rule, one.validation, [*one.remarks], one.test)
     temperatures = [member.rule.temperature for member in members]
-    validation, shared = _mean_on_validation(members)
+    validation, shared = _mean_of([member.validation for member in members], temperatures)
+    test, same_test = _mean_of([member.test for member in members], temperatures)
+    test = test if same_test else None
     ways = {(member.operating_point, member.target_error) for member in members}
     operating_point, target_error = members[0].operating_point, members[0].target_error
     if validation is None or not shared or len(ways) > 1 or operating_point is None or target_error is None:
         why = "not all of them have the same validation images" if not shared else "they chose theirs in different ways"
         remark = f"Threshold and band are the mean of those of {plural(len(members), 'model')}, because {why}."
-        return CombinedRule(temperatures, _mean_rule([member.rule for member in members]), validation, [remark])
+        rule = _mean_rule([member.rule for member in members])
+        return CombinedRule(temperatures, rule, validation, [remark], test, shared)
     rule, remarks = choose_rule(validation, operating_point, target_error)
-    return CombinedRule(temperatures, rule, validation, remarks)
+    return CombinedRule(temperatures, rule, validation, remarks, test)
 
 
 def choose_rule(
@@ -86,12 +99,14 @@ def choose_rule(
     return DecisionRule(temperature, threshold, band), [remark for remark in found if remark is not None]
 
 
-def _mean_on_validation(members: Sequence[Member]) -> tuple[pd.DataFrame | None, bool]:
-    """The validation images of all models, each with the mean over those that have it; whether all have all of them."""
+def _mean_of(
+    predictions: Sequence[pd.DataFrame | None], temperatures: Sequence[float]
+) -> tuple[pd.DataFrame | None, bool]:
+    """The images of all models, each with the mean over those that have it; whether all have all of them."""
     tables = [
-        member.validation.assign(logit=logit(member.validation) / member.rule.temperature)
-        for member in members
-        if member.validation is not None and len(member.validation)
+        table.assign(logit=logit(table) / temperature)
+        for table, temperature in zip(predictions, temperatures, strict=True)
+        if table is not None and len(table)
     ]
     if not tables:
         return None, False
@@ -101,7 +116,7 @@ def _mean_on_validation(members: Sequence[Member]) -> tuple[pd.DataFrame | None,
     models = np.bincount(image)
     mean = np.bincount(image, weights=every["logit"]) / models
     first = every[~image.duplicated()].drop(columns="logit").reset_index(drop=True)
-    return first.assign(p_FEMALE=expit(mean), p_MALE=expit(-mean)), bool((models == len(members)).all())
+    return first.assign(p_FEMALE=expit(mean), p_MALE=expit(-mean)), bool((models == len(predictions)).all())
 
 
 def _mean_rule(rules: Sequence[DecisionRule]) -> DecisionRule:

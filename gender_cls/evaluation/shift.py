@@ -1,5 +1,6 @@
 """Whether test looks like validation, column by column."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,9 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
     images as independent would find shift everywhere. Each split keeps its number of people; a person in both splits
     counts as two. Stratified splits are more similar than chance makes them; their p-values are too large.
     """
-    units = [bootstrap_units(split) for split in (validation, test)]
-    people = [count_units(codes) for codes in units]
-    for name, count in zip(("validation", "test"), people, strict=True):
-        if count < 2:
-            held = "one person only" if count else "no images"
-            return Shift(columns=[], shifted=[], remark=f"Nothing could be compared: {name} has {held}.")
+    units = bootstrap_units(validation), bootstrap_units(test)
+    if problem := why_not_compared(*units, "test"):
+        return Shift(columns=[], shifted=[], remark=problem)
 
     rows = pd.concat([validation, test], ignore_index=True)
     wanted = slice_columns(rows)
@@ -47,13 +45,35 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
     ]
     compared = {column: rows[column].to_numpy() for column in ("label", *wanted) if column not in unknown}
     compared["probability"] = p_female_of(rows)
-    measured = [column for column in compared if column in DECIMALS or column == "probability"]
-    infinite = [column for column in measured if not np.isfinite(compared[column]).all()]
-    for column in infinite:
-        del compared[column]
+    shift = compare_columns(compared, *units)
+    if unknown:
+        shift["remark"] = " ".join(filter(None, [shift["remark"], _left_out("one of the two has no values", unknown)]))
+    return shift
 
-    owners = np.concatenate([units[0], people[0] + units[1]])
-    in_order = [sort_column(values, owners, column in measured) for column, values in compared.items()]
+
+def why_not_compared(validation: Units, here: Units, name: str) -> str | None:
+    """Why two splits cannot be compared, or None."""
+    for split, units in (("validation", validation), (name, here)):
+        if count_units(units) < 2:
+            held = "one person only" if len(units) else "no images"
+            return f"Nothing could be compared: {split} has {held}."
+    return None
+
+
+def compare_columns(compared: Mapping[str, NDArray], validation: Units, here: Units) -> Shift:
+    """How far columns differ between validation and other images; see `split_shift`.
+
+    Args:
+        compared: (images,) values by the name of the column, those of validation first.
+        validation: (images of validation,) the person on each; there are at least two.
+        here: (other images,) the same.
+    """
+    measured = [name for name in compared if name in DECIMALS or name == "probability"]
+    infinite = [name for name in measured if not np.isfinite(compared[name]).all()]
+    compared = {name: values for name, values in compared.items() if name not in infinite}
+    people = count_units(validation), count_units(here)
+    owners = np.concatenate([validation, people[0] + here])
+    in_order = [sort_column(values, owners, name in measured) for name, values in compared.items()]
     values, p_values = _exchange(in_order, *people)
     numbers = np.stack([values, p_values, holm(p_values)], axis=1).tolist()
     columns = [
@@ -62,9 +82,12 @@ def split_shift(validation: pd.DataFrame, test: pd.DataFrame) -> Shift:
     ]
     columns.sort(key=lambda column: column["p_value"])
     shifted = [column["column"] for column in columns if column["p_holm"] < SIGNIFICANT]
-    reasons = {"some values are not finite": infinite, "one of the two has no values": unknown}
-    left_out = [f"Not compared, because {why}: {', '.join(names)}." for why, names in reasons.items() if names]
-    return Shift(columns=columns, shifted=shifted, remark=" ".join(left_out) or None)
+    remark = _left_out("some values are not finite", infinite) if infinite else None
+    return Shift(columns=columns, shifted=shifted, remark=remark)
+
+
+def _left_out(why: str, names: Sequence[str]) -> str:
+    return f"Not compared, because {why}: {', '.join(names)}."
 
 
 def sort_column(values: NDArray, owners: Units, measured: bool) -> SortedColumn:

@@ -2,7 +2,6 @@
 images as they are."""
 
 import os
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -113,8 +112,8 @@ def track_table(table: pd.DataFrame, rule: DecisionRule, track_rule: TrackRule) 
         table: the rows of `predict`; texts are empty where nothing is known.
         rule: its threshold and band are used.
     """
-    track = track_of(table)
-    table, track = table[track >= 0], track[track >= 0]
+    track, scenes = _tracks_and_scenes(table)
+    table, scenes, track = table[track >= 0], scenes[track >= 0], track[track >= 0]
     count = int(track.max(initial=-1)) + 1
     readable = (table["fault"] == "").to_numpy()
     p_image = table["calibrated_p_FEMALE"].to_numpy(np.float64)[readable]
@@ -134,7 +133,7 @@ def track_table(table: pd.DataFrame, rule: DecisionRule, track_rule: TrackRule) 
         disagreeing = np.bincount(of_readable, weights=other, minlength=count) / images
     first = np.unique(track, return_index=True)[1]
     return pd.DataFrame({
-        "path": _places(table["path"], _scenes(table), track),
+        "path": _places(table["path"], scenes, track),
         "track": table["track"].to_numpy(object)[first],
         "identity": _only_one(table["identity"], track),
         "images": images,
@@ -162,43 +161,45 @@ def track_of(table: pd.DataFrame) -> NDArray[np.intp]:
 
     Tracks have the same name only within a film, within the folder of the frames or, of crops, within a camera.
     """
-    has_track = table["track"] != ""
-    key = pd.DataFrame({
-        "kind": np.where(has_track, "track", "identity"),
-        "name": table["track"].where(has_track, table["identity"]),
-        "scene": pd.Series(_scenes(table), table.index).where(has_track, ""),
-        "camera": table["camera"].where(has_track, ""),
-    })  # fmt: skip
-    codes = pd.MultiIndex.from_frame(key[key["name"] != ""]).factorize()[0]
-    track = np.full(len(table), -1, np.intp)
-    track[(key["name"] != "").to_numpy()] = codes
-    return track
+    return _tracks_and_scenes(table)[0]
 
 
-def _scenes(table: pd.DataFrame) -> NDArray[np.object_]:
-    """(rows,) the film, MOT folder or folder of frames that each row is cut out of; empty for a crop of its own."""
+def _tracks_and_scenes(table: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+    """What `track_of` returns, and (rows,) the film, MOT folder or folder of frames that a row is cut out of; empty for
+    a crop of its own."""
     is_box = table["left"].notna().to_numpy()
     scenes = np.full(len(table), "", dtype=object)
     paths = table["path"][is_box]
-    scenes[is_box] = paths.map({path: _scene(PurePath(path)) for path in paths.unique()})
-    return scenes
+    scenes[is_box] = paths.map({path: _scene(path) for path in paths.unique()})
+    has_track = (table["track"] != "").to_numpy()
+    key = pd.DataFrame({
+        "has_track": has_track,
+        "name": table["track"].where(has_track, table["identity"]).to_numpy(object),
+        "scene": np.where(has_track, scenes, ""),
+        "camera": table["camera"].where(has_track, "").to_numpy(object),
+    })  # fmt: skip
+    named = (key["name"] != "").to_numpy()
+    track = np.full(len(table), -1, np.intp)
+    track[named] = key[named].groupby([*key], sort=False).ngroup()
+    return track, scenes
 
 
-def _scene(file: PurePath) -> str:
+def _scene(path: str) -> str:
     """A film, or the folder of a frame."""
-    if file.suffix.lower() not in IMAGE_SUFFIXES:
-        return str(file)
-    return str(file.parent.parent if file.parent.name == MOT_FRAMES else file.parent)
+    if os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
+        return path
+    folder = os.path.dirname(path)
+    return os.path.dirname(folder) if os.path.basename(folder) == MOT_FRAMES else folder
 
 
-def _places(paths: pd.Series, scenes: NDArray[np.object_], track: NDArray[np.intp]) -> list[str]:
+def _places(paths: pd.Series, scenes: NDArray[np.object_], track: NDArray[np.intp]) -> NDArray[np.object_]:
     """(tracks,) the scene, or else the folder that holds all images of the track."""
-    folders = paths.map({path: str(PurePath(path).parent) for path in paths.unique()})
+    folders = paths.map({path: os.path.dirname(path) for path in paths.unique()})
     where = pd.DataFrame({"track": track, "place": np.where(scenes != "", scenes, folders)}).drop_duplicates()
-    return [
-        places[0] if len(places) == 1 else os.path.commonpath(places)
-        for places in where.groupby("track")["place"].agg(list)
-    ]
+    places = where.groupby("track")["place"].first()
+    for several, rows in where[where["track"].duplicated(keep=False)].groupby("track")["place"]:
+        places.at[several] = os.path.commonpath(rows.tolist())
+    return places.to_numpy(object)
 
 
 def _only_one(names: pd.Series, track: NDArray[np.intp]) -> NDArray[np.object_]:

@@ -1,91 +1,86 @@
-"""The resize of data/resizing.py as part of a network: the same bytes, for crops of any size."""
+"""The resize of data/resizing.py in operations that exported files have: the same bytes, for crops of any size."""
 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gender_cls.config.data import ResizeMode
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.pixel_modes import MID_GREY
 
+_UNITS = [2.0**bits for bits in range(23)]
+"""What the weights of a pixel may add up to."""
 
-class Resize(nn.Module):
-    """A crop (H, W, 3) uint8 of any size -> (1, 3, height, width) uint8, as `data.resizing.resize_into` resizes it.
+
+def resize(crop: Tensor, form: InputForm) -> Tensor:
+    """A crop (H, W, 3) uint8 of any size -> (1, 3, height, width) uint8, with the bytes of `resize_into`.
 
     All that depends on the size of the crop is computed with tensors, so that one graph serves every size.
     """
-
-    def __init__(self, form: InputForm) -> None:
-        super().__init__()
-        self.form = form
-        self.units = nn.Buffer(2 ** torch.arange(23, dtype=torch.float64), persistent=False)
-
-    def forward(self, crop: Tensor) -> Tensor:
-        """Return the resized crop as a batch of one."""
-        form = self.form
-        height, width = (torch.scalar_tensor(size, dtype=torch.float64) for size in crop.shape[:2])
-        down, across = _fit(height, width, form)
-        # float64, because the sums reach 2 ** 30, and float32 holds whole numbers to 2 ** 24 only.
-        rows = crop.permute(2, 0, 1).double()
-        weights, unit, inside_row = self._weights(across, crop.shape[1], form.width)
-        rows = _to_bytes(rows @ weights.T, unit)
-        weights, unit, inside_column = self._weights(down, crop.shape[0], form.height)
-        pixels = _to_bytes(weights @ rows, unit)
-        if form.mode is ResizeMode.letterbox:
-            pixels = torch.where(inside_column[:, None] & inside_row, pixels, MID_GREY)
-        return pixels.to(torch.uint8).unsqueeze(0)
-
-    def _weights(self, part: "_Part", source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
-        """How much of each pixel of the crop is in each pixel of the result, along one side.
-
-        As torch's kernel for bytes does, they are rounded to whole numbers, with as many bits as fit into 16.
-
-        Returns:
-            The weights (target, source), whole numbers in float64; what they add up to; and which pixels of the
-            result are not padding (target,).
-        """
-        to = torch.arange(target, dtype=torch.float64) - part.padding
-        of = torch.arange(source, dtype=torch.float64) - part.begin
-        inside = (to >= 0) & (to < part.size)
-        scale = part.kept / part.size
-        centre = scale * (to + 0.5)
-        # A triangle over the pixels that make one pixel of the result; when enlarging, over its two neighbours.
-        distance = (of - centre[:, None] + 0.5) * (1 / scale.clamp(min=1))
-        weights = (1 - distance.abs()).clamp(min=0)
-        weights = torch.where(inside[:, None] & (of >= 0) & (of < part.kept), weights, 0)
-        weights = weights / torch.where(inside, weights.sum(dim=1), 1)[:, None]
-        unit = torch.where(weights.max() * self.units + 0.5 < 2**15, self.units, 1).max()
-        return (weights * unit + 0.5).floor(), unit, inside
+    height, width = (torch.scalar_tensor(size, dtype=torch.float64) for size in crop.shape[:2])
+    down, across = _fit(height, width, form)
+    columns, filled_columns = _resize_lines(crop.flatten(1).T.reshape(crop.shape[1], -1), across, form.width)
+    lines, filled_lines = _resize_lines(columns.reshape(form.width * 3, -1).T, down, form.height)
+    pixels = lines.unflatten(1, (form.width, 3)).permute(2, 0, 1)
+    if form.mode is ResizeMode.letterbox:
+        pixels = torch.where(filled_lines[:, None] & filled_columns, pixels, MID_GREY)
+    return pixels.unsqueeze(0)
 
 
 class _Part(NamedTuple):
-    """Which pixels of one side are kept, and where they come to lie; float64 tensors of whole numbers."""
+    """The part of one side that is kept, and where it comes to lie: float64 tensors of whole pixels."""
 
-    kept: Tensor  # how many
-    size: Tensor  # how many they become
-    begin: Tensor  # the first of them in the crop
-    padding: Tensor  # before them in the result
+    kept: Tensor  # its length
+    size: Tensor  # its length after resizing
+    begin: Tensor  # where it begins in the crop
+    padding: Tensor  # where it begins in the result
 
 
 def _fit(height: Tensor, width: Tensor, form: InputForm) -> tuple[_Part, _Part]:
-    """`data.resizing._fit` with tensors: along the height and along the width."""
+    """What `data.resizing._fit` computes, along the height and along the width."""
     targets = torch.full_like(height, form.height), torch.full_like(width, form.width)
-    scales = targets[0] / height, targets[1] / width  # not number / tensor: torch rounds that twice
+    scales = targets[0] / height, targets[1] / width  # of tensors, because torch rounds a number / a tensor twice
 
     def part(native: Tensor, target: Tensor) -> _Part:
-        none = torch.zeros_like(native)
+        zero = torch.zeros_like(native)
         if form.mode is ResizeMode.letterbox:
             size = (native * torch.minimum(*scales)).round().clamp(min=2)
-            return _Part(native, size, begin=none, padding=((target - size) / 2).floor())
+            return _Part(native, size, begin=zero, padding=((target - size) / 2).floor())
         if form.mode is ResizeMode.crop:
             kept = (target / torch.maximum(*scales)).round().clamp(min=1)
-            return _Part(kept, target, begin=((native - kept) / 2).floor(), padding=none)
-        return _Part(native, target, begin=none, padding=none)
+            return _Part(kept, target, begin=((native - kept) / 2).floor(), padding=zero)
+        return _Part(native, target, begin=zero, padding=zero)
 
     return part(height, targets[0]), part(width, targets[1])
 
 
-def _to_bytes(sums: Tensor, unit: Tensor) -> Tensor:
-    """Divide sums of weighted bytes by the sum of the weights, rounded half up to bytes; exact in float64."""
-    return ((sums + unit / 2) / unit).floor().clamp(0, 255)
+def _resize_lines(lines: Tensor, part: _Part, target: int) -> tuple[Tensor, Tensor]:
+    """Resize along the first dimension, as torch's kernel for bytes does (UpSampleKernelAVXAntialias.h).
+
+    The weights are rounded to whole numbers of at most 15 bits, and the result to bytes.
+
+    Args:
+        lines: (source, N) uint8.
+
+    Returns:
+        (target, N) uint8, and which lines of it are not padding: (target,) bool.
+    """
+    to = torch.arange(target, dtype=torch.float64) - part.padding
+    filled = (to >= 0) & (to < part.size)
+    # Each line is made of those in a triangle around its centre; when enlarging, of the two nearest.
+    scale = part.kept / part.size
+    radius, centre = scale.clamp(min=1), scale * (to + 0.5)
+    taps = (2 * radius.ceil() + 1).to(torch.int64).item()
+    near = (centre - radius + 0.5).floor()[:, None] + torch.arange(taps, dtype=torch.float64)
+    weights = (1 - ((near - centre[:, None] + 0.5) * (1 / radius)).abs()).clamp(min=0)
+    weights = torch.where(filled[:, None] & (near >= 0) & (near < part.kept), weights, 0)
+    weights = weights / torch.where(filled, weights.sum(dim=1), 1)[:, None]
+    units = torch.tensor(_UNITS, dtype=torch.float64)
+    unit = torch.where(weights.max() * units + 0.5 < 2**15, units, 1).max()
+    weights = (weights * unit + 0.5).floor().to(torch.int32)
+
+    index = part.begin + near.clamp(min=0).minimum(part.kept - 1)
+    taken = lines.index_select(0, index.flatten().to(torch.int64)).unflatten(0, (target, -1)).to(torch.int32)
+    sums = (weights[:, None, :] @ taken).squeeze(1).double()
+    return ((sums + unit / 2) / unit).floor().clamp(max=255).to(torch.uint8), filled

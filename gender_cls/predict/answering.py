@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.predict import OnUnreadable, PredictConfig
@@ -25,11 +24,7 @@ SECONDS_BETWEEN_SAVES = 20
 
 
 class Answerer:
-    """Models that answer together; each of them sees every batch.
-
-    Every batch has the same shape, the last one too, which is filled up with grey: with another shape the processor
-    may add numbers in another order, and the answer for an image would depend on how many come with it.
-    """
+    """Models that answer together; each of them sees every batch."""
 
     def __init__(self, models: Sequence[Answering]) -> None:
         self.models, self.combined = models, combine([model.member for model in models])
@@ -40,11 +35,9 @@ class Answerer:
 
     def probabilities(self, batch: CropBatch) -> NDArray[np.float64]:
         """(models, B, 2), in the order of CLASSES; NaN in a batch of which no image can be read."""
-        number = len(batch.facts)
         if all(fact.fault is not None for fact in batch.facts):
-            return np.full((len(self.models), number, len(CLASSES)), np.nan)
-        inputs = [_filled(images, self.batch_size) for images in batch.inputs]
-        return np.stack([model.probabilities(inputs[self.forms.index(model.form)])[:number] for model in self.models])
+            return np.full((len(self.models), len(batch.inputs[0]), len(CLASSES)), np.nan)
+        return np.stack([model.probabilities(batch.inputs[self.forms.index(model.form)]) for model in self.models])
 
     def table(self, rows: pd.DataFrame, facts: Sequence[CropFacts], probabilities: NDArray[np.float64]) -> pd.DataFrame:
         """The table of `predict` for some rows of a request.
@@ -70,13 +63,11 @@ class Answerer:
         return typed(pd.concat([rows.reset_index(drop=True), answers], axis=1).assign(**measured))
 
 
-def _filled(images: Tensor, batch_size: int) -> Tensor:
-    missing = batch_size - len(images)
-    return torch.cat([images, torch.full_like(images[:1], MID_GREY).expand(missing, -1, -1, -1)]) if missing else images
-
-
 def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder, config: PredictConfig) -> None:
     """Answer the rows of a request that the folder does not hold yet, and keep them there, whatever ends it.
+
+    The last batch is filled up with grey: in a smaller one the processor may add numbers in another order, and the
+    last bits of an answer would depend on how many images come with it.
 
     Raises:
         UnreadableError: an image gives no crop and `on_corrupt` is stop.
@@ -91,6 +82,7 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
         batch_size=answerer.batch_size,
         num_workers=resources.num_workers,
         max_megapixels=config.data.max_megapixels,
+        first_frame=config.first_frame,
         stop_at_fault=config.on_corrupt is OnUnreadable.stop,
     )
     with working("Answering", len(rows), "images") as work:
@@ -107,7 +99,8 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
         try:
             for number, batch in enumerate(batches):
                 first = done + number * answerer.batch_size
-                waiting.append((first, batch.facts, answerer.probabilities(batch)))
+                probabilities = answerer.probabilities(_filled(batch, answerer.batch_size))
+                waiting.append((first, batch.facts, probabilities[:, : len(batch.facts)]))
                 work.advance(len(batch.facts))
                 if time.monotonic() >= next_save:
                     keep()
@@ -115,3 +108,13 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
         finally:
             if waiting:
                 keep()
+
+
+def _filled(batch: CropBatch, size: int) -> CropBatch:
+    """The batch with grey after its images, so that it has this size."""
+    missing = size - len(batch.facts)
+    if not missing:
+        return batch
+    grey = (torch.full_like(images[:1], MID_GREY).expand(missing, -1, -1, -1) for images in batch.inputs)
+    inputs = [torch.cat([images, more]) for images, more in zip(batch.inputs, grey, strict=True)]
+    return batch._replace(inputs=tuple(inputs))

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from gender_cls.config.data import SPLITS
 from gender_cls.config.parsing import recorded_config
-from gender_cls.config.predict import PredictConfig
+from gender_cls.config.predict import PredictConfig, Tta
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.run_images import recorded_rows
 from gender_cls.evaluation.combined import Member
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import answers_of, read_predictions
 from gender_cls.models.onnx_model import OnnxModel
-from gender_cls.runs.run import Run
+from gender_cls.predict.flip import FlipModel
+from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.resources import choose_resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, images_per_step
 from gender_cls.training.predictor import predictor_of
@@ -98,7 +99,11 @@ def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
     if config.exported:
         return [ExportedModel(config.exported[0], config.threads)]
     options: dict[str, Any] = {name: getattr(config, name) for name in ("accelerator", "precision", "threads")}
-    return [RunModel(run, **options) for run in runs]
+    models = [RunModel(run, **options) for run in runs]
+    if config.tta is Tta.none:
+        return [*models]
+    cache = image_cache(config.output_dir)
+    return [FlipModel(model, run, cache, config.images_now) for model, run in zip(models, runs, strict=True)]
 
 
 def _validation(predictions: Path) -> pd.DataFrame | None:

@@ -28,17 +28,18 @@ ROWS_AT_ONCE = 20_000
 
 
 def typed(columns: pd.DataFrame) -> pd.DataFrame:
-    """The columns of COLUMNS in their order, with their types; the values may be texts, as in a CSV file."""
-    return pd.DataFrame({name: _typed(columns[name], kind) for name, kind in COLUMNS.items()})
+    """Some of COLUMNS in their order and with their types; the values may be texts, as in a CSV file."""
+    return pd.DataFrame({name: _typed(columns[name], kind) for name, kind in COLUMNS.items() if name in columns})
 
 
 def _typed(column: pd.Series, kind: Any) -> pd.Series:
     if kind == "str" or pd.api.types.is_numeric_dtype(column):
         return column.astype(kind)
-    values = [None if value is None or value == "" else value for value in column.to_numpy(object)]
-    if kind == "Int64":
-        return pd.Series([None if value is None else int(value) for value in values], column.index, kind)
-    return pd.Series([np.nan if value is None else float(value) for value in values], column.index, kind)
+    number, missing = (int, None) if kind == "Int64" else (float, np.nan)
+    values = [
+        missing if empty else number(value) for value, empty in zip(column, column.isna() | (column == ""), strict=True)
+    ]
+    return pd.Series(values, column.index, kind)
 
 
 def regrouped(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -111,7 +112,7 @@ def read_table(file: Path) -> Iterator[pd.DataFrame]:
     read = {TableFormat.csv: _read_csv, TableFormat.parquet: _read_parquet, TableFormat.jsonl: _read_jsonl}
     try:
         for part in read[TableFormat(file.suffix[1:])](file):
-            yield typed(part)
+            yield typed(part[list(COLUMNS)])
     except (KeyError, ValueError, TypeError, OSError) as error:  # a column is missing; no number; not UTF-8
         raise GenderClsError(
             f"{file} is damaged ({one_line(error)}): remove it and start the same command again."

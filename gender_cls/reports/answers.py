@@ -1,6 +1,7 @@
 """The network's answers for the images of a test. They are kept as they come: a killed test goes on where it was."""
 
 import time
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from gender_cls.evaluation.predictions import answers_hash, predictions_table, r
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.system.progress import working
-from gender_cls.training.predictor import Predictor
 
 SECONDS_BETWEEN_SAVES = 20
 FIRST_BATCHES = 4  # until the first save, which tells how many images are answered until the next one
@@ -21,7 +21,20 @@ FIRST_BATCHES = 4  # until the first save, which tells how many images are answe
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
 
 
-def answer_images(folder: ResultFolder, rows: pd.DataFrame, images: ImageStore, predictor: Predictor) -> None:
+class Answers(Protocol):
+    """A network that answers for rows of a manifest, such as Predictor."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many images pass at once."""
+        ...
+
+    def probabilities(self, rows: pd.DataFrame, images: ImageStore) -> NDArray[np.float64]:
+        """(rows, 2), in the order of CLASSES."""
+        ...
+
+
+def answer_images(folder: ResultFolder, rows: pd.DataFrame, images: ImageStore, predictor: Answers) -> None:
     """Write `predictions.csv` with a probability for each of these rows of a manifest.
 
     Until all are there, `predictions_begun.csv` keeps those that the network has given.

@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultFolder:
 
 
 def ask(folder: ResultFolder, predictor: Counting, rows: pd.DataFrame = ROWS) -> list[int]:
-    answer_images(folder, rows, ImageStore(folder.folder), predictor)  # type: ignore[arg-type]
+    answer_images(folder, rows, ImageStore(folder.folder), predictor)
     return predictor.asked
 
 

@@ -1,9 +1,9 @@
 """The rows of a request -> batches of crops, and what is measured of each crop."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gender_cls.config.checks import MOST_PROCESSES
 from gender_cls.data.image_files import CropFault, UnreadableError, read_image
 from gender_cls.data.image_store import pixel_hash
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.measure import measure
 from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.requests.boxes import SIDES
+from gender_cls.data.requests.videos import VideoReader, is_video
 from gender_cls.data.resizing import resize_into
 from gender_cls.errors import visible
 from gender_cls.system.processes import fork_context
-
-BOX = ("left", "top", "width", "height")
 
 
 class CropFacts(NamedTuple):
@@ -35,6 +36,19 @@ class CropFacts(NamedTuple):
     pixels: str = ""  # `pixel_hash` in hexadecimal digits
     fault: CropFault | None = None
     reason: str = ""  # a sentence
+
+
+class Crop(NamedTuple):
+    """A crop in two forms, because each costs as much as to measure it."""
+
+    image: Image.Image
+    pixels: NDArray[np.uint8]  # (H, W, 3)
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8]) -> Self:
+        """The crop with these pixels."""
+        pixels = np.ascontiguousarray(pixels)
+        return cls(Image.fromarray(pixels), pixels)
 
 
 class CropBatch(NamedTuple):
@@ -51,21 +65,24 @@ def crop_batches(
     batch_size: int,
     num_workers: int,
     max_megapixels: float,
+    first_frame: int = 1,
     stop_at_fault: bool = False,
 ) -> Iterator[CropBatch]:
     """Read, crop, measure and resize the images of the rows, in their order.
 
-    An image with several boxes in neighbouring rows is decoded once per batch.
+    An image with several boxes in neighbouring rows is decoded once per batch, and a film once.
 
     Args:
-        rows: with `path`, and `left`, `top`, `width` and `height` of a box in it or nothing there.
-        num_workers: processes that do it; 0: this one.
+        rows: with `path`, the `frame` of a film, and SIDES of a box or nothing there.
+        num_workers: processes that do it, one at most where there are films; 0: this process.
         max_megapixels: a larger image is not decoded.
+        first_frame: the number of a film's first frame.
 
     Raises:
         UnreadableError: an image gives no crop and `stop_at_fault` is set.
     """
-    batches = _Batches(rows, forms, batch_size, max_megapixels)
+    batches = _Batches(rows, forms, batch_size, max_megapixels, first_frame)
+    num_workers = min(num_workers, 1 if batches.has_films else MOST_PROCESSES)
     context = fork_context() if num_workers else None
     # Not by Lightning's or the data module's loader: an exported model answers without importing them.
     for batch in DataLoader(
@@ -78,6 +95,27 @@ def crop_batches(
         yield batch
 
 
+def crop_batch(crops: Iterable[Crop | UnreadableError], number: int, forms: Sequence[InputForm]) -> CropBatch:
+    """Crops, or why they cannot be read, as one batch.
+
+    Args:
+        number: how many there are; one at a time is taken.
+    """
+    inputs = [torch.empty((number, form.height, form.width, 3), dtype=torch.uint8) for form in forms]
+    facts = []
+    for place, crop in enumerate(crops):
+        if isinstance(crop, UnreadableError):
+            facts.append(CropFacts(fault=crop.fault or "no_picture", reason=str(crop)))
+            for pixels in inputs:
+                pixels[place].fill_(MID_GREY)
+            continue
+        facts.append(_facts(*crop))
+        image = torch.from_numpy(crop.pixels).permute(2, 0, 1)
+        for pixels, form in zip(inputs, forms, strict=True):
+            resize_into(pixels[place], image, form.mode)
+    return CropBatch(tuple(pixels.permute(0, 3, 1, 2) for pixels in inputs), facts)
+
+
 def _unchanged(batch: Any) -> Any:
     return batch
 
@@ -85,11 +123,17 @@ def _unchanged(batch: Any) -> Any:
 class _Batches(Dataset[CropBatch]):
     """The batches by their number. Each process has its own copy, and keeps the image that it decoded last."""
 
-    def __init__(self, rows: pd.DataFrame, forms: Sequence[InputForm], batch_size: int, max_megapixels: float) -> None:
+    def __init__(
+        self, rows: pd.DataFrame, forms: Sequence[InputForm], batch_size: int, max_megapixels: float, first_frame: int
+    ) -> None:
         self._paths, self._has_box = rows["path"], rows["width"].notna().to_numpy()
-        self._boxes = rows[[*BOX]].astype("Int64").fillna(0).to_numpy(np.int64)
+        self._boxes = rows[[*SIDES]].astype("Int64").fillna(0).to_numpy(np.int64)
+        self._frames = rows["frame"].astype("Int64").fillna(NO_FRAME).to_numpy(np.int64)
+        self.has_films = any(map(is_video, self._paths[self._frames != NO_FRAME].unique()))
         self._forms, self._batch_size, self._max_megapixels = tuple(forms), batch_size, max_megapixels
-        self._last: tuple[str, NDArray[np.uint8] | UnreadableError] | None = None
+        self._first_frame = first_frame
+        self._last: tuple[tuple[str, int], Crop | UnreadableError] | None = None
+        self._film: VideoReader | None = None
 
     def __len__(self) -> int:
         return -(-len(self._paths) // self._batch_size)
@@ -97,66 +141,60 @@ class _Batches(Dataset[CropBatch]):
     def __getitem__(self, number: int) -> CropBatch:
         start = number * self._batch_size
         paths = self._paths.iloc[start : start + self._batch_size].tolist()
-        inputs = [torch.empty((len(paths), form.height, form.width, 3), dtype=torch.uint8) for form in self._forms]
-        facts = []
-        for place, path in enumerate(paths):
-            try:
-                crop = self._crop(path, start + place)
-            except UnreadableError as error:  # a loader process would pass on its sentence only
-                facts.append(CropFacts(fault=error.fault or "no_picture", reason=str(error)))
-                for pixels in inputs:
-                    pixels[place].fill_(MID_GREY)
-                continue
-            facts.append(_facts(crop))
-            image = torch.from_numpy(crop).permute(2, 0, 1)
-            for pixels, form in zip(inputs, self._forms, strict=True):
-                resize_into(pixels[place], image, form.mode)
-        return CropBatch(tuple(pixels.permute(0, 3, 1, 2) for pixels in inputs), facts)
+        return crop_batch((self._crop(path, row) for row, path in enumerate(paths, start)), len(paths), self._forms)
 
-    def _crop(self, path: str, row: int) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3) of the part of the image that the row asks for.
-
-        Raises:
-            UnreadableError: the image cannot be read, or the box holds nothing of it.
-        """
-        if self._last is None or self._last[0] != path:
+    def _crop(self, path: str, row: int) -> Crop | UnreadableError:
+        """The part of the image that the row asks for, or why there are none."""
+        key = path, int(self._frames[row])
+        if self._last is None or self._last[0] != key:
             self._last = None  # its memory may be needed
-            self._last = path, self._decoded(path)
-        pixels = self._last[1]
-        if isinstance(pixels, UnreadableError):
-            raise pixels
-        return _cut(pixels, self._boxes[row].tolist(), path) if self._has_box[row] else pixels
+            self._last = key, self._whole(*key)
+        whole = self._last[1]
+        if isinstance(whole, UnreadableError) or not self._has_box[row]:
+            return whole
+        return _cut(whole.pixels, self._boxes[row].tolist(), path)
 
-    def _decoded(self, path: str) -> NDArray[np.uint8] | UnreadableError:
+    def _whole(self, path: str, frame: int) -> Crop | UnreadableError:
+        """An image, or a frame of a film."""
         try:
-            return np.array(read_image(Path(path), self._max_megapixels).image)
+            if frame != NO_FRAME and is_video(path):
+                return Crop.of(self._film_at(path).frame(frame))
+            image = read_image(Path(path), self._max_megapixels).image
+            return Crop(image, np.array(image))
         except UnreadableError as error:
             if error.fault == "missing" and _ESCAPED.search(path):
                 return UnreadableError(f"Cannot read {path}: {ODD_NAME}.", "missing")
             return error
 
+    def _film_at(self, path: str) -> VideoReader:
+        if self._film is None or str(self._film.film) != path:
+            if self._film is not None:
+                self._film.close()
+            self._film = VideoReader(Path(path), self._first_frame)
+        return self._film
 
+
+NO_FRAME = -1
 ODD_NAME = "its name holds control characters or bytes that are not UTF-8; rename it"
 _ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
-"""What `requested.py` writes in place of them."""
+"""What `names.writable` puts in their place."""
 
 
-def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> NDArray[np.uint8]:
+def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | UnreadableError:
     """The part of an image (H, W, 3) inside a box (left, top, width, height); a box may reach beyond the image."""
     left, top, width, height = box
     part = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
     if not part.size:
         size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
-        raise UnreadableError(
+        return UnreadableError(
             f"Cannot read {visible(path)}: nothing of the image ({size}) lies in the box left={left}, top={top}, "
             f"width={width}, height={height}.",
             "outside",
         )
-    return np.ascontiguousarray(part)
+    return Crop.of(part)
 
 
-def _facts(crop: NDArray[np.uint8]) -> CropFacts:
-    height, width = crop.shape[:2]
-    measures = measure(Image.fromarray(crop))
-    same = pixel_hash(crop.data, height, width).hex()
-    return CropFacts(height, width, measures.brightness, measures.sharpness, same)
+def _facts(image: Image.Image, pixels: NDArray[np.uint8]) -> CropFacts:
+    measures = measure(image, pixels)
+    same = pixel_hash(pixels.data, image.height, image.width).hex()
+    return CropFacts(image.height, image.width, measures.brightness, measures.sharpness, same)

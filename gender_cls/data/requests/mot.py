@@ -3,6 +3,7 @@
 import configparser
 import logging
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 INFO = "seqinfo.ini"
 OWN_BOXES = ("gt/gt.txt", "det/det.txt")
+_NUMBER = re.compile(r"\d+$")
 
 
 class MotSequence(NamedTuple):
@@ -22,7 +24,7 @@ class MotSequence(NamedTuple):
 
     frames: Path  # the folder with one picture per frame
     suffix: str | None  # of these pictures; None: any
-    rate: float | None  # frames per second
+    rate: Fraction | None  # frames per second
 
 
 def is_mot_folder(folder: Path) -> bool:
@@ -54,7 +56,7 @@ def mot_rows(folder: Path, boxes: Path | None, *, stride: int, first_frame: int)
     shift = (0 if 0 in pictures else 1) - first_frame
     example = next(iter(pictures.values()))
     paths = {
-        frame: str(pictures.get(frame + shift, _renumbered(example, frame + shift)))
+        frame: str(pictures.get(frame + shift, renumbered(example, frame + shift)))
         for frame in rows["frame"].unique().tolist()
     }
     missing = [path for frame, path in paths.items() if frame + shift not in pictures]
@@ -80,31 +82,33 @@ def read_sequence(folder: Path) -> MotSequence:
         parser.read_string(read_text(file, str(file)) if file.is_file() else "[Sequence]")
         info = parser["Sequence"]
         frames = folder / info.get("imDir", "img1")
-        suffix, rate = info.get("imExt", "").strip().lower() or None, info.getfloat("frameRate")
-    except (configparser.Error, KeyError, ValueError) as error:
+        suffix, rate = info.get("imExt", "").strip().lower() or None, Fraction(info.get("frameRate", "0"))
+    except (configparser.Error, KeyError, ValueError, ZeroDivisionError) as error:
         raise GenderClsError(f"{file} cannot be read: {one_line(error)}. Repair or remove it.") from None
     require(frames.is_dir(), f"{folder} is no MOT folder: its frames should be in {frames}, which is not there.")
-    return MotSequence(frames, suffix, rate if rate and rate > 0 else None)
+    return MotSequence(frames, suffix, rate if rate > 0 else None)
+
+
+def picture_number(picture: Path) -> int | None:
+    """The number at the end of a picture's name."""
+    found = _NUMBER.search(picture.stem)
+    return int(found[0]) if found else None
+
+
+def renumbered(picture: Path, number: int) -> Path:
+    """The path of a picture whose name ends with this number instead."""
+    return picture.with_stem(_NUMBER.sub(lambda found: f"{number:0{len(found[0])}}", picture.stem))
 
 
 def _numbered(sequence: MotSequence) -> dict[int, Path]:
     """The pictures of the frames by their numbers."""
+    suffixes = IMAGE_SUFFIXES if sequence.suffix is None else {sequence.suffix}
     pictures: dict[int, Path] = {}
     for file in sorted(sequence.frames.iterdir()):
-        suffix = file.suffix.lower()
-        number = re.search(r"\d+$", file.stem)
-        if (
-            file.name.startswith(".")
-            or number is None
-            or (suffix not in IMAGE_SUFFIXES if sequence.suffix is None else suffix != sequence.suffix)
-        ):
+        number = picture_number(file)
+        if number is None or file.suffix.lower() not in suffixes or file.name.startswith("."):
             continue
-        other = pictures.setdefault(int(number[0]), file)
+        other = pictures.setdefault(number, file)
         require(other == file, f"{other} and {file.name} have the same number: keep one of them.")
     require(bool(pictures), f"{sequence.frames} holds no frames such as 000001{sequence.suffix or '.jpg'}.")
     return pictures
-
-
-def _renumbered(picture: Path, number: int) -> Path:
-    """Where the picture with this number would be."""
-    return picture.with_stem(re.sub(r"\d+$", lambda found: f"{number:0{len(found[0])}}", picture.stem))

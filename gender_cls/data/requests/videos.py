@@ -1,6 +1,7 @@
 """Video files: the rows of their boxes, and their frames as RGB pixels. Imports no torch."""
 
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ VIDEO_SUFFIXES = {
     *(".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 }
 PURPOSE = "Reading a film"
+FILES_ONLY = {"protocol_whitelist": "file"}  # or a playlist that is named like a film would open other addresses
 
 
 def is_video(path: str | Path) -> bool:
@@ -127,8 +129,7 @@ class VideoReader:
         """
         problem = self._av.error.FFmpegError
         try:
-            # Files only: a playlist that is named like a film would open other addresses.
-            container = self._av.open(str(self.film), options={"protocol_whitelist": "file"})
+            container = self._av.open(str(self.film), options=FILES_ONLY)
         except problem as error:
             raise self._not_opened(error) from error
         with container:
@@ -172,3 +173,14 @@ class VideoReader:
 
     def _unreadable(self, reason: str, fault: Fault) -> UnreadableError:
         return UnreadableError(f"Cannot read {self.film}: {reason}.", fault)
+
+
+def frame_rate(film: Path) -> Fraction | None:
+    """Frames per second of a film, on average; None if it does not say."""
+    av = import_extra("av", PURPOSE)
+    try:
+        with av.open(str(film), options=FILES_ONLY) as container:
+            stream = container.streams.best("video")
+            return None if stream is None else stream.average_rate
+    except av.error.FFmpegError:
+        return None
