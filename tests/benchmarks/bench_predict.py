@@ -1,10 +1,10 @@
 """What `python -m gender_cls.predict` costs beyond decoding and the network, when it shows a first row, and its memory.
 
-The first table compares images per CPU second of predict's work, from files to rows that are kept, with a bare loop that decodes,
-resizes and answers the same files in the same batches and precision, in turn, for the custom CNN and MobileNetV2 at
-256x128. The second has the seconds from the start of the command until its first rows are on the disk, and until its
-end. The third has the most memory of any of its processes for up to a million boxes in one picture, with an exported
-model that costs next to nothing.
+The first table compares images per CPU second of predict's work, from files to rows that are kept, with a bare loop
+that decodes, resizes and answers the same files in the same batches and precision, in turn, for the custom CNN and
+MobileNetV2 at 256x128. The second has the seconds from the start of the command until its first rows are on the disk,
+and until its end. The third has the most memory of any of its processes for up to a million boxes in one picture, with
+an exported model that costs next to nothing.
 
 The goal: 0.9 of the bare loop, a first row within 8 s, a million rows in 2 GiB. Runs for about ten minutes, most of it
 for the million.
