@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.asking import DATA, batches, records, request
 from helpers.crops import write_crops
-from helpers.requests import DATA, batches, records, request
 
 from gender_cls.data.requests.image_table import read_image_table
 from gender_cls.errors import GenderClsError

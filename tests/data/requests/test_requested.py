@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers.asking import batches, listed, records, request
 from helpers.crops import draw_folders, write_crops
-from helpers.requests import batches, listed, records, request
 
 from gender_cls.config.data import DataConfig
 from gender_cls.data.requests.requested import REQUEST_COLUMNS, requested_dataset
