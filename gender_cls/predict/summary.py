@@ -6,10 +6,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gender_cls.config.data import SPLITS
 from gender_cls.errors import count, plural
-from gender_cls.evaluation.bootstrap import SEED, Units, bootstrap_units, count_units
+from gender_cls.evaluation.bootstrap import SEED, Units, bootstrap_units
 from gender_cls.evaluation.calibration import calibrated
 from gender_cls.evaluation.combined import CombinedRule
 from gender_cls.evaluation.decisions import ABSTAIN
@@ -61,7 +62,7 @@ class Summary(TypedDict):
     abstained: Abstained
     known_as: dict[str, int]  # images of the run itself, by split
     shift: Shift  # of height, brightness, sharpness and calibrated probability against the run's validation
-    compared_by: str  # what the random exchanges of `shift` exchange: tracks and people, or images
+    alone: int  # readable images without a track and an identity: `shift` takes each for another person
     tracks: OfTracks | None  # null without tracks and known people
     spread: Spread | None  # null for one model
     rule: dict[str, Any]
@@ -78,16 +79,15 @@ def summarise(table: pd.DataFrame, tracks: pd.DataFrame, combined: CombinedRule,
     readable = table[table["fault"] == ""]
     answers = _counts(readable["answer"], ANSWERS)
     remarks = [*combined.remarks, *([track_rule.remark] if track_rule.remark and len(tracks) else [])]
-    units = _units(readable)
-    several = len(combined.temperatures) > 1
+    track, several = track_of(readable), len(combined.temperatures) > 1
     return Summary(
         images=len(table),
         faults={str(fault): int(found) for fault, found in table["fault"].value_counts().items() if fault},
         answers=answers,
         abstained=_abstained(answers, combined),
         known_as=_counts(table["known_as"], SPLITS),
-        shift=_shift(readable, units, combined),
-        compared_by="tracks and people" if count_units(units) < len(readable) else "images",
+        shift=_shift(readable, track, combined),
+        alone=int((track < 0).sum()),
         tracks=_of_tracks(tracks, track_rule) if len(tracks) else None,
         spread=_spread(readable["spread"], len(combined.temperatures)) if several else None,
         rule=asdict(combined.rule),
@@ -110,19 +110,11 @@ def _abstained(answers: Mapping[str, int], combined: CombinedRule) -> Abstained:
     return Abstained(here=answers[ABSTAIN] / answered if answered else None, home=home, of=of)
 
 
-def _units(readable: pd.DataFrame) -> Units:
-    """(rows,) the track, else the person, else the image."""
-    track = track_of(readable)
-    alone = track < 0
-    track[alone] = track.max(initial=-1) + 1 + np.arange(alone.sum())
-    return np.unique(track, return_inverse=True)[1]
-
-
-def _shift(readable: pd.DataFrame, units: Units, combined: CombinedRule) -> Shift:
+def _shift(readable: pd.DataFrame, track: NDArray[np.intp], combined: CombinedRule) -> Shift:
     validation = combined.validation
     if validation is None:
         return Shift(columns=[], shifted=[], remark="Nothing could be compared: no answers for validation are kept.")
-    home = bootstrap_units(validation)
+    home, units = bootstrap_units(validation), np.where(track < 0, len(track) + np.arange(len(track)), track)
     (validation, home), (readable, units) = _some(validation, home), _some(readable, units)
     if problem := why_not_compared(home, units, "the request"):
         return Shift(columns=[], shifted=[], remark=problem)
@@ -142,11 +134,11 @@ def _shift(readable: pd.DataFrame, units: Units, combined: CombinedRule) -> Shif
 
 
 def _some(table: pd.DataFrame, units: Units) -> tuple[pd.DataFrame, Units]:
-    """At most MOST_COMPARED of the rows."""
-    if len(table) <= MOST_COMPARED:
-        return table, units
-    rows = np.sort(np.random.default_rng(SEED).choice(len(table), MOST_COMPARED, replace=False))
-    return table.iloc[rows], np.unique(units[rows], return_inverse=True)[1]
+    """At most MOST_COMPARED of the rows; the codes of their units without a gap."""
+    if len(table) > MOST_COMPARED:
+        rows = np.sort(np.random.default_rng(SEED).choice(len(table), MOST_COMPARED, replace=False))
+        table, units = table.iloc[rows], units[rows]
+    return table, np.unique(units, return_inverse=True)[1]
 
 
 def _of_tracks(tracks: pd.DataFrame, track_rule: TrackRule) -> OfTracks:
@@ -219,7 +211,7 @@ def _of_known(known_as: Mapping[str, int]) -> str:
 
 
 def _of_shift(summary: Summary) -> list[str]:
-    shift, by = summary["shift"], summary["compared_by"]
+    shift = summary["shift"]
     lines = [shift["remark"]] if shift["remark"] else []
     if not shift["columns"]:
         return lines
@@ -233,10 +225,10 @@ def _of_shift(summary: Summary) -> list[str]:
         lines.insert(0, f"Not as on the run's validation: {found}. What validation chose may not fit these images.")
     else:
         lines.insert(0, f"No difference to the run's validation is shown: {listed(names.values())} were compared.")
-    if by == "images":
+    if summary["alone"]:
         lines[0] += (
-            " No track or identity is known, so each image counts as another person: the p-values are too small if "
-            "people come several times."
+            f" {plural(summary['alone'], 'image has', 'images have')} no track and no identity and count as one person "
+            "each: if people come several times, differences are found too easily."
         )
     if summary["images"] > MOST_COMPARED:
         lines[0] += f" {count(MOST_COMPARED)} random images were compared."

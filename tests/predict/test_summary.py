@@ -109,12 +109,11 @@ def test_brighter_images_are_noticed() -> None:
 def test_without_people_each_image_counts_and_that_is_said() -> None:
     here = requested(images_of(50, 3))
     by_people, by_images = summed_up(here), summed_up(here.assign(identity=""))
-    assert (by_people["compared_by"], by_images["compared_by"]) == ("tracks and people", "images")
+    assert (by_people["alone"], by_images["alone"]) == (0, 150)
     p_of = [{one["column"]: one["p_value"] for one in found["shift"]["columns"]} for found in (by_people, by_images)]
     assert p_of[1]["brightness"] < p_of[0]["brightness"]  # images of one person resemble each other
-    assert [any("another person" in line for line in summary_lines(one)) for one in (by_people, by_images)] == [
-        False, True,
-    ]  # fmt: skip
+    for found, said in ((by_people, False), (by_images, True)):
+        assert any("150 images have no track" in line for line in summary_lines(found)) == said
     assert by_images["tracks"] is None
     tracks = summed_up(here.assign(track=here["identity"], identity=""))
     assert tracks["shift"] == by_people["shift"]
