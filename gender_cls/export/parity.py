@@ -116,7 +116,9 @@ def _outputs(file: str, ask: Asked, pixels: NDArray[np.uint8]) -> Outputs:
     try:
         found = ask(pixels)
     except Exception as error:  # each library has errors of its own
-        raise GenderClsError(f"{file} cannot answer pixels of the shape {shape} ({one_line(error)}). {NOTHING}") from None
+        raise GenderClsError(
+            f"{file} cannot answer pixels of the shape {shape} ({one_line(error)}). {NOTHING}"
+        ) from None
     lengths = {len(output) for output in found}
     require(lengths == {images}, f"{file} gives {first_few(lengths)} answers to pixels of the shape {shape}. {NOTHING}")
     return found

@@ -1,9 +1,11 @@
 """A run and its exported files: the same answers, or no file; the run itself stays as it is."""
 
+import errno
 import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from gender_cls.data.csv_text import read_csv_text
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.export_schema import Parity
+from gender_cls.evaluation.wording import stated_change
 from gender_cls.export import float32_files, one_run
 from gender_cls.export.graph import ExportedGraph
 from gender_cls.export.one_run import export_run
@@ -27,15 +30,18 @@ from gender_cls.models.onnx_model import OnnxModel
 from gender_cls.pages.exported import exported_on_screen
 from gender_cls.pages.model_card import LIMITS
 from gender_cls.runs.exported_run import ExportedRun
+from gender_cls.runs.files import read_json
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
+from gender_cls.system import terminal
+from gender_cls.system.terminal import show
 from gender_cls.training import predictor as predictor_module
 
 ALL = {"format": ["onnx", "pt2"], "also": ["float16", "int8"]}
 
 
 def config_of(run: Run, **settings: object) -> ExportConfig:
-    least = {"run": str(run.folder), "output_dir": str(run.folder.parent), "seconds": 0, "threads": 1, "images": 9}
+    least = {"run": str(run.folder), "output_dir": str(run.folder.parent), "seconds": 0, "threads": 1, "images": 6}
     return parse_config({**least, **settings}, ExportConfig)
 
 
@@ -49,7 +55,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Everything at once."""
     run = Run(Path(shutil.copytree(trained.folder, tmp_path_factory.mktemp("exported") / "run")))
-    export_run(run, config_of(run, **ALL))
+    export_run(run, config_of(run, **ALL, seconds=0.01))
     return run
 
 
@@ -72,14 +78,14 @@ def test_the_folder_holds_what_was_asked_for(exported: Run) -> None:
 
 
 def test_parity_json_is_as_its_schema_says(exported: Run) -> None:
-    parity = json.loads((exported.exported / "parity.json").read_text())
+    parity = read_json(exported.exported / "parity.json")
     assert_matches(parity, Parity)
     resized = {(check["file"], check["batch"]) for check in parity["checks"] if check["batch"]}
     assert resized == {(file, batch) for file in ("model.onnx", "model.pt2") for batch in (1, 7, 32)}
     native = [check for check in parity["checks"] if check["batch"] is None]
     assert [check["file"] for check in native] == ["model_native.onnx", "model_native.pt2"]
     assert [1, 1] in parity["resize"]["sizes"]
-    assert parity["images"] == 9
+    assert parity["images"] == 6
     assert [one["weights"] for one in parity["files"].values()] == ["float32", "float16", "int8"]
     sizes = [one["bytes"] for one in parity["files"].values()]
     assert sizes == [(exported.exported / name).stat().st_size for name in parity["files"]]
@@ -91,7 +97,7 @@ def test_the_answers_of_a_float32_run_are_those_of_its_report(exported: Run) -> 
     numbers = ["p_FEMALE", "p_MALE", "calibrated_p_FEMALE"]
     pd.testing.assert_frame_equal(found.drop(columns=numbers), report.drop(columns=numbers))
     np.testing.assert_allclose(found[numbers].astype(float), report[numbers].astype(float), atol=1e-5)
-    parity = json.loads((exported.exported / "parity.json").read_text())
+    parity = read_json(exported.exported / "parity.json")
     assert parity["files"]["model.onnx"]["changed_answers"] == {"val": 0, "test": 0}
 
 
@@ -126,7 +132,6 @@ def test_the_card_leads_back_to_the_run(exported: Run) -> None:
     card = (exported.exported / "MODEL_CARD.md").read_text()
     assert "](../report.html)" in card
     assert card.index("## The exported model") < card.index("arXiv:1810.03993")
-    assert max(len(line) for line in card.splitlines() if not line.startswith("|")) <= 120
 
 
 def test_a_later_export_leaves_no_file_of_an_earlier_one(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -167,8 +172,10 @@ class BakedInBatch(Faulty):
         return pixels if self.native else pixels[:2]
 
 
-@pytest.mark.parametrize("fault", [FlippedChannels, ForgottenMean, BakedInBatch])
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(FlippedChannels, "onnx"), (ForgottenMean, "pt2"), (BakedInBatch, "onnx"), (BakedInBatch, "pt2")],
+)
 def test_a_graph_with_a_fault_leaves_nothing(
     fault: type[ExportedGraph], kind: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,16 +186,19 @@ def test_a_graph_with_a_fault_leaves_nothing(
     assert hashes(run.folder) == before
 
 
-def test_an_interruption_leaves_nothing_and_the_earlier_export_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_ends_an_export_leaves_nothing_and_the_earlier_one_stays(
+    error: BaseException, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.exported.mkdir()
     (run.exported / "model.onnx").write_text("earlier")
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def end(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(one_run, "answer_rows", interrupt)
+    monkeypatch.setattr(one_run, "answer_rows", end)
     before = hashes(run.folder)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         export_run(run, config_of(run, format="pt2"))
     assert hashes(run.folder) == before
 
@@ -228,13 +238,27 @@ def test_what_cannot_be_exported_is_named(run: Run, tmp_path: Path) -> None:
     assert not [*run.exported.glob("m*")]
 
 
-def test_speed_is_measured_of_every_form(run: Run) -> None:
-    parity = export_run(run, config_of(run, format="onnx", seconds=0.01))
-    assert {"torch, 32-true", "ONNX Runtime"} <= parity["speed"].keys()
+def test_speed_is_measured_of_every_form(exported: Run) -> None:
+    parity = read_json(exported.exported / "parity.json")
+    titles = {"ONNX Runtime", "ONNX Runtime, float16", "ONNX Runtime, int8", "torch.export"}
+    assert {"torch, 32-true", *titles} <= parity["speed"].keys()
     for speed in parity["speed"].values():
         low, high = speed["milliseconds_batch_1_spread"]
         assert 0 < low <= speed["milliseconds_batch_1"] <= high
-    assert parity["files"]["model.onnx"]["cost"] == parity["speed"]["ONNX Runtime"]
-    assert_matches(json.loads((run.exported / "parity.json").read_text()), Parity)
-    assert "Milliseconds per image" in (run.exported / "MODEL_CARD.md").read_text()
-    assert any("differently" in str(part) or "answers all" in str(part) for part in exported_on_screen(parity))
+    assert parity["files"]["model_int8.onnx"]["cost"] == parity["speed"]["ONNX Runtime, int8"]
+    assert "Milliseconds per image" in (exported.exported / "MODEL_CARD.md").read_text()
+
+
+def test_the_screen_has_the_same_numbers(
+    exported: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_console", None)  # it has read its width
+    monkeypatch.setenv("COLUMNS", "80")
+    parity = cast(Parity, read_json(exported.exported / "parity.json"))
+    show(*exported_on_screen(parity))
+    text = capsys.readouterr().out
+    for file, about in parity["files"].items():
+        assert file in text
+        assert stated_change(about["difference"]["balanced_accuracy"]) in text
+    assert parity["files"]["model.onnx"]["sentence"] in text
+    assert all(len(line) <= 80 for line in text.splitlines() if "─" in line)
