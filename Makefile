@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := demo_$(shell date +%Y-%m-%d_%H-%M-%S)
 
 .PHONY: setup demo test check format bench
 .DEFAULT_GOAL := demo
@@ -18,10 +19,15 @@ $(VENV)/installed-dev: $(VENV)/installed
 setup: $(VENV)/installed-dev ## the environment for development, with the commit hooks
 	@if [ -d .git ]; then $(BIN)/pre-commit install; fi
 
-demo: $(VENV)/installed ## draw the demo crops, train two small models on them, print the leaderboard
+demo: $(VENV)/installed ## train two small models on drawn crops, print the leaderboard, answer for new crops with one of them
 	$(BIN)/python -m gender_cls.demo
 	$(BIN)/python -m gender_cls.train -m model=custom_cnn,mobilenetv4_small data=demo recipe=scratch model.pretrained=false \
-	    augment=light recipe.monitor=loss trainer.max_epochs=8 evaluation.explained_images=24
+	    augment=light recipe.monitor=loss trainer.max_epochs=8 evaluation.explained_images=24 name=$(DEMO)
+	$(BIN)/python -m gender_cls.demo folder=outputs/demo_new images=48 seed=1
+	$(BIN)/python -m gender_cls.predict run=outputs/sweeps/$(DEMO)/0_custom_cnn images=outputs/demo_new/manifest.csv
+	@printf "%s\n" "" "To take this model away as one file that answers the same:" \
+	    "  $(BIN)/pip install --editable '.[export]'" \
+	    "  $(BIN)/python -m gender_cls.export run=outputs/sweeps/$(DEMO)/0_custom_cnn"
 
 test: $(VENV)/installed-dev check ## ruff, mypy and pytest, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,17 +1,16 @@
 """`python -m gender_cls.evaluate`: turn the predictions of finished runs into conclusions, also on other data."""
 
-import contextlib
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import fitted_runs, in_turn
+from gender_cls.cli.folders import failing_alone, fitted_runs, in_turn
 from gender_cls.cli.sweep import write_leaderboard
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.source import find_source
-from gender_cls.errors import first_few, noting_failure, plural, require
+from gender_cls.errors import first_few, plural, require
 from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.locks import locked
@@ -34,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> None:
     others = _read_others(config, runs, failed) if config.elsewhere_asked else None
     sweeps = set()
     for run in in_turn(runs):
-        with _failing_alone(runs, failed, run.folder.name), locked(run.folder):
+        with failing_alone(runs, failed, run.folder.name), locked(run.folder):
             if others is None:
                 _test_at_home(config, run)
             else:
@@ -44,11 +43,6 @@ def evaluate(config: EvaluateConfig) -> None:
     for sweep in sorted(sweeps):
         write_leaderboard(sweep)
     require(not failed, f"{plural(len(failed), 'test')} failed: {first_few(failed, 20)}; the reasons stand above.")
-
-
-def _failing_alone(several: Sized, failed: dict[str, str], name: str) -> contextlib.AbstractContextManager[None]:
-    """One of several: if it fails, the reason is logged and noted, and the others go on."""
-    return noting_failure(failed, name) if len(several) > 1 else contextlib.nullcontext()
 
 
 def _read_others(config: EvaluateConfig, runs: Sequence[Run], failed: dict[str, str]) -> "OtherParts":
@@ -88,7 +82,7 @@ def _test_elsewhere(config: EvaluateConfig, run: Run, others: "OtherParts", fail
     cache = image_cache(config.output_dir)
     predictor, parts = _predictor(config, run), others.of(run)
     for name, part in parts.items():
-        with _failing_alone(parts, failed, f"{run.folder.name} on {name}"):
+        with failing_alone(parts, failed, f"{run.folder.name} on {name}"):
             other = unseen(part, name, run, cache, config.images_now)
             metrics = evaluate_elsewhere(run, other, settings, predictor, adapt=config.adaptations)
             show("", *elsewhere_on_screen(metrics), f"Open {shortest(run.elsewhere(name).report)}")

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
@@ -38,6 +38,7 @@ def run_command(
     *,
     when_interrupted: str,
     instead_of_sweep: str | None = None,
+    lists: Collection[str] = (),
     claim: Callable[[CommandLine, Schema, DictConfig], Path] | None = None,
     around: Callable[[CommandLine, Path], contextlib.AbstractContextManager[None]] | None = None,
 ) -> None:
@@ -48,6 +49,7 @@ def run_command(
         config_name: the file in `conf/`, without its suffix.
         when_interrupted: what a user can do after Ctrl-C.
         instead_of_sweep: what a user can do instead of `-m`; None where sweeps are allowed.
+        lists: keys whose values between commas are a list instead of a sweep.
         claim: makes or finds the folder to work in, from the first job's checked and composed configuration. The
             folder's name is passed on as `name`.
         around: entered with that folder before the work.
@@ -57,7 +59,7 @@ def run_command(
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
-        command = read_command_line(sys.argv[1:])
+        command = read_command_line(sys.argv[1:], lists)
         arguments = list(command.arguments)
         if command.shows_only:
             _run_hydra(task, config_name, schema, arguments)

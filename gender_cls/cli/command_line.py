@@ -1,6 +1,7 @@
 """From a command line to checked configurations: every job's, before the first job starts."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,13 @@ class CommandLine:
     config_dir: str | None  # a folder of the user's own configuration files
 
 
-def read_command_line(arguments: list[str]) -> CommandLine:
-    """Parse arguments; a value outside Hydra's grammar (a regular expression, a path with spaces) counts as text."""
-    arguments = [_as_text_if_needed(argument) for argument in arguments]
+def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> CommandLine:
+    """Parse arguments; a value outside Hydra's grammar (a regular expression, a path with spaces) counts as text.
+
+    Args:
+        lists: keys whose values between commas are a list, as if they stood in brackets; of others they are a sweep.
+    """
+    arguments = [_as_text_if_needed(_as_list(argument, lists)) for argument in arguments]
     known = get_args_parser().parse_intermixed_args(arguments)
     flags = [argument for argument in arguments if argument not in known.overrides]
     for override in known.overrides:
@@ -61,6 +66,11 @@ def read_command_line(arguments: list[str]) -> CommandLine:
         swept=swept,
         config_dir=config_dir,
     )
+
+
+def _as_list(argument: str, lists: Collection[str]) -> str:
+    key, _, values = argument.partition("=")
+    return f"{key}=[{values}]" if key in lists and "," in values and not values.startswith("[") else argument
 
 
 def _as_text_if_needed(argument: str) -> str:

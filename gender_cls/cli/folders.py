@@ -1,13 +1,14 @@
 """Which folders a command works in: a new one, an unfinished one that it continues, or those of finished runs."""
 
+import contextlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from datetime import datetime
 from pathlib import Path
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import GenderClsError, error_sentence, noting_failure
 from gender_cls.runs.files import read_json
 from gender_cls.runs.run import COMMAND_FILE, Run, find_runs
 
@@ -105,3 +106,8 @@ def in_turn(runs: Sequence[Run]) -> Iterator[Run]:
         if len(runs) > 1:
             log.info(f"{number} of {len(runs)}: {run.folder.name}")
         yield run
+
+
+def failing_alone(several: Sized, failed: dict[str, str], name: str) -> contextlib.AbstractContextManager[None]:
+    """One of several: if it fails, the reason is logged and noted in `failed`, and the others go on."""
+    return noting_failure(failed, name) if len(several) > 1 else contextlib.nullcontext()

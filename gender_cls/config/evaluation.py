@@ -57,7 +57,6 @@ class FinishedRunConfig:
 
     run: Any = setting(path="folder")
     data_root: str | None = setting(path="folder")
-    accelerator: str = setting(AUTO, choices=ACCELERATORS)
     threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
     progress_bar: bool = True
 
@@ -91,6 +90,7 @@ class EvaluateConfig(FinishedRunConfig):
     elsewhere: ElsewhereConfig = field(default_factory=ElsewhereConfig)
     adapt: Any = setting(choices=tuple(one.value for one in Adapt))
     output_dir: str = setting("outputs", path="any")
+    accelerator: str = setting(AUTO, choices=ACCELERATORS)
     operating_point: OperatingPointRule | None = None
     target_error: float | None = setting(**TARGET_ERROR)
     shortcuts: bool | None = None

@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import paths_of, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, paths_of, setting
 from gender_cls.config.evaluation import FinishedRunConfig
 from gender_cls.errors import require
 
@@ -67,6 +67,7 @@ class ExplainRunConfig(FinishedRunConfig):
     methods: list[Method] | None = None
     explained_class: ExplainedClass | None = None
     faithfulness: bool = True
+    accelerator: str = setting(AUTO, choices=ACCELERATORS)
 
     @property
     def image_paths(self) -> list[Path]:

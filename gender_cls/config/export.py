@@ -6,6 +6,7 @@ from typing import Any
 
 from gender_cls.config.checks import listed_values, setting
 from gender_cls.config.evaluation import FinishedRunConfig
+from gender_cls.errors import require
 
 
 class Format(Enum):
@@ -37,3 +38,11 @@ class ExportConfig(FinishedRunConfig):
     def smaller(self) -> list[Smaller]:
         """`also`, one, several or none."""
         return [one for one in Smaller if one.value in listed_values(self.also)]
+
+    def check(self) -> None:
+        super().check()
+        require(bool(self.formats), "format names nothing to write: give format=onnx, pt2, or onnx,pt2.")
+        require(
+            not self.smaller or Format.onnx in self.formats,
+            f"also={','.join(one.value for one in self.smaller)} makes smaller ONNX files: add format=onnx.",
+        )

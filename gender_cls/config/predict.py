@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import AUTO, MOST_PROCESSES, PRECISIONS, listed_values, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_PROCESSES, PRECISIONS, listed_values, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import RESAMPLES, FinishedRunConfig
 from gender_cls.errors import first_few, require
@@ -48,6 +48,7 @@ class PredictConfig(FinishedRunConfig):
     on_corrupt: OnUnreadable = OnUnreadable.list
     resamples: int | None = setting(**RESAMPLES)
     output_dir: str = setting("outputs", path="any")
+    accelerator: str = setting(AUTO, choices=ACCELERATORS)
     precision: str | None = setting(choices=PRECISIONS)
     num_workers: int | str = setting(AUTO, least=0, most=MOST_PROCESSES, auto=True)
 

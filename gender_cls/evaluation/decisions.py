@@ -71,7 +71,7 @@ def choose_operating_point(
     """
     threshold, remark = best_threshold(validation, temperature, rule)
     decide = DecisionRule(temperature, threshold, None)
-    on_validation, on_test = (_answer_scores(split, decide, resamples) for split in (validation, test))
+    on_validation, on_test = (answer_scores(split, decide, resamples) for split in (validation, test))
     return OperatingPoint(rule=rule.value, threshold=threshold, remark=remark, validation=on_validation, test=on_test)
 
 
@@ -103,7 +103,7 @@ def best_threshold(validation: pd.DataFrame, temperature: float, rule: Operating
     return float(np.clip(expit(middle[gap]), np.nextafter(lower, 1), min(upper, np.nextafter(1, 0)))), None
 
 
-def _answer_scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
+def answer_scores(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> dict[str, Estimate]:
     """Scores of the answers; all undefined if a probability is not finite."""
     names = ("balanced_accuracy", f"recall_{FEMALE}", f"recall_{MALE}")
     if problem := problem_of(logit(table)):
@@ -132,7 +132,7 @@ def choose_abstention(
         target_error: share of wrong answers among the answered images.
     """
     band, remark = narrowest_band(validation, decide, target_error)
-    on_validation, on_test = (_accepted(split, replace(decide, band=band), resamples) for split in (validation, test))
+    on_validation, on_test = (accepted(split, replace(decide, band=band), resamples) for split in (validation, test))
     aurc, curve = risk_coverage_curve(*_wrong_and_certainty(test, decide), bootstrap_units(test), resamples)
     return Abstention(
         target_error=target_error,
@@ -186,7 +186,8 @@ def narrowest_band(
     return (float(low[steady[0]]), float(high[steady[0]])), None
 
 
-def _accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> Accepted:
+def accepted(table: pd.DataFrame, decide: DecisionRule, resamples: int) -> Accepted:
+    """How many images get an answer, and how many of those are wrong."""
     if problem := problem_of(logit(table)):
         return Accepted(coverage=undefined(problem), error=undefined(problem))
     answers = decide.answers(table)

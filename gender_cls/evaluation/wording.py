@@ -87,6 +87,12 @@ def stated(estimate: Estimate, digits: int = 3, scale: float = 1, unit: str = ""
     return f"{number} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
 
 
+def stated_change(estimate: Estimate) -> str:
+    """`+0.005 [−0.008, +0.017]`, as far as the difference and its interval are known."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    return signed(value) if low is None or high is None else f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+
 def at_threshold(point: OperatingPoint) -> str:
     """`at the threshold 0.697, chosen on validation`; without the last words where none could be chosen."""
     value = point["threshold"]

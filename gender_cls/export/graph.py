@@ -1,7 +1,11 @@
 """A trained classifier with all that stands between pixels and answers, as one network."""
 
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 
 import torch
 from torch import Tensor, nn
@@ -53,26 +57,45 @@ class ExportedGraph(nn.Module):
         answers = torch.where(probability >= self.rule.threshold, FEMALE, MALE)
         return torch.where(doubtful, ABSTAIN, answers)
 
+    def sizes(self) -> dict[int, str]:
+        """The dimensions of `pixels` that may have any length, by number, with their names."""
+        return {0: "height", 1: "width"} if self.native else {0: "batch"}
+
     def program(self) -> torch.export.ExportedProgram:
-        """The graph as operators of torch, for any batch or any size of a crop.
+        """The graph as operations of torch.
 
         Raises:
-            GenderClsError: the network has no such form.
+            GenderClsError: torch.export cannot follow what the network does.
         """
-        height, width, _ = self.form
-        shape = (height, width, 3) if self.native else (2, height, width, 3)
-        names = ("height", "width") if self.native else ("batch",)
-        sizes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(names)}
-        pixels = torch.zeros(shape, dtype=torch.uint8)
+        shape = (self.form.height, self.form.width, 3)
+        pixels = torch.zeros(shape if self.native else (2, *shape), dtype=torch.uint8)
+        sizes = {number: torch.export.Dim(name, min=1) for number, name in self.sizes().items()}
         try:
-            with warnings.catch_warnings(action="ignore"), torch.no_grad():
+            with quiet(), torch.no_grad():
                 program = torch.export.export(self.eval(), (pixels,), dynamic_shapes=(sizes,))
         except Exception as error:  # a foreign network may fail in any way; another model is the only way out
             raise GenderClsError(
-                f"{self.title} cannot be exported, because torch.export cannot follow its operations "
-                f"({one_line(error)}): export a run of another model."
+                f"{self.title} cannot be exported, because torch.export cannot follow it ({first_line(error)}): export "
+                "a run of another model."
             ) from error
         for node in program.graph.nodes:  # where the files of this installation lie
             for key in ("stack_trace", "from_node"):
                 node.meta.pop(key, None)
         return program
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show nothing of what exporters print, log and warn of; their errors come as exceptions."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(level)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exporter's error says, without its advice to developers."""
+    return one_line(str(error).strip().partition("\n")[0])

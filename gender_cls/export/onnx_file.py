@@ -1,53 +1,62 @@
 """An exported graph as one ONNX file."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gender_cls.errors import GenderClsError
-from gender_cls.export.graph import ExportedGraph
+from gender_cls.export.graph import ExportedGraph, first_line, quiet
 from gender_cls.models.exported import OUTPUTS, Metadata
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.extras import import_extra
 
-OPSET = 20
 INPUT = "pixels"
-MOST_BYTES = 2**31 - 1
-"""Of a file; protobuf, the format of ONNX files, takes no more."""
+OPSET = 20  # the first with GELU as one operation
+MOST_BYTES = 2**31 - 1  # of a file, because protobuf holds no more
 
 
 def write_onnx(graph: ExportedGraph, metadata: Metadata, file: Path) -> None:
     """Write the graph with its weights and metadata; the same graph gives the same bytes.
 
     Raises:
-        GenderClsError: a library is not installed, or the network does not fit into an ONNX file.
+        GenderClsError: a library is not installed; the network cannot be exported, or not to ONNX.
     """
     onnx = import_extra("onnx", "Exporting to ONNX")
     import_extra("onnxscript", "Exporting to ONNX")
-    size = sum(tensor.nbytes for tensor in graph.state_dict().values())
-    if size > MOST_BYTES:
+    if (size := sum(weight.nbytes for weight in graph.state_dict().values())) > MOST_BYTES:
         raise GenderClsError(
             f"{graph.title} has {size / 2**30:.1f} GiB of weights, and an ONNX file holds 2 GiB: use format=pt2."
         )
-    program = graph.program()
-    with warnings.catch_warnings(action="ignore"):
-        exported = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(OUTPUTS), verbose=False
-        )
-    assert exported is not None
-    model = exported.model_proto
-    _clean(model)
+    model = _converted(graph)
+    _forget_sources(model)
     onnx.helper.set_model_props(model, metadata.to_texts())
-    onnx.checker.check_model(model)
-    write_atomically(file, model.SerializeToString(deterministic=True))
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)
+    write_atomically(file, content)
 
 
-def _clean(model: Any) -> None:
-    """Take out what says where files of this installation lie, and the lengths of tensors inside the graph."""
+def _converted(graph: ExportedGraph) -> Any:
+    """The graph as an onnx.ModelProto."""
+    program = graph.program()
+    options: dict[str, Any] = {"opset_version": OPSET, "input_names": [INPUT], "output_names": OUTPUTS}
+    try:
+        with quiet():
+            exported = torch.onnx.export(
+                program, dynamo=True, dynamic_shapes=(graph.sizes(),), verbose=False, **options
+            )
+            assert exported is not None
+            return exported.model_proto
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise GenderClsError(
+            f"{graph.title} cannot be written as ONNX ({first_line(error.__cause__ or error)}): use format=pt2."
+        ) from error
+
+
+def _forget_sources(model: Any) -> None:
+    """Remove what says where the files of this installation lie, and what only repeats the graph."""
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del graph.value_info[:]
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("value_info")

@@ -58,5 +58,7 @@ def tensorboard_of(page_folder: Path, runs: Sequence[Run]) -> str:
 
 def _pages_of(folder: ResultFolder) -> dict[str, Path]:
     """The pages that people read of a test, by name."""
-    card = {"model card": folder.model_card} if isinstance(folder, Run) else {}
-    return {"report": folder.report, "gallery": folder.gallery, **card}
+    report = {"report": folder.report, "gallery": folder.gallery}
+    if not isinstance(folder, Run):
+        return report
+    return {**report, "model card": folder.model_card, "exported model": folder.exported / folder.model_card.name}

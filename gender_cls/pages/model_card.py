@@ -23,6 +23,17 @@ WIDTH = 120
 NOT_MEASURED = "not measured"
 NO_BREAK = "\x00"  # a blank at which no line may break, until all lines are filled
 
+USE = (
+    "Research on such classifiers, and aggregate statistics: shares among many people, reported with their error.",
+    "Not for decisions about a person, access control, alerts about individuals, or law enforcement.",
+)
+LABELS = (
+    "FEMALE and MALE say how annotators perceived a person's appearance in an image, not what the person's gender "
+    "identity is."
+)
+LIMITS = " ".join((*USE, LABELS))
+"""What a model is for and not for; an exported file says it too."""
+
 CONDITIONS = {
     "skin tone": "skin",
     "age": "age",
@@ -53,7 +64,7 @@ def render_model_card(
     environment = page_environment(autoescape=False)  # `text` and `code` do what Markdown needs
     environment.filters.update(code=_code, estimate=_estimate, number=_number, reason=_reason, text=_text)
     environment.filters.update(left_out_words=left_out_words)
-    environment.globals.update(settings=_settings, table=markdown_table)
+    environment.globals.update(settings=_settings, table=markdown_table, USE=USE, LABELS=LABELS)
     levels = [level for level in (metrics["test"], metrics["test"]["by_identity"]) if level is not None]
     slice_words = {word for cell in metrics["slices"]["cells"] for word in cell["column"].split("_")}
     card = environment.get_template("model_card.md.jinja").render(
@@ -76,7 +87,7 @@ def render_model_card(
         baselines=[_baseline_row(baseline) for baseline in metrics["baselines"]],
         unmeasured=[condition for condition, word in CONDITIONS.items() if word not in slice_words],
     )
-    return _wrapped(card)
+    return filled_card(card)
 
 
 def _baseline_row(baseline: Baseline) -> list[str]:
@@ -101,7 +112,7 @@ def _text(value: object) -> str:
 
 
 def _at_a_line_start(found: re.Match) -> str:
-    """A word that would begin a list or underline a heading if `_wrapped` put it at the start of a line."""
+    """A word that would begin a list or underline a heading if `filled_card` put it at the start of a line."""
     return "1\\" if found[0] == "1" else f"\\{found[0]}"
 
 
@@ -135,7 +146,7 @@ def _settings(section: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in section.items() if value is not None and value != 0)
 
 
-def _wrapped(card: str) -> str:
+def filled_card(card: str) -> str:
     """Paragraphs, list items and quotes filled to WIDTH; headings, tables and code as they are."""
     blocks = re.split(r"\n\s*\n", card.strip())
     lines = ("\n".join(map(_filled, re.split(r"\n(?=- )", block))) for block in blocks)

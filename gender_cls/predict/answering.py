@@ -82,6 +82,7 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
         batch_size=answerer.batch_size,
         num_workers=resources.num_workers,
         max_megapixels=config.data.max_megapixels,
+        first_frame=config.first_frame,
         stop_at_fault=config.on_corrupt is OnUnreadable.stop,
     )
     with working("Answering", len(rows), "images") as work:

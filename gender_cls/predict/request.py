@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ def requested_images(config: PredictConfig, answerer: Answerer) -> Requested:
     with working("Looking for images"):
         if not config.image_names:
             return requested_dataset(config.data)
-        data, root = config.data, Path("/")
+        data, root = config.data, None
         if answerer.runs:
             run = answerer.runs[0]
             data, root = recorded_config(run.config_file).data, config.images_now or run.data_root

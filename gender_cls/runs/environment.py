@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gender_cls.runs.files import timestamp
+from gender_cls.system.memory import kernel_file
 
 
 def environment() -> dict[str, str]:
@@ -19,6 +20,13 @@ def environment() -> dict[str, str]:
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         **({"commit": commit} if (commit := git_commit(Path(__file__))) else {}),
     }
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    lines = kernel_file("/proc/cpuinfo").splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def git_commit(file: Path) -> str | None:

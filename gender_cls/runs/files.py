@@ -1,6 +1,7 @@
 """Atomic writes, and JSON files."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -60,6 +61,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def timestamp() -> str:
     """Now, as files state it: ISO 8601 to the second, with the offset of the time zone."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def read_whole(file: Path) -> bytes:

@@ -51,6 +51,7 @@ class Run(ResultFolder):
         self.log = self.folder / "train.log"
         self.epochs = self.folder / "epochs.csv"
         self.model_card = self.folder / "MODEL_CARD.md"
+        self.exported = self.folder / "export"
 
     def elsewhere(self, name: str) -> ResultFolder:
         """The folder of a test on other data, which may not exist yet."""

@@ -1,6 +1,7 @@
 """Libraries that only some commands need, and that are not installed with the package."""
 
 import importlib
+import os
 import shlex
 from importlib.metadata import PackageNotFoundError, requires
 from types import ModuleType
@@ -26,6 +27,7 @@ def import_extra(module: str, purpose: str) -> ModuleType:
         GenderClsError: it is not installed; the sentence has the command that installs the extra.
     """
     top = module.partition(".")[0]
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report its use to its makers
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

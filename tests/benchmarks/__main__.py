@@ -14,8 +14,8 @@ import measuring
 
 HERE = Path(__file__).parent
 ORDER = (
-    "bench_start", "bench_pixels", "bench_loop", "bench_defaults", "bench_inference", "bench_frozen", "bench_memory",
-    "bench_device", "bench_explain", "bench_growth", "bench_alternatives",
+    "bench_start", "bench_pixels", "bench_loop", "bench_defaults", "bench_inference", "bench_export", "bench_predict",
+    "bench_frozen", "bench_memory", "bench_device", "bench_explain", "bench_growth", "bench_alternatives",
 )  # fmt: skip
 """The quick ones first; all others follow by name."""
 

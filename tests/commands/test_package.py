@@ -7,7 +7,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.commands import COMPARING, DATASETS, EACH_ON_THE_OTHERS, ELSEWHERE, EVALUATING, EXPLAINING, python
+from helpers.commands import (
+    COMPARING,
+    COMPARING_EXPORTED,
+    DATASETS,
+    EACH_ON_THE_OTHERS,
+    ELSEWHERE,
+    EVALUATING,
+    EXPLAINING,
+    EXPORTING,
+    PREDICTING,
+    python,
+)
 from helpers.crops import PATTERN, draw_folders
 
 from gender_cls.cli.command_line import check_jobs, read_command_line
@@ -25,6 +36,8 @@ AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.a
 TESTED_ELSEWHERE = {DATASETS, ELSEWHERE, EACH_ON_THE_OTHERS}
 """The first needs published datasets: `test_the_readmes_datasets_are_swept` only reads its command line. Others run in
 `test_evaluate_elsewhere.py`."""
+USED = {PREDICTING, EXPORTING, COMPARING_EXPORTED}
+"""In `test_use_it.py`."""
 QUICKLY = [
     f"data.pattern={PATTERN}", "data.image_size=[64,32]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
     "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
@@ -33,7 +46,8 @@ QUICKLY = [
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
-    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - {COMPARING, EVALUATING, EXPLAINING, *TESTED_ELSEWHERE}
+    run_elsewhere = {COMPARING, EVALUATING, EXPLAINING, *TESTED_ELSEWHERE, *USED}
+    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - run_elsewhere
     made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
     assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
     assert len(TRAINING) >= 4

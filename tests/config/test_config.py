@@ -203,7 +203,7 @@ REFUSED = [
     (Config, "model.weights=/no/file.pth data.corrections=/no/file.csv", "no file"),
     (AuditConfig, "audit.runs=[/no/run]", "no folder: /no/run"),
     (EvaluateConfig, "run=/no/run data_root=/no/folder", "no folder"),
-    (CompareConfig, "runs=[.,/no/run] data_root=/no/folder", "no file or folder: /no/"),
+    (CompareConfig, "runs=[.,/no/run] data_root=/no/folder", "folder: /no/"),
     (ExplainRunConfig, "images=/no/image.png", "no file or folder"),
     # Rules between settings, or within one
     (Config, "data.root=null", "data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo"),

@@ -101,6 +101,7 @@ def test_the_rule_of_several_is_chosen_on_the_mean_over_validation() -> None:
     assert combined.rule.threshold == pytest.approx(expected.threshold, rel=1e-9)
     assert combined.rule.band == pytest.approx(expected.band, rel=1e-9)
     assert combined.temperatures == temperatures
+    assert combined.whole
     assert combined.remarks == []
 
 
@@ -137,9 +138,21 @@ def test_validation_of_folds_is_what_each_run_answered_for_its_own() -> None:
     combined = combine([member(first, LOW), member(second, HIGH)])
     assert combined.validation is not None
     logits = np.concatenate([log_odds_of(first["p_FEMALE"]) / 2, log_odds_of(second["p_FEMALE"]) / 4])
+    assert not combined.whole
     assert combined.validation["path"].tolist() == [*first["path"], *second["path"]]
     assert combined.validation["p_FEMALE"].tolist() == pytest.approx(expit(logits).tolist())
     assert combine([Member(LOW, None), Member(HIGH, None)]).validation is None
+
+
+def test_answers_for_test_are_combined_where_all_models_have_the_same() -> None:
+    first, second, other = drawn(4, 2), drawn(4, 3), drawn(4, 4).iloc[3:]
+    members = [Member(one, drawn(5, 1), test=table) for one, table in ((LOW, first), (HIGH, second), (LOW, other))]
+    assert combine(members[:1]).test is first
+    combined = combine(members[:2])
+    assert combined.test is not None
+    mean = (log_odds_of(first["p_FEMALE"].to_numpy()) / 2 + log_odds_of(second["p_FEMALE"].to_numpy()) / 4) / 2
+    assert combined.test["p_FEMALE"].tolist() == pytest.approx(expit(mean).tolist())
+    assert combine(members).test is None
 
 
 def test_a_run_whose_probabilities_are_not_finite_is_noticed() -> None:

@@ -1,10 +1,10 @@
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.prediction_tables import answered, letters, table_of
+from helpers.requests import rows_of
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.special import logit as log_odds_of
@@ -23,22 +23,6 @@ from gender_cls.evaluation.tracks import (
 
 RULE = DecisionRule(1.0, 0.6, (0.5, 0.7))
 HALF = TrackRule(0.5, 100, None)
-
-
-def rows_of(p_female: Any, **columns: Any) -> pd.DataFrame:
-    """Rows of predict, one picture each unless the columns say otherwise."""
-    count = len(p_female)
-    table = pd.DataFrame({
-        "path": [f"/crops/{row}.png" for row in range(count)],
-        "calibrated_p_FEMALE": np.asarray(p_female, dtype=float),
-    })  # fmt: skip
-    for name in ("frame", "left"):
-        table[name] = pd.array([pd.NA] * count, dtype="Int64")
-    for name in ("track", "identity", "camera", "fault", "known_as"):
-        table[name] = pd.Series([""] * count, dtype=object)
-    for name, values in columns.items():
-        table[name] = pd.array(values, dtype="Int64") if name in ("frame", "left") else values
-    return table
 
 
 def drawn(people: int, own: float, each: float, seed: int, heavy: bool = False) -> pd.DataFrame:

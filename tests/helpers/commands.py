@@ -17,6 +17,9 @@ ELSEWHERE = "python -m gender_cls.evaluate run=outputs/runs/NAME data.root=stati
 DATASETS = "python -m gender_cls.train -m data=peta,pa100k,market1501 model=mobilenetv2,resnet152"
 EACH_ON_THE_OTHERS = "python -m gender_cls.evaluate run=outputs/sweeps/NAME elsewhere=all"
 EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
+PREDICTING = "python -m gender_cls.predict run=outputs/runs/NAME images=new_crops"
+EXPORTING = "python -m gender_cls.export run=outputs/runs/NAME format=onnx,pt2"
+COMPARING_EXPORTED = "python -m gender_cls.compare 'runs=[outputs/runs/NAME,outputs/runs/NAME/export/model.onnx]'"
 """As the README has them."""
 
 SMALL = [

@@ -13,16 +13,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gender_cls.config.checks import MOST_PROCESSES
 from gender_cls.data.image_files import CropFault, UnreadableError, read_image
 from gender_cls.data.image_store import pixel_hash
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.measure import measure
 from gender_cls.data.pixel_modes import MID_GREY
+from gender_cls.data.requests.boxes import SIDES
+from gender_cls.data.requests.videos import VideoReader, is_video
 from gender_cls.data.resizing import resize_into
 from gender_cls.errors import visible
 from gender_cls.system.processes import fork_context
-
-BOX = ("left", "top", "width", "height")
 
 
 class CropFacts(NamedTuple):
@@ -64,21 +65,24 @@ def crop_batches(
     batch_size: int,
     num_workers: int,
     max_megapixels: float,
+    first_frame: int = 1,
     stop_at_fault: bool = False,
 ) -> Iterator[CropBatch]:
     """Read, crop, measure and resize the images of the rows, in their order.
 
-    An image with several boxes in neighbouring rows is decoded once per batch.
+    An image with several boxes in neighbouring rows is decoded once per batch, and a film once.
 
     Args:
-        rows: with `path`, and `left`, `top`, `width` and `height` of a box in it or nothing there.
-        num_workers: processes that do it; 0: this one.
+        rows: with `path`, the `frame` of a film, and SIDES of a box or nothing there.
+        num_workers: processes that do it, one at most where there are films; 0: this process.
         max_megapixels: a larger image is not decoded.
+        first_frame: the number of a film's first frame.
 
     Raises:
         UnreadableError: an image gives no crop and `stop_at_fault` is set.
     """
-    batches = _Batches(rows, forms, batch_size, max_megapixels)
+    batches = _Batches(rows, forms, batch_size, max_megapixels, first_frame)
+    num_workers = min(num_workers, 1 if batches.has_films else MOST_PROCESSES)
     context = fork_context() if num_workers else None
     # Not by Lightning's or the data module's loader: an exported model answers without importing them.
     for batch in DataLoader(
@@ -119,11 +123,17 @@ def _unchanged(batch: Any) -> Any:
 class _Batches(Dataset[CropBatch]):
     """The batches by their number. Each process has its own copy, and keeps the image that it decoded last."""
 
-    def __init__(self, rows: pd.DataFrame, forms: Sequence[InputForm], batch_size: int, max_megapixels: float) -> None:
+    def __init__(
+        self, rows: pd.DataFrame, forms: Sequence[InputForm], batch_size: int, max_megapixels: float, first_frame: int
+    ) -> None:
         self._paths, self._has_box = rows["path"], rows["width"].notna().to_numpy()
-        self._boxes = rows[[*BOX]].astype("Int64").fillna(0).to_numpy(np.int64)
+        self._boxes = rows[[*SIDES]].astype("Int64").fillna(0).to_numpy(np.int64)
+        self._frames = rows["frame"].astype("Int64").fillna(NO_FRAME).to_numpy(np.int64)
+        self.has_films = any(map(is_video, self._paths[self._frames != NO_FRAME].unique()))
         self._forms, self._batch_size, self._max_megapixels = tuple(forms), batch_size, max_megapixels
-        self._last: tuple[str, Crop | UnreadableError] | None = None
+        self._first_frame = first_frame
+        self._last: tuple[tuple[str, int], Crop | UnreadableError] | None = None
+        self._film: VideoReader | None = None
 
     def __len__(self) -> int:
         return -(-len(self._paths) // self._batch_size)
@@ -135,16 +145,20 @@ class _Batches(Dataset[CropBatch]):
 
     def _crop(self, path: str, row: int) -> Crop | UnreadableError:
         """The part of the image that the row asks for, or why there are none."""
-        if self._last is None or self._last[0] != path:
+        key = path, int(self._frames[row])
+        if self._last is None or self._last[0] != key:
             self._last = None  # its memory may be needed
-            self._last = path, self._decoded(path)
+            self._last = key, self._whole(*key)
         whole = self._last[1]
         if isinstance(whole, UnreadableError) or not self._has_box[row]:
             return whole
         return _cut(whole.pixels, self._boxes[row].tolist(), path)
 
-    def _decoded(self, path: str) -> Crop | UnreadableError:
+    def _whole(self, path: str, frame: int) -> Crop | UnreadableError:
+        """An image, or a frame of a film."""
         try:
+            if frame != NO_FRAME and is_video(path):
+                return Crop.of(self._film_at(path).frame(frame))
             image = read_image(Path(path), self._max_megapixels).image
             return Crop(image, np.array(image))
         except UnreadableError as error:
@@ -152,10 +166,18 @@ class _Batches(Dataset[CropBatch]):
                 return UnreadableError(f"Cannot read {path}: {ODD_NAME}.", "missing")
             return error
 
+    def _film_at(self, path: str) -> VideoReader:
+        if self._film is None or str(self._film.film) != path:
+            if self._film is not None:
+                self._film.close()
+            self._film = VideoReader(Path(path), self._first_frame)
+        return self._film
 
+
+NO_FRAME = -1
 ODD_NAME = "its name holds control characters or bytes that are not UTF-8; rename it"
 _ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
-"""What `requested.py` writes in place of them."""
+"""What `names.writable` puts in their place."""
 
 
 def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | UnreadableError:

@@ -58,7 +58,7 @@ def tidy_folder(folder: str) -> str:
     return tidy
 
 
-def with_names(rows: pd.DataFrame, data: DataConfig, root: Path) -> pd.DataFrame:
+def with_names(rows: pd.DataFrame, data: DataConfig, root: Path | None) -> pd.DataFrame:
     """The rows with `label`, `identity` and `camera`, from the names of files and folders unless a table gave them.
 
     The names that count are those below the deepest folder that holds all images, so the same images say the same,
@@ -83,9 +83,10 @@ def with_names(rows: pd.DataFrame, data: DataConfig, root: Path) -> pd.DataFrame
     @cache
     def below(folder: str) -> str:
         """The part of the folder's path that the pattern may see, with a slash at its end."""
-        real = Path(os.path.realpath(folder))
-        seen = real.relative_to(root) if real.is_relative_to(root) else Path(os.path.relpath(folder, common))
-        return "" if seen == Path() else f"{seen.as_posix()}/"
+        real = os.path.realpath(folder)
+        own = root is not None and Path(real).is_relative_to(root)
+        seen = os.path.relpath(real, root) if own else os.path.relpath(folder, common)
+        return "" if seen == "." else f"{Path(seen).as_posix()}/"
 
     def found(group: str) -> list[str]:
         if group not in pattern.groupindex:

@@ -1,6 +1,7 @@
 """What a command asks about, by `images=...` or `data=...` -> a table with one row per image or box."""
 
 import glob
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +15,20 @@ from gender_cls.config.predict import STANDARD_INPUT
 from gender_cls.data.folders import LEFT_OUT, NO_IMAGES, Place, find_images, left_out_sentence
 from gender_cls.data.image_files import is_picture
 from gender_cls.data.manifest import read_manifest
+from gender_cls.data.requests.boxes import SIDES
+from gender_cls.data.requests.image_table import TABLE_SUFFIXES, read_image_table
+from gender_cls.data.requests.mot import is_mot_folder, mot_rows
 from gender_cls.data.requests.names import located, tidy_folder, with_names, writable
-from gender_cls.errors import GenderClsError, require, visible
+from gender_cls.data.requests.videos import is_video, video_rows
+from gender_cls.errors import GenderClsError, count, require, visible
 
-REQUEST_COLUMNS = ("path", "frame", "track", "identity", "camera", "label", "left", "top", "width", "height")
+log = logging.getLogger(__name__)
+
+REQUEST_COLUMNS = ("path", "frame", "track", "identity", "camera", "label", *SIDES)
 """Texts, except `frame` and the box, which are whole numbers (Int64). `path` is absolute, `label` is one of CLASSES or
 UNKNOWN. What is not known is empty, as are the frame of a picture and the box of a row about a whole picture."""
 
-NUMBERS = ("frame", "left", "top", "width", "height")
+NUMBERS = ("frame", *SIDES)
 
 
 @dataclass(frozen=True)
@@ -36,32 +43,38 @@ class Requested:
 def read_requested(
     names: Sequence[str],
     data: DataConfig,
-    root: Path,
+    root: Path | None,
     *,
     boxes: str | None = None,
     stride: int = 1,
     first_frame: int = 1,
 ) -> Requested:
-    """The rows of what `images` names: files, folders, patterns, tables, MOT folders, videos, standard input.
+    """The rows of what `images` names: files, folders, patterns, tables, MOT folders, films, standard input.
 
     A file that is missing or no picture gets a row, because reading it says what is wrong. In folders, and among the
     files that a pattern finds, only those count that `is_picture` takes for images.
 
     Args:
         names: absolute, or STANDARD_INPUT.
-        data: of the run: its pattern finds identity and camera, its aliases name the labels.
+        data: its pattern finds identity and camera, its aliases name the labels.
         root: of the run's own data.
-        boxes: the file with the boxes of the one MOT folder or video.
+        boxes: the file with the boxes of the one MOT folder or film.
+        stride: of its frames, every so many.
         first_frame: how `boxes` numbers the first frame.
 
     Raises:
         GenderClsError: there are no images, a folder or table cannot be read, or a table makes no sense.
     """
-    left_out: dict[str, list[str]] = {kind: [] for kind in LEFT_OUT}
-    parts = [part for name in names for part in _parts(name, left_out)]
+    reading = _Reading(data, Path(boxes) if boxes is not None else None, {"stride": stride, "first_frame": first_frame})
+    parts = [part for name in names for part in reading.parts(name)]
+    require(
+        boxes is None or reading.films == 1,
+        f"boxes={boxes} belongs to one MOT folder or film, and images names {reading.films or 'none'}: answer for each "
+        "by a command of its own.",
+    )
     rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    once = {kind: sorted(set(paths)) for kind, paths in left_out.items()}
-    return Requested(_complete(with_names(rows, data, root)), _result_name(names[0]), once)
+    left_out = {kind: sorted(set(paths)) for kind, paths in reading.left_out.items()}
+    return Requested(_complete(with_names(rows, data, root)), _result_name(names[0]), left_out)
 
 
 def requested_dataset(data: DataConfig) -> Requested:
@@ -76,56 +89,89 @@ def requested_dataset(data: DataConfig) -> Requested:
     return Requested(rows, dataset_name(data, None), manifest.left_out)
 
 
-def _parts(name: str, left_out: dict[str, list[str]]) -> Iterator[pd.DataFrame]:
-    """Tables with `path` and maybe others of REQUEST_COLUMNS."""
-    if name == STANDARD_INPUT:
-        content = sys.stdin.buffer.read()
-        lines = content.split(b"\0" if b"\0" in content else b"\n")  # find -print0 ends each path with a zero
-        paths = [os.fsdecode(line) for line in lines if line.strip()]
-        require(bool(paths), "Standard input is empty: it should have one path per line.")
-        yield _pictures(located(paths, Path.cwd(), "Standard input"))
-    elif os.path.lexists(name):
-        yield _named(Path(name), left_out)
-    else:
-        found = glob.glob(name, recursive=True)
-        require(bool(found), f"images names no file or folder: {visible(name)}")
-        chosen: set[str] = set()  # a pattern may find a folder and what is in it
-        for path in map(os.path.normpath, found):
-            if os.path.isdir(path):
-                chosen.update(_pictures_below(path, left_out))
+@dataclass
+class _Reading:
+    """What is read so far of a request; each part is a table with `path` and maybe others of REQUEST_COLUMNS."""
+
+    data: DataConfig
+    boxes: Path | None
+    numbering: dict[str, int]  # of frames: `stride` and `first_frame`
+    films: int = 0  # also MOT folders
+    left_out: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in LEFT_OUT})
+
+    def parts(self, name: str) -> Iterator[pd.DataFrame]:
+        """The parts that one name stands for."""
+        if name == STANDARD_INPUT:
+            content = sys.stdin.buffer.read()
+            lines = content.split(b"\0" if b"\0" in content else b"\n")  # find -print0 ends each path with a zero
+            paths = [os.fsdecode(line) for line in lines if line.strip()]
+            require(bool(paths), "Standard input is empty: it should have one path per line.")
+            yield _pictures(located(paths, Path.cwd(), "Standard input"))
+        elif os.path.lexists(name):
+            yield self._file_or_folder(Path(name))
+        else:
+            found = glob.glob(name, recursive=True)
+            require(bool(found), f"images names no file or folder: {visible(name)}")
+            yield from self._found(sorted(map(os.path.normpath, found)), name)
+
+    def _file_or_folder(self, path: Path) -> pd.DataFrame:
+        if _is_film(path):
+            return self._film(path)
+        if path.is_dir():
+            found = self._below(str(path))
+            require(
+                bool(found),
+                f"There are no images under {visible(path)}: expected files such as .jpg, .png or .bmp. "
+                f"{left_out_sentence(self.left_out)}",
+            )
+            return _pictures(found)
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            return read_image_table(path, self.data)
+        if path.suffix.lower() in NO_IMAGES:
+            raise GenderClsError(
+                f"{visible(path)} is neither an image nor a table (.csv or .parquet). If it holds one path per line, "
+                f"write images=- < {path.name}"
+            )
+        return _pictures(located([str(path)], path.parent, "images"))
+
+    def _found(self, paths: Sequence[str], pattern: str) -> Iterator[pd.DataFrame]:
+        """The parts of what a pattern finds, which may be a folder and also what is in it."""
+        pictures: set[str] = set()
+        for path in paths:
+            if _is_film(Path(path)):
+                yield self._film(Path(path))
+            elif os.path.isdir(path):
+                pictures.update(self._below(path))
             elif is_picture(path):
-                chosen.add(path)
+                pictures.add(path)
             else:
-                left_out["other"].append(path)
-        require(bool(chosen), f"There are no images among what {visible(name)} finds. {left_out_sentence(left_out)}")
-        yield _pictures(sorted(chosen))
-
-
-def _named(path: Path, left_out: dict[str, list[str]]) -> pd.DataFrame:
-    """The rows of one file or folder."""
-    if path.is_dir():
-        found = _pictures_below(str(path), left_out)
+                self.left_out["other"].append(path)
         require(
-            bool(found),
-            f"There are no images under {visible(path)}: expected files such as .jpg, .png or .bmp. "
-            f"{left_out_sentence(left_out)}",
+            bool(pictures) or self.films > 0,
+            f"There are no images among what {visible(pattern)} finds. {left_out_sentence(self.left_out)}",
         )
-        return _pictures(found)
-    if path.suffix.lower() in NO_IMAGES:
-        raise GenderClsError(
-            f"{visible(path)} is neither an image nor a table (.csv or .parquet). If it holds one path per line, write "
-            f"images=- < {path.name}"
-        )
-    return _pictures(located([str(path)], path.parent, "images"))
+        if pictures:
+            yield _pictures(sorted(pictures))
+
+    def _below(self, folder: str) -> list[str]:
+        """The sorted paths of the images in a folder and the folders in it."""
+        top = tidy_folder(folder)
+        found = find_images(Path(top), Place(), lambda place, _: place)
+        for kind, paths in found.left_out.items():
+            self.left_out[kind] += [f"{top}/{path}" for path in paths]
+        return sorted(f"{top}/{image.path}" for image in found.images)
+
+    def _film(self, path: Path) -> pd.DataFrame:
+        self.films += 1
+        rows, left_out = (mot_rows if path.is_dir() else video_rows)(path, self.boxes, **self.numbering)
+        if left_out:
+            said = "; ".join(f"{count(boxes)} {why}" for why, boxes in left_out.items())
+            log.info(f"Boxes of {visible(path)} that are left out: {said}.")
+        return rows
 
 
-def _pictures_below(folder: str, left_out: dict[str, list[str]]) -> list[str]:
-    """The sorted paths of the images in a folder and the folders in it."""
-    top = tidy_folder(folder)
-    found = find_images(Path(top), Place(), lambda place, _: place)
-    for kind, paths in found.left_out.items():
-        left_out[kind] += [f"{top}/{path}" for path in paths]
-    return sorted(f"{top}/{image.path}" for image in found.images)
+def _is_film(path: Path) -> bool:
+    return is_mot_folder(path) if path.is_dir() else is_video(path)
 
 
 def _pictures(paths: Sequence[str]) -> pd.DataFrame:

@@ -1,0 +1,117 @@
+"""What `parity.json` says, on the screen and as a section of the model card next to the exported files."""
+
+import re
+from typing import TYPE_CHECKING
+
+from gender_cls.errors import count, plural
+from gender_cls.evaluation.export_schema import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, Parity
+from gender_cls.evaluation.wording import (
+    capitalised,
+    decimal,
+    markdown_table,
+    percent,
+    score_title,
+    stated_change,
+    three_digits,
+)
+from gender_cls.pages.model_card import filled_card
+from gender_cls.runs.run import Run
+from gender_cls.system.terminal import Column, table_on_screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Cells = tuple[list[str], list[list[str]]]
+"""A table's header and its rows; every column but the first holds numbers."""
+
+
+def exported_on_screen(parity: Parity) -> list["str | Table"]:
+    """How far the files agree with the network and with the report, and how fast they are."""
+    parts: list[str | Table] = [_agreement(parity)]
+    for header, rows in (_checks(parity), _files(parity), _speed(parity)):
+        if rows:
+            columns = enumerate(zip(header, zip(*rows, strict=True), strict=True))
+            parts += [
+                "",
+                table_on_screen([Column(title, cells, rank=max(0, place - 3)) for place, (title, cells) in columns]),
+            ]
+    return [*parts, "", next(iter(parity["files"].values()))["sentence"]]
+
+
+def exported_card(run: Run, parity: Parity) -> str:
+    """The run's model card as a file in the folder of the exported files, with a section about these."""
+    there = run.model_card.exists()
+    card = run.model_card.read_text(encoding="utf-8") if there else f"# Model card: {parity['model']}\n"
+    card = re.sub(r"\]\((?![a-z]+:|/|#)", "](../", card)  # links lead from the run's folder
+    body, rule, end = card.rpartition("\n---\n")
+    return f"{body or end}\n{_section(parity)}\n{rule}{end if body else ''}"
+
+
+def _section(parity: Parity) -> str:
+    checks, files, speed = (
+        markdown_table(header, rows, numbers=len(header) - 1)
+        for header, rows in (_checks(parity), _files(parity), _speed(parity))
+    )
+    machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
+    timed = [f"From resized pixels in memory to the outputs, on {machine}:", speed] if parity["speed"] else []
+    return filled_card(
+        "\n\n".join([
+            "## The exported model",
+            "Each file holds the resize (in the native form), normalisation, network, temperature, threshold and band. "
+            "Its metadata say where it comes from and what it is not for.",
+            _agreement(parity),
+            checks,
+            "Against the report's answers for test images, which choose nothing here. Brackets hold 95 % intervals "
+            "over people; balanced accuracy is that at the run's threshold.",
+            files,
+            *timed,
+        ])
+    )  # fmt: skip
+
+
+def _agreement(parity: Parity) -> str:
+    resize = parity["resize"]
+    return (
+        "Each file answers as the run's network does in float32 on the CPU: on "
+        f"{plural(parity['images'], 'validation image')}, no answer differs, a logit by at most {LOGIT_TOLERANCE:g} "
+        f"(beyond 1, by this share), a probability by at most {PROBABILITY_TOLERANCE:g}. "
+        f"The resize in native files gives {percent(resize['equal'])} of the bytes exactly; "
+        f"the others differ by at most {resize['largest_difference']}."
+    )
+
+
+def _checks(parity: Parity) -> Cells:
+    by_file = {
+        check["file"]: [one for one in parity["checks"] if one["file"] == check["file"]] for check in parity["checks"]
+    }
+    return ["File", "At once", "Logits differ by", "Probabilities by", "Near a border"], [
+        [
+            file,
+            ", ".join("1 of any size" if check["batch"] is None else str(check["batch"]) for check in checks),
+            f"{max(check['largest_logit_difference'] for check in checks):.1e}",
+            f"{max(check['largest_probability_difference'] for check in checks):.1e}",
+            count(max(check["near_border"] for check in checks)),
+        ]
+        for file, checks in by_file.items()
+    ]
+
+
+def _files(parity: Parity) -> Cells:
+    files = parity["files"]
+    scores = list(next(iter(files.values()))["difference"])
+    return ["File", "MB", "Other answers", *(capitalised(score_title(score)) for score in scores)], [
+        [
+            name,
+            three_digits(file["bytes"] / 1e6),
+            f"{count(file['changed_answers']['test'])} of {count(file['images']['test'])}",
+            *(stated_change(file["difference"][score]) for score in scores),
+        ]
+        for name, file in files.items()
+    ]
+
+
+def _speed(parity: Parity) -> Cells:
+    return ["Milliseconds per image", "One by one", "In batches of 32"], [
+        [title, decimal(speed["milliseconds_batch_1"], 2), decimal(speed["milliseconds_batch_32"], 2)]
+        for title, speed in parity["speed"].items()
+    ]
