@@ -117,7 +117,7 @@ def test_bad_files_have_rows_with_a_reason_and_leave_the_others_as_they_are(
     listed = tmp_path / "listed.csv"
     listed.write_text("".join(f"{line}\n" for line in ["path,label", *[f"{path},MALE" for path in mixed]]))
     result = command("predict", f"run={run.folder}", f"images={listed}", "resamples=200", cwd=tmp_path)
-    assert "30 images of 79 cannot be read" in result.stdout
+    assert "79 images:" in result.stdout
     assert result.stderr == ""
     table = rows_of(PredictionFolder(run.folder / "predictions" / "listed"))
     assert table["path"].tolist() == [*map(str, mixed)]
@@ -156,7 +156,7 @@ def test_a_killed_command_goes_on_to_the_same_table(
     expected = (answer(run.folder, images, name="whole").folder / "predictions.csv").read_bytes()
     monkeypatch.setattr(answering, "SECONDS_BETWEEN_SAVES", 0)
     folder = PredictionFolder(run.folder / "predictions" / "x")
-    for what, times in {"os.fsync": 6, "Predictor.answer": 3}.items():
+    for what, times in {"os.fsync": 7, "Predictor.answer": 3}.items():
         for moment in range(times):
             shutil.rmtree(folder.folder, ignore_errors=True)
             process = fork_context().Process(target=_killed, args=(run.folder, images, what, moment))
