@@ -39,7 +39,12 @@ def request_of(config: PredictConfig, rows: pd.DataFrame, answerer: Answerer) ->
     """All that the table follows from, as plain values by what they are."""
     combined = answerer.combined
     return {
-        "images": {"rows": len(rows), "hash": _rows_hash(rows), "max_megapixels": config.data.max_megapixels},
+        "images": {
+            "rows": len(rows),
+            "hash": _rows_hash(rows),
+            "first_frame": config.first_frame,
+            "max_megapixels": config.data.max_megapixels,
+        },
         "networks": [model.origin() for model in answerer.models],
         "rules": {**asdict(combined.rule), "temperatures": combined.temperatures},
         "batch_size": answerer.batch_size,

@@ -1,10 +1,9 @@
 """Boxes of people in the frames of a film, as trackers write them -> a table. Imports no torch."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gender_cls.data.columns import stands_for_nothing
 from gender_cls.data.text_table import BLANKS, read_text
-from gender_cls.errors import plural, require, visible
+from gender_cls.errors import GenderClsError, plural, require, visible
 
 SIDES = ("left", "top", "width", "height")
 COLUMNS = ("frame", "id", *SIDES, "conf", "class")
@@ -21,6 +20,7 @@ COLUMNS = ("frame", "id", *SIDES, "conf", "class")
 NEEDED = ("frame", *SIDES)
 PEDESTRIAN = 1
 GROUND_TRUTH_WIDTH = 9  # values in a line of MOTChallenge's ground truth since 2016: the last are class and visibility
+FARTHEST, LAST_FRAME = 1e6, 1e9  # pixels and frames; what is beyond makes no sense
 FORM = "frame,id,left,top,width,height,conf"
 
 _AROUND = f'{BLANKS}"'
@@ -33,17 +33,6 @@ class Boxes(NamedTuple):
     # boxes of another film is another one.
     rows: pd.DataFrame
     left_out: Mapping[str, int]  # why, as the end of a sentence -> boxes
-
-
-class _Box(NamedTuple):
-    """A line of the file, with NaN where it has no value."""
-
-    line: int
-    frame: int
-    track: str
-    sides: tuple[float, float, float, float]
-    conf: float
-    kind: float  # the class of MOTChallenge's ground truth
 
 
 def read_boxes(file: Path, *, stride: int, first_frame: int) -> Boxes:
@@ -59,28 +48,25 @@ def read_boxes(file: Path, *, stride: int, first_frame: int) -> Boxes:
     Raises:
         GenderClsError: the file cannot be read, or a line makes no sense.
     """
-    boxes = list(_boxes(file, first_frame))
-    require(bool(boxes), f"{file} holds no boxes: its lines should be {FORM}.")
-    used = [box for box in boxes if box.conf != 0]
+    boxes = _read(file, first_frame)
+    used = boxes[boxes["conf"] != 0]
     require(
-        bool(used),
+        len(used) > 0,
         f"All boxes of {file} have conf 0, which marks boxes that do not count: write their confidence, or leave conf "
         "out.",
     )
-    people = [box for box in used if math.isnan(box.kind) or box.kind == PEDESTRIAN]
-    require(bool(people), f"No box of {file} has the class {PEDESTRIAN}, MOTChallenge's number of pedestrians.")
+    people = used[used["class"].isna() | (used["class"] == PEDESTRIAN)]
+    require(len(people) > 0, f"No box of {file} has the class {PEDESTRIAN}, MOTChallenge's number of pedestrians.")
     _check_tracks(file, people)
-    taken = sorted((box for box in people if (box.frame - first_frame) % stride == 0), key=lambda box: box.frame)
-    require(bool(taken), f"No box of {file} lies in a frame that stride={stride} takes: choose a smaller stride.")
+    taken = people[(people["frame"] - first_frame) % stride == 0].sort_values("frame", kind="stable")
+    require(len(taken) > 0, f"No box of {file} lies in a frame that stride={stride} takes: choose a smaller stride.")
     left_out = {
         "marked by conf 0 as not counting": len(boxes) - len(used),
         "of another class than pedestrian": len(used) - len(people),
         "in frames that stride leaves out": len(people) - len(taken),
     }
-    rows = pd.DataFrame(
-        {"frame": [box.frame for box in taken], "track": pd.Series([box.track for box in taken], dtype="str")}
-    )
-    rows[list(SIDES)] = whole_pixels([box.sides for box in taken])
+    rows = taken[["frame", "track"]].reset_index(drop=True)
+    rows[list(SIDES)] = whole_pixels(taken[list(SIDES)])
     return Boxes(rows, {why: number for why, number in left_out.items() if number})
 
 
@@ -95,41 +81,53 @@ def whole_pixels(boxes: ArrayLike) -> NDArray[np.int64]:
     return np.hstack([start, end - start]).astype(np.int64)
 
 
-def _boxes(file: Path, first_frame: int) -> Iterator[_Box]:
-    lines = [(number, line) for number, line in _lines(file) if any(line)]
-    if not lines:
-        return
+def _read(file: Path, first_frame: int) -> pd.DataFrame:
+    """The boxes with `line` (its number), frame (a whole number), track, SIDES, and conf and class or NaN."""
+    lines = _lines(file)
+    require(bool(lines), f"{file} holds no boxes: its lines should be {FORM}.")
     names, start = _names(file, *lines[0])
-    place = {name: names.index(name) for name in COLUMNS if name in names}
-    for number, line in lines[start:]:
-        where = f"{file}, line {number}"
-        require(
-            len(line) >= len(names),
-            f"{where} has {plural(len(line), 'value')} instead of {len(names)}: it should be {','.join(names)}.",
+    lines = lines[start:]
+    require(bool(lines), f"{file} holds no boxes below the line that names its columns.")
+    for number, line in lines:
+        if len(line) < len(names):
+            raise GenderClsError(f"{file}, line {number} has {plural(len(line), 'value')} instead of {len(names)}.")
+    texts = {name: [line[place] for _, line in lines] for place, name in enumerate(names) if name in COLUMNS}
+    table = pd.DataFrame({"line": [number for number, _ in lines]})
+    for name in (*NEEDED, "conf", "class"):
+        table[name] = pd.to_numeric(pd.Series(texts.get(name, np.nan), table.index), errors="coerce")
+        for place in _places(~np.isfinite(table[name]) if name in texts else False):
+            text = texts[name][place]
+            if name in NEEDED or (text and not stands_for_nothing(text)):
+                raise GenderClsError(f"{file}, line {lines[place][0]}: {name} is {visible(text)} instead of a number.")
+    for place in _places((table["frame"] % 1 != 0) | ~table["frame"].between(first_frame, LAST_FRAME)):
+        frame = table["frame"][place]
+        hint = " If the file numbers them from 0, give first_frame=0." if frame == 0 else ""
+        raise GenderClsError(
+            f"{file}, line {lines[place][0]}: there is no frame {frame:g}; frames are numbered {first_frame}, "
+            f"{first_frame + 1}, {first_frame + 2}, ....{hint}"
         )
-        values = {name: _number(line[place[name]], name, where) for name in place if name != "id"}
-        frame = values["frame"]
-        require(frame == int(frame), f"{where}: frame is {line[place['frame']]} instead of a whole number.")
-        require(
-            frame >= first_frame,
-            f"{where}: there is no frame {frame:.0f}, because frames are numbered from {first_frame}"
-            + (": give first_frame=0 if the file numbers them from 0." if frame == 0 else "."),
-        )
-        sides = values["left"], values["top"], values["width"], values["height"]
-        require(
-            max(map(abs, sides)) < 1e6, f"{where}: the box {', '.join(f'{side:g}' for side in sides)} is too large."
-        )
-        name = _track(line[place["id"]]) if "id" in place else ""
-        yield _Box(number, int(frame), name, sides, values.get("conf", math.nan), values.get("class", math.nan))
+    sides = table[list(SIDES)]
+    for place in _places((sides.abs() > FARTHEST).any(axis=1)):
+        box = ", ".join(f"{side:g}" for side in sides.loc[place])
+        raise GenderClsError(f"{file}, line {lines[place][0]}: the box {box} lies in no picture.")
+    names_of_tracks = pd.Series(texts.get("id", ""), table.index, dtype="str")
+    table["track"] = names_of_tracks.map({text: _track(text) for text in names_of_tracks.unique()}).astype("str")
+    return table.astype({"frame": np.int64})
 
 
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number of each line and its values, without the blanks and quotes around them."""
+def _places(marks: ArrayLike) -> list[int]:
+    """Where something is true."""
+    return np.flatnonzero(marks).tolist()
+
+
+def _lines(file: Path) -> list[tuple[int, list[str]]]:
+    """The number and the values of each line that has some, without the blanks and quotes around them."""
     lines = read_text(file, str(file)).splitlines()
     first = next((line for line in lines if line.strip(BLANKS)), "")
     sign = max(",;\t", key=first.count)
-    for number, line in enumerate(lines, 1):
-        yield number, [value.strip(_AROUND) for value in (line.split(sign) if sign in first else line.split())]
+    split = [line.split(sign) if sign in first else line.split() for line in lines]
+    values = [[value.strip(_AROUND) for value in line] for line in split]
+    return [(number, line) for number, line in enumerate(values, 1) if any(line)]
 
 
 def _names(file: Path, number: int, line: Sequence[str]) -> tuple[list[str], int]:
@@ -140,7 +138,7 @@ def _names(file: Path, number: int, line: Sequence[str]) -> tuple[list[str], int
         require(not missing, f"{file}, line {number}: there is no column {', '.join(missing)}; it should name {FORM}.")
         repeated = {title for title in titles if titles.count(title) > 1 and title in COLUMNS}
         require(not repeated, f"{file}, line {number} names {', '.join(sorted(repeated))} twice.")
-        return [title if title in (*NEEDED, "id", "conf") else f"({title})" for title in titles], 1
+        return ["" if title == "class" else title for title in titles], 1  # whose numbers have another meaning
     where = f"{file}, line {number}"
     require(
         not _shares(line[1:5]),
@@ -159,16 +157,6 @@ def _shares(values: Sequence[str]) -> bool:
         return False
 
 
-def _number(text: str, name: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    unknown = name in ("conf", "class") and stands_for_nothing(text or "nan")
-    require(math.isfinite(value) or unknown, f"{where}: {name} is {visible(text)} instead of a number.")
-    return value
-
-
 def _track(text: str) -> str:
     """The track's id, "" for none: detectors write -1."""
     whole = re.fullmatch(r"([+-]?\d+)\.0*", text)
@@ -176,13 +164,14 @@ def _track(text: str) -> str:
     return "" if stands_for_nothing(name) else name
 
 
-def _check_tracks(file: Path, boxes: Sequence[_Box]) -> None:
+def _check_tracks(file: Path, boxes: pd.DataFrame) -> None:
     """GenderClsError if a track has two boxes in a frame."""
-    first: dict[tuple[int, str], int] = {}
-    for box in boxes:
-        other = first.setdefault((box.frame, box.track), box.line)
-        require(
-            other == box.line or not box.track,
-            f"{file}: track {visible(box.track)} has two boxes in frame {box.frame}, in lines {other} and {box.line}; "
-            "give each person's track an id of its own, and each film a file of its own.",
+    known = boxes[boxes["track"] != ""]
+    again: Any = known[known.duplicated(["frame", "track"])].head(1).to_dict("records")
+    for box in again:
+        same = known[(known["frame"] == box["frame"]) & (known["track"] == box["track"])]
+        raise GenderClsError(
+            f"{file}: track {visible(box['track'])} has two boxes in frame {box['frame']}, in lines "
+            f"{same['line'].iloc[0]} and {box['line']}; give each person's track an id of its own, and each film a "
+            "file of its own."
         )
