@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,13 +112,16 @@ def test_bad_files_have_rows_with_a_reason_and_leave_the_others_as_they_are(
 ) -> None:
     good = [*sorted(crops.glob("*/*.png")), tmp_path / "with space" / "crop.png"]
     write_crop(good[-1], seed=5)
-    faults = write_bad_files(tmp_path / "bad")
+    (tmp_path / "bad").mkdir()
+    faults = {name: fault for name, fault in write_bad_files(tmp_path / "bad").items() if name.isprintable()}
+    assert len(faults) >= 30
     bad = [tmp_path / "bad" / name for name in faults]
     mixed = [path for pair in zip(bad, good, strict=False) for path in pair] + good[len(bad) :]
     listed = tmp_path / "listed.csv"
     listed.write_text("".join(f"{line}\n" for line in ["path,label", *[f"{path},MALE" for path in mixed]]))
-    result = command("predict", f"run={run.folder}", f"images={listed}", "resamples=200", cwd=tmp_path)
-    assert "79 images:" in result.stdout
+    small = ["resamples=200", "data.max_megapixels=1"]
+    result = command("predict", f"run={run.folder}", f"images={listed}", *small, cwd=tmp_path)
+    assert f"{len(faults)} cannot be read" in result.stdout
     assert result.stderr == ""
     table = rows_of(PredictionFolder(run.folder / "predictions" / "listed"))
     assert table["path"].tolist() == [*map(str, mixed)]
@@ -127,7 +131,7 @@ def test_bad_files_have_rows_with_a_reason_and_leave_the_others_as_they_are(
     assert unreadable[[*PROBABILITIES, "distance", "brightness"]].isna().all(axis=None)
     assert (unreadable[["answer", "native_height", "known_as"]] == "").all(axis=None)
     listed.write_text("".join(f"{line}\n" for line in ["path,label", *[f"{path},MALE" for path in good]]))
-    without = answer(run.folder, listed)
+    without = answer(run.folder, listed, data={"max_megapixels": 1})
     lines = (run.folder / "predictions" / "listed" / "predictions.csv").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(f"{tmp_path}/bad/")]
     assert kept == (without.folder / "predictions.csv").read_text().splitlines()
@@ -205,26 +209,35 @@ def _killed(run: Path, images: Path, what: str, moment: int) -> None:
     answer(run, images)
 
 
-def test_a_real_process_that_is_killed_or_interrupted_goes_on(run: Run, crops: Path, tmp_path: Path) -> None:
+def test_a_real_process_that_is_killed_or_interrupted_goes_on(
+    run: Run, crops: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     many = tmp_path / "many.csv"
-    many.write_text("".join(f"{line}\n" for line in ["path", *sorted(map(str, crops.rglob("*.png"))) * 150]))
-    line = [f"run={run.folder}", f"images={many}", "accelerator=cpu", "threads=1", "num_workers=0", "name=x"]
+    many.write_text("".join(f"{line}\n" for line in ["path", *sorted(map(str, crops.rglob("*.png"))) * 100]))
+    line = [
+        f"run={run.folder}",
+        f"images={many}",
+        "accelerator=cpu",
+        "threads=1",
+        "num_workers=0",
+        "resamples=200",
+        "name=x",
+    ]
     for number in (signal.SIGKILL, signal.SIGINT):
         process = start("predict", *line, cwd=tmp_path)
         folder = PredictionFolder(run.folder / "predictions" / "x")
         before = folder.rows_done
         while process.poll() is None and (not folder.begun.is_dir() or folder.rows_done <= before):
-            pass
+            time.sleep(0.01)
         process.send_signal(number)
         _, errors = process.communicate()
         assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number], errors
-        assert before < folder.rows_done < 48 * 150
+        assert before < folder.rows_done < 48 * 100
     assert "The same command goes on" in errors
-    result = command("predict", *line, cwd=tmp_path)
-    assert "starts over" not in result.stdout + result.stderr
-    table = rows_of(folder)
-    assert len(table) == 48 * 150
-    assert all(table["p_MALE"].iloc[:48].tolist() == table["p_MALE"].iloc[at : at + 48].tolist() for at in (4800, 9600))
+    table = rows_of(answer(run.folder, many))
+    assert "starts over" not in caplog.text
+    assert len(table) == 48 * 100
+    assert all(table["p_MALE"].iloc[:48].tolist() == table["p_MALE"].iloc[at : at + 48].tolist() for at in (1200, 4752))
 
 
 def test_the_folder_takes_one_command_and_the_run_keeps_its_files(run: Run, crops: Path) -> None:
