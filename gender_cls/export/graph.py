@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import cached_property
 from io import StringIO
 
 import torch
@@ -37,8 +38,12 @@ class ExportedGraph(nn.Module):
         self.rule, self.native = rule, native
         self.network = copy.deepcopy(classifier.network).to("cpu", torch.float32).eval().requires_grad_(False)
         set_layout(self.network, torch.contiguous_format)
+        for module in self.network.modules():
+            if hasattr(module, "inplace"):  # files have no such operations, and to translate them takes long
+                module.inplace = False  # type: ignore[assignment]  # a plain attribute
         self.mean = nn.Buffer(classifier.mean.detach().to("cpu", torch.float32, copy=True), persistent=False)
         self.std = nn.Buffer(classifier.std.detach().to("cpu", torch.float32, copy=True), persistent=False)
+        self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, probability and answer of uint8 pixels."""
@@ -61,6 +66,7 @@ class ExportedGraph(nn.Module):
         """The dimensions of `pixels` that may have any length, by number, with their names."""
         return {0: "height", 1: "width"} if self.native else {0: "batch"}
 
+    @cached_property
     def program(self) -> torch.export.ExportedProgram:
         """The graph as operations of torch.
 
@@ -72,7 +78,7 @@ class ExportedGraph(nn.Module):
         sizes = {number: torch.export.Dim(name, min=1) for number, name in self.sizes().items()}
         try:
             with quiet(), torch.no_grad():
-                program = torch.export.export(self.eval(), (pixels,), dynamic_shapes=(sizes,))
+                program = torch.export.export(self, (pixels,), dynamic_shapes=(sizes,))
         except Exception as error:  # a foreign network may fail in any way; another model is the only way out
             raise GenderClsError(
                 f"{self.title} cannot be exported, because torch.export cannot follow it ({first_line(error)}): export "
@@ -81,6 +87,7 @@ class ExportedGraph(nn.Module):
         for node in program.graph.nodes:  # where the files of this installation lie
             for key in ("stack_trace", "from_node"):
                 node.meta.pop(key, None)
+        program.example_inputs = None  # torch.export.save would pickle them
         return program
 
 

@@ -38,12 +38,11 @@ def write_onnx(graph: ExportedGraph, metadata: Metadata, file: Path) -> None:
 
 def _converted(graph: ExportedGraph) -> Any:
     """The graph as an onnx.ModelProto."""
-    program = graph.program()
     options: dict[str, Any] = {"opset_version": OPSET, "input_names": [INPUT], "output_names": OUTPUTS}
     try:
         with quiet():
             exported = torch.onnx.export(
-                program, dynamo=True, dynamic_shapes=(graph.sizes(),), verbose=False, **options
+                graph.program, dynamo=True, dynamic_shapes=(graph.sizes(),), verbose=False, **options
             )
             assert exported is not None
             return exported.model_proto

@@ -18,10 +18,8 @@ def write_pt2(graph: ExportedGraph, metadata: Metadata, file: Path) -> None:
     Raises:
         GenderClsError: the network cannot be exported.
     """
-    program = graph.program()
-    program.example_inputs = None  # would be pickled
     content = BytesIO()
-    torch.export.save(program, content, extra_files=metadata.to_texts())
+    torch.export.save(graph.program, content, extra_files=metadata.to_texts())
     write_atomically(file, content.getvalue())
 
 

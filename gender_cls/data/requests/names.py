@@ -88,17 +88,12 @@ def with_names(rows: pd.DataFrame, data: DataConfig, root: Path | None) -> pd.Da
         seen = os.path.relpath(real, root) if own else os.path.relpath(folder, common)
         return "" if seen == "." else f"{Path(seen).as_posix()}/"
 
-    def found(group: str) -> list[str]:
-        if group not in pattern.groupindex:
-            return [""] * len(paths)
-        searched = (below(folder) + os.path.basename(path) for folder, path in zip(folders, paths, strict=True))
-        return [(match and match[group]) or "" for match in map(pattern.search, searched)]
-
-    told = pd.DataFrame(
-        {"label": list(map(label, folders)), "identity": found("identity"), "camera": found("camera")},
-        rows.index,
-        dtype="str",
-    )
+    found: dict[str, list[str]] = {"identity": [], "camera": []}
+    for folder, path in zip(folders, paths, strict=True):
+        match = pattern.search(below(folder) + os.path.basename(path))
+        for group, values in found.items():
+            values.append((match and group in pattern.groupindex and match[group]) or "")
+    told = pd.DataFrame({"label": list(map(label, folders)), **found}, rows.index, dtype="str")
     if "width" in rows:
         told["identity"] = told["identity"].where(rows["width"].isna(), "")
     for column in told.columns.intersection(rows.columns):

@@ -115,9 +115,7 @@ class _Reading:
             yield from self._found(sorted(map(os.path.normpath, found)), name)
 
     def _file_or_folder(self, path: Path) -> pd.DataFrame:
-        if _is_film(path):
-            return self._film(path)
-        if path.is_dir():
+        if path.is_dir() and not is_mot_folder(path):
             found = self._below(str(path))
             require(
                 bool(found),
@@ -125,6 +123,8 @@ class _Reading:
                 f"{left_out_sentence(self.left_out)}",
             )
             return _pictures(found)
+        if path.is_dir() or is_video(path):
+            return self._film(path)
         if path.suffix.lower() in TABLE_SUFFIXES:
             return read_image_table(path, self.data)
         if path.suffix.lower() in NO_IMAGES:
@@ -138,14 +138,19 @@ class _Reading:
         """The parts of what a pattern finds, which may be a folder and also what is in it."""
         pictures: set[str] = set()
         for path in paths:
-            if _is_film(Path(path)):
+            if os.path.isfile(path) or not os.path.exists(path):
+                if is_picture(path):
+                    pictures.add(path)
+                elif is_video(path):
+                    yield self._film(Path(path))
+                else:
+                    self.left_out["other"].append(path)
+            elif not os.path.isdir(path):
+                self.left_out["special"].append(path)
+            elif is_mot_folder(Path(path)):
                 yield self._film(Path(path))
-            elif os.path.isdir(path):
-                pictures.update(self._below(path))
-            elif is_picture(path):
-                pictures.add(path)
             else:
-                self.left_out["other"].append(path)
+                pictures.update(self._below(path))
         require(
             bool(pictures) or self.films > 0,
             f"There are no images among what {visible(pattern)} finds. {left_out_sentence(self.left_out)}",
@@ -168,10 +173,6 @@ class _Reading:
             said = "; ".join(f"{count(boxes)} {why}" for why, boxes in left_out.items())
             log.info(f"Boxes of {visible(path)} that are left out: {said}.")
         return rows
-
-
-def _is_film(path: Path) -> bool:
-    return is_mot_folder(path) if path.is_dir() else is_video(path)
 
 
 def _pictures(paths: Sequence[str]) -> pd.DataFrame:
