@@ -45,13 +45,18 @@ class Answering(Protocol):
 
 
 class RunModel:
-    """The network of an evaluated run, in the precision of its own test unless another one is asked for."""
+    """The network of an evaluated run, in the precision of its own test unless another one is asked for.
+
+    Raises:
+        GenderClsError: its checkpoint is missing, damaged or that of another run.
+    """
 
     def __init__(self, run: Run, *, accelerator: str, precision: str | None, threads: int | str) -> None:
         data = recorded_config(run.config_file).data
         self.run: Run | None = run
         self.name = run.folder.name
         self.predictor = predictor_of(run, accelerator=accelerator, precision=precision, threads=threads, num_workers=0)
+        _ = self.predictor.classifier  # is read now, before earlier results are replaced
         self.form, self.member = InputForm.of(data), Member.of_run(run.metrics, answers_of(run))
         self.batch_size = images_per_step(data.batch_size, accumulate=1)  # as in its own test
 

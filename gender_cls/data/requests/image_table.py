@@ -33,7 +33,7 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
     paths = table.pop("path").tolist()
     empty = next((row for row, path in enumerate(paths) if not path.strip(BLANKS)), None)
     require(empty is None, f"{file} has no path in row {(empty or 0) + 1}.")
-    rows = pd.DataFrame({"path": located(paths, file.parent, str(file))}, dtype="str")
+    rows = pd.DataFrame({"path": located(paths, file.parent, str(file))}, dtype=object)
     for column in TEXTS:
         if column in table:
             rows[column] = _said(table[column])

@@ -1,4 +1,4 @@
-"""Paths of requested images: where each file lies, and what the names of file and folders say about it."""
+"""Paths of requested images: where each file lies, and what the names of files and folders say about it."""
 
 import os
 import re

@@ -72,7 +72,8 @@ def read_requested(
         f"boxes={boxes} belongs to one MOT folder or film, and images names {reading.films or 'none'}: answer for each "
         "by a command of its own.",
     )
-    rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    rows = pd.concat(parts, ignore_index=True)
+    rows["path"] = pd.Series(map(writable, rows["path"]), dtype="str")
     left_out = {kind: sorted(set(paths)) for kind, paths in reading.left_out.items()}
     return Requested(_complete(with_names(rows, data, root)), _result_name(names[0]), left_out)
 
@@ -112,7 +113,7 @@ class _Reading:
         else:
             found = glob.glob(name, recursive=True)
             require(bool(found), f"images names no file or folder: {visible(name)}")
-            yield from self._found(sorted(map(os.path.normpath, found)), name)
+            yield from self._found(sorted(located(found, Path("/"), name)), name)
 
     def _file_or_folder(self, path: Path) -> pd.DataFrame:
         if path.is_dir() and not is_mot_folder(path):
@@ -137,26 +138,28 @@ class _Reading:
     def _found(self, paths: Sequence[str], pattern: str) -> Iterator[pd.DataFrame]:
         """The parts of what a pattern finds, which may be a folder and also what is in it."""
         pictures: set[str] = set()
+        films: list[str] = []
         for path in paths:
             if os.path.isfile(path) or not os.path.exists(path):
                 if is_picture(path):
                     pictures.add(path)
                 elif is_video(path):
-                    yield self._film(Path(path))
+                    films.append(path)
                 else:
                     self.left_out["other"].append(path)
             elif not os.path.isdir(path):
                 self.left_out["special"].append(path)
             elif is_mot_folder(Path(path)):
-                yield self._film(Path(path))
+                films.append(path)
             else:
                 pictures.update(self._below(path))
         require(
-            bool(pictures) or self.films > 0,
+            bool(pictures or films),
             f"There are no images among what {visible(pattern)} finds. {left_out_sentence(self.left_out)}",
         )
         if pictures:
             yield _pictures(sorted(pictures))
+        yield from map(self._film, map(Path, films))
 
     def _below(self, folder: str) -> list[str]:
         """The sorted paths of the images in a folder and the folders in it."""
@@ -176,7 +179,7 @@ class _Reading:
 
 
 def _pictures(paths: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame({"path": pd.Series(list(map(writable, paths)), dtype="str")})
+    return pd.DataFrame({"path": paths}, dtype=object)  # as texts they would have to be UTF-8
 
 
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:

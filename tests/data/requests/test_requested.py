@@ -134,6 +134,10 @@ def test_odd_names_become_escapes_and_what_they_hide_is_said(crops: Path) -> Non
     facts = dict(zip(names, (fact for batch in batches(found) for fact in batch.facts), strict=True))
     assert "control characters" in facts[r"\xe9.png"].reason
     assert [fact.fault for fact in facts.values()].count("missing") == 2
+    (crops / "table.csv").write_text("path\nmen/night/p2_c2.png\na\\x0a\\x1b[31m.png\n")
+    assert request(crops / "table.csv").rows["path"].tolist() == [
+        *(f"{crops}/men/night/p2_c2.png", rf"{crops}/a\x0a\x1b[31m.png"),
+    ]
 
 
 def test_what_is_neither_image_nor_table_is_refused_with_the_way_out(crops: Path) -> None:
@@ -163,6 +167,17 @@ def test_the_frames_of_a_mot_folder_become_one_row_per_box(tmp_path: Path) -> No
     assert (second["frame"], second["left"]) == (2, 3)
     with pytest.raises(GenderClsError, match=r"boxes\.txt"):
         request(tmp_path / "p5_c5" / "img1" / "000001.png", boxes=boxes)
+
+
+def test_a_pattern_finds_mot_folders_with_their_own_boxes(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_crops(tmp_path / f"scene{number}", "img1/000001.png")
+        (tmp_path / f"scene{number}" / "det").mkdir()
+        (tmp_path / f"scene{number}" / "det" / "det.txt").write_text("1,-1,2,3,9,20,0.9\n" * number)
+    write_crops(tmp_path / "scene3", "x.png")
+    found = request(f"{tmp_path}/scene*").rows
+    assert [Path(path).parts[-3] for path in found["path"]][1:] == ["scene1", "scene2", "scene2"]
+    assert found["width"].notna().tolist() == [False, True, True, True]
 
 
 def test_a_box_gets_no_person_from_the_name_of_its_picture(crops: Path) -> None:
