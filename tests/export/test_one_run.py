@@ -21,7 +21,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.export_schema import Parity
 from gender_cls.evaluation.wording import stated_change
-from gender_cls.export import float32_files, one_run
+from gender_cls.export import float32_files
 from gender_cls.export.graph import ExportedGraph
 from gender_cls.export.one_run import export_run
 from gender_cls.export.pt2_file import read_pt2
@@ -36,6 +36,8 @@ from gender_cls.runs.run import Run
 from gender_cls.system import terminal
 from gender_cls.system.terminal import show
 from gender_cls.training import predictor as predictor_module
+from gender_cls.training.classifier import GenderClassifier
+from gender_cls.training.load_checkpoint import load_classifier
 
 ALL = {"format": ["onnx", "pt2"], "also": ["float16", "int8"]}
 
@@ -52,11 +54,38 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def loaded() -> list[tuple[GenderClassifier, dict[str, Tensor]]]:
+    """The networks that the export below reads, with copies of what they held then."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(
+    trained: Run, tmp_path_factory: pytest.TempPathFactory, loaded: list[tuple[GenderClassifier, dict[str, Tensor]]]
+) -> Run:
     """Everything at once."""
+
+    def remember(checkpoint: Path) -> GenderClassifier:
+        classifier = load_classifier(checkpoint)
+        loaded.append((classifier, {name: value.clone() for name, value in classifier.state_dict().items()}))
+        return classifier
+
     run = Run(Path(shutil.copytree(trained.folder, tmp_path_factory.mktemp("exported") / "run")))
-    export_run(run, config_of(run, **ALL, seconds=0.01))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor_module, "load_classifier", remember)
+        export_run(run, config_of(run, **ALL, seconds=0.01))
     return run
+
+
+def test_the_live_network_stays_as_it_is(
+    exported: Run, loaded: list[tuple[GenderClassifier, dict[str, Tensor]]]
+) -> None:
+    assert loaded
+    for classifier, before in loaded:
+        after = classifier.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        assert not classifier.training
+        assert next(classifier.parameters()).requires_grad
 
 
 def test_the_files_of_the_run_stay_as_they_are(exported: Run, trained: Run) -> None:
@@ -196,29 +225,11 @@ def test_what_ends_an_export_leaves_nothing_and_the_earlier_one_stays(
     def end(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(one_run, "answer_rows", end)
+    monkeypatch.setattr(float32_files, "check_batches", end)  # of a file that is written already
     before = hashes(run.folder)
     with pytest.raises(type(error)):
         export_run(run, config_of(run, format="pt2"))
     assert hashes(run.folder) == before
-
-
-def test_the_live_network_stays_as_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    load = predictor_module.load_classifier
-
-    def remember(checkpoint: Path) -> torch.nn.Module:
-        classifier = load(checkpoint)
-        loaded.append((classifier, {name: value.clone() for name, value in classifier.state_dict().items()}))
-        return classifier
-
-    monkeypatch.setattr(predictor_module, "load_classifier", remember)
-    export_run(run, config_of(run, format="pt2"))
-    for classifier, before in loaded:
-        after = classifier.state_dict()
-        assert all(torch.equal(value, after[name]) for name, value in before.items())
-        assert not classifier.training
-        assert next(classifier.parameters()).requires_grad
 
 
 def test_what_cannot_be_exported_is_named(run: Run, tmp_path: Path) -> None:
