@@ -86,7 +86,9 @@ class ExportedModel:
         self.file, self.name, self.form = file, file.name, self._model.form
         band = None if metadata.band is None else (metadata.band[0], metadata.band[1])
         rule = DecisionRule(metadata.temperature, metadata.threshold, band)
-        self.member = Member(rule, _validation(file.with_name("predictions.csv")))
+        kept = file.with_name("predictions.csv")  # the exported model's answers for the run's images
+        answers = read_predictions(kept) if kept.is_file() else None
+        self.member = Member(rule, _of(answers, "val"), test=_of(answers, "test"))
         origin = Run(file.parent.parent)  # export writes into a folder of the run's
         self.run = origin if origin.manifest.is_file() else None
 
@@ -111,12 +113,8 @@ def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
     return [FlipModel(model, run, cache, config.images_now) for model, run in zip(models, runs, strict=True)]
 
 
-def _validation(predictions: Path) -> pd.DataFrame | None:
-    """What the exported model answered on the run's validation, as export kept it."""
-    if not predictions.is_file():
-        return None
-    table = read_predictions(predictions)
-    return table[table["split"] == "val"].reset_index(drop=True)
+def _of(predictions: pd.DataFrame | None, split: str) -> pd.DataFrame | None:
+    return None if predictions is None else predictions[predictions["split"] == split].reset_index(drop=True)
 
 
 def known_splits(runs: Sequence[Run]) -> dict[str, str]:

@@ -7,12 +7,12 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.films import shown_number, write_film
 from PIL import Image, ImageColor
 
 from gender_cls.data.requests.videos import VideoReader, frame_rate
 from gender_cls.drawing.answers import COLOURS, STRIP
 from gender_cls.predict.overlay import write_overlays
-from tests.helpers.films import shown_number, write_film
 
 
 def rows(path: Path, frames: list[int | None], answers: list[str], **columns: Any) -> pd.DataFrame:
