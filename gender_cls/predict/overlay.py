@@ -91,7 +91,7 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
         [crops[place] for place in shown],
         [_answered(rows[place]) for place in shown],
         f"The {plural(len(shown), 'most doubtful image')} of {count(len(table))}",
-        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}; the nearest comes first.{once}",
+        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}, the nearest first.{once}",
     )
 
 
