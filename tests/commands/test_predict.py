@@ -380,7 +380,7 @@ def test_an_exported_model_gives_the_same_table(run: Run, crops: Path, monkeypat
     same = [name for name, kind in COLUMNS.items() if kind != "float64"]
     pd.testing.assert_frame_equal(table[same], own[same])
     with pytest.raises(GenderClsError, match="answers alone"):
-        answer(run.folder / "export" / "model.onnx", crops, run=[str(run.folder), f"{run.folder}/export/model.onnx"])
+        parse_config({"run": [str(run.folder), f"{run.folder}/export/model.onnx"], "images": "-"}, PredictConfig)
 
 
 def test_a_dataset_is_answered_with_its_own_labels(run: Run, crops: Path) -> None:

@@ -25,7 +25,7 @@ from gender_cls.errors import visible
 from gender_cls.system.processes import fork_context
 
 NO_FRAME = -1
-_ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
+_ESCAPED = re.compile(r"\\[0-3][0-7]{2}")
 """What `names.writable` puts in place of characters that tables cannot keep."""
 
 

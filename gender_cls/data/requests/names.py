@@ -18,8 +18,11 @@ _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def writable(path: str) -> str:
-    """The path with `\\x0a` in place of what tables cannot keep: control characters, and bytes that are not UTF-8."""
-    return _ODD.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", path)
+    """The path with `\\012`, as `ls -b` writes it, for control characters and bytes that are not UTF-8.
+
+    Tables cannot keep them.
+    """
+    return _ODD.sub(lambda found: f"\\{ord(found[0]) & 0xFF:03o}", path)
 
 
 def located(paths: Sequence[str], folder: Path, where: str) -> list[str]:
@@ -38,7 +41,7 @@ def located(paths: Sequence[str], folder: Path, where: str) -> list[str]:
         full = os.path.join(folder, path)
         if not os.path.exists(full):
             there = next((one for one in spellings(path) if os.path.exists(os.path.join(folder, one))), None)
-            full = os.path.join(folder, path.strip(BLANKS) if there is None else there)
+            full = os.path.join(folder, path.strip(BLANKS).replace("\\", "/") if there is None else there)
             missing += there is None and not os.path.lexists(full)
         parent, name = os.path.split(full)
         found.append(os.path.join(tidy(parent), name))

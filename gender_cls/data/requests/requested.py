@@ -17,10 +17,10 @@ from gender_cls.data.image_files import is_picture
 from gender_cls.data.manifest import read_manifest
 from gender_cls.data.requests.boxes import SIDES
 from gender_cls.data.requests.image_table import TABLE_SUFFIXES, read_image_table
-from gender_cls.data.requests.mot import is_mot_folder, mot_rows
+from gender_cls.data.requests.mot import is_frames, is_mot_folder, mot_rows
 from gender_cls.data.requests.names import located, tidy_folder, with_names, writable
 from gender_cls.data.requests.videos import is_video, video_rows
-from gender_cls.errors import GenderClsError, count, require, visible
+from gender_cls.errors import GenderClsError, count, first_few, plural, require, visible
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,14 @@ class _Reading:
         found = find_images(Path(top), Place(), lambda place, _: place)
         for kind, paths in found.left_out.items():
             self.left_out[kind] += [f"{top}/{path}" for path in paths]
-        return sorted(f"{top}/{image.path}" for image in found.images)
+        pictures = sorted(f"{top}/{image.path}" for image in found.images)
+        films = {str(folder.parent) for folder in map(Path, set(map(os.path.dirname, pictures))) if is_frames(folder)}
+        require(
+            not films - {os.path.dirname(top)},
+            f"{visible(folder)} holds {plural(len(films), 'MOT folder')}, whose pictures are whole frames: "
+            f"{first_few(sorted(films))}. Name them themselves, for example by a pattern in quotes.",
+        )
+        return pictures
 
     def _film(self, path: Path) -> pd.DataFrame:
         self.films += 1
