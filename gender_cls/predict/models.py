@@ -83,13 +83,9 @@ class ExportedModel:
         self.file, self.form = file, self._model.form
         band = None if metadata.band is None else (metadata.band[0], metadata.band[1])
         rule = DecisionRule(metadata.temperature, metadata.threshold, band)
-<<<<<<< HEAD
-        self.member = Member(rule, **_kept_answers(file))
-=======
-        kept = file.with_name("predictions.csv")  # the exported model's answers for the run's images
+        kept = answers_file(file)  # the exported model's answers for the run's images
         answers = read_predictions(kept) if kept.is_file() else None
         self.member = Member(rule, _of(answers, "val"), test=_of(answers, "test"))
->>>>>>> main
         origin = Run(file.parent.parent)  # export writes into a folder of the run's
         self.run = origin if origin.manifest.is_file() and origin.config_file.is_file() else None
 
@@ -114,18 +110,8 @@ def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
     return [FlipModel(model, run, cache, config.images_now) for model, run in zip(models, runs, strict=True)]
 
 
-<<<<<<< HEAD
-def _kept_answers(file: Path) -> dict[str, Any]:
-    """What an exported model answered on validation and test of its run, if export left it there."""
-    if not answers_file(file).is_file():
-        return {"validation": None}
-    table = read_predictions(answers_file(file))
-    splits = {"validation": "val", "test": "test"}
-    return {name: table[table["split"] == split].reset_index(drop=True) for name, split in splits.items()}
-=======
 def _of(predictions: pd.DataFrame | None, split: str) -> pd.DataFrame | None:
     return None if predictions is None else predictions[predictions["split"] == split].reset_index(drop=True)
->>>>>>> main
 
 
 def known_splits(runs: Sequence[Run]) -> dict[str, str]:
