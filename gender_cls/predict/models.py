@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
 from numpy import float64
 from numpy.typing import NDArray
 from torch import Tensor
