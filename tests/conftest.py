@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from helpers.commands import SMALL, command
 from helpers.crops import draw_folders
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, shells start programs that ignore it
@@ -12,3 +13,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, s
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
     return draw_folders(tmp_path / "crops")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two finished runs, for tests that only read them; its crops are in `crops`, three folders above."""
+    cwd = tmp_path_factory.mktemp("finished")
+    crops = draw_folders(cwd / "crops")
+    sweep = ["-m", "seed=0,1", "name=sweep", "trainer.max_epochs=1", "explain=off"]
+    command("train", f"data.root={crops}", *SMALL, *sweep, cwd=cwd)
+    return cwd / "outputs" / "sweeps" / "sweep"

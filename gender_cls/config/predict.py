@@ -80,9 +80,10 @@ class PredictConfig(FinishedRunConfig):
             "Name the images: images=FILE, FOLDER, 'a/*.jpg', TABLE.csv or -; or a dataset with data=... and "
             "data.root=FOLDER; not both.",
         )
+        empty = any(str(one).strip() == "" for one in listed_values(self.images))
+        require(not empty, "images is empty: name files, folders, a pattern in quotes, a table, or -.")
         for name in names:
-            require(name.strip() != "", "images is empty: name files, folders, a pattern in quotes, a table, or -.")
-            there = name == STANDARD_INPUT or Path(name).exists() or glob.has_magic(name)
+            there = name == STANDARD_INPUT or Path(name).exists() or any(glob.iglob(name, recursive=True))
             require(there, f"images names no file or folder: {name}")
         require(names.count(STANDARD_INPUT) < 2, "images names - twice: standard input can be read once.")
         require(

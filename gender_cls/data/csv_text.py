@@ -71,7 +71,8 @@ def true_text(cell: str) -> str:
 
 def _cells(column: pd.Series) -> list[str]:
     if pd.api.types.is_numeric_dtype(column):  # also of bool; as NumPy's numbers, so that those of 32 bits stay short
-        cells = map(str, column.to_numpy())
+        whole = isinstance(column.dtype, pd.Int64Dtype)  # as NumPy's numbers, a missing one would make floats of all
+        cells = map(str, column.to_numpy(object) if whole else column.to_numpy())
         return ["" if missing else cell for cell, missing in zip(cells, column.isna(), strict=True)]
     values = column.tolist()
     if not pd.api.types.is_string_dtype(column):  # such as texts among numbers

@@ -158,6 +158,8 @@ def picture_pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
         GenderClsError: its pixels cannot be read; `name` is that of the picture.
     """
     try:
+        if image.mode == "F":
+            raise UnknownPixelsError("float pixels have no fixed range")
         return np.array(_upright(to_rgb(image).image, image))
     except Exception as error:  # Pillow reads a file only now, and on damaged bytes it raises many kinds of errors
         raise GenderClsError(f"{name} cannot be read: {_reason(error)}.") from error

@@ -64,7 +64,7 @@ class ExportedFile(TypedDict):
     changed_answers: dict[str, int]  # by split
     difference: dict[str, Estimate]  # of test, the file's score minus the report's: see `against_report.SCORES`
     sentence: str
-    cost: Speed | dict[str, str]  # empty with seconds=0
+    cost: Speed | None  # null with seconds=0
 
 
 class Parity(TypedDict):

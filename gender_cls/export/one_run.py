@@ -145,7 +145,7 @@ def _about(source: Source, file: Path, table: pd.DataFrame, speed: Mapping[str, 
         bytes=file.stat().st_size,
         answers_hash=answers_hash(table),
         **compared,
-        cost=speed.get(TITLES[file.name], {}),
+        cost=speed.get(TITLES[file.name]),
     )
 
 

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from gender_cls.config.data import CLASSES
-from gender_cls.errors import GenderClsError, one_line, visible
+from gender_cls.errors import GenderClsError, first_few, one_line, require, visible
 from gender_cls.evaluation.calibration import calibrated
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.export_schema import (
@@ -112,13 +112,16 @@ NOTHING = "Nothing was written. Another version of torch, onnx or onnxruntime ma
 
 
 def _outputs(file: str, ask: Asked, pixels: NDArray[np.uint8]) -> Outputs:
+    shape, images = " x ".join(map(str, pixels.shape)), len(pixels) if pixels.ndim == 4 else 1
     try:
-        return ask(pixels)
+        found = ask(pixels)
     except Exception as error:  # each library has errors of its own
-        shape = " x ".join(map(str, pixels.shape))
         raise GenderClsError(
             f"{file} cannot answer pixels of the shape {shape} ({one_line(error)}). {NOTHING}"
         ) from None
+    lengths = {len(output) for output in found}
+    require(lengths == {images}, f"{file} gives {first_few(lengths)} answers to pixels of the shape {shape}. {NOTHING}")
+    return found
 
 
 def _joined(parts: Sequence[Outputs]) -> Outputs:

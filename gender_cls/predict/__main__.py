@@ -18,6 +18,7 @@ def predict(config: PredictConfig) -> None:
         require_evaluated(run)
     with working("Importing torch and other libraries"):
         from gender_cls.predict.answering import Answerer, answer_rows
+        from gender_cls.predict.conclusions import conclude
         from gender_cls.predict.models import models_of
         from gender_cls.predict.request import request_of, requested_images
         from gender_cls.predict.store import PredictionFolder
@@ -30,7 +31,8 @@ def predict(config: PredictConfig) -> None:
         if folder.finished is None:
             answer_rows(requested.rows, answerer, folder, config)
         table = folder.finish(config.format)
-    show("", f"The table is {shortest(table)}")
+        lines = conclude(folder, answerer, config)
+    show("", *lines, f"Table: {shortest(table)}")
 
 
 def _parent(config: PredictConfig) -> Path:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
-from gender_cls.errors import count, of_people
+from gender_cls.errors import count, of_people, plural
 from gender_cls.evaluation.bootstrap import bootstrap_units
 from gender_cls.evaluation.calibration import calibrated, reliability
 from gender_cls.evaluation.combined import CombinedRule
@@ -123,9 +123,9 @@ def _labelled_tracks(table: pd.DataFrame, track: NDArray[np.intp], tracks: pd.Da
 def score_lines(scores: Scores) -> list[str]:
     """The scores in two or three sentences."""
     images, tracks, left_out = scores["images"], scores["tracks"], scores["left_out"]
-    lines = [_line(of_people(images["images"], "labelled image", images["identities"]), "images", images)]
+    lines = [_line(of_people(images["images"], "labelled image", images["identities"]), images)]
     if tracks is not None:
-        lines.append(_line(of_people(tracks["images"], "labelled track", tracks["identities"]), "tracks", tracks))
+        lines.append(_line(plural(tracks["images"], "labelled track or person", "labelled tracks or people"), tracks))
     known = [f"{count(left_out['train'])} of its training images"] * bool(left_out["train"])
     known += [f"{count(left_out['val'])} of its validation images"] * bool(left_out["val"])
     if known:
@@ -133,7 +133,7 @@ def score_lines(scores: Scores) -> list[str]:
     return lines
 
 
-def _line(what: str, unit: str, found: Measured) -> str:
+def _line(what: str, found: Measured) -> str:
     balanced, error = found["at_threshold"]["balanced_accuracy"], found["abstention"]["error"]
     answered = found["abstention"]["coverage"]["value"]
     if balanced["value"] is None:
@@ -143,6 +143,4 @@ def _line(what: str, unit: str, found: Measured) -> str:
         first = f"{what}: {both}." + (f" {balanced['remark']}" if balanced["remark"] else "")
     if answered is None or error["value"] is None or answered == 1:
         return first
-    return (
-        f"{first} {percent(answered)} of the {unit} are answered, and {stated_percent(error)} of the answers are wrong."
-    )
+    return f"{first} {percent(answered)} are answered, and {stated_percent(error)} of the answers are wrong."

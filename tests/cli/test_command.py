@@ -24,6 +24,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.cli.sweep import job_folder
 from gender_cls.config.data import DemoConfig
+from gender_cls.config.export import ExportConfig, Format, Smaller
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
@@ -160,6 +161,8 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("compare", ["--help"], "thumbnails"),
         ("explain", ["--help"], "faithfulness"),
         ("audit", ["--help"], "min_height"),
+        ("predict", ["--help"], "first_frame"),
+        ("export", ["--help"], "seconds"),
         ("demo", ["--help"], "cue"),
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean lr?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
@@ -169,6 +172,12 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("compare", ["-m", "runs=a,b"], "leave out -m."),
         ("explain", ["run=."], "There is no run in /"),
         ("explain", ["-m", "run=."], "leave out -m."),
+        ("predict", ["run=.", "images=."], "There is no run in /"),
+        ("predict", ["run=.", "images=gone.jpg"], "images names no file or folder: /"),
+        ("predict", ["-m", "run=.", "images=a,b"], "leave out -m."),
+        ("export", ["run=."], "There is no run in /"),
+        ("export", ["run=.", "format=tflite"], "format must be one of onnx, pt2, not tflite"),
+        ("export", ["-m", "run=a,b"], "leave out -m."),
         ("audit", ["audit.folds=1", "data.root=x"], "audit.folds must be at least 2"),
         ("demo", ["images=3"], "images must be at least 48"),
     ],
@@ -222,6 +231,36 @@ def test_every_job_of_a_sweep_is_checked() -> None:
     jobs = [(config.seed, config.model.title) for config, _ in check_jobs(line, "train", Config)]
     models = ["custom/custom_cnn", "timm/resnet152.a1h_in1k"]
     assert jobs == [(seed, model) for seed in (0, 1) for model in models]
+
+
+@pytest.mark.parametrize("values", ["onnx,pt2", "[onnx,pt2]", "pt2,onnx"])
+def test_several_values_of_a_list_need_no_brackets(values: str) -> None:
+    line = read_command_line(["run=.", f"format={values}", "also=float16"], lists=("format", "also"))
+    assert not line.swept
+    [(config, _)] = check_jobs(line, "export", ExportConfig)
+    assert config.formats == [Format.onnx, Format.pt2]
+    assert config.smaller == [Smaller.float16]
+
+
+def test_only_lists_need_no_brackets() -> None:
+    for lists in ((), ("also",)):
+        with pytest.raises(GenderClsError, match="format"):
+            read_command_line(["run=.", "format=onnx,pt2"], lists)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["format=onnx,tflite"], "tflite"),
+        (["format=[]"], "format"),
+        (["format=pt2", "also=int8"], "format=onnx"),
+        (["also=int4"], "int4"),
+    ],
+)
+def test_wrong_values_of_a_list_are_named(arguments: list[str], named: str) -> None:
+    line = read_command_line(["run=.", *arguments], lists=("format", "also"))
+    with pytest.raises(GenderClsError, match=named):
+        check_jobs(line, "export", ExportConfig)
 
 
 def claimed(tmp_path: Path, *arguments: str) -> Path:

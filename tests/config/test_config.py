@@ -15,7 +15,9 @@ from gender_cls.config.checks import make_paths_absolute
 from gender_cls.config.data import DataConfig, DemoConfig, PixelCache
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig, EvaluationConfig
 from gender_cls.config.explain import ExplainConfig, ExplainRunConfig
+from gender_cls.config.export import ExportConfig
 from gender_cls.config.parsing import CONFIG_FOLDER, parse_config, recorded_config, to_plain
+from gender_cls.config.predict import STANDARD_INPUT, PredictConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 
@@ -25,6 +27,8 @@ LEAST: dict[type, list[str]] = {
     EvaluateConfig: ["run=."],
     CompareConfig: ["runs=."],
     ExplainRunConfig: ["run=."],
+    PredictConfig: ["run=.", "images=."],
+    ExportConfig: ["run=."],
     DemoConfig: [],
 }
 GROUPS = sorted(
@@ -68,6 +72,9 @@ def test_the_yamls_show_the_defaults_of_their_schemas() -> None:
     assert evaluate == EvaluateConfig(run=here, output_dir=outputs, data=evaluate.data)
     assert composed("compare", CompareConfig, "runs=.") == CompareConfig(runs=here, output_dir=outputs)
     assert composed("explain", ExplainRunConfig, "run=.") == ExplainRunConfig(run=here)
+    predict = composed("predict", PredictConfig, "run=.", "images=.")
+    assert predict == PredictConfig(run=here, images=".", output_dir=outputs, data=predict.data)
+    assert composed("export", ExportConfig, "run=.") == ExportConfig(run=here, output_dir=outputs)
     assert composed("demo", DemoConfig) == DemoConfig(folder=f"{outputs}/demo_data")
     train = composed("train", Config, "data.root=x")
     assert (train.explain, train.evaluation) == (ExplainConfig(), EvaluationConfig())
@@ -196,6 +203,12 @@ REFUSED = [
     (CompareConfig, "resamples=99", "between 100 and 1,000,000"),
     (CompareConfig, "thumbnails=-1", "between 0 and 500"),
     (ExplainRunConfig, "limit=0", "at least 1 image"),
+    (PredictConfig, "stride=0", "at least 1 frame"),
+    (PredictConfig, "first_frame=2", "between 0 and 1"),
+    (ExportConfig, "images=0", "at least 1 validation image"),
+    (ExportConfig, "seconds=-1", "at least 0 s"),
+    (ExportConfig, "format=tflite", "onnx, pt2"),
+    (ExportConfig, "also=[int8,int4]", "float16, int8, not int4"),
     (DemoConfig, "images=47", "at least 48"),
     # Names and paths
     (Config, "name=../up", "folder"),
@@ -205,6 +218,9 @@ REFUSED = [
     (EvaluateConfig, "run=/no/run data_root=/no/folder", "no folder"),
     (CompareConfig, "runs=[.,/no/run] data_root=/no/folder", "folder: /no/"),
     (ExplainRunConfig, "images=/no/image.png", "no file or folder"),
+    (PredictConfig, "images=/no/image.png images=/no/*.png images=[.,/no/image.png]", "no file or folder"),
+    (PredictConfig, "boxes=/no/boxes.txt", "no file"),
+    (PredictConfig, "name=a/b", "folder"),
     # Rules between settings, or within one
     (Config, "data.root=null", "data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo"),
     (Config, "data.image_size=[256]", "[height,width] in pixels, each from 16 to 4096"),
@@ -225,6 +241,11 @@ REFUSED = [
     (EvaluateConfig, "run=null", "run=FOLDER"),
     (CompareConfig, "runs=[]", "runs=SWEEP_FOLDER or runs=[FOLDER,FOLDER]"),
     (ExplainRunConfig, "run=null", "run=FOLDER"),
+    (PredictConfig, "run=null", "run=FOLDER"),
+    (PredictConfig, "images=null", "images=FILE"),
+    (PredictConfig, "images='' images=[.,'']", "images is empty"),
+    (PredictConfig, "images=[-,.,-]", "standard input can be read once"),
+    (ExportConfig, "run=null", "run=FOLDER"),
     (ExplainRunConfig, "name=mine", "images=..."),
     (ExplainRunConfig, "methods=[]", "saliency, smoothgrad, grad_cam, "),
 ]
@@ -258,3 +279,16 @@ def test_settings_of_data_that_exclude_each_other(values: str, words: str) -> No
     with pytest.raises(GenderClsError) as caught:
         parse(Config, *(f"data.{value}" for value in values.split()))
     assert words in str(caught.value)
+
+
+def test_images_may_be_named_in_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a b ü.jpg", "[1].jpg", "x/1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "x"))
+    names = ["a b ü.jpg", "[1].jpg", "~/1.jpg", "~/*.jpg", "**/1.jpg", STANDARD_INPUT]
+    config = PredictConfig(run=".", images=names)
+    config.check()
+    here = ("a b ü.jpg", "[1].jpg", "x/1.jpg", "x/*.jpg", "**/1.jpg")
+    assert config.image_names == [*(str(tmp_path / name) for name in here), STANDARD_INPUT]

@@ -48,10 +48,11 @@ def test_plain_tables_look_as_pandas_writes_them_and_numbers_keep_every_bit(tmp_
             "yes": [True, False],
             "none": [np.nan, -0.5],
             "short": np.array([44.4, 1e-7], dtype=np.float32),
+            "whole": pd.array([None, 3], dtype="Int64"),
         }
     )
     assert csv_text(table) == table.to_csv(index=False, lineterminator="\n")
-    assert csv_text(table.iloc[:0]) == "path,p,n,yes,none,short\n"
+    assert csv_text(table.iloc[:0]) == "path,p,n,yes,none,short,whole\n"
     (tmp_path / "a.csv").write_text(csv_text(table))
     assert [float(value) for value in read_csv_text(tmp_path / "a.csv")["p"]] == [0.1 + 0.2, 1e-17]
     assert csv_text(pd.DataFrame({"a": [None, 1, "=1", True]}, dtype=object)) == "a\n\n1\n'=1\nTrue\n"

@@ -47,6 +47,8 @@ def write_mean_colour(file: Path, texts: dict[str, str]) -> Path:
         helper.make_node("Less", ["probability", "limit"], ["below"]),
         helper.make_node("Cast", ["below"], ["answer"], to=TensorProto.INT64),
     ]
+    for node in nodes:
+        node.name = f"make_{node.output[0]}"
     kinds = dict(zip(OUTPUTS, (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT64), strict=True))
     shapes = dict(zip(OUTPUTS, (["B", 2], ["B"], ["B"]), strict=True))
     graph = helper.make_graph(

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gender_cls.config.checks import MOST_PROCESSES
 from gender_cls.data.image_files import CropFault, UnreadableError, read_image
 from gender_cls.data.image_store import pixel_hash
 from gender_cls.data.input_form import InputForm
@@ -24,6 +23,10 @@ from gender_cls.data.requests.videos import VideoReader, is_video
 from gender_cls.data.resizing import resize_into
 from gender_cls.errors import visible
 from gender_cls.system.processes import fork_context
+
+NO_FRAME = -1
+_ESCAPED = re.compile(r"\\[0-3][0-7]{2}")
+"""What `names.writable` puts in place of characters that tables cannot keep."""
 
 
 class CropFacts(NamedTuple):
@@ -39,16 +42,15 @@ class CropFacts(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A crop in two forms, because each costs as much as to measure it."""
+    """A crop at its native size."""
 
-    image: Image.Image
-    pixels: NDArray[np.uint8]  # (H, W, 3)
+    pixels: NDArray[np.uint8]  # (H, W, 3), contiguous
+    image: Image.Image | None = None  # the same, where it is at hand: making it takes as long as to measure it
 
     @classmethod
     def of(cls, pixels: NDArray[np.uint8]) -> Self:
         """The crop with these pixels."""
-        pixels = np.ascontiguousarray(pixels)
-        return cls(Image.fromarray(pixels), pixels)
+        return cls(np.ascontiguousarray(pixels))
 
 
 class CropBatch(NamedTuple):
@@ -82,7 +84,7 @@ def crop_batches(
         UnreadableError: an image gives no crop and `stop_at_fault` is set.
     """
     batches = _Batches(rows, forms, batch_size, max_megapixels, first_frame)
-    num_workers = min(num_workers, 1 if batches.has_films else MOST_PROCESSES)
+    num_workers = min(num_workers, 1 if batches.has_films else len(batches))
     context = fork_context() if num_workers else None
     # Not by Lightning's or the data module's loader: an exported model answers without importing them.
     for batch in DataLoader(
@@ -109,7 +111,7 @@ def crop_batch(crops: Iterable[Crop | UnreadableError], number: int, forms: Sequ
             for pixels in inputs:
                 pixels[place].fill_(MID_GREY)
             continue
-        facts.append(_facts(*crop))
+        facts.append(_facts(crop))
         image = torch.from_numpy(crop.pixels).permute(2, 0, 1)
         for pixels, form in zip(inputs, forms, strict=True):
             resize_into(pixels[place], image, form.mode)
@@ -160,10 +162,11 @@ class _Batches(Dataset[CropBatch]):
             if frame != NO_FRAME and is_video(path):
                 return Crop.of(self._film_at(path).frame(frame))
             image = read_image(Path(path), self._max_megapixels).image
-            return Crop(image, np.array(image))
+            return Crop(np.array(image), image)
         except UnreadableError as error:
             if error.fault == "missing" and _ESCAPED.search(path):
-                return UnreadableError(f"Cannot read {path}: {ODD_NAME}.", "missing")
+                reason = "its name holds control characters or bytes that are not UTF-8; rename it"
+                return UnreadableError(f"Cannot read {path}: {reason}.", "missing")
             return error
 
     def _film_at(self, path: str) -> VideoReader:
@@ -172,12 +175,6 @@ class _Batches(Dataset[CropBatch]):
                 self._film.close()
             self._film = VideoReader(Path(path), self._first_frame)
         return self._film
-
-
-NO_FRAME = -1
-ODD_NAME = "its name holds control characters or bytes that are not UTF-8; rename it"
-_ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
-"""What `names.writable` puts in their place."""
 
 
 def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | UnreadableError:
@@ -194,7 +191,8 @@ def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | Unr
     return Crop.of(part)
 
 
-def _facts(image: Image.Image, pixels: NDArray[np.uint8]) -> CropFacts:
-    measures = measure(image, pixels)
-    same = pixel_hash(pixels.data, image.height, image.width).hex()
-    return CropFacts(image.height, image.width, measures.brightness, measures.sharpness, same)
+def _facts(crop: Crop) -> CropFacts:
+    height, width = crop.pixels.shape[:2]
+    measures = measure(crop.image or Image.fromarray(crop.pixels), crop.pixels)
+    same = pixel_hash(crop.pixels.data, height, width).hex()
+    return CropFacts(height, width, measures.brightness, measures.sharpness, same)

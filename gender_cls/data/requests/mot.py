@@ -14,7 +14,7 @@ from gender_cls.errors import GenderClsError, first_few, one_line, plural, requi
 
 log = logging.getLogger(__name__)
 
-INFO = "seqinfo.ini"
+FRAMES, INFO = "img1", "seqinfo.ini"
 OWN_BOXES = ("gt/gt.txt", "det/det.txt")
 _NUMBER = re.compile(r"\d+$")
 
@@ -29,7 +29,12 @@ class MotSequence(NamedTuple):
 
 def is_mot_folder(folder: Path) -> bool:
     """Whether a folder has MOTChallenge's form."""
-    return (folder / "img1").is_dir() or (folder / INFO).is_file()
+    return (folder / FRAMES).is_dir() or (folder / INFO).is_file()
+
+
+def is_frames(folder: Path) -> bool:
+    """Whether a folder with pictures is that of a MOT folder's frames."""
+    return folder.name == FRAMES and any((folder.parent / name).is_file() for name in (INFO, *OWN_BOXES))
 
 
 def mot_rows(folder: Path, boxes: Path | None, *, stride: int, first_frame: int) -> Boxes:
@@ -81,7 +86,7 @@ def read_sequence(folder: Path) -> MotSequence:
     try:
         parser.read_string(read_text(file, str(file)) if file.is_file() else "[Sequence]")
         info = parser["Sequence"]
-        frames = folder / info.get("imDir", "img1")
+        frames = folder / info.get("imDir", FRAMES)
         suffix, rate = info.get("imExt", "").strip().lower() or None, Fraction(info.get("frameRate", "0"))
     except (configparser.Error, KeyError, ValueError, ZeroDivisionError) as error:
         raise GenderClsError(f"{file} cannot be read: {one_line(error)}. Repair or remove it.") from None

@@ -1,4 +1,4 @@
-"""Paths of requested images: where each file lies, and what the names of file and folders say about it."""
+"""Paths of requested images: where each file lies, and what the names of files and folders say about it."""
 
 import os
 import re
@@ -18,8 +18,11 @@ _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def writable(path: str) -> str:
-    """The path with `\\x0a` in place of what tables cannot keep: control characters, and bytes that are not UTF-8."""
-    return _ODD.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", path)
+    """The path with `\\012`, as `ls -b` writes it, for control characters and bytes that are not UTF-8.
+
+    Tables cannot keep them.
+    """
+    return _ODD.sub(lambda found: f"\\{ord(found[0]) & 0xFF:03o}", path)
 
 
 def located(paths: Sequence[str], folder: Path, where: str) -> list[str]:
@@ -38,7 +41,7 @@ def located(paths: Sequence[str], folder: Path, where: str) -> list[str]:
         full = os.path.join(folder, path)
         if not os.path.exists(full):
             there = next((one for one in spellings(path) if os.path.exists(os.path.join(folder, one))), None)
-            full = os.path.join(folder, path.strip(BLANKS) if there is None else there)
+            full = os.path.join(folder, path.strip(BLANKS).replace("\\", "/") if there is None else there)
             missing += there is None and not os.path.lexists(full)
         parent, name = os.path.split(full)
         found.append(os.path.join(tidy(parent), name))
@@ -88,17 +91,12 @@ def with_names(rows: pd.DataFrame, data: DataConfig, root: Path | None) -> pd.Da
         seen = os.path.relpath(real, root) if own else os.path.relpath(folder, common)
         return "" if seen == "." else f"{Path(seen).as_posix()}/"
 
-    def found(group: str) -> list[str]:
-        if group not in pattern.groupindex:
-            return [""] * len(paths)
-        searched = (below(folder) + os.path.basename(path) for folder, path in zip(folders, paths, strict=True))
-        return [(match and match[group]) or "" for match in map(pattern.search, searched)]
-
-    told = pd.DataFrame(
-        {"label": list(map(label, folders)), "identity": found("identity"), "camera": found("camera")},
-        rows.index,
-        dtype="str",
-    )
+    found: dict[str, list[str]] = {"identity": [], "camera": []}
+    for folder, path in zip(folders, paths, strict=True):
+        match = pattern.search(below(folder) + os.path.basename(path))
+        for group, values in found.items():
+            values.append((match and group in pattern.groupindex and match[group]) or "")
+    told = pd.DataFrame({"label": list(map(label, folders)), **found}, rows.index, dtype="str")
     if "width" in rows:
         told["identity"] = told["identity"].where(rows["width"].isna(), "")
     for column in told.columns.intersection(rows.columns):

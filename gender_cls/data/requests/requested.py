@@ -17,10 +17,10 @@ from gender_cls.data.image_files import is_picture
 from gender_cls.data.manifest import read_manifest
 from gender_cls.data.requests.boxes import SIDES
 from gender_cls.data.requests.image_table import TABLE_SUFFIXES, read_image_table
-from gender_cls.data.requests.mot import is_mot_folder, mot_rows
+from gender_cls.data.requests.mot import is_frames, is_mot_folder, mot_rows
 from gender_cls.data.requests.names import located, tidy_folder, with_names, writable
 from gender_cls.data.requests.videos import is_video, video_rows
-from gender_cls.errors import GenderClsError, count, require, visible
+from gender_cls.errors import GenderClsError, count, first_few, plural, require, visible
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ def read_requested(
         f"boxes={boxes} belongs to one MOT folder or film, and images names {reading.films or 'none'}: answer for each "
         "by a command of its own.",
     )
-    rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    rows = pd.concat(parts, ignore_index=True)
+    rows["path"] = pd.Series(map(writable, rows["path"]), dtype="str")
     left_out = {kind: sorted(set(paths)) for kind, paths in reading.left_out.items()}
     return Requested(_complete(with_names(rows, data, root)), _result_name(names[0]), left_out)
 
@@ -112,12 +113,10 @@ class _Reading:
         else:
             found = glob.glob(name, recursive=True)
             require(bool(found), f"images names no file or folder: {visible(name)}")
-            yield from self._found(sorted(map(os.path.normpath, found)), name)
+            yield from self._found(sorted(located(found, Path("/"), name)), name)
 
     def _file_or_folder(self, path: Path) -> pd.DataFrame:
-        if _is_film(path):
-            return self._film(path)
-        if path.is_dir():
+        if path.is_dir() and not is_mot_folder(path):
             found = self._below(str(path))
             require(
                 bool(found),
@@ -125,6 +124,8 @@ class _Reading:
                 f"{left_out_sentence(self.left_out)}",
             )
             return _pictures(found)
+        if path.is_dir() or is_video(path):
+            return self._film(path)
         if path.suffix.lower() in TABLE_SUFFIXES:
             return read_image_table(path, self.data)
         if path.suffix.lower() in NO_IMAGES:
@@ -137,21 +138,28 @@ class _Reading:
     def _found(self, paths: Sequence[str], pattern: str) -> Iterator[pd.DataFrame]:
         """The parts of what a pattern finds, which may be a folder and also what is in it."""
         pictures: set[str] = set()
+        films: list[str] = []
         for path in paths:
-            if _is_film(Path(path)):
-                yield self._film(Path(path))
-            elif os.path.isdir(path):
-                pictures.update(self._below(path))
-            elif is_picture(path):
-                pictures.add(path)
+            if os.path.isfile(path) or not os.path.exists(path):
+                if is_picture(path):
+                    pictures.add(path)
+                elif is_video(path):
+                    films.append(path)
+                else:
+                    self.left_out["other"].append(path)
+            elif not os.path.isdir(path):
+                self.left_out["special"].append(path)
+            elif is_mot_folder(Path(path)):
+                films.append(path)
             else:
-                self.left_out["other"].append(path)
+                pictures.update(self._below(path))
         require(
-            bool(pictures) or self.films > 0,
+            bool(pictures or films),
             f"There are no images among what {visible(pattern)} finds. {left_out_sentence(self.left_out)}",
         )
         if pictures:
             yield _pictures(sorted(pictures))
+        yield from map(self._film, map(Path, films))
 
     def _below(self, folder: str) -> list[str]:
         """The sorted paths of the images in a folder and the folders in it."""
@@ -159,7 +167,14 @@ class _Reading:
         found = find_images(Path(top), Place(), lambda place, _: place)
         for kind, paths in found.left_out.items():
             self.left_out[kind] += [f"{top}/{path}" for path in paths]
-        return sorted(f"{top}/{image.path}" for image in found.images)
+        pictures = sorted(f"{top}/{image.path}" for image in found.images)
+        films = {str(folder.parent) for folder in map(Path, set(map(os.path.dirname, pictures))) if is_frames(folder)}
+        require(
+            not films - {os.path.dirname(top)},
+            f"{visible(folder)} holds {plural(len(films), 'MOT folder')}, whose pictures are whole frames: "
+            f"{first_few(sorted(films))}. Name them themselves, for example by a pattern in quotes.",
+        )
+        return pictures
 
     def _film(self, path: Path) -> pd.DataFrame:
         self.films += 1
@@ -170,12 +185,8 @@ class _Reading:
         return rows
 
 
-def _is_film(path: Path) -> bool:
-    return is_mot_folder(path) if path.is_dir() else is_video(path)
-
-
 def _pictures(paths: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame({"path": pd.Series(list(map(writable, paths)), dtype="str")})
+    return pd.DataFrame({"path": paths}, dtype=object)  # as texts they would have to be UTF-8
 
 
 def _complete(rows: pd.DataFrame) -> pd.DataFrame:

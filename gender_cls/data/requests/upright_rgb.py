@@ -32,10 +32,11 @@ class UnknownTurnError(Exception):
 
 
 class UprightRgb:
-    """Converts frames as FFmpeg does by default.
+    """Converts frames to the pixels that `ffmpeg -pix_fmt rgb24` writes, bit for bit for usual films.
 
-    That is: the matrix and the range that the frame states, BT.601 and limited range where it states none; FFmpeg's
-    bicubic filter for colours that have fewer pixels than the brightness; then turned as the film says.
+    The colour matrix and the range are those that a frame states; BT.601 and limited range where it states none. Where
+    colours have fewer pixels than brightness, FFmpeg's quick conversion repeats them or, where there is none, its
+    bicubic filter enlarges them. The result is turned as the film says.
     """
 
     def __init__(self) -> None:

@@ -154,7 +154,7 @@ def _cautions(compared: Sequence[CandidateRow]) -> list[str]:
     ]
     devices = dict.fromkeys(row["cost"]["device"] for row in compared if row["cost"]["device"])
     if len(devices) > 1:
-        sentences.append(f"Times were measured on different devices ({'; '.join(devices)}) and do not compare.")
+        sentences.append(f"Times were measured in different ways ({'; '.join(devices)}) and do not compare.")
     return sentences
 
 

@@ -14,6 +14,7 @@ from gender_cls.config.data import DataConfig, ResizeMode
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.requests.crops import CropFacts, crop_batches
 from gender_cls.data.requests.requested import read_requested
+from gender_cls.errors import GenderClsError
 
 FORMS = [InputForm(32, 16, mode) for mode in ResizeMode]
 FRAMES, HEIGHT, WIDTH = 5, 96, 160
@@ -94,3 +95,14 @@ def test_going_on_in_the_middle_gives_the_same_crops(scenes: tuple[list[str], Pa
     assert later_facts == facts[start:]
     for later, of_form in zip(later_inputs, inputs, strict=True):
         np.testing.assert_array_equal(later, of_form[start:])
+
+
+def test_a_folder_of_mot_folders_is_no_folder_of_crops(scenes: tuple[list[str], Path, Path]) -> None:
+    _, folder, _ = scenes
+    with pytest.raises(GenderClsError, match=r"1 MOT folder.*MOT-01"):
+        read_requested([str(folder.parent)], DataConfig(), None)
+    by_pattern = read_requested([f"{folder.parent}/MOT*"], DataConfig(), None).rows
+    pd.testing.assert_frame_equal(by_pattern, read_requested([str(folder)], DataConfig(), None).rows)
+    assert len(read_requested([str(folder / "img1")], DataConfig(), None).rows) == FRAMES, (
+        "whole frames, if they are named"
+    )

@@ -9,13 +9,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from helpers.films import FRAMES, numbered_picture, shown_number, turn_film, write_film
 from numpy.typing import NDArray
 
 from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.requests import videos
 from gender_cls.data.requests.videos import VideoReader, is_video, video_rows
 from gender_cls.errors import GenderClsError
-from tests.helpers.films import FRAMES, numbered_picture, shown_number, turn_film, write_film
 
 UNEVEN = [0, 10, 20, 500, 510, 520, 530, 2000, 2001, 2100, 2200]
 KINDS: dict[str, dict] = {
