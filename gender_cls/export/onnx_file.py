@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gender_cls.errors import GenderClsError
-from gender_cls.export.graph import ExportedGraph, first_line, quiet
+from gender_cls.export.graph import ExportedGraph, quiet, reason
 from gender_cls.models.exported import OUTPUTS, Metadata
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.extras import import_extra
@@ -47,9 +47,7 @@ def _converted(graph: ExportedGraph) -> Any:
             assert exported is not None
             return exported.model_proto
     except torch.onnx.errors.OnnxExporterError as error:
-        raise GenderClsError(
-            f"{graph.title} cannot be written as ONNX ({first_line(error.__cause__ or error)}): use format=pt2."
-        ) from error
+        raise GenderClsError(f"{graph.title} cannot be written as ONNX ({reason(error)}): use format=pt2.") from error
 
 
 def _forget_sources(model: Any) -> None:

@@ -31,7 +31,7 @@ USUAL_RATE, SLOWEST, FASTEST = Fraction(25), Fraction(5), Fraction(60)  # frames
 
 
 def write_overlays(
-    table: pd.DataFrame, tracks: pd.DataFrame | None, folder: Path, *, stride: int, first_frame: int
+    table: pd.DataFrame, tracks: pd.DataFrame, folder: Path, *, stride: int, first_frame: int
 ) -> list[Path]:
     """Write SHEET and, for each film and MOT folder, `overlay_NAME.mp4`; return the files.
 
@@ -86,12 +86,12 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
             crops[place] = _cut(pictures.read(Path(rows[place]["path"]), rows[place]["frame"]), rows[place])
     shown = sorted(crops)
     threshold = (table["calibrated_p_FEMALE"] - table["distance"]).median()
+    once = " Of each track there is one, with the answer for this image." if (table["track"] != "").any() else ""
     return answer_sheet(
         [crops[place] for place in shown],
         [_answered(rows[place]) for place in shown],
         f"The {plural(len(shown), 'most doubtful image')} of {count(len(table))}",
-        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}; the nearest comes first. "
-        "Of each track there is one, with the answer for this image.",
+        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}, the nearest first.{once}",
     )
 
 
@@ -109,12 +109,12 @@ def _answered(row: Mapping[str, Any]) -> Answered:
     return Answered(row["answer"], row["calibrated_p_FEMALE"], name, "" if row["label"] == UNKNOWN else row["label"])
 
 
-def _with_answers_of_tracks(table: pd.DataFrame, tracks: pd.DataFrame | None) -> pd.DataFrame:
+def _with_answers_of_tracks(table: pd.DataFrame, tracks: pd.DataFrame) -> pd.DataFrame:
     """The table with `shown` and `shown_p`: the answer of the track, else of the image, else why there is none."""
     answer, p_female = table["answer"].to_numpy(object), table["calibrated_p_FEMALE"].to_numpy(np.float64)
     readable = (table["fault"] == "").to_numpy()
-    if tracks is not None:
-        track = track_of(table)
+    track = track_of(table)
+    if len(tracks):
         answer = np.where(track >= 0, tracks["answer"].to_numpy(object)[track], answer)
         p_female = np.where(track >= 0, tracks["probability"].to_numpy(np.float64)[track], p_female)
     return table.assign(shown=np.where(readable, answer, table["fault"]), shown_p=np.where(readable, p_female, np.nan))
@@ -139,13 +139,15 @@ def _rate(film: Path, stride: int) -> Fraction:
 
 
 def _frames(film: Path, rows: pd.DataFrame, stride: int, pictures: _Pictures) -> Iterator[Picture]:
-    """The frames from the first to the last one with boxes, as they are written; unreadable ones are left out."""
+    """The frames from the first to the last one that was read, as they are written; unreadable ones are left out."""
     by_frame = dict(list(rows.groupby(rows["frame"].astype(int))))
-    first, last = min(by_frame), max(by_frame)
-    example = Path(by_frame[first]["path"].iloc[0])
-    numbers = sorted({*by_frame, *range(first, last + 1, stride)})
+    read = rows.loc[rows["fault"] == "", "frame"].astype(int)
+    numbers = set(by_frame)
+    if len(read) and (is_video(film) or is_mot_folder(film)):  # those without boxes too
+        numbers.update(range(read.min(), read.max() + 1, stride))
+    first, example = int(rows["frame"].iloc[0]), Path(rows["path"].iloc[0])
     with working(f"Drawing boxes on the frames of {film.name}", len(numbers), "frames") as work:
-        for number in numbers:
+        for number in sorted(numbers):
             work.advance()
             boxes = by_frame.get(number, rows[:0])
             path = Path(boxes["path"].iloc[0]) if len(boxes) else _later(example, number - first)
@@ -156,7 +158,7 @@ def _frames(film: Path, rows: pd.DataFrame, stride: int, pictures: _Pictures) ->
 def _later(picture: Path, frames: int) -> Path:
     """Where the frame is that comes so much later than the one in this picture; a film itself."""
     number = picture_number(picture)
-    return picture if is_video(picture) else renumbered(picture, (number or 0) + frames)
+    return picture if is_video(picture) or number is None else renumbered(picture, number + frames)
 
 
 def _drawn(picture: Picture, boxes: pd.DataFrame, where: str) -> Picture:
@@ -168,6 +170,7 @@ def _drawn(picture: Picture, boxes: pd.DataFrame, where: str) -> Picture:
         picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     counts = boxes["shown"].value_counts()
     said = ", ".join(f"{counts[answer]} {answer}" for answer in sorted(counts.index)) or "no boxes"
+    of_track = " of its track" if (boxes["track"] != "").any() else ""
     return frame_with_answers(
         picture,
         np.rint(boxes[BOX].to_numpy(np.float64) * scale).tolist(),
@@ -175,5 +178,5 @@ def _drawn(picture: Picture, boxes: pd.DataFrame, where: str) -> Picture:
             Answered(answer, p_female, f"#{track}" if track else "")
             for answer, p_female, track in zip(boxes["shown"], boxes["shown_p"], boxes["track"], strict=True)
         ],
-        f"{where} · {said} · next to an answer: calibrated p(FEMALE)",
+        f"{where} · {said} · next to an answer: calibrated p(FEMALE){of_track}",
     )

@@ -10,6 +10,7 @@ import pytest
 from helpers.films import shown_number, write_film
 from PIL import Image, ImageColor
 
+from gender_cls.data.image_files import UnreadableError
 from gender_cls.data.requests.videos import VideoReader, frame_rate
 from gender_cls.drawing.answers import COLOURS, STRIP
 from gender_cls.predict.overlay import write_overlays
@@ -27,7 +28,10 @@ def rows(path: Path, frames: list[int | None], answers: list[str], **columns: An
     return frame.astype({"left": "Int64", "top": "Int64", "width": "Int64", "height": "Int64", "track": "str"})
 
 
-def written(folder: Path, table: pd.DataFrame, tracks: pd.DataFrame | None = None, **settings: int) -> list[str]:
+NO_TRACKS = pd.DataFrame({"track": [], "answer": [], "probability": []})
+
+
+def written(folder: Path, table: pd.DataFrame, tracks: pd.DataFrame = NO_TRACKS, **settings: int) -> list[str]:
     return [file.name for file in write_overlays(table, tracks, folder, **{"stride": 1, "first_frame": 1, **settings})]
 
 
@@ -46,7 +50,7 @@ def test_a_film_gets_boxes_at_the_frames_of_the_stride(tmp_path: Path) -> None:
     assert pictures[0].shape == (480 + STRIP, 640, 3)
     assert [shown_number(picture[:480:10, ::10]) for picture in pictures] == [0, 5, 10, 15], "frame 6 has no box"
     assert [edge_colour(made.film, number) for number in (1, 3, 4)] == ["MALE", "FEMALE", "MALE"]
-    with pytest.raises(Exception, match="4 frames"):
+    with pytest.raises(UnreadableError, match="4 frames"):
         made.frame(5)
     assert frame_rate(made.film) == 5, "25 frames per second, of which every fifth is taken"
 
@@ -94,11 +98,12 @@ def test_pictures_get_a_sheet_with_the_most_doubtful_first_and_each_track_once(t
         [rows(tmp_path / f"{red}.png", [None], ["MALE"], track=track) for red, track in zip(reds, "7717", strict=True)],
         ignore_index=True,
     )
+    tracks = pd.DataFrame({"track": ["7", "1"], "answer": "FEMALE", "probability": 0.9})
     table["distance"] = [0.3, -0.1, 0.2, -0.4]
     table["left"] = table["left"].where([True, True, False, True])
     for red in reds:
         Image.new("RGB", (60, 60), (red, 0, 0)).save(tmp_path / f"{red}.png")
-    assert written(tmp_path, table) == ["doubtful.png"]
+    assert written(tmp_path, table, tracks) == ["doubtful.png"]
     sheet = np.asarray(Image.open(tmp_path / "doubtful.png"))
     places = {red: np.argwhere((sheet == (red, 0, 0)).all(-1)) for red in reds}
     assert [red for red in reds if len(places[red])] == [200, 150], (
@@ -106,6 +111,14 @@ def test_pictures_get_a_sheet_with_the_most_doubtful_first_and_each_track_once(t
     )
     assert places[200][:, 1].min() < places[150][:, 1].min()
     assert len(places[200]) == 16 * 24 * 8 * 8, "the box alone, enlarged"
+
+
+def test_a_box_far_behind_the_end_of_a_film_takes_no_time(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", times=[0, 40, 80])
+    table = rows(film, [1, 3, 10**9], ["MALE", "MALE", ""], fault=["", "", "missing"])
+    written(tmp_path, table)
+    with pytest.raises(UnreadableError, match="3 frames"):
+        VideoReader(tmp_path / "overlay_film.mp4").frame(4)
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from gender_cls.config.data import UNKNOWN, DataConfig
 from gender_cls.data.columns import label_names, stands_for_nothing
 from gender_cls.data.requests.boxes import SIDES, whole_pixels
 from gender_cls.data.requests.names import located
+from gender_cls.data.requests.videos import PURPOSE, VIDEO_SUFFIXES
 from gender_cls.data.text_table import BLANKS, read_text_table
 from gender_cls.errors import GenderClsError, first_few, one_line, require, visible
 from gender_cls.system.extras import import_extra
@@ -16,7 +17,7 @@ from gender_cls.system.extras import import_extra
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXTS = ("identity", "camera", "track", "label")
 COLUMNS = ("path", *TEXTS, "frame", *SIDES)
-FARTHEST = 1e9  # pixels; what lies beyond lies outside of any image
+FARTHEST = 1e9  # what lies beyond lies outside of any image or film
 
 
 def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
 
     Raises:
         GenderClsError: the table cannot be read; a row has no path, half a box, or something else than a number; none
-            of the files exists.
+            of the files exists; frames of a film are missing or go back.
     """
     table = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
     paths = table.pop("path").tolist()
@@ -42,9 +43,10 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
     if "frame" in table:
         frames = _numbers(table["frame"], file)
         _refuse(frames % 1 > 0, table["frame"], file, "no whole number")
-        rows["frame"] = frames.where(frames >= 0).astype("Int64")
+        rows["frame"] = frames.where(frames >= 0).clip(upper=FARTHEST).astype("Int64")
     if not set(SIDES).isdisjoint(table.columns):
         rows[list(SIDES)] = _boxes(table, file)
+    _check_films(rows, file)
     return rows
 
 
@@ -95,6 +97,23 @@ def _boxes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         )
     pixels = whole_pixels(sides.fillna(0).clip(-FARTHEST, FARTHEST))
     return pd.DataFrame(pixels, sides.index, list(SIDES)).astype("Int64").mask(empty["left"])
+
+
+def _check_films(rows: pd.DataFrame, file: Path) -> None:
+    """Raise GenderClsError unless each row about a film has a frame, and the next rows about it have later ones."""
+    films = rows["path"].str.lower().str.endswith(tuple(VIDEO_SUFFIXES)).astype("bool")
+    if not films.any():
+        return
+    import_extra("av", PURPOSE)
+    frames = rows["frame"] if "frame" in rows else pd.Series(pd.NA, rows.index, "Int64")
+    without = (films & frames.isna()).to_numpy()
+    require(not without.any(), f"{file} names a film without a frame in row {without.argmax() + 1}.")
+    back = (films & (rows["path"] == rows["path"].shift()) & (frames.diff() < 0).fillna(False)).to_numpy()
+    require(
+        not back.any(),
+        f"{file} goes back to an earlier frame of the same film in row {back.argmax() + 1}: sort its rows by path and "
+        "frame, because a film can only be read forwards.",
+    )
 
 
 def _numbers(values: pd.Series, file: Path) -> pd.Series:

@@ -17,6 +17,8 @@ BOX = ("left", "top", "width", "height")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "film.mp4").touch()
     return write_crops(tmp_path / "crops", "a.png", "men/p1_c1.png")
 
 
@@ -92,6 +94,8 @@ def test_frames_are_whole_numbers(folder: Path) -> None:
         (["path,label", "a.png,men", " ,men"], ["row 2", "path"]),
         (["file,label", "a.png,men"], ["path", "file"]),
         (["path"], ["no rows"]),
+        (["path,frame", "film.mp4,1", "film.mp4,"], ["row 2", "frame"]),
+        (["path,frame", "film.mp4,1", "film.mp4,2", "film.mp4,1"], ["row 3", "sort"]),
         (["path", "A.png"], ["a.png"]),
         (["path", "C:\\crops\\b.png"], ["Windows"]),
         (["path", "https://example.org/b.png"], ["download"]),
@@ -108,7 +112,7 @@ def test_what_makes_no_sense_is_refused_with_the_row_and_the_value(
 
 
 def test_one_missing_file_among_others_is_a_fault_of_its_row(folder: Path) -> None:
-    [batch] = batches(request(table(folder, "path", "a.png", "C:\\\\crops\\\\001gone.png")))
+    [batch] = batches(request(table(folder, "path", "a.png", "C:\\crops\\001gone.png")))
     assert [fact.fault for fact in batch.facts] == [None, "missing"]
     assert "001gone.png: No such file" in batch.facts[1].reason
 
