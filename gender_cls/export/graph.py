@@ -81,7 +81,7 @@ class ExportedGraph(nn.Module):
                 program = torch.export.export(self, (pixels,), dynamic_shapes=(sizes,))
         except Exception as error:  # a foreign network may fail in any way; another model is the only way out
             raise GenderClsError(
-                f"{self.title} cannot be exported, because torch.export cannot follow it ({first_line(error)}): export "
+                f"{self.title} cannot be exported, because torch.export cannot follow it ({reason(error)}): export "
                 "a run of another model."
             ) from error
         for node in program.graph.nodes:  # where the files of this installation lie
@@ -103,6 +103,8 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def first_line(error: BaseException) -> str:
-    """What an exporter's error says, without its advice to developers."""
+def reason(error: BaseException) -> str:
+    """What an exporter failed at, without its advice to developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return one_line(str(error).strip().partition("\n")[0])

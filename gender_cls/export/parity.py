@@ -10,7 +10,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from gender_cls.config.data import CLASSES
-from gender_cls.errors import GenderClsError, first_few, one_line, require, visible
+from gender_cls.errors import GenderClsError, count, first_few, one_line, plural, require, visible
 from gender_cls.evaluation.calibration import calibrated
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.export_schema import (
@@ -26,6 +26,8 @@ from gender_cls.models.onnx_model import Outputs
 
 BATCHES = (1, 7, 32)  # images at once
 FULL_BATCHES = 8  # of the smaller sizes, so many batches are asked for; of the largest, as many as there are images
+
+NOTHING = "Nothing was written. Another version of torch, onnx or onnxruntime may export it rightly."
 
 Asked = Callable[[NDArray[np.uint8]], Outputs]
 """Pixels as the file takes them -> what it says of them."""
@@ -57,10 +59,9 @@ def check_batches(
         GenderClsError: it answers differently from the run's network, or not at all.
     """
     for size in BATCHES:
-        wanted = min(size * FULL_BATCHES, len(pixels)) if size < BATCHES[-1] else len(pixels)
-        rows = [
-            row % len(pixels) for row in range(max(wanted, size))
-        ]  # the last batch may be smaller, but not the first
+        least = len(pixels) if size == BATCHES[-1] else min(len(pixels), size * FULL_BATCHES)
+        # A batch that is not full comes last: with few images, some come several times.
+        rows = [row % len(pixels) for row in range(max(least, size))]
         parts = [_outputs(file, ask, pixels[rows[start : start + size]]) for start in range(0, len(rows), size)]
         yield _checked(file, size, _joined(parts), expected[rows], rule, [names[row] for row in rows])
 
@@ -108,9 +109,6 @@ def check_resize(
     return found
 
 
-NOTHING = "Nothing was written. Another version of torch, onnx or onnxruntime may export it rightly."
-
-
 def _outputs(file: str, ask: Asked, pixels: NDArray[np.uint8]) -> Outputs:
     shape, images = " x ".join(map(str, pixels.shape)), len(pixels) if pixels.ndim == 4 else 1
     try:
@@ -149,13 +147,19 @@ def _checked(
     beyond = np.maximum(excess, np.nan_to_num(by_probability / PROBABILITY_TOLERANCE, nan=np.inf))
     worst = int(np.argmax(np.where(changed, np.inf, beyond)))
     if changed.any() or beyond.max() > 1:
+        how = "at its native size" if batch is None else f"in batches of {batch}"
+        here, there = (
+            f"{one:.6g} and {other:.6g}, {p:.6g} and {answer}"
+            for (one, other), p, answer in (
+                (found.logits[worst], found.probability[worst], ANSWERS[found.answer[worst]]),
+                (logits[worst], probability[worst], rule.answers(table)[worst]),
+            )
+        )
         raise GenderClsError(
-            f"{file} answers differently from the run's network in float32: {_how_asked(batch)}, "
-            f"{visible(names[worst])} gets the logits {_numbers(found.logits[worst])} instead of "
-            f"{_numbers(logits[worst])}, the probability {found.probability[worst]:.6g} instead of "
-            f"{probability[worst]:.6g}, and the answer {ANSWERS[found.answer[worst]]} instead of "
-            f"{rule.answers(table)[worst]}; {int((beyond > 1).sum())} of {len(names)} differ by more than is allowed. "
-            f"{NOTHING}"
+            f"{file} answers differently from the run's network in float32: {how}, the logits, the probability and the "
+            f"answer of {visible(names[worst])} are {here} instead of {there}, and "
+            f"{plural(int((changed | (beyond > 1)).sum()), 'image')} of {count(len(names))} differ by more than is "
+            f"allowed. {NOTHING}"
         )
     return Check(
         file=file,
@@ -167,11 +171,3 @@ def _checked(
         near_border=int(near.sum()),
         worst=names[int(by_logit.max(axis=1).argmax())],
     )
-
-
-def _how_asked(batch: int | None) -> str:
-    return "as one crop of its native size" if batch is None else f"in batches of {batch}"
-
-
-def _numbers(logits: NDArray) -> str:
-    return " and ".join(f"{logit:.6g}" for logit in logits)

@@ -48,7 +48,7 @@ class Source:
     @property
     def precision(self) -> str:
         """Of the answers in the report."""
-        return self.run.answers_from["precision"] or self.config.trainer.precision
+        return str(self.run.answers_from["precision"])
 
     def in_precision(self, precision: str) -> Predictor:
         """The network in another precision, read anew, on the CPU."""

@@ -63,8 +63,14 @@ def _speed(one: list[float], many: list[float], device: str) -> Speed:
 
 
 def in_torch(predictor: Predictor) -> Called:
-    """The run's network in the predictor's precision."""
-    return lambda pixels: predictor.answer(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    """The run's network in the predictor's precision, on the CPU."""
+    classifier, mixed = predictor.device_classifier(), predictor.precision.endswith("-mixed")
+
+    def call(pixels: NDArray[np.uint8]) -> object:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            return classifier(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+    return call
 
 
 def in_openvino(file: Path, threads: int) -> Called | None:

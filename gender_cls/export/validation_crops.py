@@ -14,6 +14,7 @@ from gender_cls.data.crops import balanced_sample, read_crops
 from gender_cls.data.image_store import ImageSequence, ImageStore
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.resizing import resize_into
+from gender_cls.errors import require
 
 NATIVE_SIZES = 8
 """So many crops of different sizes are given to native files as they are, and the extremes of `_extremes`."""
@@ -29,7 +30,12 @@ class ValidationCrops:
 
 
 def read_validation_crops(report: pd.DataFrame, images: ImageStore, data: DataConfig, most: int) -> ValidationCrops:
-    """Read at most so many of the validation images in a run's table, and some at their native size."""
+    """Read at most so many of the validation images in a run's table, and some at their native size.
+
+    Raises:
+        GenderClsError: there are none, or one cannot be read.
+    """
+    require(bool((report["split"] == "val").any()), "The run has no validation images that a file can be compared on.")
     rows = balanced_sample(report[report["split"] == "val"], most, data.split_seed)
     names = rows["path"].tolist()
     crops = images.at(names)

@@ -50,7 +50,7 @@ class FlipModel:
 
     def __init__(self, model: "Answering", run: Run, cache: Path, data_root: Path | None) -> None:
         self._model = model
-        self.name, self.form, self.batch_size = model.name, model.form, model.batch_size
+        self.form, self.batch_size = model.form, model.batch_size
         self.run: Run | None = run
         validation, metrics = self._validation(run, cache, data_root), run.metrics
         operating_point = OperatingPointRule(metrics["operating_point"]["rule"])

@@ -1,6 +1,5 @@
 """What answers: the networks of finished runs, or an exported model."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,8 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import answers_of, read_predictions
 from gender_cls.models.onnx_model import OnnxModel
 from gender_cls.predict.flip import FlipModel
+from gender_cls.runs.exported_run import answers_file
+from gender_cls.runs.files import file_sha256
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.resources import choose_resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, images_per_step
@@ -29,7 +30,6 @@ from gender_cls.training.predictor import predictor_of
 class Answering(Protocol):
     """A network that answers, and how its probabilities become answers."""
 
-    name: str
     form: InputForm
     batch_size: int  # images that pass at once
     member: Member  # its rule, and its answers on validation
@@ -40,7 +40,7 @@ class Answering(Protocol):
         ...
 
     def origin(self) -> dict[str, str]:
-        """All that its probabilities follow from, next to the images."""
+        """All that its probabilities follow from, except the images."""
         ...
 
 
@@ -54,7 +54,6 @@ class RunModel:
     def __init__(self, run: Run, *, accelerator: str, precision: str | None, threads: int | str) -> None:
         data = recorded_config(run.config_file).data
         self.run: Run | None = run
-        self.name = run.folder.name
         self.predictor = predictor_of(run, accelerator=accelerator, precision=precision, threads=threads, num_workers=0)
         _ = self.predictor.classifier  # is read now, before earlier results are replaced
         self.form, self.member = InputForm.of(data), Member.of_run(run.metrics, answers_of(run))
@@ -67,8 +66,7 @@ class RunModel:
     def origin(self) -> dict[str, str]:
         """See Answering."""
         return {
-            "file": str(self.predictor.checkpoint),
-            "sha256": _sha256(self.predictor.checkpoint),
+            "sha256": file_sha256(self.predictor.checkpoint),
             "precision": self.predictor.precision,
             "device": self.predictor.device,
         }
@@ -83,14 +81,14 @@ class ExportedModel:
         resources = choose_resources("cpu", "32-true", threads, 0, pixels_at_hand=True).apply()
         self._model = OnnxModel(file, resources.threads)
         metadata = self._model.metadata
-        self.file, self.name, self.form = file, file.name, self._model.form
+        self.file, self.form = file, self._model.form
         band = None if metadata.band is None else (metadata.band[0], metadata.band[1])
         rule = DecisionRule(metadata.temperature, metadata.threshold, band)
-        kept = file.with_name("predictions.csv")  # the exported model's answers for the run's images
+        kept = answers_file(file)  # the exported model's answers for the run's images
         answers = read_predictions(kept) if kept.is_file() else None
         self.member = Member(rule, _of(answers, "val"), test=_of(answers, "test"))
         origin = Run(file.parent.parent)  # export writes into a folder of the run's
-        self.run = origin if origin.manifest.is_file() else None
+        self.run = origin if origin.manifest.is_file() and origin.config_file.is_file() else None
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
         """See Answering."""
@@ -98,7 +96,7 @@ class ExportedModel:
 
     def origin(self) -> dict[str, str]:
         """See Answering."""
-        return {"file": str(self.file), "sha256": _sha256(self.file), "precision": "onnx", "device": "cpu"}
+        return {"sha256": file_sha256(self.file), "precision": "onnx", "device": "cpu"}
 
 
 def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
@@ -126,8 +124,3 @@ def known_splits(runs: Sequence[Run]) -> dict[str, str]:
             known |= dict.fromkeys(manifest["pixels"][manifest["split"] == split], split)
     known.pop("", None)  # earlier versions did not record it
     return known
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

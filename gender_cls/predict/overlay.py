@@ -86,12 +86,12 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
             crops[place] = _cut(pictures.read(Path(rows[place]["path"]), rows[place]["frame"]), rows[place])
     shown = sorted(crops)
     threshold = (table["calibrated_p_FEMALE"] - table["distance"]).median()
+    once = " Of each track there is one, with the answer for this image." if (table["track"] != "").any() else ""
     return answer_sheet(
         [crops[place] for place in shown],
         [_answered(rows[place]) for place in shown],
         f"The {plural(len(shown), 'most doubtful image')} of {count(len(table))}",
-        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}; the nearest comes first. "
-        "Of each track there is one, with the answer for this image.",
+        f"Those whose calibrated p(FEMALE) is nearest to the threshold, {threshold:.3f}, the nearest first.{once}",
     )
 
 

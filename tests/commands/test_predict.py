@@ -21,10 +21,12 @@ from helpers.commands import command, start
 from helpers.crops import write_crop
 from PIL import Image, ImageOps
 
+from gender_cls.config.export import ExportConfig
 from gender_cls.config.parsing import parse_config
 from gender_cls.config.predict import PredictConfig
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.errors import GenderClsError
+from gender_cls.export.__main__ import export
 from gender_cls.predict import answering
 from gender_cls.predict.__main__ import predict
 from gender_cls.predict.store import PredictionFolder
@@ -59,7 +61,7 @@ def answer(run: Path, images: Any, **settings: Any) -> PredictionFolder:
     named = [*map(str, images)] if isinstance(images, list) else str(images)
     config = parse_config({"run": str(run), "images": named, **QUICKLY, "name": "x", **settings}, PredictConfig)
     predict(config)
-    return PredictionFolder(run / "predictions" / config.name)
+    return PredictionFolder((run if run.is_dir() else run.parent) / "predictions" / str(config.name))
 
 
 def rows_of(folder: PredictionFolder) -> pd.DataFrame:
@@ -366,6 +368,30 @@ def test_flip_is_the_mean_of_both_sides_with_a_rule_of_its_own(run: Run, crops: 
     flipped = rows_of(answer(run.folder, crops, tta="flip", output_dir=str(tmp_path)))
     logits = [np.log(side["p_FEMALE"] / side["p_MALE"]) for side in sides]
     np.testing.assert_allclose(np.log(flipped["p_FEMALE"] / flipped["p_MALE"]), sum(logits) / 2, atol=1e-5)
+
+
+def test_an_exported_model_gives_the_same_table(run: Run, crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = rows_of(answer(run.folder, crops))
+    export(parse_config({"run": str(run.folder), "seconds": 0, "threads": 1}, ExportConfig))
+    monkeypatch.setattr(Predictor, "answer", never)
+    table = rows_of(answer(run.folder / "export" / "model.onnx", crops))
+    assert (run.folder / "export" / "predictions" / "x" / "summary.json").is_file()
+    np.testing.assert_allclose(table[PROBABILITIES], own[PROBABILITIES], atol=1e-4)
+    same = [name for name, kind in COLUMNS.items() if kind != "float64"]
+    pd.testing.assert_frame_equal(table[same], own[same])
+    with pytest.raises(GenderClsError, match="answers alone"):
+        parse_config({"run": [str(run.folder), f"{run.folder}/export/model.onnx"], "images": "-"}, PredictConfig)
+
+
+def test_a_dataset_is_answered_with_its_own_labels(run: Run, crops: Path) -> None:
+    config = {"run": str(run.folder), "data": {"root": str(crops), "pattern": None}, **QUICKLY, "name": "x"}
+    predict(parse_config(config, PredictConfig))
+    table = rows_of(PredictionFolder(run.folder / "predictions" / "x"))
+    assert table["path"].tolist() == sorted(map(str, crops.rglob("*.png")))
+    assert table["label"].tolist() == ["FEMALE"] * 24 + ["MALE"] * 24
+    assert (table["identity"] == "").all()
+    scores = json.loads((run.folder / "predictions" / "x" / "scores.json").read_text())
+    assert scores["images"]["images"] == (table["known_as"] == "test").sum(), "the others have shaped the run"
 
 
 def test_a_run_that_is_not_evaluated_and_wrong_images_are_named(run: Run, crops: Path) -> None:

@@ -50,7 +50,7 @@ def test_each_input_of_the_table_is_taken(run: Run, trained: Path, tmp_path: Pat
     rows = "".join(line for line in SECTION.splitlines() if line.startswith("|"))
     written = re.findall(r"`((?:images|data)=[^`]+)`", rows)
     assert written == [
-        "images=a.jpg", "images=new_crops", "images='new_crops/*/c3_*.jpg'", "images=[a.jpg,new_crops]", "images=-",
+        "images=a.jpg", "images=new_crops", "images=[a.jpg,new_crops]", "images='new_crops/*/c3_*.jpg'", "images=-",
         "images=crops.csv", "images=station", "images=film.mp4 boxes=tracks.txt stride=5",
         "data=peta data.root=FOLDER",
     ]  # fmt: skip

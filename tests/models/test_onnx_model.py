@@ -1,5 +1,6 @@
 """An exported ONNX file as predict and the parity check use it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,11 @@ def test_a_foreign_or_damaged_file_is_named(tmp_path: Path, file: Path) -> None:
         with pytest.raises(GenderClsError, match=name) as raised:
             OnnxModel(tmp_path / name, 1)
         assert "\n" not in str(raised.value)
+
+
+def test_the_library_reports_to_nobody(file: Path) -> None:
+    OnnxModel(file, 1)
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_only_the_resized_form_has_an_input_size(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ class _Reading:
         require(
             not films - {os.path.dirname(top)},
             f"{visible(folder)} holds {plural(len(films), 'MOT folder')}, whose pictures are whole frames: "
-            f"{first_few(sorted(films))}. Name them themselves, for example by a pattern in quotes.",
+            f"{first_few(sorted(films))}. Name the MOT folders instead, for example by a pattern in quotes.",
         )
         return pictures
 
