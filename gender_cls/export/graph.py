@@ -19,6 +19,7 @@ from gender_cls.models.convolutions import normalise, set_layout
 from gender_cls.models.exported import ANSWERS
 from gender_cls.training.classifier import GenderClassifier
 
+EXPORTERS = ("torch", "onnxscript", "onnx_ir")
 FEMALE, MALE, ABSTAIN = range(len(ANSWERS))
 
 
@@ -94,13 +95,17 @@ class ExportedGraph(nn.Module):
 @contextmanager
 def quiet() -> Iterator[None]:
     """Show nothing of what exporters print, log and warn of; their errors come as exceptions."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
+    known = logging.root.manager.loggerDict.copy().items()
+    theirs = [one for name, one in known if name.partition(".")[0] in EXPORTERS and isinstance(one, logging.Logger)]
+    disabled = [one.disabled for one in theirs]
+    for one in theirs:
+        one.disabled = True
     try:
         with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
             yield
     finally:
-        logging.disable(level)
+        for one, earlier in zip(theirs, disabled, strict=True):
+            one.disabled = earlier
 
 
 def reason(error: BaseException) -> str:

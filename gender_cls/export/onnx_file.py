@@ -1,6 +1,7 @@
 """An exported graph as one ONNX file."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -28,16 +29,12 @@ def write_onnx(graph: ExportedGraph, metadata: Metadata, file: Path) -> None:
         raise GenderClsError(
             f"{graph.title} has {size / 2**30:.1f} GiB of weights, and an ONNX file holds 2 GiB: use format=pt2."
         )
-    model = _converted(graph)
-    _forget_sources(model)
-    onnx.helper.set_model_props(model, metadata.to_texts())
-    content = model.SerializeToString(deterministic=True)
+    content = _content(graph, metadata, onnx)
     onnx.checker.check_model(content)
     write_atomically(file, content)
 
 
-def _converted(graph: ExportedGraph) -> Any:
-    """The graph as an onnx.ModelProto."""
+def _content(graph: ExportedGraph, metadata: Metadata, onnx: ModuleType) -> bytes:
     options: dict[str, Any] = {"opset_version": OPSET, "input_names": [INPUT], "output_names": OUTPUTS}
     try:
         with quiet():
@@ -45,9 +42,12 @@ def _converted(graph: ExportedGraph) -> Any:
                 graph.program, dynamo=True, dynamic_shapes=(graph.sizes(),), verbose=False, **options
             )
             assert exported is not None
-            return exported.model_proto
+            model = exported.model_proto
     except torch.onnx.errors.OnnxExporterError as error:
         raise GenderClsError(f"{graph.title} cannot be written as ONNX ({reason(error)}): use format=pt2.") from error
+    _forget_sources(model)
+    onnx.helper.set_model_props(model, metadata.to_texts())
+    return model.SerializeToString(deterministic=True)
 
 
 def _forget_sources(model: Any) -> None:

@@ -50,6 +50,12 @@ def test_cells_may_hold_what_separates_them(tmp_path: Path) -> None:
     assert read(tmp_path, "path,label\n a.jpg ,MALE\n")["path"] == [" a.jpg "], "blanks may belong to a file's name"
 
 
+def test_further_columns_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("note,Split,path,,note\na,val,b.jpg,c,d\n")
+    table = read_text_table(tmp_path / "table.csv", "table.csv", ("path",), known=("split",), further=False)
+    assert table.to_dict("list") == {"split": ["val"], "path": ["b.jpg"]}
+
+
 def test_columns_without_a_title_or_with_the_same_one_get_a_name(tmp_path: Path) -> None:
     found = read(tmp_path, ",path,label,view,view,\n0,a,b,c,d,\n")
     assert list(found) == ["column_1", "path", "label", "view", "view.1"]

@@ -1,6 +1,7 @@
 """Pixels to answers in one network: the numbers of the classifier, and the answers of the run's rule."""
 
 import logging
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gender_cls.config.data import ResizeMode
 from gender_cls.data.resizing import resize_into
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.decisions import DecisionRule
-from gender_cls.export.graph import ExportedGraph
+from gender_cls.export.graph import ExportedGraph, quiet
 from gender_cls.models.exported import ANSWERS
 
 BORDERS = [(0.0, 0.0), (1e-9, 0.0), (0.0, 1e-9), (3.0, -40.0), (-1e4, 1e4), (float("inf"), 0.0), (float("nan"), 1.0)]
@@ -116,3 +117,13 @@ def test_a_network_that_cannot_be_followed_is_named_and_nothing_is_printed(
         _ = graph.program
     assert capfd.readouterr() == ("", "")
     assert not [record for record in caplog.records if record.levelno >= logging.INFO]
+
+
+def test_what_this_package_logs_is_shown_while_exporters_are_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = logging.getLogger("gender_cls.system.progress"), logging.getLogger("torch.onnx")
+    with caplog.at_level(logging.INFO), quiet():
+        ours.info("Writing model.onnx ...")
+        theirs.warning("noise")
+        warnings.warn("noise", stacklevel=1)
+    theirs.warning("from others")
+    assert caplog.messages == ["Writing model.onnx ...", "from others"]

@@ -51,9 +51,9 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
 
 
 def _csv(file: Path) -> pd.DataFrame:
-    table = read_text_table(file, str(file), ("path",), known=COLUMNS, as_written="path")
+    table = read_text_table(file, str(file), ("path",), known=COLUMNS, as_written="path", further=False)
     require(len(table) > 0, f"{file} has no rows below its first line.")
-    return table[[column for column in COLUMNS if column in table]]
+    return table
 
 
 def _parquet(file: Path) -> pd.DataFrame:
