@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # -1 is no formu
 _ESCAPE = r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4})"
 _HIDDEN = re.compile(rf"[{_INVISIBLE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}})")
 _CHANGED = re.compile(rf"'{_FORMULA}|{_ESCAPE}")
+_BYTE = re.compile(r"[\ud800-\udfff]")
 _QUOTED = re.compile(r'[,;"]|^\s|\s$')  # a semicolon separates cells where a comma is the decimal point
 _PLAIN = re.compile(r"\w([\w./ -]*\w)?")
 
@@ -58,7 +59,10 @@ def _true_texts(table: pd.DataFrame) -> pd.DataFrame:
     for name in table.columns:
         changed = table[name].str.contains(_CHANGED)
         if changed.any():
-            table.loc[changed, name] = table.loc[changed, name].map(true_text)
+            texts = list(map(true_text, table.loc[changed, name]))
+            if any(map(_BYTE.search, texts)):
+                table[name] = table[name].astype(object)  # pyarrow, if it is there, holds UTF-8 only
+            table.loc[changed, name] = texts
     return table
 
 
