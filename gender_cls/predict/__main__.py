@@ -31,6 +31,7 @@ def predict(config: PredictConfig) -> None:
         if folder.finished is None:
             answer_rows(requested.rows, answerer, folder, config)
         table = folder.finish(config.format)
+        del requested  # of a million images, it takes as much memory as their table
         lines = conclude(folder, answerer, config)
     show("", *lines, f"Table: {shortest(table)}")
 

@@ -1,6 +1,7 @@
 """What is asked: the images that the configuration names, and by what a request is known again."""
 
 import hashlib
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,13 @@ from gender_cls import __version__
 from gender_cls.config.parsing import recorded_config
 from gender_cls.config.predict import PredictConfig
 from gender_cls.data.cache.database import stamp
+from gender_cls.data.folders import left_out_sentence
 from gender_cls.data.requests.requested import Requested, read_requested, requested_dataset
 from gender_cls.predict.answering import Answerer
 from gender_cls.predict.table import ROWS_AT_ONCE
 from gender_cls.system.progress import working
+
+log = logging.getLogger(__name__)
 
 
 def requested_images(config: PredictConfig, answerer: Answerer) -> Requested:
@@ -24,15 +28,22 @@ def requested_images(config: PredictConfig, answerer: Answerer) -> Requested:
         GenderClsError: see `read_requested`.
     """
     with working("Looking for images"):
-        if not config.image_names:
-            return requested_dataset(config.data)
-        data, root = config.data, None
-        if answerer.runs:
-            run = answerer.runs[0]
-            data, root = recorded_config(run.config_file).data, config.images_now or run.data_root
-        return read_requested(
-            config.image_names, data, root, boxes=config.boxes, stride=config.stride, first_frame=config.first_frame
-        )
+        requested = _requested(config, answerer)
+    if sentence := left_out_sentence(requested.left_out):
+        log.warning(sentence)
+    return requested
+
+
+def _requested(config: PredictConfig, answerer: Answerer) -> Requested:
+    if not config.image_names:
+        return requested_dataset(config.data)
+    data, root = config.data, None
+    if answerer.runs:
+        run = answerer.runs[0]
+        data, root = recorded_config(run.config_file).data, config.images_now or run.data_root
+    return read_requested(
+        config.image_names, data, root, boxes=config.boxes, stride=config.stride, first_frame=config.first_frame
+    )
 
 
 def request_of(config: PredictConfig, rows: pd.DataFrame, answerer: Answerer) -> dict[str, Any]:

@@ -314,6 +314,13 @@ def _change_weights(run: Run) -> None:
     torch.save(checkpoint, run.best_checkpoint)
 
 
+def test_files_without_a_row_are_named(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_crop(tmp_path / "a" / "x.png", seed=2)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    assert len(rows_of(answer(run.folder, tmp_path / "a"))) == 1
+    assert "notes.txt" in caplog.text
+
+
 def test_a_changed_image_is_read_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"")

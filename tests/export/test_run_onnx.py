@@ -118,3 +118,7 @@ def test_a_bad_file_costs_no_other(native: Path, tmp_path: Path) -> None:
 def test_only_a_native_file_takes_pictures(tmp_path: Path) -> None:
     file = write_mean_colour(tmp_path / "model.onnx", example_metadata().to_texts())
     assert "model_native.onnx" in run_script(file, "a.png", code=1)
+
+
+def test_without_pictures_it_says_how_it_is_called() -> None:
+    assert "run_onnx.py model_native.onnx image.jpg" in run_script()
