@@ -44,7 +44,7 @@ def exported_card(run: Run, parity: Parity) -> str:
     card = run.model_card.read_text(encoding="utf-8") if there else f"# Model card: {parity['model']}\n"
     card = re.sub(r"\]\((?![a-z]+:|/|#)", "](../", card)  # links lead from the run's folder
     body, rule, end = card.rpartition("\n---\n")
-    return f"{body or end}\n{_section(parity)}\n{rule}{end if body else ''}"
+    return f"{body or end}\n{_section(parity)}{rule}{end if body else ''}"
 
 
 def _section(parity: Parity) -> str:
@@ -53,6 +53,7 @@ def _section(parity: Parity) -> str:
         for header, rows in (_checks(parity), _files(parity), _speed(parity))
     )
     machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
+    report = f" ({parity['precision']})" if parity["precision"] else ""
     timed = [f"From resized pixels in memory to the outputs, on {machine}:", speed] if parity["speed"] else []
     return filled_card(
         "\n\n".join([
@@ -61,8 +62,8 @@ def _section(parity: Parity) -> str:
             "Its metadata say where it comes from and what it is not for.",
             _agreement(parity),
             checks,
-            "Against the report's answers for test images, which choose nothing here. Brackets hold 95 % intervals "
-            "over people; balanced accuracy is that at the run's threshold.",
+            f"Against the report's answers{report} for test images, which choose nothing here. Brackets hold 95 % "
+            "intervals over people; balanced accuracy is that at the run's threshold.",
             files,
             *timed,
         ])
@@ -70,13 +71,13 @@ def _section(parity: Parity) -> str:
 
 
 def _agreement(parity: Parity) -> str:
-    resize = parity["resize"]
+    equal, largest = parity["resize"]["equal"], parity["resize"]["largest_difference"]
+    others = f"{percent(equal)} of the same bytes; the others differ by at most {largest}"
     return (
-        "Each file answers as the run's network does in float32 on the CPU: on "
+        "Each file with float32 weights answers as the run's network does in float32 on the CPU: on "
         f"{plural(parity['images'], 'validation image')}, no answer differs, a logit by at most {LOGIT_TOLERANCE:g} "
         f"(beyond 1, by this share), a probability by at most {PROBABILITY_TOLERANCE:g}. "
-        f"The resize in native files gives {percent(resize['equal'])} of the bytes exactly; "
-        f"the others differ by at most {resize['largest_difference']}."
+        f"The resize in native files gives {'exactly the same bytes' if equal == 1 else others}."
     )
 
 

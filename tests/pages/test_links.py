@@ -28,6 +28,13 @@ def test_links_name_what_exists_or_is_coming_but_not_the_page_itself(run: Run) -
     assert links_to_tables(run) == [("metrics.json", "metrics.json")]
 
 
+def test_an_exported_model_is_linked_when_it_is_there(run: Run) -> None:
+    run.exported.mkdir()
+    assert "exported model" not in dict(links_around(run.report, run))
+    (run.exported / "MODEL_CARD.md").touch()
+    assert dict(links_around(run.report, run))["exported model"] == "export/MODEL_CARD.md"
+
+
 def test_a_gallery_of_other_images_finds_its_way_up(run: Run) -> None:
     gallery = run.explanations / "more" / "gallery.html"
     assert links_around(gallery, run) == [("leaderboard", "../../../leaderboard.html"), ("report", "../../report.html")]
