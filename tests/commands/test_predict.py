@@ -262,7 +262,8 @@ def test_a_finished_request_is_not_answered_again_and_another_starts_over(
         patched.setattr(Predictor, "answer", never)
         answer(run.folder, images)
         answer(run.folder, images, format="parquet")
-        answer(run.folder, images, format="jsonl")
+        answer(run.folder, images, format="jsonl", overlay=True)
+        assert (folder.folder / "doubtful.png").is_file()
         assert (folder.folder / "predictions.csv").read_bytes() == whole
     table = rows_of(folder)
     parquet = pd.read_parquet(folder.folder / "predictions.parquet")
