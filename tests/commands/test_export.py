@@ -2,23 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-from helpers.commands import SMALL, command, python
-from helpers.crops import draw_folders
+from helpers.commands import command, python
 
 from gender_cls.runs.run import Run
 
 LEAST = ("seconds=0", "progress_bar=false")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep over two seeds."""
-    cwd = tmp_path_factory.mktemp("trained")
-    crops = draw_folders(cwd / "crops")
-    sweep = ["-m", "seed=0,1", "name=sweep", "trainer.max_epochs=1", "explain=off"]
-    command("train", f"data.root={crops}", *SMALL, *sweep, cwd=cwd)
-    return cwd / "outputs" / "sweeps" / "sweep"
 
 
 def test_each_run_of_a_sweep_is_exported_and_one_that_fails_stops_no_other(sweep: Path) -> None:

@@ -40,17 +40,6 @@ QUICKLY = {"num_workers": 0, "accelerator": "cpu", "resamples": 200, "threads": 
 PROBABILITIES = ["p_FEMALE", "p_MALE", "calibrated_p_FEMALE"]
 
 
-@pytest.fixture
-def sweep(finished: Path, tmp_path: Path) -> Path:
-    """A copy to write into; the crops stay where they were."""
-    return Path(shutil.copytree(finished, tmp_path / "sweep"))
-
-
-@pytest.fixture
-def run(sweep: Path) -> Run:
-    return Run(next(sweep.glob("0_*")))
-
-
 @pytest.fixture(scope="session")
 def crops(finished: Path) -> Path:
     return finished.parents[2] / "crops"
