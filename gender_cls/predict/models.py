@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 from numpy import float64
@@ -103,8 +103,10 @@ def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
     """The exported model that the configuration names, or the networks of these runs."""
     if config.exported:
         return [ExportedModel(config.exported[0], config.threads)]
-    options: dict[str, Any] = {name: getattr(config, name) for name in ("accelerator", "precision", "threads")}
-    models = [RunModel(run, **options) for run in runs]
+    models = [
+        RunModel(run, accelerator=config.accelerator, precision=config.precision, threads=config.threads)
+        for run in runs
+    ]
     if config.tta is Tta.none:
         return [*models]
     cache = image_cache(config.output_dir)
