@@ -41,7 +41,8 @@ class PredictionFolder:
         """Go on with this request, or start over if what the folder holds follows from another one."""
         for file in self.folder.rglob(f".*{UNFINISHED}"):  # of a killed process
             file.unlink(missing_ok=True)
-        before = read_json(self.request_file)
+        text = json.dumps(request, indent=2) + "\n"
+        before, request = read_json(self.request_file), json.loads(text)  # a band is a tuple until it is written
         if before == request:
             return
         if before:
@@ -51,7 +52,7 @@ class PredictionFolder:
                 "one starts over. With another name, both stay."
             )
         self._remove_answers()
-        write_atomically(self.request_file, json.dumps(request, indent=2) + "\n")
+        write_atomically(self.request_file, text)
 
     def _remove_answers(self) -> None:
         for path in self.folder.iterdir():
