@@ -8,11 +8,17 @@ from gender_cls.runs.files import read_json
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
+PARITY_FILE = "parity.json"
+
 
 def answers_file(file: Path) -> Path:
-    """The table of an exported model's answers: `predictions.csv` of `model.onnx`, `predictions_int8.csv` of
-    `model_int8.onnx`."""
+    """The table of a file's answers: `predictions.csv` of `model.onnx`, `predictions_int8.csv` of `model_int8.onnx`."""
     return file.with_name(f"{file.stem.replace('model', 'predictions', 1)}.csv")
+
+
+def weights_of(file: Path) -> str:
+    """float32, float16 or int8, as the name of an exported file says."""
+    return file.stem.partition("_")[2] or "float32"
 
 
 class ExportedRun(Run):
@@ -41,7 +47,7 @@ class ExportedRun(Run):
     @property
     def title(self) -> str:
         """The format, and the precision of the weights."""
-        return f"ONNX {self.file.stem.partition('_')[2] or 'float32'}"
+        return f"ONNX {weights_of(self.file)}"
 
     @property
     def status(self) -> dict[str, Any]:
@@ -64,4 +70,4 @@ class ExportedRun(Run):
     @property
     def _recorded(self) -> dict[str, Any]:
         """What export noted about the file."""
-        return dict(read_json(self.file.with_name("parity.json")).get("files", {}).get(self.file.name, {}))
+        return dict(read_json(self.file.with_name(PARITY_FILE)).get("files", {}).get(self.file.name, {}))

@@ -304,7 +304,7 @@ def test_an_answer_does_not_depend_on_the_images_around_it(
     run: Run, crops: Path, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = sorted(crops.rglob("*.png"))[:20]
-    monkeypatch.setattr("gender_cls.predict.models.images_per_step", lambda *_, **__: batch)
+    monkeypatch.setattr("gender_cls.training.predictor.images_per_step", lambda *_, **__: batch)
     table = rows_of(answer(run.folder, paths))
     turned = rows_of(answer(run.folder, paths[::-1]))
     assert table["p_MALE"].tolist() == turned["p_MALE"].tolist()[::-1]
