@@ -60,8 +60,7 @@ def answer(run: Path, images: Any, **settings: Any) -> PredictionFolder:
     """Run the command in this process; returns its folder."""
     named = [*map(str, images)] if isinstance(images, list) else str(images)
     config = parse_config({"run": str(run), "images": named, **QUICKLY, "name": "x", **settings}, PredictConfig)
-    predict(config)
-    return PredictionFolder((run if run.is_dir() else run.parent) / "predictions" / str(config.name))
+    return PredictionFolder(predict(config).parent)
 
 
 def rows_of(folder: PredictionFolder) -> pd.DataFrame:
@@ -177,7 +176,6 @@ def test_a_killed_command_goes_on_to_the_same_table(
             assert len(passes) == 3 - done // 8
             assert not folder.begun.exists()
             monkeypatch.setattr(Predictor, "answer", passes.original)
-    assert "starts over" not in caplog.text
 
 
 class _Calls(list[None]):
@@ -237,7 +235,6 @@ def test_a_real_process_that_is_killed_or_interrupted_goes_on(
         assert before < folder.rows_done < 48 * 100
     assert "The same command goes on" in errors
     table = rows_of(answer(run.folder, many))
-    assert "starts over" not in caplog.text
     assert len(table) == 48 * 100
     assert all(table["p_MALE"].iloc[:48].tolist() == table["p_MALE"].iloc[at : at + 48].tolist() for at in (1200, 4752))
 
@@ -252,7 +249,7 @@ def test_the_folder_takes_one_command_and_the_run_keeps_its_files(run: Run, crop
     assert after == before
 
 
-def test_a_finished_request_is_not_answered_again_and_another_starts_over(
+def test_a_finished_request_is_not_answered_again_and_another_has_its_own_folder(
     run: Run, crops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = crops / "MALE"
@@ -285,22 +282,27 @@ def test_a_finished_request_is_not_answered_again_and_another_starts_over(
     assert caplog.text == ""
 
     answer(run.folder, images)
-    changes: list[tuple[str, Callable[[], Any]]] = [
-        ("images", lambda: answer(run.folder, crops)),
-        ("rules", lambda: _change_rule(run) or answer(run.folder, crops)),
-        ("networks", lambda: answer(run.folder, crops, precision="bf16-mixed")),
-        ("networks", lambda: _change_weights(run) or answer(run.folder, crops)),
+    changes: list[Callable[[], PredictionFolder]] = [
+        lambda: answer(run.folder, crops),
+        lambda: _change_rule(run) or answer(run.folder, crops),
+        lambda: answer(run.folder, crops, precision="bf16-mixed"),
+        lambda: _change_weights(run) or answer(run.folder, crops),
     ]
-    caplog.set_level(logging.WARNING)
-    for what, change in changes:
+    caplog.set_level(logging.INFO)
+    tables = {"x": whole}
+    for number, change in enumerate(changes, 2):
         passes = _counted(monkeypatch, Predictor, "answer")
-        before = (folder.folder / "predictions.csv").read_bytes()
-        change()
-        assert f"other {what}:" in caplog.text
+        other = change().folder
+        assert other.name == f"x_{number}"
+        assert other.name in caplog.text
         assert len(passes) == 6
-        assert (folder.folder / "predictions.csv").read_bytes() != before
+        tables[other.name] = (other / "predictions.csv").read_bytes()
         caplog.clear()
         monkeypatch.setattr(Predictor, "answer", passes.original)
+    assert len(set(tables.values())) == len(tables)
+    assert all(
+        (folder.folder.with_name(name) / "predictions.csv").read_bytes() == table for name, table in tables.items()
+    )
 
 
 def _change_rule(run: Run) -> None:
