@@ -305,6 +305,18 @@ def test_a_finished_request_is_not_answered_again_and_another_has_its_own_folder
     )
 
 
+def test_a_run_with_an_abstention_band_goes_on_too(
+    run: Run, crops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = run.metrics
+    metrics["abstention"]["band"] = [0.0, 1.0]
+    run.metrics_file.write_text(json.dumps(metrics))
+    assert set(rows_of(answer(run.folder, crops))["answer"]) == {"abstain"}
+    monkeypatch.setattr(Predictor, "answer", never)
+    answer(run.folder, crops)
+    assert caplog.text == ""
+
+
 def _change_rule(run: Run) -> None:
     metrics = run.metrics
     metrics["calibration"]["temperature"] *= 2
