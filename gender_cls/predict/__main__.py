@@ -6,13 +6,12 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.predict import PredictConfig
 from gender_cls.evaluation.evaluated import require_evaluated
-from gender_cls.runs.locks import locked
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 
 
-def predict(config: PredictConfig) -> None:
-    """Answer for the images with all runs that `run` names together, or with an exported model."""
+def predict(config: PredictConfig) -> Path:
+    """Answer for the images with all runs that `run` names together, or with an exported model; return the table."""
     runs = [] if config.exported else fitted_runs(config.folders)
     for run in runs:
         require_evaluated(run)
@@ -20,19 +19,19 @@ def predict(config: PredictConfig) -> None:
         from gender_cls.predict.answering import Answerer, answer_rows
         from gender_cls.predict.conclusions import conclude
         from gender_cls.predict.request import request_of, requested_images
-        from gender_cls.predict.store import PredictionFolder
+        from gender_cls.predict.store import folder_of
 
     answerer = Answerer.of(config, runs)
     requested = requested_images(config, answerer)
-    folder = PredictionFolder(_parent(config) / "predictions" / (config.name or requested.name))
-    with locked(folder.folder):
-        folder.begin(request_of(config, requested.rows, answerer))
+    request = request_of(config, requested.rows, answerer)
+    with folder_of(request, _parent(config) / "predictions", config.name or requested.name) as folder:
         if folder.finished is None:
             answer_rows(requested.rows, answerer, folder, config)
         table = folder.finish(config.format)
         del requested  # of a million images, it takes as much memory as their table
         lines = conclude(folder, answerer, config)
     show("", *lines, f"Table: {shortest(table)}")
+    return table
 
 
 def _parent(config: PredictConfig) -> Path:

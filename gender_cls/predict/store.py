@@ -1,5 +1,7 @@
 """The folder of one `predict`: what was answered so far, and the table in the end. A killed command goes on."""
 
+import contextlib
+import itertools
 import json
 import logging
 import shutil
@@ -10,11 +12,34 @@ from typing import Any
 import pandas as pd
 
 from gender_cls.config.predict import TableFormat
-from gender_cls.errors import first_few
 from gender_cls.predict.table import read_table, write_table
 from gender_cls.runs.files import UNFINISHED, read_json, write_atomically
+from gender_cls.runs.locks import locked
 
 log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def folder_of(request: dict[str, Any], parent: Path, name: str) -> Iterator["PredictionFolder"]:
+    """The locked folder in `parent` where this request was begun, or the first free one of name, name_2, name_3, ...
+
+    So the same request goes on, and the answers to another one stay.
+
+    Raises:
+        GenderClsError: another process works on this request.
+    """
+    request = json.loads(json.dumps(request))  # as a file gives it back: a tuple becomes a list
+    for number in itertools.count(1):
+        folder = PredictionFolder(parent / (name if number == 1 else f"{name}_{number}"))
+        if read_json(folder.request_file) in ({}, request):
+            with locked(folder.folder):
+                if folder.begin(request):
+                    if number > 1:
+                        log.info(
+                            f"{parent / name} holds the answers to another request: these are in {folder.folder.name}."
+                        )
+                    yield folder
+                    return
 
 
 class PredictionFolder:
@@ -37,29 +62,19 @@ class PredictionFolder:
         """A table with all rows, in any format; None until then."""
         return next(filter(Path.is_file, map(self.table, TableFormat)), None)
 
-    def begin(self, request: dict[str, Any]) -> None:
-        """Go on with this request, or start over if what the folder holds follows from another one."""
+    def begin(self, request: dict[str, Any]) -> bool:
+        """Whether the folder is this request's: it was begun for it, or it was empty and is now."""
         for file in self.folder.rglob(f".*{UNFINISHED}"):  # of a killed process
             file.unlink(missing_ok=True)
-        text = json.dumps(request, indent=2) + "\n"
-        before, request = read_json(self.request_file), json.loads(text)  # a band is a tuple until it is written
-        if before == request:
-            return
-        if before:
-            other = [name for name in request if before.get(name) != request[name]]
-            log.warning(
-                f"{self.folder} holds answers of a command with other {first_few(other)}: they are removed, and this "
-                "one starts over. With another name, both stay."
-            )
-        self._remove_answers()
-        write_atomically(self.request_file, text)
+        if not self._is_free:
+            return read_json(self.request_file) == request
+        write_atomically(self.request_file, json.dumps(request, indent=2) + "\n")
+        return True
 
-    def _remove_answers(self) -> None:
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif not path.name.startswith(".lock"):
-                path.unlink()
+    @property
+    def _is_free(self) -> bool:
+        """Whether nothing but a lock is in it."""
+        return all(path.name.startswith(".") for path in self.folder.glob("*"))
 
     def _parts(self) -> list[tuple[int, int, Path]]:
         """First row, row after the last and file of the parts that follow one another from row 0 on."""

@@ -19,8 +19,7 @@ def answer(run: Path, images: Any, **settings: Any) -> PredictionFolder:
     """Run the command in this process; returns its folder."""
     named = [*map(str, images)] if isinstance(images, list) else str(images)
     config = parse_config({"run": str(run), "images": named, **QUICKLY, "name": "x", **settings}, PredictConfig)
-    predict(config)
-    return PredictionFolder((run if run.is_dir() else run.parent) / "predictions" / str(config.name))
+    return PredictionFolder(predict(config).parent)
 
 
 def rows_of(folder: PredictionFolder) -> pd.DataFrame:
