@@ -92,7 +92,7 @@ class ExportedModel:
 
     def origin(self) -> dict[str, str]:
         """See Model."""
-        return {"sha256": file_sha256(self.file), "precision": "onnx", "device": "cpu"}
+        return {"sha256": file_sha256(self.file)}
 
 
 def _of(predictions: pd.DataFrame | None, split: str) -> pd.DataFrame | None:

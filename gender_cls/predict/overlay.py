@@ -14,6 +14,7 @@ from PIL import Image
 from gender_cls.config.data import UNKNOWN, folder_name
 from gender_cls.data.image_files import UnreadableError, read_image
 from gender_cls.data.requests.boxes import SIDES
+from gender_cls.data.requests.crops import inside
 from gender_cls.data.requests.mot import is_mot_folder, picture_number, read_sequence, renumbered, scene_of
 from gender_cls.data.requests.videos import VideoReader, frame_rate, is_video
 from gender_cls.drawing.answers import Answered, answer_sheet, frame_with_answers
@@ -97,10 +98,7 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
 
 def _cut(picture: Picture, row: Mapping[str, Any]) -> Picture:
     """The part of the picture inside the row's box."""
-    if pd.isna(row["left"]):
-        return picture
-    left, top, width, height = (row[side] for side in SIDES)
-    return picture[max(top, 0) : top + height, max(left, 0) : left + width]
+    return picture if pd.isna(row["left"]) else inside(picture, [row[side] for side in SIDES])
 
 
 def _answered(row: Mapping[str, Any]) -> Answered:

@@ -14,7 +14,6 @@ from gender_cls.config.data import ResizeMode
 from gender_cls.data.input_form import InputForm
 from gender_cls.errors import GenderClsError
 from gender_cls.models.onnx_model import OnnxModel
-from gender_cls.system import extras
 
 
 @pytest.fixture
@@ -63,12 +62,3 @@ def test_only_the_resized_form_has_an_input_size(tmp_path: Path) -> None:
     native = write_mean_colour(tmp_path / "model_native.onnx", example_metadata(native=True).to_texts())
     with pytest.raises(GenderClsError, match="_native"):
         _ = OnnxModel(native, 1).form
-
-
-def test_without_the_library_the_command_that_installs_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name=name)
-
-    monkeypatch.setattr(extras.importlib, "import_module", missing)
-    with pytest.raises(GenderClsError, match="pip install"):
-        OnnxModel(file, 1)

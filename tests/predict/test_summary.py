@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.example_metrics import assert_matches
+from helpers.made_up_rows import rows_of
 from helpers.prediction_tables import letters, table_of
-from helpers.requests import rows_of
 from scipy.special import expit
 
 from gender_cls.evaluation.combined import CombinedRule
