@@ -59,8 +59,8 @@ def fit_track_rule(combined: CombinedRule) -> TrackRule:
     several = images[person] > 1
     known, person, people = known[several], person[several], int((images > 1).sum())
     if people < FEWEST_PEOPLE:
-        held = f"{people} of validation have two images or more"
-        return TrackRule(1.0, people, _not_fitted(f"too few people can tell it: {held}, and it takes {FEWEST_PEOPLE}"))
+        held = f"only {people} of the people on validation have two images or more"
+        return TrackRule(1.0, people, _not_fitted(f"{held}, and {FEWEST_PEOPLE} are needed"))
     logits = logit(known) / combined.rule.temperature
     if problem := problem_of(logits):
         return TrackRule(1.0, people, _not_fitted(f"on validation {problem[0].lower()}{problem[1:-1]}"))

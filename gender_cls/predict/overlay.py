@@ -19,9 +19,9 @@ from gender_cls.data.requests.mot import is_mot_folder, picture_number, read_seq
 from gender_cls.data.requests.videos import VideoReader, frame_rate, is_video
 from gender_cls.drawing.answers import Answered, answer_sheet, frame_with_answers
 from gender_cls.drawing.canvas import Picture, png_bytes
+from gender_cls.drawing.film import write_film
 from gender_cls.errors import GenderClsError, count, plural
 from gender_cls.evaluation.tracks import track_of
-from gender_cls.predict.film_writer import write_film
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.progress import working
 

@@ -14,8 +14,8 @@ from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.evaluation.combined import CombinedRule, Member, combine, combined_answers
 from gender_cls.evaluation.conclusions import draw_conclusions
 from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.evaluation.request_scores import Scores, score_lines, score_requested
 from gender_cls.evaluation.tracks import TrackRule, track_table
-from gender_cls.predict.scores import Scores, score_lines, score_requested
 
 RESAMPLES = 200
 RULE = CombinedRule([1.0], DecisionRule(1.0, 0.6, (0.4, 0.7)), None, [])
