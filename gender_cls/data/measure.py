@@ -47,7 +47,7 @@ def _sharpness(image: Image.Image) -> float:
 
 def _change_of_slope(luma: np.ndarray) -> float:
     """Along the columns, from 0 (a ramp) to 2 (every step undoes the step before)."""
-    slope = luma[1:] - luma[:-1]  # np.diff and mean take three times as long on so few pixels
+    slope = luma[1:] - luma[:-1]  # np.diff and mean are slow on so few pixels
     if len(slope) < 2:
         return 0.0
     change = slope[1:] - slope[:-1]

@@ -1,5 +1,4 @@
-"""One answer for the images of one track or person: the mean of their calibrated logits, worth as many independent
-images as they are."""
+"""One answer for the images of a track or person: the mean of their calibrated logits, surer with more images."""
 
 import os
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from gender_cls.config.data import SPLITS
-from gender_cls.data.image_files import IMAGE_SUFFIXES
+from gender_cls.data.requests.mot import scene_of
 from gender_cls.evaluation.bootstrap import SAME, Booleans, Numbers
 from gender_cls.evaluation.calibration import log_odds, logit, problem_of
 from gender_cls.evaluation.combined import CombinedRule
@@ -18,7 +17,6 @@ from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.metrics import is_female
 
 FEWEST_PEOPLE = 20  # with fewer, the estimate is often worse than 1, see tests/evaluation/test_tracks.py
-MOT_FRAMES = "img1"  # in a MOT folder, the folder of the frames
 SURE = np.finfo(np.float64).eps / 2  # probabilities nearer to 0 or 1 count as that near: next to 1 there is no other
 
 TRACK_COLUMNS = (
@@ -61,8 +59,8 @@ def fit_track_rule(combined: CombinedRule) -> TrackRule:
     several = images[person] > 1
     known, person, people = known[several], person[several], int((images > 1).sum())
     if people < FEWEST_PEOPLE:
-        held = f"{people} of validation have two images or more"
-        return TrackRule(1.0, people, _not_fitted(f"too few people can tell it: {held}, and it takes {FEWEST_PEOPLE}"))
+        held = f"only {people} of the people on validation have two images or more"
+        return TrackRule(1.0, people, _not_fitted(f"{held}, and {FEWEST_PEOPLE} are needed"))
     logits = logit(known) / combined.rule.temperature
     if problem := problem_of(logits):
         return TrackRule(1.0, people, _not_fitted(f"on validation {problem[0].lower()}{problem[1:-1]}"))
@@ -156,8 +154,7 @@ _SURE_LOGITS = logit_of_probability(np.array([0.0, 1.0]))
 
 
 def track_of(table: pd.DataFrame) -> NDArray[np.intp]:
-    """(rows,) the track of each row, as a code from 0 in order of appearance; -1 where neither track nor identity is
-    known.
+    """(rows,) the track of each row, as a code from 0 in order of appearance; -1 without track and identity.
 
     Tracks have the same name only within a film, within the folder of the frames or, of crops, within a camera.
     """
@@ -165,12 +162,11 @@ def track_of(table: pd.DataFrame) -> NDArray[np.intp]:
 
 
 def _tracks_and_scenes(table: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
-    """What `track_of` returns, and (rows,) the film, MOT folder or folder of frames that a row is cut out of; empty for
-    a crop of its own."""
+    """What `track_of` returns, and (rows,) what `scene_of` says of a row with a box; empty for the others."""
     is_box = table["left"].notna().to_numpy()
     scenes = np.full(len(table), "", dtype=object)
     paths = table["path"][is_box]
-    scenes[is_box] = paths.map({path: _scene(path) for path in paths.unique()})
+    scenes[is_box] = paths.map({path: scene_of(path) for path in paths.unique()})
     has_track = (table["track"] != "").to_numpy()
     key = pd.DataFrame({
         "has_track": has_track,
@@ -182,14 +178,6 @@ def _tracks_and_scenes(table: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[n
     track = np.full(len(table), -1, np.intp)
     track[named] = key[named].groupby([*key], sort=False).ngroup()
     return track, scenes
-
-
-def _scene(path: str) -> str:
-    """A film, or the folder of a frame."""
-    if os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
-        return path
-    folder = os.path.dirname(path)
-    return os.path.dirname(folder) if os.path.basename(folder) == MOT_FRAMES else folder
 
 
 def _places(paths: pd.Series, scenes: NDArray[np.object_], track: NDArray[np.intp]) -> NDArray[np.object_]:

@@ -13,12 +13,12 @@ from gender_cls.data.datamodule import CropDataset
 from gender_cls.data.image_store import ImageStore
 from gender_cls.evaluation.conclusions import with_answers
 from gender_cls.evaluation.predictions import predictions_table
-from gender_cls.export.parity import BATCHES, Asked
+from gender_cls.export.parity import BATCHES, Ask
 from gender_cls.system.progress import working
 
 
-def answer_rows(
-    files: Mapping[str, Asked], report: pd.DataFrame, images: ImageStore, data: DataConfig, metrics: dict[str, Any]
+def answers_by_file(
+    files: Mapping[str, Ask], report: pd.DataFrame, images: ImageStore, data: DataConfig, metrics: dict[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """By file: the run's table with the file's answers in place of its own, in the columns of `predictions.csv`.
 

@@ -14,7 +14,7 @@ from gender_cls.evaluation.export_schema import Check, ResizeCheck
 from gender_cls.export.graph import ExportedGraph
 from gender_cls.export.metadata import metadata_of
 from gender_cls.export.onnx_file import write_onnx
-from gender_cls.export.parity import Asked, check_batches, check_crops, check_resize, eager_logits
+from gender_cls.export.parity import Ask, check_batches, check_crops, check_resize, eager_logits
 from gender_cls.export.pt2_file import read_pt2, write_pt2
 from gender_cls.export.resize import resize
 from gender_cls.export.source import Source
@@ -28,7 +28,7 @@ WRITERS = {Format.onnx: write_onnx, Format.pt2: write_pt2}
 class Written(NamedTuple):
     """Files that agree with the run's network."""
 
-    resized: dict[str, Asked]  # by name; they take resized pixels
+    resized: dict[str, Ask]  # by name; they take resized pixels
     checks: list[Check]
     resize: ResizeCheck
 
@@ -40,14 +40,14 @@ def write_and_check(source: Source, formats: Sequence[Format], crops: Validation
         GenderClsError: a file cannot be written, or answers differently from the network.
     """
     classifier, rule, form = source.classifier, source.rule, InputForm.of(source.config.data)
-    files: dict[str, Asked] = {}
+    files: dict[str, Ask] = {}
     checks: list[Check] = []
 
     graph, pixels = ExportedGraph(classifier, rule, native=False), nhwc(crops.images)
     expected = eager_logits(classifier, crops.images)
     for kind in formats:
         file = _write(source, graph, kind, folder / f"model.{kind.value}")
-        files[file.name] = ask = asked(file, source.threads)
+        files[file.name] = ask = opened(file, source.threads)
         with working(f"Comparing {file.name} with the network"):
             checks += check_batches(file.name, ask, pixels, expected, rule, crops.names)
 
@@ -62,7 +62,7 @@ def write_and_check(source: Source, formats: Sequence[Format], crops: Validation
     for kind in formats:
         file = _write(source, graph, kind, folder / f"model_native.{kind.value}")
         with working(f"Comparing {file.name} with the network"):
-            ask = asked(file, source.threads)
+            ask = opened(file, source.threads)
             checks.append(check_crops(file.name, ask, natives, expected, rule, names))
     return Written(files, checks, of_resize)
 
@@ -74,8 +74,8 @@ def _write(source: Source, graph: ExportedGraph, kind: Format, file: Path) -> Pa
     return file
 
 
-def asked(file: Path, threads: int) -> Asked:
-    """What asks an exported file."""
+def opened(file: Path, threads: int) -> Ask:
+    """A function that asks an exported file."""
     if file.suffix == f".{Format.onnx.value}":
         return OnnxModel(file, threads).outputs
     network, _ = read_pt2(file)

@@ -20,16 +20,16 @@ from gender_cls.evaluation.against_report import against_report, changed_answers
 from gender_cls.evaluation.export_schema import PARITY_VERSION, ExportedFile, Parity, Speed
 from gender_cls.evaluation.predictions import answers_hash
 from gender_cls.export import run_onnx
-from gender_cls.export.answers import answer_rows
-from gender_cls.export.float32_files import asked, nhwc, write_and_check
-from gender_cls.export.parity import Asked
+from gender_cls.export.answers import answers_by_file
+from gender_cls.export.float32_files import nhwc, opened, write_and_check
+from gender_cls.export.parity import Ask
 from gender_cls.export.smaller import write_smaller
 from gender_cls.export.source import Source, read_source
 from gender_cls.export.speed import BATCH, in_openvino, in_torch, measure_speed
 from gender_cls.export.validation_crops import ValidationCrops, read_validation_crops
 from gender_cls.pages.exported import exported_card
 from gender_cls.runs.environment import environment, processor
-from gender_cls.runs.exported_run import PARITY_FILE, answers_file
+from gender_cls.runs.exported_run import PARITY_FILE, answers_file, weights_of
 from gender_cls.runs.files import file_sha256, write_atomically
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
@@ -65,7 +65,7 @@ def export_run(run: Run, config: ExportConfig) -> Parity:
         written = write_and_check(source, config.formats, crops, begun)
         files = written.resized | _write_smaller(source, config.smaller, begun)
         answering = {name: ask for name, ask in files.items() if name != "model.pt2" or "model.onnx" not in files}
-        tables = answer_rows(answering, source.report, source.images, source.config.data, run.metrics)
+        tables = answers_by_file(answering, source.report, source.images, source.config.data, run.metrics)
         speed = _measure_speed(source, files, crops, begun, config.seconds) if config.seconds else {}
         parity = Parity(
             version=PARITY_VERSION,
@@ -118,18 +118,18 @@ def _remove_outdated(folder: Path, made: list[str]) -> None:
         log.info(f"Removed, because they are of an earlier export: {first_few(outdated, len(outdated))}.")
 
 
-def _write_smaller(source: Source, kinds: list[Smaller], begun: Path) -> dict[str, Asked]:
+def _write_smaller(source: Source, kinds: list[Smaller], begun: Path) -> dict[str, Ask]:
     files = {}
     for kind in kinds:
         target = begun / f"model_{kind.value}.onnx"
         with working(f"Writing {target.name}"):
             write_smaller(kind, begun / "model.onnx", source.training_crops, target)
-        files[target.name] = asked(target, source.threads)
+        files[target.name] = opened(target, source.threads)
     return files
 
 
 def _measure_speed(
-    source: Source, files: Mapping[str, Asked], crops: ValidationCrops, begun: Path, seconds: float
+    source: Source, files: Mapping[str, Ask], crops: ValidationCrops, begun: Path, seconds: float
 ) -> dict[str, Speed]:
     forms = {f"torch, {name}": in_torch(source.in_precision(name)) for name in ("32-true", source.precision)}
     forms |= {TITLES[name]: ask for name, ask in files.items()}
@@ -141,7 +141,7 @@ def _measure_speed(
 
 
 def _about(source: Source, file: Path, tables: Mapping[str, pd.DataFrame], speed: Mapping[str, Speed]) -> ExportedFile:
-    table, weights = tables[file.name], file.stem.partition("_")[2] or "float32"
+    table, weights = tables[file.name], weights_of(file)
     resamples, precision = source.config.evaluation.resamples, source.precision
     compared = against_report(source.report, table, source.rule, resamples, file=file.name, precision=precision)
     return ExportedFile(

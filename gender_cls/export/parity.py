@@ -29,7 +29,7 @@ FULL_BATCHES = 8  # of the smaller sizes, so many batches are asked for; of the 
 
 NOTHING = "Nothing was written. Another version of torch, onnx or onnxruntime may export it rightly."
 
-Asked = Callable[[NDArray[np.uint8]], Outputs]
+Ask = Callable[[NDArray[np.uint8]], Outputs]
 """Pixels as the file takes them -> what it says of them."""
 
 
@@ -41,7 +41,7 @@ def eager_logits(classifier: Callable[[Tensor], Tensor], images: Tensor) -> NDAr
 
 def check_batches(
     file: str,
-    ask: Asked,
+    ask: Ask,
     pixels: NDArray[np.uint8],
     expected: NDArray[np.float32],
     rule: DecisionRule,
@@ -68,7 +68,7 @@ def check_batches(
 
 def check_crops(
     file: str,
-    ask: Asked,
+    ask: Ask,
     crops: Sequence[NDArray[np.uint8]],
     expected: NDArray[np.float32],
     rule: DecisionRule,
@@ -109,7 +109,7 @@ def check_resize(
     return found
 
 
-def _outputs(file: str, ask: Asked, pixels: NDArray[np.uint8]) -> Outputs:
+def _outputs(file: str, ask: Ask, pixels: NDArray[np.uint8]) -> Outputs:
     shape, images = " x ".join(map(str, pixels.shape)), len(pixels) if pixels.ndim == 4 else 1
     try:
         found = ask(pixels)

@@ -47,7 +47,7 @@ class Source:
 
     @property
     def precision(self) -> str:
-        """Of the answers in the report."""
+        """That of the answers in the report."""
         return str(self.run.answers_from["precision"])
 
     def in_precision(self, precision: str) -> Predictor:

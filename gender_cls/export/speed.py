@@ -15,7 +15,7 @@ from gender_cls.system.extras import import_extra
 from gender_cls.system.progress import working
 from gender_cls.training.predictor import Predictor
 
-Called = Callable[[NDArray[np.uint8]], object]
+Call = Callable[[NDArray[np.uint8]], object]
 """Pixels (B, H, W, 3) of the size of the input -> anything that follows from the logits."""
 
 BATCH = 32
@@ -24,7 +24,7 @@ LEAST_TURNS = 3
 
 
 def measure_speed(
-    forms: Mapping[str, Called], pixels: NDArray[np.uint8], seconds: float, threads: int
+    forms: Mapping[str, Call], pixels: NDArray[np.uint8], seconds: float, threads: int
 ) -> dict[str, Speed]:
     """Let all forms answer the same images in turn, so that other work on the machine slows all of them down.
 
@@ -62,7 +62,7 @@ def _speed(one: list[float], many: list[float], device: str) -> Speed:
     )
 
 
-def in_torch(predictor: Predictor) -> Called:
+def in_torch(predictor: Predictor) -> Call:
     """The run's network in the predictor's precision, on the CPU."""
     classifier, mixed = predictor.device_classifier(), predictor.precision.endswith("-mixed")
 
@@ -73,7 +73,7 @@ def in_torch(predictor: Predictor) -> Called:
     return call
 
 
-def in_openvino(file: Path, threads: int) -> Called | None:
+def in_openvino(file: Path, threads: int) -> Call | None:
     """An ONNX file in OpenVINO; None where that is not installed."""
     if find_spec("openvino") is None:
         return None

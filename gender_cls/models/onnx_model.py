@@ -72,10 +72,6 @@ class OnnxModel:
         logits = self.outputs(images.permute(0, 2, 3, 1).numpy()).logits
         return torch.from_numpy(logits).double().softmax(dim=1).numpy()
 
-    def answers(self, images: Tensor) -> list[str]:
-        """Images (B, 3, H, W) uint8 of the size of its input -> the answer to each: FEMALE, MALE or abstain."""
-        return [self.metadata.answers[index] for index in self.outputs(images.permute(0, 2, 3, 1).numpy()).answer]
-
 
 def _open_session(file: Path, threads: int) -> Any:
     onnxruntime = import_extra("onnxruntime", f"To run {file.name}, gender_cls")

@@ -18,11 +18,10 @@ def predict(config: PredictConfig) -> Path:
     with working("Importing torch and other libraries"):
         from gender_cls.predict.answering import Answerer, answer_rows
         from gender_cls.predict.conclusions import conclude
-        from gender_cls.predict.models import models_of
         from gender_cls.predict.request import request_of, requested_images
         from gender_cls.predict.store import folder_of
 
-    answerer = Answerer(models_of(config, runs))
+    answerer = Answerer.of(config, runs)
     requested = requested_images(config, answerer)
     request = request_of(config, requested.rows, answerer)
     with folder_of(request, _parent(config) / "predictions", config.name or requested.name) as folder:

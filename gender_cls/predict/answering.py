@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from gender_cls.config.data import CLASSES
-from gender_cls.config.predict import OnUnreadable, PredictConfig
+from gender_cls.config.predict import OnUnreadable, PredictConfig, Tta
 from gender_cls.data.pixel_modes import MID_GREY
 from gender_cls.data.requests.crops import CropBatch, CropFacts, crop_batches
 from gender_cls.evaluation.combined import combine, combined_answers
-from gender_cls.predict.models import Answering, known_splits
+from gender_cls.predict.flip import FlipModel
+from gender_cls.predict.models import ExportedModel, Model, RunModel, known_splits
 from gender_cls.predict.store import PredictionFolder
 from gender_cls.predict.table import typed
+from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.progress import working
 from gender_cls.system.resources import choose_resources
 
@@ -26,12 +28,30 @@ SECONDS_BETWEEN_SAVES = 20
 class Answerer:
     """Models that answer together; each of them sees every batch."""
 
-    def __init__(self, models: Sequence[Answering]) -> None:
+    def __init__(self, models: Sequence[Model]) -> None:
         self.models, self.combined = models, combine([model.member for model in models])
         self.runs = [model.run for model in models if model.run is not None]
         self.batch_size = min(model.batch_size for model in models)
         self.forms = list(dict.fromkeys(model.form for model in models))
         self._splits = known_splits(self.runs)
+
+    @classmethod
+    def of(cls, config: PredictConfig, runs: Sequence[Run]) -> Self:
+        """The exported model that the configuration names, or the networks of these runs.
+
+        Raises:
+            GenderClsError: a model cannot be read, or images of a run that `tta` needs are gone.
+        """
+        if config.exported:
+            return cls([ExportedModel(config.exported[0], config.threads)])
+        models: Sequence[Model] = [
+            RunModel(run, accelerator=config.accelerator, precision=config.precision, threads=config.threads)
+            for run in runs
+        ]
+        if config.tta is Tta.flip:
+            cache = image_cache(config.output_dir)
+            models = [FlipModel(model, run, cache, config.images_now) for model, run in zip(models, runs, strict=True)]
+        return cls(models)
 
     def probabilities(self, batch: CropBatch) -> NDArray[np.float64]:
         """(models, B, 2), in the order of CLASSES; NaN in a batch of which no image can be read."""

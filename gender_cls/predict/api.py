@@ -20,7 +20,6 @@ from gender_cls.data.requests.requested import REQUEST_COLUMNS
 from gender_cls.errors import GenderClsError, require, visible
 from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.predict.answering import Answerer
-from gender_cls.predict.models import models_of
 from gender_cls.predict.table import typed
 from gender_cls.runs.run import find_runs
 
@@ -88,7 +87,7 @@ def load(run: Any, *, accelerator: str, precision: str | None) -> LoadedModel:
     runs = [] if config.exported else find_runs(config.folders)
     for one in runs:
         require_evaluated(one)
-    return LoadedModel(Answerer(models_of(config, runs)), config.data.max_megapixels)
+    return LoadedModel(Answerer.of(config, runs), config.data.max_megapixels)
 
 
 def _single(image: Any, name: str) -> list[Path | NDArray[np.uint8]]:

@@ -10,12 +10,12 @@ from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.config.predict import PredictConfig
 from gender_cls.data.csv_text import csv_text
+from gender_cls.evaluation.request_scores import score_lines, score_requested
+from gender_cls.evaluation.request_summary import summarise, summary_lines
 from gender_cls.evaluation.tracks import fit_track_rule, track_table
 from gender_cls.predict.answering import Answerer
 from gender_cls.predict.overlay import write_overlays
-from gender_cls.predict.scores import score_lines, score_requested
 from gender_cls.predict.store import PredictionFolder
-from gender_cls.predict.summary import summarise, summary_lines
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest

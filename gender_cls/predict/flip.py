@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,11 @@ from gender_cls.errors import count, first_few, plural, require
 from gender_cls.evaluation.calibration import logit_of
 from gender_cls.evaluation.combined import Member, choose_rule
 from gender_cls.evaluation.predictions import answers_of
+from gender_cls.predict.models import Model
 from gender_cls.reports.answers import PROBABILITIES, answer_images
 from gender_cls.runs.locks import locked
 from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
-
-if TYPE_CHECKING:
-    from gender_cls.predict.models import Answering
 
 FLIP = "flip"
 """In a run's folder: what it answers for its validation images and their mirror images."""
@@ -48,7 +45,7 @@ class FlipModel:
         GenderClsError: the run's validation images are gone or have changed.
     """
 
-    def __init__(self, model: "Answering", run: Run, cache: Path, data_root: Path | None) -> None:
+    def __init__(self, model: Model, run: Run, cache: Path, data_root: Path | None) -> None:
         self._model = model
         self.form, self.batch_size = model.form, model.batch_size
         self.run: Run | None = run
@@ -59,13 +56,13 @@ class FlipModel:
         self.member = Member(rule, validation, operating_point, target_error, tuple(remarks))
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
-        """See Answering."""
+        """See Model."""
         both = [logit_of(self._model.probabilities(side)) for side in (images, images.flip(-1))]
         mean = (both[0] + both[1]) / 2
         return np.stack([expit(mean), expit(-mean)], axis=1)
 
     def origin(self) -> dict[str, str]:
-        """See Answering."""
+        """See Model."""
         return {**self._model.origin(), "tta": FLIP}
 
     def _validation(self, run: Run, cache: Path, data_root: Path | None) -> pd.DataFrame:

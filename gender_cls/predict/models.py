@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 from numpy import float64
@@ -11,26 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gender_cls.config.data import SPLITS
-from gender_cls.config.parsing import recorded_config
-from gender_cls.config.predict import PredictConfig, Tta
 from gender_cls.data.input_form import InputForm
 from gender_cls.data.run_images import recorded_rows
 from gender_cls.evaluation.combined import Member
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import answers_of, read_predictions
 from gender_cls.models.onnx_model import OnnxModel
-from gender_cls.predict.flip import FlipModel
 from gender_cls.runs.exported_run import answers_file, outdated_sentence
 from gender_cls.runs.files import file_sha256
-from gender_cls.runs.run import Run, image_cache
+from gender_cls.runs.run import Run
 from gender_cls.system.resources import choose_resources
-from gender_cls.training.batch import LARGEST_AUTO_BATCH, images_per_step
+from gender_cls.training.batch import LARGEST_AUTO_BATCH
 from gender_cls.training.predictor import predictor_of
 
 log = logging.getLogger(__name__)
 
 
-class Answering(Protocol):
+class Model(Protocol):
     """A network that answers, and how its probabilities become answers."""
 
     form: InputForm
@@ -55,19 +52,18 @@ class RunModel:
     """
 
     def __init__(self, run: Run, *, accelerator: str, precision: str | None, threads: int | str) -> None:
-        data = recorded_config(run.config_file).data
         self.run: Run | None = run
         self.predictor = predictor_of(run, accelerator=accelerator, precision=precision, threads=threads, num_workers=0)
-        _ = self.predictor.classifier  # is read now, before earlier results are replaced
-        self.form, self.member = InputForm.of(data), Member.of_run(run.metrics, answers_of(run))
-        self.batch_size = images_per_step(data.batch_size, accumulate=1)  # as in its own test
+        # This reads the checkpoint: if it is damaged, earlier results stay.
+        self.form, self.batch_size = InputForm.of(self.predictor.classifier.settings.data), self.predictor.batch_size
+        self.member = Member.of_run(run.metrics, answers_of(run))
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
-        """See Answering."""
+        """See Model."""
         return self.predictor.answer(images)
 
     def origin(self) -> dict[str, str]:
-        """See Answering."""
+        """See Model."""
         return {
             "sha256": file_sha256(self.predictor.checkpoint),
             "precision": self.predictor.precision,
@@ -96,24 +92,12 @@ class ExportedModel:
             log.warning(sentence)
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
-        """See Answering."""
+        """See Model."""
         return self._model.probabilities(images)
 
     def origin(self) -> dict[str, str]:
-        """See Answering."""
-        return {"sha256": file_sha256(self.file), "precision": "onnx", "device": "cpu"}
-
-
-def models_of(config: PredictConfig, runs: Sequence[Run]) -> list[Answering]:
-    """The exported model that the configuration names, or the networks of these runs."""
-    if config.exported:
-        return [ExportedModel(config.exported[0], config.threads)]
-    options: dict[str, Any] = {name: getattr(config, name) for name in ("accelerator", "precision", "threads")}
-    models = [RunModel(run, **options) for run in runs]
-    if config.tta is Tta.none:
-        return [*models]
-    cache = image_cache(config.output_dir)
-    return [FlipModel(model, run, cache, config.images_now) for model, run in zip(models, runs, strict=True)]
+        """See Model."""
+        return {"sha256": file_sha256(self.file)}
 
 
 def _of(predictions: pd.DataFrame | None, split: str) -> pd.DataFrame | None:

@@ -13,19 +13,20 @@ from PIL import Image
 
 from gender_cls.config.data import UNKNOWN, folder_name
 from gender_cls.data.image_files import UnreadableError, read_image
-from gender_cls.data.requests.mot import is_mot_folder, picture_number, read_sequence, renumbered
+from gender_cls.data.requests.boxes import SIDES
+from gender_cls.data.requests.crops import inside
+from gender_cls.data.requests.mot import is_mot_folder, picture_number, read_sequence, renumbered, scene_of
 from gender_cls.data.requests.videos import VideoReader, frame_rate, is_video
 from gender_cls.drawing.answers import Answered, answer_sheet, frame_with_answers
 from gender_cls.drawing.canvas import Picture, png_bytes
+from gender_cls.drawing.film import write_film
 from gender_cls.errors import GenderClsError, count, plural
 from gender_cls.evaluation.tracks import track_of
-from gender_cls.predict.film_writer import write_film
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.progress import working
 
 SHEET = "doubtful.png"
 MOST_DOUBTFUL = 48  # images on the sheet
-BOX = ["left", "top", "width", "height"]
 LARGEST, SMALLEST = (1920, 1080), 640  # (width, height) of a film, and its longer side, in pixels
 USUAL_RATE, SLOWEST, FASTEST = Fraction(25), Fraction(5), Fraction(60)  # frames per second
 
@@ -48,7 +49,7 @@ def write_overlays(
         files.append(folder / SHEET)
     shown = _with_answers_of_tracks(table, tracks)
     shown = shown[(shown["frame"].notna() & shown["left"].notna()).to_numpy()]
-    places = {path: _film(Path(path)) for path in shown["path"].unique()}
+    places = {path: Path(scene_of(path)) for path in shown["path"].unique()}
     for film, rows in shown.groupby(shown["path"].map(places), sort=False):
         file = folder / f"overlay_{folder_name(film.stem if is_video(film) else film.name, 'film')}.mp4"
         if file in files:  # another film of the same name
@@ -97,10 +98,7 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
 
 def _cut(picture: Picture, row: Mapping[str, Any]) -> Picture:
     """The part of the picture inside the row's box."""
-    if pd.isna(row["left"]):
-        return picture
-    left, top, width, height = (row[side] for side in BOX)
-    return picture[max(top, 0) : top + height, max(left, 0) : left + width]
+    return picture if pd.isna(row["left"]) else inside(picture, [row[side] for side in SIDES])
 
 
 def _answered(row: Mapping[str, Any]) -> Answered:
@@ -118,13 +116,6 @@ def _with_answers_of_tracks(table: pd.DataFrame, tracks: pd.DataFrame) -> pd.Dat
         answer = np.where(track >= 0, tracks["answer"].to_numpy(object)[track], answer)
         p_female = np.where(track >= 0, tracks["probability"].to_numpy(np.float64)[track], p_female)
     return table.assign(shown=np.where(readable, answer, table["fault"]), shown_p=np.where(readable, p_female, np.nan))
-
-
-def _film(path: Path) -> Path:
-    """The film, MOT folder or folder of frames that a row belongs to."""
-    if is_video(path):
-        return path
-    return path.parent.parent if is_mot_folder(path.parent.parent) else path.parent
 
 
 def _rate(film: Path, stride: int) -> Fraction:
@@ -173,7 +164,7 @@ def _drawn(picture: Picture, boxes: pd.DataFrame, where: str) -> Picture:
     of_track = " of its track" if (boxes["track"] != "").any() else ""
     return frame_with_answers(
         picture,
-        np.rint(boxes[BOX].to_numpy(np.float64) * scale).tolist(),
+        np.rint(boxes[[*SIDES]].to_numpy(np.float64) * scale).tolist(),
         [
             Answered(answer, p_female, f"#{track}" if track else "")
             for answer, p_female, track in zip(boxes["shown"], boxes["shown_p"], boxes["track"], strict=True)

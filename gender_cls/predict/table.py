@@ -134,8 +134,7 @@ def _read_parquet(file: Path) -> Iterator[pd.DataFrame]:
     _, parquet = parquet_libraries()
     with parquet.ParquetFile(file) as opened:
         for batch in opened.iter_batches(ROWS_AT_ONCE):
-            part = batch.to_pandas(types_mapper=_nullable)
-            yield part
+            yield batch.to_pandas(types_mapper=_nullable)
 
 
 def _nullable(kind: Any) -> Any:

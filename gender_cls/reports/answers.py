@@ -21,7 +21,7 @@ FIRST_BATCHES = 4  # until the first save, which tells how many images are answe
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
 
 
-class Answers(Protocol):
+class RowPredictor(Protocol):
     """A network that answers for rows of a manifest, such as Predictor."""
 
     @property
@@ -34,7 +34,7 @@ class Answers(Protocol):
         ...
 
 
-def answer_images(folder: ResultFolder, rows: pd.DataFrame, images: ImageStore, predictor: Answers) -> None:
+def answer_images(folder: ResultFolder, rows: pd.DataFrame, images: ImageStore, predictor: RowPredictor) -> None:
     """Write `predictions.csv` with a probability for each of these rows of a manifest.
 
     Until all are there, `predictions_begun.csv` keeps those that the network has given.

@@ -15,8 +15,7 @@ NOTED = {"report_hash": "other answers", "rule": "another temperature, threshold
 
 
 def answers_file(file: Path) -> Path:
-    """The table of an exported model's answers: `predictions.csv` of `model.onnx`, `predictions_int8.csv` of
-    `model_int8.onnx`."""
+    """The table of a file's answers: `predictions.csv` of `model.onnx`, `predictions_int8.csv` of `model_int8.onnx`."""
     return file.with_name(f"{file.stem.replace('model', 'predictions', 1)}.csv")
 
 
@@ -43,6 +42,11 @@ def _rule(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         }
     except (KeyError, TypeError):
         return None
+
+
+def weights_of(file: Path) -> str:
+    """float32, float16 or int8, as the name of an exported file says."""
+    return file.stem.partition("_")[2] or "float32"
 
 
 class ExportedRun(Run):
@@ -74,7 +78,7 @@ class ExportedRun(Run):
     @property
     def title(self) -> str:
         """The format, and the precision of the weights."""
-        return f"ONNX {self.file.stem.partition('_')[2] or 'float32'}"
+        return f"ONNX {weights_of(self.file)}"
 
     @property
     def status(self) -> dict[str, Any]:

@@ -35,7 +35,6 @@ def speed(run: str, images: str) -> dict[str, list[float]]:
     from gender_cls.data.image_files import read_image
     from gender_cls.data.resizing import resize_into
     from gender_cls.predict.answering import Answerer, answer_rows
-    from gender_cls.predict.models import models_of
     from gender_cls.predict.request import requested_images
     from gender_cls.predict.store import PredictionFolder
     from gender_cls.runs.run import Run
@@ -43,8 +42,8 @@ def speed(run: str, images: str) -> dict[str, list[float]]:
 
     keep_freed_memory()
     config = PredictConfig(run=run, images=images, threads=1, num_workers=0, progress_bar=False)
-    [model] = models_of(config, [Run(Path(run))])
-    answerer = Answerer([model])
+    answerer = Answerer.of(config, [Run(Path(run))])
+    [model] = answerer.models
     rows = requested_images(config, answerer).rows
     form, size = model.form, model.batch_size
 

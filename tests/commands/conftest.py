@@ -1,4 +1,4 @@
-"""What the tests of `evaluate` share: a copy of the sweep that the file's own fixture `trained` made once."""
+"""What tests of commands share: a copy of a sweep that was trained once, or that the file's own `trained` made."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 
 from gender_cls.runs.run import Run
+
+
+@pytest.fixture(scope="session")
+def trained(finished: Path) -> Path:
+    return finished
 
 
 @pytest.fixture

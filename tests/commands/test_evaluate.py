@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from helpers.commands import COMPARING, EVALUATING, SMALL, command
-from helpers.crops import ON_CPU, draw_folders, write_crop
+from helpers.commands import COMPARING, EVALUATING, command
+from helpers.crops import ON_CPU, write_crop
 from helpers.example_metrics import assert_matches
 from helpers.html_page import linked_files
 from torch import Tensor
@@ -42,16 +42,6 @@ from gender_cls.reports.variants import Distortion
 from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run
 from gender_cls.training.predictor import Predictor
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep over two seeds, and the crops in a folder above it."""
-    cwd = tmp_path_factory.mktemp("trained")
-    crops = draw_folders(cwd / "crops")
-    sweep = ["-m", "seed=0,1", "name=sweep", "trainer.max_epochs=1", "explain=off"]
-    command("train", f"data.root={crops}", *SMALL, *sweep, cwd=cwd)
-    return cwd / "outputs" / "sweeps" / "sweep"
 
 
 def test_seeds_share_the_split_and_make_one_candidate(trained: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.commands import COMPARING_EXPORTED, EXPORTING, PREDICTING, SMALL, command
-from helpers.crops import draw_folders, write_crop, write_crops
+from helpers.commands import COMPARING_EXPORTED, EXPORTING, PREDICTING, command
+from helpers.crops import write_crop, write_crops
 from helpers.films import write_film
 
 from gender_cls.runs.run import Run
@@ -18,27 +18,18 @@ SECTION = README.partition("\n## Use it\n")[2].partition("\n## ")[0]
 BOXES = "".join(f"{frame},{track},{4 * track},16,20,30,0.9,-1,-1,-1\n" for frame in (1, 6) for track in (1, 2))
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run of the README, and crops next to it that the run never saw."""
-    cwd = tmp_path_factory.mktemp("used")
-    draw_folders(cwd / "crops")
-    command("train", "data.root=crops", *SMALL, "name=NAME", "trainer.max_epochs=1", "explain=off", cwd=cwd)
-    write_crops(cwd / "new_crops", "day/c3_1.jpg", "day/c4_1.jpg", "c3_2.jpg")
-    return cwd
-
-
 @pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Run:
-    return Run(Path(shutil.copytree(trained / "outputs", tmp_path / "outputs")) / "runs" / "NAME")
+def run(finished: Path, tmp_path: Path) -> Run:
+    """The run of the README, and crops in the current folder that it never saw."""
+    write_crops(tmp_path / "new_crops", "day/c3_1.jpg", "day/c4_1.jpg", "c3_2.jpg")
+    return Run(Path(shutil.copytree(next(finished.glob("0_*")), tmp_path / "outputs" / "runs" / "NAME")))
 
 
 def predicted(run: Run, name: str) -> pd.DataFrame:
     return pd.read_csv(run.folder / "predictions" / name / "predictions.csv", keep_default_na=False)
 
 
-def test_a_folder_is_answered(run: Run, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "new_crops").symlink_to(trained / "new_crops")
+def test_a_folder_is_answered(run: Run, tmp_path: Path) -> None:
     shown = command("predict", *shlex.split(PREDICTING)[3:], cwd=tmp_path).stdout
     table = predicted(run, "new_crops")
     assert table["path"].map(lambda path: Path(path).name).tolist() == ["c3_2.jpg", "c3_1.jpg", "c4_1.jpg"]
@@ -46,7 +37,7 @@ def test_a_folder_is_answered(run: Run, trained: Path, tmp_path: Path) -> None:
     assert "new_crops/predictions.csv" in shown
 
 
-def test_each_input_of_the_table_is_taken(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_each_input_of_the_table_is_taken(run: Run, tmp_path: Path) -> None:
     rows = "".join(line for line in SECTION.splitlines() if line.startswith("|"))
     written = re.findall(r"`((?:images|data)=[^`]+)`", rows)
     assert written == [
@@ -54,7 +45,6 @@ def test_each_input_of_the_table_is_taken(run: Run, trained: Path, tmp_path: Pat
         "images=crops.csv", "images=station", "images=film.mp4 boxes=tracks.txt stride=5",
         "data=peta data.root=FOLDER",
     ]  # fmt: skip
-    (tmp_path / "new_crops").symlink_to(trained / "new_crops")
     write_crop(tmp_path / "a.jpg", 9)
     (tmp_path / "crops.csv").write_text("path,left,top,width,height\na.jpg,2,3,10,20\na.jpg,0,0,24,48\n")
     write_film(tmp_path / "film.mp4")
@@ -72,21 +62,19 @@ def test_each_input_of_the_table_is_taken(run: Run, trained: Path, tmp_path: Pat
     assert len(pd.read_csv(run.folder / "predictions" / "film" / "tracks.csv")) == 2
 
 
-def test_a_run_is_exported_and_compared_with_its_file(run: Run, trained: Path, tmp_path: Path) -> None:
-    command("export", *shlex.split(EXPORTING)[3:], f"data_root={trained / 'crops'}", "seconds=0", cwd=tmp_path)
+def test_a_run_is_exported_and_compared_with_its_file(run: Run, tmp_path: Path) -> None:
+    command("export", *shlex.split(EXPORTING)[3:], "seconds=0", cwd=tmp_path)
     names = {file.name for file in (run.folder / "export").iterdir()}
     assert {"model.onnx", "model.pt2", "model_native.onnx", "run_onnx.py", "parity.json", "predictions.csv"} <= names
-    command(
-        "compare", *shlex.split(COMPARING_EXPORTED)[3:], "resamples=200", f"data_root={trained / 'crops'}", cwd=tmp_path
-    )
+    command("compare", *shlex.split(COMPARING_EXPORTED)[3:], "resamples=200", cwd=tmp_path)
     [compared] = (tmp_path / "outputs" / "comparisons").glob("*/compare.csv")
     assert len(pd.read_csv(compared)) == 2
 
 
-def test_the_same_in_python(run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_in_python(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)
     assert example is not None
-    monkeypatch.chdir(run.folder.parents[2])
-    names = {"images": sorted((trained / "new_crops").rglob("*.jpg"))}
+    monkeypatch.chdir(tmp_path)
+    names = {"images": sorted((tmp_path / "new_crops").rglob("*.jpg"))}
     exec(example[1], names)
     assert len(names["table"]) == 3

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.made_up_rows import rows_of
 from helpers.prediction_tables import answered, letters, table_of
-from helpers.requests import rows_of
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.special import logit as log_odds_of

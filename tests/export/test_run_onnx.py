@@ -14,13 +14,8 @@ from PIL import Image
 
 import gender_cls
 from gender_cls.data.image_files import read_image
-from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.export import run_onnx
-from gender_cls.export.graph import ExportedGraph
-from gender_cls.export.metadata import metadata_of
-from gender_cls.export.onnx_file import write_onnx
 from gender_cls.runs.run import Run
-from gender_cls.training.load_checkpoint import load_classifier
 
 SCRIPT = Path(run_onnx.__file__)
 
@@ -78,13 +73,9 @@ def pictures(folder: Path) -> list[Path]:
     return files
 
 
-@pytest.fixture(scope="module")
-def native(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("native") / "model_native.onnx"
-    classifier, rule = load_classifier(trained.best_checkpoint), DecisionRule.from_metrics(trained.metrics)
-    metadata = metadata_of(trained, classifier, rule, native=True)
-    write_onnx(ExportedGraph(classifier, rule, native=True), metadata, file)
-    return file
+@pytest.fixture
+def native(exported: Run) -> Path:
+    return exported.exported / "model_native.onnx"
 
 
 def test_it_is_short() -> None:

@@ -1,4 +1,4 @@
-"""Small classifiers with random weights to export, and their rule."""
+"""Small classifiers with random weights to export, and their rule; the settings of exports that take little time."""
 
 from typing import Any
 
@@ -6,11 +6,20 @@ import torch
 from helpers.classifiers import settings
 from torch import nn
 
+from gender_cls.config.export import ExportConfig
+from gender_cls.config.parsing import parse_config
 from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.runs.run import Run
 from gender_cls.training.classifier import GenderClassifier
 
 RULE = DecisionRule(temperature=1.7, threshold=0.45, band=(0.4, 0.55))
 CUSTOM_CNN = {"library": "custom", "name": "custom_cnn", "options": {"widths": [4, 8]}}
+ALL = {"format": ["onnx", "pt2"], "also": ["float16", "int8"]}
+
+
+def config_of(run: Run, **settings: object) -> ExportConfig:
+    least = {"run": str(run.folder), "output_dir": str(run.folder.parent), "seconds": 0, "threads": 1, "images": 6}
+    return parse_config({**least, **settings}, ExportConfig)
 
 
 def random_classifier(model: dict[str, Any] = CUSTOM_CNN, size: tuple[int, int] = (32, 16), **data: Any) -> Any:

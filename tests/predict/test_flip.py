@@ -35,7 +35,7 @@ SIZE = (32, 16)
 class OneSided:
     """A network whose logit is the brightness of the left half of an image."""
 
-    name, form, batch_size = "one-sided", InputForm(*SIZE, ResizeMode.stretch), 5
+    form, batch_size = InputForm(*SIZE, ResizeMode.stretch), 5
 
     def __init__(self, run: Run, checkpoint: str = "1") -> None:
         self.run, self.checkpoint, self.asked, self.most = run, checkpoint, 0, 1000

@@ -177,11 +177,17 @@ class _Batches(Dataset[CropBatch]):
         return self._film
 
 
-def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | UnreadableError:
-    """The part of an image (H, W, 3) inside a box (left, top, width, height); a box may reach beyond the image."""
+def inside(pixels: NDArray[np.uint8], box: Sequence[int]) -> NDArray[np.uint8]:
+    """The part of an image (H, W, 3) in a box (left, top, width, height), which may reach beyond the image."""
     left, top, width, height = box
-    part = pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    return pixels[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+
+
+def _cut(pixels: NDArray[np.uint8], box: Sequence[int], path: str) -> Crop | UnreadableError:
+    """The crop that `inside` gives, or why there is none."""
+    part = inside(pixels, box)
     if not part.size:
+        left, top, width, height = box
         size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
         return UnreadableError(
             f"Cannot read {visible(path)}: nothing of the image ({size}) lies in the box left={left}, top={top}, "

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from gender_cls.data.image_files import IMAGE_SUFFIXES
 from gender_cls.data.requests.boxes import Boxes, read_boxes
+from gender_cls.data.requests.videos import is_video
 from gender_cls.data.text_table import read_text
 from gender_cls.errors import GenderClsError, first_few, one_line, plural, require
 
@@ -30,6 +31,14 @@ class MotSequence(NamedTuple):
 def is_mot_folder(folder: Path) -> bool:
     """Whether a folder has MOTChallenge's form."""
     return (folder / FRAMES).is_dir() or (folder / INFO).is_file()
+
+
+def scene_of(path: str) -> str:
+    """The film itself, or the MOT folder or other folder that a frame's picture lies in."""
+    if is_video(path):
+        return path
+    folder = Path(path).parent
+    return str(folder.parent if folder.name == FRAMES or (folder.parent / INFO).is_file() else folder)
 
 
 def is_frames(folder: Path) -> bool:

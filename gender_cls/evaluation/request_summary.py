@@ -14,13 +14,12 @@ from gender_cls.evaluation.bootstrap import SEED, Units, bootstrap_units
 from gender_cls.evaluation.calibration import calibrated
 from gender_cls.evaluation.combined import CombinedRule
 from gender_cls.evaluation.decisions import ABSTAIN
-from gender_cls.evaluation.metrics import FEMALE, MALE
 from gender_cls.evaluation.schema import Shift
 from gender_cls.evaluation.shift import compare_columns, why_not_compared
 from gender_cls.evaluation.tracks import TrackRule, track_of
 from gender_cls.evaluation.wording import decimal, listed, p_value, percent, words
+from gender_cls.models.exported import ANSWERS
 
-ANSWERS = (FEMALE, MALE, ABSTAIN)
 MOST_COMPARED = 10_000  # images, drawn at random; more would take minutes and show nothing else
 PLACES = {"native_height": 0, "brightness": 1, "sharpness": 3}
 """The measured columns that are compared, and to how many decimals both tables have them."""

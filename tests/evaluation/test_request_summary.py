@@ -5,16 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.example_metrics import assert_matches
+from helpers.made_up_rows import rows_of
 from helpers.prediction_tables import letters, table_of
-from helpers.requests import rows_of
 from scipy.special import expit
 
+from gender_cls.evaluation import request_summary as summaries
 from gender_cls.evaluation.combined import CombinedRule
 from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.evaluation.request_summary import Summary, summarise, summary_lines
 from gender_cls.evaluation.shift import split_shift
 from gender_cls.evaluation.tracks import TrackRule, track_table
-from gender_cls.predict import summary as summaries
-from gender_cls.predict.summary import Summary, summarise, summary_lines
 
 RULE = DecisionRule(1.0, 0.6, (0.4, 0.7))
 FITTED = TrackRule(0.5, 30, None)

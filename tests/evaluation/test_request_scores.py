@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.example_metrics import assert_matches
+from helpers.made_up_rows import rows_of
 from helpers.prediction_tables import letters, table_of
-from helpers.requests import rows_of
 from scipy.special import expit
 
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.evaluation.combined import CombinedRule, Member, combine, combined_answers
 from gender_cls.evaluation.conclusions import draw_conclusions
 from gender_cls.evaluation.decisions import DecisionRule
+from gender_cls.evaluation.request_scores import Scores, score_lines, score_requested
 from gender_cls.evaluation.tracks import TrackRule, track_table
-from gender_cls.predict.scores import Scores, score_lines, score_requested
 
 RESAMPLES = 200
 RULE = CombinedRule([1.0], DecisionRule(1.0, 0.6, (0.4, 0.7)), None, [])
