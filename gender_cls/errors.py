@@ -98,7 +98,7 @@ _FULL = {
     errno.ENOSPC: f"the disk has no room left (or takes no more files): free some. {_AGAIN}",
     errno.EDQUOT: f"your quota of the disk is used up: free some of it. {_AGAIN}",
     errno.EFBIG: f"it may not become so large: raise the limit (ulimit -f), or choose another disk. {_AGAIN}",
-    errno.EROFS: "the disk is read-only: choose another output_dir, or mount it for writing.",
+    errno.EROFS: "the disk is read-only: choose another output_dir, make it writable, or copy the run elsewhere.",
 }
 _OTHER = {
     errno.EACCES: "this user has no permission: change the permissions, or choose another place.",

@@ -121,10 +121,12 @@ def _labelled_tracks(table: pd.DataFrame, track: NDArray[np.intp], tracks: pd.Da
 
 
 def score_lines(scores: Scores) -> list[str]:
-    """The scores in two or three sentences."""
+    """The scores in three sentences at most; none about what no labelled image is left for."""
     images, tracks, left_out = scores["images"], scores["tracks"], scores["left_out"]
-    lines = [_line(of_people(images["images"], "labelled image", images["identities"]), images)]
-    if tracks is not None:
+    lines = []
+    if images["images"]:
+        lines.append(_line(of_people(images["images"], "labelled image", images["identities"]), images))
+    if tracks is not None and tracks["images"]:
         lines.append(_line(plural(tracks["images"], "labelled track or person", "labelled tracks or people"), tracks))
     known = [f"{count(left_out['train'])} of its training images"] * bool(left_out["train"])
     known += [f"{count(left_out['val'])} of its validation images"] * bool(left_out["val"])

@@ -245,4 +245,6 @@ def _of_all_tracks(tracks: OfTracks) -> str:
     line = f"{listed(kinds)}: {_said(tracks['answers'])}"
     if tracks["unanswered"]:
         line += f", and {count(tracks['unanswered'])} without a readable image"
-    return f"{line}. In {count(tracks['disagreeing'])} of them, some images are on the other side of the threshold."
+    if tracks["disagreeing"]:
+        line += f". In {count(tracks['disagreeing'])} of them, some images are on the other side of the threshold"
+    return f"{line}."

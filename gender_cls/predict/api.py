@@ -124,6 +124,6 @@ def _require_bytes(fits: bool, kind: str, has_nan: bool, name: str) -> None:
     nan = ", some of them NaN" if has_nan else ""
     require(
         fits,
-        f"{name} holds numbers of the type {kind}{nan}: give uint8 from 0 to 255; numbers from 0 to 1 are multiplied "
+        f"{name} holds values of the type {kind}{nan}: give uint8 from 0 to 255; numbers from 0 to 1 are multiplied "
         "by 255 and rounded.",
     )

@@ -159,4 +159,5 @@ def test_without_labels_there_are_no_scores() -> None:
     assert known is not None
     assert known["images"]["images"] == 0
     assert known["tracks"] is None
-    assert score_lines(known)
+    [line] = score_lines(known)
+    assert "1 of its training images and 1 of its validation images" in line

@@ -83,8 +83,17 @@ def test_counts_by_hand() -> None:
     }  # fmt: skip
     lines = summary_lines(found)
     assert len(lines) <= 10
-    for number in ("9 images", "2 cannot be read", "14", "1 of training, 1 of validation and 2 of test", "3 people"):
+    for number in (
+        "9 images",
+        "2 cannot be read",
+        "14",
+        "1 of training, 1 of validation and 2 of test",
+        "3 people",
+        "In 2",
+    ):
         assert any(number in line for line in lines)
+    agreeing = summary_lines(summed_up(table.assign(calibrated_p_FEMALE=0.9)))
+    assert not any("other side" in line for line in agreeing)
 
 
 def test_images_like_those_of_validation_are_compared_as_a_test_is() -> None:

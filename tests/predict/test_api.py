@@ -52,7 +52,8 @@ def test_every_kind_of_image_gives_the_same_row(model: LoadedModel, tmp_path: Pa
     turned = Image.fromarray(np.rot90(ARRAY).copy())
     turned.getexif()[0x0112] = 6  # to be turned clockwise
     several = torch.stack([tensor, tensor.flip(0)])
-    kinds = [file, str(file), Image.open(file), ARRAY, ARRAY[:, ::-1][:, ::-1], tensor, tensor.clone(), turned, several]
+    arrays = [ARRAY, ARRAY[:, ::-1][:, ::-1], np.frombuffer(ARRAY.tobytes(), np.uint8).reshape(ARRAY.shape)]
+    kinds = [file, str(file), Image.open(file), *arrays, tensor, turned, several]
     table = model.predict(kinds)
     assert len(table) == 10
     assert table["path"].tolist() == [str(file)] * 2 + [""] * 8

@@ -1,4 +1,4 @@
-"""The table of `predict` in its three formats, and what a folder of predictions keeps."""
+"""The table of `predict` in its three formats."""
 
 import json
 import math
@@ -10,7 +10,6 @@ import pytest
 
 from gender_cls.errors import GenderClsError
 from gender_cls.predict import table as table_module
-from gender_cls.predict.store import PredictionFolder
 from gender_cls.predict.table import COLUMNS, read_table, typed, write_table
 
 HOSTILE = ["/a/=1.jpg", '/a b/é,"x".jpg', "/a/\\x1b.jpg", "-", " x ", "'=1"]
@@ -77,25 +76,3 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: bytes) -> None:
             continue  # a table without rows
         with pytest.raises(GenderClsError, match=f"^{file} is damaged"):
             list(read_table(file))
-
-
-def test_a_folder_counts_rows_from_the_first_on_and_forgets_those_of_another_request(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = PredictionFolder(tmp_path)
-    folder.begin({"images": 1, "networks": 2})
-    assert (folder.rows_done, folder.finished) == (0, None)
-    whole = rows(9)
-    for first, last in ((0, 3), (3, 5), (6, 9)):
-        folder.keep(first, whole.iloc[first:last])
-    assert folder.rows_done == 5, "row 5 is missing"
-    folder.keep(5, whole.iloc[5:6])
-    (folder.begun / ".x.csv.abc.part").touch()
-    folder.begin({"images": 1, "networks": 2})
-    assert folder.rows_done == 9
-    assert not (folder.begun / ".x.csv.abc.part").exists()
-    pd.testing.assert_frame_equal(pd.concat(folder.answered(), ignore_index=True), whole)
-    assert caplog.text == ""
-    folder.begin({"images": 1, "networks": 3})
-    assert folder.rows_done == 0
-    assert "other networks:" in caplog.text

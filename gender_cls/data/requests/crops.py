@@ -49,8 +49,8 @@ class Crop(NamedTuple):
 
     @classmethod
     def of(cls, pixels: NDArray[np.uint8]) -> Self:
-        """The crop with these pixels."""
-        return cls(np.ascontiguousarray(pixels))
+        """The crop with these pixels, copied if torch could not take them as they are."""
+        return cls(np.require(pixels, requirements=["C", "W"]))
 
 
 class CropBatch(NamedTuple):
