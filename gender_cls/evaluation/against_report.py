@@ -51,16 +51,20 @@ def against_report(
         file: its name.
         precision: of the report's answers.
     """
-    changed = rule.answers(report) != rule.answers(exported)
-    splits = {split: (report["split"] == split).to_numpy() for split in ("val", "test")}
-    test = splits["test"]
+    test = (report["split"] == "test").to_numpy()
     found = AgainstReport(
-        images={split: int(rows.sum()) for split, rows in splits.items()},
-        changed_answers={split: int(changed[rows].sum()) for split, rows in splits.items()},
+        images={split: int((report["split"] == split).sum()) for split in ("val", "test")},
+        changed_answers=changed_answers(report, exported, rule),
         difference=_differences(report[test], exported[test], rule, resamples),
         sentence="",
     )
     return found | {"sentence": _sentence(found, known_people(report[test]), file, precision)}
+
+
+def changed_answers(before: pd.DataFrame, after: pd.DataFrame, rule: DecisionRule) -> dict[str, int]:
+    """By split: how many answers of two tables with the same rows differ."""
+    changed = rule.answers(before) != rule.answers(after)
+    return {split: int(changed[(before["split"] == split).to_numpy()].sum()) for split in ("val", "test")}
 
 
 def _differences(
@@ -96,5 +100,7 @@ def _sentence(found: AgainstReport, people: int, file: str, precision: str | Non
     balanced_accuracy, auroc = (found["difference"][score] for score in SCORES)
     if balanced_accuracy["value"] is None:
         return f"{file} answers {same}. The scores cannot be compared: {balanced_accuracy['remark']}"
-    changes = f"balanced accuracy by {stated_change(balanced_accuracy)}, AUROC by {stated_change(auroc)}"
-    return f"{file} answers {same}. That changes {changes}."
+    return (
+        f"{file} answers {same}. Balanced accuracy differs by {stated_change(balanced_accuracy)}, AUROC by "
+        f"{stated_change(auroc)}."
+    )

@@ -4,7 +4,7 @@ The run's network in float32 on the CPU is what a file has to agree with; nothin
 report's answers may come from another precision: that difference is measured. Test images choose nothing.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
 
@@ -62,6 +62,9 @@ class ExportedFile(TypedDict):
     answers_hash: str  # of its own answers (`predictions.answers_hash`)
     images: dict[str, int]  # by split: val, test
     changed_answers: dict[str, int]  # by split
+    changed_by_rounding: (
+        dict[str, int] | None
+    )  # by split: answers other than those of model.onnx; null if it is float32
     difference: dict[str, Estimate]  # of test, the file's score minus the report's: see `against_report.SCORES`
     sentence: str
     cost: Speed | None  # null with seconds=0
@@ -74,9 +77,12 @@ class Parity(TypedDict):
     model: str
     checkpoint_sha256: str
     precision: str | None  # of the report's answers
+    report_hash: str  # of the report's answers (`predictions.answers_hash`)
+    rule: dict[str, Any]  # temperature, threshold and band, as in the files (`DecisionRule`)
     images: int  # of validation, that the files with float32 weights were compared on
     checks: list[Check]
     resize: ResizeCheck
     files: dict[str, ExportedFile]  # by name
+    threads: int  # of the CPU, while the time was measured
     speed: dict[str, Speed]  # by title: the network in torch, and other libraries; empty with seconds=0
     environment: dict[str, str]  # versions and machine

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 from gender_cls.config.export import ExportConfig, Format, Smaller
 from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import first_few
-from gender_cls.evaluation.against_report import against_report
+from gender_cls.evaluation.against_report import against_report, changed_answers
 from gender_cls.evaluation.export_schema import PARITY_VERSION, ExportedFile, Parity, Speed
 from gender_cls.evaluation.predictions import answers_hash
 from gender_cls.export import run_onnx
@@ -71,10 +72,13 @@ def export_run(run: Run, config: ExportConfig) -> Parity:
             model=run.metrics["model"],
             checkpoint_sha256=file_sha256(run.best_checkpoint),
             precision=source.precision,
+            report_hash=answers_hash(source.report),
+            rule=asdict(source.rule),
             images=len(crops.names),
             checks=written.checks,
             resize=written.resize,
-            files={name: _about(source, begun / name, table, speed) for name, table in tables.items()},
+            files={name: _about(source, begun / name, tables, speed) for name in tables},
+            threads=source.threads,
             speed=speed,
             environment=_environment(),
         )
@@ -136,14 +140,16 @@ def _measure_speed(
     return measure_speed(forms, pixels, seconds, source.threads)
 
 
-def _about(source: Source, file: Path, table: pd.DataFrame, speed: Mapping[str, Speed]) -> ExportedFile:
+def _about(source: Source, file: Path, tables: Mapping[str, pd.DataFrame], speed: Mapping[str, Speed]) -> ExportedFile:
+    table, weights = tables[file.name], weights_of(file)
     resamples, precision = source.config.evaluation.resamples, source.precision
     compared = against_report(source.report, table, source.rule, resamples, file=file.name, precision=precision)
     return ExportedFile(
-        weights=weights_of(file),
+        weights=weights,
         bytes=file.stat().st_size,
         answers_hash=answers_hash(table),
         **compared,
+        changed_by_rounding=None if weights == "float32" else changed_answers(tables["model.onnx"], table, source.rule),
         cost=speed.get(TITLES[file.name]),
     )
 

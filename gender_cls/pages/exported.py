@@ -54,7 +54,11 @@ def _section(parity: Parity) -> str:
     )
     machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
     report = f" ({parity['precision']})" if parity["precision"] else ""
-    timed = [f"From resized pixels in memory to the outputs, on {machine}:", speed] if parity["speed"] else []
+    timed = (
+        [f"From resized pixels in memory to the outputs, medians of calls in turn, on {machine}:", speed]
+        if parity["speed"]
+        else []
+    )
     return filled_card(
         "\n\n".join([
             "## The exported model",
@@ -100,11 +104,13 @@ def _checks(parity: Parity) -> Cells:
 def _files(parity: Parity) -> Cells:
     files = parity["files"]
     scores = list(next(iter(files.values()))["difference"])
-    return ["File", "MB", "Other answers", *(capitalised(score_title(score)) for score in scores)], [
+    others = ["Other answers than the report", "than model.onnx"]
+    return ["File", "MB", *others, *(capitalised(score_title(score)) for score in scores)], [
         [
             name,
             three_digits(file["bytes"] / 1e6),
             f"{count(file['changed_answers']['test'])} of {count(file['images']['test'])}",
+            "–" if file["changed_by_rounding"] is None else count(file["changed_by_rounding"]["test"]),
             *(stated_change(file["difference"][score]) for score in scores),
         ]
         for name, file in files.items()
@@ -112,7 +118,7 @@ def _files(parity: Parity) -> Cells:
 
 
 def _speed(parity: Parity) -> Cells:
-    return ["Milliseconds per image", "One by one", "In batches of 32"], [
+    return [f"Milliseconds per image, {plural(parity['threads'], 'thread')}", "One by one", "In batches of 32"], [
         [title, decimal(speed["milliseconds_batch_1"], 2), decimal(speed["milliseconds_batch_32"], 2)]
         for title, speed in parity["speed"].items()
     ]

@@ -1,5 +1,6 @@
 """What answers: the networks of finished runs, or an exported model."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,12 +17,14 @@ from gender_cls.evaluation.combined import Member
 from gender_cls.evaluation.decisions import DecisionRule
 from gender_cls.evaluation.predictions import answers_of, read_predictions
 from gender_cls.models.onnx_model import OnnxModel
-from gender_cls.runs.exported_run import answers_file
+from gender_cls.runs.exported_run import answers_file, outdated_sentence
 from gender_cls.runs.files import file_sha256
 from gender_cls.runs.run import Run
 from gender_cls.system.resources import choose_resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH
 from gender_cls.training.predictor import predictor_of
+
+log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -85,6 +88,8 @@ class ExportedModel:
         self.member = Member(rule, _of(answers, "val"), test=_of(answers, "test"))
         origin = Run(file.parent.parent)  # export writes into a folder of the run's
         self.run = origin if origin.manifest.is_file() and origin.config_file.is_file() else None
+        if self.run and (sentence := outdated_sentence(file, self.run)):
+            log.warning(sentence)
 
     def probabilities(self, images: Tensor) -> NDArray[float64]:
         """See Model."""

@@ -1,5 +1,6 @@
 """A run as one of its exported models answers: what `compare` sets next to the run itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,38 @@ from gender_cls.runs.result_folder import ResultFolder
 from gender_cls.runs.run import Run
 
 PARITY_FILE = "parity.json"
+NOTED = {"report_hash": "other answers", "rule": "another temperature, threshold or band"}
+"""What that file notes of the run, and how a change of it reads."""
 
 
 def answers_file(file: Path) -> Path:
     """The table of a file's answers: `predictions.csv` of `model.onnx`, `predictions_int8.csv` of `model_int8.onnx`."""
     return file.with_name(f"{file.stem.replace('model', 'predictions', 1)}.csv")
+
+
+def outdated_sentence(file: Path, run: Run) -> str | None:
+    """What is wrong if the run was evaluated with another result after the file was exported from it; else None."""
+    noted = read_json(file.with_name(PARITY_FILE))
+    now = {"report_hash": run.status.get("answers_hash"), "rule": _rule(run.metrics)}
+    changed = [what for name, what in NOTED.items() if noted.get(name, now[name]) != now[name]]
+    if not changed:
+        return None
+    return (
+        f"{file} is older than the results of {run.folder}, which now has {' and '.join(changed)}: export the run "
+        f"again with python -m gender_cls.export run={run.folder}."
+    )
+
+
+def _rule(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """As `parity.json` notes it; None if the run was not evaluated."""
+    try:
+        return {
+            "temperature": metrics["calibration"]["temperature"],
+            "threshold": metrics["operating_point"]["threshold"],
+            "band": metrics["abstention"]["band"],
+        }
+    except (KeyError, TypeError):
+        return None
 
 
 def weights_of(file: Path) -> str:
@@ -25,7 +53,8 @@ class ExportedRun(Run):
     """A run's folder, with the answers of one of its exported files in place of its own.
 
     Raises:
-        GenderClsError: the file is none that export wrote into a run's folder, or its answers are not there.
+        GenderClsError: the file is none that export wrote into a run's folder, its answers are not there, or the run
+            was evaluated anew since, with another result.
     """
 
     def __init__(self, file: Path) -> None:
@@ -43,6 +72,8 @@ class ExportedRun(Run):
             f"{file} has no answers that can be compared: name the model.onnx there, or export the run again with "
             f"python -m gender_cls.export run={self.folder}.",
         )
+        outdated = outdated_sentence(file, Run(self.folder))
+        require(not outdated, outdated or "")
 
     @property
     def title(self) -> str:

@@ -40,6 +40,7 @@ def test_the_same_answers_have_no_difference() -> None:
     assert found["changed_answers"] == {"val": 0, "test": 0}
     assert all(one["value"] == 0 for one in found["difference"].values())
     assert "all 6 test images" in found["sentence"]
+    assert "change" not in found["sentence"]
 
 
 def test_what_cannot_be_compared_says_why() -> None:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +29,7 @@ from gender_cls.models.exported import Metadata
 from gender_cls.models.onnx_model import OnnxModel
 from gender_cls.pages.exported import exported_on_screen
 from gender_cls.pages.model_card import LIMITS
+from gender_cls.predict.models import ExportedModel
 from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.files import read_json
 from gender_cls.runs.locks import locked
@@ -126,6 +128,34 @@ def test_another_process_writes_the_same_bytes_and_none_says_where_files_lie(exp
 
 def test_compare_takes_the_file(exported: Run) -> None:
     assert ExportedRun(exported.exported / "model_int8.onnx").status["answers_hash"]
+
+
+def test_a_file_is_outdated_when_the_run_was_evaluated_with_another_result(
+    exported: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Run(Path(shutil.copytree(exported.folder, tmp_path / "run")))
+    file = copy.exported / "model.onnx"
+    ExportedModel(file, threads=1)
+    assert not caplog.messages
+    metrics = copy.metrics
+    metrics["operating_point"]["threshold"] += 0.01
+    copy.metrics_file.write_text(json.dumps(metrics))
+    with pytest.raises(GenderClsError, match="threshold"):
+        ExportedRun(file)
+    ExportedModel(file, threads=1)  # answers as it did
+    assert "gender_cls.export" in "".join(caplog.messages)
+    copy.metrics_file.write_bytes(exported.metrics_file.read_bytes())
+    copy.note(answers_hash="of another precision")
+    with pytest.raises(GenderClsError, match="other answers"):
+        ExportedRun(file)
+
+
+def test_what_fewer_bits_change_is_counted_apart_from_what_the_precision_does(exported: Run) -> None:
+    parity = read_json(exported.exported / "parity.json")
+    rounded = [one["changed_by_rounding"] for one in parity["files"].values()]
+    tables = [read_csv_text(exported.exported / f"predictions{name}.csv") for name in ("", "_float16", "_int8")]
+    other = [(table["answer"] != tables[0]["answer"]).groupby(table["split"]).sum().to_dict() for table in tables]
+    assert rounded == [None, *other[1:]]
 
 
 def test_the_card_leads_back_to_the_run(exported: Run) -> None:
@@ -228,7 +258,7 @@ def test_speed_is_measured_of_every_form(exported: Run) -> None:
         low, high = speed["milliseconds_batch_1_spread"]
         assert 0 < low <= speed["milliseconds_batch_1"] <= high
     assert parity["files"]["model_int8.onnx"]["cost"] == parity["speed"]["ONNX Runtime, int8"]
-    assert "Milliseconds per image" in (exported.exported / "MODEL_CARD.md").read_text()
+    assert "Milliseconds per image, 1 thread |" in (exported.exported / "MODEL_CARD.md").read_text()
 
 
 def test_the_screen_has_the_same_numbers(
