@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import failing_alone, fitted_runs, in_turn
+from gender_cls.cli.folders import failing_alone, in_turn
 from gender_cls.cli.sweep import write_leaderboard
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
@@ -14,7 +14,7 @@ from gender_cls.errors import first_few, plural, require
 from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.locks import locked
-from gender_cls.runs.run import Run, image_cache
+from gender_cls.runs.run import Run, fitted_runs, image_cache
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.errors import GenderClsError, error_sentence, noting_failure
 from gender_cls.runs.files import read_json
-from gender_cls.runs.run import COMMAND_FILE, Run, find_runs
+from gender_cls.runs.run import COMMAND_FILE, Run
 
 log = logging.getLogger(__name__)
 
@@ -84,20 +84,6 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
 
 def _without_resume(overrides: list[str]) -> list[str]:
     return [override for override in overrides if not override.startswith(RESUME)]
-
-
-def fitted_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in these folders, of runs or of sweeps.
-
-    If there are several, those whose training has not ended are left out, with a message; a single run is returned in
-    any state. GenderClsError: there is no run.
-    """
-    runs = find_runs(folders)
-    fitted = [run for run in runs if len(runs) == 1 or run.status.get("fitted")]
-    for run in runs:
-        if run not in fitted:
-            log.warning(f"{run.folder.name} has not been trained to its end and is left out.")
-    return fitted
 
 
 def in_turn(runs: Sequence[Run]) -> Iterator[Run]:

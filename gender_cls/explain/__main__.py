@@ -1,10 +1,11 @@
 """`python -m gender_cls.explain`: explain the answers of finished runs, for the test split or any images."""
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import fitted_runs, in_turn
+from gender_cls.cli.folders import in_turn
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.runs.locks import locked
+from gender_cls.runs.run import fitted_runs
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 

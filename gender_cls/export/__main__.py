@@ -1,9 +1,10 @@
 """`python -m gender_cls.export`: write finished runs as files for other programs, which answer the same."""
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import failing_alone, fitted_runs, in_turn
+from gender_cls.cli.folders import failing_alone, in_turn
 from gender_cls.config.export import ExportConfig, Format
 from gender_cls.errors import first_few, plural, require
+from gender_cls.runs.run import fitted_runs
 from gender_cls.system.extras import import_extra
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.folders import fitted_runs
 from gender_cls.config.predict import PredictConfig
 from gender_cls.evaluation.evaluated import require_evaluated
+from gender_cls.runs.run import fitted_runs
 from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 

@@ -21,7 +21,7 @@ from gender_cls.errors import GenderClsError, require, visible
 from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.predict.answering import Answerer
 from gender_cls.predict.table import typed
-from gender_cls.runs.run import find_runs
+from gender_cls.runs.run import fitted_runs
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
 
@@ -84,7 +84,7 @@ def load(run: Any, *, accelerator: str, precision: str | None) -> LoadedModel:
     # Not asked for its images: the settings are checked as those of the command.
     given = {"run": listed, "images": STANDARD_INPUT, "accelerator": accelerator, "precision": precision}
     config = parse_config({**given, "threads": torch.get_num_threads()}, PredictConfig)
-    runs = [] if config.exported else find_runs(config.folders)
+    runs = [] if config.exported else fitted_runs(config.folders)
     for one in runs:
         require_evaluated(one)
     return LoadedModel(Answerer.of(config, runs), config.data.max_megapixels)

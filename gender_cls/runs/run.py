@@ -4,6 +4,7 @@ The folder is the contract between commands: they need nothing else of a run.
 """
 
 import contextlib
+import logging
 import os
 import re
 import shlex
@@ -18,12 +19,14 @@ from omegaconf import OmegaConf
 
 from gender_cls.config.data import dataset_name
 from gender_cls.config.parsing import recorded_data, written_values
-from gender_cls.errors import GenderClsError, error_sentence
+from gender_cls.errors import GenderClsError, error_sentence, first_few
 from gender_cls.runs.files import read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
 from gender_cls.runs.result_folder import GONE, RESERVE_FOR_END, ResultFolder, status_text
 from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
+
+log = logging.getLogger(__name__)
 
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
 
@@ -219,6 +222,25 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
         found.update((run.folder, run) for run in runs)
     return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
+
+
+def fitted_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs in these folders, of runs or of sweeps.
+
+    If there are several, those whose training has not ended are left out, with a message; a single run is returned in
+    any state.
+
+    Raises:
+        GenderClsError: there is no run, or all of several are left out.
+    """
+    runs = find_runs(folders)
+    fitted = [run for run in runs if len(runs) == 1 or run.status.get("fitted")]
+    for run in runs:
+        if run not in fitted:
+            log.warning(f"{run.folder.name} has not been trained to its end and is left out.")
+    if not fitted:
+        raise GenderClsError(f"None of the {len(runs)} runs has been trained to its end: {first_few(folders)}.")
+    return fitted
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

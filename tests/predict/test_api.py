@@ -1,6 +1,7 @@
 """`gender_cls.load(run).predict(images)`: the rows of the command, for images in memory too."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,16 @@ def test_several_runs_answer_together(finished: Path) -> None:
     each = [gender_cls.load(folder).predict(ARRAY) for folder in folders]
     logits = [np.log(one["p_FEMALE"] / one["p_MALE"])[0] for one in each]
     assert np.log(both["p_FEMALE"] / both["p_MALE"])[0] == pytest.approx(sum(logits) / 2)
+
+
+def test_a_run_that_was_not_trained_to_its_end_is_left_out_of_a_sweep(finished: Path, tmp_path: Path) -> None:
+    sweep = Path(shutil.copytree(finished, tmp_path / "sweep"))
+    whole, begun = (Run(path.parent) for path in sorted(sweep.glob("*/status.json")))
+    begun.note(fitted=False)
+    pd.testing.assert_frame_equal(gender_cls.load(sweep).predict(ARRAY), gender_cls.load(whole.folder).predict(ARRAY))
+    whole.note(fitted=False)
+    with pytest.raises(GenderClsError, match=f"None of the 2 runs .*: {sweep}"):
+        gender_cls.load(sweep)
 
 
 @pytest.mark.parametrize(
