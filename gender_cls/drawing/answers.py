@@ -1,4 +1,4 @@
-"""Answers as pictures: a sheet of crops, and boxes on the frames of a film.
+"""Answers as pictures: a sheet of crops, and boxes on the frames of a video.
 
 An answer always has its word; its colours differ in lightness too, and the box of an abstention is dashed.
 """

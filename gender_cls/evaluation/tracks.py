@@ -23,7 +23,7 @@ TRACK_COLUMNS = (
     "path", "track", "identity", "images", "unreadable", "mean_logit", "probability", "answer", "share_disagreeing",
     "known_as",
 )  # fmt: skip
-"""Of `tracks.csv`. `path` is the film, the MOT folder or the folder that holds all images; `images` are those that
+"""Of `tracks.csv`. `path` is the video, the MOT folder or the folder that holds all images; `images` are those that
 could be read; `mean_logit` and `probability` are calibrated; `share_disagreeing` is the share of images that are on the
 other side of the threshold than the track; `known_as` is the split of the run that holds one of the images."""
 
@@ -156,7 +156,7 @@ _SURE_LOGITS = logit_of_probability(np.array([0.0, 1.0]))
 def track_of(table: pd.DataFrame) -> NDArray[np.intp]:
     """(rows,) the track of each row, as a code from 0 in order of appearance; -1 without track and identity.
 
-    Tracks have the same name only within a film, within the folder of the frames or, of crops, within a camera.
+    Tracks have the same name only within a video, within the folder of the frames or, of crops, within a camera.
     """
     return _tracks_and_scenes(table)[0]
 

@@ -1,4 +1,4 @@
-"""`overlay=true`: a sheet of the most doubtful images, and films with boxes and answers."""
+"""`overlay=true`: a sheet of the most doubtful images, and videos with boxes and answers."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from gender_cls.data.requests.mot import is_mot_folder, picture_number, read_seq
 from gender_cls.data.requests.videos import VideoReader, frame_rate, is_video
 from gender_cls.drawing.answers import Answered, answer_sheet, frame_with_answers
 from gender_cls.drawing.canvas import Picture, png_bytes
-from gender_cls.drawing.film import write_film
+from gender_cls.drawing.video import write_video
 from gender_cls.errors import GenderClsError, count, plural
 from gender_cls.evaluation.tracks import track_of
 from gender_cls.runs.files import write_atomically
@@ -27,14 +27,14 @@ from gender_cls.system.progress import working
 
 SHEET = "doubtful.png"
 MOST_DOUBTFUL = 48  # images on the sheet
-LARGEST, SMALLEST = (1920, 1080), 640  # (width, height) of a film, and its longer side, in pixels
+LARGEST, SMALLEST = (1920, 1080), 640  # (width, height) of a video, and its longer side, in pixels
 USUAL_RATE, SLOWEST, FASTEST = Fraction(25), Fraction(5), Fraction(60)  # frames per second
 
 
 def write_overlays(
     table: pd.DataFrame, tracks: pd.DataFrame, folder: Path, *, stride: int, first_frame: int
 ) -> list[Path]:
-    """Write SHEET and, for each film and MOT folder, `overlay_NAME.mp4`; return the files.
+    """Write SHEET and, for each video and MOT folder, `overlay_NAME.mp4`; return the files.
 
     Args:
         table: the finished table of `predict`.
@@ -50,17 +50,17 @@ def write_overlays(
     shown = _with_answers_of_tracks(table, tracks)
     shown = shown[(shown["frame"].notna() & shown["left"].notna()).to_numpy()]
     places = {path: Path(scene_of(path)) for path in shown["path"].unique()}
-    for film, rows in shown.groupby(shown["path"].map(places), sort=False):
-        file = folder / f"overlay_{folder_name(film.stem if is_video(film) else film.name, 'film')}.mp4"
-        if file in files:  # another film of the same name
+    for video, rows in shown.groupby(shown["path"].map(places), sort=False):
+        file = folder / f"overlay_{folder_name(video.stem if is_video(video) else video.name, 'video')}.mp4"
+        if file in files:  # another video of the same name
             file = file.with_stem(f"{file.stem}_{len(files)}")
-        if write_film(file, _frames(film, rows, stride, pictures), _rate(film, stride)):
+        if write_video(file, _frames(video, rows, stride, pictures), _rate(video, stride)):
             files.append(file)
     return files
 
 
 class _Pictures:
-    """Pictures and frames of films; the film that was read last stays open."""
+    """Pictures and frames of videos; the video that was read last stays open."""
 
     def __init__(self, first_frame: int) -> None:
         self._first_frame = first_frame
@@ -70,7 +70,7 @@ class _Pictures:
         """(H, W, 3); UnreadableError if there is none."""
         if not is_video(path):
             return np.asarray(read_image(path).image)
-        if self._reader is None or self._reader.film != path:
+        if self._reader is None or self._reader.video != path:
             self._reader = VideoReader(path, self._first_frame)
         return self._reader.frame(int(frame))
 
@@ -82,7 +82,7 @@ def _sheet(table: pd.DataFrame, pictures: _Pictures) -> Picture:
     nearest = nearest[~again].head(MOST_DOUBTFUL).reset_index(drop=True)
     rows: list[Any] = nearest.to_dict("records")
     crops: dict[int, Picture] = {}
-    for place in nearest.sort_values(["path", "frame"]).index:  # a film is read once
+    for place in nearest.sort_values(["path", "frame"]).index:  # a video is read once
         with contextlib.suppress(UnreadableError):  # it was there when it was answered
             crops[place] = _cut(pictures.read(Path(rows[place]["path"]), rows[place]["frame"]), rows[place])
     shown = sorted(crops)
@@ -118,36 +118,36 @@ def _with_answers_of_tracks(table: pd.DataFrame, tracks: pd.DataFrame) -> pd.Dat
     return table.assign(shown=np.where(readable, answer, table["fault"]), shown_p=np.where(readable, p_female, np.nan))
 
 
-def _rate(film: Path, stride: int) -> Fraction:
-    """Frames per second, so that the film lasts as long as the original if that is neither too slow nor too fast."""
+def _rate(video: Path, stride: int) -> Fraction:
+    """Frames per second, so that the video lasts as long as the original if that is neither too slow nor too fast."""
     rate = None
-    if is_video(film):
-        rate = frame_rate(film)
-    elif is_mot_folder(film):
+    if is_video(video):
+        rate = frame_rate(video)
+    elif is_mot_folder(video):
         with contextlib.suppress(GenderClsError):
-            rate = read_sequence(film).rate
+            rate = read_sequence(video).rate
     return min(max((rate or USUAL_RATE) / stride, SLOWEST), FASTEST)
 
 
-def _frames(film: Path, rows: pd.DataFrame, stride: int, pictures: _Pictures) -> Iterator[Picture]:
+def _frames(video: Path, rows: pd.DataFrame, stride: int, pictures: _Pictures) -> Iterator[Picture]:
     """The frames from the first to the last one that was read, as they are written; unreadable ones are left out."""
     by_frame = dict(list(rows.groupby(rows["frame"].astype(int))))
     read = rows.loc[rows["fault"] == "", "frame"].astype(int)
     numbers = set(by_frame)
-    if len(read) and (is_video(film) or is_mot_folder(film)):  # those without boxes too
+    if len(read) and (is_video(video) or is_mot_folder(video)):  # those without boxes too
         numbers.update(range(read.min(), read.max() + 1, stride))
     first, example = int(rows["frame"].iloc[0]), Path(rows["path"].iloc[0])
-    with working(f"Drawing boxes on the frames of {film.name}", len(numbers), "frames") as work:
+    with working(f"Drawing boxes on the frames of {video.name}", len(numbers), "frames") as work:
         for number in sorted(numbers):
             work.advance()
             boxes = by_frame.get(number, rows[:0])
             path = Path(boxes["path"].iloc[0]) if len(boxes) else _later(example, number - first)
             with contextlib.suppress(UnreadableError):
-                yield _drawn(pictures.read(path, number), boxes, f"{film.name} · frame {number}")
+                yield _drawn(pictures.read(path, number), boxes, f"{video.name} · frame {number}")
 
 
 def _later(picture: Path, frames: int) -> Path:
-    """Where the frame is that comes so much later than the one in this picture; a film itself."""
+    """Where the frame is that comes so much later than the one in this picture; a video itself."""
     number = picture_number(picture)
     return picture if is_video(picture) or number is None else renumbered(picture, number + frames)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.commands import COMPARING_EXPORTED, EXPORTING, PREDICTING, command
 from helpers.crops import write_crop, write_crops
-from helpers.films import write_film
+from helpers.videos import write_video
 
 from gender_cls.runs.run import Run
 
@@ -42,24 +42,24 @@ def test_each_input_of_the_table_is_taken(run: Run, tmp_path: Path) -> None:
     written = re.findall(r"`((?:images|data)=[^`]+)`", rows)
     assert written == [
         "images=a.jpg", "images=new_crops", "images=[a.jpg,new_crops]", "images='new_crops/*/c3_*.jpg'", "images=-",
-        "images=crops.csv", "images=station", "images=film.mp4 boxes=tracks.txt stride=5",
+        "images=crops.csv", "images=station", "images=video.mp4 boxes=tracks.txt stride=5",
         "data=peta data.root=FOLDER",
     ]  # fmt: skip
     write_crop(tmp_path / "a.jpg", 9)
     (tmp_path / "crops.csv").write_text("path,left,top,width,height\na.jpg,2,3,10,20\na.jpg,0,0,24,48\n")
-    write_film(tmp_path / "film.mp4")
+    write_video(tmp_path / "video.mp4")
     (tmp_path / "tracks.txt").write_text(BOXES)
     for frame in (1, 6):
         write_crop(tmp_path / "station" / "img1" / f"{frame:06}.jpg", frame, (64, 48))
     (tmp_path / "station" / "det").mkdir()
     (tmp_path / "station" / "det" / "det.txt").write_text(BOXES)
     together = "images=[a.jpg,new_crops,'new_crops/*/c3_*.jpg',crops.csv,station]"
-    for name, given in {"together": [together], "film": shlex.split(written[-2])}.items():
+    for name, given in {"together": [together], "video": shlex.split(written[-2])}.items():
         command("predict", "run=outputs/runs/NAME", f"name={name}", *given, "progress_bar=false", cwd=tmp_path)
     assert predicted(run, "together")["fault"].tolist() == [""] * (1 + 3 + 1 + 2 + 4)
-    film = predicted(run, "film")
-    assert film[["frame", "track", "left"]].values.tolist() == [[1, 1, 4], [1, 2, 8], [6, 1, 4], [6, 2, 8]]
-    assert len(pd.read_csv(run.folder / "predictions" / "film" / "tracks.csv")) == 2
+    video = predicted(run, "video")
+    assert video[["frame", "track", "left"]].values.tolist() == [[1, 1, 4], [1, 2, 8], [6, 1, 4], [6, 2, 8]]
+    assert len(pd.read_csv(run.folder / "predictions" / "video" / "tracks.csv")) == 2
 
 
 def test_a_run_is_exported_and_compared_with_its_file(run: Run, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_probabilities_of_0_and_1_count_alike() -> None:
     assert broken["answer"] == ABSTAIN
 
 
-def test_tracks_are_those_of_a_film_a_folder_of_frames_or_a_camera() -> None:
+def test_tracks_are_those_of_a_video_a_folder_of_frames_or_a_camera() -> None:
     table = rows_of(
         np.full(12, 0.9),
         path=[

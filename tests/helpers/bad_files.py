@@ -44,7 +44,7 @@ CONTENTS = {
     "archive.jpg": ("no_picture", b"PK\x03\x04" + bytes(60)),
     "compressed.png": ("no_picture", gzip.compress(encoded("PNG"), mtime=0)),
     "array.png": ("no_picture", b"\x93NUMPY\x01\x00" + bytes(60)),
-    "film.jpg": ("no_picture", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1"),
+    "video.jpg": ("no_picture", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1"),
     "phone.jpg": ("no_picture", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
     "new.jxl": ("no_picture", b"\xff\x0a" + bytes(60)),
     "zeros.jpg": ("no_picture", bytes(4096)),

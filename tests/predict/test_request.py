@@ -12,8 +12,8 @@ from gender_cls.predict.request import request_of
 
 
 def test_other_frames_another_rule_and_a_changed_file_are_another_request(tmp_path: Path) -> None:
-    (film := tmp_path / "film.mp4").write_bytes(b"1")
-    rows = pd.DataFrame({"path": [str(film)], "frame": [3]})
+    (video := tmp_path / "video.mp4").write_bytes(b"1")
+    rows = pd.DataFrame({"path": [str(video)], "frame": [3]})
 
     def request(first_frame: int, rows: pd.DataFrame = rows, threshold: float = 0.5) -> dict[str, Any]:
         combined = SimpleNamespace(rule=DecisionRule(1.0, threshold, None), temperatures=[1.0])
@@ -25,5 +25,5 @@ def test_other_frames_another_rule_and_a_changed_file_are_another_request(tmp_pa
     assert request(1) != request(1, rows.assign(frame=4))
     assert request(1) != request(1, threshold=0.6)
     before = request(1)
-    film.write_bytes(b"22")
+    video.write_bytes(b"22")
     assert request(1) != before

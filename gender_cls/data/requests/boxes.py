@@ -1,4 +1,4 @@
-"""Boxes of people in the frames of a film, as trackers write them -> a table. Imports no torch."""
+"""Boxes of people in the frames of a video, as trackers write them -> a table. Imports no torch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Boxes(NamedTuple):
     """The boxes that are used, and how many were left out."""
 
     # frame (as the file numbers it), track ("" where none is given), and SIDES in whole pixels. The same track in the
-    # boxes of another film is another one.
+    # boxes of another video is another one.
     rows: pd.DataFrame
     left_out: Mapping[str, int]  # why, as the end of a sentence -> boxes
 
@@ -43,7 +43,7 @@ def read_boxes(file: Path, *, stride: int, first_frame: int) -> Boxes:
     MOTChallenge's ground truth, boxes with conf 0 and classes other than pedestrian are left out.
 
     Args:
-        first_frame: the number of the film's first frame in the file, 0 or 1.
+        first_frame: the number of the video's first frame in the file, 0 or 1.
 
     Raises:
         GenderClsError: the file cannot be read, or a line makes no sense.
@@ -143,7 +143,7 @@ def _names(file: Path, number: int, line: Sequence[str]) -> tuple[list[str], int
     require(
         not _shares(line[1:5]),
         f"{where} looks like YOLO's labels of one frame, whose boxes are shares of the picture: give one file of the "
-        f"whole film, in pixels, with lines {FORM}.",
+        f"whole video, in pixels, with lines {FORM}.",
     )
     require(len(line) > 5, f"{where} has {plural(len(line), 'value')}: it should be {FORM}, one line per box.")
     return [*COLUMNS][: 8 if len(line) == GROUND_TRUTH_WIDTH else min(len(line), 7)], 0
@@ -172,6 +172,6 @@ def _check_tracks(file: Path, boxes: pd.DataFrame) -> None:
         same = known[(known["frame"] == box["frame"]) & (known["track"] == box["track"])]
         raise GenderClsError(
             f"{file}: track {visible(box['track'])} has two boxes in frame {box['frame']}, in lines "
-            f"{same['line'].iloc[0]} and {box['line']}; give each person's track an id of its own, and each film a "
+            f"{same['line'].iloc[0]} and {box['line']}; give each person's track an id of its own, and each video a "
             "file of its own."
         )

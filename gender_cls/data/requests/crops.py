@@ -33,7 +33,6 @@ class CropFacts(NamedTuple):
     """What is known of a crop at its native size."""
 
     native_height: int = 0  # pixels; 0 if it is unreadable
-    native_width: int = 0
     brightness: float = float("nan")  # see measure.py
     sharpness: float = float("nan")
     pixels: str = ""  # `pixel_hash` in hexadecimal digits
@@ -72,19 +71,19 @@ def crop_batches(
 ) -> Iterator[CropBatch]:
     """Read, crop, measure and resize the images of the rows, in their order.
 
-    An image with several boxes in neighbouring rows is decoded once per batch, and a film once.
+    An image with several boxes in neighbouring rows is decoded once per batch, and a video once.
 
     Args:
-        rows: with `path`, the `frame` of a film, and SIDES of a box or nothing there.
-        num_workers: processes that do it, one at most where there are films; 0: this process.
+        rows: with `path`, the `frame` of a video, and SIDES of a box or nothing there.
+        num_workers: processes that do it, one at most where there are videos; 0: this process.
         max_megapixels: a larger image is not decoded.
-        first_frame: the number of a film's first frame.
+        first_frame: the number of a video's first frame.
 
     Raises:
         UnreadableError: an image gives no crop and `stop_at_fault` is set.
     """
     batches = _Batches(rows, forms, batch_size, max_megapixels, first_frame)
-    num_workers = min(num_workers, 1 if batches.has_films else len(batches))
+    num_workers = min(num_workers, 1 if batches.has_videos else len(batches))
     context = fork_context() if num_workers else None
     # Not by Lightning's or the data module's loader: an exported model answers without importing them.
     for batch in DataLoader(
@@ -131,11 +130,11 @@ class _Batches(Dataset[CropBatch]):
         self._paths, self._has_box = rows["path"], rows["width"].notna().to_numpy()
         self._boxes = rows[[*SIDES]].astype("Int64").fillna(0).to_numpy(np.int64)
         self._frames = rows["frame"].astype("Int64").fillna(NO_FRAME).to_numpy(np.int64)
-        self.has_films = any(map(is_video, self._paths[self._frames != NO_FRAME].unique()))
+        self.has_videos = any(map(is_video, self._paths[self._frames != NO_FRAME].unique()))
         self._forms, self._batch_size, self._max_megapixels = tuple(forms), batch_size, max_megapixels
         self._first_frame = first_frame
         self._last: tuple[tuple[str, int], Crop | UnreadableError] | None = None
-        self._film: VideoReader | None = None
+        self._video: VideoReader | None = None
 
     def __len__(self) -> int:
         return -(-len(self._paths) // self._batch_size)
@@ -157,10 +156,10 @@ class _Batches(Dataset[CropBatch]):
         return _cut(whole.pixels, self._boxes[row].tolist(), path)
 
     def _whole(self, path: str, frame: int) -> Crop | UnreadableError:
-        """An image, or a frame of a film."""
+        """An image, or a frame of a video."""
         try:
             if frame != NO_FRAME and is_video(path):
-                return Crop.of(self._film_at(path).frame(frame))
+                return Crop.of(self._video_at(path).frame(frame))
             image = read_image(Path(path), self._max_megapixels).image
             return Crop(np.array(image), image)
         except UnreadableError as error:
@@ -169,12 +168,12 @@ class _Batches(Dataset[CropBatch]):
                 return UnreadableError(f"Cannot read {path}: {reason}.", "missing")
             return error
 
-    def _film_at(self, path: str) -> VideoReader:
-        if self._film is None or str(self._film.film) != path:
-            if self._film is not None:
-                self._film.close()
-            self._film = VideoReader(Path(path), self._first_frame)
-        return self._film
+    def _video_at(self, path: str) -> VideoReader:
+        if self._video is None or str(self._video.video) != path:
+            if self._video is not None:
+                self._video.close()
+            self._video = VideoReader(Path(path), self._first_frame)
+        return self._video
 
 
 def inside(pixels: NDArray[np.uint8], box: Sequence[int]) -> NDArray[np.uint8]:
@@ -201,4 +200,4 @@ def _facts(crop: Crop) -> CropFacts:
     height, width = crop.pixels.shape[:2]
     measures = measure(crop.image or Image.fromarray(crop.pixels), crop.pixels)
     same = pixel_hash(crop.pixels.data, height, width).hex()
-    return CropFacts(height, width, measures.brightness, measures.sharpness, same)
+    return CropFacts(height, measures.brightness, measures.sharpness, same)

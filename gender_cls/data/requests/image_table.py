@@ -17,7 +17,7 @@ from gender_cls.system.extras import import_extra
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TEXTS = ("identity", "camera", "track", "label")
 COLUMNS = ("path", *TEXTS, "frame", *SIDES)
-FARTHEST = 1e9  # what lies beyond lies outside of any image or film
+FARTHEST = 1e9  # what lies beyond lies outside of any image or video
 
 
 def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
 
     Raises:
         GenderClsError: the table cannot be read; a row has no path, half a box, or something else than a number; none
-            of the files exists; frames of a film are missing or go back.
+            of the files exists; frames of a video are missing or go back.
     """
     table = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
     paths = table.pop("path").tolist()
@@ -46,7 +46,7 @@ def read_image_table(file: Path, data: DataConfig) -> pd.DataFrame:
         rows["frame"] = frames.where(frames >= 0).clip(upper=FARTHEST).astype("Int64")
     if not set(SIDES).isdisjoint(table.columns):
         rows[list(SIDES)] = _boxes(table, file)
-    _check_films(rows, file)
+    _check_videos(rows, file)
     return rows
 
 
@@ -99,20 +99,20 @@ def _boxes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     return pd.DataFrame(pixels, sides.index, list(SIDES)).astype("Int64").mask(empty["left"])
 
 
-def _check_films(rows: pd.DataFrame, file: Path) -> None:
-    """Raise GenderClsError unless each row about a film has a frame, and the next rows about it have later ones."""
-    films = rows["path"].str.lower().str.endswith(tuple(VIDEO_SUFFIXES)).astype("bool")
-    if not films.any():
+def _check_videos(rows: pd.DataFrame, file: Path) -> None:
+    """Raise GenderClsError unless each row about a video has a frame, and the next rows about it have later ones."""
+    videos = rows["path"].str.lower().str.endswith(tuple(VIDEO_SUFFIXES)).astype("bool")
+    if not videos.any():
         return
     import_extra("av", PURPOSE)
     frames = rows["frame"] if "frame" in rows else pd.Series(pd.NA, rows.index, "Int64")
-    without = (films & frames.isna()).to_numpy()
-    require(not without.any(), f"{file} names a film without a frame in row {without.argmax() + 1}.")
-    back = (films & (rows["path"] == rows["path"].shift()) & (frames.diff() < 0).fillna(False)).to_numpy()
+    without = (videos & frames.isna()).to_numpy()
+    require(not without.any(), f"{file} names a video without a frame in row {without.argmax() + 1}.")
+    back = (videos & (rows["path"] == rows["path"].shift()) & (frames.diff() < 0).fillna(False)).to_numpy()
     require(
         not back.any(),
-        f"{file} goes back to an earlier frame of the same film in row {back.argmax() + 1}: sort its rows by path and "
-        "frame, because a film can only be read forwards.",
+        f"{file} goes back to an earlier frame of the same video in row {back.argmax() + 1}: sort its rows by path and "
+        "frame, because a video can only be read forwards.",
     )
 
 

@@ -34,7 +34,7 @@ def is_mot_folder(folder: Path) -> bool:
 
 
 def scene_of(path: str) -> str:
-    """The film itself, or the MOT folder or other folder that a frame's picture lies in."""
+    """The video itself, or the MOT folder or other folder that a frame's picture lies in."""
     if is_video(path):
         return path
     folder = Path(path).parent

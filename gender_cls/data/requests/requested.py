@@ -49,7 +49,7 @@ def read_requested(
     stride: int = 1,
     first_frame: int = 1,
 ) -> Requested:
-    """The rows of what `images` names: files, folders, patterns, tables, MOT folders, films, standard input.
+    """The rows of what `images` names: files, folders, patterns, tables, MOT folders, videos, standard input.
 
     A file that is missing or no picture gets a row, because reading it says what is wrong. In folders, and among the
     files that a pattern finds, only those count that `is_picture` takes for images.
@@ -58,7 +58,7 @@ def read_requested(
         names: absolute, or STANDARD_INPUT.
         data: its pattern finds identity and camera, its aliases name the labels.
         root: of the run's own data.
-        boxes: the file with the boxes of the one MOT folder or film.
+        boxes: the file with the boxes of the one MOT folder or video.
         stride: of its frames, every so many.
         first_frame: how `boxes` numbers the first frame.
 
@@ -68,9 +68,9 @@ def read_requested(
     reading = _Reading(data, Path(boxes) if boxes is not None else None, {"stride": stride, "first_frame": first_frame})
     parts = [part for name in names for part in reading.parts(name)]
     require(
-        boxes is None or reading.films == 1,
-        f"boxes={boxes} belongs to one MOT folder or film, and images names {reading.films or 'none'}: answer for each "
-        "by a command of its own.",
+        boxes is None or reading.videos == 1,
+        f"boxes={boxes} belongs to one MOT folder or video, and images names {reading.videos or 'none'}: answer for "
+        "each by a command of its own.",
     )
     rows = pd.concat(parts, ignore_index=True)
     rows["path"] = pd.Series(map(writable, rows["path"]), dtype="str")
@@ -97,7 +97,7 @@ class _Reading:
     data: DataConfig
     boxes: Path | None
     numbering: dict[str, int]  # of frames: `stride` and `first_frame`
-    films: int = 0  # also MOT folders
+    videos: int = 0  # also MOT folders
     left_out: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in LEFT_OUT})
 
     def parts(self, name: str) -> Iterator[pd.DataFrame]:
@@ -125,7 +125,7 @@ class _Reading:
             )
             return _pictures(found)
         if path.is_dir() or is_video(path):
-            return self._film(path)
+            return self._video(path)
         if path.suffix.lower() in TABLE_SUFFIXES:
             return read_image_table(path, self.data)
         if path.suffix.lower() in NO_IMAGES:
@@ -138,28 +138,28 @@ class _Reading:
     def _found(self, paths: Sequence[str], pattern: str) -> Iterator[pd.DataFrame]:
         """The parts of what a pattern finds, which may be a folder and also what is in it."""
         pictures: set[str] = set()
-        films: list[str] = []
+        videos: list[str] = []
         for path in paths:
             if os.path.isfile(path) or not os.path.exists(path):
                 if is_picture(path):
                     pictures.add(path)
                 elif is_video(path):
-                    films.append(path)
+                    videos.append(path)
                 else:
                     self.left_out["other"].append(path)
             elif not os.path.isdir(path):
                 self.left_out["special"].append(path)
             elif is_mot_folder(Path(path)):
-                films.append(path)
+                videos.append(path)
             else:
                 pictures.update(self._below(path))
         require(
-            bool(pictures or films),
+            bool(pictures or videos),
             f"There are no images among what {visible(pattern)} finds. {left_out_sentence(self.left_out)}",
         )
         if pictures:
             yield _pictures(sorted(pictures))
-        yield from map(self._film, map(Path, films))
+        yield from map(self._video, map(Path, videos))
 
     def _below(self, folder: str) -> list[str]:
         """The sorted paths of the images in a folder and the folders in it."""
@@ -168,16 +168,18 @@ class _Reading:
         for kind, paths in found.left_out.items():
             self.left_out[kind] += [f"{top}/{path}" for path in paths]
         pictures = sorted(f"{top}/{image.path}" for image in found.images)
-        films = {str(folder.parent) for folder in map(Path, set(map(os.path.dirname, pictures))) if is_frames(folder)}
+        sequences = {
+            str(folder.parent) for folder in map(Path, set(map(os.path.dirname, pictures))) if is_frames(folder)
+        }
         require(
-            not films - {os.path.dirname(top)},
-            f"{visible(folder)} holds {plural(len(films), 'MOT folder')}, whose pictures are whole frames: "
-            f"{first_few(sorted(films))}. Name the MOT folders instead, for example by a pattern in quotes.",
+            not sequences - {os.path.dirname(top)},
+            f"{visible(folder)} holds {plural(len(sequences), 'MOT folder')}, whose pictures are whole frames: "
+            f"{first_few(sorted(sequences))}. Name the MOT folders instead, for example by a pattern in quotes.",
         )
         return pictures
 
-    def _film(self, path: Path) -> pd.DataFrame:
-        self.films += 1
+    def _video(self, path: Path) -> pd.DataFrame:
+        self.videos += 1
         rows, left_out = (mot_rows if path.is_dir() else video_rows)(path, self.boxes, **self.numbering)
         if left_out:
             said = "; ".join(f"{count(boxes)} {why}" for why, boxes in left_out.items())

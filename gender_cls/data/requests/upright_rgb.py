@@ -1,4 +1,4 @@
-"""Decoded frames of a film -> upright RGB pixels. Imports no torch."""
+"""Decoded frames of a video -> upright RGB pixels. Imports no torch."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -25,22 +25,22 @@ _FILTERS: dict[tuple[int, ...], Sequence[tuple[str, str]]] = {
 
 
 class UnknownTurnError(Exception):
-    """The film asks for a turn that is no multiple of 90 degrees."""
+    """The video asks for a turn that is no multiple of 90 degrees."""
 
     def __init__(self) -> None:
         super().__init__("it is to be shown turned by an angle that is no multiple of 90 degrees")
 
 
 class UprightRgb:
-    """Converts frames to the pixels that `ffmpeg -pix_fmt rgb24` writes, bit for bit for usual films.
+    """Converts frames to the pixels that `ffmpeg -pix_fmt rgb24` writes, bit for bit for usual videos.
 
     The colour matrix and the range are those that a frame states; BT.601 and limited range where it states none. Where
     colours have fewer pixels than brightness, FFmpeg's quick conversion repeats them or, where there is none, its
-    bicubic filter enlarges them. The result is turned as the film says.
+    bicubic filter enlarges them. The result is turned as the video says.
     """
 
     def __init__(self) -> None:
-        self._av = import_extra("av", "Reading a film")
+        self._av = import_extra("av", "Reading a video")
         self._made_for: tuple[Any, ...] = ()  # the kind of frames that the graph takes
         self._graph: Any = None
 

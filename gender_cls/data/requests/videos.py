@@ -18,17 +18,17 @@ VIDEO_SUFFIXES = {
     *(".264", ".265", ".3gp", ".asf", ".avi", ".dav", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg"),
     *(".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 }
-PURPOSE = "Reading a film"
-FILES_ONLY = {"protocol_whitelist": "file"}  # or a playlist that is named like a film would open other addresses
+PURPOSE = "Reading a video"
+FILES_ONLY = {"protocol_whitelist": "file"}  # or a playlist that is named like a video would open other addresses
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file counts as a film, by its suffix."""
+    """Whether a file counts as a video, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def video_rows(film: Path, boxes: Path | None, *, stride: int, first_frame: int) -> Boxes:
-    """One row per box of a film: `path` is the film, `frame` the number that the boxes give it.
+def video_rows(video: Path, boxes: Path | None, *, stride: int, first_frame: int) -> Boxes:
+    """One row per box of a video: `path` is the video, `frame` the number that the boxes give it.
 
     Args:
         boxes: see `read_boxes`, as are `stride` and `first_frame`.
@@ -38,17 +38,17 @@ def video_rows(film: Path, boxes: Path | None, *, stride: int, first_frame: int)
     """
     if boxes is None:
         raise GenderClsError(
-            f"{film} is a film, and there is no detector here: name the file of its boxes, which a tracker has "
+            f"{video} is a video, and there is no detector here: name the file of its boxes, which a tracker has "
             f"written, with boxes=FILE; its lines are {FORM}."
         )
     import_extra("av", PURPOSE)
     rows, left_out = read_boxes(boxes, stride=stride, first_frame=first_frame)
-    rows.insert(0, "path", str(film))
+    rows.insert(0, "path", str(video))
     return Boxes(rows, left_out)
 
 
 class VideoReader:
-    """Frames of a film by their numbers, upright and in RGB, as FFmpeg converts them by default.
+    """Frames of a video by their numbers, upright and in RGB, as FFmpeg converts them by default.
 
     Frames are counted as they are decoded, in the order in which they are shown, and always from the beginning: a
     number means the same frame whatever was asked before, and the one that FFmpeg's filters call n. This is quick as
@@ -58,8 +58,8 @@ class VideoReader:
         first_frame: the number of the first frame, 0 or 1.
     """
 
-    def __init__(self, film: Path, first_frame: int = 1) -> None:
-        self.film = film
+    def __init__(self, video: Path, first_frame: int = 1) -> None:
+        self.video = video
         self.first_frame = first_frame
         self._av = import_extra("av", PURPOSE)
         self._fault: UnreadableError | None = None  # of all frames, once it is known
@@ -73,7 +73,7 @@ class VideoReader:
         """The pixels of a frame, (H, W, 3), which the caller does not change.
 
         Raises:
-            UnreadableError: there is no such frame, it is damaged, or the file is no film.
+            UnreadableError: there is no such frame, it is damaged, or the file is no video.
         """
         index = number - self.first_frame
         if index < 0:
@@ -120,16 +120,16 @@ class VideoReader:
             self._index, self._pixels = self._index + 1, None
 
     def _decoded(self) -> Generator[tuple[Any, bool]]:
-        """The frames in the film's order, and whether one is damaged.
+        """The frames in the video's order, and whether one is damaged.
 
         After damage this is so up to the next frame that needs no other.
 
         Raises:
-            UnreadableError: it is no film.
+            UnreadableError: it is no video.
         """
         problem = self._av.error.FFmpegError
         try:
-            container = self._av.open(str(self.film), options=FILES_ONLY)
+            container = self._av.open(str(self.video), options=FILES_ONLY)
         except problem as error:
             raise self._not_opened(error) from error
         with container:
@@ -165,21 +165,21 @@ class VideoReader:
         return self._unreadable(f"there is no frame {number}: {numbers}{hint}", "missing")
 
     def _not_opened(self, error: Any) -> UnreadableError:
-        if not self.film.exists():
+        if not self.video.exists():
             return self._unreadable("No such file or directory", "missing")
-        if self.film.is_file() and not self.film.stat().st_size:
+        if self.video.is_file() and not self.video.stat().st_size:
             return self._unreadable("it is empty", "empty")
-        return self._unreadable(f"FFmpeg cannot open it as a film ({one_line(error.strerror)})", "no_picture")
+        return self._unreadable(f"FFmpeg cannot open it as a video ({one_line(error.strerror)})", "no_picture")
 
     def _unreadable(self, reason: str, fault: Fault) -> UnreadableError:
-        return UnreadableError(f"Cannot read {self.film}: {reason}.", fault)
+        return UnreadableError(f"Cannot read {self.video}: {reason}.", fault)
 
 
-def frame_rate(film: Path) -> Fraction | None:
-    """Frames per second of a film, on average; None if it does not say."""
+def frame_rate(video: Path) -> Fraction | None:
+    """Frames per second of a video, on average; None if it does not say."""
     av = import_extra("av", PURPOSE)
     try:
-        with av.open(str(film), options=FILES_ONLY) as container:
+        with av.open(str(video), options=FILES_ONLY) as container:
             stream = container.streams.best("video")
             return None if stream is None else stream.average_rate
     except av.error.FFmpegError:

@@ -29,7 +29,7 @@ def answers(rows: pd.DataFrame, workers: int = 0) -> tuple[list[NDArray[np.uint8
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> tuple[list[str], Path, Path]:
-    """Paths of crops, a MOT folder that shows them at whole and at broken pixels, and a film without loss of it."""
+    """Paths of crops, a MOT folder that shows them at whole and at broken pixels, and a video without loss of it."""
     random = np.random.default_rng(3)
     frames = random.integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=np.uint8)
     crops, lines = [], []
@@ -45,22 +45,22 @@ def scenes(tmp_path: Path) -> tuple[list[str], Path, Path]:
         Image.fromarray(frame).save(folder / f"{number:06}.png")
     (folder.parent / "gt").mkdir()
     (folder.parent / "gt" / "gt.txt").write_text("".join(lines))
-    film = tmp_path / "film.mkv"
-    with av.open(str(film), "w") as container:
+    video = tmp_path / "video.mkv"
+    with av.open(str(video), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "bgr0"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    return list(map(str, crops)), folder.parent, film
+    return list(map(str, crops)), folder.parent, video
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_boxes_in_full_frames_are_the_crops(scenes: tuple[list[str], Path, Path], workers: int) -> None:
-    crops, folder, film = scenes
+    crops, folder, video = scenes
     expected_inputs, expected_facts = answers(read_requested(crops, DataConfig(), None).rows)
     boxes = str(folder / "gt" / "gt.txt")
-    for scene, given in ((folder, None), (film, boxes)):
+    for scene, given in ((folder, None), (video, boxes)):
         inputs, facts = answers(read_requested([str(scene)], DataConfig(), None, boxes=given).rows, workers)
         assert facts == expected_facts
         for of_form, expected in zip(inputs, expected_inputs, strict=True):
@@ -68,9 +68,11 @@ def test_boxes_in_full_frames_are_the_crops(scenes: tuple[list[str], Path, Path]
 
 
 def test_what_is_not_there_is_a_fault_of_its_rows_alone(scenes: tuple[list[str], Path, Path]) -> None:
-    _, folder, film = scenes
+    _, folder, video = scenes
     boxes = folder / "gt" / "gt.txt"
-    whole = {scene: read_requested([str(scene)], DataConfig(), None, boxes=str(boxes)).rows for scene in (folder, film)}
+    whole = {
+        scene: read_requested([str(scene)], DataConfig(), None, boxes=str(boxes)).rows for scene in (folder, video)
+    }
     expected = {scene: answers(rows)[1] for scene, rows in whole.items()}
     (folder / "img1" / "000003.png").unlink()
     with boxes.open("a") as file:
@@ -88,8 +90,8 @@ def test_what_is_not_there_is_a_fault_of_its_rows_alone(scenes: tuple[list[str],
 
 @pytest.mark.parametrize("start", [3, 7])
 def test_going_on_in_the_middle_gives_the_same_crops(scenes: tuple[list[str], Path, Path], start: int) -> None:
-    _, folder, film = scenes
-    rows = read_requested([str(film)], DataConfig(), None, boxes=str(folder / "gt" / "gt.txt")).rows
+    _, folder, video = scenes
+    rows = read_requested([str(video)], DataConfig(), None, boxes=str(folder / "gt" / "gt.txt")).rows
     inputs, facts = answers(rows)
     later_inputs, later_facts = answers(rows.iloc[start:])
     assert later_facts == facts[start:]

@@ -18,7 +18,7 @@ BOX = ("left", "top", "width", "height")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "crops").mkdir()
-    (tmp_path / "crops" / "film.mp4").touch()
+    (tmp_path / "crops" / "video.mp4").touch()
     return write_crops(tmp_path / "crops", "a.png", "men/p1_c1.png")
 
 
@@ -94,8 +94,8 @@ def test_frames_are_whole_numbers(folder: Path) -> None:
         (["path,label", "a.png,men", " ,men"], ["row 2", "path"]),
         (["file,label", "a.png,men"], ["path", "file"]),
         (["path"], ["no rows"]),
-        (["path,frame", "film.mp4,1", "film.mp4,"], ["row 2", "frame"]),
-        (["path,frame", "film.mp4,1", "film.mp4,2", "film.mp4,1"], ["row 3", "sort"]),
+        (["path,frame", "video.mp4,1", "video.mp4,"], ["row 2", "frame"]),
+        (["path,frame", "video.mp4,1", "video.mp4,2", "video.mp4,1"], ["row 3", "sort"]),
         (["path", "A.png"], ["a.png"]),
         (["path", "C:\\crops\\b.png"], ["Windows"]),
         (["path", "https://example.org/b.png"], ["download"]),

@@ -45,11 +45,11 @@ def test_ground_truth_comes_before_detections_and_a_given_file_before_both(tmp_p
     ],
 )
 def test_pictures_are_found_by_the_number_in_their_names(tmp_path: Path, names: list[str], expected: list[str]) -> None:
-    assert [row[0] for row in rows(mot_folder(tmp_path / "film", names))] == expected
+    assert [row[0] for row in rows(mot_folder(tmp_path / "video", names))] == expected
 
 
 def test_a_frame_that_is_missing_keeps_its_row_and_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = mot_folder(tmp_path / "film", ["000001.png", "000003.png"])
+    folder = mot_folder(tmp_path / "video", ["000001.png", "000003.png"])
     with caplog.at_level(logging.WARNING):
         assert [row[0] for row in rows(folder)] == ["000001.png", "000002.png"]
     assert "000002.png" in caplog.text
@@ -58,7 +58,7 @@ def test_a_frame_that_is_missing_keeps_its_row_and_is_named(tmp_path: Path, capl
 
 
 def test_the_description_names_folder_and_suffix(tmp_path: Path) -> None:
-    folder = mot_folder(tmp_path / "film", ["1.jpg", "2.jpg", "2.png"], where="frames")
+    folder = mot_folder(tmp_path / "video", ["1.jpg", "2.jpg", "2.png"], where="frames")
     assert not is_mot_folder(folder)
     (folder / "seqinfo.ini").write_text("[Sequence]\nname=a%b\nimDir=frames\nframeRate=14\nseqLength=2\nimExt=.jpg\n")
     assert is_mot_folder(folder)
@@ -68,13 +68,13 @@ def test_the_description_names_folder_and_suffix(tmp_path: Path) -> None:
 
 def test_the_stride_counts_from_the_first_frame(tmp_path: Path) -> None:
     names = [f"{number:06}.jpg" for number in range(1, 12)]
-    folder = mot_folder(tmp_path / "film", names)
+    folder = mot_folder(tmp_path / "video", names)
     (folder / "det" / "det.txt").write_text("".join(f"{number},-1,1,1,5,5,1\n" for number in range(1, 12)))
     assert [row[0] for row in rows(folder, stride=5)] == ["000001.jpg", "000006.jpg", "000011.jpg"]
 
 
 def test_what_makes_no_sense_is_named(tmp_path: Path) -> None:
-    folder = mot_folder(tmp_path / "film", ["1.jpg", "000001.jpg"])
+    folder = mot_folder(tmp_path / "video", ["1.jpg", "000001.jpg"])
     assert is_mot_folder(folder)
     assert not is_mot_folder(folder / "img1")
     with pytest.raises(GenderClsError, match=r"1\.jpg.*same number"):

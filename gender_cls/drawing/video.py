@@ -1,4 +1,4 @@
-"""Pictures -> a film that a browser plays."""
+"""Pictures -> a video that a browser plays."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -17,7 +17,7 @@ MPEG4_BITS = 6_000_000  # per second
 BT601, LIMITED = 6, 1  # FFmpeg's numbers of the matrix and the range that it converts RGB with
 
 
-def write_film(file: Path, pictures: Iterable[Picture], rate: Fraction) -> bool:
+def write_video(file: Path, pictures: Iterable[Picture], rate: Fraction) -> bool:
     """Write an MP4 file in H.264, or MPEG-4 where PyAV has no encoder for it; False if there are no pictures.
 
     Its size is that of the first picture, and even; other pictures are resized to it.
@@ -25,7 +25,7 @@ def write_film(file: Path, pictures: Iterable[Picture], rate: Fraction) -> bool:
     Args:
         rate: frames per second.
     """
-    av = import_extra("av", "Writing a film")
+    av = import_extra("av", "Writing a video")
     pictures = iter(pictures)
     first = next(pictures, None)
     if first is None:

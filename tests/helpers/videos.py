@@ -1,4 +1,4 @@
-"""Small films whose frames show their own number."""
+"""Small videos whose frames show their own number."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,11 +27,11 @@ def shown_number(picture: NDArray[np.uint8]) -> int:
     return int(((middles > 128) << np.arange(6)).sum())
 
 
-def write_film(
+def write_video(
     path: Path, codec: str = "libx264", pixels: str = "yuv420p", *, size: tuple[int, int] = (48, 64),
     times: Sequence[int] = range(0, 40 * FRAMES, 40), colour_range: int = 0, colour_matrix: int = 2, **options: str,
 ) -> Path:  # fmt: skip
-    """A film of as many frames as there are times.
+    """A video of as many frames as there are times.
 
     Args:
         size: (height, width).
@@ -53,7 +53,7 @@ def write_film(
     return path
 
 
-def turn_film(path: Path, matrix: Sequence[int]) -> None:
+def turn_video(path: Path, matrix: Sequence[int]) -> None:
     """Give an MP4 file a display matrix: where one step to the right leads (right, down), then one step down."""
     content = bytearray(path.read_bytes())
     start = content.index(b"tkhd") + 44  # version, times, track, duration, layer, group, volume
