@@ -27,8 +27,8 @@ def read(path: str) -> np.ndarray:
     """An image file -> its pixels (H, W, 3) uint8."""
     with Image.open(BytesIO(Path(path).read_bytes()), formats=FORMATS) as image:
         image.load()
-        if image.mode == "F":
-            raise ValueError("float pixels have no fixed range")
+        if image.mode == "F" or (image.mode, image.format) == ("I", "TIFF"):
+            raise ValueError("float and 32-bit pixels have no fixed range")
         if image.mode.startswith("I"):
             rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         elif image.has_transparency_data:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Cells = tuple[list[str], list[list[str]]]
 """A table's header and its rows; every column but the first holds numbers."""
 
+RUNNING = (
+    "`python run_onnx.py model_native.onnx image.jpg` answers pictures. It needs onnxruntime, numpy and Pillow, and "
+    "shows what a program of your own has to do."
+)
+
 
 def exported_on_screen(parity: Parity) -> list["str | Table"]:
     """How far the files agree with the network and with the report, and how fast they are."""
@@ -59,11 +64,13 @@ def _section(parity: Parity) -> str:
         if parity["speed"]
         else []
     )
+    running = [RUNNING] if any(check["file"] == "model_native.onnx" for check in parity["checks"]) else []
     return filled_card(
         "\n\n".join([
             "## The exported model",
             "Each file holds the resize (in the native form), normalisation, network, temperature, threshold and band. "
             "Its metadata say where it comes from and what it is not for.",
+            *running,
             _agreement(parity),
             checks,
             f"Against the report's answers{report} for test images, which choose nothing here. Brackets hold 95 % "

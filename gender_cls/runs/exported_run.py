@@ -68,7 +68,7 @@ class ExportedRun(Run):
             "which python -m gender_cls.export run=RUN writes.",
         )
         require(
-            file.suffix == ".onnx" and self.predictions.is_file(),
+            file.suffix == ".onnx" and self.predictions.is_file() and file.with_name(PARITY_FILE).is_file(),
             f"{file} has no answers that can be compared: name the model.onnx there, or export the run again with "
             f"python -m gender_cls.export run={self.folder}.",
         )

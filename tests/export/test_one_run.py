@@ -161,6 +161,7 @@ def test_what_fewer_bits_change_is_counted_apart_from_what_the_precision_does(ex
 def test_the_card_leads_back_to_the_run(exported: Run) -> None:
     card = (exported.exported / "MODEL_CARD.md").read_text()
     assert "](../report.html)" in card
+    assert "run_onnx.py model_native.onnx" in card
     assert card.index("## The exported model") < card.index("arXiv:1810.03993")
 
 
@@ -172,6 +173,7 @@ def test_a_later_export_leaves_no_file_of_an_earlier_one(run: Run, caplog: pytes
         file.parent.mkdir(exist_ok=True)
         file.write_text("old")
     export_run(run, config_of(run, format="pt2"))
+    assert "run_onnx.py" not in (run.exported / "MODEL_CARD.md").read_text()
     names = {"model.pt2", "model_native.pt2", "predictions.csv", "parity.json", "MODEL_CARD.md"}
     assert hashes(run.exported).keys() == {*names, "predictions/mine/predictions.csv"}
 

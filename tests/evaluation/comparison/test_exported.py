@@ -9,7 +9,7 @@ from helpers.prediction_tables import answered
 
 from gender_cls.errors import GenderClsError
 from gender_cls.evaluation.comparison.candidates import find_candidates
-from gender_cls.runs.exported_run import ExportedRun
+from gender_cls.runs.exported_run import PARITY_FILE, ExportedRun
 from gender_cls.runs.run import Run, find_runs
 
 CHANGED = answered(TABLE, np.array([0.9, 0.6, 0.4, 0.7, 0.9, 0.7, 0.8, 0.1, 0.3, 0.4]))
@@ -96,6 +96,13 @@ def test_a_file_without_answers_is_named_with_the_way_out(tmp_path: Path, name: 
     with pytest.raises(GenderClsError, match=rf"{file} .*model\.onnx") as caught:
         ExportedRun(file)
     assert "python -m gender_cls.export" in str(caught.value)
+
+
+def test_an_export_that_did_not_end_is_refused(tmp_path: Path) -> None:
+    file = write_export(write_run(tmp_path / "a", TABLE), TABLE).file
+    file.with_name(PARITY_FILE).unlink()
+    with pytest.raises(GenderClsError, match="export the run again"):
+        ExportedRun(file)
 
 
 def test_a_model_outside_of_a_runs_folder_is_refused(tmp_path: Path) -> None:
