@@ -62,9 +62,7 @@ class ExportedFile(TypedDict):
     answers_hash: str  # of its own answers (`predictions.answers_hash`)
     images: dict[str, int]  # by split: val, test
     changed_answers: dict[str, int]  # by split
-    changed_by_rounding: (
-        dict[str, int] | None
-    )  # by split: answers other than those of model.onnx; null if it is float32
+    changed_by_rounding: dict[str, int] | None  # by split: answers other than model.onnx gives; null if it is float32
     difference: dict[str, Estimate]  # of test, the file's score minus the report's: see `against_report.SCORES`
     sentence: str
     cost: Speed | None  # null with seconds=0
