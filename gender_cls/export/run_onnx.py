@@ -13,7 +13,6 @@ from io import BytesIO
 from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report its use to its makers
-
 import numpy as np
 import onnxruntime
 from PIL import Image, PngImagePlugin
@@ -46,6 +45,7 @@ def main(model: str, *paths: str) -> None:
     metadata = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
     if not metadata.get("native"):
         sys.exit(f"{model} takes resized pixels: name model_native.onnx, which takes pictures of any size.")
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]
     table = csv.writer(sys.stdout)
     table.writerow(["path", "probability", "answer", "reason"])
     for path in paths:

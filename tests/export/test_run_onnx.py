@@ -107,6 +107,15 @@ def test_a_bad_file_costs_no_other(native: Path, tmp_path: Path) -> None:
     assert [row["reason"] != "" for row in rows] == [True] * 4 + [False]
 
 
+def test_any_file_name_is_printed_on_any_terminal(native: Path, tmp_path: Path) -> None:
+    write_crop(tmp_path / "人.png", 0)
+    line = [sys.executable, str(SCRIPT), str(native), str(tmp_path / "人.png")]
+    result = subprocess.run(line, capture_output=True, env={**environment(), "PYTHONIOENCODING": "cp1252"}, check=True)
+    (row,) = csv.DictReader(result.stdout.decode("utf-8").splitlines())
+    assert row["path"].endswith("人.png")
+    assert row["answer"]
+
+
 def test_only_a_native_file_takes_pictures(tmp_path: Path) -> None:
     file = write_mean_colour(tmp_path / "model.onnx", example_metadata().to_texts())
     assert "model_native.onnx" in run_script(file, "a.png", code=1)
