@@ -21,6 +21,9 @@ from gender_cls.evaluation.wording import listed, percent, stated, stated_percen
 SEEN = ("train", "val")
 """Splits that shaped the answers; their images are not scored."""
 
+SCORED = ("label", "identity", "p_FEMALE", "p_MALE", "calibrated_p_FEMALE")
+"""The columns that scores follow from."""
+
 
 class Measured(Scored):
     """Scores of labelled images or tracks, with intervals over people.
@@ -73,7 +76,8 @@ def score_requested(table: pd.DataFrame, tracks: pd.DataFrame, combined: Combine
         unlabelled=int((readable & ~seen & ~labelled).sum()),
     )
     track = track_of(table)
-    people = table.assign(group=np.where(track >= 0, track.astype(str), ""))  # of unknown name: images of one track
+    # Few columns, because a million paths take much memory. The group is for people of unknown name: images of a track.
+    people = table[[*SCORED]].assign(group=np.where(track >= 0, track.astype(str), ""))
     scored = people[readable & ~seen & labelled].reset_index(drop=True)
     rule = combined.rule
     if len(combined.temperatures) > 1:  # the raw probability of several models does not lead to their calibrated one

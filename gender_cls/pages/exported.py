@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Cells = tuple[list[str], list[list[str]]]
 """A table's header and its rows; every column but the first holds numbers."""
 
+ROUNDED = "Other than model.onnx"
+"""The title of the answers that fewer bits change."""
+
 RUNNING = (
     "`python run_onnx.py model_native.onnx image.jpg` answers pictures. It needs onnxruntime, numpy and Pillow, and "
     "shows what a program of your own has to do."
@@ -111,14 +114,15 @@ def _checks(parity: Parity) -> Cells:
 def _files(parity: Parity) -> Cells:
     files = parity["files"]
     scores = list(next(iter(files.values()))["difference"])
-    others = ["Other answers than the report", "than model.onnx"]
-    return ["File", "MB", *others, *(capitalised(score_title(score)) for score in scores)], [
+    titles = (capitalised(score_title(score)) for score in scores)
+    rounded = [ROUNDED] if any(file["changed_by_rounding"] for file in files.values()) else []
+    return ["File", "MB", "Other answers", *titles, *rounded], [
         [
             name,
             three_digits(file["bytes"] / 1e6),
             f"{count(file['changed_answers']['test'])} of {count(file['images']['test'])}",
-            "–" if file["changed_by_rounding"] is None else count(file["changed_by_rounding"]["test"]),
             *(stated_change(file["difference"][score]) for score in scores),
+            *("–" if (changed := file["changed_by_rounding"]) is None else count(changed["test"]) for _ in rounded),
         ]
         for name, file in files.items()
     ]

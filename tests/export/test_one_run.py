@@ -162,6 +162,7 @@ def test_the_card_leads_back_to_the_run(exported: Run) -> None:
     card = (exported.exported / "MODEL_CARD.md").read_text()
     assert "](../report.html)" in card
     assert "run_onnx.py model_native.onnx" in card
+    assert "Other than model.onnx" in card
     assert card.index("## The exported model") < card.index("arXiv:1810.03993")
 
 
@@ -173,7 +174,9 @@ def test_a_later_export_leaves_no_file_of_an_earlier_one(run: Run, caplog: pytes
         file.parent.mkdir(exist_ok=True)
         file.write_text("old")
     export_run(run, config_of(run, format="pt2"))
-    assert "run_onnx.py" not in (run.exported / "MODEL_CARD.md").read_text()
+    card = (run.exported / "MODEL_CARD.md").read_text()
+    assert "model.onnx" not in card
+    assert "run_onnx.py" not in card
     names = {"model.pt2", "model_native.pt2", "predictions.csv", "parity.json", "MODEL_CARD.md"}
     assert hashes(run.exported).keys() == {*names, "predictions/mine/predictions.csv"}
 
@@ -274,5 +277,6 @@ def test_the_screen_has_the_same_numbers(
     for file, about in parity["files"].items():
         assert file in text
         assert stated_change(about["difference"]["balanced_accuracy"]) in text
+    assert "Balanced accuracy" in text
     assert parity["files"]["model.onnx"]["sentence"] in text
     assert all(len(line) <= 80 for line in text.splitlines() if "─" in line)
