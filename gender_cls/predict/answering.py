@@ -87,19 +87,20 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
     """Answer the rows of a request that the folder does not hold yet, and keep them there, whatever ends it.
 
     The last batch is filled up with grey: in a smaller one the processor may add numbers in another order, and the
-    last bits of an answer would depend on how many images come with it.
+    last bits of an answer would depend on how many images come with it. A request of one batch passes as it is, because
+    an image by itself should not cost a whole batch.
 
     Raises:
         UnreadableError: an image gives no crop and `on_corrupt` is stop.
     """
-    done = folder.rows_done
+    done, size = folder.rows_done, min(answerer.batch_size, len(rows))
     resources = choose_resources(
         config.accelerator, "32-true", config.threads, config.num_workers, pixels_at_hand=False
     )
     batches = crop_batches(
         rows.iloc[done:],
         answerer.forms,
-        batch_size=answerer.batch_size,
+        batch_size=size,
         num_workers=resources.num_workers,
         max_megapixels=config.data.max_megapixels,
         first_frame=config.first_frame,
@@ -118,8 +119,8 @@ def answer_rows(rows: pd.DataFrame, answerer: Answerer, folder: PredictionFolder
         next_save = 0.0  # the first batch at once: a look into the folder shows what comes
         try:
             for number, batch in enumerate(batches):
-                first = done + number * answerer.batch_size
-                probabilities = answerer.probabilities(_filled(batch, answerer.batch_size))
+                first = done + number * size
+                probabilities = answerer.probabilities(_filled(batch, size))
                 waiting.append((first, batch.facts, probabilities[:, : len(batch.facts)]))
                 work.advance(len(batch.facts))
                 if time.monotonic() >= next_save:
