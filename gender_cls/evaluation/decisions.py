@@ -1,6 +1,6 @@
 """When to answer FEMALE, when MALE and when not at all: chosen on validation, measured on test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from gender_cls.evaluation.metrics import (
 )
 from gender_cls.evaluation.risk_coverage import risk_coverage_curve
 from gender_cls.evaluation.schema import Abstention, Accepted, OperatingPoint
+from gender_cls.runs.result_folder import chosen_rule
 
 ABSTAIN = "abstain"
 LEAST_ANSWERED = 20  # a band must leave this many answers on validation; the error among fewer says nothing
@@ -42,12 +43,12 @@ class DecisionRule:
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, Any]) -> Self:
         """The rule of a run, from the content of its `metrics.json`."""
-        band = metrics["abstention"]["band"]
-        return cls(
-            temperature=metrics["calibration"]["temperature"],
-            threshold=metrics["operating_point"]["threshold"],
-            band=None if band is None else (band[0], band[1]),
-        )
+        return cls.from_values(**chosen_rule(metrics))
+
+    @classmethod
+    def from_values(cls, temperature: float, threshold: float, band: Sequence[float] | None) -> Self:
+        """The rule with these values, of which a file gives the band as a list."""
+        return cls(temperature, threshold, None if band is None else (band[0], band[1]))
 
     def answers(self, table: pd.DataFrame) -> NDArray[np.str_]:
         """(rows,) FEMALE, MALE or ABSTAIN; also ABSTAIN where a probability is not finite."""

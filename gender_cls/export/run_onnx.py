@@ -45,7 +45,7 @@ def main(model: str, *paths: str) -> None:
     metadata = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
     if not metadata.get("native"):
         sys.exit(f"{model} takes resized pixels: name model_native.onnx, which takes pictures of any size.")
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[union-attr]  # text
     table = csv.writer(sys.stdout)
     table.writerow(["path", "probability", "answer", "reason"])
     for path in paths:

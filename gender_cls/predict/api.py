@@ -81,7 +81,7 @@ class LoadedModel:
 def load(run: Any, *, accelerator: str, precision: str | None) -> LoadedModel:
     """See `gender_cls.load`."""
     listed = [str(one) for one in (run if isinstance(run, list | tuple) else [run])]
-    # Not asked for its images: the settings are checked as those of the command.
+    # The settings are checked as those of the command; nothing is read from standard input.
     given = {"run": listed, "images": STANDARD_INPUT, "accelerator": accelerator, "precision": precision}
     config = parse_config({**given, "threads": torch.get_num_threads()}, PredictConfig)
     runs = [] if config.exported else fitted_runs(config.folders)

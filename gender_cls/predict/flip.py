@@ -67,13 +67,13 @@ class FlipModel:
 
     def _validation(self, run: Run, cache: Path, data_root: Path | None) -> pd.DataFrame:
         """The run's validation predictions, those of this model."""
-        folder = ResultFolder(run.folder / FLIP)
+        folder, origin = ResultFolder(run.folder / FLIP), self.origin()
         with locked(folder.folder):
             folder.remove_unfinished_files()
-            if folder.status.get("origin") != self.origin():
+            if folder.status.get("origin") != origin:
                 for file in (folder.predictions, folder.begun):
                     file.unlink(missing_ok=True)
-                folder.note(origin=self.origin())
+                folder.note(origin=origin)
             if not folder.predictions.exists():
                 own = answers_of(run)
                 rows = own[own["split"] == "val"].drop(columns=[*PROBABILITIES, "prediction"]).reset_index(drop=True)

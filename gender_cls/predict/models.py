@@ -81,8 +81,7 @@ class ExportedModel:
         self._model = OnnxModel(file, resources.threads)
         metadata = self._model.metadata
         self.file, self.form = file, self._model.form
-        band = None if metadata.band is None else (metadata.band[0], metadata.band[1])
-        rule = DecisionRule(metadata.temperature, metadata.threshold, band)
+        rule = DecisionRule.from_values(metadata.temperature, metadata.threshold, metadata.band)
         kept = answers_file(file)  # the exported model's answers for the run's images
         answers = read_predictions(kept) if kept.is_file() else None
         self.member = Member(rule, _of(answers, "val"), test=_of(answers, "test"))

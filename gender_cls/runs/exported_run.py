@@ -1,12 +1,11 @@
 """A run as one of its exported models answers: what `compare` sets next to the run itself."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gender_cls.errors import require
 from gender_cls.runs.files import read_json
-from gender_cls.runs.result_folder import ResultFolder
+from gender_cls.runs.result_folder import ResultFolder, chosen_rule
 from gender_cls.runs.run import Run
 
 PARITY_FILE = "parity.json"
@@ -22,7 +21,9 @@ def answers_file(file: Path) -> Path:
 def outdated_sentence(file: Path, run: Run) -> str | None:
     """What is wrong if the run was evaluated with another result after the file was exported from it; else None."""
     noted = read_json(file.with_name(PARITY_FILE))
-    now = {"report_hash": run.status.get("answers_hash"), "rule": _rule(run.metrics)}
+    metrics = run.metrics
+    rule = chosen_rule(metrics) if "abstention" in metrics else None  # None: the run was not evaluated
+    now = {"report_hash": run.status.get("answers_hash"), "rule": rule}
     changed = [what for name, what in NOTED.items() if noted.get(name, now[name]) != now[name]]
     if not changed:
         return None
@@ -30,18 +31,6 @@ def outdated_sentence(file: Path, run: Run) -> str | None:
         f"{file} is older than the results of {run.folder}, which now has {' and '.join(changed)}: export the run "
         f"again with python -m gender_cls.export run={run.folder}."
     )
-
-
-def _rule(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """As `parity.json` notes it; None if the run was not evaluated."""
-    try:
-        return {
-            "temperature": metrics["calibration"]["temperature"],
-            "threshold": metrics["operating_point"]["threshold"],
-            "band": metrics["abstention"]["band"],
-        }
-    except (KeyError, TypeError):
-        return None
 
 
 def weights_of(file: Path) -> str:

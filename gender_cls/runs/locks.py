@@ -14,8 +14,8 @@ from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import beginning_of, is_alive
 
 _PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
-LOCK_ERRORS = (OSError, NotImplementedError)
-"""What a lock of `filelock` may raise; the second where the system says that the file system has no locks."""
+LOCK_ERRORS = (OSError, NotImplementedError)  # the second from systems that have no locks at all
+"""What a lock of `filelock` may raise."""
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 

@@ -4,6 +4,7 @@ A run's own folder is one, for its final test; each folder in `elsewhere/` is on
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ class ResultFolder:
         """Add these fields to `status.json`, or replace them there."""
         require(self.folder.is_dir(), f"{self.folder} {GONE}")
         write_atomically(self.status_file, status_text({**self.status, **fields}))
+
+
+def chosen_rule(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """`temperature`, `threshold` and `band`, which validation chose, from the content of `metrics.json`."""
+    return {
+        "temperature": metrics["calibration"]["temperature"],
+        "threshold": metrics["operating_point"]["threshold"],
+        "band": metrics["abstention"]["band"],
+    }
 
 
 def status_text(status: dict[str, Any]) -> str:
