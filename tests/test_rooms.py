@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "gender_cls"
 ROOMS = [
     "errors", "config", "system", "runs", "data", "models", "training",
-    "evaluation", "drawing", "explain", "quality", "pages", "reports", "predict", "export", "cli",
+    "evaluation", "drawing", "explain", "quality", "pages", "reports", "predict", "export", "search", "cli",
 ]  # fmt: skip
 """A room imports only from itself and from the rooms before it; the commands import from all."""
 COMMANDS = {"train", "evaluate", "compare", "audit", "demo", "explain.__main__", "predict.__main__", "export.__main__"}

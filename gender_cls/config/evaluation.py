@@ -43,6 +43,7 @@ RESAMPLES: dict[str, Any] = {"least": 100, "most": 1_000_000}
 class EvaluationConfig:
     """What is measured on the test split when training is over."""
 
+    test: bool = True
     operating_point: OperatingPointRule = OperatingPointRule.balanced_accuracy
     target_error: float = setting(0.1, **TARGET_ERROR)
     shortcuts: bool = True

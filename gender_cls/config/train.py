@@ -65,6 +65,8 @@ class TrainerConfig:
     max_epochs: int = setting(20, least=1)
     accumulate: int = setting(1, least=1)
     accelerator: str = setting(AUTO, choices=ACCELERATORS)
+    devices: int | str = setting(1, least=1, auto=True)
+    num_nodes: int = setting(1, least=1)
     precision: str = setting(AUTO, choices=PRECISIONS)
     threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
     channels_last: bool = True

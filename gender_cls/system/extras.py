@@ -13,6 +13,8 @@ from gender_cls.errors import GenderClsError
 EXTRAS = {
     "onnx": "export", "onnxscript": "export", "onnxruntime": "export",
     "openvino": "openvino", "av": "video", "pyarrow": "parquet",
+    "hydra_submitit_launcher": "slurm", "submitit": "slurm", "hydra_joblib_launcher": "joblib",
+    "hydra_ray_launcher": "ray", "optuna": "search",
 }  # fmt: skip
 """Module -> the extra of pyproject.toml that brings it."""
 

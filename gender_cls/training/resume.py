@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 MAY_CHANGE = {
     *("name", "output_dir", "explain", "evaluation", "model.weights", "recipe.grad_checkpointing"),
     *("data.batch_size", "data.num_workers", "data.cache", "data.cache_gigabytes", "data.cache_days"),
-    *("trainer.accumulate", "trainer.accelerator", "trainer.threads", "trainer.channels_last", "trainer.compile"),
+    *("trainer.accumulate", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.threads"),
+    *("trainer.channels_last", "trainer.compile"),
     *("trainer.precision", "trainer.resume", "trainer.progress_bar"),
 }
 """Keys, or whole sections, that change no result. The images per step and the precision that is used must stay."""
