@@ -23,7 +23,6 @@ from gender_cls.errors import GenderClsError, error_sentence, first_few
 from gender_cls.runs.files import read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
 from gender_cls.runs.result_folder import GONE, RESERVE_FOR_END, ResultFolder, status_text
-from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
 
 log = logging.getLogger(__name__)
@@ -129,13 +128,14 @@ class Run(ResultFolder):
 
     @property
     def state(self) -> str:
-        """How it ended, as `status.json` says; `killed` if that says running but no process works on it."""
+        """How it ended, as `status.json` says; `killed` if that says running but its process is dead.
+
+        A process of another machine counts as dead when it has not touched its name for `heartbeat.SILENT` seconds.
+        """
         status = self.status
         if (state := status.get("state")) != "running":
             return str(state or "unknown")
-        here, pid = status.get("host") == socket.gethostname(), status.get("pid")
-        dead = here and isinstance(pid, int) and not is_alive(pid)
-        return "killed" if dead or not in_use(self.folder) else "running"
+        return "running" if in_use(self.folder, status.get("pid")) else "killed"
 
     @property
     def error(self) -> str | None:
