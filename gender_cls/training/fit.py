@@ -32,12 +32,13 @@ from gender_cls.training.checkpoints import (
     last_whole_checkpoint,
     read_checkpoint,
 )
-from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
 from gender_cls.training.run_events import RunLogger
+from gender_cls.training.trainer import build_trainer
 from gender_cls.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
