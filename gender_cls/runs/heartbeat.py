@@ -75,7 +75,7 @@ def at_work(owner: Path, pid: int | None = None) -> bool | None:
 
 
 @contextlib.contextmanager
-def signed(owner: Path, *, patient: bool = False) -> Iterator[None]:
+def signed(owner: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator[None]:
     """Leave this process's name in a file, and touch it until the context ends; the name of a dead process is removed.
 
     A process of another machine counts as dead when it has not touched its name for SILENT seconds, by the clock of the
@@ -84,13 +84,14 @@ def signed(owner: Path, *, patient: bool = False) -> Iterator[None]:
 
     Args:
         patient: wait for a living process as long as it takes.
+        mode: permissions of the file.
 
     Raises:
         OccupiedError: a living process has left its name, and this one is not `patient`.
     """
     process = {"pid": os.getpid(), "host": socket.gethostname(), "machine": machine()}
     text = json.dumps({**process, "began": beginning_of(os.getpid())})
-    while not _created(owner, text):
+    while not _created(owner, text, mode):
         _await_end(owner, patient)
     ended = threading.Event()
     thread = threading.Thread(target=_beat, args=(owner, text, ended), name="heartbeat", daemon=True)
@@ -166,14 +167,14 @@ def _leave(owner: Path) -> None:
     os._exit(1)
 
 
-def _created(owner: Path, text: str) -> bool:
+def _created(owner: Path, text: str, mode: int = 0o644) -> bool:
     """Whether the file could be made; False if there is one."""
     try:
-        file = owner.open("x", encoding="utf-8")
+        descriptor = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         return False
     try:
-        with file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except BaseException:
         owner.unlink(missing_ok=True)

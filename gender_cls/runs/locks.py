@@ -36,7 +36,7 @@ def held(lock: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator[No
     Args:
         lock: a file; the name is next to it, and its own name ends in `.owner`.
         patient: wait for another process as long as it takes.
-        mode: permissions of the file.
+        mode: permissions of both files.
 
     Raises:
         OccupiedError: another process holds it, and this one is not `patient`.
@@ -54,7 +54,7 @@ def held(lock: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator[No
         except (OSError, NotImplementedError) as error:
             if not lacks_locks(error):
                 raise
-        stack.enter_context(signed(_owner(lock), patient=patient))
+        stack.enter_context(signed(_owner(lock), patient=patient, mode=mode))
         yield
 
 
