@@ -60,7 +60,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         return images[0], labels[0]
 
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
-        """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64; fewer labels with FILLER."""
+        """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64, except of FILLER."""
         drawn = [key if isinstance(key, tuple) else (None, key, 0) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
         for (_, row, _), into in zip(drawn, pixels, strict=True):
