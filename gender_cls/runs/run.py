@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.data import dataset_name
+from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.parsing import recorded_data, written_values
 from gender_cls.errors import GenderClsError, error_sentence, first_few
 from gender_cls.runs.files import read_json, timestamp, write_atomically
@@ -29,6 +30,8 @@ from gender_cls.system.signals import stop_behind
 log = logging.getLogger(__name__)
 
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
+
+_OF_MACHINE = ("local", LAUNCHER)  # groups that say nothing of a run
 
 COMMAND_FILE = "command.json"
 """In the folder of a single run or of a sweep: the command as it was typed."""
@@ -112,12 +115,12 @@ class Run(ResultFolder):
         return written_values(self.config_file)
 
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
-        """Keep the checked configuration, with absolute paths, and the chosen file of each group but `local`.
+        """Keep the checked configuration, with absolute paths, and the chosen files of the groups it was made from.
 
         Hydra would write over those of a finished run, and before they were checked.
         """
         with locked(self.folder):
-            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith("local")}
+            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith(_OF_MACHINE)}
             hydra = {"hydra": {"runtime": {"choices": chosen}}}
             for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
