@@ -1,7 +1,7 @@
 """Results of a run, of a test on other data and of a comparison in the terminal: tables that fit it, then sentences."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gender_cls.errors import of_people, plural
 from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
@@ -91,13 +91,15 @@ def elsewhere_on_screen(metrics: Metrics) -> list["str | Table"]:
     ]
 
 
-def score_on_screen(run: Run) -> str:
+def score_on_screen(metrics: Metrics) -> str:
     """A job of a sweep in a few words: `bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
-    if not run.tested:
-        return f"bal. acc. {decimal(validation_score(run))} on validation, not tested"
-    metrics = cast(Metrics, run.metrics)
     validation, test = (metrics[split]["scores"]["balanced_accuracy"] for split in ("validation", "test"))
     return f"bal. acc. {decimal(validation['value'])} on validation, {stated(test)} on test"
+
+
+def validation_on_screen(run: Run) -> str:
+    """The same of a job without a test: `bal. acc. 0.812 on validation, not tested`."""
+    return f"bal. acc. {decimal(validation_score(run))} on validation, not tested"
 
 
 def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table"]:

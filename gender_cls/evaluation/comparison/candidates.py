@@ -43,7 +43,7 @@ class Candidate:
     title: str  # what it is called among the others, see `with_titles`
     runs: list[Run]  # all that finished, and those that did not if no run with the same settings, seed and fold did
     trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
-    untested: list[tuple[int | None, list[Run]]]  # seeds and runs, sorted, if none of its finished runs was tested
+    untested: list[tuple[int | None, list[Run]]]  # seeds and runs, sorted, if all of them left the test split alone
     repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
     described: Described  # its first run and its configuration
     dataset: str | None  # the name of the data that it is tested on; None if its configuration was not kept
@@ -147,7 +147,7 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
         if all(run.finished for run in runs)
     ]
     finished.sort(key=lambda one: -1 if one[0] is None else one[0])
-    tested = any(run.tested for _, runs in finished for run in runs)
+    left_alone = [one.run for one in described if one.settings.get("evaluation.test") is False and not one.run.tested]
     runs = [one.run for one in described]
     first = described[0]
     return Candidate(
@@ -156,7 +156,7 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
         title=first.model,
         runs=runs,
         trained=[_trained(seed, runs) for seed, runs in finished if all(map(is_evaluated, runs))],
-        untested=[] if tested else finished,
+        untested=finished if all(run in left_alone for _, runs in finished for run in runs) else [],
         repeated=[run for run in runs if run.finished and run not in latest],
         described=first,
         dataset=_dataset(first.run),
