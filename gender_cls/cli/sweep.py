@@ -120,9 +120,10 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
 
 def _end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
-    from gender_cls.pages.on_screen import score_on_screen
+    from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
-    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score_on_screen(cast('Metrics', run.metrics))}"
+    score = score_on_screen(cast("Metrics", run.metrics)) if run.tested else validation_on_screen(run)
+    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score}"
 
 
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:

@@ -33,6 +33,9 @@ KILLED = "The process ended without a message: it was killed, or the machine sto
 
 _OF_MACHINE = ("local", LAUNCHER)  # groups that say nothing of a run
 
+TRIALS = "trials"
+"""In the folder of a search: one folder for each of its trainings, which are not tested."""
+
 COMMAND_FILE = "command.json"
 """In the folder of a single run or of a sweep: the command as it was typed."""
 
@@ -131,6 +134,11 @@ class Run(ResultFolder):
         return self.status.get("state") == "finished"
 
     @property
+    def tested(self) -> bool:
+        """Whether it was tested: `evaluation.test=false` leaves that out, and it finishes all the same."""
+        return self.metrics_file.is_file()
+
+    @property
     def state(self) -> str:
         """How it ended, as `status.json` says; `killed` if that says running but no process works on it."""
         status = self.status
@@ -212,6 +220,8 @@ def image_cache(output_dir: str) -> Path:
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """The runs at any depth in these folders, each once, sorted by path with numbers in numerical order.
 
+    The trials of a search are left out, unless their own folder is named.
+
     Raises:
         GenderClsError: there is no run in one of them.
     """
@@ -219,12 +229,17 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise GenderClsError(f"{folder} is not a folder: name a run, a sweep, or a folder with runs inside.")
-        found_here = [Run(file.parent) for file in folder.rglob("status.json")]  # audits too
+        files = folder.rglob("status.json")  # of audits too
+        found_here = [Run(file.parent) for file in files if not _of_a_trial(file) or file.parents[1] == folder]
         runs = [run for run in found_here if "model" in run.status or "trainer" in run.settings]
         if not runs:
             raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
         found.update((run.folder, run) for run in runs)
     return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
+
+
+def _of_a_trial(status: Path) -> bool:
+    return status.parents[1].name == TRIALS and (status.parents[2] / COMMAND_FILE).exists()
 
 
 def fitted_runs(folders: Sequence[Path]) -> list[Run]:

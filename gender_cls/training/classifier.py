@@ -5,9 +5,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import WeightAveraging
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -261,21 +260,6 @@ def non_finite_weights(network: nn.Module) -> list[str]:
     """The names of parameters that hold an infinity or NaN, and of running statistics that hold NaN."""
     parameters = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
     return parameters + [name for name, value in network.named_buffers() if torch.isnan(value).any()]
-
-
-def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
-    """Return a Trainer for one device, which prints and writes nothing unless the options say so.
-
-    Raises:
-        GenderClsError: there is no such accelerator, or it does not compute in this precision.
-    """
-    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    devices: dict[str, Any] = {"accelerator": accelerator, "precision": precision, "devices": 1}
-    try:
-        return Trainer(**devices, **{**dict.fromkeys(off, False), **options})
-    except MisconfigurationException as error:
-        given = f"accelerator={accelerator} with precision={precision}"
-        raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
 
 
 def _validation_metrics() -> MetricCollection:

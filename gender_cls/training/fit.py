@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -32,12 +32,14 @@ from gender_cls.training.checkpoints import (
     last_whole_checkpoint,
     read_checkpoint,
 )
-from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import check_machine, refuse_other_settings
 from gender_cls.training.run_events import RunLogger
+from gender_cls.training.trainer import build_trainer
+from gender_cls.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +197,7 @@ def _callbacks(
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     callbacks += more_callbacks(config, run, classifier, datamodule)
     if recipe.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+        callbacks.append(WeightAverage(recipe.ema_decay))
     if recipe.patience is not None:
         mode = "min" if recipe.monitor == "loss" else "max"
         callbacks.append(EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience, mode=mode))
