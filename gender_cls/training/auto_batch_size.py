@@ -21,9 +21,10 @@ from gender_cls.system import memory
 from gender_cls.system.processes import end_with_parent
 from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
-from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
 from gender_cls.training.recipe import adamw, parameter_groups, set_trainable
+from gender_cls.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,10 @@ from gender_cls.system.processes import fork_context
 from gender_cls.system.resources import Resources, choose_resources
 from gender_cls.system.signals import stop_behind
 from gender_cls.training.batch import images_per_step
-from gender_cls.training.classifier import GenderClassifier, build_trainer
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.load_checkpoint import load_classifier
 from gender_cls.training.resume import refuse_foreign_weights
+from gender_cls.training.trainer import build_trainer
 
 
 def predictor_of(
