@@ -23,6 +23,7 @@ from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources
+from gender_cls.training import ranks
 from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
 from gender_cls.training.batch import Batch, record_batch, recorded_batch
 from gender_cls.training.checkpoints import (
@@ -112,13 +113,16 @@ def _fit_with_batch(
         batch_size=batch.size,
         num_workers=resources.num_workers,
         accumulate=batch.accumulate,
+        rank=ranks.rank(),
+        ranks=ranks.number(),
     )
     datamodule.pin_memory = resources.device == "cuda"
 
     # Model
     seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    batch = replace(batch, least=least_images(classifier))
+    batch = replace(batch, least=least_images(classifier), ranks=ranks.number())
+    datamodule.least = batch.least
     if batch.size < batch.least:
         raise GenderClsError(
             f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
@@ -142,10 +146,11 @@ def _fit_with_batch(
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
-        accumulate_grad_batches=batch.accumulate,
+        freezes=config.recipe.frozen_epochs != 0,
+        accumulate_grad_batches=batch.passes,
         benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
         gradient_clip_val=config.recipe.gradient_clip,
-        log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
+        log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
