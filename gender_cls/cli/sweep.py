@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import multiprocessing
 import re
 import signal
 import sys
@@ -21,7 +20,7 @@ from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
-from gender_cls.system.processes import end_with_parent
+from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.progress import show_bars, working
 from gender_cls.system.signals import stopping_on_signals
 from gender_cls.system.terminal import console, print_on_any_terminal, shortest, show
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KILLED_FOR_MEMORY = -1000  # not the number of a signal
-
-# A forked job has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
-Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
 def folder_override(swept: list[str]) -> str:
@@ -115,7 +111,7 @@ def _end_of(run: Run) -> str:
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
     """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = count_oom_kills()
-    process = Process(target=_child, args=(work, config, run))
+    process = ChildProcess(target=_child, args=(work, config, run))
     process.start()
     try:
         process.join()
