@@ -1,12 +1,14 @@
 """Sweeps that survive: each job in a process of its own, and one table at the end, whatever happened to the jobs."""
 
 import contextlib
+import json
 import logging
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -45,12 +47,23 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     hydra = _root_.hydra
     parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
     for key in (key for key in swept if key != "model"):
-        choice = hydra.runtime.choices.get(key)
-        parts.append(f"{key.rpartition('.')[2]}-{OmegaConf.select(_root_, key) if choice is None else choice}")
-    return "_".join(re.sub(r"[^A-Za-z0-9._+-]+", "-", part).strip("-") for part in parts)[:120]
+        value = _short(hydra.runtime.choices.get(key, OmegaConf.select(_root_, key)))
+        parts.append(f"{key.rpartition('.')[2]}-{re.sub(_NOT_IN_NAMES, '-', value).strip('-')}")
+    return re.sub(_NOT_IN_NAMES, "-", "_".join(parts))[:120]
 
+
+_NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def _short(value: object) -> str:
+    """A value as it is written in an override, a number with four digits: the job's number tells equal names apart."""
+    if isinstance(value, float):
+        return min(repr(value), f"{value:.4g}", key=len)
+    if isinstance(value, Enum):
+        return value.name
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Jobs:
         """`2 of 4: mobilenetv2, seed=1`."""
         place = f"{number + 1} of {self.total}" if self.total else f"Job {number + 1}"
         choices, values = run.choices, by_dotted_key(to_plain(config))
-        varied = [f"{key}={choices.get(key, values.get(key))}" for key in self.swept if key != "model"]
+        varied = [f"{key}={_short(choices.get(key, values.get(key)))}" for key in self.swept if key != "model"]
         return f"{place}: {', '.join([choices.get('model', config.model.title), *varied])}"
 
 
@@ -103,9 +116,10 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
 
 def _end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
-    from gender_cls.pages.on_screen import score_on_screen
+    from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
-    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score_on_screen(cast('Metrics', run.metrics))}"
+    score = score_on_screen(cast("Metrics", run.metrics)) if run.tested else validation_on_screen(run)
+    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score}"
 
 
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:

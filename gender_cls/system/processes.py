@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing.context
 import os
+import socket
 import sys
 import threading
 import warnings
@@ -32,6 +33,15 @@ def beginning_of(pid: int) -> str | None:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     return None
+
+
+def machine() -> str:
+    """Names where the numbers of processes mean the same: host, its last start, and the container's own numbers."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
 
 
 def end_with_parent() -> None:

@@ -45,9 +45,11 @@ class Resources:
         silence_lightning()
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
-            # By default torch lets cuDNN round float32 to the 10 bits of TF32. Here float32 means float32, because maps
-            # are computed in it; bf16-mixed is faster than TF32 anyway.
+            # By default torch lets cuDNN round float32 to the 10 bits of TF32; in NVIDIA's containers cuBLAS does too.
+            # Here float32 means float32, because maps are computed in it; bf16-mixed is faster than TF32 anyway.
+            # These two change the newer `fp32_precision` with them; set alone, that one makes torch.export fail.
             torch.backends.cudnn.allow_tf32 = False
+            torch.set_float32_matmul_precision("highest")
         return self
 
 
@@ -87,6 +89,8 @@ def silence_lightning() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`srun` command is available.*",
+        ".*`broadcast_buffers` is deprecated.*",  # torch 2.14
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6 on torch 2.15
     ):
         warnings.filterwarnings("ignore", message)
@@ -147,7 +151,7 @@ def _device(accelerator: str) -> str:
 
 def _count_devices(device: str, devices: int | str) -> int:
     """How many devices of this kind are meant by `trainer.devices`; GenderClsError if there are fewer."""
-    if device == "cpu":
+    if devices == 1 or device == "cpu":
         return 1 if devices == AUTO else int(devices)
     there = 1
     if device == "cuda":

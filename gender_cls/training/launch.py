@@ -54,7 +54,9 @@ def train_in_ranks(
     launcher.start()
     writer.close()
     _wait(launcher, folder)
-    ended: dict[int, int] = reader.recv() if reader.poll() else {}
+    ended: dict[int, int] = {}
+    with contextlib.suppress(EOFError):  # it had nothing to tell, or was killed
+        ended = reader.recv()
     if launcher.exitcode == 0:
         folder.remove()
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -39,6 +39,7 @@ from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.resume import refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
+from gender_cls.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,16 @@ def _train(
         batch_size=batch.size,
         num_workers=resources.num_workers,
         accumulate=batch.accumulate,
+        rank=ranks.rank(),
+        ranks=ranks.number(),
     )
     datamodule.pin_memory = resources.device == "cuda"
 
     # Model
     seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    batch = replace(batch, least=least_images(classifier))
+    batch = replace(batch, least=least_images(classifier), ranks=ranks.number())
+    datamodule.least = batch.least
     if batch.size < batch.least:
         raise GenderClsError(
             f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
@@ -120,10 +124,10 @@ def _train(
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
-        accumulate_grad_batches=batch.accumulate,
+        accumulate_grad_batches=batch.passes,
         benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
         gradient_clip_val=config.recipe.gradient_clip,
-        log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
+        log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
@@ -178,7 +182,7 @@ def _callbacks(
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     callbacks += more_callbacks(config, run, classifier, datamodule)
     if recipe.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+        callbacks.append(WeightAverage(recipe.ema_decay))
     if recipe.patience is not None:
         mode = "min" if recipe.monitor == "loss" else "max"
         callbacks.append(EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience, mode=mode))
