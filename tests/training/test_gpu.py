@@ -16,8 +16,8 @@ from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.fit import augment_on_device, describe_cuda
 from gender_cls.training.predictor import Predictor
+from gender_cls.training.session import augment_on_device, describe_cuda
 from gender_cls.training.trainer import build_trainer
 from gender_cls.training.weight_average import WeightAverage
 
