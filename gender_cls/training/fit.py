@@ -146,7 +146,6 @@ def _fit_with_batch(
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
-        freezes=config.recipe.frozen_epochs != 0,
         accumulate_grad_batches=batch.passes,
         benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
         gradient_clip_val=config.recipe.gradient_clip,
