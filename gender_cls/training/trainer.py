@@ -33,7 +33,7 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     devices: dict[str, Any] = {"devices": 1}
     if ranks.number() > 1:
         environment = TorchElasticEnvironment()
-        strategy = DDPStrategy(**{BUFFERS: False})
+        strategy = DDPStrategy(**dict[str, Any]({BUFFERS: False}))
         here = ranks.number_here()
         devices = {"devices": here, "num_nodes": ranks.number() // here, "strategy": strategy}
         devices["use_distributed_sampler"] = False  # the loaders give each rank its images
