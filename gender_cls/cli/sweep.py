@@ -112,10 +112,10 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
         error = f"{run.folder.name} failed: {reason}"
         log.error(error)
         raise GenderClsError(error)
-    log.info(_end_of(run))
+    log.info(end_of(run))
 
 
-def _end_of(run: Run) -> str:
+def end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
     from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
