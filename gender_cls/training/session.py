@@ -120,7 +120,6 @@ def _train(
     trainer = build_trainer(
         resources.device,
         resources.precision,
-        freezes=config.recipe.frozen_epochs != 0,
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
