@@ -1,6 +1,7 @@
 """Processes: whether one lives, how child processes start, and how they end with their parent."""
 
 import contextlib
+import multiprocessing.context
 import os
 import socket
 import sys
@@ -11,6 +12,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import parent_process
 from pathlib import Path
 from typing import Any
+
+# A forked process has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
+ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
 def is_alive(pid: int) -> bool:
