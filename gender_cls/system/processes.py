@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -10,6 +11,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import parent_process
 from pathlib import Path
 from typing import Any
+
+from gender_cls.system.signals import FROM_SCHEDULERS
 
 
 def is_alive(pid: int) -> bool:
@@ -43,6 +46,25 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
+
+
+def end_only_by_parent(_: int = 0) -> None:
+    """In a data loader's process: leave the signals of schedulers to the parent, and end when it says so.
+
+    A scheduler may send them to all processes, and a training whose data loader has died cannot end its step.
+    """
+    for number in FROM_SCHEDULERS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+        elif hasattr(signal, "sigwaitinfo"):  # the only way to learn who has sent a signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+            threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+
+
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def fork_context() -> BaseContext | None:

@@ -1,6 +1,7 @@
 """What training sums up over batches: the gradients of a step, and the loss and accuracy of an epoch."""
 
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,3 +68,11 @@ class TrainingTotals:
         right, labelled, answered = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
         recall = right / labelled.clamp(min=1)
         return right.sum() / confusion.sum(), recall.sum() / ((labelled + answered) > 0).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, for a checkpoint in the middle of an epoch."""
+        return {"images": self.images, "loss": self._loss, "counts": self._counts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from these sums."""
+        self.images, self._loss, self._counts = (state_dict[name] for name in ("images", "loss", "counts"))

@@ -101,7 +101,7 @@ class GenderClassifier(LightningModule):
         """Freeze the backbone or let it learn, as the recipe says for this epoch."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
-        self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
+        self.epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
@@ -138,7 +138,7 @@ class GenderClassifier(LightningModule):
         """Note when the last batch ended, because validation runs before the end of the epoch."""
         if self.trainer.is_last_batch and self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
-        self._last_batch_ended = time.perf_counter()
+        self.last_batch_ended = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
@@ -148,7 +148,7 @@ class GenderClassifier(LightningModule):
         self.log("train/loss", self.totals.loss)
         self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
         speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
-        self.log(f"speed/{speed}_images_per_second", self.totals.images / (self._last_batch_ended - self._epoch_began))
+        self.log(f"speed/{speed}_images_per_second", self.totals.images / (self.last_batch_ended - self.epoch_began))
 
     def on_validation_start(self) -> None:
         """Refuse weights that are no numbers before anything is drawn, kept or chosen with them."""

@@ -148,7 +148,6 @@ def _fit_with_batch(
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
-        default_root_dir=run.folder,
     )
     run.note(resources=asdict(resources), environment=environment())
 
