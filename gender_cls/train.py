@@ -36,16 +36,16 @@ def train(config: Config) -> float:
     start_logging(run.log)
     if run.status.get("fitted") and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
-    if run.finished:
+    if run.finished and (run.tested or not config.evaluation.test):
         again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
         log.info(f"{run.folder.name} is finished already{'.' if hydra.mode is RunMode.MULTIRUN else f': {again}'}")
-        return float(run.metrics["best_validation"])
+        return float(run.status["best_validation"])
     run.record_settings(to_plain(config), hydra.runtime.choices)
     if hydra.mode is RunMode.MULTIRUN:
         run_job(fit_and_test, config, run, number=hydra.job.num)
     else:
         fit_and_test(config, run)
-    return float(run.metrics["best_validation"])
+    return float(run.status["best_validation"])
 
 
 def fit_and_test(config: Config, run: Run) -> None:
@@ -71,6 +71,11 @@ def fit_and_test(config: Config, run: Run) -> None:
         log.info(resources)
         fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
+        if not evaluation.test:
+            from gender_cls.drawing.events import write_validation_event
+
+            write_validation_event(run)
+            return
 
         with working("Importing what the test needs"):
             from gender_cls.reports.final_test import evaluate_run
@@ -103,10 +108,13 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
             yield
         return
     yield
-    from gender_cls.pages.on_screen import run_on_screen
+    from gender_cls.pages.on_screen import run_on_screen, untested_on_screen
 
     run = Run(folder)
-    show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
+    if run.tested:
+        show("", *run_on_screen(cast(Metrics, run.metrics)), f"Open {shortest(run.report)}")
+    else:
+        show("", *untested_on_screen(run))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
+from gender_cls.cli.launchers import check_launcher, missing_plugin
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
@@ -67,6 +68,7 @@ def run_command(
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
+        check_launcher(command, [composed for _, composed in jobs])
         with contextlib.ExitStack() as stack:
             if claim is not None:
                 folder = claim(command, *jobs[0])
@@ -154,12 +156,14 @@ def _sentence(error: BaseException) -> str:
     """What went wrong, in one line, with the available choices where they are known."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        if group == "hydra/launcher" and (missing := missing_plugin(choice)) is not None:
+            return missing
         close = get_close_matches(choice, error.options, n=2)
         hint = f"did you mean {' or '.join(close)}? There are" if close else "there are"
         methods = " explain.methods=[...] chooses the methods." if group == "explain" else ""
         return f"There is no {group}={choice}; {hint} {', '.join(error.options)}.{methods}"
-    if missing := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
-        group, choice, other = missing.groups()
+    if found := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
+        group, choice, other = found.groups()
         return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not an override: write key=value, and quote a value with special characters."

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gender_cls.cli.command_line import CommandLine
+from gender_cls.config.launcher import LAUNCHER
 from gender_cls.errors import GenderClsError, error_sentence, noting_failure
 from gender_cls.runs.files import read_json
 from gender_cls.runs.run import COMMAND_FILE, Run
@@ -71,11 +72,11 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
     if name is not None:
         begun = parent / name
         return begun if begun.is_dir() and any((begun / file).exists() for file in (COMMAND_FILE, ".hydra")) else None
-    wanted = _without_resume(command.overrides)
+    wanted = _what_to_do(command.overrides)
     for folder in sorted(parent.glob("*/"), reverse=True):
         try:
             finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
-            if not finished and read_json(folder / COMMAND_FILE).get("overrides") == wanted:
+            if not finished and _what_to_do(read_json(folder / COMMAND_FILE).get("overrides", [])) == wanted:
                 return folder
         except GenderClsError as error:
             log.warning(f"{folder} is skipped: {error}")
@@ -84,6 +85,12 @@ def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str
 
 def _without_resume(overrides: list[str]) -> list[str]:
     return [override for override in overrides if not override.startswith(RESUME)]
+
+
+def _what_to_do(overrides: list[str]) -> list[str]:
+    """Without how to start it: the launcher may change when the same command is repeated to resume."""
+    beginnings = (f"{LAUNCHER}=", f"{LAUNCHER}.")
+    return [override for override in _without_resume(overrides) if not override.startswith(beginnings)]
 
 
 def in_turn(runs: Sequence[Run]) -> Iterator[Run]:

@@ -1,6 +1,7 @@
 """Sweeps that survive: each job in a process of its own, and one table at the end, whatever happened to the jobs."""
 
 import contextlib
+import json
 import logging
 import multiprocessing
 import re
@@ -8,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,9 +23,9 @@ from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
-from gender_cls.system.processes import end_with_parent
+from gender_cls.system.processes import end_with_parent, run_child
 from gender_cls.system.progress import show_bars, working
-from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.signals import stopping_child_on_signals
 from gender_cls.system.terminal import console, print_on_any_terminal, shortest, show
 from gender_cls.training.batch import halve_recorded_batch
 
@@ -49,12 +51,23 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     hydra = _root_.hydra
     parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
     for key in (key for key in swept if key != "model"):
-        choice = hydra.runtime.choices.get(key)
-        parts.append(f"{key.rpartition('.')[2]}-{OmegaConf.select(_root_, key) if choice is None else choice}")
-    return "_".join(re.sub(r"[^A-Za-z0-9._+-]+", "-", part).strip("-") for part in parts)[:120]
+        value = _short(hydra.runtime.choices.get(key, OmegaConf.select(_root_, key)))
+        parts.append(f"{key.rpartition('.')[2]}-{re.sub(_NOT_IN_NAMES, '-', value).strip('-')}")
+    return re.sub(_NOT_IN_NAMES, "-", "_".join(parts))[:120]
 
+
+_NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def _short(value: object) -> str:
+    """A value as it is written in an override, a number with four digits: the job's number tells equal names apart."""
+    if isinstance(value, float):
+        return min(repr(value), f"{value:.4g}", key=len)
+    if isinstance(value, Enum):
+        return value.name
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Jobs:
         """`2 of 4: mobilenetv2, seed=1`."""
         place = f"{number + 1} of {self.total}" if self.total else f"Job {number + 1}"
         choices, values = run.choices, by_dotted_key(to_plain(config))
-        varied = [f"{key}={choices.get(key, values.get(key))}" for key in self.swept if key != "model"]
+        varied = [f"{key}={_short(choices.get(key, values.get(key)))}" for key in self.swept if key != "model"]
         return f"{place}: {', '.join([choices.get('model', config.model.title), *varied])}"
 
 
@@ -107,38 +120,30 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
 
 def _end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
-    from gender_cls.pages.on_screen import score_on_screen
+    from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
-    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score_on_screen(cast('Metrics', run.metrics))}"
+    score = score_on_screen(cast("Metrics", run.metrics)) if run.tested else validation_on_screen(run)
+    return f"{run.folder.name}, {run.status['seconds']:.0f} s: {score}"
 
 
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
     """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = count_oom_kills()
-    process = Process(target=_child, args=(work, config, run))
-    process.start()
-    try:
-        process.join()
-    except BaseException:  # the child must write its status; Ctrl-C reaches it by itself, SIGTERM may not
-        process.terminate()
-        process.join(timeout=60)
-        process.kill()
-        raise
-    exit_code = process.exitcode or 0
+    exit_code = run_child(Process(target=_child, args=(work, config, run)))
     if exit_code:
         console().show_cursor()  # a killed process may have hidden it
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and count_oom_kills() > before else exit_code
 
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
-    end_with_parent()
-    # A spawned process inherits none of these settings.
-    keep_freed_memory()
-    print_on_any_terminal()
-    start_logging(run.log)
-    show_bars(config.trainer.progress_bar)
     try:
-        with stopping_on_signals():
+        with stopping_child_on_signals():
+            end_with_parent()
+            # A spawned process inherits none of these settings.
+            keep_freed_memory()
+            print_on_any_terminal()
+            start_logging(run.log)
+            show_bars(config.trainer.progress_bar)
             work(config, run)
     except KeyboardInterrupt as stop:
         sys.exit(128 + getattr(stop, "signal", signal.SIGINT))

@@ -113,7 +113,7 @@ class EvaluateConfig(FinishedRunConfig):
 
     def over(self, recorded: EvaluationConfig) -> EvaluationConfig:
         """The settings of a run's own evaluation, with those that were given here in their place."""
-        given = {one.name: getattr(self, one.name) for one in fields(EvaluationConfig)}
+        given = {one.name: getattr(self, one.name, None) for one in fields(EvaluationConfig)}  # it has no `test`
         return replace(recorded, **{name: value for name, value in given.items() if value is not None})
 
     def elsewhere_over(self, recorded: EvaluationConfig) -> EvaluationConfig:

@@ -21,6 +21,7 @@ from gender_cls.config.data import DataConfig, DemoConfig, Importer
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.export import ExportConfig
+from gender_cls.config.launcher import LAUNCHER, LauncherConfig, launchers_with
 from gender_cls.config.predict import PredictConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, one_line, require
@@ -46,6 +47,8 @@ class DataRoots:
 @dataclass
 class ComposedTrain(DataRoots, Config):
     """What Hydra composes for training."""
+
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
 
 @dataclass
@@ -127,7 +130,8 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
         created = OmegaConf.create(composed)
         _refuse_resolvers(OmegaConf.to_container(created, resolve=False))
         values: Any = OmegaConf.to_container(created, resolve=True)
-        values.pop(DATA_ROOTS, None)
+        for of_this_machine in (DATA_ROOTS, LAUNCHER):
+            values.pop(of_this_machine, None)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
@@ -171,7 +175,9 @@ def config_sentence(error: OmegaConfBaseException) -> str:
     if error.key is not None and isinstance(error.ref_type or error.object_type, type) and "not in" in reason:
         known = list(getattr(error.object_type, "__dataclass_fields__", {}))
         close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known) or 'none'}."
+        if key.startswith(f"{LAUNCHER}.") and (others := launchers_with(str(error.key))):
+            hint = f"{' and '.join(others)} has it."
         return f"{key} is not a key of the configuration; {hint}"
     for words, wanted in _WANTED.items():
         if words in reason and error.full_key:

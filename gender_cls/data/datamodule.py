@@ -17,8 +17,8 @@ from gender_cls.data.cue_boxes import cue_boxes
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
-from gender_cls.data.samplers import EpochSampler, StepBatchSampler, derived_seed
-from gender_cls.errors import require
+from gender_cls.data.samplers import FILLER, EpochSampler, StepBatchSampler, derived_seed
+from gender_cls.errors import plural, require
 from gender_cls.system.processes import end_only_by_parent, fork_context
 
 Key = int | tuple[int, int, int]
@@ -30,7 +30,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
 
     A key is a row, or `(epoch, row, draw)` to have the crop augmented. The random numbers depend on these and the seed
     only, not on the number of workers and not on where a run was interrupted; `draw` tells apart the draws of a row
-    that comes several times in an epoch.
+    that comes several times in an epoch. Images with the draw FILLER come last in a batch and get no label.
 
     Args:
         distort: a function that changes the native crop (3, H, W) uint8 of a path before it is resized.
@@ -60,7 +60,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         return images[0], labels[0]
 
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
-        """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64."""
+        """A batch: images (B, 3, H, W) uint8, channels last in memory, and labels (B,) int64, except of FILLER."""
         drawn = [key if isinstance(key, tuple) else (None, key, 0) for key in keys]
         pixels = torch.empty((len(keys), *self.size, 3), dtype=torch.uint8)
         for (_, row, _), into in zip(drawn, pixels, strict=True):
@@ -72,11 +72,12 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         if self.augmentation is not None:
             with torch.random.fork_rng(devices=[]):
                 for (epoch, row, draw), image in zip(drawn, images.split(1), strict=True):
-                    if epoch is not None:
+                    if epoch is not None and draw != FILLER:
                         # Only the CPU's generator: torch.manual_seed also records the seed for every other device.
                         torch.default_generator.manual_seed(derived_seed(self.seed, epoch, row, draw))
                         self.augmentation(image)
-        return images, torch.tensor([self.labels[row] for _, row, _ in drawn], dtype=torch.int64)
+        labels = [self.labels[row] for _, row, draw in drawn if draw != FILLER]
+        return images, torch.tensor(labels, dtype=torch.int64)
 
 
 class CropLoader(DataLoader):
@@ -111,7 +112,7 @@ class CropDataModule(LightningDataModule):
     """Training and validation crops of one manifest, and test crops for a caller that asks for them by name.
 
     Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises them on
-    its own device.
+    its own device. With several ranks, each rank gets its part of both.
     """
 
     def __init__(
@@ -125,10 +126,14 @@ class CropDataModule(LightningDataModule):
         batch_size: int,
         num_workers: int,
         accumulate: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         super().__init__()
         self.manifest, self.images, self.data, self.seed = manifest, images, data, seed
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
+        self.rank, self.ranks = rank, ranks
+        self.least = 1  # images that the network needs in a training batch
         self.pin_memory = False  # True: batches lie where a GPU can copy them without making the program wait
         # Given a split's name and its loader, returns what training or validation gets instead of the loader.
         self.staged: Callable[[str, CropLoader], Any] = lambda _, loader: loader
@@ -139,6 +144,12 @@ class CropDataModule(LightningDataModule):
             for split, rows in self.tables.items()
         }
         self._groups = self._groups_to_draw()
+        for split in ("train", "val"):
+            require(
+                len(self.tables[split]) >= ranks,
+                f"{split} has {plural(len(self.tables[split]), 'image')}, and each of {ranks} devices needs one: lower "
+                "trainer.devices.",
+            )
 
     @property
     def class_weights(self) -> list[float] | None:
@@ -171,12 +182,18 @@ class CropDataModule(LightningDataModule):
         """Batches of train, shuffled and augmented."""
         balanced = self.data.balance in (Balance.sampler, Balance.source)
         sampler = EpochSampler(self._groups, self.seed, balanced)
-        batches = StepBatchSampler(sampler, self.batch_size, self.accumulate)
+        batches = StepBatchSampler(
+            sampler, self.batch_size, self.accumulate, rank=self.rank, ranks=self.ranks, least=self.least
+        )
         return self.staged("train", self._loader("train", batch_sampler=batches))
 
     def val_dataloader(self) -> CropLoader:
-        """Batches of val, in the order of the manifest."""
-        return self.staged("val", self._loader("val", batch_size=self.batch_size))
+        """Batches of val, in the order of the manifest; of several ranks, each gets the rows of `rows`."""
+        return self.staged("val", self.loader_of("val", self.rows("val")))
+
+    def rows(self, split: str) -> range:
+        """The rows of a split for this rank: `rank`, `rank + ranks`, ..., so that each image is in exactly one part."""
+        return range(self.rank, len(self.tables[split]), self.ranks)
 
     def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int, int]]) -> CropLoader:
         """Batches of these rows of a split, in this order; a key `(epoch, ...)` is augmented as in that epoch."""

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import cycle, islice, pairwise
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
+
+FILLER = -1
+"""The `draw` of an image that fills up a batch and has no weight in the loss."""
 
 
 def derived_seed(*parts: int) -> int:
@@ -53,37 +56,53 @@ class StepBatchSampler(Sampler[list]):
     """Yields batches in the order of a sampler: `batch_size * accumulate` items make a step, cut into batches.
 
     Which items make a step depends on this product only, also at the end of an epoch: half the batch size with twice
-    the accumulation gives the same steps. The last step is cut into batches of nearly equal size, because BatchNorm
-    after the pooling fails on a batch of one image: a batch of two gets the third image instead. For the same reason a
-    last step of one image is left out.
+    the accumulation gives the same steps, and so does another number of ranks. The last step is cut into batches of
+    nearly equal size, because BatchNorm after the pooling fails on a batch of one image: a batch of two gets the third
+    image instead. For the same reason a last step of one image is left out.
+
+    Of several ranks, each gets as many batches of a step. A batch that would have fewer than `least` items is filled up
+    with items of the same step that do not count: their `draw` is FILLER.
 
     Args:
-        sampler: yields single items, anew in each epoch; it has a length.
+        sampler: yields single items, anew in each epoch; it has a length. With several ranks: `(epoch, row, draw)`.
         batch_size: the most items of a batch.
-        accumulate: the batches of a full step.
+        accumulate: the batches of a full step, if there is one rank.
+        rank: which of the ranks this one is, from 0.
+        ranks: how many train together.
+        least: the fewest items of a batch, if there are several ranks.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, accumulate: int = 1) -> None:
+    def __init__(
+        self, sampler: Sampler, batch_size: int, accumulate: int = 1, *, rank: int = 0, ranks: int = 1, least: int = 1
+    ) -> None:
         self.sampler = sampler  # Lightning looks for `set_epoch` under this name
         self.batch_size = batch_size
         self.step = batch_size * accumulate
+        self.rank, self.ranks, self.least = rank, ranks, least
+        self.skip = 0  # how many steps the next iteration, and only that one, leaves out at the beginning
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches of an epoch that this rank gets; steps that are left out count too."""
         full, rest = divmod(self._items(), self.step)
-        return full * (self.step // self.batch_size) + self._batches(rest)
+        return full * self._batches(self.step) + self._batches(rest)
 
     def __iter__(self) -> Iterator[list]:
-        items = islice(self.sampler, self._items())
+        items = islice(self.sampler, self.skip * self.step, self._items())
+        self.skip = 0
         while step := list(islice(items, self.step)):
-            batches = self._batches(len(step))
+            batches = self._batches(len(step)) * self.ranks
             ends = [len(step) * batch // batches for batch in range(batches + 1)]
-            yield from (step[begin:end] for begin, end in pairwise(ends))
+            pieces = [step[begin:end] for begin, end in pairwise(ends)]
+            yield from (self._filled(piece, step) for piece in pieces[self.rank :: self.ranks])
+
+    def _filled(self, piece: list, step: list) -> list:
+        missing = self.least - len(piece) if self.ranks > 1 else 0
+        return piece + [(epoch, row, FILLER) for epoch, row, _ in islice(cycle(piece or step), max(missing, 0))]
 
     def _batches(self, items: int) -> int:
-        """Batches of a step with this many items."""
-        batches = -(-items // self.batch_size)
-        return batches if self.batch_size == 1 else min(batches, max(items // 2, 1))
+        """Batches that each rank gets of a step with this many items."""
+        batches = -(-items // (self.batch_size * self.ranks))
+        return batches if self.batch_size == 1 or self.ranks > 1 else min(batches, max(items // 2, 1))
 
     def _items(self) -> int:
         """Items of an epoch, without a last one that would be alone in its step."""

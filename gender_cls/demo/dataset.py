@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from gender_cls.config.data import CLASSES
 from gender_cls.demo.cameras import CAMERAS, build_scene, take_shot
 from gender_cls.demo.figures import Pattern, random_person
 from gender_cls.errors import GenderClsError, one_line
-from gender_cls.runs.locks import LOCK_ERRORS
+from gender_cls.runs.locks import held
 from gender_cls.system.progress import working
 
 DRAWING_VERSION = 4
@@ -62,11 +61,10 @@ def draw_demo(folder: Path, *, images: int = 600, cue: bool = True, seed: int = 
         lock = folder.with_name(f".{folder.name}.lock")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()  # raises an error where no file can be made; FileLock would try again without end
-            with FileLock(lock):
+            with held(lock, patient=True):
                 if not _is_drawn(folder, settings):  # another process may have drawn it meanwhile
                     _replace(folder, settings, images=images, cue=cue, seed=seed)
-        except LOCK_ERRORS as error:
+        except OSError as error:
             raise GenderClsError(
                 f"The demo dataset cannot be drawn into {folder} ({one_line(error)}): name another folder."
             ) from None

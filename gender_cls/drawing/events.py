@@ -16,8 +16,9 @@ from gender_cls.evaluation.elsewhere_wording import drop_rows, left_out_words
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.schema import SCORES, Metrics
+from gender_cls.evaluation.untested import validation_score
 from gender_cls.evaluation.wording import MISSING, capitalised, markdown_table, place_title, score_title, stated, words
-from gender_cls.runs.run import HPARAMS_SCORES
+from gender_cls.runs.run import HPARAMS_SCORES, Run
 from gender_cls.training.run_events import DESCRIPTIONS, add, add_end, add_picture, add_scalar, add_text
 
 SUFFIX = ".evaluation"
@@ -38,6 +39,15 @@ ELSEWHERE = {
     "ece": "Expected calibration error on {name}, with the run's temperature. Lower is better.",
 }
 """Scores of a test on other data: the last part of the tag, and what it means."""
+
+
+def write_validation_event(run: Run) -> None:
+    """Write what TensorBoard's tab HParams compares runs without a test by; the events of a test replace it."""
+    score, tag = validation_score(run), HPARAMS_SCORES[0]
+    with SummaryWriter(run.folder, filename_suffix=SUFFIX) as writer:
+        if score is not None:
+            add_scalar(writer, tag, score, run.status["best_step"], DESCRIPTIONS[tag])
+        add_end(writer)
 
 
 def write_events(folder: Path, metrics: Metrics, test: pd.DataFrame, figures: Mapping[str, bytes], step: int) -> None:

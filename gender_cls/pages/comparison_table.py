@@ -12,6 +12,7 @@ from gender_cls.config.data import CLASSES
 from gender_cls.data.csv_text import csv_text
 from gender_cls.errors import of_people
 from gender_cls.evaluation.comparison.compare_json import (
+    NOT_TESTED,
     OTHER_ROWS,
     CandidateRow,
     Comparison,
@@ -163,6 +164,7 @@ def notes_of(row: CandidateRow) -> str:
     state = _state(row)
     notes = ["LEAKY"] * bool(row["leaky"])
     notes += [row["standing"]["kind"]] if row["standing"] and row["standing"]["level"] == "stop" else []
+    notes += ["not tested"] * (row["remark"] == NOT_TESTED)
     notes += [OTHER_ROWS] * (row["rows"] == OTHER_ROWS)
     return ", ".join(notes + [state] * (state != "finished"))
 

@@ -11,10 +11,12 @@ from gender_cls.evaluation.elsewhere_schema import HomeAndHere
 from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
+from gender_cls.evaluation.untested import testing_sentence, validation_score
 from gender_cls.evaluation.wording import decimal, p_value, stated, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
 from gender_cls.pages.transfer_table import transfer_on_screen
-from gender_cls.system.terminal import Column, table_on_screen
+from gender_cls.runs.run import Run
+from gender_cls.system.terminal import Column, shortest, table_on_screen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +45,15 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
         metrics["standing"]["sentence"],
         *([LEAKY] * bool(metrics["data"]["leaky"])),
         *(f"Not made: {part}. {why}" for part, why in metrics["problems"].items()),
+    ]
+
+
+def untested_on_screen(run: Run) -> list["str | Table"]:
+    """What validation says of a run whose test split was left alone, and how it is tested."""
+    status, monitor = run.status, run.settings["recipe"]["monitor"]
+    return [
+        f"Not tested (evaluation.test=false). The weights of epoch {status['best_epoch']} are the best on validation "
+        f"({words(monitor)} {status['best_validation']:.3f}). {testing_sentence(shortest(run.folder))}"
     ]
 
 
@@ -84,6 +95,11 @@ def score_on_screen(metrics: Metrics) -> str:
     """A job of a sweep in a few words: `bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
     validation, test = (metrics[split]["scores"]["balanced_accuracy"] for split in ("validation", "test"))
     return f"bal. acc. {decimal(validation['value'])} on validation, {stated(test)} on test"
+
+
+def validation_on_screen(run: Run) -> str:
+    """The same of a job without a test: `bal. acc. 0.812 on validation, not tested`."""
+    return f"bal. acc. {decimal(validation_score(run))} on validation, not tested"
 
 
 def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table"]:

@@ -18,17 +18,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from gender_cls.config.data import dataset_name
+from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.parsing import recorded_data, written_values
 from gender_cls.errors import GenderClsError, error_sentence, first_few
 from gender_cls.runs.files import read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
 from gender_cls.runs.result_folder import GONE, RESERVE_FOR_END, ResultFolder, status_text
-from gender_cls.system.processes import is_alive
 from gender_cls.system.signals import stop_behind
 
 log = logging.getLogger(__name__)
 
 KILLED = "The process ended without a message: it was killed, or the machine stopped. trainer.resume=true continues."
+
+_OF_MACHINE = ("local", LAUNCHER)  # groups that say nothing of a run
+
+TRIALS = "trials"
+"""In the folder of a search: one folder for each of its trainings, which are not tested."""
 
 COMMAND_FILE = "command.json"
 """In the folder of a single run or of a sweep: the command as it was typed."""
@@ -112,12 +117,12 @@ class Run(ResultFolder):
         return written_values(self.config_file)
 
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
-        """Keep the checked configuration, with absolute paths, and the chosen file of each group but `local`.
+        """Keep the checked configuration, with absolute paths, and the chosen files of the groups it was made from.
 
         Hydra would write over those of a finished run, and before they were checked.
         """
         with locked(self.folder):
-            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith("local")}
+            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith(_OF_MACHINE)}
             hydra = {"hydra": {"runtime": {"choices": chosen}}}
             for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
@@ -128,14 +133,20 @@ class Run(ResultFolder):
         return self.status.get("state") == "finished"
 
     @property
+    def tested(self) -> bool:
+        """Whether it was tested: `evaluation.test=false` leaves that out, and it finishes all the same."""
+        return self.metrics_file.is_file()
+
+    @property
     def state(self) -> str:
-        """How it ended, as `status.json` says; `killed` if that says running but no process works on it."""
+        """How it ended, as `status.json` says; `killed` if that says running but its process is dead.
+
+        A process of another machine counts as dead when it has not touched its name for `heartbeat.SILENT` seconds.
+        """
         status = self.status
         if (state := status.get("state")) != "running":
             return str(state or "unknown")
-        here, pid = status.get("host") == socket.gethostname(), status.get("pid")
-        dead = here and isinstance(pid, int) and not is_alive(pid)
-        return "killed" if dead or not in_use(self.folder) else "running"
+        return "running" if in_use(self.folder, status.get("pid")) else "killed"
 
     @property
     def error(self) -> str | None:
@@ -209,6 +220,8 @@ def image_cache(output_dir: str) -> Path:
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """The runs at any depth in these folders, each once, sorted by path with numbers in numerical order.
 
+    The trials of a search are left out, unless their own folder is named.
+
     Raises:
         GenderClsError: there is no run in one of them.
     """
@@ -216,12 +229,17 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise GenderClsError(f"{folder} is not a folder: name a run, a sweep, or a folder with runs inside.")
-        found_here = [Run(file.parent) for file in folder.rglob("status.json")]  # audits too
+        files = folder.rglob("status.json")  # of audits too
+        found_here = [Run(file.parent) for file in files if not _of_a_trial(file) or file.parents[1] == folder]
         runs = [run for run in found_here if "model" in run.status or "trainer" in run.settings]
         if not runs:
             raise GenderClsError(f"There is no run in {folder}: name a run, a sweep, or a folder with runs inside.")
         found.update((run.folder, run) for run in runs)
     return sorted(found.values(), key=lambda run: _natural(str(run.folder)))
+
+
+def _of_a_trial(status: Path) -> bool:
+    return status.parents[1].name == TRIALS and (status.parents[2] / COMMAND_FILE).exists()
 
 
 def fitted_runs(folders: Sequence[Path]) -> list[Run]:

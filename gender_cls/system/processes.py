@@ -3,16 +3,18 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import warnings
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from multiprocessing.process import parent_process
+from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from gender_cls.system.signals import FROM_SCHEDULERS
+from gender_cls.system.signals import FROM_SCHEDULERS, STOPS, Stopped, handling, holding_stops
 
 
 def is_alive(pid: int) -> bool:
@@ -33,6 +35,15 @@ def beginning_of(pid: int) -> str | None:
     return None
 
 
+def machine() -> str:
+    """Names where the numbers of processes mean the same: host, its last start, and the container's own numbers."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
 def end_with_parent() -> None:
     """End this child process when its parent has ended, for whatever reason.
 
@@ -46,6 +57,45 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
+
+
+def run_child(process: BaseProcess) -> int:
+    """Start a process that works in `stopping_child_on_signals`, wait for its end, and return its exit code.
+
+    The signals of schedulers are passed on to it, because it may have work to keep. Then they end this process too,
+    also if the child alone got one: by the handler from before, as that of submitit, which queues the job again, or by
+    Stopped. An exit code below 0 is the signal that killed the child.
+    """
+    asked: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None = None) -> None:
+        if number not in asked:
+            asked.append(number)
+        if process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    with handling(FROM_SCHEDULERS, pass_on):
+        with holding_stops():
+            process.start()
+        for number in asked:  # before it had started
+            pass_on(number)
+        try:
+            process.join()
+        except BaseException:  # the child must write its status; Ctrl-C reaches it by itself, SIGHUP may not
+            process.terminate()
+            process.join(timeout=60)
+            process.kill()
+            raise
+    exit_code = process.exitcode or 0
+    asked += [number for number in STOPS if exit_code in (128 + number, -number)]
+    for number in asked:
+        handler = signal.getsignal(number)
+        if callable(handler):
+            handler(number, None)
+    if asked:
+        raise Stopped(asked[0])
+    return exit_code
 
 
 def end_only_by_parent(_: int = 0) -> None:

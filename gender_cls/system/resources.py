@@ -43,9 +43,11 @@ class Resources:
         silence_lightning()
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
-            # By default torch lets cuDNN round float32 to the 10 bits of TF32. Here float32 means float32, because maps
-            # are computed in it; bf16-mixed is faster than TF32 anyway.
+            # By default torch lets cuDNN round float32 to the 10 bits of TF32; in NVIDIA's containers cuBLAS does too.
+            # Here float32 means float32, because maps are computed in it; bf16-mixed is faster than TF32 anyway.
+            # These two change the newer `fp32_precision` with them; set alone, that one makes torch.export fail.
             torch.backends.cudnn.allow_tf32 = False
+            torch.set_float32_matmul_precision("highest")
         return self
 
 

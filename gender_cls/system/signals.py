@@ -22,6 +22,8 @@ def _existing(*names: str) -> tuple[int, ...]:
 FROM_SCHEDULERS = _existing("SIGTERM", "SIGUSR1", "SIGUSR2")
 """The signals that schedulers send some time before they kill a process."""
 
+STOPS = (*_existing("SIGINT", "SIGHUP"), *FROM_SCHEDULERS)
+
 
 class Stopped(KeyboardInterrupt):
     """Raised wherever the program is when a signal asks it to stop; `signal` is its number."""
@@ -33,7 +35,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise Stopped in the main thread of this process on SIGINT, SIGHUP and FROM_SCHEDULERS, unless they are ignored.
+    """Raise Stopped in the main thread of this process on Ctrl-C, SIGHUP and FROM_SCHEDULERS, unless they are ignored.
 
     Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
     a moment later. An exception at the wrong moment leaves a lock held, such as that of TensorBoard's writer: where the
@@ -56,7 +58,7 @@ def stopping_on_signals() -> Iterator[None]:
             waits_for_locks(number)
             raise Stopped(number)
 
-    with handling((*_existing("SIGINT", "SIGHUP"), *FROM_SCHEDULERS), stop), _raising_stops_again() as waits_for_locks:
+    with handling(STOPS, stop), _raising_stops_again() as waits_for_locks:
         yield
 
 
@@ -76,6 +78,35 @@ def handling(numbers: Iterable[int], handler: Callable[[int, FrameType | None], 
     finally:
         for number, earlier in before.items():
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+@contextlib.contextmanager
+def holding_stops() -> Iterator[None]:
+    """Inside, stops wait. A child that starts inside begins in this state, see `stopping_child_on_signals`."""
+    _hold(True)
+    try:
+        yield
+    finally:
+        _hold(False)
+
+
+@contextlib.contextmanager
+def stopping_child_on_signals() -> Iterator[None]:
+    """As `stopping_on_signals`, in a child that started inside `holding_stops`: no handler of the parent ever runs."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    with stopping_on_signals():
+        _hold(False)
+        try:
+            yield
+        finally:
+            _hold(True)  # the process ends, with its own exit code
+
+
+def _hold(on: bool) -> None:
+    if hasattr(signal, "pthread_sigmask"):  # a POSIX system
+        signal.pthread_sigmask(signal.SIG_BLOCK if on else signal.SIG_UNBLOCK, STOPS)
 
 
 class NotedStop:

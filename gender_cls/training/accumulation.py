@@ -1,31 +1,33 @@
-"""What training sums up over batches: the gradients of a step, and the loss and accuracy of an epoch."""
+"""What training sums up over batches and ranks: the gradients of a step, the loss and the metrics of an epoch."""
 
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import MetricCollection, classification
 
 from gender_cls.config.data import CLASSES
+from gender_cls.training import ranks
 
 
 class Accumulation:
     """Makes the gradient of a step that of one large batch, whatever the sizes and class weights of its batches.
 
-    Lightning averages the mean losses of the batches, which differs if one batch is smaller or if class weights make
-    its images count less. So each loss is multiplied by the total weight of its images, and before the step the
-    gradients are divided by the total weight of all images.
+    Lightning averages the mean losses of the batches, and DistributedDataParallel the gradients of the ranks, which
+    differs if one batch is smaller or if class weights make its images count less. So each loss is multiplied by the
+    total weight of its images, and before the step the gradients are divided by the total weight of all images.
     """
 
     def __init__(self, batches: int = 1) -> None:
-        self.batches = batches  # in a step; Lightning divides each loss by this
+        self.batches = batches  # in a step, on each rank; Lightning divides each loss by this
 
     def scale(self, loss: Tensor, weight: float | Tensor, batch_index: int) -> Tensor:
         """Return the loss for the backward pass, from the mean over the batch and the total weight of its images."""
-        if self.batches == 1:
+        if self.batches == 1 and ranks.number() == 1:
             return loss
         if batch_index % self.batches == 0:
-            self._first, self._all = weight, weight
+            self._first, self._all = _mean_over_ranks(weight, loss), weight
         else:
             self._all = self._all + weight
         return loss * (weight / self._first)  # near 1, which suits the range of float16
@@ -33,13 +35,21 @@ class Accumulation:
     def finish(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide the gradients of a complete step, before they are clipped."""
         if self.batches == 1:
-            return
-        factor = self.batches * self._first / self._all
+            return  # the first batches of the ranks are all batches
+        factor = self.batches * self._first / _mean_over_ranks(self._all, self._first)
         if not isinstance(factor, Tensor) and factor == 1:
             return
         for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
+
+
+def _mean_over_ranks(weight: float | Tensor, like: float | Tensor) -> float | Tensor:
+    """The mean weight of the ranks, on the device of `like`, so that a GPU does not wait; alone, the weight itself."""
+    if ranks.number() == 1:
+        return weight
+    assert isinstance(like, Tensor)
+    return ranks.sum_over_ranks(torch.zeros_like(like, dtype=torch.float32) + weight) / ranks.number()
 
 
 class TrainingTotals:
@@ -56,6 +66,12 @@ class TrainingTotals:
         self._loss = self._loss + loss.detach().float() * len(labels)
         cells = labels * len(CLASSES) + logits.detach().argmax(dim=1)
         self._counts = self._counts + (cells[:, None] == torch.arange(len(CLASSES) ** 2, device=cells.device)).sum(0)
+
+    def sum_over_ranks(self) -> None:
+        """Add up what all ranks have, after the last batch of an epoch."""
+        self.images = int(ranks.sum_over_ranks(torch.tensor(self.images)))
+        self._loss = ranks.sum_over_ranks(torch.as_tensor(self._loss))
+        self._counts = ranks.sum_over_ranks(torch.as_tensor(self._counts))
 
     @property
     def loss(self) -> Tensor:
@@ -76,3 +92,16 @@ class TrainingTotals:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from these sums."""
         self.images, self._loss, self._counts = (state_dict[name] for name in ("images", "loss", "counts"))
+
+
+def validation_metrics() -> MetricCollection:
+    """Return the metrics of all validation images at once, from probabilities (B, classes) and labels (B,)."""
+    options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
+    metrics: dict[str, Any] = {
+        "accuracy": classification.MulticlassAccuracy(average="micro", **options),
+        "balanced_accuracy": classification.MulticlassAccuracy(average="macro", **options),
+        "auroc": classification.MulticlassAUROC(**options),
+        "f1": classification.MulticlassF1Score(average="none", **options),
+        "confusion": classification.MulticlassConfusionMatrix(**options),
+    }
+    return MetricCollection(metrics, prefix="val/")

@@ -1,10 +1,11 @@
 """How many images pass through the network at once (size), and how many passes make a step (accumulate).
 
-Results depend on size x accumulate; memory depends on size only. Imports no torch.
+Results depend on size x accumulate; memory depends on size only. Several devices share the images of a step. Imports no
+torch.
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from gender_cls.config.checks import AUTO
 from gender_cls.config.train import Config
@@ -20,26 +21,38 @@ LARGEST_AUTO_BATCH = 32  # images in one pass with `data.batch_size=auto`; the r
 class Batch:
     """How a step of the optimizer is computed, as `status.json` keeps it."""
 
-    size: int  # images in one forward and backward pass
-    accumulate: int  # passes whose gradients make one step
+    size: int  # the most images in one forward and backward pass
+    accumulate: int  # passes whose gradients make one step, on one device
     too_large: tuple[int, ...] = ()  # sizes with which memory ran out before
     least: int = 1  # the fewest images in a pass that the network accepts
+    ranks: int = 1  # devices that share the images of a step
 
     @property
     def step(self) -> int:
         """Images in a step."""
         return self.size * self.accumulate
 
+    @property
+    def passes(self) -> int:
+        """Passes of each device in a full step."""
+        return -(-self.step // (self.size * self.ranks))
+
+    @property
+    def images(self) -> int:
+        """The most images that really pass through one device at once; fewer than `size` if several share a step."""
+        return -(-self.step // (self.passes * self.ranks))
+
     def halved(self) -> "Batch | None":
         """The same step with half as many images in a pass, or fewer if that does not divide it; None if too few."""
-        for size in range(self.size // 2, self.least - 1, -1):
+        for size in range(self.images // 2, self.least - 1, -1):
             if self.step % size == 0:
-                return Batch(size, self.step // size, (*self.too_large, self.size), self.least)
+                return replace(self, size=size, accumulate=self.step // size, too_large=(*self.too_large, self.size))
         return None
 
     def __str__(self) -> str:
-        images = plural(self.size, "image")
-        return f"batches of {images}" + (f", {self.accumulate} of them per step" if self.accumulate > 1 else "")
+        batches = f"batches of {plural(self.images, 'image')}"
+        on_each = f" on each of {self.ranks} devices" if self.ranks > 1 else ""
+        return batches + on_each + (f", {self.passes} of them per step" if self.passes > 1 else "")
 
 
 def images_per_step(batch_size: int | str, accumulate: int) -> int:
@@ -79,4 +92,4 @@ def _noted(run: Run) -> Batch | None:
     noted = run.status.get("batch")
     if noted is None:
         return None
-    return Batch(noted["size"], noted["accumulate"], tuple(noted["too_large"]), noted.get("least", 1))
+    return Batch(**{**noted, "too_large": tuple(noted["too_large"])})

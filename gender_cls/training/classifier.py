@@ -8,11 +8,10 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection, classification
-from torchvision.transforms import v2
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.parsing import typed_config
@@ -23,19 +22,28 @@ from gender_cls.errors import GenderClsError, first_few
 from gender_cls.models.backbones import build_backbone
 from gender_cls.models.convolutions import normalise
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
-from gender_cls.training.accumulation import Accumulation, TrainingTotals
+from gender_cls.training import ranks
+from gender_cls.training.accumulation import Accumulation, TrainingTotals, validation_metrics
 from gender_cls.training.checkpoints import KeepCheckpoints
-from gender_cls.training.recipe import adamw, lr_factor, parameter_groups, set_trainable, trains_backbone
+from gender_cls.training.mixing import build_mixing
+from gender_cls.training.recipe import (
+    adamw,
+    learning_statistics,
+    lr_factor,
+    parameter_groups,
+    set_trainable,
+    trains_backbone,
+)  # fmt: skip
 
 PixelBatch = tuple[Tensor, Tensor]
-"""Images (B, 3, H, W) uint8 and labels (B,) int64."""
+"""Images (B, 3, H, W) uint8 and labels (B,) int64; images at the end without a label only fill up the batch."""
 
 
 class FeatureBatch(NamedTuple):
     """What a frozen backbone computed from the images of a batch."""
 
     features: Tensor  # (B, ...) floats, the input of the head
-    labels: Tensor  # (B,) int64
+    labels: Tensor  # (B,) int64, or fewer, as in PixelBatch
 
 
 class GenderClassifier(LightningModule):
@@ -62,10 +70,10 @@ class GenderClassifier(LightningModule):
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.class_weights = None if weights is None else nn.Buffer(weights, persistent=False)
         self.augmentation: Augmentation | None = None  # of training batches; None if the loader does all of it
-        self.mix = _mixing(settings)
+        self.mix = build_mixing(settings.augment, self.layout)
         self.accumulation = Accumulation()
         self.totals = TrainingTotals()
-        self.validation_metrics = _validation_metrics()
+        self.validation_metrics = validation_metrics()
         self._validated: list[tuple[Tensor, Tensor]] = []  # logits and labels of each batch
         self.confusion_matrix: Tensor | None = None  # of the last validation
 
@@ -93,6 +101,12 @@ class GenderClassifier(LightningModule):
         """Images (B, 3, H, W) uint8 -> logits (B, 2)."""
         return self.network(self.normalise(images))
 
+    def setup(self, stage: str) -> None:
+        """On several GPUs, let BatchNorm normalise over the images of all of them."""
+        if stage == "fit" and ranks.number() > 1 and self.trainer.strategy.root_device.type == "cuda":
+            # Lightning's own option would drop the activations that timm's BatchNorm layers hold.
+            self.network = convert_sync_batchnorm(self.network)
+
     def on_train_start(self) -> None:
         """Note how many batches make a step; after memory ran out it differs from the configuration."""
         self.accumulation = Accumulation(self.trainer.accumulate_grad_batches)
@@ -101,54 +115,67 @@ class GenderClassifier(LightningModule):
         """Freeze the backbone or let it learn, as the recipe says for this epoch."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
         set_trainable(self.network, self.heads, self.trainable, backbone)
-        self.epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
+        self._statistics = learning_statistics(self.network)
+        self.epoch_began, self.totals, self.on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
-        torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index))
+        further = () if ranks.rank() == 0 else (ranks.rank(),)
+        torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch, batch_index, *further))
 
     def training_step(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> Tensor:
         """Return the loss of one batch."""
         inputs, labels = batch
         targets = labels
-        self._on_features = isinstance(batch, FeatureBatch)
-        if self._on_features:
+        self.on_features = isinstance(batch, FeatureBatch)
+        if self.on_features:
             logits = self.head(inputs)
         else:
             inputs = self.normalise(inputs if self.augmentation is None else self.augmentation(inputs))
             if self.mix is not None:
                 inputs, targets = self.mix(inputs, labels)
-                inputs = inputs.contiguous(memory_format=self.layout)
             logits = self.network(inputs)
-        smoothing = self.settings.recipe.label_smoothing
+        logits, smoothing = logits[: len(labels)], self.settings.recipe.label_smoothing
         loss = cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=smoothing)
-        if batch_index % 50 == 0:  # reading the loss waits for the device
-            self._refuse_non_finite(loss)
+        if len(labels) == 0:  # the last step has fewer images than ranks
+            loss = logits.sum()
+        checked, logged = batch_index % 50 == 0, self._is_logged(batch_index)  # checking it waits for the device
+        mean = ranks.mean_over_ranks(loss.detach(), len(labels)) if checked or logged else loss
+        if checked:
+            self._refuse_non_finite(mean)
         self.totals.add(loss, logits, labels)
-        if self._is_logged(batch_index):
-            self.log("train/loss_step", loss.detach())
+        if logged:
+            self.log("train/loss_step", mean.detach())
             self.log_dict(self._rates())
         return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradients those of one large batch; clipping follows."""
         self.accumulation.finish(optimizer)
+        ranks.average_over_ranks(self._statistics)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note when the last batch ended, because validation runs before the end of the epoch."""
         if self.trainer.is_last_batch and self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
         self.last_batch_ended = time.perf_counter()
+        if self.trainer.is_last_batch:
+            self.totals.sum_over_ranks()
 
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
         self._refuse_non_finite(self.totals.loss)
-        self._log_step()
         accuracy, balanced_accuracy = self.totals.accuracies()
-        self.log("train/loss", self.totals.loss)
-        self.log_dict({"train/accuracy": accuracy, "train/balanced_accuracy": balanced_accuracy})
-        speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
-        self.log(f"speed/{speed}_images_per_second", self.totals.images / (self.last_batch_ended - self.epoch_began))
+        speed = "head" if self.on_features else "train"  # the head alone learns without passes of the network
+        seconds = self.last_batch_ended - self.epoch_began
+        self._log_epoch(
+            {
+                "train/loss": self.totals.loss,
+                "train/accuracy": accuracy,
+                "train/balanced_accuracy": balanced_accuracy,
+                f"speed/{speed}_images_per_second": self.totals.images / seconds,
+            }
+        )
 
     def on_validation_start(self) -> None:
         """Refuse weights that are no numbers before anything is drawn, kept or chosen with them."""
@@ -165,7 +192,7 @@ class GenderClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log validation metrics, on which early stopping and the choice of the checkpoint depend."""
-        logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        logits, labels = (ranks.gather_rows(torch.cat(parts)) for parts in zip(*self._validated, strict=True))
         self._validated = []
         if self.totals.images and not torch.isfinite(logits).all():
             self._refuse("The answers for validation images became infinite or nan")
@@ -173,11 +200,12 @@ class GenderClassifier(LightningModule):
         metrics = self.validation_metrics(logits.softmax(dim=1), labels)
         self.confusion_matrix = metrics.pop("val/confusion").cpu()
         f1 = metrics.pop("val/f1")
-        self._log_step()
-        self.log("val/loss", cross_entropy(logits, labels))
-        self.log("val/balanced_accuracy", metrics.pop("val/balanced_accuracy"))
-        self.log_dict(metrics)
-        self.log_dict({f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)})
+        first = {
+            "val/loss": cross_entropy(logits, labels),
+            "val/balanced_accuracy": metrics.pop("val/balanced_accuracy"),
+        }
+        f1_by_class = {f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)}
+        self._log_epoch({**first, **metrics, **f1_by_class})
         self.validation_metrics.reset()
 
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
@@ -230,9 +258,12 @@ class GenderClassifier(LightningModule):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights
 
-    def _log_step(self) -> None:
-        """Put what else is logged in this hook at the step of the epoch's last weights; Lightning takes one less."""
-        self.log("step", float(self.global_step))
+    def _log_epoch(self, values: dict[str, float | Tensor]) -> None:
+        """Log the numbers of an epoch at the step of its last weights; Lightning takes one less.
+
+        All ranks have the same ones. That Lightning averages them keeps the ranks together when they choose by them.
+        """
+        self.log_dict({"step": float(self.global_step), **values}, sync_dist=True)
 
     def _is_logged(self, batch_index: int) -> bool:
         """Whether Lightning writes this step; a number that it drops costs time and makes a GPU wait."""
@@ -260,22 +291,3 @@ def non_finite_weights(network: nn.Module) -> list[str]:
     """The names of parameters that hold an infinity or NaN, and of running statistics that hold NaN."""
     parameters = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
     return parameters + [name for name, value in network.named_buffers() if torch.isnan(value).any()]
-
-
-def _validation_metrics() -> MetricCollection:
-    options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
-    metrics: dict[str, Any] = {
-        "accuracy": classification.MulticlassAccuracy(average="micro", **options),
-        "balanced_accuracy": classification.MulticlassAccuracy(average="macro", **options),
-        "auroc": classification.MulticlassAUROC(**options),
-        "f1": classification.MulticlassF1Score(average="none", **options),
-        "confusion": classification.MulticlassConfusionMatrix(**options),
-    }
-    return MetricCollection(metrics, prefix="val/")
-
-
-def _mixing(settings: Config) -> v2.Transform | None:
-    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of a normalised batch; if both, a random one of them."""
-    kinds = ((v2.MixUp, settings.augment.mixup), (v2.CutMix, settings.augment.cutmix))
-    choices = [kind(alpha=alpha, num_classes=len(CLASSES)) for kind, alpha in kinds if alpha > 0]
-    return v2.RandomChoice(choices) if choices else None

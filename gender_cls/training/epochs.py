@@ -42,6 +42,8 @@ class EpochTable(Checkpoint):
         seconds = time.perf_counter() - cast(GenderClassifier, pl_module).epoch_began
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append(epoch_row(trainer.current_epoch + 1, trainer.global_step, seconds, logged))
+        if not trainer.is_global_zero:
+            return
         write_atomically(self.run.epochs, epochs_csv(self.rows))
         line, narrow = epoch_line(self.rows, trainer.max_epochs or 0, self.monitor)
         log.info(line, extra={"narrow": narrow})

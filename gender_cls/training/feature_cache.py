@@ -6,7 +6,7 @@ Out-of-Distribution", ICLR 2022, arXiv:2202.10054.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
@@ -15,10 +15,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.datamodule import CropDataModule, CropLoader
-from gender_cls.data.samplers import derived_seed
+from gender_cls.data.datamodule import CropDataModule, CropLoader, Key
+from gender_cls.data.samplers import FILLER, derived_seed
 from gender_cls.system.memory import GIBIBYTE, available_memory
 from gender_cls.system.progress import Work, working
+from gender_cls.training import ranks
 from gender_cls.training.classifier import FeatureBatch, GenderClassifier
 from gender_cls.training.recipe import trains_backbone
 
@@ -40,7 +41,7 @@ class FeatureCache(Callback):
     computes again what it still needs.
 
     With `recipe.ema_decay`, validation sees the frozen backbone itself instead of its average, which differs only by
-    rounding.
+    rounding. Of several ranks, each computes a part, and all of them get all features.
     """
 
     def __init__(self, classifier: GenderClassifier, datamodule: CropDataModule) -> None:
@@ -63,14 +64,18 @@ class FeatureCache(Callback):
         images = (f"{len(views)} views of " if len(views) > 1 else "") + f"{train:,} + {val:,} images"
         log.info(f"The backbone is frozen at first, so its features are computed once: {images}.")
         classifier.network.eval()  # the start of the epoch sets what trains
-        with working("Computing the features", len(views) * train + val, "images") as work:
+        mine = len(views) * len(self._datamodule.rows("train")) + len(self._datamodule.rows("val"))
+        with working("Computing the features", mine, "images") as work:
+            rows, further = self._datamodule.rows("train"), () if ranks.rank() == 0 else (ranks.rank(),)
             for view in views:
-                torch.manual_seed(derived_seed(self._settings.seed, view))
-                loader = self._datamodule.loader_of("train", [(view, row, 0) for row in range(train)])
-                self._features["train", view] = _head_inputs(trainer, loader, train, work, classifier.augmentation)
+                torch.manual_seed(derived_seed(self._settings.seed, view, *further))
+                loader = self._datamodule.loader_of("train", [(view, row, 0) for row in rows])
+                part = _head_inputs(trainer, loader, len(rows), work, classifier.augmentation)
+                self._features["train", view] = ranks.gather_rows(part)
             trainer.validating = True  # other callbacks that act on batches must not take these for training
-            loader = self._datamodule.loader_of("val", range(val))
-            self._features["val", 0] = _head_inputs(trainer, loader, val, work)
+            rows = self._datamodule.rows("val")
+            part = _head_inputs(trainer, self._datamodule.loader_of("val", rows), len(rows), work)
+            self._features["val", 0] = ranks.gather_rows(part)
             trainer.training = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,8 +94,13 @@ class FeatureCache(Callback):
             return None
         features = self._features[split, self._epoch % self._views if split == "train" else 0]
         labels, batches = self._labels[split], cast(Iterable[list[Any]], loader.batch_sampler)
-        rows = ([key[1] if isinstance(key, tuple) else key for key in keys] for keys in batches)  # of a tuple or alone
-        return (FeatureBatch(features[batch], labels[batch]) for batch in rows)
+        return (self._batch(features, labels, keys) for keys in batches)
+
+    @staticmethod
+    def _batch(features: Tensor, labels: Tensor, keys: Sequence[Key]) -> FeatureBatch:
+        rows = [key[1] if isinstance(key, tuple) else key for key in keys]
+        labelled = [row for row, key in zip(rows, keys, strict=True) if not isinstance(key, tuple) or key[2] != FILLER]
+        return FeatureBatch(features[rows], labels[labelled])
 
 
 class StagedLoader:
@@ -136,8 +146,8 @@ def _obstacle(classifier: GenderClassifier, datamodule: CropDataModule) -> str |
     train, val = (len(datamodule.datasets[split]) for split in ("train", "val"))
     views = min(_view_count(classifier), _frozen_epochs(classifier))
     needed = (views * train + val) * features[0].nbytes
-    available = available_memory() or 4 * GIBIBYTE
-    if needed > SHARE_OF_MEMORY * available:
+    available = (available_memory() or 4 * GIBIBYTE) // ranks.number_here()  # each rank holds all features
+    if ranks.sum_over_ranks(torch.tensor(needed > SHARE_OF_MEMORY * available, dtype=torch.int64)):
         return f"they would take {needed / GIBIBYTE:.1f} GiB of {available / GIBIBYTE:.1f} GiB of free memory"
     return None
 

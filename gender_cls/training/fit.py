@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -23,12 +23,14 @@ from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory, release_memory, restart_peak
 from gender_cls.system.progress import Work, working
 from gender_cls.system.resources import Resources
+from gender_cls.training import ranks
 from gender_cls.training.auto_batch_size import choose_batch, least_images, smaller_batch
 from gender_cls.training.batch import Batch, record_batch, recorded_batch
 from gender_cls.training.checkpoints import (
     KeepCheckpoints,
     WholeFiles,
     best_score,
+    has_validated,
     last_whole_checkpoint,
     read_checkpoint,
 )
@@ -36,9 +38,11 @@ from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
+from gender_cls.training.preemption import Preemption
 from gender_cls.training.resume import check_machine, refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
+from gender_cls.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +103,8 @@ def _fit_with_batch(
 ) -> None:
     """Train from the beginning or from the last checkpoint to the end."""
     checkpoint = checkpoint_to_resume(config, run)
-    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", None if checkpoint is None else best_score(run, config))
+    best = best_score(run, config) if checkpoint is not None and has_validated(checkpoint) else None
+    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", best)
 
     # Data
     datamodule = CropDataModule(
@@ -111,13 +116,16 @@ def _fit_with_batch(
         batch_size=batch.size,
         num_workers=resources.num_workers,
         accumulate=batch.accumulate,
+        rank=ranks.rank(),
+        ranks=ranks.number(),
     )
     datamodule.pin_memory = resources.device == "cuda"
 
     # Model
     seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
     classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    batch = replace(batch, least=least_images(classifier))
+    batch = replace(batch, least=least_images(classifier), ranks=ranks.number())
+    datamodule.least = batch.least
     if batch.size < batch.least:
         raise GenderClsError(
             f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
@@ -132,7 +140,7 @@ def _fit_with_batch(
 
     # Trainer
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
-    callbacks += [EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
+    callbacks += [Preemption(run), EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
     batches = len(datamodule.train_dataloader())
     logger = RunLogger(run.folder)
     trainer = build_trainer(
@@ -141,10 +149,11 @@ def _fit_with_batch(
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
-        accumulate_grad_batches=batch.accumulate,
+        freezes=config.recipe.frozen_epochs != 0,
+        accumulate_grad_batches=batch.passes,
         benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
         gradient_clip_val=config.recipe.gradient_clip,
-        log_every_n_steps=min(10, math.ceil(batches / batch.accumulate)),
+        log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
@@ -195,7 +204,7 @@ def _callbacks(
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
     callbacks += more_callbacks(config, run, classifier, datamodule)
     if recipe.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+        callbacks.append(WeightAverage(recipe.ema_decay))
     if recipe.patience is not None:
         mode = "min" if recipe.monitor == "loss" else "max"
         callbacks.append(EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience, mode=mode))

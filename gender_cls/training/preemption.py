@@ -53,7 +53,9 @@ class Preemption(Callback):
             _go_on(trainer, cast(GenderClassifier, pl_module), begun)
         if self._resumed and trainer.is_global_zero:
             part = "the validation of " if begun is not None and begun["steps"] is None else ""
-            log.info(f"Training goes on with {part}epoch {trainer.current_epoch + 1}, after step {trainer.global_step}.")
+            log.info(
+                f"Training goes on with {part}epoch {trainer.current_epoch + 1}, after step {trainer.global_step}."
+            )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if it was asked at the end of the epoch before, whose checkpoint is written."""
@@ -64,7 +66,9 @@ class Preemption(Callback):
         """Stop between two steps."""
         steps, batches = divmod(batch_idx, trainer.accumulate_grad_batches)
         if steps > 0 and batches == 0 and self._is_asked():
-            self._keep(trainer, cast(GenderClassifier, pl_module), steps, time.perf_counter())
+            classifier = cast(GenderClassifier, pl_module)
+            classifier.totals.sum_over_ranks()
+            self._keep(trainer, classifier, steps, time.perf_counter())
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -123,7 +127,8 @@ class Preemption(Callback):
         self._begun = {
             "steps": steps,
             "seconds": now - classifier.epoch_began,
-            "totals": classifier.totals.state_dict(),
+            "totals": classifier.totals.state_dict(),  # of all ranks
+            "on_features": classifier.on_features,
             "logged": {name: value.clone() for name, value in trainer.callback_metrics.items()},
         }
         trainer.save_checkpoint(self.run.last_checkpoint, weights_only=False)
@@ -133,8 +138,8 @@ class Preemption(Callback):
         number = self._stop.signal
         assert number is not None
         if trainer.is_global_zero:
-            name, file = signal.Signals(number).name, self.run.last_checkpoint
-            log.info(f"{name}: {file} holds the training up to epoch {trainer.current_epoch + 1}, step {trainer.global_step}.")
+            where = f"step {trainer.global_step}, in epoch {trainer.current_epoch + 1}"
+            log.info(f"{signal.Signals(number).name}: {self.run.last_checkpoint} holds the training up to {where}.")
         raise Stopped(number)
 
 
@@ -149,7 +154,9 @@ def _go_on(trainer: Trainer, classifier: GenderClassifier, begun: dict[str, Any]
     classifier.on_train_epoch_start()
     classifier.last_batch_ended = time.perf_counter()
     classifier.epoch_began = classifier.last_batch_ended - begun["seconds"]
-    classifier.totals.load_state_dict(move_data_to_device(begun["totals"], classifier.device))
+    classifier.on_features = begun["on_features"]
+    if steps is None or trainer.is_global_zero:  # sums over ranks are still made at the end of the epoch
+        classifier.totals.load_state_dict(move_data_to_device(begun["totals"], classifier.device))
     trainer.callback_metrics.update(begun["logged"])
     trainer.train_dataloader.batch_sampler.skip = steps or 0  # type: ignore[union-attr]  # it is that of StepBatchSampler
 

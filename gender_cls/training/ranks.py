@@ -1,7 +1,7 @@
 """The processes that train one model together (ranks), one for each device. Alone, a process is rank 0 of 1."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -65,3 +65,20 @@ def gather_rows(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(padded) for _ in range(number())]
     group.all_gather(parts, padded.contiguous())
     return torch.stack(parts, dim=1).flatten(0, 1)[:total]
+
+
+def mean_over_ranks(value: Tensor, weight: float) -> Tensor:
+    """The mean over all ranks of a value (a scalar), each with its weight; it is on the value's device."""
+    if number() == 1:
+        return value
+    total, weights = sum_over_ranks(torch.stack([value * weight, torch.full_like(value, weight)]))
+    return total / weights
+
+
+def average_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its mean over all ranks; one exchange for all of them."""
+    if number() == 1 or not tensors:
+        return
+    mean = sum_over_ranks(torch.cat([tensor.flatten() for tensor in tensors])) / number()
+    for tensor, part in zip(tensors, mean.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from timm.optim import param_groups_layer_decay
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import AdamW, Optimizer
 
 from gender_cls.config.train import RecipeConfig
@@ -37,6 +38,17 @@ def set_trainable(network: nn.Module, heads: Collection[str], trainable: Collect
     network.train(backbone)
     for head in heads:
         network.get_submodule(head).train()
+
+
+def learning_statistics(network: nn.Module) -> list[Tensor]:
+    """The running statistics that change in training, and that each rank has its own of."""
+    return [
+        statistic
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm) and module.training
+        for statistic in (module.running_mean, module.running_var)
+        if statistic is not None
+    ]
 
 
 def _in_head(parameter: str, heads: Collection[str]) -> bool:

@@ -23,7 +23,7 @@ from gender_cls.cli import command as command_module
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.cli.sweep import job_folder
-from gender_cls.config.data import DemoConfig
+from gender_cls.config.data import Balance, DemoConfig
 from gender_cls.config.export import ExportConfig, Format, Smaller
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -63,6 +63,20 @@ def _logging_stays_as_it_was() -> Iterator[None]:
         (["model.name=${oc.env:HOME}"], "model.name=${oc.env:HOME} is computed"),
         (["hydra/nonesuch=1"], "nonesuch"),
         (["explain=saliency"], "There is no explain=saliency; there are all, maps, off. explain.methods=[...] chooses"),
+        (["launcher=slurm"], "launcher=slurm starts the jobs of a sweep: add -m"),
+        (["-m", "launcher=sluurm"], "There is no launcher=sluurm; did you mean slurm?"),
+        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "launcher.partitoin is not a key"),
+        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "did you mean partition?"),
+        (
+            ["-m", "launcher=joblib", "launcher.partition=gpu"],
+            "launcher.partition is not a key of the configuration; launcher=slurm has it",
+        ),
+        (["-m", "launcher.gpus=1"], "launcher=slurm_local and launcher=slurm"),
+        (["-m", "launcher=slurm", "+launcher.nonesuch=1"], "launcher.nonesuch is not a key"),
+        (["-m", "launcher=slurm", "launcher.minutes=0"], "launcher.minutes must be at least 2 minutes, not 0"),
+        (["-m", "launcher=slurm", "launcher.minutes=2"], "launcher.grace_seconds=120 is no shorter than"),
+        (["-m", "launcher=slurm", "trainer.devices=1,2"], "no key of launcher may vary"),
+        (["-m", "launcher=slurm", "trainer.accelerator=cpu"], "add launcher.gpus=0"),
     ],
 )
 def test_errors_of_the_command_line_are_one_sentence(
@@ -316,9 +330,20 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
         assert "nothing to resume" in caplog.text
 
 
-def test_the_folder_of_a_job_tells_a_large_number_from_a_small_one() -> None:
-    jobs = [
-        OmegaConf.create({"hydra": {"job": {"num": 0}, "runtime": {"choices": {"model": "m"}}}, "recipe": {"lr": lr}})
-        for lr in (1e30, 1e-30)
-    ]
-    assert [job_folder("recipe.lr", _root_=job) for job in jobs] == ["0_m_lr-1e+30", "0_m_lr-1e-30"]
+@pytest.mark.parametrize(
+    ("key", "value", "folder"),
+    [
+        ("recipe.lr", 1e30, "0_m_lr-1e+30"),
+        ("recipe.lr", 1e-30, "0_m_lr-1e-30"),
+        ("recipe.lr", 0.1 + 0.2, "0_m_lr-0.3"),
+        ("recipe.lr", 100 / 7, "0_m_lr-14.29"),
+        ("data.balance", Balance.sampler, "0_m_balance-sampler"),
+        ("model.weights", None, "0_m_weights-null"),
+        ("trainer.compile", True, "0_m_compile-true"),
+        ("data.image_size", [32, 16], "0_m_image_size-32-16"),
+    ],
+)
+def test_the_folder_of_a_job_names_a_value_as_it_is_typed(key: str, value: object, folder: str) -> None:
+    job = OmegaConf.create({"hydra": {"job": {"num": 0}, "runtime": {"choices": {"model": "m"}}}})
+    OmegaConf.update(job, key, value)
+    assert job_folder(key, _root_=job) == folder

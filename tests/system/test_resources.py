@@ -145,6 +145,20 @@ def test_torch_takes_the_threads() -> None:
         torch.set_num_threads(before)
 
 
+def test_float32_on_a_gpu_is_no_tf32_for_old_and_new_readers_of_the_setting() -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")  # as in NVIDIA's containers
+    try:
+        Resources("cuda", "32-true", torch.get_num_threads(), 0).apply()
+        for operations in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul):
+            assert operations.fp32_precision in ("ieee", "none")
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32  # torch.export reads this one; where old and new differ it raises
+    finally:
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision(before)
+
+
 def test_the_gpu_of_apple_is_used_only_when_asked_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)

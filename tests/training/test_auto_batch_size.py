@@ -65,7 +65,13 @@ def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path)
     assert choose_batch(config_of(data={"batch_size": 2}, trainer={"accumulate": 8}), run, ON_CPU) == Batch(2, 8)
     record_batch(run, Batch(4, 4, (8,)))
     assert choose_batch(config_of(), run, ON_CPU) == Batch(8, 1), "its steps had more images"
-    assert json.loads(run.status_file.read_text())["batch"] == {"size": 8, "accumulate": 1, "too_large": [], "least": 1}
+    assert json.loads(run.status_file.read_text())["batch"] == {
+        "size": 8,
+        "accumulate": 1,
+        "too_large": [],
+        "least": 1,
+        "ranks": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -174,7 +180,7 @@ def last(run: Run) -> dict[str, Any]:
 def test_training_continues_with_smaller_batches(train, monkeypatch, caplog) -> None:
     steps = let_memory_run_out(monkeypatch, fitting=2, from_epoch=1)
     run = train()
-    assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1}
+    assert run.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1, "ranks": 1}
     assert run.status["fitted"]
     assert [epoch for epoch, _ in steps] == sorted(epoch for epoch, _ in steps), "no epoch is repeated"
     assert (0, 8) in steps
@@ -271,7 +277,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_job_that_the_kernel_kills_starts_again_with_half_the_batch(job, caplog) -> None:
     sweep.run_job(killed(by_the_kernel=True, until=2), config_of(), job, number=0)
     assert job.status["state"] == "finished"
-    assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1}
+    assert job.status["batch"] == {"size": 2, "accumulate": 4, "too_large": [8, 4], "least": 1, "ranks": 1}
     assert "0_job" in caplog.text
     assert "batches of 8 images" in caplog.text
     assert (job.folder.parent / "memory is kept").exists()

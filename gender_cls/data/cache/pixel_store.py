@@ -6,13 +6,11 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,7 +19,8 @@ from gender_cls.data.cache.database import CacheError, Database, cannot_keep
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
 from gender_cls.errors import NO_ROOM
-from gender_cls.runs.locks import LOCK_ERRORS, lacks_locks
+from gender_cls.runs.heartbeat import OccupiedError
+from gender_cls.runs.locks import held, is_held
 
 log = logging.getLogger(__name__)
 
@@ -55,21 +54,26 @@ class PixelStore:
         whole = (place >= HEADER) & (length > 0) & (length <= self.file.size - place)
         return np.where(whole, place, -1)
 
-    def lock(self) -> AbstractContextManager:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """Wait until no other process adds pixels; then no other one can until the context ends.
 
         Raises:
-            CacheError: the file system has no locks, or the file of the lock cannot be made.
+            CacheError: the file of the lock cannot be made.
         """
-        lock = FileLock(f"{self.path}.lock", mode=self._mode)
-        try:
+        lock = self._lock_of(self.path)
+        with contextlib.ExitStack() as stack:
             try:
-                return lock.acquire(timeout=0)
-            except Timeout:
-                log.info(f"Another process is reading the images below {self.root}: this one waits for its results.")
-                return lock.acquire()
-        except LOCK_ERRORS as error:
-            raise CacheError(cannot_keep(Path(f"{self.path}.lock"), error, locks=lacks_locks(error))) from None
+                if is_held(lock):
+                    log.info(f"Another process is reading the images below {self.root}: this one waits for it.")
+                stack.enter_context(held(lock, patient=True, mode=self._mode))
+            except OSError as error:
+                raise CacheError(cannot_keep(lock, error)) from None
+            yield
+
+    @staticmethod
+    def _lock_of(pixels: Path) -> Path:
+        return Path(f"{pixels}.lock")
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
@@ -142,9 +146,10 @@ class PixelStore:
         total = needed + sum(size for _, size, _ in files)
         for used, size, file in sorted(files):
             too_old = time.time() - used > self.data.cache_days * DAY
-            if file != self.path and (too_old or total > self.data.cache_gigabytes * GB):
-                # Nothing happens if it is in use or belongs to another user.
-                with contextlib.suppress(Timeout, *LOCK_ERRORS), FileLock(f"{file}.lock").acquire(timeout=0):
+            unused = file != self.path and not is_held(self._lock_of(file))
+            if unused and (too_old or total > self.data.cache_gigabytes * GB):
+                # Nothing happens if it belongs to another user.
+                with contextlib.suppress(OccupiedError, OSError), held(self._lock_of(file)):
                     file.unlink(missing_ok=True)
                     total -= size
 

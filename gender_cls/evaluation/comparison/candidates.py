@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gender_cls.errors import GenderClsError, first_few
+from gender_cls.evaluation.comparison.compare_json import NOT_TESTED
 from gender_cls.evaluation.comparison.settings import Described, describe, varied_settings
 from gender_cls.evaluation.evaluated import is_evaluated, not_evaluated_sentence
 from gender_cls.evaluation.predictions import answers_of
@@ -42,6 +43,7 @@ class Candidate:
     title: str  # what it is called among the others, see `with_titles`
     runs: list[Run]  # all that finished, and those that did not if no run with the same settings, seed and fold did
     trained: list[Trained]  # one per seed, sorted; a seed with an unfinished run is left out
+    untested: list[tuple[int | None, list[Run]]]  # seeds and runs, sorted, if all of them left the test split alone
     repeated: list[Run]  # finished runs left out of `trained`: a later run has the same settings, seed and fold
     described: Described  # its first run and its configuration
     dataset: str | None  # the name of the data that it is tested on; None if its configuration was not kept
@@ -76,6 +78,8 @@ class Candidate:
     @cached_property
     def problem(self) -> str | None:
         """Why its predictions cannot be used, or None."""
+        if self.untested:
+            return NOT_TESTED
         for run in self.runs:
             if run.finished and not is_evaluated(run) and run not in self.repeated:
                 return not_evaluated_sentence(run)
@@ -137,12 +141,13 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
     for one in described:
         if one.run in latest:
             seeds[one.seed].append(one.run)
-    trained = [
-        _trained(seed if isinstance(seed, int) else None, runs)
+    finished = [
+        (seed if isinstance(seed, int) else None, runs)
         for seed, runs in seeds.items()
-        if all(run.finished and is_evaluated(run) for run in runs)
+        if all(run.finished for run in runs)
     ]
-    trained.sort(key=lambda one: -1 if one.seed is None else one.seed)
+    finished.sort(key=lambda one: -1 if one[0] is None else one[0])
+    left_alone = [one.run for one in described if one.settings.get("evaluation.test") is False and not one.run.tested]
     runs = [one.run for one in described]
     first = described[0]
     return Candidate(
@@ -150,7 +155,8 @@ def _candidate(described: Sequence[Described], varied: dict[str, str]) -> Candid
         varied=varied,
         title=first.model,
         runs=runs,
-        trained=trained,
+        trained=[_trained(seed, runs) for seed, runs in finished if all(map(is_evaluated, runs))],
+        untested=finished if all(run in left_alone for _, runs in finished for run in runs) else [],
         repeated=[run for run in runs if run.finished and run not in latest],
         described=first,
         dataset=_dataset(first.run),

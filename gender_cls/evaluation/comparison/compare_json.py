@@ -12,6 +12,7 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Standing
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
+NOT_TESTED = "It was not tested: validation alone says something about it."
 PEOPLE, PEOPLE_AND_TRAINING = "people", "people and training"
 ENOUGH_SEEDS = 3
 """Fewest seeds whose spread says enough about the chance of training; with fewer, intervals leave it out."""
@@ -121,7 +122,7 @@ class CandidateRow(TypedDict):
     repeated: list[str]  # folders of finished runs left out: a later run has the same settings, seed and fold
     seeds: list[int | None]  # those that are scored, null if unknown; the folds of a seed make one table
     compared: bool  # whether it takes part in pairs, ensemble, agreement, curves and verdict
-    remark: str | None  # why it does not
+    remark: str | None  # why it does not; NOT_TESTED if no seed was tested, so that all scores but validation are null
     rows: str | None  # SAME_ROWS if each seed has the images and labels that most runs share, otherwise OTHER_ROWS
     leaky: bool | None  # whether training saw test images or near duplicates of them
     validation: MeanScore  # balanced accuracy, the score to choose by

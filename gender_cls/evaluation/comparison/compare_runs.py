@@ -35,6 +35,7 @@ from gender_cls.evaluation.metrics import (
 )
 from gender_cls.evaluation.predictions import answers_of
 from gender_cls.evaluation.standing import standing_of
+from gender_cls.evaluation.untested import validation_score
 from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
@@ -162,7 +163,7 @@ def _candidate_row(
         varied=candidate.varied,
         runs=[_run_state(run) for run in candidate.runs],
         repeated=[str(run.folder) for run in candidate.repeated],
-        seeds=[one.seed for one in candidate.trained],
+        seeds=[one.seed for one in candidate.trained] or [seed for seed, _ in candidate.untested],
         compared=compared,
         remark=remark,
         rows=rows,
@@ -209,6 +210,9 @@ def _auroc(table: pd.DataFrame) -> float:
 
 
 def _validation(candidate: Candidate) -> compare_json.MeanScore:
+    if candidate.untested:
+        means = (mean_or_none(map(validation_score, runs)) for _, runs in candidate.untested)
+        return _over_seeds([mean for mean in means if mean is not None])
     trained = [] if candidate.problem else candidate.trained
     return _over_seeds([_decisions(one.validation)["balanced_accuracy"] for one in trained])
 

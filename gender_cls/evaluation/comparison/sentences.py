@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gender_cls.errors import first_few
-from gender_cls.evaluation.comparison.compare_json import OTHER_ROWS, PEOPLE, CandidateRow, Pair
+from gender_cls.evaluation.comparison.compare_json import NOT_TESTED, OTHER_ROWS, PEOPLE, CandidateRow, Pair
 from gender_cls.evaluation.comparison.transfer_json import Transfer
 from gender_cls.evaluation.comparison.transfer_sentences import elsewhere_sentence
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.standing import CHANCE
+from gender_cls.evaluation.untested import testing_sentence
 from gender_cls.evaluation.wording import decimal, listed, stated
 
 MOST_PAIRS = 3  # pairs with the best candidate that are told one by one
@@ -41,7 +42,9 @@ def verdict(rows: Sequence[CandidateRow], pairs: Sequence[Pair], transfer: Trans
     best = best_on_validation(rows)
     if not rows:
         return ["No run has finished, so there is nothing to compare."]
-    if not compared:
+    if not compared and (untested := _untested(rows)):
+        sentences = [_by_validation(untested)]
+    elif not compared:
         sentences = ["There is nothing to compare: no candidate has a result that can be used."]
     elif best is None:
         sentences = [f"No candidate can be recommended. {_worthless(compared)[0]}"]
@@ -74,8 +77,26 @@ def cautions(rows: Sequence[CandidateRow], transfer: Transfer | None) -> list[st
     if best_on_validation(rows) is None:
         worthless = worthless[1:]  # the verdict begins with the first
     others = _of_other_datasets(rows)
-    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"] and row not in others]
+    told = [*others, *_untested(rows)]
+    left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"] and row not in told]
+    if compared and (untested := [row["title"] for row in _untested(rows)]):
+        left_out.append(f"Not tested, and so not compared: {first_few(untested)}.")
     return worthless + _cautions(compared) + _about_datasets(compared, others, transfer) + left_out
+
+
+def _untested(rows: Sequence[CandidateRow]) -> list[CandidateRow]:
+    return [row for row in rows if row["remark"] == NOT_TESTED]
+
+
+def _by_validation(untested: Sequence[CandidateRow]) -> str:
+    """What is left to say if no candidate was tested; they come by falling validation score."""
+    first = untested[0]
+    chosen = "the only candidate" if len(untested) == 1 else f"the best of {len(untested)} candidates"
+    return (
+        f"No test: by validation alone {first['title']} is {chosen} (balanced accuracy "
+        f"{decimal(first['validation']['mean'])} at the threshold 0.5), and a score that a choice was made by is too "
+        f"good. {testing_sentence(first['runs'][0]['folder'])}"
+    )
 
 
 def _of_other_datasets(rows: Sequence[CandidateRow]) -> list[CandidateRow]:

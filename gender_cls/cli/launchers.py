@@ -1,0 +1,51 @@
+"""Whether the chosen launcher can start the jobs, found out before any work, and what is missing if it cannot."""
+
+import shutil
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from gender_cls.cli.command_line import CommandLine
+from gender_cls.config.launcher import LAUNCHER, LauncherConfig, SlurmConfig, launcher_config
+from gender_cls.errors import require
+from gender_cls.system.extras import EXTRAS, install_command
+
+PLUGINS = {
+    "submitit_slurm": "hydra_submitit_launcher", "submitit_local": "hydra_submitit_launcher",
+    "joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher",
+}  # fmt: skip
+"""Hydra's own name of a launcher -> the module that brings it."""
+
+
+def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> None:
+    """Raise GenderClsError unless the launcher of these composed configurations can start them as they ask."""
+    if LAUNCHER not in jobs[0]:  # of a command without sweeps
+        return
+    first, *others = map(launcher_config, jobs)
+    if type(first) is LauncherConfig:
+        return
+    choice = jobs[0].hydra.runtime.choices[LAUNCHER]
+    require(command.multirun, f"launcher={choice} starts the jobs of a sweep: add -m, for a single job too.")
+    require(
+        all(one == first for one in others),
+        f"launcher={choice} asks for the same machines for all jobs of a sweep, so no key of launcher may vary: start "
+        "a sweep for each, or set launcher.gpus and launcher.nodes to the most that a job needs.",
+    )
+    if isinstance(first, SlurmConfig):
+        require(
+            jobs[0].trainer.accelerator != "cpu" or not first.gpus,
+            f"launcher.gpus={first.gpus} asks for GPUs that trainer.accelerator=cpu does not use: add launcher.gpus=0.",
+        )
+        missing = [program for program in ("sbatch", "srun", "scontrol") if shutil.which(program) is None]
+        require(
+            not missing,
+            f"launcher={choice} needs Slurm's {' and '.join(missing)}, not found on this machine: start the command "
+            "on a login node of the cluster, or take launcher=joblib or launcher=slurm_local here.",
+        )
+
+
+def missing_plugin(name: str) -> str | None:
+    """What to install for a launcher that Hydra does not find, by Hydra's name; None if no extra brings it."""
+    if (module := PLUGINS.get(name)) is None:
+        return None
+    return f"This launcher needs {module}, which is not installed: {install_command(EXTRAS[module])}"
