@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import failing_alone, in_turn
-from gender_cls.cli.sweep import write_leaderboard
+from gender_cls.cli.leaderboard import write_leaderboard
 from gender_cls.config.evaluation import EvaluateConfig
 from gender_cls.config.parsing import recorded_config
 from gender_cls.data.source import find_source

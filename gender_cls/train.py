@@ -83,7 +83,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
-        predictor = Predictor(run.best_checkpoint, resources, config)
+        predictor = Predictor.of_run(run, resources, config)
         evaluate_run(run, evaluation, predictor, cache=cache)
 
 

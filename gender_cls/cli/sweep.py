@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from gender_cls.config.evaluation import CompareConfig
+from gender_cls.cli.leaderboard import job_runs, write_leaderboard
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, plural
@@ -30,7 +30,6 @@ from gender_cls.system.terminal import console, print_on_any_terminal, shortest,
 from gender_cls.training.batch import halve_recorded_batch
 
 if TYPE_CHECKING:
-    from gender_cls.evaluation.comparison.compare_json import Comparison
     from gender_cls.evaluation.schema import Metrics
 
 log = logging.getLogger(__name__)
@@ -108,11 +107,13 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
     exit_code = _run_in_child(work, config, run)
     while exit_code == _KILLED_FOR_MEMORY and halve_recorded_batch(run):
         exit_code = _run_in_child(work, config, run)
-    if exit_code != 0 and run.state not in ("failed", "interrupted"):
+    elsewhere = exit_code != 0 and run.state == "running"  # another process works in the folder, and tells how it ends
+    if exit_code != 0 and run.state not in ("failed", "interrupted", "running"):
         run.note(state="failed", error=f"The process {_ending(exit_code)}.")
     write_leaderboard(run.folder.parent)
     if exit_code != 0:
-        error = f"{run.folder.name} failed: {run.status['error']}"
+        reason = f"another process works in {run.folder}: wait for it." if elsewhere else run.status["error"]
+        error = f"{run.folder.name} failed: {reason}"
         log.error(error)
         raise GenderClsError(error)
     log.info(_end_of(run))
@@ -177,31 +178,15 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
         except GenderClsError as error:  # of a job: the sentence below names it and the others
             failure = error
         finally:
-            comparison = write_leaderboard(folder)
+            comparison = write_leaderboard(folder, patient=True)
+            assert comparison is not None, "it waits for other processes that write it"
             from gender_cls.pages.on_screen import comparison_on_screen
 
             page = folder / "leaderboard.html"
             show("", *comparison_on_screen(comparison, page.name), f"\nOpen {shortest(page)}")
-    if failed := [run.folder.name for run in _job_runs(folder) if run.state in ("failed", "killed")]:
+    if failed := [run.folder.name for run in job_runs(folder) if run.state in ("failed", "killed")]:
         raise GenderClsError(
             f"{plural(len(failed), 'job')} of the sweep failed: {', '.join(failed)}; status.json in each says why."
         )
     if failure is not None:
         raise failure
-
-
-def write_leaderboard(folder: Path) -> "Comparison":
-    """Compare the runs of a sweep that have finished, and write the result next to them."""
-    with working("Writing the leaderboard"):
-        from gender_cls.reports.comparison import write_comparison  # imports pandas, which --help does not need
-
-        default = CompareConfig
-        return write_comparison(
-            folder, _job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
-        )
-
-
-def _job_runs(folder: Path) -> list[Run]:
-    """In the order of their numbers."""
-    runs = [Run(path.parent) for path in folder.glob("*/status.json")]
-    return sorted(runs, key=lambda run: (int(run.folder.name.partition("_")[0]), run.folder.name))

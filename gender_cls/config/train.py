@@ -7,6 +7,7 @@ from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.model import ModelConfig
+from gender_cls.config.search import SearchConfig
 from gender_cls.errors import require
 
 VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
@@ -87,6 +88,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     def check(self) -> None:
         self.data.require_named()

@@ -22,7 +22,7 @@ def explain(config: ExplainRunConfig) -> None:
         kept = run.answers_from["precision"] or "32-true"
         precision = kept if kept.endswith("-true") else "32-true"
         resources = choose_resources(config.accelerator, precision, config.threads, 0, pixels_at_hand=True).apply()
-        predictor = Predictor(run.best_checkpoint, resources, recorded_config(run.config_file))
+        predictor = Predictor.of_run(run, resources, recorded_config(run.config_file))
         with locked(run.folder), working("Explaining"):
             gallery = explain_on_request(run, config, predictor)
         show(f"Open {shortest(gallery)}")

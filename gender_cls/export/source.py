@@ -53,7 +53,7 @@ class Source:
     def in_precision(self, precision: str) -> Predictor:
         """The network in another precision, read anew, on the CPU."""
         resources = choose_resources("cpu", precision, self.threads, 0, pixels_at_hand=True)
-        return Predictor(self.run.best_checkpoint, resources, self.config)
+        return Predictor.of_run(self.run, resources, self.config)
 
     def training_crops(self, most: int) -> NDArray[np.uint8]:
         """(N, H, W, 3) of training images, resized and not augmented: both labels, different people first."""

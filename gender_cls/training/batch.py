@@ -71,6 +71,13 @@ def recorded_batch(config: Config, run: Run) -> Batch | None:
     return batch if size == AUTO or batch.size <= int(size) else None
 
 
+def images_at_once(config: Config, run: Run) -> int:
+    """How many images of this run pass through the network at once: as many as in its training, where memory may have
+    run out with more."""
+    batch = recorded_batch(config, run)
+    return images_per_step(config.data.batch_size, accumulate=1) if batch is None else batch.size
+
+
 def record_batch(run: Run, batch: Batch | None) -> None:
     """Write the batch into `status.json`."""
     run.note(batch=None if batch is None else asdict(batch))
