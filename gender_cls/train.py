@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -65,9 +66,15 @@ def fit_and_test(config: Config, run: Run) -> None:
             from gender_cls.training.fit import fit
 
         trainer, data, evaluation = config.trainer, config.data, config.evaluation
-        resources = choose_resources(
-            trainer.accelerator, trainer.precision, trainer.threads, data.num_workers, pixels_at_hand=data.keeps_pixels
-        ).apply()
+        choose = partial(
+            choose_resources,
+            trainer.accelerator,
+            trainer.precision,
+            trainer.threads,
+            data.num_workers,
+            pixels_at_hand=data.keeps_pixels,
+        )
+        resources = choose(devices=trainer.devices).apply()
         log.info(resources)
         fit(config, run, prepared, resources, explain_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
@@ -83,7 +90,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
         if not config.explain.enabled:
             evaluation = replace(evaluation, explained_images=0)
-        predictor = Predictor.of_run(run, resources, config)
+        predictor = Predictor.of_run(run, choose().apply(), config)
         evaluate_run(run, evaluation, predictor, cache=cache)
 
 

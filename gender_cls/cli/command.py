@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
-from gender_cls.cli.launchers import check_launcher, missing_plugin
+from gender_cls.cli.launchers import check_launcher, leave_shared_screen, missing_plugin
 from gender_cls.cli.sweep import folder_override
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
@@ -68,7 +68,7 @@ def run_command(
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
-        check_launcher(command, [composed for _, composed in jobs])
+        launcher = check_launcher(command, [composed for _, composed in jobs])
         with contextlib.ExitStack() as stack:
             if claim is not None:
                 folder = claim(command, *jobs[0])
@@ -77,6 +77,10 @@ def run_command(
                     arguments.append(folder_override(command.swept))
                 if around is not None:
                     stack.enter_context(around(command, folder))
+                if launcher is not None:
+                    from gender_cls.cli.jobs_elsewhere import following_jobs
+
+                    stack.enter_context(following_jobs(folder, launcher))
             _run_hydra(task, config_name, schema, arguments)
 
 
@@ -86,6 +90,7 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
     @wraps(task)
     def job(composed: DictConfig) -> object:
+        leave_shared_screen(composed)
         start_logging()  # again, because Hydra closes the handlers that it finds
         try:
             config = parse_config(composed, schema)

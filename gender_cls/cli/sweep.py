@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import multiprocessing
 import re
 import signal
 import sys
@@ -23,7 +22,7 @@ from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
-from gender_cls.system.processes import end_with_parent, run_child
+from gender_cls.system.processes import ChildProcess, end_with_parent, run_child
 from gender_cls.system.progress import show_bars, working
 from gender_cls.system.signals import stopping_child_on_signals
 from gender_cls.system.terminal import console, print_on_any_terminal, shortest, show
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KILLED_FOR_MEMORY = -1000  # not the number of a signal
-
-# A forked job has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
-Process = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
 def folder_override(swept: list[str]) -> str:
@@ -116,10 +112,10 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
         error = f"{run.folder.name} failed: {reason}"
         log.error(error)
         raise GenderClsError(error)
-    log.info(_end_of(run))
+    log.info(end_of(run))
 
 
-def _end_of(run: Run) -> str:
+def end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
     from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
@@ -130,7 +126,7 @@ def _end_of(run: Run) -> str:
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
     """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = count_oom_kills()
-    exit_code = run_child(Process(target=_child, args=(work, config, run)))
+    exit_code = run_child(ChildProcess(target=_child, args=(work, config, run)))
     if exit_code:
         console().show_cursor()  # a killed process may have hidden it
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and count_oom_kills() > before else exit_code

@@ -19,6 +19,7 @@ from gender_cls.data.cache.database import stamp
 from gender_cls.data.cache.pixel_file import PixelFile
 from gender_cls.data.image_files import read_image
 from gender_cls.errors import GenderClsError, visible
+from gender_cls.runs.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,23 @@ class ImageStore:
     def __init__(self, root: Path, scan: Callable[[], Scanned | None] = lambda: None) -> None:
         self.root, self._scan = root, scan
 
+    def save(self, paths: Sequence[str], file: Path) -> None:
+        """Write what is known about these images into a file, for `load` in another process."""
+        known = self.at(paths).known
+        assert known is not None, "they were scanned"
+        pixels = [] if known.file is None else [str(known.file.path), known.file.identity]
+        with replacing(file) as opened:
+            np.savez(opened, spans=known.spans, stamps=known.stamps, hashes=known.hashes, pixels=np.array(pixels, str))
+
+    @staticmethod
+    def load(root: Path, paths: Sequence[str], file: Path) -> "ImageStore":
+        """The images whose paths were given to `save`, in the same order: they need no scan."""
+        with np.load(file, allow_pickle=False) as saved:
+            pixels = saved["pixels"].tolist()
+            kept = PixelFile(Path(pixels[0]), pixels[1]) if pixels else None
+            scanned = Scanned(pd.Index(paths), saved["spans"], saved["stamps"], saved["hashes"], kept)
+        return ImageStore(root, lambda: scanned)
+
     @cached_property
     def scanned(self) -> Scanned | None:
         """What is known about the images; None for any files."""
@@ -91,7 +109,7 @@ class ImageSequence:
     """
 
     def __init__(self, root: Path, paths: list[str], known: Scanned | None = None) -> None:
-        self.root, self.paths, self._known = root, paths, known
+        self.root, self.paths, self.known = root, paths, known
         self._compared = np.zeros(len(paths), np.bool_)
 
     def __len__(self) -> int:
@@ -113,16 +131,16 @@ class ImageSequence:
 
     def _kept(self, row: int) -> NDArray[np.uint8] | None:
         """The pixels from the file of pixels; None if they are not there or damaged."""
-        if self._known is None or (file := self._known.file) is None:
+        if self.known is None or (file := self.known.file) is None:
             return None
-        place, height, width = self._known.spans[row].tolist()
+        place, height, width = self.known.spans[row].tolist()
         found = file.read(place, height * width * 3) if place >= 0 else None
         if found is None:
             return None
         pixels = found.reshape(height, width, 3)
         if not self._compared[row]:
             if not self._is_known(row, pixels):
-                self._known.spans[row] = -1
+                self.known.spans[row] = -1
                 if not file.damaged:
                     log.warning(
                         f"{file.path} was damaged ({visible(self.paths[row])}) and is removed: damaged images are "
@@ -136,7 +154,7 @@ class ImageSequence:
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         """The pixels from the image's own file."""
         file = self.root / self.paths[row]
-        unchanged = self._known is None or stamp(str(file)) == tuple(self._known.stamps[row].tolist())
+        unchanged = self.known is None or stamp(str(file)) == tuple(self.known.stamps[row].tolist())
         pixels = np.array(read_image(file).image)
         if not unchanged and not self._is_known(row, pixels):
             raise ChangedImageError(
@@ -145,6 +163,6 @@ class ImageSequence:
         return pixels
 
     def _is_known(self, row: int, pixels: NDArray[np.uint8]) -> bool:
-        assert self._known is not None
-        wanted = self._known.hashes[row]
+        assert self.known is not None
+        wanted = self.known.hashes[row]
         return not wanted.any() or pixel_hash(pixels.data, *pixels.shape[:2]) == wanted.tobytes()

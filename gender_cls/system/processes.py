@@ -1,6 +1,7 @@
 """Processes: whether one lives, how child processes start, and how they end with their parent."""
 
 import contextlib
+import multiprocessing.context
 import os
 import signal
 import socket
@@ -15,6 +16,9 @@ from types import FrameType
 from typing import Any
 
 from gender_cls.system.signals import FROM_SCHEDULERS, STOPS, Stopped, handling, holding_stops
+
+# A forked process has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
+ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
 def is_alive(pid: int) -> bool:

@@ -25,6 +25,7 @@ class Resources:
     threads: int  # of the CPU, for one operation
     num_workers: int  # processes that prepare batches
     reasons: dict[str, str] = field(default_factory=dict)  # for each value that was chosen here
+    devices: int = 1  # of this machine that train together, each in a process with so many threads and loader processes
 
     def __str__(self) -> str:
         chosen = {
@@ -34,7 +35,8 @@ class Resources:
         }
         parts = [f"{what} ({self.reasons[key]})" if key in self.reasons else what for key, what in chosen.items()]
         why = f" ({self.reasons['device']})" if "device" in self.reasons else ""
-        return f"Computes on {self.device}{why}: {'; '.join(parts)}."
+        where = f" in {self.devices} processes, each with" if self.devices > 1 else ":"
+        return f"Computes on {self.device}{why}{where} {'; '.join(parts)}."
 
     def apply(self) -> "Resources":
         """Set up torch in this process, and silence what Lightning says without helping users."""
@@ -52,20 +54,33 @@ class Resources:
 
 
 def choose_resources(
-    accelerator: str, precision: str, threads: int | str, num_workers: int | str, *, pixels_at_hand: bool
+    accelerator: str,
+    precision: str,
+    threads: int | str,
+    num_workers: int | str,
+    *,
+    pixels_at_hand: bool,
+    devices: int | str = 1,
 ) -> Resources:
-    """Replace each `auto` by what suits this machine; `pixels_at_hand` says that images are decoded already."""
+    """Replace each `auto` by what suits this machine.
+
+    Args:
+        pixels_at_hand: whether images are decoded already.
+        devices: how many train together; they share the cores.
+    """
     device = _device(accelerator)
+    devices = _count_devices(device, devices)
+    cores = max(1, usable_cores() // devices)
     reasons: dict[str, str] = {}
     if accelerator == AUTO and device == "cpu" and _has_apple_gpu():
         reasons["device"] = "Apple's GPU is not tested; accelerator=mps tries it"
     if precision == AUTO:
         precision, reasons["precision"] = _precision(device)
     if threads == AUTO:
-        threads, reasons["threads"] = _threads()
+        threads, reasons["threads"] = _threads(cores)
     if num_workers == AUTO:
-        num_workers, reasons["num_workers"] = _workers(device, pixels_at_hand)
-    return Resources(device, precision, int(threads), int(num_workers), reasons)
+        num_workers, reasons["num_workers"] = _workers(device, pixels_at_hand, cores)
+    return Resources(device, precision, int(threads), int(num_workers), reasons, devices)
 
 
 def silence_lightning() -> None:
@@ -74,6 +89,8 @@ def silence_lightning() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`srun` command is available.*",
+        ".*`broadcast_buffers` is deprecated.*",  # torch 2.14
         ".*LeafSpec.* is deprecated.*",  # Lightning 2.6 on torch 2.15
     ):
         warnings.filterwarnings("ignore", message)
@@ -132,6 +149,24 @@ def _device(accelerator: str) -> str:
     return "cpu"
 
 
+def _count_devices(device: str, devices: int | str) -> int:
+    """How many devices of this kind are meant by `trainer.devices`; GenderClsError if there are fewer."""
+    if devices == 1 or device == "cpu":
+        return 1 if devices == AUTO else int(devices)
+    there = 1
+    if device == "cuda":
+        import torch
+
+        there = torch.cuda.device_count()
+    number = there if devices == AUTO else int(devices)
+    require(
+        number <= there,
+        f"trainer.devices={number}: this machine has {there} of {device}. Take as many or fewer, or auto for all."
+        + (" trainer.accelerator=cpu trains in several processes." if device == "mps" else ""),
+    )
+    return number
+
+
 def _has_apple_gpu() -> bool:
     import torch
 
@@ -154,21 +189,20 @@ def _precision(device: str) -> tuple[str, str]:
     return "bf16-mixed", "the processor multiplies bf16 itself"
 
 
-def _threads() -> tuple[int, str]:
+def _threads(cores: int) -> tuple[int, str]:
     with contextlib.suppress(KeyError, ValueError):
         outermost = os.environ["OMP_NUM_THREADS"].partition(",")[0]  # the other values are for nested parallel regions
         return max(1, int(outermost)), "OMP_NUM_THREADS"
-    return usable_cores(), "one per core"
+    return cores, "one per core"
 
 
-def _workers(device: str, pixels_at_hand: bool) -> tuple[int, str]:
+def _workers(device: str, pixels_at_hand: bool, cores: int) -> tuple[int, str]:
     """How many processes prepare batches during training, and why.
 
     On a GPU the cores have nothing else to do. On a CPU, training an image takes many times as long as augmenting it:
     workers get the same share of the cores, because more of them would slow training down. With few cores, a worker
     gains no more than handing over its batches costs; with many, training would wait for a single worker.
     """
-    cores = usable_cores()
     if device != "cpu":
         return max(1, min(cores - 1, 8)), "the cores have nothing else to do"
     if cores < 4:

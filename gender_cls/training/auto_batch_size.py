@@ -5,6 +5,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -41,6 +42,7 @@ def choose_batch(config: Config, run: Run, resources: Resources) -> Batch:
         size, why = (_on_cpu if resources.device == "cpu" else _by_halving)(config, resources)
         batch = Batch(size, images_per_step(AUTO, config.trainer.accumulate) // size)
         log.info(f"data.batch_size=auto takes {batch}: {why}.")
+    batch = replace(batch, ranks=resources.devices * config.trainer.num_nodes)
     record_batch(run, batch)
     return batch
 
@@ -152,7 +154,7 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
     available = memory.available_memory()
     if available is None:
         return LARGEST_AUTO_BATCH, "this system does not tell how much memory is free"
-    budget = MEMORY_SHARE * available
+    budget = MEMORY_SHARE * available / resources.devices
     spawn = multiprocessing.get_context("spawn")  # a forked process may hang after its parent has used threads
     with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
         try:
@@ -164,7 +166,10 @@ def _on_cpu(config: Config, resources: Resources) -> tuple[int, str]:
         size //= 2
     first_gib, each_gib, budget_gib = (number / memory.GIBIBYTE for number in (first, each, budget))
     needed = f"a step takes {first_gib:.2f} GiB for {plural(least, 'image')} and {each_gib:.3f} for each further one"
-    return size, f"{needed}, and {budget_gib:.1f} GiB ({MEMORY_SHARE:.0%} of what is free) may be used"
+    return (
+        size,
+        f"{needed}, and {budget_gib:.1f} GiB ({MEMORY_SHARE / resources.devices:.0%} of what is free) may be used",
+    )
 
 
 def _measure(config: Config, resources: Resources, budget: float) -> tuple[int, float, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -66,6 +67,7 @@ class RunLogger(TensorBoardLogger):
         super().__init__(folder, name="", version="", default_hp_metric=False)
         self._described: set[str] = set()
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars; the first of each tag has the description."""
         for name, value in metrics.items():

@@ -14,8 +14,8 @@ from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.fit import augment_on_device, describe_cuda
 from gender_cls.training.predictor import Predictor
+from gender_cls.training.session import augment_on_device, describe_cuda
 
 AUGMENT = {"flip": 0.5, "brightness": 0.3, "affine": 0.5, "translate": 0.2, "blur": 0.5, "erase": 0.3, "jpeg": 0.5}
 

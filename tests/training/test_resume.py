@@ -11,8 +11,8 @@ from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.system.resources import Resources
-from gender_cls.training.fit import checkpoint_to_resume
 from gender_cls.training.resume import check_machine
+from gender_cls.training.session import checkpoint_to_resume
 
 
 def settings(**changes: Any) -> Config:

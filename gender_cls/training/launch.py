@@ -1,0 +1,187 @@
+"""Several devices: one process (a rank) for each, started by torch.distributed.run's agent on the folder of a run.
+
+The process that has the run's folder starts one child, the launcher, in which the agent works. Nothing of the user's
+command line is used again. When a rank ends badly, or the launcher or its parent is gone, all others end.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from gender_cls.data.image_store import ImageStore
+from gender_cls.errors import GenderClsError, first_few
+from gender_cls.runs.run import Run
+from gender_cls.system.memory import count_oom_kills
+from gender_cls.system.processes import ChildProcess, end_with_parent
+from gender_cls.system.signals import Stopped
+from gender_cls.training.ranks_folder import LAUNCHER, RanksFolder
+
+RANK = (sys.executable, "-m", "gender_cls.cli.rank")
+"""The command of a rank, without the run's folder."""
+
+GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
+PATIENCE = 5.0  # seconds until ranks without a launcher are killed
+_STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_GOES_ON = "trainer.resume=true goes on from the last checkpoint"
+
+
+def train_in_ranks(
+    run: Run, images: ImageStore, paths: Sequence[str], devices: int, command: Sequence[str] = RANK
+) -> None:
+    """Let so many processes train the run from the beginning or from its last checkpoint to the end.
+
+    Raises:
+        MemoryError: memory ran out in a rank; none is alive any longer.
+        Stopped: they were asked to stop.
+        GenderClsError: a rank failed, or it or the launcher was killed.
+    """
+    folder = RanksFolder(run)
+    folder.begin()
+    images.save(paths, folder.images)
+    before = count_oom_kills()
+    reader, writer = Pipe(duplex=False)
+    launcher = ChildProcess(target=_launch, args=(run, devices, command, writer), name="launcher of ranks")
+    launcher.start()
+    writer.close()
+    _wait(launcher, folder)
+    ended: dict[int, int] = {}
+    with contextlib.suppress(EOFError):  # it had nothing to tell, or was killed
+        ended = reader.recv()
+    if launcher.exitcode == 0:
+        folder.remove()
+        return
+    _raise(folder, ended, launcher.exitcode or 0, memory_ran_out=count_oom_kills() > before)
+
+
+def _wait(launcher: BaseProcess, folder: RanksFolder) -> None:
+    """Wait for the launcher and its ranks; when this process is asked to stop, they are, and may write a checkpoint."""
+    try:
+        launcher.join()
+    except BaseException as stop:  # of any kind: nothing may go on without this process
+        if launcher.pid is not None and launcher.is_alive():
+            os.kill(launcher.pid, getattr(stop, "signal", signal.SIGTERM))
+        launcher.join(GRACE)
+        raise
+    finally:
+        launcher.kill()
+        _end_the_rest(folder)
+
+
+def _end_the_rest(folder: RanksFolder) -> None:
+    """Wait for ranks whose launcher has ended; they see that themselves."""
+    patience = time.monotonic() + PATIENCE
+    while (living := folder.living()) and time.monotonic() < patience:
+        time.sleep(0.1)
+    for pid in living:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class _RankTraceback(Exception):
+    """Shows the traceback of another process as the cause of an error."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int, *, memory_ran_out: bool) -> NoReturn:
+    """Raise what ended the training.
+
+    Args:
+        ended: the exit codes of ranks, below 0 for a signal, as the launcher told; empty if it could not tell.
+        exit_code: of the launcher.
+        memory_ran_out: whether the kernel killed a process meanwhile.
+    """
+    failures = folder.failures
+    killed = {rank: -code for rank, code in ended.items() if code < 0 and -code != signal.SIGTERM}
+    if full := next((failure for failure in failures if failure.out_of_memory), None):
+        raise MemoryError(full.error)
+    if killed:
+        rank, number = next(iter(killed.items()))
+        if number == signal.SIGKILL and memory_ran_out:
+            raise MemoryError(f"the kernel killed the process of rank {rank}")
+        hint = ", probably because memory ran out: lower data.batch_size, or" if number == signal.SIGKILL else ":"
+        raise GenderClsError(
+            f"The process of rank {rank} was killed by {signal.Signals(number).name}{hint} {_GOES_ON}."
+        )
+    if failures:
+        first = failures[0]
+        raise GenderClsError(first.error) from _RankTraceback(first.traceback)
+    for number in (code - 128 for code in ended.values()):
+        if number in {getattr(signal, name, None) for name in _STOPS}:
+            raise Stopped(number)
+    if exit_code < 0:
+        raise GenderClsError(
+            f"The process that started the ranks was killed by {signal.Signals(-exit_code).name}: {_GOES_ON}."
+        )
+    raise GenderClsError(
+        f"The ranks ended without a message (exit codes {first_few(ended.values())}): {folder.folder} has their logs; "
+        f"{_GOES_ON}."
+    )
+
+
+def _launch(run: Run, devices: int, command: Sequence[str], ended: Connection) -> None:
+    """The work of the launcher: start the ranks, watch them, and tell their exit codes if one is not 0."""
+    end_with_parent()
+    folder = RanksFolder(run)
+    _write_errors_to(folder.launcher_log)
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    asked: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        """Let the agent pass a signal on to the ranks; a second one would stop it from waiting for them."""
+        if not asked:
+            asked.append(number)
+            raise SignalException("asked to stop", signal.Signals(number))
+
+    for name in _STOPS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), pass_on)
+    os.environ[LAUNCHER] = str(os.getpid())
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not what the host's name resolves to, which may be nothing
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id="ranks",
+        rdzv_backend="static",
+        rdzv_endpoint=f"127.0.0.1:{_free_port()}",
+        rdzv_configs={"rank": 0},
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        signals_to_handle="SIGQUIT",  # of the others `pass_on` takes care
+        shutdown_timeout=GRACE,
+    )
+    try:
+        elastic_launch(config, command[0])(*command[1:], str(run.folder))
+    except ChildFailedError as error:
+        ended.send({rank: failure.exitcode for rank, failure in error.failures.items()})
+        sys.exit(1)
+    except SignalException:
+        sys.exit(128 + asked[0])
+
+
+def _write_errors_to(file: Path) -> None:
+    """Let everything that this process and its ranks write to stderr go to a file."""
+    with file.open("ab", buffering=0) as opened:
+        os.dup2(opened.fileno(), 2)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

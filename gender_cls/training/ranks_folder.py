@@ -1,0 +1,105 @@
+"""The folder `ranks` in a run's folder, through which the processes of a training on several devices know each other.
+
+It exists while they work and after they have failed: what they need of the parent's data, who they are, and why one of
+them ended. Imports no torch.
+"""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gender_cls.errors import error_sentence
+from gender_cls.runs.files import read_json, write_atomically
+from gender_cls.runs.run import Run
+from gender_cls.system.memory import is_out_of_memory
+from gender_cls.system.processes import beginning_of, is_alive
+from gender_cls.system.signals import stop_behind
+
+LAUNCHER = "GENDER_CLS_LAUNCHER"  # environment variable: the number of the process that started a rank
+LOOK = 0.5  # seconds between two looks at the other processes
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a rank ended."""
+
+    rank: int
+    error: str  # a sentence
+    out_of_memory: bool
+    traceback: str
+
+
+class RanksFolder:
+    """The folder's files."""
+
+    def __init__(self, run: Run) -> None:
+        self.folder = run.folder / "ranks"
+        self.images = self.folder / "images.npz"
+        self.launcher_log = self.folder / "launcher.log"
+
+    def log(self, rank: int) -> Path:
+        """What a rank logs, besides rank 0, and what libraries print there."""
+        return self.folder / f"rank_{rank}.log"
+
+    def begin(self) -> None:
+        """Make it anew."""
+        self.remove()
+        self.folder.mkdir()
+
+    def remove(self) -> None:
+        """Remove it with all files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Why ranks ended, in the order in which they did: the first one is the reason of the others."""
+        files = sorted(self.folder.glob("failure_*.json"), key=lambda file: file.stat().st_mtime_ns)
+        return [Failure(**read_json(file)) for file in files]
+
+    def note_failure(self, failure: Failure) -> None:
+        """Tell the other processes, which then end."""
+        write_atomically(self.folder / f"failure_{failure.rank}.json", json.dumps(vars(failure), indent=2) + "\n")
+
+    def living(self) -> list[int]:
+        """The numbers of the ranks' processes on this machine that have not ended."""
+        return [pid for pid, lives in self._here() if lives]
+
+    def _here(self) -> list[tuple[int, bool]]:
+        """The process of each rank on this machine that has not said that it ended, and whether it lives."""
+        known = map(read_json, self.folder.glob("rank_*.json"))
+        here = [process for process in known if process.get("host") == socket.gethostname()]
+        return [(one["pid"], is_alive(one["pid"]) and beginning_of(one["pid"]) == one["began"]) for one in here]
+
+    @contextmanager
+    def entered_by(self, rank: int) -> Iterator[None]:
+        """Say that this process is a rank, note why it fails, and end it at once when others are gone."""
+        file, pid = self.folder / f"rank_{rank}.json", os.getpid()
+        write_atomically(file, json.dumps({"pid": pid, "host": socket.gethostname(), "began": beginning_of(pid)}))
+        threading.Thread(target=self._end_with_others, daemon=True).start()
+        try:
+            yield
+        except Exception as error:
+            if stop_behind(error) is None:
+                text = error_sentence(error)
+                failure = Failure(rank, text, is_out_of_memory(error), traceback.format_exc())
+                self.note_failure(failure)
+            raise
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _end_with_others(self) -> None:
+        """End this process when the launcher or a rank has ended: what it waits for would never come."""
+        launcher = int(os.environ[LAUNCHER])
+        while os.getppid() == launcher and self.folder.is_dir():
+            time.sleep(LOOK)
+            if any(self.folder.glob("failure_*.json")) or not all(lives for _, lives in self._here()):
+                break
+        os._exit(1)
