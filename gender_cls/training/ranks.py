@@ -70,11 +70,11 @@ def gather_rows(rows: Tensor) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
 
-def mean_over_ranks(value: Tensor, weight: float) -> Tensor:
+def mean_over_ranks(value: Tensor, weight: Tensor | float) -> Tensor:
     """The mean over all ranks of a value (a scalar), each with its weight; it is on the value's device."""
     if number() == 1:
         return value
-    total, weights = sum_over_ranks(torch.stack([value * weight, torch.full_like(value, weight)]))
+    total, weights = sum_over_ranks(torch.stack([value * weight, torch.ones_like(value) * weight]))
     return total / weights
 
 
