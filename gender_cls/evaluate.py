@@ -41,7 +41,10 @@ def evaluate(config: EvaluateConfig) -> None:
             if run.sweep is not None:
                 sweeps.add(run.sweep)
     for sweep in sorted(sweeps):
+        from gender_cls.search.report import write_search_page
+
         write_leaderboard(sweep)
+        write_search_page(sweep)
     require(not failed, f"{plural(len(failed), 'test')} failed: {first_few(failed, 20)}; the reasons stand above.")
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
 from gender_cls.cli.folders import claim_folder, folder_to_resume
-from gender_cls.cli.sweep import ending_in_leaderboard, run_job
+from gender_cls.cli.search import check_search, finalist_config, run_trial, search_sweeps
+from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
@@ -35,6 +36,9 @@ def train(config: Config) -> float:
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
     start_logging(run.log)
+    if config.search.trial is not None:
+        return run_trial(fit_and_test, config, run)
+    config = finalist_config(config, run)
     if run.status.get("fitted") and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished and (run.tested or not config.evaluation.test):
@@ -60,8 +64,8 @@ def fit_and_test(config: Config, run: Run) -> None:
         prepared = prepared_data(config.data, cache)
 
         with working("Importing torch and other libraries"):
-            from gender_cls.explain.callback import explain_callbacks
             from gender_cls.pages.experiment import experiment_text
+            from gender_cls.search.pruning import training_callbacks
             from gender_cls.system.resources import choose_resources
             from gender_cls.training.fit import fit
 
@@ -76,7 +80,7 @@ def fit_and_test(config: Config, run: Run) -> None:
         )
         resources = choose(devices=trainer.devices).apply()
         log.info(resources)
-        fit(config, run, prepared, resources, explain_callbacks, experiment_text)
+        fit(config, run, prepared, resources, training_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
         if not evaluation.test:
             from gender_cls.drawing.events import write_validation_event
@@ -96,6 +100,7 @@ def fit_and_test(config: Config, run: Run) -> None:
 
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
+    check_search(command, config)
     kind = "sweeps" if command.multirun else "runs"
     if config.trainer.resume:
         folder = folder_to_resume(command, config.output_dir, kind, config.name)
@@ -104,6 +109,11 @@ def choose_folder(command: CommandLine, config: Config, composed: DictConfig) ->
         log.info(f"There is nothing to resume in {Path(config.output_dir) / kind}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
     return claim_folder(command, config.output_dir, kind, config.name, suffix)
+
+
+def sweeps(command: CommandLine, config: Config, folder: Path) -> Iterable[list[str]]:
+    """The further overrides of the sweep, or of the two sweeps of a search."""
+    return search_sweeps(config, folder) if config.search.enabled else [[folder_override(command.swept)]]
 
 
 @contextlib.contextmanager
@@ -130,6 +140,7 @@ if __name__ == "__main__":
         "train",
         Config,
         claim=choose_folder,
+        sweeps=sweeps,
         around=ending_in_results,
         when_interrupted="The same command with trainer.resume=true goes on from here.",
     )

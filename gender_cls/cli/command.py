@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
@@ -20,8 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
-from gender_cls.cli.launchers import check_launcher, missing_plugin
-from gender_cls.cli.sweep import folder_override
+from gender_cls.cli.launchers import check_launcher, leave_shared_screen, missing_plugin
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
 from gender_cls.system.logs import start_logging
@@ -41,6 +40,7 @@ def run_command(
     instead_of_sweep: str | None = None,
     lists: Collection[str] = (),
     claim: Callable[[CommandLine, Schema, DictConfig], Path] | None = None,
+    sweeps: Callable[[CommandLine, Schema, Path], Iterable[list[str]]] | None = None,
     around: Callable[[CommandLine, Path], contextlib.AbstractContextManager[None]] | None = None,
 ) -> None:
     """Do a command's work as the command line says, and exit with a sentence and a code when that fails.
@@ -53,6 +53,8 @@ def run_command(
         lists: keys whose values between commas are a list instead of a sweep.
         claim: makes or finds the folder to work in, from the first job's checked and composed configuration. The
             folder's name is passed on as `name`.
+        sweeps: the further overrides of each sweep that the command makes in that folder, one after the other; None
+            where there is one at most.
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
@@ -68,16 +70,22 @@ def run_command(
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
-        check_launcher(command, [composed for _, composed in jobs])
+        launcher = check_launcher(command, [composed for _, composed in jobs])
         with contextlib.ExitStack() as stack:
+            stages: Iterable[list[str]] = [[]]
             if claim is not None:
                 folder = claim(command, *jobs[0])
                 arguments.append(f"name={folder.name}")
-                if command.multirun:
-                    arguments.append(folder_override(command.swept))
+                if sweeps is not None and command.multirun:
+                    stages = sweeps(command, jobs[0][0], folder)
                 if around is not None:
                     stack.enter_context(around(command, folder))
-            _run_hydra(task, config_name, schema, arguments)
+                if launcher is not None:
+                    from gender_cls.cli.jobs_elsewhere import following_jobs
+
+                    stack.enter_context(following_jobs(folder, launcher))
+            for overrides in stages:
+                _run_hydra(task, config_name, schema, [*arguments, *overrides])
 
 
 def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[Schema], arguments: list[str]) -> None:
@@ -86,6 +94,7 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
     @wraps(task)
     def job(composed: DictConfig) -> object:
+        leave_shared_screen(composed)
         start_logging()  # again, because Hydra closes the handlers that it finds
         try:
             config = parse_config(composed, schema)

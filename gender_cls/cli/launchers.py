@@ -1,12 +1,14 @@
 """Whether the chosen launcher can start the jobs, found out before any work, and what is missing if it cannot."""
 
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.config.launcher import LAUNCHER, LauncherConfig, SlurmConfig, launcher_config
+from gender_cls.config.launcher import LAUNCHER, JoblibConfig, LauncherConfig, SlurmConfig, launcher_config
 from gender_cls.errors import require
 from gender_cls.system.extras import EXTRAS, install_command
 
@@ -17,13 +19,17 @@ PLUGINS = {
 """Hydra's own name of a launcher -> the module that brings it."""
 
 
-def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> None:
-    """Raise GenderClsError unless the launcher of these composed configurations can start them as they ask."""
+def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> LauncherConfig | None:
+    """The launcher of jobs, by their composed configurations, if it runs them in processes of its own; else None.
+
+    Raises:
+        GenderClsError: it cannot start the jobs as they ask, or something that it needs is missing.
+    """
     if LAUNCHER not in jobs[0]:  # of a command without sweeps
-        return
+        return None
     first, *others = map(launcher_config, jobs)
     if type(first) is LauncherConfig:
-        return
+        return None
     choice = jobs[0].hydra.runtime.choices[LAUNCHER]
     require(command.multirun, f"launcher={choice} starts the jobs of a sweep: add -m, for a single job too.")
     require(
@@ -42,6 +48,13 @@ def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> None:
             f"launcher={choice} needs Slurm's {' and '.join(missing)}, not found on this machine: start the command "
             "on a login node of the cluster, or take launcher=joblib or launcher=slurm_local here.",
         )
+    return first
+
+
+def leave_shared_screen(job: DictConfig) -> None:
+    """Let this process print nothing if it is one of joblib's, which share the terminal: its run's log has it all."""
+    if LAUNCHER in job and OmegaConf.get_type(job, LAUNCHER) is JoblibConfig:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def missing_plugin(name: str) -> str | None:

@@ -36,15 +36,20 @@ log = logging.getLogger(__name__)
 _KILLED_FOR_MEMORY = -1000  # not the number of a signal
 
 
-def folder_override(swept: list[str]) -> str:
-    """The override that names each job's folder by its number, its model and what else the sweep varies."""
-    return f"hydra.sweep.subdir='${{job_folder:{','.join(swept)}}}'"
+def folder_override(swept: list[str], parent: str = "") -> str:
+    """The override that names each job's folder by its number, its model and what else the sweep varies.
+
+    Args:
+        parent: the folder in the sweep's that holds them; empty for the sweep's own.
+    """
+    return f"hydra.sweep.subdir='{parent and parent + '/'}${{job_folder:{','.join(swept)}}}'"
 
 
 def job_folder(*swept: str, _root_: DictConfig) -> str:
     """OmegaConf resolver: `0_mobilenetv2_lr-0.001`, without `=` and slashes, which some launchers cannot use."""
     hydra = _root_.hydra
-    parts = [str(hydra.job.num), str(hydra.runtime.choices["model"])]
+    trial = OmegaConf.select(_root_, "search.trial")  # a resumed search starts some of its trials only
+    parts = [str(hydra.job.num if trial is None else trial), str(hydra.runtime.choices["model"])]
     for key in (key for key in swept if key != "model"):
         value = _short(hydra.runtime.choices.get(key, OmegaConf.select(_root_, key)))
         parts.append(f"{key.rpartition('.')[2]}-{re.sub(_NOT_IN_NAMES, '-', value).strip('-')}")
@@ -83,7 +88,21 @@ class Jobs:
 _jobs = Jobs(total=None, swept=[])  # in the process of another launcher nothing is known
 
 
-def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, number: int) -> None:
+def announce_jobs(total: int | None, swept: list[str]) -> None:
+    """Say how many jobs the next sweep of this process has, or None, and which keys vary: their titles tell both."""
+    global _jobs
+    _jobs = Jobs(total, swept)
+
+
+def run_job(
+    work: Callable[[Config, Run], None],
+    config: Config,
+    run: Run,
+    *,
+    number: int,
+    title: str | None = None,
+    ended: Callable[[Run], str] | None = None,
+) -> None:
     """Do a job's work in a child process, which frees its memory at the end and may die without harm to other jobs.
 
     When the kernel kills the process because memory ran out, a new one goes on with half the batch, and so forth. The
@@ -91,10 +110,12 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
 
     Args:
         number: of the job, counted from 0.
+        title: of the job; None: its number, its model and what varies.
+        ended: called when the job has ended in any way, instead of the update; returns a line about a finished job.
     """
     if number:
         show("")
-    log.info(_jobs.title(config, run, number), extra={"style": "bold"})
+    log.info(title or _jobs.title(config, run, number), extra={"style": "bold"})
     if sys.platform == "linux":
         with working("Importing libraries"):
             from gender_cls.data.prepare import keep_prepared
@@ -106,16 +127,22 @@ def run_job(work: Callable[[Config, Run], None], config: Config, run: Run, *, nu
     elsewhere = exit_code != 0 and run.state == "running"  # another process works in the folder, and tells how it ends
     if exit_code != 0 and run.state not in ("failed", "interrupted", "running"):
         run.note(state="failed", error=f"The process {_ending(exit_code)}.")
-    write_leaderboard(run.folder.parent)
+    line = (ended or _in_leaderboard)(run)
     if exit_code != 0:
         reason = f"another process works in {run.folder}: wait for it." if elsewhere else run.status["error"]
         error = f"{run.folder.name} failed: {reason}"
         log.error(error)
         raise GenderClsError(error)
-    log.info(_end_of(run))
+    log.info(line)
 
 
-def _end_of(run: Run) -> str:
+def _in_leaderboard(run: Run) -> str:
+    """Update the leaderboard."""
+    write_leaderboard(run.folder.parent)
+    return end_of(run) if run.finished else ""
+
+
+def end_of(run: Run) -> str:
     """A finished job in a line: `0_custom_cnn, 35 s: bal. acc. 0.812 on validation, 0.790 [0.730, 0.840] on test`."""
     from gender_cls.pages.on_screen import score_on_screen, validation_on_screen
 
@@ -174,8 +201,7 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
         total: how many jobs there are; None if nobody knows.
         swept: the keys that vary.
     """
-    global _jobs
-    _jobs = Jobs(total, swept)
+    announce_jobs(total, swept)
     failure: GenderClsError | None = None
     with locked(folder):
         try:

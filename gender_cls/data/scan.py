@@ -2,7 +2,7 @@
 
 Facts are kept in a small database, one row per image, and decoded pixels in a file next to it (`data.cache`). Both are
 written batch by batch: a second scan reads only files that are new or changed, a killed one goes on where it stopped,
-and of two scans at once the second waits for the first.
+and of many scans at once, on one machine or several, one reads and the others wait for it.
 """
 
 import contextlib
@@ -28,10 +28,12 @@ from gender_cls.data.cache.database import (
     DamagedError,
     Database,
     database_in_memory,
+    look_into_database,
     open_database,
     remove_database,
     stamp,
 )
+from gender_cls.data.cache.lock import database_lock
 from gender_cls.data.cache.pixel_store import NoRoomError, PixelStore, expected_bytes
 from gender_cls.data.image_files import UnreadableError, read_image
 from gender_cls.data.image_store import HASH_BYTES, ImageStore, Scanned, pixel_hash
@@ -80,55 +82,78 @@ def scan(paths: Sequence[str], root: Path, cache: Path, data: DataConfig) -> Sca
         CacheError: the database or the file of pixels cannot be read or written, and `data.cache` asks for pixels.
         GenderClsError: a reading process was killed.
     """
+    stamps = np.array([stamp(f"{root}/{path}") for path in paths], np.int64).reshape(-1, len(STAMP))
+    with contextlib.suppress(CacheError), look_into_database(root, cache) as database:
+        known = _Known(paths, stamps, root, database, data)
+        if not known.missing.any():
+            return known.scan()
     try:
-        try:
-            return _scan(paths, root, data, open_database(root, cache))
-        except DamagedError as error:
-            log.warning(f"{error} It is made anew, and all images are read again.")
-            remove_database(root, cache)
-            return _scan(paths, root, data, open_database(root, cache))
+        with database_lock(root, cache):  # another process may read the images meanwhile
+            try:
+                return _scan(paths, stamps, root, data, open_database(root, cache))
+            except DamagedError as error:
+                log.warning(f"{error} It is made anew, and all images are read again.")
+                remove_database(root, cache)
+                return _scan(paths, stamps, root, data, open_database(root, cache))
     except NoRoomError:
         raise
     except CacheError as error:
         if data.keeps_pixels:
             raise CacheError(f"{error} data.cache=none needs no such file.") from None
         log.warning(f"The next command has to read all images again: {error}")
-        return _scan(paths, root, data, database_in_memory())
+        return _scan(paths, stamps, root, data, database_in_memory())
 
 
 def _scan(
-    paths: Sequence[str], root: Path, data: DataConfig, opening: contextlib.AbstractContextManager[Database]
+    paths: Sequence[str],
+    stamps: NDArray[np.int64],
+    root: Path,
+    data: DataConfig,
+    opening: contextlib.AbstractContextManager[Database],
 ) -> Scan:
-    stamps = np.array([stamp(f"{root}/{path}") for path in paths], np.int64).reshape(-1, len(STAMP))
-    row_of = {path: row for row, path in enumerate(paths)}
     with opening as database:
-        store = PixelStore(database, root, data) if data.keeps_pixels else None
+        known = _Known(paths, stamps, root, database, data)
+        if known.missing.any():
+            if known.store is not None:
+                known.store.forget_lost()
+                known = _Known(paths, stamps, root, database, data)
+            _read_missing(known.table, root, database, known.store, data)
+            known = _Known(paths, stamps, root, database, data)
+        return known.scan()
 
-        def look() -> pd.DataFrame:
-            """What is known; `new` images need facts, `unkept` ones pixels."""
-            table = database.load(row_of)
-            new = (table[list(STAMP)].to_numpy() != stamps).any(axis=1) | _beyond_limit(table, data)
-            place = np.where(new, -1, store.places(table)) if store is not None else -1
-            unkept = (new | ((place < 0) & (table["fault"] == ""))) & (store is not None)
-            current = dict(zip(STAMP, stamps.T, strict=True))
-            return table.assign(**current, path=paths, new=new, unkept=unkept, place=place)
 
-        table = look()
-        if (table["new"] | table["unkept"]).any():
-            with store.lock() if store is not None else contextlib.nullcontext():
-                if store is not None:
-                    store.forget_lost()
-                table = look()  # another process may have read some images meanwhile
-                _read_missing(table, root, database, store, data)
-                table = look()
-        if store is not None:
-            store.used()
-        spans, hashes = table[["place", "height", "width"]].to_numpy(np.int64), _hashes(table["pixels"], database)
-        scanned = Scanned(pd.Index(paths), spans, stamps, hashes, store.file if store is not None else None)
-    further = [column for column in STAMP if column != "bytes"]
-    facts = table.drop(columns=["path", "place", "new", "unkept", *further])
-    facts["perceptual_hash"] = facts["perceptual_hash"].to_numpy().view(np.uint64)
-    return Scan(facts, ImageStore(root, lambda: scanned))
+class _Known:
+    """What a database knows about images; `table` says which are `new` and need facts, and which need pixels."""
+
+    def __init__(
+        self, paths: Sequence[str], stamps: NDArray[np.int64], root: Path, database: Database, data: DataConfig
+    ) -> None:
+        self.paths, self.stamps, self.root, self.database = paths, stamps, root, database
+        self.store = PixelStore(database, root, data) if data.keeps_pixels else None
+        table = database.load({path: row for row, path in enumerate(paths)})
+        new = (table[list(STAMP)].to_numpy() != stamps).any(axis=1) | _beyond_limit(table, data)
+        place = np.where(new, -1, self.store.places(table)) if self.store is not None else -1
+        unkept = (new | ((place < 0) & (table["fault"] == ""))) & (self.store is not None)
+        current = dict(zip(STAMP, stamps.T, strict=True))
+        self.table = table.assign(**current, path=paths, new=new, unkept=unkept, place=place)
+
+    @property
+    def missing(self) -> pd.Series:
+        """Whether each image has to be read."""
+        return self.table["new"] | self.table["unkept"]
+
+    def scan(self) -> Scan:
+        """What is known, as the result of a scan."""
+        table, file = self.table, None
+        if self.store is not None:
+            self.store.used()
+            file = self.store.file
+        spans, hashes = table[["place", "height", "width"]].to_numpy(np.int64), _hashes(table["pixels"], self.database)
+        scanned = Scanned(pd.Index(self.paths), spans, self.stamps, hashes, file)
+        further = [column for column in STAMP if column != "bytes"]
+        facts = table.drop(columns=["path", "place", "new", "unkept", *further])
+        facts["perceptual_hash"] = facts["perceptual_hash"].to_numpy().view(np.uint64)
+        return Scan(facts, ImageStore(self.root, lambda: scanned))
 
 
 def _hashes(texts: pd.Series, database: Database) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from gender_cls.pages.compare_maps import MOST_MAPPED, ModelMaps, Prediction
 from gender_cls.pages.compare_page import Surroundings, render_comparison
 from gender_cls.pages.comparison_table import to_csv, to_markdown
 from gender_cls.pages.links import relative_link, run_links, tensorboard_of
+from gender_cls.pages.search_page import SEARCH_PAGE
 from gender_cls.pages.transfer_table import transfer_to_csv
 from gender_cls.runs.files import timestamp, write_atomically
 from gender_cls.runs.run import Run
@@ -57,7 +58,7 @@ def write_comparison(
             created=timestamp(),
             facts=_facts(comparison),
             links={run["folder"]: run_links(folder, run["folder"]) for run in _finished(comparison["candidates"])},
-            files=[(file, relative_link(folder, folder / file)) for file in files],
+            files=[(file, relative_link(folder, folder / file)) for file in (*files, *_search_page(folder))],
             tensorboard=tensorboard_of(folder, runs),
         ),
         root=data_root or next((run.data_root for run in runs if run.data), None),
@@ -67,6 +68,10 @@ def write_comparison(
     )
     write_atomically(folder / f"{name}.html", page)
     return comparison
+
+
+def _search_page(folder: Path) -> list[str]:
+    return [SEARCH_PAGE] * (folder / SEARCH_PAGE).is_file()
 
 
 def _finished(rows: Iterable[CandidateRow]) -> list[RunState]:

@@ -8,7 +8,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gender_cls.errors import GenderClsError
+from gender_cls.runs import heartbeat
 from gender_cls.runs.heartbeat import OccupiedError, at_work, signed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -44,10 +50,12 @@ def held(lock: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator[No
     """
     by_system = FileLock(lock, mode=mode)
     with contextlib.ExitStack() as stack:
-        if patient:
-            lock.touch(mode)  # raises an error where no file can be made; FileLock would try again without end
         try:
-            by_system.acquire(timeout=-1 if patient else _PATIENCE, poll_interval=_PATIENCE / 10)
+            if patient:
+                lock.touch(mode)  # raises an error where no file can be made; FileLock would try again without end
+                by_system.acquire(poll_interval=heartbeat.POLL)
+            else:
+                by_system.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 10)
             stack.callback(by_system.release)
         except Timeout:
             raise OccupiedError("") from None
@@ -80,6 +88,17 @@ def is_held(lock: Path, pid: int | None = None) -> bool:
         return True
     except (OSError, NotImplementedError) as error:
         return not lacks_locks(error)
+
+
+def has_record_locks(descriptor: int) -> bool:
+    """Whether the file system of an open file has the locks that SQLite uses."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # another process holds one, or there are none
+        return not lacks_locks(error)
+    return True
 
 
 def lacks_locks(error: Exception) -> bool:

@@ -1,10 +1,9 @@
 """What Optuna decides: the values of the next trial, and whether a trial goes on. Both follow from the trials alone."""
 
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from gender_cls.config.train import Config
 from gender_cls.search.space import value_of
@@ -24,7 +23,7 @@ def propose(search: Search, trials: Sequence[Trial], number: int, config: Config
         number: of the trial, from 0.
     """
     optuna = import_optuna()
-    seed = int(np.random.SeedSequence((search.seed, number)).generate_state(1)[0])
+    seed = random.Random(f"{search.seed} {number}").getrandbits(32)
     sampler = (
         optuna.samplers.RandomSampler(seed=seed)
         if search.sampler == "random"

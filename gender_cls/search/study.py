@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Any
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import read_json, write_atomically
-from gender_cls.runs.run import Run
+from gender_cls.runs.run import TRIALS, Run
 from gender_cls.search.space import Space, read_space, space_from_json, space_to_json
 from gender_cls.system.extras import import_extra
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study
-
-TRIALS = "trials"
-"""The folder in a sweep's that holds the folders of the trials, named `<number>_<model>`."""
 
 COMPLETE, PRUNED, FAILED, UNFINISHED = "complete", "pruned", "failed", "unfinished"
 """States of a trial."""
@@ -58,6 +55,11 @@ class Search:
     chosen: tuple[dict[str, Any], ...] = ()  # the best first, each with `trial`, `score` and `values`
 
     @property
+    def title(self) -> str:
+        """The metric's name in text."""
+        return self.monitor.replace("_", " ")
+
+    @property
     def minimises(self) -> bool:
         """Whether a lower score is better."""
         return self.monitor == "loss"
@@ -74,7 +76,7 @@ def search_file(sweep: Path) -> Path:
     return sweep / "search.json"
 
 
-def write_search(search: Search, sweep: Path) -> None:
+def keep_search(search: Search, sweep: Path) -> None:
     """Keep it for the jobs, which may run elsewhere, and for a later start."""
     kept = {**vars(search), "space": space_to_json(search.space), "chosen": list(search.chosen)}
     write_atomically(search_file(sweep), json.dumps(kept, indent=2) + "\n")

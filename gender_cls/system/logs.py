@@ -11,7 +11,7 @@ from gender_cls.system.terminal import console, wrapped
 FILE_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 _MARKS = {logging.WARNING: ("Warning: ", "yellow"), logging.ERROR: ("Error: ", "bold red")}
-_OURS = ("gender_cls", "hydra_plugins")  # sweepers tell their results
+_OURS = ("gender_cls", "hydra_plugins")  # sweepers tell their results; launchers tell each job's long command
 
 
 class _HarmlessRecord(logging.LogRecord):
@@ -73,7 +73,7 @@ def start_logging(file: Path | None = None) -> None:
 
 
 def _is_for_users(record: logging.LogRecord) -> bool:
-    ours = record.name.startswith(_OURS)
+    ours = record.name.startswith(_OURS) and "_launcher" not in record.name
     return ours or record.levelno >= logging.WARNING or logging.getLogger().level <= logging.DEBUG
 
 

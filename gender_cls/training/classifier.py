@@ -34,6 +34,7 @@ from gender_cls.training.recipe import (
     set_trainable,
     trains_backbone,
 )  # fmt: skip
+from gender_cls.training.trainer import expect_gradients
 
 PixelBatch = tuple[Tensor, Tensor]
 """Images (B, 3, H, W) uint8 and labels (B,) int64; images at the end without a label only fill up the batch."""
@@ -114,7 +115,10 @@ class GenderClassifier(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Freeze the backbone or let it learn, as the recipe says for this epoch."""
         backbone = trains_backbone(self.settings.recipe, self.current_epoch)
+        learned = [parameter.requires_grad for parameter in self.parameters()]
         set_trainable(self.network, self.heads, self.trainable, backbone)
+        if learned != [parameter.requires_grad for parameter in self.parameters()]:
+            expect_gradients(self.trainer)
         self._statistics = learning_statistics(self.network)
         self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
 

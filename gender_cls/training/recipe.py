@@ -1,6 +1,6 @@
 """What trains when, and how fast: freeze schedule, parameter groups, AdamW, learning-rate schedule.
 
-Schedules are pure functions of the recipe and of the epoch or step, so a resumed run equals an uninterrupted one.
+Schedules are pure functions of the recipe and of the epoch or step, so a resumed run goes on as if uninterrupted.
 """
 
 import math

@@ -120,12 +120,12 @@ def _train(
     trainer = build_trainer(
         resources.device,
         resources.precision,
-        freezes=config.recipe.frozen_epochs != 0,
         logger=logger,
         callbacks=callbacks,
         max_epochs=config.trainer.max_epochs,
         accumulate_grad_batches=batch.passes,
-        benchmark=True if resources.device == "cuda" else None,  # all images have one size, so trying kernels pays
+        # All images have one size, so trying kernels pays; another one may be chosen next time, with other last digits.
+        benchmark=True if resources.device == "cuda" else None,
         gradient_clip_val=config.recipe.gradient_clip,
         log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation

@@ -1,24 +1,29 @@
 """Lightning's Trainer for the devices of a run."""
 
+from inspect import signature
 from typing import Any
 
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.nn.parallel import DistributedDataParallel
 
 from gender_cls.errors import GenderClsError
 from gender_cls.training import ranks
 
+# The option that copies buffers from rank 0 before each forward pass. It is off: a rank that has one validation batch
+# more than others would wait forever, and the classifier averages the buffers that change in training.
+BUFFERS = "forward_sync_buffers"
+if BUFFERS not in signature(DistributedDataParallel).parameters:  # torch before 2.13
+    BUFFERS = "broadcast_buffers"
 
-def build_trainer(accelerator: str, precision: str, *, freezes: bool = False, **options: Any) -> Trainer:
+
+def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     """Return a Trainer that prints and writes nothing unless the options say so.
 
     It uses one device. In a process that has joined others (`ranks.joined`), it uses one device for each of them.
     Lightning detects nothing: variables of Slurm or torchrun around a training by itself do not matter.
-
-    Args:
-        freezes: whether some weights get no gradients in some epochs.
 
     Raises:
         GenderClsError: there is no such accelerator, or it does not compute in this precision.
@@ -28,8 +33,7 @@ def build_trainer(accelerator: str, precision: str, *, freezes: bool = False, **
     devices: dict[str, Any] = {"devices": 1}
     if ranks.number() > 1:
         environment = TorchElasticEnvironment()
-        # The buffers of a rank that still validates must not wait for another one: GenderClassifier averages them.
-        strategy = DDPStrategy(find_unused_parameters=freezes, broadcast_buffers=False)
+        strategy = DDPStrategy(**dict[str, Any]({BUFFERS: False}))
         here = ranks.number_here()
         devices = {"devices": here, "num_nodes": ranks.number() // here, "strategy": strategy}
         devices["use_distributed_sampler"] = False  # the loaders give each rank its images
@@ -40,3 +44,14 @@ def build_trainer(accelerator: str, precision: str, *, freezes: bool = False, **
     except MisconfigurationException as error:
         given = f"accelerator={accelerator} with precision={precision}"
         raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
+
+
+def expect_gradients(trainer: Trainer) -> None:
+    """Let several ranks exchange the gradients of those weights that learn from now on, and of no others.
+
+    Otherwise they would wait for gradients of a frozen backbone, or search the graph for them in every step.
+    """
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = strategy.lightning_module
+        strategy.configure_ddp()

@@ -45,7 +45,7 @@ def run_jobs(folder: Path, root: str, split_seeds: list[int]) -> None:
     for function in (scan, find_near_duplicates, trivial_baselines):
         setattr(prepare, function.__name__, partial(noted, function))
     sweep.write_leaderboard = lambda _: None
-    sweep._end_of = lambda run: run.state
+    sweep.end_of = lambda run: run.state
     for number, split_seed in enumerate(split_seeds):
         data = DataConfig(root=root, pattern=PATTERN, num_workers=0, split_seed=split_seed, batch_size=8 + number)
         config = Config(output_dir=str(folder), data=data, model=ModelConfig(name="resnet18"))

@@ -44,7 +44,7 @@ def prepare(folders: Path, **data: Any) -> PreparedData:
     return prepare_data(config_of(folders, data=data).data, folders.parent / "cache")
 
 
-def datamodule_of(prepared: PreparedData, config: Config, **options: int) -> CropDataModule:
+def datamodule_of(prepared: PreparedData, config: Config, **options: Any) -> CropDataModule:
     numbers = {"batch_size": 8, "num_workers": 0, "accumulate": 1, **options}
     return CropDataModule(
         prepared.manifest, prepared.images, config.data, augment=config.augment, seed=config.seed, **numbers

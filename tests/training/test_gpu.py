@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 from helpers.classifiers import batches, config_of, datamodule_of, prepare, random_images, settings, trainer_for
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from gender_cls.data.augmentation import Augmentation
@@ -16,6 +18,8 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 from gender_cls.training.session import augment_on_device, describe_cuda
+from gender_cls.training.trainer import build_trainer
+from gender_cls.training.weight_average import WeightAverage
 
 AUGMENT = {"flip": 0.5, "brightness": 0.3, "affine": 0.5, "translate": 0.2, "blur": 0.5, "erase": 0.3, "jpeg": 0.5}
 
@@ -65,6 +69,40 @@ def test_the_loader_does_only_what_the_device_cannot(folders) -> None:
     compressed = torch.stack([data.datasets["train"][(epoch, 0, 0)][0] for epoch in range(12)])
     changed = (compressed != plain).flatten(1).any(dim=1)
     assert 0 < changed.sum() < 12
+
+
+@pytest.mark.parametrize("augment", [AUGMENT, {"mixup": 0.5, "cutmix": 0.5}])
+def test_a_step_reads_nothing_from_the_device(augment, folders, monkeypatch) -> None:
+    """On torch's device `meta`, which has no numbers, reading one is an error; on a GPU it would wait."""
+    classifier, data = classifier_of(augment, ema_decay=0.9, label_smoothing=0.1), module_of(folders)
+    augment_on_device(classifier, data)
+    monkeypatch.setattr(classifier, "_refuse_non_finite", lambda loss: None)  # it reads one of fifty losses
+    steps = 0
+
+    class Enough(Exception): ...
+
+    class Count(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            nonlocal steps
+            steps = trainer.global_step
+            if steps == 2:
+                raise Enough
+
+    class Meta(CPUAccelerator):
+        def setup_device(self, device: torch.device) -> None: ...
+
+    class OnMeta(SingleDeviceStrategy):
+        def reduce(self, *_: Any, **__: Any) -> Tensor:
+            return torch.tensor(1)  # before training Lightning asks whether there are batches
+
+    strategy = OnMeta(torch.device("meta"), accelerator=Meta())
+    options = {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0, "max_epochs": 1, "num_sanity_val_steps": 0}
+    callbacks = [WeightAverage(0.9), Count()]
+    trainer = build_trainer("auto", "32-true", strategy=strategy, callbacks=callbacks, **options)
+    monkeypatch.setattr(trainer, "_teardown", lambda: None)  # it would copy weights and metrics back
+    with pytest.raises(Enough):
+        trainer.fit(classifier, data)
+    assert steps == 2
 
 
 def test_validation_and_prediction_see_the_images_as_they_are() -> None:

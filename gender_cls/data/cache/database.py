@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gender_cls.data.image_files import Fault
 from gender_cls.errors import GenderClsError, one_line
-from gender_cls.runs.locks import lacks_locks
+from gender_cls.runs.locks import has_record_locks, lacks_locks
 
 DATABASE_VERSION = 4
 """Raise it when the meaning of a fact changes: a database of another version is made anew."""
@@ -149,9 +149,17 @@ def database_file(root: Path, cache: Path) -> Path:
     return cache / f"scan_{root.name[:40]}_{digest}.sqlite"
 
 
+def make_folder(cache: Path) -> int:
+    """Make the folder of a cache, and return the permissions of the folder above, where the outputs lie."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(cache.parent.stat().st_mode)
+    cache.mkdir(mode & 0o777, exist_ok=True)
+    return mode
+
+
 @contextlib.contextmanager
 def open_database(root: Path, cache: Path) -> Iterator[Database]:
-    """The database of the images below `root`, which is made if it does not exist.
+    """The database of the images below `root`, which is made if it does not exist; for a process with its lock.
 
     The folder and its files give nobody more permissions than the folder above `cache`, where the outputs lie: pixels
     of people are in them.
@@ -162,20 +170,45 @@ def open_database(root: Path, cache: Path) -> Iterator[Database]:
     """
     file = database_file(root, cache)
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(cache.parent.stat().st_mode)
-        cache.mkdir(mode & 0o777, exist_ok=True)
+        mode = make_folder(cache)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), mode & 0o666)
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
+        try:
+            regular, has_locks = stat.S_ISREG(os.fstat(descriptor).st_mode), has_record_locks(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CacheError(cannot_keep(file, error)) from None
     if not regular:
         raise CacheError(f"{file} is no regular file: remove it.")
+    with _connected(file, "mode=rw" if has_locks else "mode=rw&nolock=1") as connection:
+        _make_tables(connection)
+        yield Database(file, connection)
+
+
+@contextlib.contextmanager
+def look_into_database(root: Path, cache: Path) -> Iterator[Database]:
+    """The database as it is, only to read, for a process without its lock: another one may change it meanwhile.
+
+    What is found in it is right, but something may be missing.
+
+    Raises:
+        CacheError: there is none, or it cannot be read: because it is being changed, or for another reason.
+    """
+    file = database_file(root, cache)
+    if not file.is_file():
+        raise CacheError(f"There is no {file} yet.")
+    # Immutable: a journal in which another process keeps what it is changing is left alone.
+    with _connected(file, "mode=ro&immutable=1") as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != DATABASE_VERSION:
+            raise CacheError(f"{file} is not of this version.")
+        yield Database(file, connection)
+
+
+@contextlib.contextmanager
+def _connected(file: Path, how: str) -> Iterator[sqlite3.Connection]:
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=60)) as connection:
-            _make_tables(connection)
-            yield Database(file, connection)
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?{how}", uri=True, timeout=60)) as opened:
+            yield opened
     except sqlite3.ProgrammingError:  # a mistake in this program, not in the file
         raise
     except sqlite3.Error as error:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 
 from gender_cls.config.data import DataConfig
 from gender_cls.data.cache.database import CacheError, Database, cannot_keep
+from gender_cls.data.cache.lock import lock_of
 from gender_cls.data.cache.pixel_file import HEADER, PixelFile
 from gender_cls.data.image_files import FORMATS
 from gender_cls.errors import NO_ROOM
@@ -34,7 +35,7 @@ class NoRoomError(CacheError):
 
 
 class PixelStore:
-    """The pixels of the images below `root`, within `cache_gigabytes` and `cache_days`."""
+    """The pixels of the images below `root`, within `cache_gigabytes` and `cache_days`; they belong to a database."""
 
     def __init__(self, database: Database, root: Path, data: DataConfig) -> None:
         assert database.file is not None, "the places are of no use without the database"
@@ -53,27 +54,6 @@ class PixelStore:
         place, length = table["place"].to_numpy(), 3 * table["width"].to_numpy(np.int64) * table["height"].to_numpy()
         whole = (place >= HEADER) & (length > 0) & (length <= self.file.size - place)
         return np.where(whole, place, -1)
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Wait until no other process adds pixels; then no other one can until the context ends.
-
-        Raises:
-            CacheError: the file of the lock cannot be made.
-        """
-        lock = self._lock_of(self.path)
-        with contextlib.ExitStack() as stack:
-            try:
-                if is_held(lock):
-                    log.info(f"Another process is reading the images below {self.root}: this one waits for it.")
-                stack.enter_context(held(lock, patient=True, mode=self._mode))
-            except OSError as error:
-                raise CacheError(cannot_keep(lock, error)) from None
-            yield
-
-    @staticmethod
-    def _lock_of(pixels: Path) -> Path:
-        return Path(f"{pixels}.lock")
 
     def forget_lost(self) -> None:
         """Forget images that the file does not hold; all of them, if most of it is of images that have changed."""
@@ -146,10 +126,10 @@ class PixelStore:
         total = needed + sum(size for _, size, _ in files)
         for used, size, file in sorted(files):
             too_old = time.time() - used > self.data.cache_days * DAY
-            unused = file != self.path and not is_held(self._lock_of(file))
+            unused = file != self.path and not is_held(lock_of(file))
             if unused and (too_old or total > self.data.cache_gigabytes * GB):
                 # Nothing happens if it belongs to another user.
-                with contextlib.suppress(OccupiedError, OSError), held(self._lock_of(file)):
+                with contextlib.suppress(OccupiedError, OSError), held(lock_of(file)):
                     file.unlink(missing_ok=True)
                     total -= size
 

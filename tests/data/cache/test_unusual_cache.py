@@ -18,7 +18,8 @@ from helpers.scanning import draw, names_in, scanned, settings
 
 from gender_cls.config.data import PixelCache
 from gender_cls.data.cache import database, pixel_file, pixel_store
-from gender_cls.data.cache.database import CacheError, open_database
+from gender_cls.data.cache.database import CacheError
+from gender_cls.data.cache.lock import database_lock
 from gender_cls.data.cache.pixel_file import HEADER
 from gender_cls.data.run_images import scan_for_answers
 from gender_cls.data.scan import scan
@@ -266,7 +267,7 @@ def test_nobody_may_read_more_than_the_outputs(crops: Path, outputs: int, folder
     cache = crops.parent / "outputs" / "cache"
     mask = os.umask(0)
     try:
-        with open_database(crops, cache) as opened, pixel_store.PixelStore(opened, crops, settings()).lock():
+        with database_lock(crops, cache):
             modes = {path.suffix: path.stat().st_mode & 0o777 for path in cache.iterdir()}
         scan(NAMES, crops, cache, settings())
         modes |= {path.suffix: path.stat().st_mode & 0o777 for path in cache.iterdir()}
