@@ -5,12 +5,14 @@ follow: they only start ranks. In `OUTPUT_DIR/.nodes/JOB` each follower leaves a
 words, so that nobody takes the files of an earlier job for those of this one; clocks are not compared.
 """
 
+import atexit
 import contextlib
 import json
 import logging
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -96,13 +98,18 @@ class Meeting:
         self._led: Path | None = None
 
     def lead(self, folder: Path) -> None:
-        """From now on, tell the others in which folder the command works, and that this process lives."""
-        if self._led is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for file in self.folder.glob("run_*.json"):  # of an earlier job with the same number
-                file.unlink()
-            threading.Thread(target=self._beat, daemon=True, name="sign of life for other nodes").start()
+        """From now on, tell the others in which folder the command works, and that this process lives.
+
+        A later call changes nothing: the folder of a sweep's job is in that of the sweep.
+        """
+        if self._led is not None:
+            return
         self._led = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in self.folder.glob("run_*.json"):  # of an earlier job with the same name
+            file.unlink()
+        threading.Thread(target=self._beat, daemon=True, name="sign of life for other nodes").start()
+        atexit.register(self._remove)
 
     def _beat(self) -> None:
         while True:
@@ -113,8 +120,15 @@ class Meeting:
                 self._write("leader", about)
             time.sleep(BEAT)
 
+    def _remove(self) -> None:
+        """Remove the files when the others have ended, or after a while."""
+        patience = time.monotonic() + 10 * LOOK
+        while any(self.folder.glob("node_*.json")) and time.monotonic() < patience:
+            time.sleep(LOOK)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def announce(self, run: str, port: int) -> None:
-        """Let the others start their ranks of a run, which meet at this port of node 0; each attempt has another one."""
+        """Let the others start their ranks of a run, which meet at this port of node 0, another one in each attempt."""
         self._write(f"run_{run}.begin", {"port": port})
 
     @contextlib.contextmanager
@@ -132,9 +146,12 @@ class Meeting:
 
     def leaders_folder(self) -> Path:
         """The folder that node 0 works in; it waits until node 0 has chosen one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(f"node_{self.node.place}", {"word": self._word})
-        log.info(f"Node {self.node.place + 1} of {self.node.number}: the first one leads, on {self.node.address}.")
+        mine = self.folder / f"node_{self.node.place}.json"
+        if read_json(mine).get("word") != self._word:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(mine.stem, {"word": self._word})
+            atexit.register(mine.unlink, missing_ok=True)
+            log.info(f"Node {self.node.place} of {self.node.number} follows node 0, {self.node.address}.")
         return Path(self._until(lambda: self._of_leader().get("folder"), waits_for_start=True))
 
     def next_port(self, run: str, last: int | None) -> int | None:
@@ -162,8 +179,8 @@ class Meeting:
             silent = time.monotonic() - self._heard_at > SILENCE and not (waits_for_start and self._heard == 0)
             require(
                 not silent,
-                f"Node 0 ({self.node.address}) has given no sign of life for {SILENCE:.0f} s: its process was killed, or "
-                f"{self.folder} is not the same folder there. trainer.resume=true goes on from the last checkpoint.",
+                f"Node 0 ({self.node.address}) has given no sign of life for {SILENCE:.0f} s: its process was killed, "
+                f"or {self.folder} is another folder there. trainer.resume=true goes on from the last checkpoint.",
             )
             time.sleep(LOOK)
         return found
@@ -176,6 +193,11 @@ class Meeting:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         write_atomically(self.folder / f"{name}.json", json.dumps(content) + "\n")
+
+    def has_moved_on(self, run: str, port: int) -> bool:
+        """Whether node 0 has ended the run, or the attempt in which ranks meet at this port."""
+        begun = read_json(self.folder / f"run_{run}.begin.json").get("port")
+        return begun != port or (self.folder / f"run_{run}.end.json").exists()
 
 
 _meeting: Meeting | None = None
@@ -190,3 +212,8 @@ def meet(number: int, output_dir: str) -> Meeting | None:
     if _meeting is None or _meeting.node != node:
         _meeting = Meeting(node, output_dir)
     return _meeting
+
+
+def follows() -> bool:
+    """Whether this process follows another node that it has met."""
+    return _meeting is not None and not _meeting.node.leads

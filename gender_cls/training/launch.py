@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,14 +29,14 @@ from gender_cls.system.memory import count_oom_kills
 from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.resources import choose_resources
 from gender_cls.system.signals import Stopped
-from gender_cls.training.ranks_folder import LAUNCHER, Failure, RanksFolder
+from gender_cls.training.ranks_folder import LAUNCHER, LOOK, Failure, RanksFolder
 
 RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 """The command of a rank, without the run's folder."""
 
 GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
 LATE = 2.0  # seconds after which the failures on other machines can be read
-PATIENCE = 5.0  # seconds until ranks without a launcher are killed
+PATIENCE = 5.0  # seconds that ranks and the launcher have to end by themselves when others have failed
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
@@ -83,26 +84,33 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
     Raises:
         GenderClsError: the run has failed there.
     """
-    port = None
+    folder, node, trainer = RanksFolder(run), meeting.node, config.trainer
+    port: int | None = None
     while (port := meeting.next_port(run.folder.name, port)) is not None:
-        trainer = config.trainer
-        devices = choose_resources(
-            trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
-        ).devices
-        node = meeting.node
-        with contextlib.suppress(GenderClsError, MemoryError):  # the first machine says what follows from it
-            _run_ranks(run, devices, Endpoint(port, node.address, node.number, node.place), command)
+        try:
+            devices = choose_resources(
+                trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
+            ).devices
+            endpoint = Endpoint(port, node.address, node.number, node.place)
+            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, port))
+        except MemoryError:
+            continue  # the first machine begins again, or ends
+        except GenderClsError as error:
+            if not folder.failures:
+                folder.note_failure(Failure(-node.place, f"On machine {node.place + 1}: {error}", killed=True))
 
 
-def _run_ranks(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str]) -> None:
-    """Start the ranks of this machine and wait for their end; for errors see `train_in_ranks`."""
+def _run_ranks(
+    run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], is_over: Callable[[], bool] = lambda: False
+) -> None:
+    """Start the ranks of this machine and wait for their end, or until it is over; for errors see `train_in_ranks`."""
     folder = RanksFolder(run)
     before = count_oom_kills()
     reader, writer = Pipe(duplex=False)
     launcher = ChildProcess(target=_launch, args=(run, devices, endpoint, command, writer), name="launcher of ranks")
     launcher.start()
     writer.close()
-    _wait(launcher, folder)
+    _wait(launcher, folder, is_over)
     ended: dict[int, int] = {}
     with contextlib.suppress(EOFError):  # it had nothing to tell, or was killed
         ended = reader.recv()
@@ -116,10 +124,14 @@ def _run_ranks(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str
     _raise(folder, ended, launcher.exitcode or 0)
 
 
-def _wait(launcher: BaseProcess, folder: RanksFolder) -> None:
+def _wait(launcher: BaseProcess, folder: RanksFolder, is_over: Callable[[], bool]) -> None:
     """Wait for the launcher and its ranks; when this process is asked to stop, they are, and may write a checkpoint."""
+    over: float | None = None
     try:
-        launcher.join()
+        while launcher.is_alive() and (over is None or time.monotonic() < over):
+            launcher.join(LOOK)
+            if over is None and (folder.failures or is_over()):
+                over = time.monotonic() + PATIENCE
     except BaseException as stop:  # of any kind: nothing may go on without this process
         if launcher.pid is not None and launcher.is_alive():
             os.kill(launcher.pid, getattr(stop, "signal", signal.SIGTERM))
@@ -127,6 +139,7 @@ def _wait(launcher: BaseProcess, folder: RanksFolder) -> None:
         raise
     finally:
         launcher.kill()
+        launcher.join()
         _end_the_rest(folder)
 
 
