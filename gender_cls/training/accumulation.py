@@ -85,6 +85,14 @@ class TrainingTotals:
         recall = right / labelled.clamp(min=1)
         return right.sum() / confusion.sum(), recall.sum() / ((labelled + answered) > 0).sum()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, for a checkpoint in the middle of an epoch."""
+        return {"images": self.images, "loss": self._loss, "counts": self._counts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from these sums."""
+        self.images, self._loss, self._counts = (state_dict[name] for name in ("images", "loss", "counts"))
+
 
 def validation_metrics() -> MetricCollection:
     """Return the metrics of all validation images at once, from probabilities (B, classes) and labels (B,)."""

@@ -120,7 +120,7 @@ class GenderClassifier(LightningModule):
         if learned != [parameter.requires_grad for parameter in self.parameters()]:
             expect_gradients(self.trainer)
         self._statistics = learning_statistics(self.network)
-        self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
+        self.epoch_began, self.totals, self.on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
@@ -131,8 +131,8 @@ class GenderClassifier(LightningModule):
         """Return the loss of one batch."""
         inputs, labels = batch
         targets = labels
-        self._on_features = isinstance(batch, FeatureBatch)
-        if self._on_features:
+        self.on_features = isinstance(batch, FeatureBatch)
+        if self.on_features:
             logits = self.head(inputs)
         else:
             inputs = self.normalise(inputs if self.augmentation is None else self.augmentation(inputs))
@@ -162,7 +162,7 @@ class GenderClassifier(LightningModule):
         """Note when the last batch ended, because validation runs before the end of the epoch."""
         if self.trainer.is_last_batch and self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
-        self._last_batch_ended = time.perf_counter()
+        self.last_batch_ended = time.perf_counter()
         if self.trainer.is_last_batch:
             self.totals.sum_over_ranks()
 
@@ -170,8 +170,8 @@ class GenderClassifier(LightningModule):
         """Log the means over the epoch."""
         self._refuse_non_finite(self.totals.loss)
         accuracy, balanced_accuracy = self.totals.accuracies()
-        speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
-        seconds = self._last_batch_ended - self._epoch_began
+        speed = "head" if self.on_features else "train"  # the head alone learns without passes of the network
+        seconds = self.last_batch_ended - self.epoch_began
         self._log_epoch(
             {
                 "train/loss": self.totals.loss,
