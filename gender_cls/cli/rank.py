@@ -43,8 +43,8 @@ def train(run: Run, rank: int, folder: RanksFolder) -> None:
     from gender_cls.data.image_store import ImageStore
     from gender_cls.data.manifest import Manifest
     from gender_cls.data.run_images import recorded_rows
-    from gender_cls.explain.callback import explain_callbacks
     from gender_cls.pages.experiment import experiment_text
+    from gender_cls.search.pruning import training_callbacks
     from gender_cls.system.resources import choose_resources
     from gender_cls.training import ranks
     from gender_cls.training.session import train_session
@@ -61,7 +61,7 @@ def train(run: Run, rank: int, folder: RanksFolder) -> None:
     manifest = Manifest(recorded_rows(run), run.data_root)
     images = ImageStore.load(manifest.root, manifest.table["path"].tolist(), folder.images)
     with ranks.joined(resources.device):
-        train_session(config, run, manifest, images, resources, explain_callbacks, experiment_text)
+        train_session(config, run, manifest, images, resources, training_callbacks, experiment_text)
 
 
 def _send_output_to(file: Path, *, screen: bool) -> None:

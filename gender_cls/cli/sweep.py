@@ -22,9 +22,9 @@ from gender_cls.runs.locks import locked
 from gender_cls.runs.run import Run, image_cache
 from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import count_oom_kills, keep_freed_memory
-from gender_cls.system.processes import ChildProcess, end_with_parent
+from gender_cls.system.processes import ChildProcess, end_with_parent, run_child
 from gender_cls.system.progress import show_bars, working
-from gender_cls.system.signals import stopping_on_signals
+from gender_cls.system.signals import stopping_child_on_signals
 from gender_cls.system.terminal import console, print_on_any_terminal, shortest, show
 from gender_cls.training.batch import halve_recorded_batch
 
@@ -153,30 +153,21 @@ def end_of(run: Run) -> str:
 def _run_in_child(work: Callable[[Config, Run], None], config: Config, run: Run) -> int:
     """Returns the exit code of the process: below 0 for a signal, or _KILLED_FOR_MEMORY."""
     before = count_oom_kills()
-    process = ChildProcess(target=_child, args=(work, config, run))
-    process.start()
-    try:
-        process.join()
-    except BaseException:  # the child must write its status; Ctrl-C reaches it by itself, SIGTERM may not
-        process.terminate()
-        process.join(timeout=60)
-        process.kill()
-        raise
-    exit_code = process.exitcode or 0
+    exit_code = run_child(ChildProcess(target=_child, args=(work, config, run)))
     if exit_code:
         console().show_cursor()  # a killed process may have hidden it
     return _KILLED_FOR_MEMORY if exit_code == -signal.SIGKILL and count_oom_kills() > before else exit_code
 
 
 def _child(work: Callable[[Config, Run], None], config: Config, run: Run) -> None:
-    end_with_parent()
-    # A spawned process inherits none of these settings.
-    keep_freed_memory()
-    print_on_any_terminal()
-    start_logging(run.log)
-    show_bars(config.trainer.progress_bar)
     try:
-        with stopping_on_signals():
+        with stopping_child_on_signals():
+            end_with_parent()
+            # A spawned process inherits none of these settings.
+            keep_freed_memory()
+            print_on_any_terminal()
+            start_logging(run.log)
+            show_bars(config.trainer.progress_bar)
             work(config, run)
     except KeyboardInterrupt as stop:
         sys.exit(128 + getattr(stop, "signal", signal.SIGINT))

@@ -176,6 +176,8 @@ def config_sentence(error: OmegaConfBaseException) -> str:
         known = list(getattr(error.object_type, "__dataclass_fields__", {}))
         close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known) or 'none'}."
+        if error.object_type is dict:  # a section whose keys are free
+            hint = f"write +{key}=... to add it."
         if key.startswith(f"{LAUNCHER}.") and (others := launchers_with(str(error.key))):
             hint = f"{' and '.join(others)} has it."
         return f"{key} is not a key of the configuration; {hint}"

@@ -1,6 +1,6 @@
 """The LightningDataModule: labelled crops as batches of uint8 pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ from gender_cls.data.manifest import Manifest
 from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import FILLER, EpochSampler, StepBatchSampler, derived_seed
 from gender_cls.errors import plural, require
-from gender_cls.system.processes import fork_context
+from gender_cls.system.processes import end_only_by_parent, fork_context
 
 Key = int | tuple[int, int, int]
 """A row of a table, or `(epoch, row, draw)`."""
@@ -80,10 +80,28 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         return images, torch.tensor(labels, dtype=torch.int64)
 
 
-def crop_loader(dataset: CropDataset, **options: Any) -> DataLoader:
+class CropLoader(DataLoader):
+    """A DataLoader that starts when its first batch is needed.
+
+    Lightning makes an iterator before it tells the epoch, and before `training.preemption` tells where in the epoch a
+    resumed training goes on: processes of a loader that had started would have fetched other batches by then.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position is that of the training, which may go on with smaller batches."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """With `state_dict`, this tells Lightning that the loader can begin in the middle of an epoch."""
+
+
+def crop_loader(dataset: CropDataset, **options: Any) -> CropLoader:
     """A DataLoader with these options that passes on the batches of `CropDataset.__getitems__`."""
-    context = fork_context() if options.get("num_workers") else None
-    return DataLoader(dataset, collate_fn=_identity_collate, multiprocessing_context=context, **options)
+    options["multiprocessing_context"] = fork_context() if options.get("num_workers") else None
+    return CropLoader(dataset, collate_fn=_identity_collate, worker_init_fn=end_only_by_parent, **options)
 
 
 def _identity_collate(batch: Any) -> Any:
@@ -118,7 +136,7 @@ class CropDataModule(LightningDataModule):
         self.least = 1  # images that the network needs in a training batch
         self.pin_memory = False  # True: batches lie where a GPU can copy them without making the program wait
         # Given a split's name and its loader, returns what training or validation gets instead of the loader.
-        self.staged: Callable[[str, DataLoader], Any] = lambda _, loader: loader
+        self.staged: Callable[[str, CropLoader], Any] = lambda _, loader: loader
         table = manifest.table
         self.tables = {split: table[table["split"] == split].reset_index(drop=True) for split in SPLITS}
         self.datasets = {
@@ -160,7 +178,7 @@ class CropDataModule(LightningDataModule):
         )
         return codes.tolist()
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> CropLoader:
         """Batches of train, shuffled and augmented."""
         balanced = self.data.balance in (Balance.sampler, Balance.source)
         sampler = EpochSampler(self._groups, self.seed, balanced)
@@ -169,7 +187,7 @@ class CropDataModule(LightningDataModule):
         )
         return self.staged("train", self._loader("train", batch_sampler=batches))
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> CropLoader:
         """Batches of val, in the order of the manifest; of several ranks, each gets the rows of `rows`."""
         return self.staged("val", self.loader_of("val", self.rows("val")))
 
@@ -177,11 +195,11 @@ class CropDataModule(LightningDataModule):
         """The rows of a split for this rank: `rank`, `rank + ranks`, ..., so that each image is in exactly one part."""
         return range(self.rank, len(self.tables[split]), self.ranks)
 
-    def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int, int]]) -> DataLoader:
+    def loader_of(self, split: str, keys: Sequence[int] | Sequence[tuple[int, int, int]]) -> CropLoader:
         """Batches of these rows of a split, in this order; a key `(epoch, ...)` is augmented as in that epoch."""
         return self._loader(split, batch_size=self.batch_size, sampler=keys)
 
-    def _loader(self, split: str, **options: Any) -> DataLoader:
+    def _loader(self, split: str, **options: Any) -> CropLoader:
         return crop_loader(
             self.datasets[split],
             **options,

@@ -36,6 +36,7 @@ from gender_cls.explain.map_regions import rank_correlation
 from gender_cls.explain.mass_shares import cue_scores, mass_shares
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
+from gender_cls.system.signals import unless_stopped
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.run_events import add_picture, add_scalar
 
@@ -97,11 +98,15 @@ class ExplainCallback(Callback):
         self._previous: dict[str, Attribution] = {}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and score if this is a validation during training, and the epoch is due and within the budget."""
+        """Draw and score if this is a validation during training, and the epoch is due and within the budget.
+
+        If the run is asked to stop, it validates this epoch again when it is resumed.
+        """
         began = time.perf_counter()
-        if not (_validates_an_epoch(trainer) and self._is_due(trainer, began)):
-            return
-        classifier = cast("GenderClassifier", pl_module)
+        if _validates_an_epoch(trainer) and self._is_due(trainer, began):
+            unless_stopped(lambda: self._explain(trainer, cast("GenderClassifier", pl_module), began))
+
+    def _explain(self, trainer: Trainer, classifier: GenderClassifier, began: float) -> None:
         explained = explain_classes(classifier, self.crops.images, self.labels, self.settings)
         scores = _map_scores(explained, self.crops, self.labels, self._previous)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from another class

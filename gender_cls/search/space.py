@@ -18,6 +18,7 @@ DIGITS = 4  # significant digits of a value
 SEARCHED = ("augment", "data", "model", "recipe", "trainer.max_epochs")
 """Sections, or single keys, of the configuration that a search may change."""
 NOT_SEARCHED = {
+    "seed": "it would choose a lucky one",
     "recipe.monitor": "it would compare different scores",
     **dict.fromkeys(
         ("data.root", "data.csv", "data.importer", "data.published_split", "data.split_by", "data.val_by", "data.limit",
@@ -26,7 +27,7 @@ NOT_SEARCHED = {
         "it would change the validation images",
     ),
 }  # fmt: skip
-"""Keys in those sections that a search may not change, and why."""
+"""Keys that a search may not change, and why."""
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,10 @@ def _refuse_key(key: str) -> None:
         close = get_close_matches(key, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "there are recipe.lr, recipe.weight_decay and more."
         raise GenderClsError(f"search.space.{key}: {key} is not a key of the configuration; {hint}")
+    if reason := NOT_SEARCHED.get(key):
+        raise GenderClsError(f"search.space.{key}: a search cannot change {key}, because {reason}.")
     searched = any(key == one or key.startswith(f"{one}.") for one in SEARCHED)
-    reason = NOT_SEARCHED.get(key) or (None if searched else "it changes nothing that a search compares")
-    require(reason is None, f"search.space.{key}: a search cannot change {key}, because {reason}.")
+    require(searched, f"search.space.{key}: a search can change keys of {', '.join(SEARCHED)} only.")
 
 
 def _free_sections(config: Any = None, prefix: str = "") -> Iterator[str]:

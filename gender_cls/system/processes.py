@@ -3,36 +3,46 @@
 import contextlib
 import multiprocessing.context
 import os
+import signal
 import socket
 import sys
 import threading
 import warnings
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from multiprocessing.process import parent_process
+from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
+from types import FrameType
 from typing import Any
+
+from gender_cls.system.signals import FROM_SCHEDULERS, STOPS, Stopped, handling, holding_stops
 
 # A forked process has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
 ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this machine has a process with this number."""
+    """Whether this machine has a process with this number that has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:  # the process belongs to another user
-        return True
-    return True
+        pass
+    return _statistics(pid)[:1] not in (["Z"], ["X"])  # it has ended, but its parent has not asked how
 
 
 def beginning_of(pid: int) -> str | None:
     """When a process began, as the kernel states it; None if unknown. Numbers of ended processes are used again."""
+    found = _statistics(pid)
+    return found[19] if found else None
+
+
+def _statistics(pid: int) -> list[str]:
+    """What the kernel says about a process, from its state on; empty if unknown."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    return None
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return []
 
 
 def machine() -> str:
@@ -57,6 +67,64 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
+
+
+def run_child(process: BaseProcess) -> int:
+    """Start a process that works in `stopping_child_on_signals`, wait for its end, and return its exit code.
+
+    The signals of schedulers are passed on to it, because it may have work to keep. Then they end this process too,
+    also if the child alone got one: by the handler from before, as that of submitit, which queues the job again, or by
+    Stopped. An exit code below 0 is the signal that killed the child.
+    """
+    asked: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None = None) -> None:
+        if number not in asked:
+            asked.append(number)
+        if process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    with handling(FROM_SCHEDULERS, pass_on):
+        with holding_stops():
+            process.start()
+        for number in asked:  # before it had started
+            pass_on(number)
+        try:
+            process.join()
+        except BaseException:  # the child must write its status; Ctrl-C reaches it by itself, SIGHUP may not
+            process.terminate()
+            process.join(timeout=60)
+            process.kill()
+            raise
+    exit_code = process.exitcode or 0
+    asked += [number for number in STOPS if exit_code in (128 + number, -number)]
+    for number in asked:
+        handler = signal.getsignal(number)
+        if callable(handler):
+            handler(number, None)
+    if asked:
+        raise Stopped(asked[0])
+    return exit_code
+
+
+def end_only_by_parent(_: int = 0) -> None:
+    """In a data loader's process: leave the signals of schedulers to the parent, and end when it says so.
+
+    A scheduler may send them to all processes, and a training whose data loader has died cannot end its step.
+    """
+    for number in FROM_SCHEDULERS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+        elif hasattr(signal, "sigwaitinfo"):  # the only way to learn who has sent a signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+            threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+
+
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def fork_context() -> BaseContext | None:

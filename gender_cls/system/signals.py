@@ -1,4 +1,4 @@
-"""How this process stops when it is asked to: by Ctrl-C, by a scheduler (SIGTERM), by a closed terminal (SIGHUP)."""
+"""How this process stops when it is asked to: by Ctrl-C, by a closed terminal (SIGHUP), by a scheduler."""
 
 import contextlib
 import os
@@ -6,13 +6,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
 _AGAIN = 0.02  # seconds until a stop is raised again that Python could not raise
 _PATIENCE = 5.0  # seconds that the program may wait for a lock after a stop
 _ONE_REQUEST = 1.0  # seconds; signals within them come from one request, as when a whole process group gets one
+
+
+def _existing(*names: str) -> tuple[int, ...]:
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+FROM_SCHEDULERS = _existing("SIGTERM", "SIGUSR1", "SIGUSR2")
+"""The signals that schedulers send some time before they kill a process."""
+
+STOPS = (*_existing("SIGINT", "SIGHUP"), *FROM_SCHEDULERS)
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,7 +35,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise Stopped in the main thread of this process on SIGINT, SIGTERM and SIGHUP, unless they are ignored.
+    """Raise Stopped in the main thread of this process on Ctrl-C, SIGHUP and FROM_SCHEDULERS, unless they are ignored.
 
     Python drops an exception that a signal raises inside a finaliser or while a process is forked; it is raised again
     a moment later. An exception at the wrong moment leaves a lock held, such as that of TensorBoard's writer: where the
@@ -48,17 +58,101 @@ def stopping_on_signals() -> Iterator[None]:
             waits_for_locks(number)
             raise Stopped(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as with nohup
-            signal.signal(number, stop)
+    with handling(STOPS, stop), _raising_stops_again() as waits_for_locks:
+        yield
+
+
+@contextlib.contextmanager
+def handling(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Inside, the handler gets these signals, except those that are ignored (as SIGHUP is with nohup).
+
+    Only the main thread may set handlers: in another one, nothing changes.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in numbers if main}
     try:
-        with _raising_stops_again() as waits_for_locks:
-            yield
+        for number, earlier in before.items():
+            if earlier is not signal.SIG_IGN:
+                signal.signal(number, handler)
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+@contextlib.contextmanager
+def holding_stops() -> Iterator[None]:
+    """Inside, stops wait. A child that starts inside begins in this state, see `stopping_child_on_signals`."""
+    _hold(True)
+    try:
+        yield
+    finally:
+        _hold(False)
+
+
+@contextlib.contextmanager
+def stopping_child_on_signals() -> Iterator[None]:
+    """As `stopping_on_signals`, in a child that started inside `holding_stops`: no handler of the parent ever runs."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    with stopping_on_signals():
+        _hold(False)
+        try:
+            yield
+        finally:
+            _hold(True)  # the process ends, with its own exit code
+
+
+def _hold(on: bool) -> None:
+    if hasattr(signal, "pthread_sigmask"):  # a POSIX system
+        signal.pthread_sigmask(signal.SIG_BLOCK if on else signal.SIG_UNBLOCK, STOPS)
+
+
+class NotedStop:
+    """`signal` is the number of the first signal that was noted; None before."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def note(self, number: int, _: FrameType | None = None) -> None:
+        """Note a signal; later ones do not count."""
+        self.signal = self.signal or number
+
+
+_noted: NotedStop | None = None  # while `noting_stops` is active
+
+
+@contextlib.contextmanager
+def noting_stops() -> Iterator[NotedStop]:
+    """Inside, FROM_SCHEDULERS are only noted: the program stops itself when it has kept its work."""
+    global _noted
+    _noted = noted = NotedStop()
+    try:
+        with handling(FROM_SCHEDULERS, noted.note):
+            yield noted
+    finally:
+        _noted = None
+
+
+class _Left(BaseException):
+    """Ends work in `unless_stopped`."""
+
+
+def unless_stopped(work: Callable[[], None]) -> None:
+    """Do work that may be left at any moment: a stop that is noted meanwhile ends it; after one, it does not begin."""
+    noted = _noted
+    if noted is None:
+        work()
+    elif noted.signal is None:
+
+        def leave(number: int, _: FrameType | None) -> None:
+            if noted.signal is None:
+                noted.note(number)
+                raise _Left
+
+        with contextlib.suppress(_Left), handling(FROM_SCHEDULERS, leave):
+            work()
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ class KeepCheckpoints(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the folder, once: if it is removed later, that is an error."""
         self._began = time.monotonic()
+        self._device = trainer.strategy.root_device.type
         self.run.checkpoints.mkdir(exist_ok=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,7 +90,6 @@ class KeepCheckpoints(Checkpoint):
         if self.best_score is None or sign * score > sign * self.best_score:
             self.best_score = score
             trainer.save_checkpoint(self.run.best_checkpoint, weights_only=True)
-        self._device = pl_module.device.type
         trainer.save_checkpoint(self.run.last_checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,9 +131,15 @@ def last_whole_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
             log.warning(f"{error} It was renamed to {aside.name}; training continues without it.")
             continue
         if file == run.previous_checkpoint:
-            log.warning(f"Training continues from {file}, one epoch earlier.")
+            log.warning(f"Training continues from {file}, which is older.")
         return file, content
     return None
+
+
+def has_validated(checkpoint: Path) -> bool:
+    """Whether an epoch had come to its end when a checkpoint to resume was written."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] > 0
 
 
 def best_score(run: Run, config: Config) -> float:

@@ -120,7 +120,7 @@ class GenderClassifier(LightningModule):
         if learned != [parameter.requires_grad for parameter in self.parameters()]:
             expect_gradients(self.trainer)
         self._statistics = learning_statistics(self.network)
-        self._epoch_began, self.totals, self._on_features = time.perf_counter(), TrainingTotals(), False
+        self.epoch_began, self.totals, self.on_features = time.perf_counter(), TrainingTotals(), False
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
@@ -131,8 +131,8 @@ class GenderClassifier(LightningModule):
         """Return the loss of one batch."""
         inputs, labels = batch
         targets = labels
-        self._on_features = isinstance(batch, FeatureBatch)
-        if self._on_features:
+        self.on_features = isinstance(batch, FeatureBatch)
+        if self.on_features:
             logits = self.head(inputs)
         else:
             inputs = self.normalise(inputs if self.augmentation is None else self.augmentation(inputs))
@@ -144,14 +144,15 @@ class GenderClassifier(LightningModule):
         if len(labels) == 0:  # the last step has fewer images than ranks
             loss = logits.sum()
         checked, logged = batch_index % 50 == 0, self._is_logged(batch_index)  # checking it waits for the device
-        mean = ranks.mean_over_ranks(loss.detach(), len(labels)) if checked or logged else loss
+        weight = self._total_weight(labels)
+        mean = ranks.mean_over_ranks(loss.detach(), weight) if checked or logged else loss
         if checked:
             self._refuse_non_finite(mean)
-        self.totals.add(loss, logits, labels)
+        self.totals.add(loss, logits, labels, weight)
         if logged:
             self.log("train/loss_step", mean.detach())
             self.log_dict(self._rates())
-        return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
+        return self.accumulation.scale(loss, weight, batch_index)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradients those of one large batch; clipping follows."""
@@ -162,7 +163,7 @@ class GenderClassifier(LightningModule):
         """Note when the last batch ended, because validation runs before the end of the epoch."""
         if self.trainer.is_last_batch and self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
-        self._last_batch_ended = time.perf_counter()
+        self.last_batch_ended = time.perf_counter()
         if self.trainer.is_last_batch:
             self.totals.sum_over_ranks()
 
@@ -170,8 +171,8 @@ class GenderClassifier(LightningModule):
         """Log the means over the epoch."""
         self._refuse_non_finite(self.totals.loss)
         accuracy, balanced_accuracy = self.totals.accuracies()
-        speed = "head" if self._on_features else "train"  # the head alone learns without passes of the network
-        seconds = self._last_batch_ended - self._epoch_began
+        speed = "head" if self.on_features else "train"  # the head alone learns without passes of the network
+        seconds = self.last_batch_ended - self.epoch_began
         self._log_epoch(
             {
                 "train/loss": self.totals.loss,

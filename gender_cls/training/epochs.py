@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -13,6 +13,7 @@ from gender_cls.data.csv_text import csv_text
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.system.progress import Work
+from gender_cls.training.classifier import GenderClassifier
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +36,10 @@ class EpochTable(Checkpoint):
     def __init__(self, run: Run, monitor: str) -> None:
         self.run, self.monitor = run, monitor
         self.rows: list[dict[str, float]] = []
-        self._began = time.monotonic()
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note when the epoch began."""
-        self._began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table with the new row; the epoch has been validated."""
-        seconds = time.monotonic() - self._began
+        seconds = time.perf_counter() - cast(GenderClassifier, pl_module).epoch_began
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append(epoch_row(trainer.current_epoch + 1, trainer.global_step, seconds, logged))
         if not trainer.is_global_zero:

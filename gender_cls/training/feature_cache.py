@@ -13,10 +13,9 @@ from typing import Any, cast
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from gender_cls.data.augmentation import build_augmentation
-from gender_cls.data.datamodule import CropDataModule, Key
+from gender_cls.data.datamodule import CropDataModule, CropLoader, Key
 from gender_cls.data.samplers import FILLER, derived_seed
 from gender_cls.system.memory import GIBIBYTE, available_memory
 from gender_cls.system.progress import Work, working
@@ -89,7 +88,7 @@ class FeatureCache(Callback):
         """Free the memory."""
         self._features.clear()
 
-    def _batches(self, split: str, loader: DataLoader) -> Iterator[FeatureBatch] | None:
+    def _batches(self, split: str, loader: CropLoader) -> Iterator[FeatureBatch] | None:
         """The batches of this epoch in the order of the loader's own sampler; None if the backbone learns."""
         if trains_backbone(self._recipe, self._epoch):
             return None
@@ -111,9 +110,10 @@ class StagedLoader:
     start only when pixels are needed. `instead` returns the batches of this epoch, or None for pixels.
     """
 
-    def __init__(self, loader: DataLoader, instead: Callable[[], Iterator[FeatureBatch] | None]) -> None:
+    def __init__(self, loader: CropLoader, instead: Callable[[], Iterator[FeatureBatch] | None]) -> None:
         self.loader = loader
         self.sampler, self.batch_sampler = loader.sampler, loader.batch_sampler  # Lightning tells them the epoch
+        self.state_dict, self.load_state_dict = loader.state_dict, loader.load_state_dict
         self._instead = instead
 
     def __len__(self) -> int:
@@ -171,7 +171,7 @@ def _features_of_noise(classifier: GenderClassifier) -> Tensor | None:
 
 
 def _head_inputs(
-    trainer: Trainer, loader: DataLoader, images: int, work: Work, augment: Callable[[Tensor], Tensor] | None = None
+    trainer: Trainer, loader: CropLoader, images: int, work: Work, augment: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """Return what the head gets for each image of the loader: (images, ...) on the CPU, in its own dtype."""
     classifier = cast(GenderClassifier, trainer.lightning_module)

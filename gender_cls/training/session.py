@@ -29,6 +29,7 @@ from gender_cls.training.checkpoints import (
     KeepCheckpoints,
     WholeFiles,
     best_score,
+    has_validated,
     last_whole_checkpoint,
     read_checkpoint,
 )
@@ -36,6 +37,7 @@ from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
+from gender_cls.training.preemption import Preemption
 from gender_cls.training.resume import refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
@@ -77,7 +79,8 @@ def _train(
     batch = recorded_batch(config, run)
     assert batch is not None, "`choose_batch` notes it"
     checkpoint = checkpoint_to_resume(config, run)
-    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", None if checkpoint is None else best_score(run, config))
+    best = best_score(run, config) if checkpoint is not None and has_validated(checkpoint) else None
+    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", best)
 
     # Data
     datamodule = CropDataModule(
@@ -114,7 +117,7 @@ def _train(
 
     # Trainer
     callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
-    callbacks += [EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
+    callbacks += [Preemption(run), EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
     batches = len(datamodule.train_dataloader())
     logger = RunLogger(run.folder)
     trainer = build_trainer(
@@ -131,7 +134,6 @@ def _train(
         num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
         enable_checkpointing=True,
         plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
-        default_root_dir=run.folder,
     )
     if ranks.rank() == 0:
         run.note(resources=asdict(resources), environment=environment())

@@ -1,5 +1,6 @@
 """Lightning's Trainer for the devices of a run."""
 
+import os
 from inspect import signature
 from typing import Any
 
@@ -39,11 +40,18 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
         devices["use_distributed_sampler"] = False  # the loaders give each rank its images
     devices |= {"accelerator": accelerator, "precision": precision}
     plugins = [environment, *options.pop("plugins", ())]
+    defaults: dict[str, Any] = dict.fromkeys(off, False)
+    defaults["default_root_dir"] = os.devnull  # with Slurm's variables, Lightning would load an `hpc_ckpt_*.ckpt` there
     try:
-        return Trainer(**devices, plugins=plugins, **{**dict.fromkeys(off, False), **options})
+        trainer = Trainer(**devices, plugins=plugins, **{**defaults, **options})
     except MisconfigurationException as error:
         given = f"accelerator={accelerator} with precision={precision}"
         raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
+    # `Preemption` stops between steps. Lightning's handler of SIGTERM stops anywhere and waits for the other ranks, and
+    # what it sends to them in each batch makes a GPU wait.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def expect_gradients(trainer: Trainer) -> None:
