@@ -28,7 +28,7 @@ from gender_cls.runs.run import Run
 from gender_cls.system.memory import count_oom_kills
 from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.resources import choose_resources
-from gender_cls.system.signals import Stopped
+from gender_cls.system.signals import STOPS, Stopped, handling, holding_stops, stopping_child_on_signals
 from gender_cls.training.ranks_folder import LAUNCHER, LOOK, Failure, RanksFolder
 
 RANK = (sys.executable, "-m", "gender_cls.cli.rank")
@@ -37,7 +37,6 @@ RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
 LATE = 2.0  # seconds after which the failures on other machines can be read
 PATIENCE = 5.0  # seconds that ranks and the launcher have to end by themselves when others have failed
-_STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
 
@@ -108,7 +107,8 @@ def _run_ranks(
     before = count_oom_kills()
     reader, writer = Pipe(duplex=False)
     launcher = ChildProcess(target=_launch, args=(run, devices, endpoint, command, writer), name="launcher of ranks")
-    launcher.start()
+    with holding_stops():
+        launcher.start()
     writer.close()
     _wait(launcher, folder, is_over)
     ended: dict[int, int] = {}
@@ -179,9 +179,9 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
         first = failures[0]
         error = MemoryError if first.out_of_memory else GenderClsError
         raise error(first.error) from _RankTraceback(first.traceback)
-    for number in (code - 128 for code in ended.values()):
-        if number in {getattr(signal, name, None) for name in _STOPS}:
-            raise Stopped(number)
+    for code in (*ended.values(), exit_code):
+        if code - 128 in STOPS:
+            raise Stopped(code - 128)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         raise GenderClsError(f"The process that started the ranks was killed by {name}: {_GOES_ON}.")
@@ -193,9 +193,17 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
 
 def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
     """The work of the launcher: start the ranks, watch them, and tell their exit codes if one is not 0."""
-    end_with_parent()
-    folder = RanksFolder(run)
-    _write_errors_to(folder.launcher_log)
+    try:
+        with stopping_child_on_signals():
+            end_with_parent()
+            _write_errors_to(RanksFolder(run).launcher_log)
+            _watch(devices, endpoint, [*command, str(run.folder)], ended)
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+
+
+def _watch(devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
+    """Run torch's agent until all ranks have ended."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -208,9 +216,6 @@ def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], 
             asked.append(number)
             raise SignalException("asked to stop", signal.Signals(number))
 
-    for name in _STOPS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), pass_on)
     os.environ[LAUNCHER] = str(os.getpid())
     if sys.platform == "linux" and endpoint.nodes == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not what the host's name resolves to, which may be nothing
@@ -228,12 +233,13 @@ def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], 
         shutdown_timeout=GRACE,
     )
     try:
-        elastic_launch(config, command[0])(*command[1:], str(run.folder))
+        with handling(STOPS, pass_on):
+            elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:
         ended.send({rank: failure.exitcode for rank, failure in error.failures.items()})
         sys.exit(1)
     except SignalException:
-        sys.exit(128 + asked[0])
+        raise Stopped(asked[0]) from None
 
 
 def _write_errors_to(file: Path) -> None:
