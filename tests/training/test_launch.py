@@ -20,7 +20,9 @@ from gender_cls.system.signals import Stopped, stopping_on_signals
 from gender_cls.training.launch import train_in_ranks
 from gender_cls.training.ranks_folder import RanksFolder
 
-NOTHING = Scanned(pd.Index([]), np.zeros((0, 3), np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 16), np.uint8), None)
+NOTHING = Scanned(
+    pd.Index([]), np.zeros((0, 3), np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 16), np.uint8), None
+)
 
 
 def start(folder: Path, what: str) -> None:
