@@ -7,7 +7,6 @@ command line is used again. When a rank ends badly, or the launcher or its paren
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from gender_cls.errors import GenderClsError, first_few
 from gender_cls.runs.nodes import Meeting
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import count_oom_kills
+from gender_cls.system.network import free_port, interface_to
 from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.resources import choose_resources
 from gender_cls.system.signals import STOPS, Stopped, handling, holding_stops, stopping_child_on_signals
@@ -44,8 +44,7 @@ _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 class Endpoint:
     """Where the ranks of all machines meet, and which machine this is."""
 
-    port: int
-    address: str = "127.0.0.1"  # of the first machine
+    where: str  # `address:port` of the first machine
     nodes: int = 1
     place: int = 0  # of this machine, from 0
 
@@ -68,11 +67,11 @@ def train_in_ranks(
     folder = RanksFolder(run)
     folder.begin()
     images.save(paths, folder.images)
-    endpoint = Endpoint(_free_port())
-    if meeting is not None:
-        node = meeting.node
-        endpoint = Endpoint(endpoint.port, node.address, node.number)
-        meeting.announce(run.folder.name, endpoint.port)
+    if meeting is None:
+        endpoint = Endpoint(f"127.0.0.1:{free_port()}")
+    else:
+        endpoint = Endpoint(f"{meeting.node.address}:{free_port()}", meeting.node.number)
+        meeting.announce(run.folder.name, endpoint.where)
     _run_ranks(run, devices, endpoint, command)
     folder.remove()
 
@@ -84,14 +83,14 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
         GenderClsError: the run has failed there.
     """
     folder, node, trainer = RanksFolder(run), meeting.node, config.trainer
-    port: int | None = None
-    while (port := meeting.next_port(run.folder.name, port)) is not None:
+    where: str | None = None
+    while (where := meeting.next_endpoint(run.folder.name, where)) is not None:
         try:
             devices = choose_resources(
                 trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
             ).devices
-            endpoint = Endpoint(port, node.address, node.number, node.place)
-            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, port))
+            endpoint = Endpoint(where, node.number, node.place)
+            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, where))
         except MemoryError:
             continue  # the first machine begins again, or ends
         except GenderClsError as error:
@@ -217,15 +216,15 @@ def _watch(devices: int, endpoint: Endpoint, command: Sequence[str], ended: Conn
             raise SignalException("asked to stop", signal.Signals(number))
 
     os.environ[LAUNCHER] = str(os.getpid())
-    if sys.platform == "linux" and endpoint.nodes == 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not what the host's name resolves to, which may be nothing
+    if (interface := interface_to(endpoint.where.rpartition(":")[0])) is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)  # without it, gloo looks up the name of the host
     config = LaunchConfig(
         min_nodes=endpoint.nodes,
         max_nodes=endpoint.nodes,
         nproc_per_node=devices,
         run_id="ranks",
         rdzv_backend="static",
-        rdzv_endpoint=f"{endpoint.address}:{endpoint.port}",
+        rdzv_endpoint=endpoint.where,
         rdzv_configs={"rank": endpoint.place},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
@@ -246,9 +245,3 @@ def _write_errors_to(file: Path) -> None:
     """Let everything that this process and its ranks write to stderr go to a file."""
     with file.open("ab", buffering=0) as opened:
         os.dup2(opened.fileno(), 2)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
