@@ -65,14 +65,9 @@ def _section(parity: Parity) -> str:
     )
     machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
     report = f" ({parity['precision']})" if parity["precision"] else ""
-    timed = (
-        [
-            f"From resized pixels in memory to the outputs, the fastest of calls in turn, on {machine}{_about_disturbed(parity)}:",
-            speed,
-        ]
-        if parity["speed"]
-        else []
-    )
+    where = f"{machine}{_about_disturbed(parity)}"
+    fastest = f"From resized pixels in memory to the outputs, the fastest of calls in turn, on {where}:"
+    times = [fastest, speed] if parity["speed"] else []
     running = [RUNNING] if any(check["file"] == "model_native.onnx" for check in parity["checks"]) else []
     return filled_card(
         "\n\n".join([
@@ -85,7 +80,7 @@ def _section(parity: Parity) -> str:
             f"Against the report's answers{report} for test images, which choose nothing here. Brackets hold 95 % "
             "intervals over people; balanced accuracy is that at the run's threshold.",
             files,
-            *timed,
+            *times,
         ])
     )  # fmt: skip
 
