@@ -22,7 +22,9 @@ ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" el
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this machine has a process with this number."""
+    """Whether this machine has a process with this number that has not ended."""
+    if _fields(pid)[:1] == ["Z"]:  # it has, but its parent has not taken note of that
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -34,9 +36,15 @@ def is_alive(pid: int) -> bool:
 
 def beginning_of(pid: int) -> str | None:
     """When a process began, as the kernel states it; None if unknown. Numbers of ended processes are used again."""
+    fields = _fields(pid)
+    return fields[19] if fields else None
+
+
+def _fields(pid: int) -> list[str]:
+    """What the kernel tells about a process, from its state on; empty if unknown."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    return None
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return []
 
 
 def machine() -> str:
