@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
 from gender_cls.cli.folders import claim_folder, folder_to_resume
+from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
@@ -136,11 +137,11 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     run_command(
-        train,
+        done_once(train),
         "train",
         Config,
-        claim=choose_folder,
+        claim=claimed_once(choose_folder),
         sweeps=sweeps,
-        around=ending_in_results,
+        around=shown_once(ending_in_results),
         when_interrupted="The same command with trainer.resume=true goes on from here.",
     )

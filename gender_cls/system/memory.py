@@ -50,11 +50,11 @@ def count_oom_kills() -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that memory ran out, on the CPU or on an accelerator."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:

@@ -23,25 +23,23 @@ ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" el
 
 def is_alive(pid: int) -> bool:
     """Whether this machine has a process with this number that has not ended."""
-    if _fields(pid)[:1] == ["Z"]:  # it has, but its parent has not taken note of that
-        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:  # the process belongs to another user
-        return True
-    return True
+        pass
+    return _statistics(pid)[:1] not in (["Z"], ["X"])  # it has ended, but its parent has not asked how
 
 
 def beginning_of(pid: int) -> str | None:
     """When a process began, as the kernel states it; None if unknown. Numbers of ended processes are used again."""
-    fields = _fields(pid)
-    return fields[19] if fields else None
+    found = _statistics(pid)
+    return found[19] if found else None
 
 
-def _fields(pid: int) -> list[str]:
-    """What the kernel tells about a process, from its state on; empty if unknown."""
+def _statistics(pid: int) -> list[str]:
+    """What the kernel says about a process, from its state on; empty if unknown."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     return []

@@ -49,7 +49,7 @@ def _mean_over_ranks(weight: float | Tensor, like: float | Tensor) -> float | Te
     if ranks.number() == 1:
         return weight
     assert isinstance(like, Tensor)
-    return ranks.sum_over_ranks(torch.zeros_like(like, dtype=torch.float32) + weight) / ranks.number()
+    return ranks.sum_over_ranks(torch.ones_like(like, dtype=torch.float32) * weight) / ranks.number()
 
 
 class TrainingTotals:
@@ -57,26 +57,30 @@ class TrainingTotals:
 
     def __init__(self) -> None:
         self.images = 0
+        self._weight: Tensor | float = 0.0
         self._loss: Tensor | float = 0.0
         self._counts: Tensor | int = 0
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add one batch: its mean loss, logits (B, classes) and labels (B,) int64."""
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, weight: Tensor | float | None = None) -> None:
+        """Add one batch: its mean loss, logits (B, classes), labels (B,) int64, total weight (None: one per image)."""
+        weight = len(labels) if weight is None else weight
         self.images += len(labels)
-        self._loss = self._loss + loss.detach().float() * len(labels)
+        self._weight = self._weight + weight
+        self._loss = self._loss + loss.detach().float() * weight
         cells = labels * len(CLASSES) + logits.detach().argmax(dim=1)
         self._counts = self._counts + (cells[:, None] == torch.arange(len(CLASSES) ** 2, device=cells.device)).sum(0)
 
     def sum_over_ranks(self) -> None:
         """Add up what all ranks have, after the last batch of an epoch."""
         self.images = int(ranks.sum_over_ranks(torch.tensor(self.images)))
+        self._weight = ranks.sum_over_ranks(torch.as_tensor(self._weight))
         self._loss = ranks.sum_over_ranks(torch.as_tensor(self._loss))
         self._counts = ranks.sum_over_ranks(torch.as_tensor(self._counts))
 
     @property
     def loss(self) -> Tensor:
-        """The mean over images, after at least one batch."""
-        return torch.as_tensor(self._loss / self.images)
+        """The mean over images by their weights, after at least one batch."""
+        return torch.as_tensor(self._loss / self._weight)
 
     def accuracies(self) -> tuple[Tensor, Tensor]:
         """Accuracy, and the mean recall of the classes that occur as a label or as an answer."""
@@ -87,11 +91,13 @@ class TrainingTotals:
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, for a checkpoint in the middle of an epoch."""
-        return {"images": self.images, "loss": self._loss, "counts": self._counts}
+        return {"images": self.images, "weight": self._weight, "loss": self._loss, "counts": self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from these sums."""
-        self.images, self._loss, self._counts = (state_dict[name] for name in ("images", "loss", "counts"))
+        self.images, self._weight, self._loss, self._counts = (
+            state_dict[name] for name in ("images", "weight", "loss", "counts")
+        )
 
 
 def validation_metrics() -> MetricCollection:

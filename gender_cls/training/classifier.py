@@ -144,14 +144,15 @@ class GenderClassifier(LightningModule):
         if len(labels) == 0:  # the last step has fewer images than ranks
             loss = logits.sum()
         checked, logged = batch_index % 50 == 0, self._is_logged(batch_index)  # checking it waits for the device
-        mean = ranks.mean_over_ranks(loss.detach(), len(labels)) if checked or logged else loss
+        weight = self._total_weight(labels)
+        mean = ranks.mean_over_ranks(loss.detach(), weight) if checked or logged else loss
         if checked:
             self._refuse_non_finite(mean)
-        self.totals.add(loss, logits, labels)
+        self.totals.add(loss, logits, labels, weight)
         if logged:
             self.log("train/loss_step", mean.detach())
             self.log_dict(self._rates())
-        return self.accumulation.scale(loss, self._total_weight(labels), batch_index)
+        return self.accumulation.scale(loss, weight, batch_index)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Make the gradients those of one large batch; clipping follows."""

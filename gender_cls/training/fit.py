@@ -7,6 +7,7 @@ from gender_cls.config.train import Config
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.record import record_data
 from gender_cls.errors import error_sentence
+from gender_cls.runs.nodes import meet
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory, release_memory
 from gender_cls.system.resources import Resources
@@ -43,7 +44,8 @@ def fit(
             if resources.devices == 1 and config.trainer.num_nodes == 1:
                 train_session(config, run, prepared.manifest, prepared.images, resources, more_callbacks, describe)
             else:
-                train_in_ranks(run, prepared.images, prepared.manifest.table["path"].tolist(), resources.devices)
+                meeting = meet(config.trainer.num_nodes, config.output_dir)
+                train_in_ranks(run, prepared.images, list(prepared.manifest.table["path"]), resources.devices, meeting)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

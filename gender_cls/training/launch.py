@@ -10,7 +10,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,27 +20,46 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from gender_cls.config.train import Config
 from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError, first_few
+from gender_cls.runs.nodes import Meeting
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import count_oom_kills
 from gender_cls.system.processes import ChildProcess, end_with_parent
+from gender_cls.system.resources import choose_resources
 from gender_cls.system.signals import Stopped
-from gender_cls.training.ranks_folder import LAUNCHER, RanksFolder
+from gender_cls.training.ranks_folder import LAUNCHER, LOOK, Failure, RanksFolder
 
 RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 """The command of a rank, without the run's folder."""
 
 GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
-PATIENCE = 5.0  # seconds until ranks without a launcher are killed
+LATE = 2.0  # seconds after which the failures on other machines can be read
+PATIENCE = 5.0  # seconds that ranks and the launcher have to end by themselves when others have failed
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the ranks of all machines meet, and which machine this is."""
+
+    port: int
+    address: str = "127.0.0.1"  # of the first machine
+    nodes: int = 1
+    place: int = 0  # of this machine, from 0
+
+
 def train_in_ranks(
-    run: Run, images: ImageStore, paths: Sequence[str], devices: int, command: Sequence[str] = RANK
+    run: Run,
+    images: ImageStore,
+    paths: Sequence[str],
+    devices: int,
+    meeting: Meeting | None = None,
+    command: Sequence[str] = RANK,
 ) -> None:
-    """Let so many processes train the run from the beginning or from its last checkpoint to the end.
+    """Let so many processes of each machine train the run from the beginning or from its last checkpoint to the end.
 
     Raises:
         MemoryError: memory ran out in a rank; none is alive any longer.
@@ -48,25 +69,69 @@ def train_in_ranks(
     folder = RanksFolder(run)
     folder.begin()
     images.save(paths, folder.images)
+    endpoint = Endpoint(_free_port())
+    if meeting is not None:
+        node = meeting.node
+        endpoint = Endpoint(endpoint.port, node.address, node.number)
+        meeting.announce(run.folder.name, endpoint.port)
+    _run_ranks(run, devices, endpoint, command)
+    folder.remove()
+
+
+def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = RANK) -> None:
+    """Start the ranks of this machine whenever the first one starts its own, until that has ended the run.
+
+    Raises:
+        GenderClsError: the run has failed there.
+    """
+    folder, node, trainer = RanksFolder(run), meeting.node, config.trainer
+    port: int | None = None
+    while (port := meeting.next_port(run.folder.name, port)) is not None:
+        try:
+            devices = choose_resources(
+                trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
+            ).devices
+            endpoint = Endpoint(port, node.address, node.number, node.place)
+            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, port))
+        except MemoryError:
+            continue  # the first machine begins again, or ends
+        except GenderClsError as error:
+            if not folder.failures:
+                folder.note_failure(Failure(-node.place, f"On machine {node.place + 1}: {error}", killed=True))
+
+
+def _run_ranks(
+    run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], is_over: Callable[[], bool] = lambda: False
+) -> None:
+    """Start the ranks of this machine and wait for their end, or until it is over; for errors see `train_in_ranks`."""
+    folder = RanksFolder(run)
     before = count_oom_kills()
     reader, writer = Pipe(duplex=False)
-    launcher = ChildProcess(target=_launch, args=(run, devices, command, writer), name="launcher of ranks")
+    launcher = ChildProcess(target=_launch, args=(run, devices, endpoint, command, writer), name="launcher of ranks")
     launcher.start()
     writer.close()
-    _wait(launcher, folder)
+    _wait(launcher, folder, is_over)
     ended: dict[int, int] = {}
     with contextlib.suppress(EOFError):  # it had nothing to tell, or was killed
         ended = reader.recv()
     if launcher.exitcode == 0:
-        folder.remove()
         return
-    _raise(folder, ended, launcher.exitcode or 0, memory_ran_out=count_oom_kills() > before)
+    for rank, code in ended.items():
+        if code < 0 and -code != signal.SIGTERM:  # with which the agent ends the others
+            folder.note_failure(_killed(rank, -code, memory_ran_out=count_oom_kills() > before))
+    if endpoint.nodes > 1:
+        time.sleep(LATE)
+    _raise(folder, ended, launcher.exitcode or 0)
 
 
-def _wait(launcher: BaseProcess, folder: RanksFolder) -> None:
+def _wait(launcher: BaseProcess, folder: RanksFolder, is_over: Callable[[], bool]) -> None:
     """Wait for the launcher and its ranks; when this process is asked to stop, they are, and may write a checkpoint."""
+    over: float | None = None
     try:
-        launcher.join()
+        while launcher.is_alive() and (over is None or time.monotonic() < over):
+            launcher.join(LOOK)
+            if over is None and (folder.failures or is_over()):
+                over = time.monotonic() + PATIENCE
     except BaseException as stop:  # of any kind: nothing may go on without this process
         if launcher.pid is not None and launcher.is_alive():
             os.kill(launcher.pid, getattr(stop, "signal", signal.SIGTERM))
@@ -74,6 +139,7 @@ def _wait(launcher: BaseProcess, folder: RanksFolder) -> None:
         raise
     finally:
         launcher.kill()
+        launcher.join()
         _end_the_rest(folder)
 
 
@@ -94,43 +160,38 @@ class _RankTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int, *, memory_ran_out: bool) -> NoReturn:
+def _killed(rank: int, number: int, *, memory_ran_out: bool) -> Failure:
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL and memory_ran_out:
+        return Failure(rank, f"the kernel killed the process of rank {rank}", out_of_memory=True)
+    hint = ", probably because memory ran out: lower data.batch_size, or" if number == signal.SIGKILL else ":"
+    return Failure(rank, f"The process of rank {rank} was killed by {name}{hint} {_GOES_ON}.", killed=True)
+
+
+def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoReturn:
     """Raise what ended the training.
 
     Args:
         ended: the exit codes of ranks, below 0 for a signal, as the launcher told; empty if it could not tell.
         exit_code: of the launcher.
-        memory_ran_out: whether the kernel killed a process meanwhile.
     """
-    failures = folder.failures
-    killed = {rank: -code for rank, code in ended.items() if code < 0 and -code != signal.SIGTERM}
-    if full := next((failure for failure in failures if failure.out_of_memory), None):
-        raise MemoryError(full.error)
-    if killed:
-        rank, number = next(iter(killed.items()))
-        if number == signal.SIGKILL and memory_ran_out:
-            raise MemoryError(f"the kernel killed the process of rank {rank}")
-        hint = ", probably because memory ran out: lower data.batch_size, or" if number == signal.SIGKILL else ":"
-        raise GenderClsError(
-            f"The process of rank {rank} was killed by {signal.Signals(number).name}{hint} {_GOES_ON}."
-        )
-    if failures:
+    if failures := folder.failures:
         first = failures[0]
-        raise GenderClsError(first.error) from _RankTraceback(first.traceback)
+        error = MemoryError if first.out_of_memory else GenderClsError
+        raise error(first.error) from _RankTraceback(first.traceback)
     for number in (code - 128 for code in ended.values()):
         if number in {getattr(signal, name, None) for name in _STOPS}:
             raise Stopped(number)
     if exit_code < 0:
-        raise GenderClsError(
-            f"The process that started the ranks was killed by {signal.Signals(-exit_code).name}: {_GOES_ON}."
-        )
+        name = signal.Signals(-exit_code).name
+        raise GenderClsError(f"The process that started the ranks was killed by {name}: {_GOES_ON}.")
     raise GenderClsError(
         f"The ranks ended without a message (exit codes {first_few(ended.values())}): {folder.folder} has their logs; "
         f"{_GOES_ON}."
     )
 
 
-def _launch(run: Run, devices: int, command: Sequence[str], ended: Connection) -> None:
+def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
     """The work of the launcher: start the ranks, watch them, and tell their exit codes if one is not 0."""
     end_with_parent()
     folder = RanksFolder(run)
@@ -151,16 +212,16 @@ def _launch(run: Run, devices: int, command: Sequence[str], ended: Connection) -
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), pass_on)
     os.environ[LAUNCHER] = str(os.getpid())
-    if sys.platform == "linux":
+    if sys.platform == "linux" and endpoint.nodes == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not what the host's name resolves to, which may be nothing
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=endpoint.nodes,
+        max_nodes=endpoint.nodes,
         nproc_per_node=devices,
         run_id="ranks",
         rdzv_backend="static",
-        rdzv_endpoint=f"127.0.0.1:{_free_port()}",
-        rdzv_configs={"rank": 0},
+        rdzv_endpoint=f"{endpoint.address}:{endpoint.port}",
+        rdzv_configs={"rank": endpoint.place},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle="SIGQUIT",  # of the others `pass_on` takes care
@@ -183,5 +244,5 @@ def _write_errors_to(file: Path) -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))
         return int(probe.getsockname()[1])

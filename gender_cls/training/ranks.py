@@ -1,6 +1,7 @@
 """The processes that train one model together (ranks), one for each device. Alone, a process is rank 0 of 1."""
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,8 @@ PATIENCE = timedelta(days=1)
 @contextmanager
 def joined(device: str) -> Iterator[None]:
     """Join the ranks that torchrun started this process with; leave them at the end."""
+    # It comes for gradients of one row, such as a class token's, whose strides mean nothing.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # Numbers on the CPU go over gloo also between GPUs: reading them does not wait for the device.
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if device == "cuda":
@@ -67,11 +70,11 @@ def gather_rows(rows: Tensor) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
 
-def mean_over_ranks(value: Tensor, weight: float) -> Tensor:
+def mean_over_ranks(value: Tensor, weight: Tensor | float) -> Tensor:
     """The mean over all ranks of a value (a scalar), each with its weight; it is on the value's device."""
     if number() == 1:
         return value
-    total, weights = sum_over_ranks(torch.stack([value * weight, torch.full_like(value, weight)]))
+    total, weights = sum_over_ranks(torch.stack([value * weight, torch.ones_like(value) * weight]))
     return total / weights
 
 

@@ -7,7 +7,6 @@ them ended. Imports no torch.
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 import traceback
@@ -20,7 +19,7 @@ from gender_cls.errors import error_sentence
 from gender_cls.runs.files import read_json, write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory
-from gender_cls.system.processes import beginning_of, is_alive
+from gender_cls.system.processes import beginning_of, is_alive, machine
 from gender_cls.system.signals import stop_behind
 
 LAUNCHER = "GENDER_CLS_LAUNCHER"  # environment variable: the number of the process that started a rank
@@ -33,8 +32,9 @@ class Failure:
 
     rank: int
     error: str  # a sentence
-    out_of_memory: bool
-    traceback: str
+    out_of_memory: bool = False
+    killed: bool = False  # by a signal: this is a reason, not what follows from another one
+    traceback: str = ""
 
 
 class RanksFolder:
@@ -60,9 +60,10 @@ class RanksFolder:
 
     @property
     def failures(self) -> list[Failure]:
-        """Why ranks ended, in the order in which they did: the first one is the reason of the others."""
+        """Why ranks ended: the first one is the reason of the others, which lost a connection to it."""
         files = sorted(self.folder.glob("failure_*.json"), key=lambda file: file.stat().st_mtime_ns)
-        return [Failure(**read_json(file)) for file in files]
+        failures = [Failure(**read_json(file)) for file in files]
+        return sorted(failures, key=lambda failure: not (failure.out_of_memory or failure.killed))
 
     def note_failure(self, failure: Failure) -> None:
         """Tell the other processes, which then end."""
@@ -75,22 +76,22 @@ class RanksFolder:
     def _here(self) -> list[tuple[int, bool]]:
         """The process of each rank on this machine that has not said that it ended, and whether it lives."""
         known = map(read_json, self.folder.glob("rank_*.json"))
-        here = [process for process in known if process.get("host") == socket.gethostname()]
+        here = [process for process in known if process.get("host") == machine()]
         return [(one["pid"], is_alive(one["pid"]) and beginning_of(one["pid"]) == one["began"]) for one in here]
 
     @contextmanager
     def entered_by(self, rank: int) -> Iterator[None]:
         """Say that this process is a rank, note why it fails, and end it at once when others are gone."""
         file, pid = self.folder / f"rank_{rank}.json", os.getpid()
-        write_atomically(file, json.dumps({"pid": pid, "host": socket.gethostname(), "began": beginning_of(pid)}))
+        write_atomically(file, json.dumps({"pid": pid, "host": machine(), "began": beginning_of(pid)}))
         threading.Thread(target=self._end_with_others, daemon=True).start()
         try:
             yield
         except Exception as error:
             if stop_behind(error) is None:
                 text = error_sentence(error)
-                failure = Failure(rank, text, is_out_of_memory(error), traceback.format_exc())
-                self.note_failure(failure)
+                trace = traceback.format_exc()
+                self.note_failure(Failure(rank, text, is_out_of_memory(error), traceback=trace))
             raise
         finally:
             file.unlink(missing_ok=True)

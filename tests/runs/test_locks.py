@@ -16,6 +16,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.runs import heartbeat, locks
 from gender_cls.runs.locks import held, in_use, locked
 from gender_cls.runs.run import Run, find_runs
+from gender_cls.system.processes import beginning_of
 
 NO_LOCKS = [*(OSError(number, os.strerror(number)) for number in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS))]
 
@@ -78,13 +79,16 @@ def test_a_folder_is_in_use_until_the_work_ends(file_system, tmp_path: Path) -> 
 
 
 def test_a_dead_process_of_this_machine_loses_the_folder_at_once(file_system, tmp_path: Path) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    for dead in ({"pid": ended.pid}, {}):  # the number may belong to a new process
+    ended, asked = subprocess.Popen(["true"]), subprocess.Popen(["true"])
+    asked.wait()
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, but nobody has asked how
+    begun = beginning_of(ended.pid)
+    for dead in ({"pid": ended.pid, "began": begun}, {"pid": asked.pid}, {}):  # the number may be another's now
         left_by(tmp_path, **dead)
         assert not in_use(tmp_path)
         with locked(tmp_path):
             assert in_use(tmp_path)
+    ended.wait()
 
 
 def test_a_living_process_of_another_machine_keeps_the_folder(elsewhere, tmp_path: Path, caplog) -> None:
