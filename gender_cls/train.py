@@ -17,7 +17,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
 from gender_cls.cli.folders import claim_folder, folder_to_resume
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
-from gender_cls.cli.search import check_search, finalist_config, run_trial, search_sweeps
+from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
@@ -122,7 +122,7 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
     """Say where the results are before the work; show the leaderboard of a sweep, or a run's scores, after it."""
     show(f"Writing to {shortest(folder)}. Watch it:", f"  {tensorboard_command(shortest(folder))}", "")
     if command.multirun:
-        with ending_in_leaderboard(folder, count_jobs(command), command.swept):
+        with ending_in_search(folder), ending_in_leaderboard(folder, count_jobs(command), command.swept):
             yield
         return
     yield

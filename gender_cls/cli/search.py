@@ -1,5 +1,6 @@
 """A search as two sweeps of one command: trials with values that Optuna proposes, then the best settings, tested."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -28,9 +29,11 @@ from gender_cls.search.study import (
     ranked,
     read_search,
     read_trials,
+    search_file,
     search_of,
     write_trials,
 )
+from gender_cls.system.progress import working
 from gender_cls.system.terminal import shortest, show
 from gender_cls.training.resume import refuse_other_settings
 
@@ -70,6 +73,7 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
             numbers = ",".join(map(str, begun))
             yield [f"search.trial={numbers}", folder_override([], parent=TRIALS)]
         search = _choose(config, search, folder)
+        _write_page(folder)
     seeds = [config.seed + number for number in range(1, config.search.seeds + 1)]
     finalists = range(1, len(search.chosen) + 1)
     show("")
@@ -80,6 +84,23 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
         f"{SEED}={','.join(map(str, seeds))}",
         folder_override([FINALIST, SEED]),
     ]
+
+
+@contextlib.contextmanager
+def ending_in_search(folder: Path) -> Iterator[None]:
+    """Show what the search in a sweep's folder found, if there is one, when the work inside has ended."""
+    try:
+        yield
+    finally:
+        if search_file(folder).exists() and (lines := _write_page(folder)):
+            show("", *lines, f"Open {shortest(folder / 'search.html')}")
+
+
+def _write_page(folder: Path) -> list[str]:
+    with working("Writing the page of the search"):
+        from gender_cls.search.report import write_search_page  # imports pandas, which --help does not need
+
+        return write_search_page(folder)
 
 
 def run_trial(work: Callable[[Config, Run], None], config: Config, run: Run) -> float:

@@ -3,11 +3,14 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gender_cls.config.parsing import by_dotted_key, parse_config, to_plain
+from gender_cls.config.search import SearchConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, require
 
@@ -118,7 +121,8 @@ def read_space(config: Config) -> Space:
     Raises:
         GenderClsError: the space is empty, a key does not exist or may not be searched, or a value is not allowed.
     """
-    space = {key: _typed(key, written, config) for key, written in _leaves(config.search.space)}
+    bare = replace(config, search=SearchConfig())  # to check a value takes as long as the configuration is large
+    space = {key: _typed(key, written, bare) for key, written in _leaves(config.search.space)}
     require(bool(space), "search.space is empty: choose search/space=finetune, or name keys and their values there.")
     return space
 
@@ -136,11 +140,11 @@ def with_values(config: Config, values: dict[str, Any]) -> Config:
 
 
 def value_of(config: Config, key: str) -> Any:
-    """The value at a dotted key as a plain value; None if a section without fixed keys does not have it."""
-    place: Any = to_plain(config)
+    """The value at a dotted key as a plain value; None if a section with free keys does not have it."""
+    place: Any = config
     for part in key.split("."):
-        place = place.get(part) if isinstance(place, dict) else None
-    return place
+        place = place.get(part) if isinstance(place, dict) else getattr(place, part)
+    return place.name if isinstance(place, Enum) else place
 
 
 def _leaves(written: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -192,7 +196,7 @@ def _allowed(key: str, value: Any, config: Config) -> Any:
 
 def _refuse_key(key: str) -> None:
     """Raise GenderClsError unless there is such a key and a search may change it."""
-    known = by_dotted_key(to_plain(Config()))
+    known = _all_keys()
     free = [name for name in _free_sections() if key.startswith(f"{name}.")]
     if key not in known and not free:
         close = get_close_matches(key, known, n=2, cutoff=0.5)
@@ -202,6 +206,11 @@ def _refuse_key(key: str) -> None:
         raise GenderClsError(f"search.space.{key}: a search cannot change {key}, because {reason}.")
     searched = any(key == one or key.startswith(f"{one}.") for one in SEARCHED)
     require(searched, f"search.space.{key}: a search can change keys of {', '.join(SEARCHED)} only.")
+
+
+@cache
+def _all_keys() -> frozenset[str]:
+    return frozenset(by_dotted_key(to_plain(Config())))
 
 
 def _free_sections(config: Any = None, prefix: str = "") -> Iterator[str]:
