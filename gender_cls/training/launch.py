@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from gender_cls.config.train import Config
 from gender_cls.data.image_store import ImageStore
-from gender_cls.errors import GenderClsError, first_few
+from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.nodes import Meeting
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import count_oom_kills
@@ -60,7 +60,7 @@ def train_in_ranks(
     """Let so many processes of each machine train the run from the beginning or from its last checkpoint to the end.
 
     Raises:
-        MemoryError: memory ran out in a rank; none is alive any longer.
+        RanksOutOfMemoryError: memory ran out in a rank; none is alive any longer.
         Stopped: they were asked to stop.
         GenderClsError: a rank failed, or it or the launcher was killed.
     """
@@ -91,10 +91,10 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
             ).devices
             endpoint = Endpoint(where, node.number, node.place)
             _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, where))
-        except MemoryError:
+        except RanksOutOfMemoryError:
             continue  # the first machine begins again, or ends
         except GenderClsError as error:
-            if not folder.failures:
+            if not folder.failures and not meeting.has_moved_on(run.folder.name, where):
                 folder.note_failure(Failure(-node.place, f"On machine {node.place + 1}: {error}", killed=True))
 
 
@@ -115,7 +115,7 @@ def _run_ranks(
         ended = reader.recv()
     if launcher.exitcode == 0:
         return
-    for rank, code in ended.items():
+    for rank, code in ended.items() if not is_over() else ():
         if code < 0 and -code != signal.SIGTERM:  # with which the agent ends the others
             folder.note_failure(_killed(rank, -code, memory_ran_out=count_oom_kills() > before))
     if endpoint.nodes > 1:
@@ -152,6 +152,10 @@ def _end_the_rest(folder: RanksFolder) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+class RanksOutOfMemoryError(GenderClsError, MemoryError):
+    """Memory ran out in a rank."""
+
+
 class _RankTraceback(Exception):
     """Shows the traceback of another process as the cause of an error."""
 
@@ -163,8 +167,11 @@ def _killed(rank: int, number: int, *, memory_ran_out: bool) -> Failure:
     name = signal.Signals(number).name
     if number == signal.SIGKILL and memory_ran_out:
         return Failure(rank, f"the kernel killed the process of rank {rank}", out_of_memory=True)
-    hint = ", probably because memory ran out: lower data.batch_size, or" if number == signal.SIGKILL else ":"
-    return Failure(rank, f"The process of rank {rank} was killed by {name}{hint} {_GOES_ON}.", killed=True)
+    cause, hint = "", ""
+    if number == signal.SIGKILL:
+        cause = ", perhaps because memory ran out"
+        hint = " (less memory is needed with half the data.batch_size and twice the trainer.accumulate)"
+    return Failure(rank, f"The process of rank {rank} was killed by {name}{cause}: {_GOES_ON}{hint}.", killed=True)
 
 
 def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoReturn:
@@ -176,7 +183,7 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
     """
     if failures := folder.failures:
         first = failures[0]
-        error = MemoryError if first.out_of_memory else GenderClsError
+        error = RanksOutOfMemoryError if first.out_of_memory else GenderClsError
         raise error(first.error) from _RankTraceback(first.traceback)
     for code in (*ended.values(), exit_code):
         if code - 128 in STOPS:
@@ -184,10 +191,12 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         raise GenderClsError(f"The process that started the ranks was killed by {name}: {_GOES_ON}.")
-    raise GenderClsError(
-        f"The ranks ended without a message (exit codes {first_few(ended.values())}): {folder.folder} has their logs; "
-        f"{_GOES_ON}."
-    )
+    rank = next(iter(ended), None)
+    file = folder.launcher_log if rank is None else folder.log(rank)
+    who = "The launcher of the ranks" if rank is None else f"Rank {rank}"
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else []
+    last = next((one_line(line) for line in reversed(lines) if line.strip()), "it left no message")
+    raise GenderClsError(f"{who} ended too early: {last} ({file}). {_GOES_ON}.")
 
 
 def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
