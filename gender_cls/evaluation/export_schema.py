@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from gender_cls.evaluation.estimate import Estimate
 
-PARITY_VERSION = 1
+PARITY_VERSION = 2
 
 LOGIT_TOLERANCE = 1e-3
 """A logit may differ by this, and a logit beyond 1 by this share of it."""
@@ -45,12 +45,13 @@ class ResizeCheck(TypedDict):
 
 
 class Speed(TypedDict):
-    """The time per image on the CPU, from resized pixels in memory to the outputs; medians of calls in turn."""
+    """The time per image on the CPU, from resized pixels in memory to the outputs; the fastest of calls in turn."""
 
     milliseconds_batch_1: float
     milliseconds_batch_1_spread: list[float]  # [low, high]: the fastest and the slowest call
     milliseconds_batch_32: float
     milliseconds_batch_32_spread: list[float]
+    disturbed: str | None  # what other processes computed meanwhile; null if it was nothing, or cannot be told
     device: str  # for example `cpu, 2 threads, ONNX Runtime`
 
 

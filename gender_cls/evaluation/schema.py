@@ -16,7 +16,7 @@ from gender_cls.evaluation.elsewhere_schema import Elsewhere
 from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.explanation_schema import Explanations
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SCORES = (
     *("balanced_accuracy", "accuracy", "mA"),
     *(f"{score}_{label}" for score in ("recall", "precision", "f1") for label in CLASSES),
@@ -226,10 +226,13 @@ class Cost(TypedDict):
 
     parameters: int | None  # null if the cost could not be measured
     flops: int | None  # of one image, forward; a multiplication and an addition are two. Null if it cannot be counted
-    milliseconds_batch_1: float | None  # per image, forward, median, one image at a time
-    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the fastest and the slowest call
+    # Per image, forward, one image at a time: the fastest call. If other processes computed meanwhile on the CPU that
+    # was measured, the least CPU time of a call, which hardly depends on them.
+    milliseconds_batch_1: float | None
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: from that time to the slowest call
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
     milliseconds_batch_32_spread: list[float] | None
+    disturbed: str | None  # what other processes computed meanwhile; null if it was nothing, or cannot be told
     device: str  # where that was measured, for example `cpu, 2 threads`, with the precision; or empty
     peak_memory_bytes: int | None  # of training. CPU: the process without mapped files; GPU: tensors. Null if unknown
     fit_seconds: float  # of training and validation

@@ -11,6 +11,11 @@ from gender_cls.evaluation.schema import Abstention, OperatingPoint
 MISSING = "–"
 PERCENT = "\u202f%"  # with a narrow space that does not break
 
+ABOUT_DISTURBED = (
+    "~: other processes computed while this was measured. On a CPU it is then the CPU time of the fastest call, which "
+    "depends on them less. python -m gender_cls.evaluate measures such times again."
+)
+
 
 Level = Literal["stop", "warn", "fine", "note"]
 
@@ -125,6 +130,11 @@ def three_digits(number: float | None) -> str:
     if number is None:
         return MISSING
     return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def timed(text: str, disturbed: str | None) -> str:
+    """A time, with a `~` in front if other processes computed while it was measured (see ABOUT_DISTURBED)."""
+    return f"~{text}" if disturbed and text != MISSING else text
 
 
 def short(number: float | None) -> str:

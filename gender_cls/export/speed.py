@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gender_cls.evaluation.export_schema import Speed
 from gender_cls.system.extras import import_extra
 from gender_cls.system.progress import working
+from gender_cls.system.quiet import Meanwhile, measuring_alone
 from gender_cls.training.predictor import Predictor
 
 Call = Callable[[NDArray[np.uint8]], object]
@@ -35,11 +35,11 @@ def measure_speed(
         threads: of the CPU, that the forms were told to use.
     """
     times: dict[str, dict[int, list[float]]] = {title: {size: [] for size in CALLS} for title in forms}
-    with working("Measuring the time per image"):
+    with working("Measuring the time per image"), measuring_alone():
         for call in forms.values():  # warm up
             for size in CALLS:
                 call(pixels[:size])
-        turn, end = 0, time.perf_counter() + seconds
+        meanwhile, turn, end = Meanwhile(), 0, time.perf_counter() + seconds
         while turn < LEAST_TURNS or time.perf_counter() < end:
             for title, call in forms.items():
                 for size, calls in CALLS.items():
@@ -48,16 +48,20 @@ def measure_speed(
                         call(pixels[:size])
                         times[title][size].append(1000 * (time.perf_counter() - began) / size)
             turn += 1
+        disturbed = meanwhile.disturbed()
     where = f"cpu, {threads} thread{'s' * (threads > 1)}"
-    return {title: _speed(of_form[1], of_form[BATCH], f"{where}, {title}") for title, of_form in times.items()}
+    return {
+        title: _speed(of_form[1], of_form[BATCH], disturbed, f"{where}, {title}") for title, of_form in times.items()
+    }
 
 
-def _speed(one: list[float], many: list[float], device: str) -> Speed:
+def _speed(one: list[float], many: list[float], disturbed: str | None, device: str) -> Speed:
     return Speed(
-        milliseconds_batch_1=median(one),
+        milliseconds_batch_1=min(one),
         milliseconds_batch_1_spread=[min(one), max(one)],
-        milliseconds_batch_32=median(many),
+        milliseconds_batch_32=min(many),
         milliseconds_batch_32_spread=[min(many), max(many)],
+        disturbed=disturbed,
         device=device,
     )
 

@@ -3,7 +3,6 @@
 import copy
 import logging
 import time
-from statistics import median
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gender_cls.errors import one_line
+from gender_cls.system.quiet import Meanwhile, measuring_alone, others_on_gpu
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,11 @@ def measure_cost(
 ) -> dict[str, Any]:
     """Measure parameters, FLOPs, and the time from uint8 pixels on the device to logits, in evaluation mode.
 
-    Times are medians after a warm-up call, their spreads the fastest and the slowest call. Other work on the machine
-    makes them longer. They do not include reading, resizing and moving the images. Training flags and random states are
-    restored.
+    A time is that of the fastest call after a warm-up call, because whatever else a machine does makes calls longer.
+    Two measurements never run at once on a machine. If other processes compute meanwhile on the CPU that is measured,
+    the time is the least CPU time that the calling thread took for a call: it does not count waiting for them.
+    Spreads reach from that time to the slowest call. Reading, resizing and moving the images are not included. Training
+    flags and random states are restored.
 
     Args:
         model: (B, 3, H, W) uint8 -> logits, on the device and of the dtype to be measured.
@@ -73,7 +75,7 @@ def measure_cost(
 
     Returns:
         The keys of `schema.Cost` that are known here: parameters, flops, milliseconds_batch_1, milliseconds_batch_32
-        (per image; None if the batch does not fit into the device's memory), their spreads and device.
+        (per image; None if the batch does not fit into the device's memory), their spreads, disturbed and device.
     """
     weight = next(network.parameters())
     device = weight.device
@@ -83,38 +85,56 @@ def measure_cost(
         precision = _TYPES[weight.dtype]
     training = {module: module.training for module in model.modules()}
 
-    def times(batch: int) -> dict[str, Any]:
-        name = f"milliseconds_batch_{batch}"
+    def calls(batch: int) -> list[tuple[float, float]] | None:
+        """Seconds, and seconds of the CPU, of each call; None without enough memory."""
         try:
             images = torch.randint(0, 256, (batch, 3, *image_size), dtype=torch.uint8, device=device)
             images = images.contiguous(memory_format=layout)
-            seconds: list[float] = []
-            while len(seconds) < LEAST_CALLS or (len(seconds) < CALLS and sum(seconds) < SECONDS):
+            taken: list[tuple[float, float]] = []
+            while len(taken) < LEAST_CALLS or (len(taken) < CALLS and sum(wall for wall, _ in taken) < SECONDS):
                 _wait(device)
-                began = time.perf_counter()
+                began, on_cpu = time.perf_counter(), time.thread_time()
                 with torch.autocast(device.type, _HALVES.get(precision), enabled=precision in _HALVES):
                     model(images)
                 _wait(device)
-                seconds.append(time.perf_counter() - began)
+                taken.append((time.perf_counter() - began, time.thread_time() - on_cpu))
         except torch.OutOfMemoryError:
-            return {name: None, f"{name}_spread": None}
-        per_image = [1000 * each / batch for each in seconds[1:]]
-        return {name: median(per_image), f"{name}_spread": [min(per_image), max(per_image)]}
+            return None
+        return taken[1:]
 
     try:
         for module in training:
             module.training = False
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode():
-            return {
-                "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                "flops": count_flops(network, image_size, title),
-                **times(1),
-                **times(32),
-                "device": f"{_device_name(device)}, {precision}",
-            }
+            flops = count_flops(network, image_size, title)
+            with measuring_alone():
+                meanwhile = Meanwhile()
+                taken = {batch: calls(batch) for batch in (1, 32)}
+                disturbed = meanwhile.disturbed()
     finally:
         for module, flag in training.items():
             module.training = flag
+    without_waiting = disturbed is not None and device.type == "cpu"
+    if device.type == "cuda" and (others := others_on_gpu(str(torch.cuda.get_device_properties(device).uuid))):
+        disturbed = others if disturbed is None else f"{others}, {disturbed}"
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "flops": flops,
+        **_times(1, taken[1], without_waiting),
+        **_times(32, taken[32], without_waiting),
+        "disturbed": disturbed,
+        "device": f"{_device_name(device)}, {precision}",
+    }
+
+
+def _times(batch: int, taken: list[tuple[float, float]] | None, without_waiting: bool) -> dict[str, Any]:
+    """The time per image and its spread, in milliseconds, from seconds and CPU seconds of calls."""
+    name = f"milliseconds_batch_{batch}"
+    if taken is None:
+        return {name: None, f"{name}_spread": None}
+    walls, on_cpu = zip(*taken, strict=True)
+    least = min(on_cpu if without_waiting else walls)
+    return {name: 1000 * least / batch, f"{name}_spread": [1000 * least / batch, 1000 * max(walls) / batch]}
 
 
 def _device_name(device: torch.device) -> str:

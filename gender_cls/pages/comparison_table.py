@@ -25,7 +25,18 @@ from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.comparison.transfer_json import TransferRow
 from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.evaluation.estimate import Estimate
-from gender_cls.evaluation.wording import MISSING, decimal, duration, in_bytes, markdown_table, p_value, short, stated
+from gender_cls.evaluation.wording import (
+    ABOUT_DISTURBED,
+    MISSING,
+    decimal,
+    duration,
+    in_bytes,
+    markdown_table,
+    p_value,
+    short,
+    stated,
+    timed,
+)
 from gender_cls.pages.links import run_links
 from gender_cls.pages.transfer_table import transfer_markdown
 
@@ -110,7 +121,7 @@ def to_markdown(comparison: Comparison, folder: Path) -> str:
     parts = ["".join(f"- {sentence}\n" for sentence in comparison["verdict"])]
     if rows:
         scores = _score_table(rows, ensemble, rows_by_candidate(comparison["transfer"]))
-        parts += [scores, _below_scores(comparison), _cost_table(rows, ensemble), _BELOW_COSTS]
+        parts += [scores, _below_scores(comparison), _cost_table(rows, ensemble), _below_costs(rows)]
     if comparison["pairs"]:
         parts.append(_table(PAIR_HEADINGS, [_pair_cells(pair) for pair in comparison["pairs"]]))
     if comparison["transfer"] is not None:
@@ -179,10 +190,11 @@ def _cost_table(rows: Sequence[CandidateRow], ensemble: Ensemble | None) -> str:
 
 
 def _cost_cells(cost: MeanCost) -> list[str]:
+    times = cost["milliseconds_batch_1"], cost["milliseconds_batch_32"]
     return [
         short(cost["parameters"]),
         short(cost["flops"]),
-        f"{decimal(cost['milliseconds_batch_1'], 1)} / {decimal(cost['milliseconds_batch_32'], 1)}",
+        " / ".join(timed(decimal(time, 1), cost["disturbed"]) for time in times),
         in_bytes(cost["peak_memory_bytes"]),
         duration(cost["fit_seconds"]),
     ]
@@ -224,10 +236,12 @@ def about_test(comparison: Comparison) -> str:
     return f"Test: {test}.{best} Validation and test: balanced accuracy at the threshold 0.5."
 
 
-_BELOW_COSTS = (
-    "ms: per image, one by one and in batches of 32. memory: the most that training took, of the process on a CPU, of "
-    "its tensors on a GPU.\n"
-)
+def _below_costs(rows: Sequence[CandidateRow]) -> str:
+    disturbed = f"{ABOUT_DISTURBED} " * any(row["cost"]["disturbed"] for row in rows)
+    return (
+        f"ms: per image, one by one and in batches of 32; the fastest call. {disturbed}memory: the most that training "
+        "took, of the process on a CPU, of its tensors on a GPU.\n"
+    )
 
 
 def _score_cell(

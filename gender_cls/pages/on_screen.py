@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gender_cls.errors import of_people, plural
-from gender_cls.evaluation.comparison.compare_json import Comparison, Pair
+from gender_cls.evaluation.comparison.compare_json import Comparison, MeanCost, Pair
 from gender_cls.evaluation.comparison.sentences import short_verdict
 from gender_cls.evaluation.comparison.transfer_lines import rows_by_candidate
 from gender_cls.evaluation.elsewhere_schema import HomeAndHere
@@ -12,7 +12,7 @@ from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.untested import testing_sentence, validation_score
-from gender_cls.evaluation.wording import decimal, p_value, stated, words
+from gender_cls.evaluation.wording import ABOUT_DISTURBED, decimal, p_value, stated, timed, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
 from gender_cls.pages.transfer_table import transfer_on_screen
 from gender_cls.runs.run import Run
@@ -112,6 +112,8 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     parts: list[str | Table] = [_candidates(comparison)] if rows else []
     if comparison["images"]:
         parts += ["", about_test(comparison)]
+    if any(row["cost"]["disturbed"] for row in rows):
+        parts.append(ABOUT_DISTURBED)
     shown = [pair for pair in comparison["pairs"] if rows[0]["title"] in (pair["a"], pair["b"])][:MOST_PAIRS]
     if shown:
         parts += ["", _pairs(shown)]
@@ -128,6 +130,10 @@ def comparison_on_screen(comparison: Comparison, page: str) -> list["str | Table
     return parts
 
 
+def _time(cost: MeanCost) -> str:
+    return timed(decimal(cost["milliseconds_batch_32"], 1), cost["disturbed"])
+
+
 def _candidates(comparison: Comparison) -> "Table":
     rows, ensemble = comparison["candidates"], comparison["ensemble"]
     away = [rows_by_candidate(comparison["transfer"]).get(row["title"]) for row in rows]
@@ -141,7 +147,7 @@ def _candidates(comparison: Comparison) -> "Table":
         "AUROC": (2, True, [decimal(row["auroc"]) for row in rows]),
         "elsewhere": (2, True, [decimal(one and one["mean_elsewhere"]["value"]) for one in away]),
         "drop": (2, True, [decimal(one and one["mean_drop"]["value"]) for one in away]),
-        "ms/image": (4, True, [decimal(row["cost"]["milliseconds_batch_32"], 1) for row in rows]),
+        "ms/image": (4, True, [_time(row["cost"]) for row in rows]),
         "note": (0, False, list(map(notes_of, rows))),
     }
     if ensemble is not None:
@@ -149,7 +155,7 @@ def _candidates(comparison: Comparison) -> "Table":
             "candidate": ENSEMBLE,
             "test [95 %]": stated(ensemble["balanced_accuracy"]),
             "AUROC": decimal(ensemble["auroc"]),
-            "ms/image": decimal(ensemble["cost"]["milliseconds_batch_32"], 1),
+            "ms/image": _time(ensemble["cost"]),
         }
         for name, (_, _, cells) in columns.items():
             cells.append(own.get(name, ""))

@@ -10,7 +10,7 @@ from gender_cls.evaluation import wording
 FILTERS = (
     *(wording.capitalised, count, wording.decimal, wording.duration, wording.in_bytes, wording.listed),
     *(wording.p_value, wording.percent, wording.place_title, wording.short, wording.signed, wording.stated),
-    *(wording.three_digits, wording.words, wording.at_threshold, wording.band_words),
+    *(wording.three_digits, wording.timed, wording.words, wording.at_threshold, wording.band_words),
 )
 
 MOST_FINDINGS = 5  # on the first screen; the others are folded
@@ -26,5 +26,7 @@ def page_environment(autoescape: bool = True) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update({filter_.__name__: filter_ for filter_ in FILTERS})
-    environment.globals.update(plural=plural, of_people=of_people, MOST_FINDINGS=MOST_FINDINGS)
+    environment.globals.update(
+        plural=plural, of_people=of_people, ABOUT_DISTURBED=wording.ABOUT_DISTURBED, MOST_FINDINGS=MOST_FINDINGS
+    )
     return environment

@@ -29,7 +29,7 @@ from gender_cls.training.predictor import Predictor
 
 UNKNOWN_COST = {
     "parameters": None, "flops": None, "milliseconds_batch_1": None, "milliseconds_batch_1_spread": None,
-    "milliseconds_batch_32": None, "milliseconds_batch_32_spread": None, "device": "",
+    "milliseconds_batch_32": None, "milliseconds_batch_32_spread": None, "disturbed": None, "device": "",
 }  # fmt: skip
 
 
@@ -109,12 +109,13 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
 def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
     """The cost in `metrics.json`, which is about to be written anew.
 
-    None if there is no such file, it is damaged, or the cost was measured in another precision.
+    None if there is no such file, it is damaged, or the cost was measured in another precision, or disturbed by other
+    processes.
     """
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
         if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys():
-            return cost if str(cost["device"]).endswith(f", {precision}") else None
+            return cost if cost["disturbed"] is None and str(cost["device"]).endswith(f", {precision}") else None
     return None
 
 

@@ -79,7 +79,7 @@ class ExportedRun(Run):
         """Those of the run, with the speed of the file; nobody explained it."""
         metrics = super().metrics
         untimed = {name: None for name in metrics.get("cost", {}) if name.startswith("milliseconds")}
-        cost = {**metrics.get("cost", {}), **untimed, **(self._recorded.get("cost") or {})}
+        cost = {**metrics.get("cost", {}), **untimed, "disturbed": None, **(self._recorded.get("cost") or {})}
         return {**metrics, "cost": cost, "explanations": None}
 
     @property

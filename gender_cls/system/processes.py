@@ -98,7 +98,7 @@ def run_child(process: BaseProcess) -> int:
             process.kill()
             raise
     exit_code = process.exitcode or 0
-    asked += [number for number in STOPS if exit_code in (128 + number, -number)]
+    asked = asked or [number for number in STOPS if exit_code in (128 + number, -number)]
     for number in asked:
         handler = signal.getsignal(number)
         if callable(handler):

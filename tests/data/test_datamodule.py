@@ -17,7 +17,7 @@ from gender_cls.config.data import Balance, PixelCache, ResizeMode
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.datamodule import CropDataModule
-from gender_cls.data.samplers import EpochSampler, derived_seed
+from gender_cls.data.samplers import FILLER, EpochSampler, derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import fork_context
 
@@ -179,3 +179,23 @@ def test_images_in_no_split_are_in_no_dataset(folders: Path) -> None:
     module = module_of(folders)
     assert (module.manifest.table["label"] == "unknown").sum() == 1
     assert sum(len(dataset) for dataset in module.datasets.values()) == 47
+
+
+def test_each_rank_has_its_rows_of_val(folders: Path) -> None:
+    prepared = prepare(folders)
+    rows = len(prepared.manifest.table.query("split == 'val'"))
+    parts = [datamodule_of(prepared, config_of(folders), rank=rank, ranks=4).val_dataloader() for rank in range(4)]
+    found = [list(chain.from_iterable(part.batch_sampler)) for part in parts]
+    assert found == [list(range(rank, rows, 4)) for rank in range(4)]
+    with pytest.raises(GenderClsError, match=rf"val has {rows} images.*{rows + 1} devices.*trainer.devices"):
+        datamodule_of(prepared, config_of(folders), ranks=rows + 1)
+
+
+def test_images_that_fill_up_a_batch_have_no_label_and_no_augmentation(folders: Path) -> None:
+    augmented = module_of(folders, AugmentConfig(flip=1.0)).datasets["train"]
+    images, labels = augmented.__getitems__([(0, 0, 0), (0, 5, 0), (0, 0, FILLER)])
+    assert labels.tolist() == [augmented.labels[0], augmented.labels[5]]
+    assert torch.equal(images[0], images[2].flip(-1))
+    assert not torch.equal(images[0], images[2])
+    images, labels = augmented.__getitems__([(0, 0, FILLER)])
+    assert (images.shape, labels.shape, labels.dtype) == ((1, 3, 32, 16), (0,), torch.int64)

@@ -21,6 +21,12 @@ TINY_CONVNEXT = {
 }  # fmt: skip
 """A network without BatchNorm."""
 
+TINY_VIT = {
+    "library": "timm", "name": "vit_tiny_patch16_224", "pretrained": False,
+    "options": {"patch_size": 8, "depth": 1, "embed_dim": 12, "num_heads": 2, "qkv_bias": False},
+}  # fmt: skip
+"""Another one, for small images."""
+
 
 def config_of(root: Path | str = "x", **sections: dict[str, Any]) -> Config:
     """A small configuration; `sections` change single keys of it, but replace the model as a whole."""

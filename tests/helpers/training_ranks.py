@@ -21,7 +21,7 @@ def on_ranks(number: int, work: Callable[[], Any], folder: Path) -> list[Any]:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()

@@ -49,6 +49,7 @@ def measure(model: Pixels, precision: str = "32-true", size: tuple[int, int] = S
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Pixels:
     """A model that is timed with as few calls as possible."""
     monkeypatch.setattr(cost, "SECONDS", 0.0)
+    monkeypatch.setattr(cost.Meanwhile, "disturbed", lambda _: None)
     return Pixels(build("custom", "custom_cnn", SIZE, widths=[4]))
 
 
@@ -148,15 +149,27 @@ def test_a_fast_network_is_called_until_the_time_is_up(tiny, monkeypatch) -> Non
     assert sizes.count(32) == 4, "three calls without the warm-up are the least"
 
 
-def test_the_spread_is_that_of_all_calls_but_the_warm_up(tiny, monkeypatch) -> None:
-    monkeypatch.setattr(cost, "SECONDS", 0.0)
+def test_the_time_is_that_of_the_fastest_call_and_the_spread_is_of_all_but_the_warm_up(tiny, monkeypatch) -> None:
     seconds = iter([9.0, 0.3, 0.1, 0.2] * 2)
     clock = iter([end for length in [*seconds] for end in (0.0, length)])
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
     measured = measure(tiny)
     for batch in (1, 32):
-        assert measured[f"milliseconds_batch_{batch}"] == pytest.approx(200 / batch)
+        assert measured[f"milliseconds_batch_{batch}"] == pytest.approx(100 / batch)
         assert measured[f"milliseconds_batch_{batch}_spread"] == pytest.approx([100 / batch, 300 / batch])
+    assert measured["disturbed"] is None
+
+
+def test_while_others_compute_the_time_is_that_of_the_cpu_and_the_reason_is_kept(tiny, monkeypatch) -> None:
+    monkeypatch.setattr(cost.Meanwhile, "disturbed", lambda _: "others computed")
+    walls, on_cpu = iter([9.0, 0.3, 0.5, 0.4] * 2), iter([9.0, 0.2, 0.1, 0.3] * 2)
+    for name, lengths in (("perf_counter", walls), ("thread_time", on_cpu)):
+        clock = iter([end for length in [*lengths] for end in (0.0, length)])
+        monkeypatch.setattr(cost.time, name, lambda clock=clock: next(clock))
+    measured = measure(tiny)
+    assert measured["milliseconds_batch_1"] == pytest.approx(100)
+    assert measured["milliseconds_batch_1_spread"] == pytest.approx([100, 500])
+    assert measured["disturbed"] == "others computed"
 
 
 def test_a_batch_that_does_not_fit_has_no_time(tiny) -> None:

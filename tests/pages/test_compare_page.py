@@ -234,14 +234,16 @@ def test_what_takes_no_part_is_flagged() -> None:
     apart: Any = {"compared": False, "pareto": None, "repeated": ["/sweeps/a/old"]}
     leaky = candidate("leak", 0.97, 5.0, leaky=True, remark="It is leaky.", **apart)
     other = candidate("other", 0.9, 5.0, rows="other test rows", remark="It saw others.", **apart)
-    other["cost"]["device"] = "cuda, 16-mixed"
+    other["cost"].update(device="cuda, 16-mixed", disturbed="others computed")
     pages = [page_of(compared([candidate("net", 0.8, 5.0), *others])) for others in ([leaky, other], [])]
     with_others, alone = ([image["src"] for image in page.all("img")] for page in pages)
     assert with_others == alone, "the charts show what is compared"
     text = pages[0].text
     assert "2 leak 3 seeds leaky 0.981" in text
     assert "3 other 3 seeds other test rows 0.911" in text
-    assert "3 other cuda, 16-mixed 2.23 M" in text
+    assert "3 other cuda, 16-mixed 2.23 M 599 M ~40.0 ~5.00" in text
+    assert "~: other processes computed" in text
+    assert "~" not in pages[1].text
     assert "same settings and seed /sweeps/a/old" in text
 
 

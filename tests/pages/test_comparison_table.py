@@ -1,5 +1,7 @@
+import copy
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,16 @@ def test_numbers_are_written_for_people(comparison: Comparison) -> None:
     assert costs["net"][1:6] == ["2.23 M", "400 M", "9.0 / 5.1", "1.12 GiB", "15 min"]
     assert costs["custom"][1:6] == ["2.23 M", "–", "9.0 / 5.1", "–", "15 min"]
     assert costs[ENSEMBLE][1:6] == ["8.92 M", "–", "36.0 / 20.4", "–", "59 min"]
+
+
+def test_times_that_others_disturbed_are_marked_and_explained(comparison: Comparison) -> None:
+    assert "~" not in markdown(comparison)
+    changed: Any = copy.deepcopy(comparison)
+    changed["candidates"][0]["cost"]["disturbed"] = "others computed"
+    [first, second] = [row[3] for row in table_in(markdown(changed), "parameters")[1:3]]
+    assert (first, second) == ("~9.0 / ~5.1", "9.0 / 5.1")
+    assert "~: other processes" in markdown(changed)
+    assert "others computed" in to_csv(changed)
 
 
 def test_what_varies_has_a_column_each_or_a_table_of_its_own(tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_what_does_not_match_the_schema_is_named(where: str, value: Any) -> None
         assert_matches(changed_metrics({where: value}), Metrics)
 
 
+def test_times_that_others_disturbed_are_marked() -> None:
+    metrics = changed_metrics({"cost.disturbed": "others computed"})
+    assert "~14.2 ms one by one, ~6.7 ms" in flat(card(metrics))
+    assert "~: other processes computed" in card(metrics)
+    assert all(len(line) <= 120 for line in card(metrics).splitlines() if not line.startswith("|"))
+    assert "~" not in card()
+
+
 def test_the_first_lines_say_what_the_score_is_worth_then_what_the_experiment_was() -> None:
     metrics = example_metrics()
     facts = [("dataset", "a|b, in /data/[x]"), ("command", "python -m gender_cls.train data=peta"), ("seed", "0")]

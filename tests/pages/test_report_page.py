@@ -258,7 +258,10 @@ def test_each_image_has_its_maps_in_one_picture_below_their_names() -> None:
 def test_the_first_screen_has_one_sentence_one_number_and_at_most_five_findings_warnings_first() -> None:
     metrics: Any = example_metrics(leaky=True)
     metrics["problems"] = {"stress": "The disk is full.", "cost": "It is hot."}
+    metrics["cost"]["disturbed"] = "others computed"
     html = html_of(metrics)
+    assert "Others computed meanwhile. ~: other processes" in Page(html).text
+    assert "one by one ~14.2 ms per image, 32 at once ~6.71" in Page(html).text
     header = html.split("<header>")[1].split("</header>")[0]
     assert header.count("<dd>") == 1
     assert metrics["standing"]["sentence"] in header

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from gender_cls.system import signals
-from gender_cls.system.signals import Stopped, stop_behind, stopping_on_signals
+from gender_cls.system.signals import STOPS, Stopped, noting_stops, stop_behind, stopping_on_signals, unless_stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_is_raised_and_the_handlers_come_back(number: int) -> None:
     before = signal.signal(number, signal.SIG_DFL)
     try:
@@ -82,6 +82,24 @@ def test_forked_children_leave_ctrl_c_to_their_parent_and_die_of_the_others(numb
             assert os.waitpid(child, 0)[1] == ending
     finally:
         signal.signal(number, before)
+
+
+def test_noted_stops_leave_only_work_that_may_be_left() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        done.append("began")
+        signal.raise_signal(signal.SIGUSR1)
+        done.append("ended")
+
+    with stopping_on_signals(), noting_stops() as noted:
+        unless_stopped(work)
+        unless_stopped(work)
+        signal.raise_signal(signal.SIGTERM)
+        done.append("whole")
+    assert (done, noted.signal) == (["began", "whole"], signal.SIGUSR1)
+    with pytest.raises(Stopped), stopping_on_signals():
+        unless_stopped(work)  # outside, stops are raised
 
 
 def test_the_stop_behind_another_exception_is_found() -> None:

@@ -55,6 +55,16 @@ def test_halving_keeps_the_step() -> None:
     assert images_per_step("auto", 2) == 64
 
 
+def test_devices_share_the_images_of_a_step() -> None:
+    batch = Batch(16, 2, ranks=3)
+    assert (batch.step, batch.passes, batch.images) == (32, 1, 11), "not 16: 11 + 11 + 10 make the step in one pass"
+    assert batch.halved() == Batch(4, 8, (16,), ranks=3), "of 11, and 5 does not divide 32"
+    assert batch.halved().passes == 3
+    assert "11 images on each of 3 devices" in str(batch)
+    assert (Batch(16, 2).passes, Batch(16, 2).images) == (2, 16)
+    assert Batch(1, 8, ranks=64).images == 1
+
+
 def test_the_batch_of_an_earlier_session_is_kept_unless_less_is_wanted(tmp_path) -> None:
     run = Run(tmp_path)
     settings = config_of(trainer={"accumulate": 2})

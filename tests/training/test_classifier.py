@@ -1,15 +1,17 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers.classifiers import batches, random_images, settings, trainer_for
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gender_cls.errors import GenderClsError
 from gender_cls.system.resources import Resources
+from gender_cls.training import ranks
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.predictor import Predictor
 
@@ -54,6 +56,21 @@ def test_class_weights_enter_the_loss() -> None:
         losses = -classifier(images).log_softmax(dim=1)[range(4), labels]
     weights = torch.tensor([3.0, 1.0])[labels]
     assert loss.item() == pytest.approx(((weights * losses).sum() / weights.sum()).item(), rel=1e-5)
+
+
+def test_batchnorm_normalises_over_several_gpus_and_keeps_its_activation(monkeypatch) -> None:
+    model = {"library": "timm", "name": "test_efficientnet", "pretrained": False}
+    classifier, images = GenderClassifier(settings(model=model)).eval(), random_images(4)
+    classifier.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda")))
+    norms = [name for name, module in classifier.network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        expected = classifier(images)
+        classifier.setup("fit")
+        assert not any(isinstance(module, nn.SyncBatchNorm) for module in classifier.network.modules()), "one GPU"
+        monkeypatch.setattr(ranks, "number", lambda: 2)
+        classifier.setup("fit")
+        assert all(isinstance(classifier.network.get_submodule(name), nn.SyncBatchNorm) for name in norms)
+        assert torch.equal(classifier(images), expected)
 
 
 class RecordsRates(GenderClassifier):

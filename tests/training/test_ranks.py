@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers.classifiers import config_of, datamodule_of, prepare, trainer_for
+from helpers.classifiers import TINY_VIT, config_of, datamodule_of, prepare, trainer_for
 from helpers.crops import draw_folders
 from helpers.training_ranks import on_ranks
 from pytorch_lightning import LightningModule, Trainer, seed_everything
@@ -28,10 +28,6 @@ from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.weight_average import WeightAverage
 
 RANKS = (2, 3)
-TINY_VIT = {
-    "library": "timm", "name": "vit_tiny_patch16_224", "pretrained": False,
-    "options": {"patch_size": 8, "depth": 1, "embed_dim": 12, "num_heads": 2, "qkv_bias": False},
-}  # fmt: skip
 SAME = {  # how one device trains, too
     "frozen, then all, with EMA, class weights and accumulation": {
         "data": {"batch_size": 4, "balance": "loss"}, "augment": {"flip": 0.5},

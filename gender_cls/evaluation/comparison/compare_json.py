@@ -53,14 +53,19 @@ class LabelRecall(TypedDict):
 
 
 class MeanCost(TypedDict):
-    """`evaluation.schema.Cost`, the mean over runs; null if a run did not record it."""
+    """`evaluation.schema.Cost`, the mean over runs; null if a run did not record it.
+
+    Times are of the runs that were measured undisturbed, or of all if there are none: the fastest of them, because the
+    same network takes the same time whatever its seed.
+    """
 
     parameters: float | None
     flops: float | None
     milliseconds_batch_1: float | None
-    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the least and the greatest of all runs
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: the least and the greatest of these runs
     milliseconds_batch_32: float | None
     milliseconds_batch_32_spread: list[float] | None
+    disturbed: str | None  # what other processes computed meanwhile; null if nothing disturbed these runs
     peak_memory_bytes: float | None
     fit_seconds: float | None
     device: str | None  # all devices that were used

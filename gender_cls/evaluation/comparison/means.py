@@ -23,6 +23,7 @@ from gender_cls.evaluation.explanation_schema import Cue, MethodScores
 from gender_cls.runs.run import Run
 
 SPREADS = ("milliseconds_batch_1_spread", "milliseconds_batch_32_spread")
+TIMES = ("milliseconds_batch_1", "milliseconds_batch_32", *SPREADS, "disturbed")
 BASELINE = "blurred"  # the compared one of BASELINES; the other is in each run's own record
 
 
@@ -33,9 +34,16 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 
 def mean_cost(runs: Sequence[Run]) -> MeanCost:
-    """The mean cost of finished runs; spreads of times reach from the least to the greatest of all runs."""
+    """The mean cost of finished runs; times are those of undisturbed runs, where there are some (see `MeanCost`)."""
+
+    def widest(lows: Sequence[float], highs: Sequence[float]) -> list[float]:
+        return [min(lows), max(highs)]
+
     costs = [run.metrics["cost"] for run in runs]
-    return _together(costs, mean_or_none, lambda lows, highs: [min(lows), max(highs)])
+    undisturbed = [cost for cost in costs if cost["disturbed"] is None] or costs
+    timed: dict[str, Any] = {**_together(undisturbed, _least_or_none, widest)}
+    found: dict[str, Any] = {**_together(costs, mean_or_none, widest), **{name: timed[name] for name in TIMES}}
+    return cast(MeanCost, found)
 
 
 def cost_of_all(candidates: Sequence[Candidate]) -> MeanCost:
@@ -56,13 +64,17 @@ def _together(
     found: dict[str, Any] = {}
     for name in MeanCost.__annotations__:
         values = [cost[name] for cost in costs]
-        if name == "device":
+        if name in ("device", "disturbed"):
             found[name] = "; ".join(dict.fromkeys(filter(None, values))) or None
         elif name in SPREADS:
             found[name] = None if None in values or not values else spread(*zip(*values, strict=True))
         else:
             found[name] = number(values)
     return cast(MeanCost, found)
+
+
+def _least_or_none(values: list[float | None]) -> float | None:
+    return None if mean_or_none(values) is None else min(value for value in values if value is not None)
 
 
 def _sum_or_none(values: list[float | None]) -> float | None:

@@ -73,10 +73,10 @@ def test_without_times_or_on_other_devices_the_front_is_not_known() -> None:
 class Costly:
     """Stands for a run, or for a candidate's seed with one run."""
 
-    def __init__(self, low: float | None, high: float | None) -> None:
+    def __init__(self, low: float | None, high: float | None, **changed: Any) -> None:
         found: Any = candidate("", 0.9, 1.0)["cost"]
         spread = None if low is None else [low, high]
-        self.metrics = {"cost": found | {"milliseconds_batch_32_spread": spread}}
+        self.metrics = {"cost": found | {"milliseconds_batch_32_spread": spread} | changed}
         self.runs = self.trained = [self]
 
 
@@ -94,3 +94,19 @@ def test_the_spread_of_several_runs_is_that_of_all(spreads: Any, of_runs: Any, o
     assert mean_cost(runs)[key] == of_runs
     assert mean_cost([])[key] is None
     assert cost_of_all(runs)[key] == (of_all and pytest.approx(of_all))
+
+
+def test_times_are_of_the_fastest_run_that_nothing_disturbed() -> None:
+    loud = Costly(9.0, 480.0, milliseconds_batch_32=9.0, disturbed="others computed", parameters=1.0)
+    quiet = [Costly(10.6, 11.0, milliseconds_batch_32=time, parameters=4.0) for time in (10.8, 10.6)]
+    runs: Any = [loud, *quiet]
+    of_quiet = {"milliseconds_batch_32": 10.6, "milliseconds_batch_32_spread": [10.6, 11.0], "disturbed": None}
+    of_loud = {
+        "milliseconds_batch_32": 9.0,
+        "milliseconds_batch_32_spread": [9.0, 480.0],
+        "disturbed": "others computed",
+    }
+    assert mean_cost(runs).items() >= {**of_quiet, "parameters": 3.0}.items()
+    assert mean_cost(runs[:1]).items() >= of_loud.items()
+    assert cost_of_all(runs)["disturbed"] == "others computed"
+    assert cost_of_all(runs)["milliseconds_batch_32"] == pytest.approx(9.0 + 10.8 + 10.6)
