@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,11 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
         import submitit
 
         submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it warns each time where Slurm keeps no accounts
+    if isinstance(launcher, SlurmConfig) and subprocess.run(["sacct", "--noheader"], capture_output=True).returncode:
+        log.warning(
+            "Slurm keeps no accounts here (sacct fails), so this command would wait for a job that Slurm kills: "
+            "Ctrl-C ends the wait and no job."
+        )
     earlier, over = _submitted(sweep), threading.Event()
     follower = threading.Thread(target=_follow, args=(sweep, over), daemon=True)
     follower.start()

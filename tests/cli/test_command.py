@@ -319,6 +319,7 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == second
     (second / "status.json").write_text('{"state": "finished"}')
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first
+    assert claimed(tmp_path, "launcher=joblib", "seed=1", "launcher.jobs_at_once=3", "trainer.resume=true") == first
     assert claimed(tmp_path, "name=" + second.name, "trainer.resume=true") == second
     (third / "command.json").write_text("")
     assert claimed(tmp_path, "seed=1", "trainer.resume=true") == first, "a damaged file blocks no other folder"
