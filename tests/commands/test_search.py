@@ -17,7 +17,7 @@ def test_trials_stay_untested_and_the_best_is_tested_with_another_seed(tmp_path:
     space = {"recipe": {"lr": [5e-4, 1e-4]}, "model": {"options": {"widths": [[4, 8], [4, 0]]}}}  # 0: cannot be built
     own = tmp_path / "own" / "search" / "space" / "mine.yaml"
     own.parent.mkdir(parents=True)
-    own.write_text(yaml.safe_dump(space))
+    own.write_text(yaml.safe_dump(space, sort_keys=False))
     arguments = ["-m", "--config-dir", "own", "search=optuna", "search/space=mine", f"+{WIDTHS}=[4,8]", "name=search"]
     few = ["search.trials=3", "search.best=1", "search.seeds=1", "trainer.max_epochs=1"]
     few += ["explain.images=1", "evaluation.explained_images=0"]
