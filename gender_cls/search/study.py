@@ -143,7 +143,7 @@ def trials_table(search: Search, trials: Sequence[Trial]) -> "pd.DataFrame":
             "number": trial.number,
             "state": trial.state,
             "score": trial.score,
-            **{key: trial.values.get(key) for key in search.space},
+            **{key: _written(trial.values[key]) for key in search.space if key in trial.values},
             "epochs": len(trial.scores),
             "seconds": trial.seconds,
             "folder": f"{TRIALS}/{trial.folder.name}",
@@ -153,6 +153,11 @@ def trials_table(search: Search, trials: Sequence[Trial]) -> "pd.DataFrame":
     ]
     columns = ["number", "state", "score", *search.space, "epochs", "seconds", "folder", "reason"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _written(value: Any) -> Any:
+    """A value as in an override: `null`, `true`, `[256, 128]`."""
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else json.dumps(value)
 
 
 def write_trials(sweep: Path, search: Search, trials: Sequence[Trial]) -> None:

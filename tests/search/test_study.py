@@ -33,7 +33,18 @@ def test_trials_of_all_states_are_read_in_order_and_written_as_a_table(tmp_path:
         "number", "state", "score", "recipe.lr", "recipe.weight_decay", "recipe.frozen_epochs",
         "epochs", "seconds", "folder", "reason",
     ]  # fmt: skip
-    assert table.iloc[0].tolist() == ["2", "complete", "0.8000001", "0.01", "0.5", "", "3", "12.5", "trials/2_net", ""]
+    assert table.iloc[0].tolist() == [
+        "2",
+        "complete",
+        "0.8000001",
+        "0.01",
+        "0.5",
+        "null",
+        "3",
+        "12.5",
+        "trials/2_net",
+        "",
+    ]
     study = optuna_study(search, trials)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"], "5 has no values"
     assert study.best_value == 0.8000001
