@@ -88,12 +88,12 @@ def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
 
 def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:
     draw_folders(tmp_path / "crops")
-    _, *arguments = shlex.split(AUDITING[0])
+    _, _, _, *arguments = shlex.split(AUDITING[0])
     quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
-    python(*arguments, *quickly, cwd=tmp_path)
+    command("audit", *arguments, *quickly, cwd=tmp_path)
     [folder] = (tmp_path / "outputs" / "audits").iterdir()
     assert (folder / "audit.html").is_file()
-    python(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
+    command("audit", *arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
 
 
 def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
@@ -137,5 +137,9 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     assert where.stdout.startswith(str(site))
     arguments = ["data=demo", "model=custom_cnn", "trainer.max_epochs=1", "explain=off", "trainer.progress_bar=false"]
     arguments += ["evaluation.resamples=200", "evaluation.shortcuts=false"]
-    python("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
-    assert list((elsewhere / "outputs" / "runs").glob("*_custom_cnn/report.html"))
+    defaults = site / "gender_cls" / "conf" / "train.yaml"
+    defaults.write_text(defaults.read_text().replace("seed: 0 #", "seed: 7 #"))
+    command("train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
+    [run] = (elsewhere / "outputs" / "runs").glob("*_custom_cnn")
+    assert (run / "report.html").is_file()
+    assert "seed: 7\n" in (run / ".hydra" / "config.yaml").read_text(), "its own configuration"
