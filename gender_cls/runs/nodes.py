@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,7 @@ class Node:
     number: int  # of machines
     place: int  # of this one, from 0
     job: str  # the same on all of them, and of no other job that runs
-    address: str  # of node 0, as the others reach it
+    address: str  # of this machine for the others; they use that of node 0
 
     @property
     def leads(self) -> bool:
@@ -64,7 +65,7 @@ def find_node(number: int, environment: Mapping[str, str] = os.environ) -> Node 
         )
         parts = [environment[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
         parts.append(environment.get("SLURM_RESTART_COUNT", "0"))
-        address = environment.get("SLURMD_NODENAME", "")
+        address = socket.gethostname()
     else:
         require(number == 1, f"trainer.num_nodes={number}: start the same command once on each machine, {_HOW}")
         return None
@@ -127,9 +128,9 @@ class Meeting:
             time.sleep(LOOK)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def announce(self, run: str, port: int) -> None:
-        """Let the others start their ranks of a run, which meet at this port of node 0, another one in each attempt."""
-        self._write(f"run_{run}.begin", {"port": port})
+    def announce(self, run: str, endpoint: str) -> None:
+        """Let the others start their ranks of a run, which meet at this `address:port`, another one in each attempt."""
+        self._write(f"run_{run}.begin", {"endpoint": endpoint})
 
     @contextlib.contextmanager
     def leading(self, run: str) -> Iterator[None]:
@@ -151,11 +152,11 @@ class Meeting:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write(mine.stem, {"word": self._word})
             atexit.register(mine.unlink, missing_ok=True)
-            log.info(f"Node {self.node.place} of {self.node.number} follows node 0, {self.node.address}.")
+            log.info(f"Node {self.node.place} of {self.node.number} follows node 0.")
         return Path(self._until(lambda: self._of_leader().get("folder"), waits_for_start=True))
 
-    def next_port(self, run: str, last: int | None) -> int | None:
-        """The port at which the ranks of a run meet, another one than the last; None when node 0 has ended the run.
+    def next_endpoint(self, run: str, last: str | None) -> str | None:
+        """Where the ranks of a run meet, another place than the last; None when node 0 has ended the run.
 
         Raises:
             GenderClsError: the run has failed on node 0, or node 0 is gone.
@@ -163,12 +164,12 @@ class Meeting:
 
         def look() -> dict[str, Any] | None:
             begun = read_json(self.folder / f"run_{run}.begin.json")
-            return read_json(self.folder / f"run_{run}.end.json") or (begun if begun.get("port") != last else None)
+            return read_json(self.folder / f"run_{run}.end.json") or (begun if begun.get("endpoint") != last else None)
 
         found = self._until(look)
         if found.get("error") is not None:
             raise GenderClsError(found["error"])
-        return found.get("port")
+        return found.get("endpoint")
 
     def _until(self, look: Callable[[], Found | None], waits_for_start: bool = False) -> Found:
         """What `look` finds, as soon as it finds something; GenderClsError if node 0 is silent meanwhile."""
@@ -179,7 +180,7 @@ class Meeting:
             silent = time.monotonic() - self._heard_at > SILENCE and not (waits_for_start and self._heard == 0)
             require(
                 not silent,
-                f"Node 0 ({self.node.address}) has given no sign of life for {SILENCE:.0f} s: its process was killed, "
+                f"Node 0 has given no sign of life for {SILENCE:.0f} s: its process was killed, "
                 f"or {self.folder} is another folder there. trainer.resume=true goes on from the last checkpoint.",
             )
             time.sleep(LOOK)
@@ -194,10 +195,10 @@ class Meeting:
     def _write(self, name: str, content: dict[str, Any]) -> None:
         write_atomically(self.folder / f"{name}.json", json.dumps(content) + "\n")
 
-    def has_moved_on(self, run: str, port: int) -> bool:
-        """Whether node 0 has ended the run, or the attempt in which ranks meet at this port."""
-        begun = read_json(self.folder / f"run_{run}.begin.json").get("port")
-        return begun != port or (self.folder / f"run_{run}.end.json").exists()
+    def has_moved_on(self, run: str, endpoint: str) -> bool:
+        """Whether node 0 has ended the run, or the attempt in which ranks meet there."""
+        begun = read_json(self.folder / f"run_{run}.begin.json").get("endpoint")
+        return begun != endpoint or (self.folder / f"run_{run}.end.json").exists()
 
 
 _meeting: Meeting | None = None

@@ -7,7 +7,6 @@ command line is used again. When a rank ends badly, or the launcher or its paren
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +25,10 @@ from gender_cls.errors import GenderClsError, first_few
 from gender_cls.runs.nodes import Meeting
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import count_oom_kills
+from gender_cls.system.network import free_port, interface_to
 from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.resources import choose_resources
-from gender_cls.system.signals import Stopped
+from gender_cls.system.signals import STOPS, Stopped, handling, holding_stops, stopping_child_on_signals
 from gender_cls.training.ranks_folder import LAUNCHER, LOOK, Failure, RanksFolder
 
 RANK = (sys.executable, "-m", "gender_cls.cli.rank")
@@ -37,7 +37,6 @@ RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
 LATE = 2.0  # seconds after which the failures on other machines can be read
 PATIENCE = 5.0  # seconds that ranks and the launcher have to end by themselves when others have failed
-_STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
 
@@ -45,8 +44,7 @@ _GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 class Endpoint:
     """Where the ranks of all machines meet, and which machine this is."""
 
-    port: int
-    address: str = "127.0.0.1"  # of the first machine
+    where: str  # `address:port` of the first machine
     nodes: int = 1
     place: int = 0  # of this machine, from 0
 
@@ -69,11 +67,11 @@ def train_in_ranks(
     folder = RanksFolder(run)
     folder.begin()
     images.save(paths, folder.images)
-    endpoint = Endpoint(_free_port())
-    if meeting is not None:
-        node = meeting.node
-        endpoint = Endpoint(endpoint.port, node.address, node.number)
-        meeting.announce(run.folder.name, endpoint.port)
+    if meeting is None:
+        endpoint = Endpoint(f"127.0.0.1:{free_port()}")
+    else:
+        endpoint = Endpoint(f"{meeting.node.address}:{free_port()}", meeting.node.number)
+        meeting.announce(run.folder.name, endpoint.where)
     _run_ranks(run, devices, endpoint, command)
     folder.remove()
 
@@ -85,14 +83,14 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
         GenderClsError: the run has failed there.
     """
     folder, node, trainer = RanksFolder(run), meeting.node, config.trainer
-    port: int | None = None
-    while (port := meeting.next_port(run.folder.name, port)) is not None:
+    where: str | None = None
+    while (where := meeting.next_endpoint(run.folder.name, where)) is not None:
         try:
             devices = choose_resources(
                 trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
             ).devices
-            endpoint = Endpoint(port, node.address, node.number, node.place)
-            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, port))
+            endpoint = Endpoint(where, node.number, node.place)
+            _run_ranks(run, devices, endpoint, command, partial(meeting.has_moved_on, run.folder.name, where))
         except MemoryError:
             continue  # the first machine begins again, or ends
         except GenderClsError as error:
@@ -108,7 +106,8 @@ def _run_ranks(
     before = count_oom_kills()
     reader, writer = Pipe(duplex=False)
     launcher = ChildProcess(target=_launch, args=(run, devices, endpoint, command, writer), name="launcher of ranks")
-    launcher.start()
+    with holding_stops():
+        launcher.start()
     writer.close()
     _wait(launcher, folder, is_over)
     ended: dict[int, int] = {}
@@ -179,9 +178,9 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
         first = failures[0]
         error = MemoryError if first.out_of_memory else GenderClsError
         raise error(first.error) from _RankTraceback(first.traceback)
-    for number in (code - 128 for code in ended.values()):
-        if number in {getattr(signal, name, None) for name in _STOPS}:
-            raise Stopped(number)
+    for code in (*ended.values(), exit_code):
+        if code - 128 in STOPS:
+            raise Stopped(code - 128)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         raise GenderClsError(f"The process that started the ranks was killed by {name}: {_GOES_ON}.")
@@ -193,9 +192,17 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
 
 def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
     """The work of the launcher: start the ranks, watch them, and tell their exit codes if one is not 0."""
-    end_with_parent()
-    folder = RanksFolder(run)
-    _write_errors_to(folder.launcher_log)
+    try:
+        with stopping_child_on_signals():
+            end_with_parent()
+            _write_errors_to(RanksFolder(run).launcher_log)
+            _watch(devices, endpoint, [*command, str(run.folder)], ended)
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+
+
+def _watch(devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:
+    """Run torch's agent until all ranks have ended."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -208,19 +215,16 @@ def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], 
             asked.append(number)
             raise SignalException("asked to stop", signal.Signals(number))
 
-    for name in _STOPS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), pass_on)
     os.environ[LAUNCHER] = str(os.getpid())
-    if sys.platform == "linux" and endpoint.nodes == 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not what the host's name resolves to, which may be nothing
+    if (interface := interface_to(endpoint.where.rpartition(":")[0])) is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)  # without it, gloo looks up the name of the host
     config = LaunchConfig(
         min_nodes=endpoint.nodes,
         max_nodes=endpoint.nodes,
         nproc_per_node=devices,
         run_id="ranks",
         rdzv_backend="static",
-        rdzv_endpoint=f"{endpoint.address}:{endpoint.port}",
+        rdzv_endpoint=endpoint.where,
         rdzv_configs={"rank": endpoint.place},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
@@ -228,21 +232,16 @@ def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], 
         shutdown_timeout=GRACE,
     )
     try:
-        elastic_launch(config, command[0])(*command[1:], str(run.folder))
+        with handling(STOPS, pass_on):
+            elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:
         ended.send({rank: failure.exitcode for rank, failure in error.failures.items()})
         sys.exit(1)
     except SignalException:
-        sys.exit(128 + asked[0])
+        raise Stopped(asked[0]) from None
 
 
 def _write_errors_to(file: Path) -> None:
     """Let everything that this process and its ranks write to stderr go to a file."""
     with file.open("ab", buffering=0) as opened:
         os.dup2(opened.fileno(), 2)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

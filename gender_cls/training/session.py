@@ -9,6 +9,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
@@ -110,6 +112,11 @@ def _train(
     if ranks.rank() == 0:
         record_batch(run, batch)
     log.info(describe_model(classifier, batch))
+    if ranks.number() > 1 and resources.device == "cpu" and _has_batchnorm(classifier.network):
+        log.info(
+            "BatchNorm normalises with the images of each process alone, because torch shares them between GPUs only "
+            "(SyncBatchNorm): the scores are not exactly those of one process."
+        )
     if resources.device != "cpu":
         augment_on_device(classifier, datamodule)
     if resources.device == "cuda":
@@ -161,6 +168,10 @@ def _train(
         precision=str(trainer.precision),
     )
     run.previous_checkpoint.unlink(missing_ok=True)
+
+
+def _has_batchnorm(network: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:

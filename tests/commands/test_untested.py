@@ -16,6 +16,9 @@ from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.parsing import CONFIG_FOLDER, recorded_config
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.data.image_store import ImageSequence
+from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.evaluated import require_evaluated
+from gender_cls.evaluation.predictions import answers_of
 from gender_cls.runs.run import Run
 from gender_cls.train import train
 
@@ -83,9 +86,9 @@ def test_a_sweep_without_a_test_is_sorted_by_validation_and_tested_afterwards(co
     ] * 2
     assert rows[0]["runs"][0]["folder"].endswith(best.folder.name)
 
-    for name, arguments in {"predict": [f"images={copied}"], "export": [], "explain": []}.items():
-        refused = command(name, f"run={best.folder}", *arguments, cwd=tmp_path, code=1).stderr
-        assert f"python -m gender_cls.evaluate run={best.folder}" in refused, name
+    for needs_a_test in (require_evaluated, answers_of):  # predict, export and tests on other data; explain
+        with pytest.raises(GenderClsError, match=f"python -m gender_cls.evaluate run={best.folder}"):
+            needs_a_test(best)
     refused = command("compare", f"runs={copied}", cwd=tmp_path, code=1)
     assert f"python -m gender_cls.evaluate run={best.folder} tests it." in refused.stdout
 
