@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers.commands import command, python
+from helpers.commands import command
 
 from gender_cls.runs.run import Run
 
@@ -21,7 +21,7 @@ def test_each_run_of_a_sweep_is_exported_and_one_that_fails_stops_no_other(sweep
 
 def test_without_the_libraries_one_sentence_has_the_command(run: Run, tmp_path: Path) -> None:
     (tmp_path / "onnxscript.py").write_text("raise ModuleNotFoundError('No module', name='onnxscript')")
-    result = python("-m", "gender_cls.export", f"run={run.folder}", *LEAST, cwd=tmp_path, code=1)
+    result = command("export", f"run={run.folder}", *LEAST, cwd=tmp_path, code=1)
     assert "pip install" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not run.exported.exists()

@@ -16,11 +16,15 @@ from helpers.commands import (
     EVALUATING,
     EXPLAINING,
     EXPORTING,
+    ON_DEVICES,
+    ON_SLURM,
     PREDICTING,
+    SEARCHING,
     command,
     python,
 )
 from helpers.crops import PATTERN, draw_folders
+from omegaconf import OmegaConf
 
 from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.config.parsing import CONFIG_FOLDER
@@ -32,11 +36,13 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line != DATASETS]
+ONLY_READ = [DATASETS, ON_DEVICES, ON_SLURM, SEARCHING]
+"""They need published datasets, two devices, a cluster or hours. Here their command lines are read; what they do is
+tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and `cli/test_search.py`."""
+TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
-TESTED_ELSEWHERE = {DATASETS, ELSEWHERE, EACH_ON_THE_OTHERS}
-"""The first needs published datasets: `test_the_readmes_datasets_are_swept` only reads its command line. Others run in
-`test_evaluate_elsewhere.py`."""
+TESTED_ELSEWHERE = {ELSEWHERE, EACH_ON_THE_OTHERS}
+"""In `test_evaluate_elsewhere.py`."""
 USED = {PREDICTING, EXPORTING, COMPARING_EXPORTED}
 """In `test_use_it.py`."""
 QUICKLY = [
@@ -47,7 +53,7 @@ QUICKLY = [
 
 
 def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
-    run_elsewhere = {COMPARING, EVALUATING, EXPLAINING, *TESTED_ELSEWHERE, *USED}
+    run_elsewhere = {COMPARING, EVALUATING, EXPLAINING, *ONLY_READ, *TESTED_ELSEWHERE, *USED}
     others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - run_elsewhere
     made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
     assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
@@ -86,14 +92,32 @@ def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "models", "key", "value"),
+    [
+        (ON_DEVICES, ["convnext_xlarge"], "trainer.devices", 2),
+        (ON_SLURM, ["resnet152", "mobilenetv2"], "launcher.minutes", 240),
+        (SEARCHING, ["mobilenetv2"], "search.trials", 30),
+    ],
+)
+def test_the_readmes_commands_for_clusters_are_read(
+    line: str, models: list[str], key: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_folders(tmp_path / "crops")
+    monkeypatch.chdir(tmp_path)
+    jobs = list(check_jobs(read_command_line(shlex.split(line)[3:]), "train", Config))
+    assert [composed.hydra.runtime.choices["model"] for _, composed in jobs] == models
+    assert {OmegaConf.select(composed, key) for _, composed in jobs} == {value}
+
+
 def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:
     draw_folders(tmp_path / "crops")
-    _, *arguments = shlex.split(AUDITING[0])
+    _, _, _, *arguments = shlex.split(AUDITING[0])
     quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
-    python(*arguments, *quickly, cwd=tmp_path)
+    command("audit", *arguments, *quickly, cwd=tmp_path)
     [folder] = (tmp_path / "outputs" / "audits").iterdir()
     assert (folder / "audit.html").is_file()
-    python(*arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
+    command("audit", *arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
 
 
 def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
@@ -137,5 +161,9 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     assert where.stdout.startswith(str(site))
     arguments = ["data=demo", "model=custom_cnn", "trainer.max_epochs=1", "explain=off", "trainer.progress_bar=false"]
     arguments += ["evaluation.resamples=200", "evaluation.shortcuts=false"]
-    python("-m", "gender_cls.train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
-    assert list((elsewhere / "outputs" / "runs").glob("*_custom_cnn/report.html"))
+    defaults = site / "gender_cls" / "conf" / "train.yaml"
+    defaults.write_text(defaults.read_text().replace("seed: 0 #", "seed: 7 #"))
+    command("train", *arguments, cwd=elsewhere, PYTHONPATH=str(site))
+    [run] = (elsewhere / "outputs" / "runs").glob("*_custom_cnn")
+    assert (run / "report.html").is_file()
+    assert "seed: 7\n" in (run / ".hydra" / "config.yaml").read_text(), "its own configuration"

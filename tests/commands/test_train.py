@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers.commands import SMALL, command, start
+from helpers.commands import SMALL, Started, command, start
 from helpers.crops import decode, draw_folders, resize
 from helpers.events import read_events
 from helpers.example_metrics import assert_matches
@@ -33,7 +33,7 @@ def train(root: Path, cwd: Path, *arguments: str, code: int = 0) -> subprocess.C
     return command("train", f"data.root={root}", *SMALL, *arguments, cwd=cwd, code=code)
 
 
-def start_sweep(root: Path, cwd: Path) -> subprocess.Popen[str]:
+def start_sweep(root: Path, cwd: Path) -> Started:
     return start("train", f"data.root={root}", *SMALL, *LONG_SWEEP, cwd=cwd)
 
 
