@@ -28,6 +28,13 @@ Moment = tuple[str, int, int, int]
 """A hook, epoch and batch, counted from 0, and the signal that comes there."""
 
 
+@pytest.fixture(autouse=True)
+def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a job or an interactive shell of Slurm, where Lightning has signal handlers and checkpoints of its own."""
+    for name, value in {"NTASKS": 2, "JOB_ID": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "JOB_NAME": "train"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+
+
 class Signals(Callback):
     """Gets a signal twice, as a process may."""
 
@@ -61,6 +68,8 @@ class Signals(Callback):
 def train(config: Config, run: Run, prepared: PreparedData, moment: Moment | None = None) -> list[int]:
     """To the end, or to the moment of a signal; returns the epochs that were explained."""
     run.folder.mkdir(exist_ok=True)
+    foreign = run.folder / "hpc_ckpt_1.ckpt"  # Lightning would resume from it
+    foreign.write_text("foreign")
     signals = Signals(moment)
     if moment is None:
         fit(config, run, prepared, ON_CPU, lambda *_: [signals])
@@ -70,6 +79,8 @@ def train(config: Config, run: Run, prepared: PreparedData, moment: Moment | Non
         stop = stop_behind(ended.value)
         assert stop is not None
         assert stop.signal == moment[3]
+    assert foreign.read_text() == "foreign"
+    assert list(run.folder.rglob("hpc*")) == [foreign]
     return signals.explained
 
 
