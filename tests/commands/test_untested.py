@@ -30,7 +30,7 @@ def sweep(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["-m", "name=sweep", "recipe.lr=5e-4,1e-9", "evaluation.test=false", "trainer.max_epochs=2"]
     result = command("train", f"data.root={finished.parents[2] / 'crops'}", *SMALL, *arguments, "explain=off", cwd=cwd)
     assert result.stdout.count(" on validation, not tested\n") == 2
-    assert "\n- No test: by validation alone custom_cnn #1 is the best of 2 candidates" in result.stdout
+    assert "\n- Nothing was tested: by validation alone custom_cnn #1 is the best of 2 candidates" in result.stdout
     return cwd / "outputs" / "sweeps" / "sweep"
 
 

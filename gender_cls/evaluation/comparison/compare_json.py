@@ -12,7 +12,7 @@ from gender_cls.evaluation.estimate import Estimate
 from gender_cls.evaluation.schema import Standing
 
 SAME_ROWS, OTHER_ROWS = "same", "other test rows"
-NOT_TESTED = "It was not tested: validation alone says something about it."
+NOT_TESTED = "It was not tested."
 PEOPLE, PEOPLE_AND_TRAINING = "people", "people and training"
 ENOUGH_SEEDS = 3
 """Fewest seeds whose spread says enough about the chance of training; with fewer, intervals leave it out."""

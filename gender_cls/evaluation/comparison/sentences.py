@@ -77,11 +77,11 @@ def cautions(rows: Sequence[CandidateRow], transfer: Transfer | None) -> list[st
     if best_on_validation(rows) is None:
         worthless = worthless[1:]  # the verdict begins with the first
     others = _of_other_datasets(rows)
-    told = [*others, *_untested(rows)]
+    untested = _untested(rows)
+    told = [*others, *untested]
     left_out = [f"Not compared: {row['title']}. {row['remark']}" for row in rows if row["remark"] and row not in told]
-    if compared and (untested := [row["title"] for row in _untested(rows)]):
-        left_out.append(f"Not tested, and so not compared: {first_few(untested)}.")
-    return worthless + _cautions(compared) + _about_datasets(compared, others, transfer) + left_out
+    about = _about_datasets(compared, others, transfer) + _about_untested(untested, compared)
+    return worthless + _cautions(compared) + about + left_out
 
 
 def _untested(rows: Sequence[CandidateRow]) -> list[CandidateRow]:
@@ -93,10 +93,18 @@ def _by_validation(untested: Sequence[CandidateRow]) -> str:
     first = untested[0]
     chosen = "the only candidate" if len(untested) == 1 else f"the best of {len(untested)} candidates"
     return (
-        f"No test: by validation alone {first['title']} is {chosen} (balanced accuracy "
-        f"{decimal(first['validation']['mean'])} at the threshold 0.5), and a score that a choice was made by is too "
-        f"good. {testing_sentence(first['runs'][0]['folder'])}"
+        f"Nothing was tested: by validation alone {first['title']} is {chosen} (balanced accuracy "
+        f"{decimal(first['validation']['mean'])} at the threshold 0.5)."
     )
+
+
+def _about_untested(untested: Sequence[CandidateRow], compared: Sequence[CandidateRow]) -> list[str]:
+    if not untested:
+        return []
+    if compared:
+        return [f"Not tested, and so not compared: {first_few(row['title'] for row in untested)}."]
+    chosen = "The best score of several was chosen because it is high, so it is too good. " * (len(untested) > 1)
+    return [f"{chosen}{testing_sentence(untested[0]['runs'][0]['folder'])}"]
 
 
 def _of_other_datasets(rows: Sequence[CandidateRow]) -> list[CandidateRow]:
