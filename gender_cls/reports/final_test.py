@@ -66,9 +66,8 @@ def evaluate_run(
     images = decoded_when_needed(rows, root, cache, config.data)
     test = Testing(run, run, config, rows, predictor, images)
     problems: dict[str, str] = {}
-    cost = _earlier_cost(run, predictor.precision)
-    if cost is None:
-        cost = {**UNKNOWN_COST, **_of_training(run)}
+    cost = _earlier_cost(run, predictor.precision) or {**UNKNOWN_COST, **_of_training(run)}
+    if cost["parameters"] is None or (cost["disturbed"] and run.best_checkpoint.is_file()):
         with noting_failure(problems, "cost"), working("Measuring the time per image"):
             cost = {**_cost(test), **_of_training(run)}
     ask_for_more(test, settings, problems)
@@ -109,13 +108,12 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
 def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
     """The cost in `metrics.json`, which is about to be written anew.
 
-    None if there is no such file, it is damaged, or the cost was measured in another precision, or disturbed by other
-    processes.
+    None if there is no such file, it is damaged, or the cost was measured in another precision.
     """
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
         if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys():
-            return cost if cost["disturbed"] is None and str(cost["device"]).endswith(f", {precision}") else None
+            return cost if str(cost["device"]).endswith(f", {precision}") else None
     return None
 
 
