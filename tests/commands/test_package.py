@@ -38,8 +38,9 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines()]
 ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, SEARCHING]
-"""They need published datasets, several devices or machines, a cluster, or hours. Here their command lines are read; what they do is
-tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and `cli/test_search.py`."""
+"""They need published datasets, several devices or machines, a cluster, or hours. Here their command lines are read;
+what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and
+`cli/test_search.py`."""
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
 TESTED_ELSEWHERE = {ELSEWHERE, EACH_ON_THE_OTHERS}
