@@ -79,10 +79,7 @@ def measure_cost(
     """
     weight = next(network.parameters())
     device = weight.device
-    if precision == "16-mixed" and device.type == "cpu":
-        precision = "bf16-mixed"  # as Lightning does
-    elif precision not in _HALVES:
-        precision = _TYPES[weight.dtype]
+    precision = _precision_on(device, precision) if precision in _HALVES else _TYPES[weight.dtype]
     training = {module: module.training for module in model.modules()}
 
     def calls(batch: int) -> list[tuple[float, float]] | None:
@@ -123,8 +120,18 @@ def measure_cost(
         **_times(1, taken[1], without_waiting),
         **_times(32, taken[32], without_waiting),
         "disturbed": disturbed,
-        "device": f"{_device_name(device)}, {precision}",
+        "device": measured_on(device, precision),
     }
+
+
+def measured_on(device: torch.device, precision: str) -> str:
+    """Where and how a cost is measured: `cpu, 2 threads, 32-true`."""
+    return f"{_device_name(device)}, {_precision_on(device, precision)}"
+
+
+def _precision_on(device: torch.device, precision: str) -> str:
+    """What Lightning makes of a precision there."""
+    return "bf16-mixed" if precision == "16-mixed" and device.type == "cpu" else precision
 
 
 def _times(batch: int, taken: list[tuple[float, float]] | None, without_waiting: bool) -> dict[str, Any]:
