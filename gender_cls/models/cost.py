@@ -62,8 +62,8 @@ def measure_cost(
     A time is that of the fastest call after a warm-up call, because whatever else a machine does makes calls longer.
     Two measurements never run at once on a machine. If other processes compute meanwhile on the CPU that is measured,
     the time is the least CPU time that the calling thread took for a call: it does not count waiting for them.
-    Spreads reach from that time to the slowest call. Reading, resizing and moving the images are not included. Training
-    flags and random states are restored.
+    Spreads reach from that time to the longest of a call. Reading, resizing and moving the images are not included.
+    Training flags and random states are restored.
 
     Args:
         model: (B, 3, H, W) uint8 -> logits, on the device and of the dtype to be measured.
@@ -139,9 +139,8 @@ def _times(batch: int, taken: list[tuple[float, float]] | None, without_waiting:
     name = f"milliseconds_batch_{batch}"
     if taken is None:
         return {name: None, f"{name}_spread": None}
-    walls, on_cpu = zip(*taken, strict=True)
-    least = min(on_cpu if without_waiting else walls)
-    return {name: 1000 * least / batch, f"{name}_spread": [1000 * least / batch, 1000 * max(walls) / batch]}
+    times = [1000 * (on_cpu if without_waiting else wall) / batch for wall, on_cpu in taken]
+    return {name: min(times), f"{name}_spread": [min(times), max(times)]}
 
 
 def _device_name(device: torch.device) -> str:
