@@ -4,13 +4,13 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from gender_cls.cli.slurm_jobs import ask_squeue_without_accounts
 from gender_cls.cli.sweep import end_of
 from gender_cls.config.launcher import LauncherConfig, SlurmConfig, SlurmLocalConfig
 from gender_cls.errors import GenderClsError, first_few
@@ -39,12 +39,9 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
     if by_submitit:
         import submitit
 
-        submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it warns each time where Slurm keeps no accounts
-    if isinstance(launcher, SlurmConfig) and subprocess.run(["sacct", "--noheader"], capture_output=True).returncode:
-        log.warning(
-            "Slurm keeps no accounts here (sacct fails), so this command would wait for a job that Slurm kills: "
-            "Ctrl-C ends the wait and no job."
-        )
+        submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it warns each time that Slurm does not answer
+    if isinstance(launcher, SlurmConfig):
+        ask_squeue_without_accounts()
     earlier, over = _submitted(sweep), threading.Event()
     follower = threading.Thread(target=_follow, args=(sweep, over), daemon=True)
     follower.start()

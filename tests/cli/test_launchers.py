@@ -51,7 +51,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs that stand for Slurm's, and come first in PATH."""
     folder = tmp_path / "slurm"
     folder.mkdir()
-    for program in ("sbatch", "srun", "scontrol", "sacct"):
+    for program in ("sbatch", "srun", "scontrol", "sacct", "squeue"):
         shutil.copy(Path(__file__).parents[1] / "helpers" / "fake_slurm.sh", folder / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     return folder
