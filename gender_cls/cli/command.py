@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.launchers import check_launcher, leave_shared_screen, missing_plugin
+from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
 from gender_cls.system.logs import start_logging
@@ -99,7 +100,8 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
         try:
             config = parse_config(composed, schema)
             show_bars(getattr(getattr(config, "trainer", config), "progress_bar", True))
-            return task(config)
+            with queued_again_when_preempted():
+                return task(config)
         except Exception as error:
             hydra = HydraConfig.get()
             basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
@@ -174,6 +176,9 @@ def _sentence(error: BaseException) -> str:
     if found := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
         group, choice, other = found.groups()
         return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
+    if found := re.match(r"Could not override '([\w/]+)/(\w+)'\. No match", str(error)):
+        parent, group = found.groups()
+        return f"{parent}/{group} cannot be chosen here: it belongs to another choice of {parent}."
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not an override: write key=value, and quote a value with special characters."
     for cause in (error.__cause__, error):

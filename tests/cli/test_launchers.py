@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from gender_cls.cli import jobs_elsewhere
 from gender_cls.cli.command import run_command
 from gender_cls.config.launcher import SlurmConfig, SlurmLocalConfig
 from gender_cls.config.train import Config
+from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
 from gender_cls.train import choose_folder, sweeps
 
@@ -52,7 +53,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs that stand for Slurm's, and come first in PATH."""
     folder = tmp_path / "slurm"
     folder.mkdir()
-    for program in ("sbatch", "srun", "scontrol", "sacct"):
+    for program in ("sbatch", "srun", "scontrol", "sacct", "squeue"):
         shutil.copy(Path(__file__).parents[1] / "helpers" / "fake_slurm.sh", folder / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     return folder
@@ -76,9 +77,30 @@ def test_slurm_is_asked_for_what_the_keys_say_and_a_preempted_job_is_queued_agai
     assert [runs[seed].status["state"] for seed in (0, 1)] == ["finished", "failed"]
     assert runs[0].status["sessions"] == 2
     assert "seed=1 fails" in sentence
-    for words in ("0_custom_cnn_seed-0, ", "1_custom_cnn_seed-1 failed: seed=1 fails"):
+    for words in ("squeue -j 77 ", "0_custom_cnn_seed-0, ", "1_custom_cnn_seed-1 failed: seed=1 fails"):
         assert words in caplog.text
     assert "launcher" not in runs[0].choices
+
+
+def test_a_refusal_of_slurm_is_one_sentence(sweep: Sweep, slurm: Path) -> None:
+    refusal = 'echo "sbatch: error: invalid partition specified: gpuu\nsbatch: error: Batch job submission failed" >&2'
+    (slurm / "sbatch").write_text(f"#!/bin/sh\n{refusal}\nexit 1\n", encoding="utf-8")
+    runs, sentence = sweep("refused", "seed=0", "launcher=slurm", "launcher.gpus=0", "launcher.partition=gpuu")
+    assert runs == {}
+    assert "invalid partition specified: gpuu." in sentence
+    assert "\n" not in sentence
+    assert "unexpected" not in sentence
+
+
+def test_a_job_that_reached_its_time_limit_too_often_is_said(tmp_path: Path, slurm: Path) -> None:
+    import submitit
+
+    limit = submitit.core.utils.UncompletedJobError("Job not requeued because: timed-out too many times.")
+    with (
+        pytest.raises(GenderClsError, match=r"launcher\.minutes=7,.*trainer\.resume=true"),
+        jobs_elsewhere.following_jobs(tmp_path, SlurmConfig(minutes=7)),
+    ):
+        raise limit
 
 
 class Forgotten(subprocess.Popen):  # type: ignore[type-arg]
@@ -120,9 +142,17 @@ def test_jobs_of_joblib_print_nothing_on_the_screen_that_they_share(
     assert "A message of a job" not in capfd.readouterr().out
 
 
+@pytest.fixture
+def ray() -> Iterator[None]:
+    """End Ray's dozen processes, which would compute next to all later tests."""
+    yield
+    importlib.import_module("ray").shutdown()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
+@pytest.mark.usefixtures("ray")
 def test_ray_runs_the_jobs(sweep: Sweep) -> None:
-    runs, sentence = sweep("rays", "seed=0,1", "launcher=ray")
+    runs, sentence = sweep("rays", "seed=0,1", "launcher=ray", "+hydra.launcher.ray.init.include_dashboard=false")
     assert [runs[seed].state for seed in (0, 1)] == ["finished", "failed"]
     assert "seed=1 fails" in sentence
 

@@ -20,6 +20,7 @@ from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.prepare import PreparedData
 from gender_cls.errors import GenderClsError
+from gender_cls.system.network import free_port
 from gender_cls.training import ranks
 from gender_cls.training.auto_batch_size import least_images
 from gender_cls.training.batch import Batch
@@ -178,3 +179,20 @@ def test_all_ranks_refuse_weights_that_are_no_numbers(several) -> None:
     first, *others = (rank["nan"] for rank in several)
     assert "recipe.lr" in first
     assert others == [first] * len(others)
+
+
+def test_a_rank_with_an_error_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    left: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(ranks.group, "destroy_process_group", lambda: left.append(True))
+        with pytest.raises(ValueError, match="mine"), ranks.joined("cpu"):
+            raise ValueError("mine")
+    assert not left
+    ranks.group.destroy_process_group()
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    with pytest.raises(KeyboardInterrupt), ranks.joined("cpu"):
+        raise KeyboardInterrupt  # which comes to all of them
+    assert not ranks.group.is_initialized()
