@@ -43,7 +43,8 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     plugins = [environment, *options.pop("plugins", ())]
     defaults: dict[str, Any] = dict.fromkeys(off, False)
     defaults["default_root_dir"] = os.devnull  # with Slurm's variables, Lightning would load an `hpc_ckpt_*.ckpt` there
-    rank_zero_only.rank = ranks.rank()  # Lightning takes it from such variables, and only rank 0 writes events
+    # Lightning has taken it from such variables, and only rank 0 writes events.
+    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
     try:
         trainer = Trainer(**devices, plugins=plugins, **{**defaults, **options})
     except MisconfigurationException as error:
