@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.launchers import check_launcher, leave_shared_screen, missing_plugin
+from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
 from gender_cls.system.logs import start_logging
@@ -99,7 +100,8 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
         try:
             config = parse_config(composed, schema)
             show_bars(getattr(getattr(config, "trainer", config), "progress_bar", True))
-            return task(config)
+            with queued_again_when_preempted():
+                return task(config)
         except Exception as error:
             hydra = HydraConfig.get()
             basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))

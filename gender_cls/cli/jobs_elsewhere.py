@@ -4,16 +4,16 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from gender_cls.cli.slurm_jobs import ask_squeue_without_accounts
 from gender_cls.cli.sweep import end_of
 from gender_cls.config.launcher import LauncherConfig, SlurmConfig, SlurmLocalConfig
-from gender_cls.errors import GenderClsError, first_few
+from gender_cls.errors import GenderClsError, first_few, one_line
 from gender_cls.runs.run import TRIALS, Run
 from gender_cls.system.terminal import shortest
 
@@ -39,14 +39,11 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
     if by_submitit:
         import submitit
 
-        submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it warns each time where Slurm keeps no accounts
-    if isinstance(launcher, SlurmConfig) and subprocess.run(["sacct", "--noheader"], capture_output=True).returncode:
-        log.warning(
-            "Slurm keeps no accounts here (sacct fails), so this command would wait for a job that Slurm kills: "
-            "Ctrl-C ends the wait and no job."
-        )
+        submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it warns each time that Slurm does not answer
+    if isinstance(launcher, SlurmConfig):
+        ask_squeue_without_accounts()
     earlier, over = _submitted(sweep), threading.Event()
-    follower = threading.Thread(target=_follow, args=(sweep, over), daemon=True)
+    follower = threading.Thread(target=_follow, args=(sweep, launcher, earlier, over), daemon=True)
     follower.start()
     try:
         yield
@@ -60,24 +57,36 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
             "trainer.resume=true goes on."
         ) from None
     except Exception as error:
-        if type(error).__name__ != "UncompletedJobError":  # submitit raises it as soon as it has lost one job
+        kind = type(error).__name__
+        if kind == "FailedJobError" and str(error).startswith("sbatch: "):
+            raise GenderClsError(f"Slurm refused the jobs: {one_line(str(error).splitlines()[0])}.") from None
+        if kind != "UncompletedJobError":  # submitit raises it as soon as it has lost one job
             raise
         lost = _wait_for_all(sweep, launcher, _submitted(sweep) - earlier)
-        raise GenderClsError(
-            f"{first_few(lost)} ended without a result, as if killed: {sweep / SUBMITTED} has what was printed. The "
-            "same command with trainer.resume=true goes on."
-        ) from None
+        why = f"{first_few(lost)} ended without a result, as if killed: {sweep / SUBMITTED} has what was printed."
+        if not lost and isinstance(launcher, SlurmConfig | SlurmLocalConfig):
+            why = f"A job reached its time limit, launcher.minutes={launcher.minutes}, and may not be queued once more."
+        raise GenderClsError(f"{why} The same command with trainer.resume=true goes on.") from None
     finally:
         over.set()
         follower.join()
 
 
-def _follow(sweep: Path, over: threading.Event) -> None:
-    """Log each change of a job's state until `over` is set, and what has changed by then."""
+def _follow(sweep: Path, launcher: LauncherConfig, earlier: set[str], over: threading.Event) -> None:
+    """Log each change of a job's state until `over` is set, and what has changed by then.
+
+    Args:
+        earlier: the numbers of jobs that were submitted before.
+    """
+    named = _arrays(earlier)
     told = {run.folder: run.status.get("state") for run in _runs(sweep)}
     last_look = False
     while not last_look:
         last_look = over.wait(LOOK)
+        if isinstance(launcher, SlurmConfig) and (new := _arrays(_submitted(sweep)) - named):
+            named |= new
+            number = ",".join(sorted(new))
+            log.info(f"Slurm has queued job {number}: squeue -j {number} shows what it waits for.")
         for run in _runs(sweep):
             state = run.status.get("state")
             if state == told.get(run.folder):
@@ -101,10 +110,15 @@ def _submitted(sweep: Path) -> set[str]:
     return {path.name for path in (sweep / SUBMITTED).glob("*/") if path.name.replace("_", "").isdigit()}
 
 
+def _arrays(numbers: Iterable[str]) -> set[str]:
+    """The numbers of job arrays, from those of their jobs."""
+    return {number.partition("_")[0] for number in numbers}
+
+
 def _stop(launcher: LauncherConfig, numbers: Iterable[str]) -> None:
     """Say how to end jobs of Slurm; end those of this machine, with time to write what they have."""
     if isinstance(launcher, SlurmConfig):
-        arrays = " ".join(sorted({number.partition("_")[0] for number in numbers}))
+        arrays = " ".join(sorted(_arrays(numbers)))
         log.warning(
             f"Slurm goes on with the jobs, which update the leaderboard as they end: scancel {arrays} stops them."
         )

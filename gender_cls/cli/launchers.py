@@ -42,7 +42,7 @@ def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> Launcher
             jobs[0].trainer.accelerator != "cpu" or not first.gpus,
             f"launcher.gpus={first.gpus} asks for GPUs that trainer.accelerator=cpu does not use: add launcher.gpus=0.",
         )
-        missing = [program for program in ("sbatch", "srun", "scontrol", "sacct") if shutil.which(program) is None]
+        missing = [program for program in ("sbatch", "srun", "scontrol", "squeue") if shutil.which(program) is None]
         require(
             not missing,
             f"launcher={choice} needs Slurm's {' and '.join(missing)}, not found on this machine: start the command "

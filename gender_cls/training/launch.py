@@ -29,7 +29,7 @@ from gender_cls.system.network import free_port, interface_to
 from gender_cls.system.processes import ChildProcess, end_with_parent
 from gender_cls.system.resources import choose_resources
 from gender_cls.system.signals import STOPS, Stopped, handling, holding_stops, stopping_child_on_signals
-from gender_cls.training.ranks_folder import LAUNCHER, LOOK, Failure, RanksFolder
+from gender_cls.training.ranks_folder import GOES_ON, LAUNCHER, LOOK, Failure, RanksFolder
 
 RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 """The command of a rank, without the run's folder."""
@@ -37,7 +37,6 @@ RANK = (sys.executable, "-m", "gender_cls.cli.rank")
 GRACE = 600  # seconds that ranks have to write their checkpoint when they are asked to stop
 LATE = 2.0  # seconds after which the failures on other machines can be read
 PATIENCE = 5.0  # seconds that ranks and the launcher have to end by themselves when others have failed
-_GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -143,13 +142,14 @@ def _wait(launcher: BaseProcess, folder: RanksFolder, is_over: Callable[[], bool
 
 
 def _end_the_rest(folder: RanksFolder) -> None:
-    """Wait for ranks whose launcher has ended; they see that themselves."""
-    patience = time.monotonic() + PATIENCE
-    while (living := folder.living()) and time.monotonic() < patience:
-        time.sleep(0.1)
-    for pid in living:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """Wait for ranks whose launcher has ended, which they see themselves; then kill those that have not."""
+    for kill in (False, True):
+        patience = time.monotonic() + PATIENCE
+        for pid in folder.living() if kill else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while folder.living() and time.monotonic() < patience:
+            time.sleep(0.1)
 
 
 class RanksOutOfMemoryError(GenderClsError, MemoryError):
@@ -171,7 +171,7 @@ def _killed(rank: int, number: int, *, memory_ran_out: bool) -> Failure:
     if number == signal.SIGKILL:
         cause = ", perhaps because memory ran out"
         hint = " (less memory is needed with half the data.batch_size and twice the trainer.accumulate)"
-    return Failure(rank, f"The process of rank {rank} was killed by {name}{cause}: {_GOES_ON}{hint}.", killed=True)
+    return Failure(rank, f"The process of rank {rank} was killed by {name}{cause}: {GOES_ON}{hint}.", killed=True)
 
 
 def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoReturn:
@@ -190,13 +190,13 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
             raise Stopped(code - 128)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        raise GenderClsError(f"The process that started the ranks was killed by {name}: {_GOES_ON}.")
+        raise GenderClsError(f"The process that started the ranks was killed by {name}: {GOES_ON}.")
     rank = next(iter(ended), None)
     file = folder.launcher_log if rank is None else folder.log(rank)
     who = "The launcher of the ranks" if rank is None else f"Rank {rank}"
     lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else []
     last = next((one_line(line) for line in reversed(lines) if line.strip()), "it left no message")
-    raise GenderClsError(f"{who} ended too early: {last} ({file}). {_GOES_ON}.")
+    raise GenderClsError(f"{who} ended too early: {last} ({file}). {GOES_ON}.")
 
 
 def _launch(run: Run, devices: int, endpoint: Endpoint, command: Sequence[str], ended: Connection) -> None:

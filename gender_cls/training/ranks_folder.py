@@ -4,6 +4,7 @@ It exists while they work and after they have failed: what they need of the pare
 them ended. Imports no torch.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from gender_cls.errors import error_sentence
 from gender_cls.runs.files import read_json, write_atomically
+from gender_cls.runs.heartbeat import BEAT, SILENT
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import is_out_of_memory
 from gender_cls.system.processes import beginning_of, is_alive, machine
@@ -24,6 +26,7 @@ from gender_cls.system.signals import stop_behind
 
 LAUNCHER = "GENDER_CLS_LAUNCHER"  # environment variable: the number of the process that started a rank
 LOOK = 0.5  # seconds between two looks at the other processes
+GOES_ON = "trainer.resume=true goes on from the last checkpoint"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Failure:
     rank: int
     error: str  # a sentence
     out_of_memory: bool = False
-    killed: bool = False  # by a signal: this is a reason, not what follows from another one
+    killed: bool = False  # by a signal, or silent: this is a reason, not what follows from another one
     traceback: str = ""
 
 
@@ -84,7 +87,7 @@ class RanksFolder:
         """Say that this process is a rank, note why it fails, and end it at once when others are gone."""
         file, pid = self.folder / f"rank_{rank}.json", os.getpid()
         write_atomically(file, json.dumps({"pid": pid, "host": machine(), "began": beginning_of(pid)}))
-        threading.Thread(target=self._end_with_others, daemon=True).start()
+        threading.Thread(target=self._end_with_others, args=(rank,), daemon=True).start()
         try:
             yield
         except Exception as error:
@@ -96,11 +99,43 @@ class RanksFolder:
         finally:
             file.unlink(missing_ok=True)
 
-    def _end_with_others(self) -> None:
-        """End this process when the launcher or a rank has ended: what it waits for would never come."""
-        launcher = int(os.environ[LAUNCHER])
+    def _end_with_others(self, rank: int) -> None:
+        """End this process when the launcher or a rank has ended or is silent: what it waits for would never come."""
+        launcher, others = int(os.environ[LAUNCHER]), SignsOfLife(self.folder)
+        last = time.monotonic()
         while os.getppid() == launcher and self.folder.is_dir():
+            if time.monotonic() - last >= BEAT:
+                last = time.monotonic()
+                with contextlib.suppress(OSError):
+                    os.utime(self.folder / f"rank_{rank}.json")
             time.sleep(LOOK)
             if any(self.folder.glob("failure_*.json")) or not all(lives for _, lives in self._here()):
                 break
+            if silent := others.look():
+                told = f"Rank {silent[0]} has given no sign of life for {SILENT:.0f} s"
+                reason = f"{told}: its process was stopped, or its machine is gone. {GOES_ON}."
+                self.note_failure(Failure(silent[0], reason, killed=True))
+                break
         os._exit(1)
+
+
+class SignsOfLife:
+    """How long each rank has not touched its file, on this machine or another one.
+
+    Looks are counted, not seconds: a scheduler may stop all ranks for hours, and then lets them go on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: dict[Path, tuple[int, int]] = {}  # the last touch of a file, and looks since then
+
+    def look(self) -> list[int]:
+        """The ranks that were silent in all looks of SILENT seconds; a rank that has ended well has no file."""
+        seen = {}
+        for file in self._folder.glob("rank_*.json"):
+            with contextlib.suppress(OSError):
+                touched = file.stat().st_mtime_ns
+                before, looks = self._seen.get(file, (touched, -1))
+                seen[file] = (touched, looks + 1 if touched == before else 0)
+        self._seen = seen
+        return [int(file.stem.removeprefix("rank_")) for file, (_, looks) in seen.items() if looks * LOOK > SILENT]

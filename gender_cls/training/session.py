@@ -9,7 +9,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
@@ -40,6 +39,7 @@ from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.preemption import Preemption
+from gender_cls.training.recipe import trains_backbone
 from gender_cls.training.resume import refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
@@ -112,7 +112,7 @@ def _train(
     if ranks.rank() == 0:
         record_batch(run, batch)
     log.info(describe_model(classifier, batch))
-    if ranks.number() > 1 and resources.device == "cpu" and _has_batchnorm(classifier.network):
+    if ranks.number() > 1 and resources.device == "cpu" and _learns_batchnorm(classifier):
         log.info(
             "BatchNorm normalises with the images of each process alone, because torch shares them between GPUs only "
             "(SyncBatchNorm): the scores are not exactly those of one process."
@@ -170,8 +170,11 @@ def _train(
     run.previous_checkpoint.unlink(missing_ok=True)
 
 
-def _has_batchnorm(network: nn.Module) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+def _learns_batchnorm(classifier: GenderClassifier) -> bool:
+    """Whether BatchNorm ever normalises with the images of a batch: a frozen backbone keeps its statistics."""
+    learns = trains_backbone(classifier.settings.recipe, classifier.settings.trainer.max_epochs - 1)
+    parts = [classifier.network] if learns else map(classifier.network.get_submodule, classifier.heads)
+    return any(isinstance(module, _BatchNorm) for part in parts for module in part.modules())
 
 
 def checkpoint_to_resume(config: Config, run: Run) -> Path | None:

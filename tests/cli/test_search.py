@@ -56,6 +56,7 @@ def test_errors_come_before_any_work(
 def test_without_optuna_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     monkeypatch.setattr(sys, "argv", ["train", "data.root=nowhere", "-m", "search=optuna"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # a command of another test may have set it
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
         run_command(print, "train", Config, claim=choose_folder, when_interrupted="")

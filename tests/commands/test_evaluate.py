@@ -236,7 +236,7 @@ def test_a_run_keeps_its_own_settings_of_what_is_not_asked(sweep: Path, monkeypa
 
     monkeypatch.setattr(final_test, "evaluate_run", note)
     monkeypatch.setattr(on_screen, "run_on_screen", lambda metrics: [])
-    own = EvaluationConfig(OperatingPointRule.equal_recall, 0.2, False, True, 3, 700)
+    own = EvaluationConfig(True, OperatingPointRule.equal_recall, 0.2, False, True, 3, 700)
     for number, explained in (("0", False), ("1", True)):
         run = Run(next(sweep.glob(f"{number}_*")))
         settings = run.settings
@@ -254,7 +254,7 @@ def test_a_run_keeps_its_own_settings_of_what_is_not_asked(sweep: Path, monkeypa
     }
     changes = {"stress": False, "shortcuts": True, "explained_images": 5, "operating_point": "balanced_accuracy"}
     evaluate(parse_config({**command, **changes, "resamples": 100}, EvaluateConfig))
-    assert asked["0"] == EvaluationConfig(OperatingPointRule.balanced_accuracy, 0.2, True, False, 5, 100)
+    assert asked["0"] == EvaluationConfig(True, OperatingPointRule.balanced_accuracy, 0.2, True, False, 5, 100)
 
 
 def test_what_cannot_be_evaluated_is_said(run: Run) -> None:

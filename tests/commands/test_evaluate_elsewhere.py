@@ -569,6 +569,7 @@ def test_missing_data_are_said_before_anything_is_imported(
 
 
 def test_only_what_is_asked_for_here_is_measured_elsewhere() -> None:
-    own = EvaluationConfig(OperatingPointRule.equal_recall, 0.2, True, True, 3, 700)
+    equal_recall = OperatingPointRule.equal_recall
+    own = EvaluationConfig(True, equal_recall, 0.2, True, True, 3, 700)
     config = EvaluateConfig(run=".", stress=True, resamples=100)
-    assert config.elsewhere_over(own) == EvaluationConfig(OperatingPointRule.equal_recall, 0.2, False, True, 0, 100)
+    assert config.elsewhere_over(own) == EvaluationConfig(True, equal_recall, 0.2, False, True, 0, 100)

@@ -17,6 +17,7 @@ from helpers.commands import (
     EXPLAINING,
     EXPORTING,
     ON_DEVICES,
+    ON_MACHINES,
     ON_SLURM,
     PREDICTING,
     SEARCHING,
@@ -35,10 +36,11 @@ from gender_cls.system.resources import multiplies_bf16
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-ONLY_READ = [DATASETS, ON_DEVICES, ON_SLURM, SEARCHING]
-"""They need published datasets, two devices, a cluster or hours. Here their command lines are read; what they do is
-tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and `cli/test_search.py`."""
+COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, SEARCHING]
+"""They need published datasets, several devices or machines, a cluster, or hours. Here their command lines are read;
+what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and
+`cli/test_search.py`."""
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
 TESTED_ELSEWHERE = {ELSEWHERE, EACH_ON_THE_OTHERS}
@@ -95,8 +97,9 @@ def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "models", "key", "value"),
     [
-        (ON_DEVICES, ["convnext_xlarge"], "trainer.devices", 2),
-        (ON_SLURM, ["resnet152", "mobilenetv2"], "launcher.minutes", 240),
+        (ON_DEVICES, ["convnext_xlarge"], "trainer.devices", 4),
+        (ON_MACHINES, ["mobilenetv2"], "trainer.num_nodes", 2),
+        (ON_SLURM, ["convnext_xlarge", "resnet152", "mobilenetv2"], "launcher.minutes", 240),
         (SEARCHING, ["mobilenetv2"], "search.trials", 30),
     ],
 )
@@ -105,7 +108,7 @@ def test_the_readmes_commands_for_clusters_are_read(
 ) -> None:
     draw_folders(tmp_path / "crops")
     monkeypatch.chdir(tmp_path)
-    jobs = list(check_jobs(read_command_line(shlex.split(line)[3:]), "train", Config))
+    jobs = list(check_jobs(read_command_line(line.partition("gender_cls.train ")[2].split()), "train", Config))
     assert [composed.hydra.runtime.choices["model"] for _, composed in jobs] == models
     assert {OmegaConf.select(composed, key) for _, composed in jobs} == {value}
 

@@ -60,7 +60,7 @@ def test_a_run_folder_holds_all_that_other_commands_need(finished: tuple[Run, st
     precision, resources = run.status["precision"], run.status["resources"]
     assert precision == "32-true"
     assert resources.pop("reasons").keys() == {"threads"}, "the others were given"
-    assert resources == {"device": "cpu", "precision": precision, "threads": 1, "num_workers": 0}
+    assert resources == {"device": "cpu", "precision": precision, "threads": 1, "num_workers": 0, "devices": 1}
     assert f"precision {precision}, seed 0" in " ".join(run.model_card.read_text().split())
     (loading,) = re.findall("```python\n(.*?)```", run.model_card.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
@@ -267,7 +267,7 @@ def test_a_sweep_survives_failures_and_resumes(crops: Path, tmp_path: Path) -> N
     (failed,) = json.loads((folder / "leaderboard.json").read_text())["unfinished"]
     assert "custom_cnn" in failed["folder"]
     assert "bad.pth does not fit" in failed["error"]
-    assert re.search(r"^1 of 2: custom_cnn, model\.weights=None$", result.stdout, re.MULTILINE)
+    assert re.search(r"^1 of 2: custom_cnn, model\.weights=null$", result.stdout, re.MULTILINE)
     score = r", \d+ s: bal\. acc\. \d\.\d{3} on validation, \d\.\d{3}( \[\d\.\d{3}, \d\.\d{3}\])? on test$"
     assert re.search(rf"^0_custom_cnn_weights\S*{score}", result.stdout, re.MULTILINE)
     assert re.search(r"^Error: 1_custom_cnn_weights\S* failed: .*bad\.pth does not fit", result.stdout, re.MULTILINE)

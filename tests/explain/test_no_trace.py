@@ -5,10 +5,8 @@ Each time all five methods explain both the predicted and the true class after e
 
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
-from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ import pytest
 import torch
 from helpers.classifiers import settings
 from helpers.tiny_training import Tiny, explain, fit
+from helpers.training_ranks import on_ranks
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, LambdaCallback, ModelCheckpoint
-from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from gender_cls.config.explain import ExplainedClass, Method
@@ -150,25 +148,9 @@ def test_a_resumed_training_goes_on_the_same_and_checkpoints_hold_nothing_of_it(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its two processes by fork")
 def test_two_processes_stay_in_step_while_the_first_draws(tmp_path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, timeout=180, env=environment)
+    def train() -> list[dict[str, Tensor]]:
+        return [everything(*fit(tmp_path, callbacks)) for callbacks in ([], [explain_all(tmp_path / "maps")])]
+
+    expected, *others = chain.from_iterable(on_ranks(2, train, tmp_path))
     assert_drawn(tmp_path / "maps")
-    expected, *others = (
-        torch.load(tmp_path / f"{name}_{rank}.pt", weights_only=True) for name in ("without", "with") for rank in (0, 1)
-    )
     assert [differences(found, expected) for found in others] == [[], [], []]
-
-
-def train_in_two_processes(folder: Path) -> None:
-    """Leave the state of each process in a file."""
-    for name, callbacks in (("without", []), ("with", [explain_all(folder / "maps")])):
-
-        def save(trainer: Trainer, model: LightningModule, name: str = name) -> None:
-            torch.save(everything(model, trainer), folder / f"{name}_{trainer.global_rank}.pt")
-
-        in_step = DDPStrategy(start_method="fork", process_group_backend="gloo", timeout=timedelta(seconds=60))
-        fit(folder, [*callbacks, LambdaCallback(on_train_end=save)], strategy=in_step, devices=2)
-
-
-if __name__ == "__main__":
-    train_in_two_processes(Path(sys.argv[1]))

@@ -22,10 +22,14 @@ EXPLAINING = "python -m gender_cls.explain run=outputs/runs/NAME"
 PREDICTING = "python -m gender_cls.predict run=outputs/runs/NAME images=new_crops"
 EXPORTING = "python -m gender_cls.export run=outputs/runs/NAME format=onnx,pt2"
 COMPARING_EXPORTED = "python -m gender_cls.compare 'runs=[outputs/runs/NAME,outputs/runs/NAME/export/model.onnx]'"
-ON_DEVICES = "python -m gender_cls.train data.root=crops model=convnext_xlarge trainer.devices=2"
+ON_DEVICES = "python -m gender_cls.train data.root=crops model=convnext_xlarge trainer.devices=4"
+ON_MACHINES = (
+    "srun --nodes=2 --ntasks-per-node=1 python -m gender_cls.train data.root=crops trainer.num_nodes=2 "
+    "trainer.devices=4"
+)
 ON_SLURM = (
-    "python -m gender_cls.train -m data.root=crops model=resnet152,mobilenetv2 launcher=slurm launcher.partition=gpu "
-    "launcher.minutes=240"
+    "python -m gender_cls.train -m data.root=crops model=convnext_xlarge,resnet152,mobilenetv2 "
+    "launcher=slurm launcher.partition=gpu launcher.minutes=240"
 )
 SEARCHING = "python -m gender_cls.train -m data.root=crops search=optuna search.trials=30"
 """As the README has them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
+from gender_cls.training import ranks_folder
 from gender_cls.training.ranks_folder import RanksFolder
 
 
@@ -24,6 +25,8 @@ def work(what: str, run: Run, rank: int) -> None:
             raise GenderClsError("data.batch_size=1 cannot be")
         if what == "memory":
             raise MemoryError("no room for 8 images")
+        if what == "hangs":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if what.startswith("kill "):
             os.kill({"rank": os.getpid(), "launcher": os.getppid()}[what.split()[1]], signal.SIGKILL)
         if what.startswith("parent "):
@@ -38,5 +41,7 @@ def work(what: str, run: Run, rank: int) -> None:
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     run, rank = Run(Path(sys.argv[2])), int(os.environ["RANK"])
+    if sys.argv[1] == "hangs":
+        ranks_folder.BEAT, ranks_folder.SILENT = 0.1, 5.0
     with RanksFolder(run).entered_by(rank):
         work(sys.argv[1], run, rank)

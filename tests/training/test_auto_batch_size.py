@@ -278,7 +278,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     counter.write_text("7")
     monkeypatch.setattr(sweep, "count_oom_kills", lambda: int(counter.read_text()))
     monkeypatch.setattr(sweep, "write_leaderboard", lambda folder: None)
-    monkeypatch.setattr(sweep, "_end_of", lambda run: run.state)
+    monkeypatch.setattr(sweep, "end_of", lambda run: run.state)
     monkeypatch.setattr(sweep, "keep_freed_memory", (tmp_path / "memory is kept").touch)
     (tmp_path / "0_job").mkdir()
     return Run(tmp_path / "0_job")

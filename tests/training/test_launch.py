@@ -19,8 +19,9 @@ from gender_cls.runs.nodes import Meeting, Node
 from gender_cls.runs.run import Run
 from gender_cls.system.processes import ChildProcess, is_alive
 from gender_cls.system.signals import Stopped, stopping_child_on_signals
+from gender_cls.training import launch
 from gender_cls.training.launch import follow, train_in_ranks
-from gender_cls.training.ranks_folder import RanksFolder
+from gender_cls.training.ranks_folder import LOOK, SILENT, RanksFolder, SignsOfLife
 
 NOTHING = Scanned(
     pd.Index([]), np.zeros((0, 3), np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 16), np.uint8), None
@@ -54,13 +55,36 @@ def test_ranks_end_and_leave_no_folder(tmp_path: Path) -> None:
         ("memory", MemoryError, "no room for 8 images"),
         ("kill rank", GenderClsError, "rank 1 .*SIGKILL.*trainer.resume=true"),
         ("kill launcher", GenderClsError, "SIGKILL.*trainer.resume=true"),
+        ("hangs", GenderClsError, "Rank 1 .*no sign of life.*trainer.resume=true"),
     ],
 )
-def test_when_one_ends_all_end_with_its_reason(tmp_path: Path, what: str, error: type[Exception], words: str) -> None:
+def test_when_one_ends_all_end_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, error: type[Exception], words: str
+) -> None:
+    if what == "hangs":
+        monkeypatch.setattr(launch, "PATIENCE", 1.0)  # a stopped process never ends by itself
     with pytest.raises(error, match=words):
         start(tmp_path, what)
     assert living(tmp_path) == []
     assert RanksFolder(Run(tmp_path)).folder.is_dir()  # with the logs
+
+
+def test_a_rank_is_silent_after_two_minutes_of_looks_without_a_touch(tmp_path: Path) -> None:
+    touched, untouched = tmp_path / "rank_0.json", tmp_path / "rank_12.json"
+    signs = SignsOfLife(tmp_path)
+    assert signs.look() == []  # nobody is there yet
+    untouched.touch()
+    looks = round(SILENT / LOOK)
+    found = []
+    for moment in range(looks + 2):
+        touched.touch()
+        os.utime(touched, (moment, moment))
+        found.append(signs.look())
+    assert found == [[]] * (looks + 1) + [[12]]
+    os.utime(untouched, (1, 1))
+    assert signs.look() == []
+    untouched.unlink()  # it has ended well
+    assert signs.look() == []
 
 
 def parent(folder: Path, number: int) -> None:
