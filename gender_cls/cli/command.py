@@ -176,6 +176,9 @@ def _sentence(error: BaseException) -> str:
     if found := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
         group, choice, other = found.groups()
         return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
+    if found := re.match(r"Could not override '([\w/]+)/(\w+)'\. No match", str(error)):
+        parent, group = found.groups()
+        return f"{parent}/{group} cannot be chosen here: it belongs to another choice of {parent}."
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not an override: write key=value, and quote a value with special characters."
     for cause in (error.__cause__, error):

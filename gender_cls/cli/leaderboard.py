@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gender_cls.config.evaluation import CompareConfig
+from gender_cls.runs.files import UNFINISHED
 from gender_cls.runs.heartbeat import OccupiedError
 from gender_cls.runs.locks import held
 from gender_cls.runs.run import Run
@@ -11,6 +12,8 @@ from gender_cls.system.progress import working
 
 if TYPE_CHECKING:
     from gender_cls.evaluation.comparison.compare_json import Comparison
+
+NAME = "leaderboard"  # of its files
 
 
 def write_leaderboard(folder: Path, *, patient: bool = False) -> "Comparison | None":
@@ -25,12 +28,14 @@ def write_leaderboard(folder: Path, *, patient: bool = False) -> "Comparison | N
     Returns:
         None if another process writes; never if `patient`.
     """
-    request, comparison = folder / ".leaderboard.request", None
+    request, comparison = folder / f".{NAME}.request", None
     request.touch()
     while request.exists() or (patient and comparison is None):
         try:
-            with held(folder / ".leaderboard.lock", patient=patient):
+            with held(folder / f".{NAME}.lock", patient=patient):
                 request.unlink(missing_ok=True)  # before the runs are read: a later request is about a later state
+                for unfinished in folder.glob(f".{NAME}*{UNFINISHED}"):  # by a process that was killed
+                    unfinished.unlink(missing_ok=True)
                 comparison = _written(folder)
         except OccupiedError:
             break
@@ -43,7 +48,7 @@ def _written(folder: Path) -> "Comparison":
 
         default = CompareConfig
         return write_comparison(
-            folder, job_runs(folder), name="leaderboard", resamples=default.resamples, thumbnails=default.thumbnails
+            folder, job_runs(folder), name=NAME, resamples=default.resamples, thumbnails=default.thumbnails
         )
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     try:
         with folder.entered_by(rank), stopping_on_signals():
             train(run, rank, folder)
-    except (KeyboardInterrupt, Exception) as error:
+    except (KeyboardInterrupt, SystemExit, Exception) as error:  # Lightning turns a stop into SystemExit
         stop = stop_behind(error)
         sys.exit(1 if stop is None else 128 + getattr(stop, "signal", signal.SIGINT))
 
@@ -60,7 +60,7 @@ def train(run: Run, rank: int, folder: RanksFolder) -> None:
     ).apply()
     manifest = Manifest(recorded_rows(run), run.data_root)
     images = ImageStore.load(manifest.root, manifest.table["path"].tolist(), folder.images)
-    with ranks.joined(resources.device):
+    with ranks.joined(resources.device), folder.telling_stops():
         train_session(config, run, manifest, images, resources, training_callbacks, experiment_text)
 
 

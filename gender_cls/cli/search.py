@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from gender_cls.training.resume import refuse_other_settings
 
 log = logging.getLogger(__name__)
 
+COUNTS = ("trials", "best", "seeds")  # may change until the best settings are chosen
 FINALIST, SEED = "search.finalist", "seed"  # what varies between the jobs that test the best settings
 
 
@@ -46,14 +48,23 @@ def check_search(command: CommandLine, config: Config) -> None:
     """Raise GenderClsError unless the search that the configuration asks for, if any, can be made."""
     for key in ("trial", "finalist"):
         require(getattr(config.search, key) is None, f"search.{key} is set by the command itself: leave it out.")
+    keys = [override.partition("=")[0].lstrip("+") for override in command.overrides]
     if not config.search.enabled:
+        idle = [key for key in keys if key.startswith("search.")]
+        require(not idle, f"{first_few(idle)} changes a search, and there is none: add search=optuna.")
         return
     require(command.multirun, "search=optuna trains many times: add -m.")
+    require(
+        "search.space" not in keys,
+        "search.space as a whole cannot be changed on the command line: change one key "
+        "(search.space.recipe.lr.high=0.1), add one (+search.space.KEY=...), take one out (~search.space.KEY), or "
+        "choose a file with search/space=....",
+    )
     if command.swept:
         key = command.swept[0]
         raise GenderClsError(
-            f"{key} has several values, and a search chooses the values itself: write a key with its values into the "
-            "space (search.space.recipe.frozen_epochs=[0,2]), and start a search of its own for each model or dataset."
+            f"{key} has several values, and a search chooses the values itself: add a key with its values to the space "
+            "('+search.space.recipe.frozen_epochs=[0,2]'), and start a search of its own for each model or dataset."
         )
     import_optuna()
     read_space(config)
@@ -67,6 +78,7 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
     """
     search = _begin(config, folder)
     if not search.chosen:
+        log.info(f"{plural(config.search.trials, 'trial')} of settings for {', '.join(search.space)}.")
         trials = read_trials(folder, search)
         ended = {trial.number for trial in trials if trial.state in (COMPLETE, PRUNED)}
         if begun := [number for number in range(config.search.trials) if number not in ended]:
@@ -78,7 +90,8 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
     finalists = range(1, len(search.chosen) + 1)
     show("")
     announce_jobs(len(finalists) * len(seeds), [FINALIST, SEED])
-    log.info(f"{plural(len(finalists), 'setting')}, each trained with seed {first_few(seeds, 10)} and tested once:")
+    tested = "and tested once" if config.evaluation.test else "and not tested (evaluation.test=false)"
+    log.info(f"{plural(len(finalists), 'setting')}, each trained with seed {first_few(seeds, 10)} {tested}:")
     yield [
         f"{FINALIST}={','.join(map(str, finalists))}",
         f"{SEED}={','.join(map(str, seeds))}",
@@ -167,7 +180,13 @@ def _begin(config: Config, folder: Path) -> Search:
     if before is None:
         keep_search(search, folder)
         return search
-    for name, value in vars(replace(search, chosen=before.chosen)).items():
+    for name, then in before.chosen_with.items():
+        if (now := getattr(config.search, name)) != then:
+            raise GenderClsError(
+                f"{folder} chose its best settings with search.{name}={then}, not {now}, and their test has begun: "
+                "resume it with that value, or start a new search."
+            )
+    for name, value in vars(replace(search, chosen=before.chosen, chosen_with=before.chosen_with)).items():
         if (then := vars(before)[name]) != value:
             key = "recipe.monitor" if name == "monitor" else f"search.{name}"
             values = "" if name == "space" else f": {then}, not {value}"
@@ -189,7 +208,8 @@ def _choose(config: Config, search: Search, folder: Path) -> Search:
     for trial in ranked(search, trials):
         if trial.values not in [other.values for other in best]:
             best.append(trial)
-    if unfinished := [trial for trial in trials if trial.state == UNFINISHED]:
+    asked = [trial for trial in trials if trial.number < config.search.trials]  # more may have begun
+    if unfinished := [trial for trial in asked if trial.state == UNFINISHED]:
         raise GenderClsError(
             f"{plural(len(unfinished), 'trial')} did not end ({first_few(trial.folder.name for trial in unfinished)}): "
             "the same command with trainer.resume=true goes on with them."
@@ -204,7 +224,7 @@ def _choose(config: Config, search: Search, folder: Path) -> Search:
         )
     best = best[: config.search.best]
     chosen = tuple({"trial": trial.number, "score": trial.score, "values": trial.values} for trial in best)
-    search = replace(search, chosen=chosen)
+    search = replace(search, chosen=chosen, chosen_with={name: getattr(config.search, name) for name in COUNTS})
     keep_search(search, folder)
     show("")
     log.info(f"The best on validation ({search.title}); {shortest(folder / 'search.csv')} has all trials:")
@@ -216,7 +236,7 @@ def _choose(config: Config, search: Search, folder: Path) -> Search:
 def _end_of_trial(search: Search, run: Run) -> str:
     """Write `search.csv`; returns what the trial reached, in a line, and which is the best so far."""
     if run.finished:
-        run.last_checkpoint.unlink(missing_ok=True)  # nothing is left to resume, and trials are many
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # trials are many, and the best settings are trained anew
     sweep = run.folder.parents[1]
     trials = read_trials(sweep, search)
     write_trials(sweep, search, trials)

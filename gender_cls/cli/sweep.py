@@ -6,7 +6,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -52,11 +52,17 @@ def job_folder(*swept: str, _root_: DictConfig) -> str:
     parts = [str(hydra.job.num if trial is None else trial), str(hydra.runtime.choices["model"])]
     for key in (key for key in swept if key != "model"):
         value = _short(hydra.runtime.choices.get(key, OmegaConf.select(_root_, key)))
-        parts.append(f"{key.rpartition('.')[2]}-{re.sub(_NOT_IN_NAMES, '-', value).strip('-')}")
-    return re.sub(_NOT_IN_NAMES, "-", "_".join(parts))[:120]
+        parts.append(f"{key.rpartition('.')[2]}-{_in_names(value)[:LONGEST_VALUE]}")
+    return _in_names("_".join(parts))[:LONGEST_NAME]
 
 
-_NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
+LONGEST_VALUE, LONGEST_NAME = 40, 120  # characters; the job's number tells apart what was cut off
+
+
+def _in_names(text: str) -> str:
+    """With hyphens in place of what some launchers and systems do not allow in names; a minus in front stays."""
+    return "-".join(re.findall(r"[A-Za-z0-9._+-]+", text))
+
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
@@ -67,6 +73,8 @@ def _short(value: object) -> str:
         return min(repr(value), f"{value:.4g}", key=len)
     if isinstance(value, Enum):
         return value.name
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(_short, value))}]"
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 

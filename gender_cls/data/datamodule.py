@@ -20,6 +20,7 @@ from gender_cls.data.resizing import resize_into
 from gender_cls.data.samplers import FILLER, EpochSampler, StepBatchSampler, derived_seed
 from gender_cls.errors import plural, require
 from gender_cls.system.processes import end_only_by_parent, fork_context
+from gender_cls.system.signals import holding_stops
 
 Key = int | tuple[int, int, int]
 """A row of a table, or `(epoch, row, draw)`."""
@@ -88,7 +89,9 @@ class CropLoader(DataLoader):
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        yield from super().__iter__()
+        with holding_stops():  # a process that has just started is not ready for them
+            batches = super().__iter__()
+        yield from batches
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the position is that of the training, which may go on with smaller batches."""

@@ -229,7 +229,7 @@ class Cost(TypedDict):
     # Per image, forward, one image at a time: the fastest call. If other processes computed meanwhile on the CPU that
     # was measured, the least CPU time of a call, which hardly depends on them.
     milliseconds_batch_1: float | None
-    milliseconds_batch_1_spread: list[float] | None  # [low, high]: from that time to the slowest call
+    milliseconds_batch_1_spread: list[float] | None  # [low, high]: from that time to the longest of a call
     milliseconds_batch_32: float | None  # per image, in batches of 32; null if they do not fit into memory
     milliseconds_batch_32_spread: list[float] | None
     disturbed: str | None  # what other processes computed meanwhile; null if it was nothing, or cannot be told

@@ -62,8 +62,8 @@ def measure_cost(
     A time is that of the fastest call after a warm-up call, because whatever else a machine does makes calls longer.
     Two measurements never run at once on a machine. If other processes compute meanwhile on the CPU that is measured,
     the time is the least CPU time that the calling thread took for a call: it does not count waiting for them.
-    Spreads reach from that time to the slowest call. Reading, resizing and moving the images are not included. Training
-    flags and random states are restored.
+    Spreads reach from that time to the longest of a call. Reading, resizing and moving the images are not included.
+    Training flags and random states are restored.
 
     Args:
         model: (B, 3, H, W) uint8 -> logits, on the device and of the dtype to be measured.
@@ -79,10 +79,7 @@ def measure_cost(
     """
     weight = next(network.parameters())
     device = weight.device
-    if precision == "16-mixed" and device.type == "cpu":
-        precision = "bf16-mixed"  # as Lightning does
-    elif precision not in _HALVES:
-        precision = _TYPES[weight.dtype]
+    precision = _precision_on(device, precision) if precision in _HALVES else _TYPES[weight.dtype]
     training = {module: module.training for module in model.modules()}
 
     def calls(batch: int) -> list[tuple[float, float]] | None:
@@ -123,8 +120,18 @@ def measure_cost(
         **_times(1, taken[1], without_waiting),
         **_times(32, taken[32], without_waiting),
         "disturbed": disturbed,
-        "device": f"{_device_name(device)}, {precision}",
+        "device": measured_on(device, precision),
     }
+
+
+def measured_on(device: torch.device, precision: str) -> str:
+    """Where and how a cost is measured: `cpu, 2 threads, 32-true`."""
+    return f"{_device_name(device)}, {_precision_on(device, precision)}"
+
+
+def _precision_on(device: torch.device, precision: str) -> str:
+    """What Lightning makes of a precision there."""
+    return "bf16-mixed" if precision == "16-mixed" and device.type == "cpu" else precision
 
 
 def _times(batch: int, taken: list[tuple[float, float]] | None, without_waiting: bool) -> dict[str, Any]:
@@ -132,9 +139,8 @@ def _times(batch: int, taken: list[tuple[float, float]] | None, without_waiting:
     name = f"milliseconds_batch_{batch}"
     if taken is None:
         return {name: None, f"{name}_spread": None}
-    walls, on_cpu = zip(*taken, strict=True)
-    least = min(on_cpu if without_waiting else walls)
-    return {name: 1000 * least / batch, f"{name}_spread": [1000 * least / batch, 1000 * max(walls) / batch]}
+    times = [1000 * (on_cpu if without_waiting else wall) / batch for wall, on_cpu in taken]
+    return {name: min(times), f"{name}_spread": [min(times), max(times)]}
 
 
 def _device_name(device: torch.device) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
@@ -16,7 +17,7 @@ from gender_cls.evaluation.conclusions import with_answers
 from gender_cls.evaluation.evaluated import require_fitted
 from gender_cls.evaluation.predictions import answers_of, read_table
 from gender_cls.evaluation.schema import Cost
-from gender_cls.models.cost import measure_cost
+from gender_cls.models.cost import measure_cost, measured_on
 from gender_cls.reports.answers import answer_images
 from gender_cls.reports.elsewhere_conclusions import conclude_again
 from gender_cls.reports.kept_answers import keep_answers_of_one_origin
@@ -66,10 +67,14 @@ def evaluate_run(
     images = decoded_when_needed(rows, root, cache, config.data)
     test = Testing(run, run, config, rows, predictor, images)
     problems: dict[str, str] = {}
-    cost = _earlier_cost(run, predictor.precision) or {**UNKNOWN_COST, **_of_training(run)}
-    if cost["parameters"] is None or (cost["disturbed"] and run.best_checkpoint.is_file()):
+    here = measured_on(torch.device(predictor.device), predictor.precision)
+    cost = _earlier_cost(run, here)
+    if cost is None or (cost["disturbed"] and cost["device"] == here and run.best_checkpoint.is_file()):
         with noting_failure(problems, "cost"), working("Measuring the time per image"):
-            cost = {**_cost(test), **_of_training(run)}
+            measured = {**_cost(test), **_of_training(run)}
+            if cost is None or not measured["disturbed"]:
+                cost = measured
+    cost = cost or {**UNKNOWN_COST, **_of_training(run)}
     ask_for_more(test, settings, problems)
     conclusions = conclude(test, predictions, settings, problems)
     data = run.data
@@ -105,15 +110,22 @@ def _predictions(run: Run, predictor: Predictor, root: Path, cache: Path, data: 
     return predictions
 
 
-def _earlier_cost(run: Run, precision: str) -> dict[str, Any] | None:
+def _earlier_cost(run: Run, here: str) -> dict[str, Any] | None:
     """The cost in `metrics.json`, which is about to be written anew.
 
-    None if there is no such file, it is damaged, or the cost was measured in another precision.
+    An earlier version did not look what other processes computed: its times count as disturbed.
+
+    Args:
+        here: where this process would measure, and in which precision.
+
+    Returns:
+        None if there is no such file, it is damaged, or the cost was measured in another precision.
     """
     with contextlib.suppress(GenderClsError):
         cost = run.metrics.get("cost")
-        if isinstance(cost, dict) and cost.keys() == Cost.__annotations__.keys():
-            return cost if str(cost["device"]).endswith(f", {precision}") else None
+        if isinstance(cost, dict) and cost.keys() | {"disturbed"} == Cost.__annotations__.keys():
+            same = str(cost["device"]).rpartition(", ")[2] == here.rpartition(", ")[2]
+            return {"disturbed": "perhaps other processes computed", **cost} if same else None
     return None
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import socket
 import time
 import traceback
@@ -172,8 +173,8 @@ class Run(ResultFolder):
     def recording(self, **about: Any) -> Iterator[None]:
         """Lock the folder and write into `status.json` how the work inside ends.
 
-        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted; after a process that
-        was killed it is still running. `about` are further fields.
+        `state` is running, then finished, failed (with `error` and `traceback`) or interrupted (`error` names the
+        signal); after a process that was killed it is still running. `about` are further fields.
         """
         with locked(self.folder):
             self.remove_unfinished_files()
@@ -199,7 +200,9 @@ class Run(ResultFolder):
             except (KeyboardInterrupt, SystemExit, Exception) as error:
                 stop = stop_behind(error)  # Lightning turns it into SystemExit, which Hydra ignores
                 if stop is not None:
-                    end("interrupted")
+                    reason = f"Interrupted by {signal.Signals(getattr(stop, 'signal', signal.SIGINT)).name}."
+                    end("interrupted", error=reason)
+                    log.info(reason, extra={"in_file": True})  # the command says it on the screen
                     raise stop from None
                 if began and not self.status_file.exists():
                     raise GenderClsError(f"{self.folder} {GONE}") from error

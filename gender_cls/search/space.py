@@ -83,22 +83,27 @@ class Choices:
 
     def recorded(self, value: Any) -> Any:
         """The value that Optuna's parameter stands for."""
-        return self.values[self._names.index(value)]
+        return self.values[self.names.index(value)]
 
     def parameter(self, value: Any) -> Any:
         """The value as Optuna keeps it; None if it is not among the choices."""
-        return self._names[self.values.index(value)] if value in self.values else None
+        name = _name(value)  # 1, 1.0 and true are equal, their names are not
+        return name if name in self.names else None
 
     def distribution(self) -> "BaseDistribution":
         """The choices as Optuna has them."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution(self._names)
+        return CategoricalDistribution(self.names)
 
     @property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """Texts, because Optuna's choices cannot be lists."""
-        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
+        return [_name(value) for value in self.values]
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 Space = dict[str, Range | Choices]
@@ -134,7 +139,7 @@ def with_values(config: Config, values: dict[str, Any]) -> Config:
         *sections, name = key.split(".")
         place = plain
         for section in sections:
-            place = place[section]
+            place = place.setdefault(section, {})
         place[name] = value
     return parse_config(plain, Config)
 
@@ -143,7 +148,7 @@ def value_of(config: Config, key: str) -> Any:
     """The value at a dotted key as a plain value; None if a section with free keys does not have it."""
     place: Any = config
     for part in key.split("."):
-        place = place.get(part) if isinstance(place, dict) else getattr(place, part)
+        place = (place or {}).get(part) if isinstance(place, dict | None) else getattr(place, part)
     return place.name if isinstance(place, Enum) else place
 
 
@@ -161,10 +166,15 @@ def _typed(key: str, written: Any, config: Config) -> Range | Choices:
     here = f"search.space.{key}"
     _refuse_key(key)
     if isinstance(written, list):
+        choices = Choices(tuple(_allowed(key, value, config) for value in written))
+        require(len(written) != 1, f"{here} has one value, so nothing can be chosen: set {key} itself.")
         require(bool(written), f"{here} has no values to choose from.")
-        return Choices(tuple(_allowed(key, value, config) for value in written))
+        require(len(set(choices.names)) == len(written), f"{here} has a value twice: {', '.join(choices.names)}.")
+        return choices
     require(
-        isinstance(written, dict) and {"low", "high"} <= written.keys() <= {"low", "high", "log", "step"},
+        isinstance(written, dict)
+        and {"low", "high"} <= written.keys() <= {"low", "high", "log", "step"}
+        and isinstance(written.get("log", False), bool),
         f"{here} must be a range, such as {{low: 0.1, high: 1.0}} (with log: true or step: 0.1), or a list of choices, "
         f"not {written}.",
     )
@@ -173,7 +183,7 @@ def _typed(key: str, written: Any, config: Config) -> Range | Choices:
     require(numbers, f"{here} takes no numbers: write a list of choices, such as [{low}, {high}].")
     if isinstance(low, float) or isinstance(high, float):
         low, high = float(low), float(high)
-    log, step = written.get("log") is True, written.get("step")
+    log, step = written.get("log", False), written.get("step")
     require(low < high, f"{here}: low={low} must be below high={high}.")
     require(not log or low > 0, f"{here}: with log: true, low must be above 0, not {low}.")
     if step is None:

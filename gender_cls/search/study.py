@@ -53,6 +53,7 @@ class Search:
     prune: bool
     space: Space
     chosen: tuple[dict[str, Any], ...] = ()  # the best first, each with `trial`, `score` and `values`
+    chosen_with: dict[str, int] = field(default_factory=dict)  # `trials`, `best` and `seeds` of the configuration then
 
     @property
     def title(self) -> str:
@@ -88,8 +89,11 @@ def read_search(sweep: Path) -> Search | None:
     if not kept:
         return None
     try:
-        return Search(**{**kept, "space": space_from_json(kept["space"]), "chosen": tuple(kept["chosen"])})
-    except (KeyError, TypeError):
+        chosen = tuple(
+            {"trial": one["trial"], "score": one["score"], "values": one["values"]} for one in kept["chosen"]
+        )
+        return Search(**{**kept, "space": space_from_json(kept["space"]), "chosen": chosen})
+    except (KeyError, TypeError, AttributeError):
         raise GenderClsError(f"{search_file(sweep)} is not the file of a search: restore it.") from None
 
 
@@ -130,8 +134,9 @@ def _scores(epochs: Path, column: str) -> tuple[float, ...]:
 
 def ranked(search: Search, trials: Sequence[Trial]) -> list[Trial]:
     """The complete trials, the best first; of equal ones the earlier."""
-    complete = [trial for trial in trials if trial.state == COMPLETE and trial.score is not None]
-    return sorted(complete, key=lambda trial: (trial.score or 0.0) * (1 if search.minimises else -1))
+    complete = [(trial, trial.score) for trial in trials if trial.state == COMPLETE and trial.score is not None]
+    valued = [(trial, score) for trial, score in complete if math.isfinite(score)]
+    return [trial for trial, _ in sorted(valued, key=lambda one: one[1] if search.minimises else -one[1])]
 
 
 def trials_table(search: Search, trials: Sequence[Trial]) -> "pd.DataFrame":

@@ -24,8 +24,8 @@ class _HarmlessRecord(logging.LogRecord):
 class ScreenHandler(logging.Handler):
     """Shows a message as a sentence.
 
-    A message may have further fields: `narrow`, a shorter text for a narrow terminal; `style`, rich's; and `moves`,
-    which says that a moving line shows the same on a terminal.
+    A message may have further fields: `narrow`, a shorter text for a narrow terminal; `style`, rich's; `moves`, which
+    says that a moving line shows the same on a terminal; and `in_file`, which says that it is for the file only.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,7 +36,7 @@ class ScreenHandler(logging.Handler):
             from gender_cls.system.progress import lines_move
 
             screen = console()
-            if getattr(record, "moves", False) and lines_move():
+            if getattr(record, "in_file", False) or (getattr(record, "moves", False) and lines_move()):
                 return
             mark, style = _MARKS.get(min(record.levelno, logging.ERROR), ("", ""))
             text, narrow = record.getMessage(), getattr(record, "narrow", None)

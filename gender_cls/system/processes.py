@@ -109,16 +109,20 @@ def run_child(process: BaseProcess) -> int:
 
 
 def end_only_by_parent(_: int = 0) -> None:
-    """In a data loader's process: leave the signals of schedulers to the parent, and end when it says so.
+    """In a data loader's process that started in `holding_stops`: leave the signals of schedulers to the parent.
 
-    A scheduler may send them to all processes, and a training whose data loader has died cannot end its step.
+    It ends when the parent says so. A scheduler may send them to all processes, and a training whose data loader has
+    died cannot end its step.
     """
     for number in FROM_SCHEDULERS:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-        elif hasattr(signal, "sigwaitinfo"):  # the only way to learn who has sent a signal
-            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-            threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+    held = set()
+    if hasattr(signal, "sigwaitinfo"):  # the only way to learn who has sent a signal
+        held = {signal.SIGTERM}
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+    if hasattr(signal, "pthread_sigmask"):  # a POSIX system
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(STOPS) - held)
 
 
 def _end_when_parent_asks() -> None:

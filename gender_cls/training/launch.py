@@ -181,13 +181,14 @@ def _raise(folder: RanksFolder, ended: dict[int, int], exit_code: int) -> NoRetu
         ended: the exit codes of ranks, below 0 for a signal, as the launcher told; empty if it could not tell.
         exit_code: of the launcher.
     """
-    if failures := folder.failures:
+    failures, stop = folder.failures, folder.stop
+    if failures and (stop is None or failures[0].is_reason):
         first = failures[0]
         error = RanksOutOfMemoryError if first.out_of_memory else GenderClsError
         raise error(first.error) from _RankTraceback(first.traceback)
-    for code in (*ended.values(), exit_code):
-        if code - 128 in STOPS:
-            raise Stopped(code - 128)
+    for number in (stop, *(code - 128 for code in (*ended.values(), exit_code))):
+        if number in STOPS:
+            raise Stopped(number)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         raise GenderClsError(f"The process that started the ranks was killed by {name}: {GOES_ON}.")

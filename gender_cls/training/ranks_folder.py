@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 import traceback
@@ -36,8 +37,13 @@ class Failure:
     rank: int
     error: str  # a sentence
     out_of_memory: bool = False
-    killed: bool = False  # by a signal, or silent: this is a reason, not what follows from another one
+    killed: bool = False  # by a signal that no process can handle, or silent
     traceback: str = ""
+
+    @property
+    def is_reason(self) -> bool:
+        """Whether it does not follow from the end of another rank."""
+        return self.out_of_memory or self.killed
 
 
 class RanksFolder:
@@ -47,6 +53,7 @@ class RanksFolder:
         self.folder = run.folder / "ranks"
         self.images = self.folder / "images.npz"
         self.launcher_log = self.folder / "launcher.log"
+        self._stop = self.folder / "stop.json"
 
     def log(self, rank: int) -> Path:
         """What a rank logs, besides rank 0, and what libraries print there."""
@@ -66,7 +73,12 @@ class RanksFolder:
         """Why ranks ended: the first one is the reason of the others, which lost a connection to it."""
         files = sorted(self.folder.glob("failure_*.json"), key=lambda file: file.stat().st_mtime_ns)
         failures = [Failure(**read_json(file)) for file in files]
-        return sorted(failures, key=lambda failure: not (failure.out_of_memory or failure.killed))
+        return sorted(failures, key=lambda failure: not failure.is_reason)
+
+    @property
+    def stop(self) -> int | None:
+        """The signal that asked a rank to stop; None if there was none."""
+        return read_json(self._stop).get("signal")
 
     def note_failure(self, failure: Failure) -> None:
         """Tell the other processes, which then end."""
@@ -98,6 +110,17 @@ class RanksFolder:
             raise
         finally:
             file.unlink(missing_ok=True)
+
+    @contextmanager
+    def telling_stops(self) -> Iterator[None]:
+        """Note a signal that ends this process first: the others fail, as they lose the connection to it."""
+        try:
+            yield
+        except BaseException as error:
+            stop = stop_behind(error)
+            if stop is not None and not self.failures and all(lives for _, lives in self._here()):
+                write_atomically(self._stop, json.dumps({"signal": getattr(stop, "signal", signal.SIGINT)}))
+            raise
 
     def _end_with_others(self, rank: int) -> None:
         """End this process when the launcher or a rank has ended or is silent: what it waits for would never come."""

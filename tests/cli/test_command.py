@@ -342,9 +342,27 @@ def test_resume_finds_the_newest_unfinished_folder_of_the_same_command_or_starts
         ("model.weights", None, "0_m_weights-null"),
         ("trainer.compile", True, "0_m_compile-true"),
         ("data.image_size", [32, 16], "0_m_image_size-32-16"),
+        ("model.options.widths", [0.1 + 0.2, None, -1], "0_m_widths-0.3-null--1"),
+        ("recipe.mixup", -0.5, "0_m_mixup--0.5"),
+        ("data.root", "/home/o'neil/my crops/", "0_m_root-home-o-neil-my-crops"),
+        ("data.root", "Fußgänger/人", "0_m_root-Fu-g-nger"),
+        ("data.root", "人", "0_m_root-"),
+        ("data.pattern", "(?P<identity>[^_]+)_", "0_m_pattern-P-identity-_-+-_"),
+        ("data.root", "/x" * 99, "0_m_root-" + "x-" * 20),
     ],
 )
 def test_the_folder_of_a_job_names_a_value_as_it_is_typed(key: str, value: object, folder: str) -> None:
     job = OmegaConf.create({"hydra": {"job": {"num": 0}, "runtime": {"choices": {"model": "m"}}}})
     OmegaConf.update(job, key, value)
     assert job_folder(key, _root_=job) == folder
+
+
+def test_folders_of_jobs_differ_and_end_somewhere_whatever_their_values() -> None:
+    job = OmegaConf.create({"hydra": {"job": {"num": 0}, "runtime": {"choices": {"model": "m" * 60}}}})
+    names = []
+    for number, value in enumerate(["x" * 300 + "a", "x" * 300 + "b", 0.12345678, 0.12345679]):
+        job.hydra.job.num = number
+        OmegaConf.update(job, "data", dict.fromkeys("abcdef", value))
+        names.append(job_folder(*(f"data.{key}" for key in "abcdef"), _root_=job))
+    assert len(set(names)) == 4
+    assert max(map(len, names)) == 120

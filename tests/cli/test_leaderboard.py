@@ -74,7 +74,11 @@ def test_who_has_to_show_it_waits_and_a_killed_writer_blocks_nobody(written, tmp
     assert len(written) == 1
     dead = {"pid": 1, "began": "?", "host": "", "machine": heartbeat.machine()}
     (tmp_path / ".leaderboard.lock.owner").write_text(json.dumps(dead))
+    half, of_others = tmp_path / ".leaderboard_transfer.csv.abc.part", tmp_path / ".search.html.abc.part"
+    half.touch()
+    of_others.touch()
     assert write_leaderboard(tmp_path) is written
+    assert (half.exists(), of_others.exists()) == (False, True)
 
 
 def test_a_job_leaves_the_folder_of_another_process_as_it_is(written, tmp_path: Path, monkeypatch) -> None:

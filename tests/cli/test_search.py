@@ -32,6 +32,10 @@ LR = {"recipe": {"lr": [0.001, 0.01, 0.1]}}
         (["-m", "search=optuna", "model=custom_cnn,mobilenetv2"], "model has several values"),
         (["-m", "search=optuna", "search.trials=0"], "search.trials must lie between 1 and 10,000, not 0."),
         (["-m", "search=optuna", "~search.space.recipe"], "search.space is empty"),
+        (["-m", "search=optuna", "search.space={}"], "search.space as a whole cannot be changed"),
+        (["-m", "search.trials=3"], "search.trials changes a search, and there is none: add search=optuna."),
+        (["-m", "+search.space.recipe.lr=[1,2]"], "search.space.recipe.lr changes a search"),
+        (["-m", "search/space=scratch"], "search/space cannot be chosen here: it belongs to another choice of search."),
         (["-m", "search=optuna", "search.space.recipe.lr.low=-1"], "search.space.recipe.lr: recipe.lr must be above 0"),
         (["-m", "search=optuna", "search.space.recipe.lr.step=1"], "write +search.space.recipe.lr.step=... to add it"),
         (["-m", "search=optuna", "search.sampler=cmaes"], "search.sampler must be one of tpe, random, not cmaes."),
@@ -92,9 +96,27 @@ def test_trials_come_first_and_then_the_best_with_new_seeds(tmp_path: Path, capl
         (0, {"recipe.lr": 0.001}),
     ]
     assert list(search_sweeps(config, tmp_path)) == [last], "after a kill of the second sweep"
+    for changes in ({"trials": 9}, {"best": 2}, {"seeds": 3}):
+        config = search_config(**{"trials": 5, "best": 3, "seeds": 2, "space": LR, **changes})
+        [(key, value)] = changes.items()
+        with pytest.raises(GenderClsError, match=rf"search\.{key}=\d, not {value}"):
+            next(search_sweeps(config, tmp_path))
     config.search.finalist = 2
     job = finalist_config(config, Run(tmp_path / "0_net"))
     assert (job.recipe.lr, job.search.space, job.evaluation.test) == (0.001, {}, True)
+
+
+def test_a_search_may_be_asked_for_more_or_fewer_trials_until_the_choice(tmp_path: Path) -> None:
+    for number in range(3):
+        write_trial(tmp_path, number, {"recipe.lr": (0.001, 0.01, 0.1)[number]}, [0.7 + number / 100])
+    write_trial(tmp_path, 3, {"recipe.lr": 0.1}, [0.6], state="running")
+    keep_search(search_of(search_config(trials=4, best=1, space=LR)), tmp_path)
+    assert next(search_sweeps(search_config(trials=6, best=1, space=LR), tmp_path))[0] == "search.trial=3,4,5"
+    [finalists] = search_sweeps(search_config(trials=2, best=1, seeds=1, space=LR), tmp_path)
+    assert finalists[0] == "search.finalist=1", "trial 3 is given up"
+    search = read_search(tmp_path)
+    assert search is not None
+    assert [one["trial"] for one in search.chosen] == [2], "what has ended counts"
 
 
 def test_a_search_without_a_success_and_one_with_other_settings_are_errors(tmp_path: Path) -> None:
@@ -107,7 +129,7 @@ def test_a_search_without_a_success_and_one_with_other_settings_are_errors(tmp_p
         next(sweeps)
     for changes, words in (
         ({"seed": 3}, r"search\.seed: 0, not 3"),
-        ({"space": {"recipe": {"lr": [0.1]}}}, r"another search\.space:"),
+        ({"space": {"recipe": {"lr": [0.1, 0.2]}}}, r"another search\.space:"),
     ):
         with pytest.raises(GenderClsError, match=words):
             next(search_sweeps(search_config(**{"trials": 2, "space": LR, **changes}), tmp_path))
@@ -171,7 +193,7 @@ def test_trials_that_fail_or_are_killed_are_recorded_and_passed_over(
     assert math.isnan(scores[3])
     recorded = recorded_config(Run(first.folder).config_file)
     assert (recorded.recipe.lr, recorded.search.trial, recorded.search.space) == (0.001, 0, {})
-    assert not Run(first.folder).last_checkpoint.exists()
+    assert not Run(first.folder).checkpoints.exists()
     assert len((tmp_path / "search.csv").read_text().splitlines()) == 5
     assert f"best so far {max(scores[0], scores[2]):.4f}" in caplog.text
     config.search.trial = 0

@@ -206,6 +206,61 @@ def test_answers_of_two_precisions_are_not_mixed(
     assert kept
 
 
+def costing(run: Run, milliseconds: float, **changed: object) -> dict:
+    """The run's cost, with another time that nothing disturbed."""
+    return {**run.metrics["cost"], "milliseconds_batch_1": milliseconds, "disturbed": None, **changed}
+
+
+OF_GPU = {"disturbed": "others", "device": "a GPU, 32-true"}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "expected"),
+    [
+        ({}, {}, "earlier"),
+        ({"disturbed": "others"}, {}, "now"),
+        ({"disturbed": "others"}, {"disturbed": "others too"}, "earlier"),
+        ({"disturbed": "others"}, None, "earlier"),
+        (OF_GPU, {}, "earlier"),
+        ({"device": "cpu, 1 thread, bf16-mixed"}, {}, "now"),
+        ({"surplus": 1}, {}, "now"),
+    ],
+)
+def test_a_cost_is_measured_again_only_where_that_can_be_better(run: Run, monkeypatch, earlier, now, expected) -> None:
+    found = {"earlier": costing(run, 480.0, **earlier), "now": costing(run, 10.6, **(now or {}))}
+    run.metrics_file.write_text(json.dumps({**run.metrics, "cost": found["earlier"]}))
+    asked: list[str] = []
+
+    def measure(*_: object, precision: str, **__: object) -> dict:
+        asked.append(precision)
+        if now is None:
+            raise RuntimeError("it cannot be measured")
+        return found["now"]
+
+    monkeypatch.setattr(final_test, "measure_cost", measure)
+    evaluate_run(run, QUICKLY, Predictor(run.best_checkpoint, ON_CPU), cache=run.folder)
+    assert run.metrics["cost"] == found[expected]
+    assert asked == ([] if earlier in ({}, OF_GPU) else ["32-true"])
+    assert ("cost" in run.metrics["problems"]) == (now is None)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_without_the_checkpoint_no_cost_is_lost(run: Run, precision: str) -> None:
+    run.best_checkpoint.unlink()
+    run.note(answers={"precision": precision, "device": "cpu"})
+    computed = {"16-mixed": "bf16-mixed"}.get(precision, precision)  # on a CPU
+    cost = costing(run, 480.0, disturbed="others", device=f"cpu, 2 threads, {computed}")
+    predictor = Predictor(run.best_checkpoint, replace(ON_CPU, precision=precision))
+    of_earlier_version = {name: value for name, value in cost.items() if name != "disturbed"}
+    for kept in (cost, of_earlier_version):
+        run.metrics_file.write_text(json.dumps({**run.metrics, "cost": kept}))
+        evaluate_run(run, QUICKLY, predictor, cache=run.folder)
+        now = run.metrics["cost"]
+        assert now == cost | {"disturbed": now["disturbed"]}
+        assert now["disturbed"], "an earlier version did not look: its times are marked too"
+        assert not run.metrics["problems"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "explained", "stay"),
     [

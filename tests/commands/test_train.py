@@ -314,6 +314,9 @@ def test_a_killed_job_costs_itself_only_and_a_killed_sweep_resumes(crops: Path, 
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "Ended by SIGTERM. The same command with trainer.resume=true goes on" in errors
     assert first.state == "interrupted"
+    *_, kept, last = first.log.read_text().splitlines()
+    assert f"SIGTERM: {first.last_checkpoint} holds" in kept
+    assert "SIGTERM" in last
 
 
 def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
@@ -326,6 +329,6 @@ def test_ctrl_c_stops_the_sweep(crops: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "Interrupted." in errors
     assert "trainer.resume=true" in errors
-    assert "interrupted" in output
+    assert "Interrupted by SIGINT" in output
     assert not list(folder.glob("1_*"))
     assert json.loads(next(folder.glob("0_*/status.json")).read_text())["state"] == "interrupted"

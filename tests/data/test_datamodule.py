@@ -20,6 +20,7 @@ from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.samplers import FILLER, EpochSampler, derived_seed
 from gender_cls.errors import GenderClsError
 from gender_cls.system.processes import fork_context
+from gender_cls.system.signals import FROM_SCHEDULERS
 
 
 def module_of(root: Path, augment: AugmentConfig | None = None, **data: Any) -> CropDataModule:
@@ -79,6 +80,27 @@ def test_workers_are_forked_without_a_warning(folders: Path) -> None:
         process.start()
     process.join()
     assert process.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process learns there who sent a signal")
+def test_a_loader_process_that_has_just_started_leaves_signals_to_its_parent(folders: Path, monkeypatch) -> None:
+    fork = os.fork
+
+    def fork_and_send() -> int:
+        """Forks, and lets a third process send signals to the new one, as a scheduler does to all."""
+        new = fork()
+        if new != 0:
+            sender = fork()
+            if sender == 0:
+                for number in FROM_SCHEDULERS:
+                    os.kill(new, number)
+                os._exit(0)
+            os.waitpid(sender, 0)
+        return new
+
+    loader = module_of(folders, num_workers=2).val_dataloader()
+    monkeypatch.setattr(os, "fork", fork_and_send)
+    assert len(list(loader)) == len(loader)
 
 
 def test_reading_a_crop_leaves_the_random_numbers_alone(folders: Path) -> None:

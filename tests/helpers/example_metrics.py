@@ -126,7 +126,7 @@ def example_metrics(
         "elsewhere": None,
         "cost": {
             **{"parameters": 2_226_434, "flops": 401_287_680, "milliseconds_batch_1": 14.2},
-            **{"milliseconds_batch_1_spread": [13.9, 14.8], "milliseconds_batch_32_spread": [6.6, 6.9]},
+            **{"milliseconds_batch_1_spread": [14.2, 14.8], "milliseconds_batch_32_spread": [6.71, 6.9]},
             **{"milliseconds_batch_32": 6.71, "disturbed": None, "device": "cpu, 2 threads, 32-true"},
             **{"peak_memory_bytes": 1_503_238_553, "fit_seconds": 851.6},
         },

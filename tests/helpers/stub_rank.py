@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
+from gender_cls.system.signals import Stopped
 from gender_cls.training import ranks_folder
 from gender_cls.training.ranks_folder import RanksFolder
 
@@ -20,6 +21,12 @@ def work(what: str, run: Run, rank: int) -> None:
     (run.folder / f"pid_{rank}").write_text(str(os.getpid()), encoding="ascii")
     while len([*run.folder.glob("pid_*")]) < 2:
         time.sleep(0.05)
+    if what == "stops":
+        folder = RanksFolder(run)
+        while rank == 0 and folder.stop is None:
+            time.sleep(0.05)
+        with folder.telling_stops():
+            raise Stopped(signal.SIGUSR1) if rank == 1 else ConnectionError("closed by peer")
     if rank == 1:
         if what == "fails":
             raise GenderClsError("data.batch_size=1 cannot be")

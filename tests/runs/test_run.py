@@ -1,7 +1,9 @@
 import errno
+import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -17,9 +19,11 @@ from gender_cls.config.parsing import recorded_config, typed_config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import read_json, write_atomically
 from gender_cls.runs.run import Run
+from gender_cls.system.signals import Stopped
 
 
-def test_status_tells_how_it_ended(tmp_path: Path) -> None:
+def test_status_tells_how_it_ended(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, "gender_cls")
     run = Run(tmp_path / "run")
     with run.recording(model="timm/x"):
         assert run.status["state"] == "running"
@@ -41,6 +45,12 @@ def test_status_tells_how_it_ended(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), run.recording():
         raise SystemExit(1)  # what Lightning makes of Ctrl-C
     assert run.status["state"] == "interrupted"
+    assert "SIGINT" in run.status["error"]
+
+    with pytest.raises(Stopped), run.recording():
+        raise Stopped(signal.SIGUSR1)
+    assert "SIGUSR1" in run.status["error"]
+    assert "SIGUSR1" in caplog.text
 
     def fails_in_the_clean_up() -> None:
         try:

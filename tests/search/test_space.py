@@ -1,5 +1,6 @@
 """What may be searched: every key exists, every value is allowed there, and a value is used as it is recorded."""
 
+import json
 from typing import Any
 
 import pytest
@@ -59,6 +60,9 @@ def test_ranges_and_choices_have_the_types_of_their_keys() -> None:
         ({"recipe": {"lr": [0.1, -1]}}, ["search.space.recipe.lr", "not -1"]),
         ({"recipe": {"lr": [0.1, "fast"]}}, ["recipe.lr must be a number, not fast"]),
         ({"recipe": {"lr": []}}, ["search.space.recipe.lr has no values"]),
+        ({"recipe": {"lr": [0.1]}}, ["search.space.recipe.lr has one value", "set recipe.lr itself"]),
+        ({"recipe": {"lr": [0.1, 1, 0.1]}}, ["search.space.recipe.lr has a value twice", "0.1, 1.0, 0.1"]),
+        ({"recipe": {"lr": {"low": 0.1, "high": 1, "log": "yes"}}}, ["search.space.recipe.lr must be a range", "yes"]),
         ({"recipe": {"lr": "fast"}}, ["search.space.recipe.lr must be a range", "not fast"]),
         ({"recipe": {"lr": {"low": 0.1}}}, ["search.space.recipe.lr must be a range"]),
         ({"recipe": {"lr": {"low": 0.1, "high": 1, "log": True, "stepp": 1}}}, ["must be a range", "stepp"]),
@@ -107,6 +111,8 @@ def test_values_have_few_digits_and_stay_in_their_range() -> None:
     sizes = Choices(([256, 128], "auto", None))
     assert [sizes.recorded(sizes.parameter(value)) for value in sizes.values] == list(sizes.values)
     assert sizes.parameter([1, 1]) is None
+    equal = Choices((1, True, 1.0))
+    assert [json.dumps(equal.recorded(equal.parameter(value))) for value in equal.values] == ["1", "true", "1.0"]
 
 
 def test_values_go_into_the_configuration_and_are_checked_there() -> None:

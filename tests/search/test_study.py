@@ -1,5 +1,6 @@
 """A search as its folder tells it, and as tables and Optuna's plots read it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_what_a_search_looks_for_is_kept(tmp_path: Path) -> None:
     assert read_search(tmp_path) is None
     keep_search(search, tmp_path)
     assert read_search(tmp_path) == search
-    (tmp_path / "search.json").write_text('{"monitor": "loss"}')
-    with pytest.raises(GenderClsError, match=r"search\.json"):
-        read_search(tmp_path)
+    kept = json.loads((tmp_path / "search.json").read_text())
+    for damage in (
+        {"space": []},
+        {"space": {"recipe.lr": {"lo": 1}}},
+        {"chosen": [{"trial": 1}]},
+        {"chosen": 3},
+        {"a": 1},
+    ):
+        (tmp_path / "search.json").write_text(json.dumps({**kept, **damage}))
+        with pytest.raises(GenderClsError, match=r"search\.json"):
+            read_search(tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gender_cls.system.processes import end_only_by_parent, run_child
-from gender_cls.system.signals import FROM_SCHEDULERS, Stopped, handling, stopping_child_on_signals
+from gender_cls.system.signals import FROM_SCHEDULERS, Stopped, handling, holding_stops, stopping_child_on_signals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
 
@@ -105,12 +105,13 @@ def test_a_loader_process_ends_when_its_parent_says_so_and_not_on_a_signal_to_al
 
     def load() -> None:
         end_only_by_parent()
-        writer.send("ready")
+        writer.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         time.sleep(30)
 
     process = ForkProcess(target=load)
-    process.start()
-    assert reader.recv() == "ready"
+    with holding_stops():
+        process.start()
+    assert reader.recv() == {signal.SIGTERM}
     for number in FROM_SCHEDULERS:
         sender = ForkProcess(target=os.kill, args=(process.pid, number))
         sender.start()

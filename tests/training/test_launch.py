@@ -21,7 +21,7 @@ from gender_cls.system.processes import ChildProcess, is_alive
 from gender_cls.system.signals import Stopped, stopping_child_on_signals
 from gender_cls.training import launch
 from gender_cls.training.launch import follow, train_in_ranks
-from gender_cls.training.ranks_folder import LOOK, SILENT, RanksFolder, SignsOfLife
+from gender_cls.training.ranks_folder import LOOK, SILENT, Failure, RanksFolder, SignsOfLife
 
 NOTHING = Scanned(
     pd.Index([]), np.zeros((0, 3), np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 16), np.uint8), None
@@ -67,6 +67,25 @@ def test_when_one_ends_all_end_with_its_reason(
         start(tmp_path, what)
     assert living(tmp_path) == []
     assert RanksFolder(Run(tmp_path)).folder.is_dir()  # with the logs
+
+
+def test_a_signal_to_one_rank_is_told_and_not_the_connection_that_others_lose(tmp_path: Path) -> None:
+    with pytest.raises(Stopped) as stopped:
+        start(tmp_path, "stops")
+    assert stopped.value.signal == signal.SIGUSR1
+
+
+@pytest.mark.parametrize(("failures", "told"), [([], signal.SIGTERM), ([Failure(0, "no room")], None)])
+def test_the_signal_that_ends_a_rank_after_a_failure_is_no_reason(
+    tmp_path: Path, failures: list[Failure], told: int | None
+) -> None:
+    folder = RanksFolder(Run(tmp_path))
+    folder.begin()
+    for failure in failures:
+        folder.note_failure(failure)
+    with pytest.raises(Stopped), folder.telling_stops():
+        raise Stopped(signal.SIGTERM)
+    assert folder.stop == told
 
 
 def test_a_rank_is_silent_after_two_minutes_of_looks_without_a_touch(tmp_path: Path) -> None:

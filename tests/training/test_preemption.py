@@ -3,6 +3,7 @@
 import logging
 import signal
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,10 +28,14 @@ from gender_cls.training.session import train_session
 Moment = tuple[str, int, int, int]
 """A hook, epoch and batch, counted from 0, and the signal that comes there."""
 
+FOREIGN = "hpc_ckpt_1.ckpt"  # Lightning would go on from it
+
 
 @pytest.fixture(autouse=True)
-def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a job or an interactive shell of Slurm, where Lightning has signal handlers and checkpoints of its own."""
+    monkeypatch.chdir(tmp_path)  # where Lightning would look for them, if not in the run's folder
+    (tmp_path / FOREIGN).write_text("foreign")
     for name, value in {"NTASKS": 2, "JOB_ID": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "JOB_NAME": "train"}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
 
@@ -68,8 +73,7 @@ class Signals(Callback):
 def train(config: Config, run: Run, prepared: PreparedData, moment: Moment | None = None) -> list[int]:
     """To the end, or to the moment of a signal; returns the epochs that were explained."""
     run.folder.mkdir(exist_ok=True)
-    foreign = run.folder / "hpc_ckpt_1.ckpt"  # Lightning would resume from it
-    foreign.write_text("foreign")
+    (run.folder / FOREIGN).write_text("foreign")
     signals = Signals(moment)
     if moment is None:
         fit(config, run, prepared, ON_CPU, lambda *_: [signals])
@@ -79,8 +83,8 @@ def train(config: Config, run: Run, prepared: PreparedData, moment: Moment | Non
         stop = stop_behind(ended.value)
         assert stop is not None
         assert stop.signal == moment[3]
-    assert foreign.read_text() == "foreign"
-    assert list(run.folder.rglob("hpc*")) == [foreign]
+    written = {file.name: file.read_text() for file in (*Path().rglob("hpc*"), *run.folder.rglob("hpc*"))}
+    assert written == {FOREIGN: "foreign"}
     return signals.explained
 
 

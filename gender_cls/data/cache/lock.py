@@ -28,10 +28,11 @@ def database_lock(root: Path, cache: Path) -> Iterator[None]:
     lock = lock_of(database_file(root, cache))
     with contextlib.ExitStack() as stack:
         try:
-            mode = make_folder(cache)
+            mode = make_folder(cache) & 0o666
+            lock.touch(mode)  # raises an error where nothing can be written: then nobody reads images there
             if is_held(lock):
                 log.info(f"Another process is reading the images below {root}: this one waits for its results.")
-            stack.enter_context(held(lock, patient=True, mode=mode & 0o666))
+            stack.enter_context(held(lock, patient=True, mode=mode))
         except OSError as error:
             raise CacheError(cannot_keep(lock, error)) from None
         yield

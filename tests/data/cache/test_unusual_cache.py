@@ -247,6 +247,23 @@ def test_where_pixels_cannot_be_kept_the_cause_is_named(
     assert (answers.images.at(NAMES)[1] == decode(crops / "001.png")).all()
 
 
+def test_what_a_read_only_cache_has_is_used_and_what_it_lacks_is_waited_for_nowhere(
+    crops: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert_right(crops)
+    read_only = fail(OSError(errno.EROFS, "Read-only file system"))
+    monkeypatch.setattr(FileLock, "acquire", read_only)
+    monkeypatch.setattr(Path, "touch", read_only)
+    monkeypatch.setattr(os, "utime", read_only)
+    assert_right(crops)
+    (crops / NAMES[0]).write_bytes((crops / NAMES[1]).read_bytes())
+    with pytest.raises(CacheError, match=r"\.lock.*Read-only"):
+        scanned(crops)
+    assert_right(crops, PixelCache.none)
+    assert [message for message in caplog.messages if "Read-only" not in message] == []
+
+
 def test_a_drive_that_tells_no_free_space_is_tried(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0, total=0))
     assert_right(crops)
