@@ -66,8 +66,9 @@ def keep_statistics(network: nn.Module) -> Iterator[None]:
         for module in network.modules()
         if isinstance(module, _BatchNorm) and module.training
     ]
-    for module, _, _ in kept:
-        module.momentum, module.num_batches_tracked = 0.0, None
+    spare = next((count.clone() for *_, count in kept if count is not None), None)  # SyncBatchNorm insists on counting
+    for module, _, count in kept:
+        module.momentum, module.num_batches_tracked = 0.0, None if count is None else spare
     try:
         yield
     finally:

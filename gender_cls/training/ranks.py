@@ -16,7 +16,7 @@ PATIENCE = timedelta(days=1)
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Join the ranks that torchrun started this process with; leave them at the end."""
+    """Join the ranks that torchrun started this process with; leave them at the end, unless there is an error."""
     # It comes for gradients of one row, such as a class token's, whose strides mean nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # Numbers on the CPU go over gloo also between GPUs: reading them does not wait for the device.
@@ -24,10 +24,15 @@ def joined(device: str) -> Iterator[None]:
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     group.init_process_group(backend, timeout=PATIENCE)
+    failed = False
     try:
         yield
+    except Exception:
+        failed = True
+        raise
     finally:
-        group.destroy_process_group()
+        if not failed:  # NCCL waits here for the others, and after an error they wait for this one
+            group.destroy_process_group()
 
 
 def number() -> int:

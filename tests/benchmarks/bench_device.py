@@ -7,27 +7,33 @@
 short loop with the same precision, layout, batch, augmentation (on a GPU), optimizer and clipping. Both run in turn in
 one process. FLOPs are three times those of a forward pass. MFU is their share of the device's peak: the maker's number
 for dense bf16, or the rate of a large matrix product where that number is not known or another precision is used.
+`Whole trainings` are `python -m gender_cls.train` on drawn crops, on one device and on all (`trainer.devices=auto`).
 
-A session on a GPU takes about 30 minutes of device time, in this order:
+On a GPU it ends within MINUTES: the most important rows come first, the file is written after each of them, and no row
+begins that would not be done in time. In the order of a session on a GPU:
 
-1. (2 min) `pytest tests/data/test_augmentation.py tests/training`: the code runs.
-2. (3 min) `bench_device.py custom_cnn`: the worst case of the loop. Expected: ours / bare >= 0.95 with large batches,
-   and at most 0.6 waits per step. With 32 images a step takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may
-   fall to 0.7-0.8. If there are more waits, find them first with `torch.cuda.set_sync_debug_mode("error")`, because
-   they distort all other numbers. This decides whether `data.batch_size` should be larger by default on a GPU.
-3. (12 min) `bench_device.py mobilenetv2 resnet152 convnext_xlarge`: expected ratios >= 0.95, 0.98, 0.98; MFU about 5 %
-   (MobileNetV2: depthwise convolutions wait for memory), 20-30 % (ResNet152) and 35-50 % (ConvNeXt). A much lower MFU
-   means that bf16, channels last or the fused optimizer is not in use. The `compile` rows decide the default of
-   `trainer.compile`: on where the first step takes less than 10 % of 20 epochs of 10,000 images with 10 % gain.
-4. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.num_workers=1,4,8,15`
-   after `python -m gender_cls.demo images=4000`: compare speed/train_images_per_second with step 3. The smallest number
+1. (3 min) `pytest tests/test_cuda.py`: the code runs.
+2. (10 min) `bench_device.py`. Expected: ours / bare >= 0.95 with large batches, and at most 0.6 waits per step. With 32
+   images a step of the custom CNN takes 2-4 ms, and Lightning's own 0.5-1 ms shows: the ratio may fall to 0.7-0.8. This
+   decides whether `data.batch_size` should be larger by default on a GPU. If there are more waits, find them first with
+   `torch.cuda.set_sync_debug_mode("error")`, because they distort all other numbers. MFU about 5 % (MobileNetV2:
+   depthwise convolutions wait for memory), 20-30 % (ResNet152) and 35-50 % (ConvNeXt). A much lower MFU means that
+   bf16, channels last or the fused optimizer is not in use. The `compile` rows decide the default of `trainer.compile`:
+   on where the first step takes less than 10 % of 20 epochs of 10,000 images with 10 % gain.
+
+With more time:
+
+3. (5 min) `python -m gender_cls.train -m data=demo model=mobilenetv2 model.pretrained=false data.num_workers=1,4,8,15`
+   after `python -m gender_cls.demo images=4000`: compare speed/train_images_per_second with step 2. The smallest number
    of workers that reaches 95 % of it becomes the rule in `system/resources.py`. If not even 8 do, JPEG in the loader is
    the cost (try augment.jpeg=0).
-5. (3 min) The same run with explain=off: the difference in time is what explanations cost. Above 5 %, drawing should
+4. (3 min) The same run with explain=off: the difference in time is what explanations cost. Above 5 %, drawing should
    move out of the training process.
-6. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 4: the losses agree as far as seeds do.
+5. (2 min) The same run with accelerator=cpu for two epochs and the seed of step 3: the losses agree as far as seeds do.
 """
 
+import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -54,6 +60,10 @@ DEFAULT_BATCH = 32
 GPU_STEPS, GPU_ROUNDS = 60, 3
 CPU_MODELS, CPU_BATCH, CPU_STEPS, CPU_ROUNDS = ("custom_cnn", "mobilenetv2"), 8, 3, 2
 WARM_UP = 3  # steps of each run before the clock starts
+MINUTES = 9.5  # on a GPU, for everything
+LONGEST_ROW, SHORTEST_ROW = 150.0, 30.0  # seconds
+WHOLE = {True: ("mobilenetv2", 2000, 4), False: ("custom_cnn", 96, 2)}
+"""Model, images and epochs of a whole training, on a GPU and on a CPU."""
 
 PEAKS = {
     "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "A10G": 70, "A40": 150,
@@ -239,31 +249,80 @@ def _peak(device: Any, precision: str) -> float:
     return 2 * side**3 / min(seconds) / 1e12
 
 
+def settings(models: list[str], *, on_gpu: bool) -> list[tuple[str, tuple[int, int], int, bool]]:
+    """Model, size, batch and whether it is compiled, for each row; the most important ones first."""
+    if not on_gpu:
+        return [(model, size, CPU_BATCH, False) for model, size in product(models, SIZES)]
+    first, second = SIZES
+    large = {model: MODELS[model][1] for model in models}
+    usual = [(DEFAULT_BATCH, False), *((0, compiled) for compiled in (False, True))]
+    rows = [(model, first, batch or large[model], compiled) for model in models for batch, compiled in usual]
+    return rows + [(model, second, large[model], compiled) for model in models for compiled in (False, True)]
+
+
+def train_whole(devices: str, model: str, images: int, epochs: int, seconds: float | None) -> list[float]:
+    """A training with `trainer.devices` on drawn crops: how many train, images/s in the last epoch, seconds in all."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def python(*arguments: str) -> float:
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", *arguments], cwd=folder, check=True, timeout=seconds)
+            return time.perf_counter() - began
+
+        python("gender_cls.demo", f"images={images}")
+        options = ["data=demo", f"model={model}", "model.pretrained=false", "recipe=scratch", "explain=off", "name=run"]
+        options += [f"trainer.max_epochs={epochs}", f"trainer.devices={devices}", "evaluation.test=false"]
+        options.append("trainer.progress_bar=false")
+        taken, run = python("gender_cls.train", *options), Path(folder) / "outputs" / "runs" / "run"
+        names, *_, last = (line.split(",") for line in (run / "epochs.csv").read_text().splitlines())
+        used = json.loads((run / "status.json").read_text())["batch"]["ranks"]
+    return [used, float(last[names.index("speed_train_images_per_second")]), taken]
+
+
 def main(models: list[str]) -> None:
-    """All settings, each in its own process; one that fails leaves a row that says so."""
+    """All rows, each in its own process; one that fails or takes too long leaves a row that says so."""
     import torch
 
     on_gpu = torch.cuda.is_available()
-    steps, rounds = (GPU_STEPS, GPU_ROUNDS) if on_gpu else (CPU_STEPS, CPU_ROUNDS)
+    end = time.monotonic() + 60 * MINUTES if on_gpu else math.inf
+
+    def left() -> float | None:
+        """Seconds for the next row; None: any."""
+        return min(LONGEST_ROW, end - time.monotonic()) if on_gpu else None
+
+    wholes = Table("Whole trainings", ["trainer.devices", "devices", "images/s in the last epoch", "seconds in all"])
+    wholes.note = f"{WHOLE[on_gpu][0]} on {WHOLE[on_gpu][1]:,} drawn crops, {WHOLE[on_gpu][2]} epochs, untested."
     columns = ["model", "input", "batch", "compile", "ours (img/s)", "bare (img/s)", "ours / bare", "waits per step"]
     table = Table("Training steps", [*columns, "TFLOP/s", "MFU (%)", "first step (s)", "memory (GiB)"])
-    for model, size in product(models or (MODELS if on_gpu else CPU_MODELS), SIZES):
-        batches = (DEFAULT_BATCH, MODELS[model][1]) if on_gpu else (CPU_BATCH,)
-        for batch, compiled in product(batches, (False, True) if on_gpu else (False,)):
-            row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
-            try:
-                result = in_own_process(measure, model, *size, batch, compiled, steps, rounds, one_thread=False)
-            except subprocess.CalledProcessError:
-                table.rows.append([*row, *["failed"] * 8])
-                continue
+    for devices in ("1", "auto"):
+        try:
+            wholes.rows.append([devices, *train_whole(devices, *WHOLE[on_gpu], left())])
+        except subprocess.SubprocessError as error:
+            wholes.rows.append([devices, *[_why(error)] * 3])
+        report("device", [wholes])
+    steps, rounds = (GPU_STEPS, GPU_ROUNDS) if on_gpu else (CPU_STEPS, CPU_ROUNDS)
+    for model, size, batch, compiled in settings(models or [*(MODELS if on_gpu else CPU_MODELS)], on_gpu=on_gpu):
+        if (seconds := left()) is not None and seconds < SHORTEST_ROW:
+            break
+        row = [model, "x".join(map(str, size)), batch, "on" if compiled else "off"]
+        arguments = (model, *size, batch, compiled, steps, rounds)
+        try:
+            result = in_own_process(measure, *arguments, one_thread=False, seconds=seconds)
+        except subprocess.SubprocessError as error:
+            table.rows.append([*row, *[_why(error)] * 8])
+        else:
             keys = ("ours", "bare", "ratio", "waits", "teraflops", "mfu", "first_step", "memory")
             table.rows.append([*row, *(result[key] for key in keys)])
             table.note = (
                 f"On {result['device']} in {result['precision']}, {steps} steps per round, {rounds} rounds; "
                 f"peak {result['peak']:.3g} TFLOP/s."
             )
-            report("device", [table])  # after each row, so that nothing is lost
+        report("device", [wholes, table])  # after each row, so that nothing is lost
     print(f"kept in {Path('outputs/bench/device.md')}")
+
+
+def _why(error: subprocess.SubprocessError) -> str:
+    return "too long" if isinstance(error, subprocess.TimeoutExpired) else "failed"
 
 
 if __name__ == "__main__":

@@ -63,11 +63,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
 
 
-def in_own_process(work: Callable[..., Any], *arguments: object, one_thread: bool = True) -> Any:
+def in_own_process(
+    work: Callable[..., Any], *arguments: object, one_thread: bool = True, seconds: float | None = None
+) -> Any:
     """Call a function of a benchmark in its own process; return its result, as JSON passes it on.
 
     Raises:
         subprocess.CalledProcessError: the process failed.
+        subprocess.TimeoutExpired: it was ended because it was not done after so many seconds.
     """
     file = Path(inspect.getfile(work)).resolve()
     call = f"print(json.dumps({work.__name__}(*{arguments!r})))"
@@ -75,7 +78,7 @@ def in_own_process(work: Callable[..., Any], *arguments: object, one_thread: boo
         f"import json, sys; sys.path.insert(0, {str(file.parent)!r}); from {file.stem} import {work.__name__}; {call}"
     )
     process = {"env": environment() if one_thread else None, "stdout": subprocess.PIPE, "text": True}
-    done = subprocess.run([sys.executable, "-c", code], check=True, **process)
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=seconds, **process)
     return json.loads(done.stdout.splitlines()[-1])
 
 

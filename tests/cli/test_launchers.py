@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -142,9 +142,17 @@ def test_jobs_of_joblib_print_nothing_on_the_screen_that_they_share(
     assert "A message of a job" not in capfd.readouterr().out
 
 
+@pytest.fixture
+def ray() -> Iterator[None]:
+    """End Ray's dozen processes, which would compute next to all later tests."""
+    yield
+    importlib.import_module("ray").shutdown()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
+@pytest.mark.usefixtures("ray")
 def test_ray_runs_the_jobs(sweep: Sweep) -> None:
-    runs, sentence = sweep("rays", "seed=0,1", "launcher=ray")
+    runs, sentence = sweep("rays", "seed=0,1", "launcher=ray", "+hydra.launcher.ray.init.include_dashboard=false")
     assert [runs[seed].state for seed in (0, 1)] == ["finished", "failed"]
     assert "seed=1 fails" in sentence
 

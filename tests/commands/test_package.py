@@ -42,6 +42,10 @@ ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, SEARCHING]
 what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and
 `cli/test_search.py`."""
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
+MODELS = ["convnext_xlarge", "mobilenetv2"]
+SWEEPING = f"python -m gender_cls.train -m data.root=crops model={','.join(MODELS)}"
+SHALLOWER = {"convnext_xlarge": ["+model.options.depths=[1,1,1,1]"]}
+"""To draw, keep and read all weights would take longer than all else here."""
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
 TESTED_ELSEWHERE = {ELSEWHERE, EACH_ON_THE_OTHERS}
 """In `test_evaluate_elsewhere.py`."""
@@ -61,6 +65,7 @@ def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
     assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
     assert len(TRAINING) >= 4
     assert len(AUDITING) == 1
+    assert SWEEPING in TRAINING
 
 
 @pytest.mark.parametrize("line", TRAINING)
@@ -73,9 +78,14 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         example = re.search(r"```yaml\n(# (\S+)\n.*?)```", README, re.DOTALL)
         assert example is not None
         (own / Path(example[2]).name).write_text(example[1])
-    explained = 0 if "convnext_xlarge" in line else 1  # a minute for an image
-    command("train", *arguments, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
-    assert list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))
+    jobs = [arguments]
+    if line == SWEEPING:  # each model by itself, because one of them takes an option more
+        rest = [one for one in arguments if not one.startswith("model=")]
+        jobs = [[*rest, f"model={model}", f"name={model}", *SHALLOWER.get(model, [])] for model in MODELS]
+    explained = 0 if {"model=resnet152", SWEEPING} & {line, *arguments} else 1  # test_attribution_models.py has them
+    for job in jobs:
+        command("train", *job, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
+    assert len(list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))) == len(jobs)
     for file in (tmp_path / "outputs").rglob("status.json"):
         status = json.loads(file.read_text())
         assert status["precision"] == ("bf16-mixed" if multiplies_bf16() else "32-true"), "what auto is here"
@@ -97,6 +107,7 @@ def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "models", "key", "value"),
     [
+        (SWEEPING, MODELS, "trainer.devices", 1),
         (ON_DEVICES, ["convnext_xlarge"], "trainer.devices", 4),
         (ON_MACHINES, ["mobilenetv2"], "trainer.num_nodes", 2),
         (ON_SLURM, ["convnext_xlarge", "resnet152", "mobilenetv2"], "launcher.minutes", 240),

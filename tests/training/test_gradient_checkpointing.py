@@ -1,6 +1,7 @@
 """Gradient checkpointing changes memory and time, and no number."""
 
 import copy
+from itertools import product
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import timm
 import torch
 from helpers.small_network import little
 from helpers.tiny_training import Tiny, fit
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
@@ -37,11 +39,13 @@ def step(network: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_gradients_and_statistics_are_the_same(name) -> None:
+@pytest.mark.parametrize(
+    ("name", "prepared"), [*product(MODELS, [nn.Identity()]), ("resnet18", convert_sync_batchnorm)]
+)
+def test_gradients_and_statistics_are_the_same(name, prepared) -> None:
     torch.manual_seed(0)
     block, options = MODELS[name]
-    plain = timm.create_model(name, num_classes=2, **options).train()
+    plain = prepared(timm.create_model(name, num_classes=2, **options)).train()
     checkpointed = copy.deepcopy(plain)
     switch_checkpointing(checkpointed, True, name)
     images = torch.randn(4, 3, *SIZE)

@@ -20,11 +20,13 @@ from gender_cls.config.parsing import to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.prepare import PreparedData
 from gender_cls.errors import GenderClsError
+from gender_cls.system.network import free_port
 from gender_cls.training import ranks
 from gender_cls.training.auto_batch_size import least_images
 from gender_cls.training.batch import Batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.feature_cache import build_feature_cache
+from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.weight_average import WeightAverage
 
 RANKS = (2, 3)
@@ -37,6 +39,11 @@ SAME = {  # how one device trains, too
     "balanced draws, until it gets no better": {
         "data": {"batch_size": 8, "balance": "sampler"},
         "recipe": {"lr": 0.05, "frozen_epochs": 0, "monitor": "loss", "patience": 1}, "trainer": {"max_epochs": 4},
+    },
+    "fewer images in a step than ranks, label smoothing and checkpointing": {
+        "data": {"batch_size": 2},
+        "recipe": {"lr": 0.01, "frozen_epochs": 0, "label_smoothing": 0.1, "grad_checkpointing": True},
+        "trainer": {"max_epochs": 1},
     },
 }  # fmt: skip
 
@@ -64,6 +71,7 @@ def trained(prepared: PreparedData, config: Config) -> dict[str, Any]:
     callbacks = [
         build_feature_cache(classifier, data),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
+        GradientCheckpointing(classifier.network, "ViT") if recipe.grad_checkpointing else None,
         None if recipe.patience is None else EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience),
         epochs,
     ]
@@ -171,3 +179,20 @@ def test_all_ranks_refuse_weights_that_are_no_numbers(several) -> None:
     first, *others = (rank["nan"] for rank in several)
     assert "recipe.lr" in first
     assert others == [first] * len(others)
+
+
+def test_a_rank_with_an_error_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    left: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(ranks.group, "destroy_process_group", lambda: left.append(True))
+        with pytest.raises(ValueError, match="mine"), ranks.joined("cpu"):
+            raise ValueError("mine")
+    assert not left
+    ranks.group.destroy_process_group()
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    with pytest.raises(KeyboardInterrupt), ranks.joined("cpu"):
+        raise KeyboardInterrupt  # which comes to all of them
+    assert not ranks.group.is_initialized()
