@@ -190,6 +190,7 @@ def config_sentence(error: OmegaConfBaseException) -> str:
 _WANTED = {
     "converted to Integer": "a whole number",
     "converted to Float": "a number",
+    "'Union[int, str]'": "a whole number, or auto",
     "is not a valid bool": "true or false",
     "is not a ListConfig": "a list in brackets, such as [1,2] or [a]",
     "to Dict[": "names with values, such as {a: 1}",

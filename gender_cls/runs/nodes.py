@@ -83,7 +83,7 @@ def find_node(number: int, environment: Mapping[str, str] = os.environ) -> Node 
 
 _HOW = (
     "by srun --nodes=N --ntasks-per-node=1 python -m gender_cls.train ... or torchrun --nnodes=N --nproc-per-node=1 "
-    "-m gender_cls.train ..., with trainer.num_nodes=N."
+    "--rdzv-backend=c10d --rdzv-endpoint=HOST:29500 -m gender_cls.train ..., with trainer.num_nodes=N."
 )
 
 

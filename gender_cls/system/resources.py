@@ -10,9 +10,10 @@ import warnings
 from dataclasses import dataclass, field
 
 from gender_cls.config.checks import AUTO
-from gender_cls.errors import require
+from gender_cls.errors import plural, require
 from gender_cls.system.memory import kernel_file
 
+_MOST_PER_CORE = 4  # training processes; each of them takes the memory of a whole training
 _ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
@@ -152,7 +153,13 @@ def _device(accelerator: str) -> str:
 def _count_devices(device: str, devices: int | str) -> int:
     """How many devices of this kind are meant by `trainer.devices`; GenderClsError if there are fewer."""
     if devices == 1 or device == "cpu":
-        return 1 if devices == AUTO else int(devices)
+        number, cores = 1 if devices == AUTO else int(devices), usable_cores()
+        require(
+            number <= _MOST_PER_CORE * cores,
+            f"trainer.devices={number}: on a CPU these are processes, and this machine has {plural(cores, 'core')}. "
+            f"Take {_MOST_PER_CORE * cores} or fewer.",
+        )
+        return number
     there = 1
     if device == "cuda":
         import torch

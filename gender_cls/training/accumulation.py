@@ -49,7 +49,8 @@ def _mean_over_ranks(weight: float | Tensor, like: float | Tensor) -> float | Te
     if ranks.number() == 1:
         return weight
     assert isinstance(like, Tensor)
-    return ranks.sum_over_ranks(torch.ones_like(like, dtype=torch.float32) * weight) / ranks.number()
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return ranks.sum_over_ranks(torch.ones_like(like, dtype=dtype) * weight) / ranks.number()
 
 
 class TrainingTotals:

@@ -7,6 +7,7 @@ from typing import Any
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.parallel import DistributedDataParallel
 
@@ -42,6 +43,8 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     plugins = [environment, *options.pop("plugins", ())]
     defaults: dict[str, Any] = dict.fromkeys(off, False)
     defaults["default_root_dir"] = os.devnull  # with Slurm's variables, Lightning would load an `hpc_ckpt_*.ckpt` there
+    # Lightning has taken it from such variables, and only rank 0 writes events.
+    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
     try:
         trainer = Trainer(**devices, plugins=plugins, **{**defaults, **options})
     except MisconfigurationException as error:

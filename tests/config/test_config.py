@@ -154,6 +154,7 @@ REFUSED = [
     (Config, "recipe.lr=fast", "recipe.lr must be a number, not fast"),
     (Config, "seed=1.5", "seed must be a whole number, not 1.5"),
     (Config, "trainer.max_epochs=two", "trainer.max_epochs must be a whole number, not two"),
+    (Config, "trainer.devices=1.5 data.batch_size=[8]", "must be a whole number, or auto, not"),
     (Config, "data.image_size=256", "data.image_size must be a list in brackets"),
     (Config, "model.pretrained=maybe", "model.pretrained must be true or false, not maybe"),
     (Config, "data.balance=both", "[none, loss, sampler, source]"),

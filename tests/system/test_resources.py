@@ -184,3 +184,12 @@ def test_a_device_that_is_not_there_is_refused_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(resources, "_has_apple_gpu", lambda: False)
     with pytest.raises(GenderClsError, match=f"^accelerator={accelerator}: "):
         choose_resources(accelerator, "32-true", 1, 0, pixels_at_hand=True)
+
+
+def test_a_cpu_takes_a_few_processes_for_each_core(machine: Any) -> None:
+    def devices(wanted: int | str) -> int:
+        return choose_resources("cpu", "32-true", AUTO, AUTO, pixels_at_hand=True, devices=wanted).devices
+
+    assert [devices(wanted) for wanted in (AUTO, 1, 3, 8)] == [1, 1, 3, 8]
+    with pytest.raises(GenderClsError, match=r"trainer\.devices=9.*2 cores.*8 or fewer"):
+        devices(9)

@@ -26,6 +26,7 @@ from gender_cls.training.auto_batch_size import least_images
 from gender_cls.training.batch import Batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.feature_cache import build_feature_cache
+from gender_cls.training.gradient_checkpointing import GradientCheckpointing
 from gender_cls.training.weight_average import WeightAverage
 
 RANKS = (2, 3)
@@ -38,6 +39,11 @@ SAME = {  # how one device trains, too
     "balanced draws, until it gets no better": {
         "data": {"batch_size": 8, "balance": "sampler"},
         "recipe": {"lr": 0.05, "frozen_epochs": 0, "monitor": "loss", "patience": 1}, "trainer": {"max_epochs": 4},
+    },
+    "fewer images in a step than ranks, label smoothing and checkpointing": {
+        "data": {"batch_size": 2},
+        "recipe": {"lr": 0.01, "frozen_epochs": 0, "label_smoothing": 0.1, "grad_checkpointing": True},
+        "trainer": {"max_epochs": 1},
     },
 }  # fmt: skip
 
@@ -65,6 +71,7 @@ def trained(prepared: PreparedData, config: Config) -> dict[str, Any]:
     callbacks = [
         build_feature_cache(classifier, data),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
+        GradientCheckpointing(classifier.network, "ViT") if recipe.grad_checkpointing else None,
         None if recipe.patience is None else EarlyStopping(f"val/{recipe.monitor}", patience=recipe.patience),
         epochs,
     ]

@@ -2,7 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.classifiers import trainer_for
 from helpers.events import read_events
+from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -29,6 +31,16 @@ def test_curves_come_first_with_a_description_and_without_the_epoch(tmp_path: Pa
     assert {tag: events.descriptions[tag] for tag in events.scalars} == {
         tag: DESCRIPTIONS[tag] for tag in events.scalars
     }
+
+
+def test_variables_of_slurm_around_a_training_do_not_silence_it(
+    tmp_path: Path, logger: RunLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 3)  # as with SLURM_PROCID=3
+    trainer_for(logger=logger)
+    logger.log_metrics({"val/loss": 0.5}, 4)
+    logger.finalize("success")
+    assert read_events(tmp_path).scalars == {"Val/loss": {4: 0.5}}
 
 
 def test_a_run_that_begins_has_settings_text_and_charts_but_no_score(tmp_path: Path, logger: RunLogger) -> None:
