@@ -1,5 +1,6 @@
 """The charts of a search: the score of each trial, how much each setting mattered, and all settings side by side."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +24,15 @@ class Dimension:
     ticks: Sequence[tuple[float, str]]  # place and text
 
 
-def score_by_trial(complete: Mapping[int, float], pruned: Mapping[int, float], score: str, lowest: bool) -> Figure:
+def score_by_trial(
+    complete: Mapping[int, float], pruned: Mapping[int, float], failed: Sequence[int], score: str, lowest: bool
+) -> Figure:
     """The score of each trial by its number, and the best one so far as a line.
 
     Args:
         complete: trial -> score.
         pruned: trial -> the best score until it was ended; it does not count for the line.
+        failed: the trials without a score, which are marked at the bottom.
         score: what the score is called.
         lowest: whether a lower score is better.
     """
@@ -43,8 +47,11 @@ def score_by_trial(complete: Mapping[int, float], pruned: Mapping[int, float], s
             axes.plot(
                 list(pruned), list(pruned.values()), "v", color=PALETTE["faint"], label="pruned (ended early)", **hollow
             )
+        if failed:
+            bottom: Any = {"transform": axes.get_xaxis_transform(), "markersize": 4.5, "linestyle": ""}
+            axes.plot(failed, [0.04] * len(failed), "x", color=PALETTE["ink"], label="failed (no score)", **bottom)
         axes.step(numbers, best, where="post", color=PALETTE["ink"], linewidth=1.3, label="best so far", zorder=1)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.margins(y=0.12)
         axes.set(xlabel="trial")
         titled(axes, score)
@@ -58,9 +65,8 @@ def importance_bars(importances: Mapping[str, float]) -> Figure:
         figure.set_label("Importance of each setting")
         names = list(importances)[::-1]
         values = [importances[name] for name in names]
-        axes.barh(range(len(names)), values, height=0.55, color=PALETTE["mark"])
-        for place, value in enumerate(values):
-            axes.text(value, place, f" {value:.2f}", va="center", color=PALETTE["soft"])
+        bars = axes.barh(range(len(names)), values, height=0.55, color=PALETTE["mark"])
+        axes.bar_label(bars, fmt="%.2f", padding=3, color=PALETTE["soft"])
         axes.set_yticks(range(len(names)), names, color=PALETTE["ink"])
         axes.set_xlim(0, 1.12 * max(values))
         axes.grid(visible=False, axis="y")
@@ -76,7 +82,7 @@ def settings_side_by_side(dimensions: Sequence[Dimension], marked: Mapping[int, 
             score is better.
     """
     with house_style():
-        figure, axes = chart(max(5.2, 1.05 * len(dimensions)), 3.4)
+        figure, axes = chart(max(5.2, len(dimensions)), 3.4)
         figure.set_label("Settings and score of each trial")
         scores = np.array(dimensions[-1].places)
         lines = np.array([dimension.places for dimension in dimensions]).T
@@ -103,8 +109,9 @@ def settings_side_by_side(dimensions: Sequence[Dimension], marked: Mapping[int, 
 
 
 def _in_lines(title: str) -> str:
-    """`recipe.`, `weight_decay`; `balanced accuracy`, `on validation`."""
-    return title.replace(".", ".\n", 1).replace(" on ", "\non ")
+    """`recipe.`, `backbone_lr_`, `factor`; `balanced accuracy`, `on validation`."""
+    parts = re.split(r"(?<=\.)|(?= on )", title)
+    return "\n".join(line for part in parts for line in re.findall(r".{1,15}(?:_|\.|$)|.+", part.strip()))
 
 
 def _grey(score: float) -> tuple[float, ...]:

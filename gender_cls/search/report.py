@@ -29,6 +29,7 @@ from gender_cls.search.study import (
     read_search,
     read_trials,
     write_trials,
+    written,
 )
 
 FEWEST_FOR_IMPORTANCE = 10  # complete trials
@@ -53,18 +54,21 @@ def write_search_page(sweep: Path) -> list[str]:
         scores = {
             name: {one.number: _number(one.score) for one in trials if one.state == name} for name in (COMPLETE, PRUNED)
         }
-        figures["score"] = score_by_trial(scores[COMPLETE], scores[PRUNED], _score(search), search.minimises)
+        failed = [one.number for one in trials if one.state == FAILED]
+        figures["score"] = score_by_trial(scores[COMPLETE], scores[PRUNED], failed, _score(search), search.minimises)
     else:
-        notes["score"] = "No trial has ended yet."
+        notes["score"] = "No trial is complete."
     if importances:
         figures["importance"] = importance_bars(importances)
     if len(complete) > 1:
         keys = list(importances or search.space)[:MOST_DIMENSIONS]
-        figures["settings"] = settings_side_by_side(_dimensions(search, complete, keys), _marks(complete, finalists))
+        figures["settings"] = settings_side_by_side(settings_of(search, complete, keys), _marks(complete, finalists))
         notes["settings"] = (
             "Each line is a complete trial: its settings, and at the right its score. Blue: the finalists. The others "
             "are grey, stronger where the score is better."
         )
+    else:
+        notes["settings"] = f"Too few trials are complete: {len(complete)} of at least 2."
     for name, figure in figures.items():
         write_atomically(sweep / f"search_{name}.svg", figure_svg(figure))
     write_trials(sweep, search, trials)
@@ -113,6 +117,8 @@ def importances_of(search: Search, complete: Sequence[Trial]) -> tuple[dict[str,
     """The share of each setting in the variance of the score, the largest first, and a note about it or why not."""
     if len(complete) < FEWEST_FOR_IMPORTANCE:
         return {}, {"importance": f"Too few trials are complete: {len(complete)} of at least {FEWEST_FOR_IMPORTANCE}."}
+    if len({trial.score for trial in complete}) == 1:
+        return {}, {"importance": "All complete trials have the same score: no setting changed it."}
     try:
         importance = import_optuna().importance
         study = optuna_study(search, complete)
@@ -127,24 +133,30 @@ def importances_of(search: Search, complete: Sequence[Trial]) -> tuple[dict[str,
     return {key: float(value) for key, value in found.items()}, {"importance": note}
 
 
-def _dimensions(search: Search, trials: Sequence[Trial], keys: Sequence[str]) -> list[Dimension]:
+def settings_of(search: Search, trials: Sequence[Trial], keys: Sequence[str]) -> list[Dimension]:
     """The settings of the trials, and their score."""
     found = [_dimension(key, search.space[key], [trial.values[key] for trial in trials]) for key in reversed(keys)]
     scores = [_number(trial.score) for trial in trials]
     low, high = min(scores), max(scores)
-    return [*found, _dimension(_score(search), Range(low, high if high > low else low + 1), scores)]
+    alike = Dimension(_score(search), [0.5] * len(scores), [(0.5, f"{low:.3g}")])
+    return [*found, alike if low == high else _dimension(_score(search), Range(low, high), scores)]
 
 
 def _dimension(title: str, values: Range | Choices, taken: Sequence[Any]) -> Dimension:
     if isinstance(values, Choices):
         last = max(len(values.values) - 1, 1)
-        ticks = [(index / last, str(value)) for index, value in enumerate(values.values)]
+        ticks = [(index / last, str(written(value))) for index, value in enumerate(values.values)]
         return Dimension(title, [values.values.index(value) / last for value in taken], ticks)
-    scale = math.log if values.log else float
+    scale = math.log10 if values.log else float
     low, high = scale(values.low), scale(values.high)
-    middle = math.sqrt(values.low * values.high) if values.log else (values.low + values.high) / 2
-    ticks = [((scale(value) - low) / (high - low), f"{value:.3g}") for value in (values.low, middle, values.high)]
-    return Dimension(title, [(scale(value) - low) / (high - low) for value in taken], ticks)
+
+    def place(value: float) -> float:
+        return (scale(value) - low) / (high - low)
+
+    decades = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)] if values.log else []
+    between = [mark for mark in decades or [(values.low + values.high) / 2] if 0.06 < place(mark) < 0.94]
+    ticks = [(place(mark), f"{mark:.3g}") for mark in (values.low, *between, values.high)]
+    return Dimension(title, [place(value) for value in taken], ticks)
 
 
 def _marks(trials: Sequence[Trial], finalists: Sequence[Finalist]) -> dict[int, str]:
@@ -164,7 +176,7 @@ def _rows(search: Search, trials: Sequence[Trial], finalists: Sequence[Finalist]
             number=one.number,
             state=one.state,
             score=one.score,
-            values=[str(one.values.get(key, "")) for key in search.space],
+            values=[str(written(one.values[key])) if key in one.values else "" for key in search.space],
             epochs=len(one.scores),
             seconds=one.seconds,
             reason=one.reason,
@@ -192,7 +204,7 @@ def _findings(
 ) -> list[Finding]:
     """What the choice is worth, whether the finalists differ, and which trials did not end."""
     findings = []
-    if complete:
+    if len(complete) > 1:
         findings.append(Finding("note", _optimism(search, len(complete), finalists)))
         as_they_are = next((one for one in complete if one.number == 0), None)
         if as_they_are is not None and as_they_are is not complete[0]:

@@ -148,7 +148,7 @@ def trials_table(search: Search, trials: Sequence[Trial]) -> "pd.DataFrame":
             "number": trial.number,
             "state": trial.state,
             "score": trial.score,
-            **{key: _written(trial.values[key]) for key in search.space if key in trial.values},
+            **{key: written(trial.values[key]) for key in search.space if key in trial.values},
             "epochs": len(trial.scores),
             "seconds": trial.seconds,
             "folder": f"{TRIALS}/{trial.folder.name}",
@@ -160,7 +160,7 @@ def trials_table(search: Search, trials: Sequence[Trial]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def _written(value: Any) -> Any:
+def written(value: Any) -> Any:
     """A value as in an override: `null`, `true`, `[256, 128]`."""
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else json.dumps(value)
 

@@ -1,19 +1,22 @@
 """What a search shows, from folders that were made up: trials, finalists, and what the choice is worth."""
 
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.comparing import simulated
-from helpers.example_search import write_example, write_finalists
+from helpers.example_search import write_example, write_finalists, write_trial
 from helpers.html_page import Page, linked_files
 
 from gender_cls.reports.comparison import write_comparison
 from gender_cls.runs.files import read_json
-from gender_cls.search.report import importances_of, write_search_page
-from gender_cls.search.study import ranked, read_trials
+from gender_cls.search.report import importances_of, settings_of, write_search_page
+from gender_cls.search.space import Choices, Range
+from gender_cls.search.study import COMPLETE, Trial, ranked, read_trials
 
 
 def page_of(sweep: Path) -> Page:
@@ -68,7 +71,37 @@ def test_a_search_of_which_nothing_has_ended_says_so(tmp_path: Path) -> None:
     assert write_search_page(tmp_path) == []
     write_example(tmp_path, trials=0)
     assert write_search_page(tmp_path) == ["No trial of 2 is complete.", "- Of 2 trials: 1 pruned and 1 failed."]
-    assert "None is chosen yet." in page_of(tmp_path).text
+    text = page_of(tmp_path).text
+    assert "None is chosen yet." in text
+    assert text.count("Too few trials are complete: 0") == 2, "neither importance nor side by side"
+
+
+def test_settings_that_change_nothing_have_no_importance(tmp_path: Path) -> None:
+    """Networks that always give the same answer all have 0.5."""
+    write_example(tmp_path, trials=0)
+    for number in range(10, 20):
+        write_trial(
+            tmp_path, number, {"recipe.lr": 1e-4 * number, "recipe.label_smoothing": 0.0, "augment.flip": 0.5}, [0.5]
+        )
+    assert (
+        write_search_page(tmp_path)[0] == "Trial 10 is the best of 12 trials (balanced accuracy on validation 0.500)."
+    )
+    assert "the same score" in page_of(tmp_path).text
+    assert (tmp_path / "search_settings.svg").is_file()
+
+
+def test_an_axis_has_a_mark_for_each_power_of_ten_and_values_as_they_are_written(tmp_path: Path) -> None:
+    values = {"recipe.lr": Range(3e-4, 0.2, log=True), "recipe.frozen_epochs": Choices((None, 2))}
+    search = replace(write_example(tmp_path, trials=0), space=values)
+    trials = [
+        Trial(0, tmp_path, COMPLETE, {"recipe.lr": 0.003, "recipe.frozen_epochs": None}, 0.6),
+        Trial(1, tmp_path, COMPLETE, {"recipe.lr": 0.2, "recipe.frozen_epochs": 2}, 0.8),
+    ]
+    epochs, lr, score = settings_of(search, trials, list(values))
+    assert epochs.ticks == [(0.0, "null"), (1.0, "2")]
+    assert [text for _, text in lr.ticks] == ["0.0003", "0.001", "0.01", "0.1", "0.2"]
+    assert lr.places == pytest.approx([math.log(10) / math.log(0.2 / 3e-4), 1])
+    assert score.places == [0, 1]
 
 
 @pytest.mark.parametrize(("skills", "differ"), [((0.0, 0.0), False), ((2.0, 0.2), True)])
@@ -96,6 +129,9 @@ def test_the_finalists_say_what_the_choice_is_worth_and_whether_they_differ(
     (pair,) = read_json(tmp_path / "leaderboard.json")["pairs"]
     assert pair["significant"] is differ
     assert any(("no two finalists" if not differ else pair["verdict"]) in line for line in lines)
+    verdict = f"No significant difference between {pair['a']} and {pair['b']}"
+    assert (verdict in (tmp_path / "leaderboard.md").read_text().replace("\\", "")) is not differ
+    assert (verdict in Page((tmp_path / "leaderboard.html").read_text()).text) is not differ
     text = page_of(tmp_path).text
     assert all(f"{mean(place, 'test'):.3f}" in text for place in range(2))
 
