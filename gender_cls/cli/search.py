@@ -79,6 +79,8 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
     search = _begin(config, folder)
     if not search.chosen:
         log.info(f"{plural(config.search.trials, 'trial')} of settings for {', '.join(search.space)}.")
+        if config.search.best > config.search.trials:
+            log.warning(f"search.best={config.search.best} is more than search.trials: all settings will be tested.")
         trials = read_trials(folder, search)
         ended = {trial.number for trial in trials if trial.state in (COMPLETE, PRUNED)}
         if begun := [number for number in range(config.search.trials) if number not in ended]:
@@ -126,8 +128,11 @@ def run_trial(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
     assert search is not None, "the command writes it before the trials"
     assert number is not None
     if not run.finished:
-        values = run.status.get("values") or propose(search, read_trials(sweep, search), number, config)
-        run.note(values=values)
+        values = run.status.get("values")
+        if not values:
+            shutil.rmtree(run.checkpoints, ignore_errors=True)  # of other values, if status.json was removed
+            values = propose(search, read_trials(sweep, search), number, config)
+            run.note(values=values)
         title = f"Trial {number} of {config.search.trials}: {_listed(values)}"
         try:
             config = _of_trial(config, values)
