@@ -67,8 +67,8 @@ def check_search(command: CommandLine, config: Config) -> None:
             f"{key} has several values, and a search chooses the values itself: add a key with its values to the space "
             "('+search.space.recipe.frozen_epochs=[0,2]'), and start a search of its own for each model or dataset."
         )
-    import_optuna()
     read_space(config)
+    import_optuna()  # after the checks, because it takes a second
 
 
 def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
@@ -151,7 +151,7 @@ def run_trial(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
                 if run.state != "failed":
                     raise
                 if again and run.status.get("traceback") is None:
-                    log.info("Its process ended without a word, so it is tried once more from its last checkpoint.")
+                    log.info("Its process ended without a message, so it is tried once more from its last checkpoint.")
                     continue
             break
     return float(run.status["best_validation"]) if run.finished else math.nan
@@ -168,7 +168,7 @@ def finalist_config(config: Config, run: Run) -> Config:
 
 
 def _of_trial(config: Config, values: dict[str, object]) -> Config:
-    """A trial is cheap: no maps, and the test split stays closed."""
+    """The configuration of a trial, which is cheap: it makes no maps, and does not open the test split."""
     cheap = replace(
         config,
         explain=replace(config.explain, enabled=False),
@@ -178,7 +178,7 @@ def _of_trial(config: Config, values: dict[str, object]) -> Config:
 
 
 def _without_space(config: Config) -> Config:
-    """The settings of one training; `search.json` keeps the space."""
+    """The configuration of one training, without the space, which `search.json` keeps."""
     return replace(config, search=replace(config.search, space={}))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from gender_cls.system.signals import FROM_SCHEDULERS, STOPS, Stopped, handling, holding_stops
 
-# A forked process has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
+# A forked process has what its parent has imported and prepared. Forking a process with threads is safe on Linux only.
 ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
