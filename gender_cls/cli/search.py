@@ -15,6 +15,7 @@ from gender_cls.cli.sweep import announce_jobs, folder_override, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, first_few, plural, require
+from gender_cls.runs import files
 from gender_cls.runs.run import TRIALS, Run
 from gender_cls.search.optimiser import propose
 from gender_cls.search.space import read_space, with_values
@@ -88,6 +89,8 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
             yield [f"search.trial={numbers}", folder_override([], parent=TRIALS)]
         search = _choose(config, search, folder)
         _write_page(folder)
+    for unfinished in folder.glob(f".search*{files.UNFINISHED}"):  # by a process that was killed
+        unfinished.unlink(missing_ok=True)
     seeds = [config.seed + number for number in range(1, config.search.seeds + 1)]
     finalists = range(1, len(search.chosen) + 1)
     show("")

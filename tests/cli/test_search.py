@@ -95,7 +95,9 @@ def test_trials_come_first_and_then_the_best_with_new_seeds(tmp_path: Path, capl
         (1, {"recipe.lr": 0.01}),
         (0, {"recipe.lr": 0.001}),
     ]
+    (tmp_path / ".search.csv.a1.part").touch()
     assert list(search_sweeps(config, tmp_path)) == [last], "after a kill of the second sweep"
+    assert not list(tmp_path.glob(".*.part"))
     for changes in ({"trials": 9}, {"best": 2}, {"seeds": 3}):
         config = search_config(**{"trials": 5, "best": 3, "seeds": 2, "space": LR, **changes})
         [(key, value)] = changes.items()
