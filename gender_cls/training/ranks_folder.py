@@ -113,12 +113,13 @@ class RanksFolder:
 
     @contextmanager
     def telling_stops(self) -> Iterator[None]:
-        """Note a signal that ends this process first: the others fail, as they lose the connection to it."""
+        """Note a signal that ends this process first: the others lose the connection to it, or get SIGTERM."""
         try:
             yield
         except BaseException as error:
             stop = stop_behind(error)
-            if stop is not None and not self.failures and all(lives for _, lives in self._here()):
+            first = self.stop is None and not self.failures and all(lives for _, lives in self._here())
+            if stop is not None and first:
                 write_atomically(self._stop, json.dumps({"signal": getattr(stop, "signal", signal.SIGINT)}))
             raise
 

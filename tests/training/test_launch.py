@@ -75,6 +75,15 @@ def test_a_signal_to_one_rank_is_told_and_not_the_connection_that_others_lose(tm
     assert stopped.value.signal == signal.SIGUSR1
 
 
+def test_the_first_signal_is_told_and_not_the_one_with_which_the_agent_ends_the_others(tmp_path: Path) -> None:
+    folder = RanksFolder(Run(tmp_path))
+    folder.begin()
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        with pytest.raises(Stopped), folder.telling_stops():
+            raise Stopped(number)
+    assert folder.stop == signal.SIGUSR1
+
+
 @pytest.mark.parametrize(("failures", "told"), [([], signal.SIGTERM), ([Failure(0, "no room")], None)])
 def test_the_signal_that_ends_a_rank_after_a_failure_is_no_reason(
     tmp_path: Path, failures: list[Failure], told: int | None
