@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.config.launcher import LAUNCHER, JoblibConfig, LauncherConfig, SlurmConfig, launcher_config
+from gender_cls.config.launcher import LAUNCHER, JoblibConfig, LauncherConfig, RayConfig, SlurmConfig, launcher_config
 from gender_cls.errors import require
 from gender_cls.system.extras import EXTRAS, install_command
 
@@ -37,11 +37,13 @@ def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> Launcher
         f"launcher={choice} asks for the same machines for all jobs of a sweep, so no key of launcher may vary: start "
         "a sweep for each, or set launcher.gpus and launcher.nodes to the most that a job needs.",
     )
-    if isinstance(first, SlurmConfig):
+    if isinstance(first, SlurmConfig | RayConfig):
         require(
             jobs[0].trainer.accelerator != "cpu" or not first.gpus,
-            f"launcher.gpus={first.gpus} asks for GPUs that trainer.accelerator=cpu does not use: add launcher.gpus=0.",
+            f"launcher.gpus={first.gpus:g} asks for GPUs that trainer.accelerator=cpu does not use: add "
+            "launcher.gpus=0.",
         )
+    if isinstance(first, SlurmConfig):
         missing = [program for program in ("sbatch", "srun", "scontrol", "squeue") if shutil.which(program) is None]
         require(
             not missing,
