@@ -135,7 +135,7 @@ class Run(ResultFolder):
 
     @property
     def tested(self) -> bool:
-        """Whether it was tested: `evaluation.test=false` leaves that out, and it finishes all the same."""
+        """Whether it was tested: `evaluation.test=false` leaves the test out, and the run still finishes."""
         return self.metrics_file.is_file()
 
     @property

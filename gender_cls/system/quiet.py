@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PATIENCE = 300.0  # seconds; then it is measured all the same
+PATIENCE = 300.0  # seconds to wait for others; then this process measures next to them
 POLL = 0.05  # seconds
 BUSY_CPUS = 0.2  # CPUs that other processes may use before times are marked
 BUSY_SHARE = 0.05  # the same as a share of all CPUs, if that is more
