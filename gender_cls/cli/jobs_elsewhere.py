@@ -20,7 +20,7 @@ from gender_cls.system.terminal import shortest
 log = logging.getLogger(__name__)
 
 SUBMITTED = ".submitit"
-"""In a sweep's folder, as conf/launcher has it: a folder for each job of submitit, called as its number."""
+"""In a sweep's folder, as conf/launcher has it: a folder for each job of submitit, with its number as the name."""
 
 LOOK = 3.0  # seconds between two looks at the jobs
 PATIENCE = 60.0  # seconds for jobs on this machine to write what they have after a stop
@@ -57,7 +57,7 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
             "trainer.resume=true goes on."
         ) from None
     except Exception as error:
-        kind = type(error).__name__
+        kind = type(error).__name__  # of submitit, which need not be installed
         if kind == "FailedJobError" and str(error).startswith("sbatch: "):
             raise GenderClsError(f"Slurm refused the jobs: {one_line(str(error).splitlines()[0])}.") from None
         if isinstance(launcher, RayConfig) and launcher.address and not _ray_answers():

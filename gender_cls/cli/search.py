@@ -15,6 +15,7 @@ from gender_cls.cli.sweep import announce_jobs, folder_override, run_job
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, first_few, plural, require
+from gender_cls.runs import files
 from gender_cls.runs.run import TRIALS, Run
 from gender_cls.search.optimiser import propose
 from gender_cls.search.space import read_space, with_values
@@ -66,8 +67,8 @@ def check_search(command: CommandLine, config: Config) -> None:
             f"{key} has several values, and a search chooses the values itself: add a key with its values to the space "
             "('+search.space.recipe.frozen_epochs=[0,2]'), and start a search of its own for each model or dataset."
         )
-    import_optuna()
     read_space(config)
+    import_optuna()  # after the checks, because it takes a second
 
 
 def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
@@ -79,6 +80,8 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
     search = _begin(config, folder)
     if not search.chosen:
         log.info(f"{plural(config.search.trials, 'trial')} of settings for {', '.join(search.space)}.")
+        if config.search.best > config.search.trials:
+            log.warning(f"search.best={config.search.best} is more than search.trials: all settings will be tested.")
         trials = read_trials(folder, search)
         ended = {trial.number for trial in trials if trial.state in (COMPLETE, PRUNED)}
         if begun := [number for number in range(config.search.trials) if number not in ended]:
@@ -86,6 +89,8 @@ def search_sweeps(config: Config, folder: Path) -> Iterator[list[str]]:
             yield [f"search.trial={numbers}", folder_override([], parent=TRIALS)]
         search = _choose(config, search, folder)
         _write_page(folder)
+    for unfinished in folder.glob(f".search*{files.UNFINISHED}"):  # by a process that was killed
+        unfinished.unlink(missing_ok=True)
     seeds = [config.seed + number for number in range(1, config.search.seeds + 1)]
     finalists = range(1, len(search.chosen) + 1)
     show("")
@@ -126,8 +131,11 @@ def run_trial(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
     assert search is not None, "the command writes it before the trials"
     assert number is not None
     if not run.finished:
-        values = run.status.get("values") or propose(search, read_trials(sweep, search), number, config)
-        run.note(values=values)
+        values = run.status.get("values")
+        if not values:
+            shutil.rmtree(run.checkpoints, ignore_errors=True)  # of other values, if status.json was removed
+            values = propose(search, read_trials(sweep, search), number, config)
+            run.note(values=values)
         title = f"Trial {number} of {config.search.trials}: {_listed(values)}"
         try:
             config = _of_trial(config, values)
@@ -143,7 +151,7 @@ def run_trial(work: Callable[[Config, Run], None], config: Config, run: Run) -> 
                 if run.state != "failed":
                     raise
                 if again and run.status.get("traceback") is None:
-                    log.info("Its process ended without a word, so it is tried once more from its last checkpoint.")
+                    log.info("Its process ended without a message, so it is tried once more from its last checkpoint.")
                     continue
             break
     return float(run.status["best_validation"]) if run.finished else math.nan
@@ -160,7 +168,7 @@ def finalist_config(config: Config, run: Run) -> Config:
 
 
 def _of_trial(config: Config, values: dict[str, object]) -> Config:
-    """A trial is cheap: no maps, and the test split stays closed."""
+    """The configuration of a trial, which is cheap: it makes no maps, and does not open the test split."""
     cheap = replace(
         config,
         explain=replace(config.explain, enabled=False),
@@ -170,7 +178,7 @@ def _of_trial(config: Config, values: dict[str, object]) -> Config:
 
 
 def _without_space(config: Config) -> Config:
-    """The settings of one training; `search.json` keeps the space."""
+    """The configuration of one training, without the space, which `search.json` keeps."""
     return replace(config, search=replace(config.search, space={}))
 
 

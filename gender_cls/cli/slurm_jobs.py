@@ -13,7 +13,7 @@ _ENDED = {
 }  # fmt: skip
 """States of a job that will not run again; submitit waits in all states but a few."""
 
-OFTEN = 60  # seconds at most between two questions: squeue forgets a job some minutes after its end
+INTERVAL = 60  # seconds at most between two calls of squeue, which forgets a job some minutes after its end
 
 
 @contextlib.contextmanager
@@ -59,4 +59,4 @@ def ask_squeue_without_accounts() -> None:
             ended = {job: states.get(job, "COMPLETED") in _ENDED for job in self._registered}
             return {job: {"State": "COMPLETED" if ended[job] else "RUNNING"} for job in ended}
 
-    SlurmJob.watcher = Queue(delay_s=OFTEN)
+    SlurmJob.watcher = Queue(delay_s=INTERVAL)

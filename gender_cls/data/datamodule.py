@@ -88,7 +88,7 @@ class CropLoader(DataLoader):
     resumed training goes on: processes of a loader that had started would have fetched other batches by then.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises a class of its own
         with holding_stops():  # a process that has just started is not ready for them
             batches = super().__iter__()
         yield from batches

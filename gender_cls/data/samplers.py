@@ -60,7 +60,7 @@ class StepBatchSampler(Sampler[list]):
     nearly equal size, because BatchNorm after the pooling fails on a batch of one image: a batch of two gets the third
     image instead. For the same reason a last step of one image is left out.
 
-    Of several ranks, each gets as many batches of a step. A batch that would have fewer than `least` items is filled up
+    All ranks get the same number of batches of a step. A batch that would have fewer than `least` items is filled up
     with items of the same step that do not count: their `draw` is FILLER.
 
     Args:

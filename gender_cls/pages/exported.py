@@ -45,7 +45,7 @@ def exported_on_screen(parity: Parity) -> list["str | Table"]:
                 table_on_screen([Column(title, cells, rank=max(0, place - 3)) for place, (title, cells) in columns]),
             ]
     if about := _about_disturbed(parity):
-        parts.append(f"{about[2:]}.")
+        parts.append(f"{about}.")
     return [*parts, "", next(iter(parity["files"].values()))["sentence"]]
 
 
@@ -65,7 +65,7 @@ def _section(parity: Parity) -> str:
     )
     machine = f"{parity['environment']['processor']}, {parity['environment']['machine']}"
     report = f" ({parity['precision']})" if parity["precision"] else ""
-    where = f"{machine}{_about_disturbed(parity)}"
+    where = "; ".join(filter(None, [machine, _about_disturbed(parity)]))
     fastest = f"From resized pixels in memory to the outputs, the fastest of calls in turn, on {where}:"
     times = [fastest, speed] if parity["speed"] else []
     running = [RUNNING] if any(check["file"] == "model_native.onnx" for check in parity["checks"]) else []
@@ -138,7 +138,7 @@ def _speed(parity: Parity) -> Cells:
 
 def _about_disturbed(parity: Parity) -> str:
     disturbed = any(speed["disturbed"] for speed in parity["speed"].values())
-    return "; ~: other processes computed meanwhile" * disturbed
+    return "~: other processes computed meanwhile" * disturbed
 
 
 def _times(speed: Speed) -> tuple[float, float]:

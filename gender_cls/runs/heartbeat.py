@@ -79,8 +79,8 @@ def signed(owner: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator
     """Leave this process's name in a file, and touch it until the context ends; the name of a dead process is removed.
 
     A process of another machine counts as dead when it has not touched its name for SILENT seconds, by the clock of the
-    file system, and has not done so while this process watched either: clocks may differ. A process that was stopped
-    for so long ends itself when it goes on and finds that another one has its place.
+    file system, nor while this process watched the name, because clocks may differ. A process that was stopped for that
+    long ends itself when it goes on and finds that another one has its place.
 
     Args:
         patient: wait for a living process as long as it takes.
@@ -130,15 +130,15 @@ def _await_end(owner: Path, patient: bool) -> None:
 
 def _remove(owner: Path, seen: _Seen) -> None:
     """Remove the name of a dead process; of several processes that want to, only one can remove this very name."""
-    right = owner.with_name(f"{owner.name}.{hashlib.blake2b(seen.text.encode(), digest_size=8).hexdigest()}")
-    if _created(right, ""):
+    permit = owner.with_name(f"{owner.name}.{hashlib.blake2b(seen.text.encode(), digest_size=8).hexdigest()}")
+    if _created(permit, ""):
         try:
             if _look(owner) == seen:
                 owner.unlink(missing_ok=True)
         finally:
-            right.unlink(missing_ok=True)
-    elif (left := _look(right)) is not None and _age(right, left) > SILENT:  # by a process that was killed here
-        right.unlink(missing_ok=True)
+            permit.unlink(missing_ok=True)
+    elif (left := _look(permit)) is not None and _age(permit, left) > SILENT:  # of a process that was killed here
+        permit.unlink(missing_ok=True)
 
 
 def _beat(owner: Path, text: str, ended: threading.Event) -> None:

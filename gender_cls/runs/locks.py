@@ -14,7 +14,7 @@ from gender_cls.runs.heartbeat import OccupiedError, at_work, signed
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # `has_record_locks` asks for it
 
 _PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)

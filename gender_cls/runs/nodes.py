@@ -72,8 +72,8 @@ def find_node(number: int, environment: Mapping[str, str] = os.environ) -> Node 
     started = f"{'torchrun' if torchrun else 'srun'} started {plural(tasks, 'process', 'processes')} on "
     require(
         found == tasks == number,
-        f"trainer.num_nodes={number}, but {started}{plural(found, 'machine')}: one process on each machine is right, "
-        f"because trainer.devices starts those of its devices. It is done {_HOW}",
+        f"trainer.num_nodes={number}, but {started}{plural(found, 'machine')}: start one process on each machine, "
+        f"which starts one more for each of its devices, {_HOW}",
     )
     if number == 1:
         return None
@@ -101,7 +101,7 @@ class Meeting:
     def lead(self, folder: Path) -> None:
         """From now on, tell the others in which folder the command works, and that this process lives.
 
-        A later call changes nothing: the folder of a sweep's job is in that of the sweep.
+        A later call changes nothing: the folder of a sweep's job lies in the folder of the sweep.
         """
         if self._led is not None:
             return
@@ -135,7 +135,7 @@ class Meeting:
     @contextlib.contextmanager
     def leading(self, run: str) -> Iterator[None]:
         """Tell the others how the work on a run ends: they end in the same way."""
-        error: str | None = "the process of node 0 was stopped"
+        error: str | None = "Node 0 was asked to stop: trainer.resume=true goes on from the last checkpoint."
         try:
             yield
             error = None

@@ -38,10 +38,10 @@ def propose(search: Search, trials: Sequence[Trial], number: int, config: Config
 
 
 def is_hopeless(search: Search, trials: Sequence[Trial], number: int, scores: Sequence[float], warmup: int) -> bool:
-    """Whether a trial's best score so far is worse than the median of the complete trials' at the same epoch.
+    """Whether a trial's best score so far is below the median of the complete trials at the same epoch.
 
-    The median rule (Golovin et al. 2017, "Google Vizier") needs a handful of complete trials. Hyperband would divide
-    them into brackets, each of which needs as many.
+    For a loss, above. The median rule (Golovin et al. 2017, "Google Vizier") needs STARTUP_TRIALS complete trials.
+    Hyperband would divide the trials into brackets, and each bracket would need as many.
 
     Args:
         scores: of the trial after each epoch.

@@ -78,7 +78,7 @@ def search_file(sweep: Path) -> Path:
 
 
 def keep_search(search: Search, sweep: Path) -> None:
-    """Keep it for the jobs, which may run elsewhere, and for a later start."""
+    """Write `search.json` for the jobs, which may run elsewhere, and for a later start."""
     kept = {**vars(search), "space": space_to_json(search.space), "chosen": list(search.chosen)}
     write_atomically(search_file(sweep), json.dumps(kept, indent=2) + "\n")
 
@@ -173,7 +173,7 @@ def write_trials(sweep: Path, search: Search, trials: Sequence[Trial]) -> None:
 
 
 def import_optuna() -> Any:
-    """The module, whose messages go the way of all others; GenderClsError if it is not installed."""
+    """Import Optuna, whose messages then go into the log; GenderClsError if it is not installed."""
     optuna = import_extra("optuna", "search=optuna")
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
@@ -184,7 +184,7 @@ def import_optuna() -> Any:
 def optuna_study(search: Search, trials: Sequence[Trial], **options: Any) -> "Study":
     """These trials as a study in memory; `options` are `sampler` and `pruner`. Trials without values are left out.
 
-    A trial that has not ended counts as running, so that the sampler proposes other values than it has.
+    A trial that has not ended counts as running, so that the sampler proposes values that differ from its values.
     """
     optuna = import_optuna()
     study: Study = optuna.create_study(direction="minimize" if search.minimises else "maximize", **options)

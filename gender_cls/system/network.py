@@ -6,7 +6,7 @@ import sys
 
 
 def free_port() -> int:
-    """A port of TCP that nobody uses at the moment."""
+    """The number of a TCP port that no process uses at the moment."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
@@ -23,7 +23,7 @@ def interface_to(address: str) -> str | None:
 
     get_address = 0x8915  # SIOCGIFADDR of Linux: a name in 16 bytes -> 4 bytes from the 20th on
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((address, 9))  # UDP sends nothing for that
+        probe.connect((address, 9))  # of UDP, which sends nothing here
         own = socket.inet_aton(probe.getsockname()[0])
         for _, name in socket.if_nameindex():
             with contextlib.suppress(OSError):

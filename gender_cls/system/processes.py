@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
@@ -17,7 +18,7 @@ from typing import Any
 
 from gender_cls.system.signals import FROM_SCHEDULERS, STOPS, Stopped, handling, holding_stops
 
-# A forked process has torch and the rest imported already. Only on Linux is it safe to fork a process with threads.
+# A forked process has what its parent has imported and prepared. Forking a process with threads is safe on Linux only.
 ChildProcess = multiprocessing.context.ForkProcess if sys.platform == "linux" else multiprocessing.context.SpawnProcess
 
 
@@ -63,7 +64,11 @@ def end_with_parent() -> None:
     assert parent is not None
 
     def wait_for_parent() -> None:
-        wait([parent.sentinel])
+        if parent.sentinel is not None:
+            wait([parent.sentinel])
+        else:  # joblib started this process
+            while os.getppid() == parent.pid:
+                time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PATIENCE = 300.0  # seconds; then it is measured all the same
+PATIENCE = 300.0  # seconds to wait for others; then this process measures next to them
 POLL = 0.05  # seconds
-BUSY = 0.2, 0.05  # CPUs, and share of all CPUs, that others may use without being noticed
+BUSY_CPUS = 0.2  # CPUs that other processes may use before times are marked
+BUSY_SHARE = 0.05  # the same as a share of all CPUs, if that is more
 _NAME = "\0gender_cls measures"  # no file: it is known to all users of the machine, and ends with the process
 
 
@@ -59,7 +60,7 @@ class Meanwhile:
     def disturbed(self) -> str | None:
         """What they computed, in words; None if it was too little to matter, or unknown."""
         busy, cpus = self.busy(), len(_cpus())
-        if busy is None or busy < max(BUSY[0], BUSY[1] * cpus):
+        if busy is None or busy < max(BUSY_CPUS, BUSY_SHARE * cpus):
             return None
         return f"other processes kept {busy:.1f} of {cpus} CPU{'s' * (cpus > 1)} busy"
 

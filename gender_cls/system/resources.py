@@ -168,7 +168,8 @@ def _count_devices(device: str, devices: int | str) -> int:
     number = there if devices == AUTO else int(devices)
     require(
         number <= there,
-        f"trainer.devices={number}: this machine has {there} of {device}. Take as many or fewer, or auto for all."
+        f"trainer.devices={number}: this machine has {plural(there, f'{device} device')}. "
+        f"Take {there} or fewer, or auto for all."
         + (" trainer.accelerator=cpu trains in several processes." if device == "mps" else ""),
     )
     return number

@@ -55,10 +55,10 @@ def stopping_on_signals() -> Iterator[None]:
                 os.kill(os.getpid(), number)
         elif time.monotonic() - last > _ONE_REQUEST:
             last = time.monotonic()
-            waits_for_locks(number)
+            watch_for_locks(number)
             raise Stopped(number)
 
-    with handling(STOPS, stop), _raising_stops_again() as waits_for_locks:
+    with handling(STOPS, stop), _raising_stops_again() as watch_for_locks:
         yield
 
 
@@ -157,7 +157,7 @@ def unless_stopped(work: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _raising_stops_again() -> Iterator[Callable[[int], None]]:
-    """Inside, dropped stops are raised again; what it gives is to be called with the signal before one is raised."""
+    """Inside, dropped stops are raised again. Call what it yields with the signal before raising Stopped."""
     if not hasattr(signal, "setitimer"):  # not a POSIX system
         yield lambda _: None
         return

@@ -94,7 +94,8 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
             continue  # the first machine begins again, or ends
         except GenderClsError as error:
             if not folder.failures and not meeting.has_moved_on(run.folder.name, where):
-                folder.note_failure(Failure(-node.place, f"On machine {node.place + 1}: {error}", killed=True))
+                # Below 0, because it is the number of no rank.
+                folder.note_failure(Failure(-node.place, f"On node {node.place}: {error}", killed=True))
 
 
 def _run_ranks(

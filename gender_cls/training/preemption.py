@@ -94,7 +94,7 @@ class Preemption(Callback):
         self._noting.close()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let Lightning take a checkpoint from the middle of an epoch for one between two batches."""
+        """Let a checkpoint from the middle of an epoch look to Lightning like one from between two batches."""
         self._resumed = True
         begun = checkpoint["callbacks"].get(self.state_key, {}).get("begun")
         if begun is None:

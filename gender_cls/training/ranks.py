@@ -17,7 +17,7 @@ PATIENCE = timedelta(days=1)
 @contextmanager
 def joined(device: str) -> Iterator[None]:
     """Join the ranks that torchrun started this process with; leave them at the end, unless there is an error."""
-    # It comes for gradients of one row, such as a class token's, whose strides mean nothing.
+    # This warning comes for gradients of one row, such as a class token's, whose strides mean nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # Numbers on the CPU go over gloo also between GPUs: reading them does not wait for the device.
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
@@ -60,7 +60,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """All rows of a table, on every rank, of which this rank holds the rows `rank`, `rank + number`, ...
+    """All rows of a table, on every rank. Each rank gives the rows `rank`, `rank + number`, ... of the table.
 
     Args:
         rows: (rows of this rank, ...), at least one; each rank must call it.

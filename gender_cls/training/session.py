@@ -21,7 +21,7 @@ from gender_cls.errors import GenderClsError, plural
 from gender_cls.runs.environment import environment
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import restart_peak
-from gender_cls.system.progress import Work, working
+from gender_cls.system.progress import working
 from gender_cls.system.resources import Resources
 from gender_cls.training import ranks
 from gender_cls.training.auto_batch_size import least_images
@@ -65,109 +65,97 @@ def train_session(
 ) -> None:
     """Train with the batch that `status.json` keeps; rank 0 notes there what was done, and writes all files."""
     with working(f"Building {config.model.title} and loading its weights") as work:
-        _train(config, run, manifest, images, resources, more_callbacks, describe, work)
+        batch = recorded_batch(config, run)
+        assert batch is not None, "`choose_batch` notes it"
+        checkpoint = checkpoint_to_resume(config, run)
+        best = best_score(run, config) if checkpoint is not None and has_validated(checkpoint) else None
+        keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", best)
 
-
-def _train(
-    config: Config,
-    run: Run,
-    manifest: Manifest,
-    images: ImageStore,
-    resources: Resources,
-    more_callbacks: MoreCallbacks,
-    describe: Describe,
-    work: Work,
-) -> None:
-    batch = recorded_batch(config, run)
-    assert batch is not None, "`choose_batch` notes it"
-    checkpoint = checkpoint_to_resume(config, run)
-    best = best_score(run, config) if checkpoint is not None and has_validated(checkpoint) else None
-    keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", best)
-
-    # Data
-    datamodule = CropDataModule(
-        manifest,
-        images,
-        config.data,
-        augment=config.augment,
-        seed=config.seed,
-        batch_size=batch.size,
-        num_workers=resources.num_workers,
-        accumulate=batch.accumulate,
-        rank=ranks.rank(),
-        ranks=ranks.number(),
-    )
-    datamodule.pin_memory = resources.device == "cuda"
-
-    # Model
-    seed_everything(config.seed, verbose=False)  # after the data, so that the head's first weights never depend on them
-    classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
-    batch = replace(batch, least=least_images(classifier), ranks=ranks.number())
-    datamodule.least = batch.least
-    if batch.size < batch.least:
-        raise GenderClsError(
-            f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn from "
-            "batches of one image: set data.batch_size=2 or more, with trainer.accumulate for the same step."
+        # Data
+        datamodule = CropDataModule(
+            manifest,
+            images,
+            config.data,
+            augment=config.augment,
+            seed=config.seed,
+            batch_size=batch.size,
+            num_workers=resources.num_workers,
+            accumulate=batch.accumulate,
+            rank=ranks.rank(),
+            ranks=ranks.number(),
         )
-    if ranks.rank() == 0:
-        record_batch(run, batch)
-    log.info(describe_model(classifier, batch))
-    if ranks.number() > 1 and resources.device == "cpu" and _learns_batchnorm(classifier):
-        log.info(
-            "BatchNorm normalises with the images of each process alone, because torch shares them between GPUs only "
-            "(SyncBatchNorm): the scores are not exactly those of one process."
+        datamodule.pin_memory = resources.device == "cuda"
+
+        # Model
+        seed_everything(config.seed, verbose=False)  # after the data, on which the head's first weights never depend
+        classifier = GenderClassifier(to_plain(config), datamodule.class_weights, load=checkpoint is None)
+        batch = replace(batch, least=least_images(classifier), ranks=ranks.number())
+        datamodule.least = batch.least
+        if batch.size < batch.least:
+            raise GenderClsError(
+                f"{config.model.title} normalises over the batch after its pooling (BatchNorm), so it cannot learn "
+                "from batches of one image: set data.batch_size=2 or more, with trainer.accumulate for the same step."
+            )
+        if ranks.rank() == 0:
+            record_batch(run, batch)
+        log.info(describe_model(classifier, batch))
+        if ranks.number() > 1 and resources.device == "cpu" and _learns_batchnorm(classifier):
+            log.info(
+                "BatchNorm normalises with the images of each process alone, because torch shares them between GPUs "
+                "only (SyncBatchNorm): the scores are not exactly those of one process."
+            )
+        if resources.device != "cpu":
+            augment_on_device(classifier, datamodule)
+        if resources.device == "cuda":
+            log.info(describe_cuda(config, resources))
+
+        # Trainer
+        callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
+        callbacks += [Preemption(run), EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
+        batches = len(datamodule.train_dataloader())
+        logger = RunLogger(run.folder)
+        trainer = build_trainer(
+            resources.device,
+            resources.precision,
+            logger=logger,
+            callbacks=callbacks,
+            max_epochs=config.trainer.max_epochs,
+            accumulate_grad_batches=batch.passes,
+            # All images have one size, so trying kernels pays. The next time another kernel may be chosen, with other
+            # last digits.
+            benchmark=True if resources.device == "cuda" else None,
+            gradient_clip_val=config.recipe.gradient_clip,
+            log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
+            num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
+            enable_checkpointing=True,
+            plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
         )
-    if resources.device != "cpu":
-        augment_on_device(classifier, datamodule)
-    if resources.device == "cuda":
-        log.info(describe_cuda(config, resources))
+        if ranks.rank() == 0:
+            run.note(resources=asdict(resources), environment=environment())
 
-    # Trainer
-    callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
-    callbacks += [Preemption(run), EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
-    batches = len(datamodule.train_dataloader())
-    logger = RunLogger(run.folder)
-    trainer = build_trainer(
-        resources.device,
-        resources.precision,
-        logger=logger,
-        callbacks=callbacks,
-        max_epochs=config.trainer.max_epochs,
-        accumulate_grad_batches=batch.passes,
-        # All images have one size, so trying kernels pays; another one may be chosen next time, with other last digits.
-        benchmark=True if resources.device == "cuda" else None,
-        gradient_clip_val=config.recipe.gradient_clip,
-        log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
-        num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
-        enable_checkpointing=True,
-        plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
-    )
-    if ranks.rank() == 0:
-        run.note(resources=asdict(resources), environment=environment())
+        # Fit
+        if checkpoint is None and ranks.rank() == 0:
+            logger.log_start(_hparams(config, run), describe(run))
+        if config.trainer.compile:
+            classifier.network.compile()
+        device = trainer.strategy.root_device.type
+        restart_peak(device)
+        trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
 
-    # Fit
-    if checkpoint is None and ranks.rank() == 0:
-        logger.log_start(_hparams(config, run), describe(run))
-    if config.trainer.compile:
-        classifier.network.compile()
-    device = trainer.strategy.root_device.type
-    restart_peak(device)
-    trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
-
-    # Note
-    if ranks.rank() != 0:
-        return
-    kept = read_checkpoint(run.best_checkpoint)
-    run.note(
-        fitted=True,
-        best_validation=kept["score"],
-        best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
-        best_step=kept["global_step"],
-        fit_seconds=round(keep.seconds, 1),
-        peak_memory_bytes=keep.peak_memory(device),
-        precision=str(trainer.precision),
-    )
-    run.previous_checkpoint.unlink(missing_ok=True)
+        # Note
+        if ranks.rank() != 0:
+            return
+        kept = read_checkpoint(run.best_checkpoint)
+        run.note(
+            fitted=True,
+            best_validation=kept["score"],
+            best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
+            best_step=kept["global_step"],
+            fit_seconds=round(keep.seconds, 1),
+            peak_memory_bytes=keep.peak_memory(device),
+            precision=str(trainer.precision),
+        )
+        run.previous_checkpoint.unlink(missing_ok=True)
 
 
 def _learns_batchnorm(classifier: GenderClassifier) -> bool:

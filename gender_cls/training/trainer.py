@@ -44,7 +44,7 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
     defaults: dict[str, Any] = dict.fromkeys(off, False)
     defaults["default_root_dir"] = os.devnull  # with Slurm's variables, Lightning would load an `hpc_ckpt_*.ckpt` there
     # Lightning has taken it from such variables, and only rank 0 writes events.
-    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]
+    rank_zero_only.rank = ranks.rank()  # type: ignore[attr-defined]  # an attribute of a function
     try:
         trainer = Trainer(**devices, plugins=plugins, **{**defaults, **options})
     except MisconfigurationException as error:
@@ -52,8 +52,9 @@ def build_trainer(accelerator: str, precision: str, **options: Any) -> Trainer:
         raise GenderClsError(f"{given} cannot be used on this machine: {error}") from error
     # `Preemption` stops between steps. Lightning's handler of SIGTERM stops anywhere and waits for the other ranks, and
     # what it sends to them in each batch makes a GPU wait.
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    # Both are private, and there is no setting for them.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # see above
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]  # see above
     return trainer
 
 

@@ -95,7 +95,9 @@ def test_trials_come_first_and_then_the_best_with_new_seeds(tmp_path: Path, capl
         (1, {"recipe.lr": 0.01}),
         (0, {"recipe.lr": 0.001}),
     ]
+    (tmp_path / ".search.csv.a1.part").touch()
     assert list(search_sweeps(config, tmp_path)) == [last], "after a kill of the second sweep"
+    assert not list(tmp_path.glob(".*.part"))
     for changes in ({"trials": 9}, {"best": 2}, {"seeds": 3}):
         config = search_config(**{"trials": 5, "best": 3, "seeds": 2, "space": LR, **changes})
         [(key, value)] = changes.items()
@@ -106,17 +108,22 @@ def test_trials_come_first_and_then_the_best_with_new_seeds(tmp_path: Path, capl
     assert (job.recipe.lr, job.search.space, job.evaluation.test) == (0.001, {}, True)
 
 
-def test_a_search_may_be_asked_for_more_or_fewer_trials_until_the_choice(tmp_path: Path) -> None:
+def test_a_search_may_be_asked_for_more_or_fewer_trials_until_the_choice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(3):
         write_trial(tmp_path, number, {"recipe.lr": (0.001, 0.01, 0.1)[number]}, [0.7 + number / 100])
     write_trial(tmp_path, 3, {"recipe.lr": 0.1}, [0.6], state="running")
     keep_search(search_of(search_config(trials=4, best=1, space=LR)), tmp_path)
     assert next(search_sweeps(search_config(trials=6, best=1, space=LR), tmp_path))[0] == "search.trial=3,4,5"
-    [finalists] = search_sweeps(search_config(trials=2, best=1, seeds=1, space=LR), tmp_path)
-    assert finalists[0] == "search.finalist=1", "trial 3 is given up"
+    assert "search.best" not in caplog.text
+    sweeps = search_sweeps(search_config(trials=2, best=3, seeds=1, space=LR), tmp_path)
+    finalists = next(sweeps)
+    assert "search.best=3 is more than search.trials" in caplog.text
+    assert finalists[0] == "search.finalist=1,2,3", "trial 3 is given up"
     search = read_search(tmp_path)
     assert search is not None
-    assert [one["trial"] for one in search.chosen] == [2], "what has ended counts"
+    assert [one["trial"] for one in search.chosen] == [2, 1, 0], "what has ended counts"
 
 
 def test_a_search_without_a_success_and_one_with_other_settings_are_errors(tmp_path: Path) -> None:
@@ -198,3 +205,6 @@ def test_trials_that_fail_or_are_killed_are_recorded_and_passed_over(
     assert f"best so far {max(scores[0], scores[2]):.4f}" in caplog.text
     config.search.trial = 0
     assert run_trial(fails, config, Run(first.folder)) == 0.501, "a finished trial is not repeated"
+    Run(first.folder).checkpoints.mkdir()
+    Run(first.folder).status_file.unlink()  # as a sentence about a damaged one says
+    assert run_trial(trains, config, Run(first.folder)) == 0.501, "from the beginning, with no checkpoint of before"

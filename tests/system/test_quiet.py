@@ -76,11 +76,15 @@ def test_what_others_compute_is_all_that_is_computed_less_the_own(monkeypatch, a
     assert told is None if words is None else words in (told or "")
 
 
-def test_this_machine_tells_what_this_process_computes() -> None:
-    meanwhile, end = Meanwhile(), time.process_time() + 0.05
+def test_this_machine_counts_what_this_process_computes() -> None:
+    before = quiet._busy_seconds()
+    end = time.process_time() + 0.2
     while time.process_time() < end:
         pass
-    assert meanwhile.busy() is None or meanwhile.busy() >= 0
+    after = quiet._busy_seconds()
+    if before is None or after is None or after == before:
+        pytest.skip("this system does not count what is computed")
+    assert after - before >= 0.15  # in hundredths of a second
 
 
 def test_other_processes_on_the_gpu_are_counted(monkeypatch) -> None:

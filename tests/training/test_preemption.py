@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from helpers.classifiers import TINY_VIT, config_of, prepare
+from helpers.classifiers import TINY_VIT, batches, config_of, prepare, settings, trainer_for
 from helpers.crops import ON_CPU
 from helpers.events import read_events
 from helpers.training_ranks import on_ranks
@@ -18,9 +18,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from gender_cls.config.train import Config
 from gender_cls.data.prepare import PreparedData
 from gender_cls.runs.run import Run
-from gender_cls.system.signals import stop_behind, unless_stopped
+from gender_cls.system.signals import STOPS, stop_behind, unless_stopped
 from gender_cls.training import ranks
 from gender_cls.training.batch import Batch, record_batch
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.fit import fit
 from gender_cls.training.preemption import Agreement
 from gender_cls.training.session import train_session
@@ -169,3 +170,16 @@ def test_ranks_stop_at_one_step_whichever_gets_the_signal_and_one_device_goes_on
     record_batch(stopped, Batch(8, 1))
     train(config, stopped, prepared)
     pd.testing.assert_frame_equal(numbers(stopped), numbers(whole), rtol=1e-5)
+
+
+class Handlers(Callback):
+    """Looks at what signals do before the first step, where features of a frozen backbone are computed."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seen = [signal.getsignal(number) for number in STOPS]
+
+
+def test_lightning_handles_no_signal() -> None:
+    handlers, before = Handlers(), [signal.getsignal(number) for number in STOPS]
+    trainer_for(callbacks=[handlers]).fit(GenderClassifier(settings()), batches(), batches())
+    assert handlers.seen == before
