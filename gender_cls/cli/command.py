@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
-from gender_cls.cli.launchers import check_launcher, leave_shared_screen, missing_plugin
+from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
@@ -95,7 +95,7 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
     @wraps(task)
     def job(composed: DictConfig) -> object:
-        leave_shared_screen(composed)
+        serve_joblib(composed)
         start_logging()  # again, because Hydra closes the handlers that it finds
         try:
             config = parse_config(composed, schema)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gender_cls.cli.command_line import CommandLine
 from gender_cls.config.launcher import LAUNCHER
-from gender_cls.errors import GenderClsError, error_sentence, noting_failure
+from gender_cls.errors import GenderClsError, disk_sentence, error_sentence, noting_failure
 from gender_cls.runs.files import read_json
 from gender_cls.runs.run import COMMAND_FILE, Run
 
@@ -43,7 +43,9 @@ def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | N
             count += 1
             folder = parent / f"{base}_{count}"
     except OSError as error:
-        raise GenderClsError(f"output_dir={output_dir} cannot be used: {error_sentence(error)}") from None
+        known = disk_sentence(error)  # says itself what cannot be used
+        reason = f": {known}" if known else f" cannot be used: {error_sentence(error)}"
+        raise GenderClsError(f"output_dir={output_dir}{reason}") from None
     return folder
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gender_cls.cli.slurm_jobs import ask_squeue_without_accounts
 from gender_cls.cli.sweep import end_of
-from gender_cls.config.launcher import LauncherConfig, SlurmConfig, SlurmLocalConfig
+from gender_cls.config.launcher import LauncherConfig, RayConfig, SlurmConfig, SlurmLocalConfig
 from gender_cls.errors import GenderClsError, first_few, one_line
 from gender_cls.runs.run import TRIALS, Run
 from gender_cls.system.terminal import shortest
@@ -60,6 +60,11 @@ def following_jobs(sweep: Path, launcher: LauncherConfig) -> Iterator[None]:
         kind = type(error).__name__  # of submitit, which need not be installed
         if kind == "FailedJobError" and str(error).startswith("sbatch: "):
             raise GenderClsError(f"Slurm refused the jobs: {one_line(str(error).splitlines()[0])}.") from None
+        if isinstance(launcher, RayConfig) and launcher.address and not _ray_answers():
+            raise GenderClsError(
+                f"No Ray cluster answers at launcher.address={launcher.address} ({one_line(error)}): start one with "
+                "ray start --head, or leave the key out to have one on this machine."
+            ) from None
         if kind != "UncompletedJobError":  # submitit raises it as soon as it has lost one job
             raise
         lost = _wait_for_all(sweep, launcher, _submitted(sweep) - earlier)
@@ -80,13 +85,16 @@ def _follow(sweep: Path, launcher: LauncherConfig, earlier: set[str], over: thre
     """
     named = _arrays(earlier)
     told = {run.folder: run.status.get("state") for run in _runs(sweep)}
-    last_look = False
+    last_look = counted = False
     while not last_look:
         last_look = over.wait(LOOK)
         if isinstance(launcher, SlurmConfig) and (new := _arrays(_submitted(sweep)) - named):
             named |= new
             number = ",".join(sorted(new))
             log.info(f"Slurm has queued job {number}: squeue -j {number} shows what it waits for.")
+        if isinstance(launcher, RayConfig) and not counted and _ray_answers():
+            counted = True
+            _warn_of_jobs_that_wait_forever(launcher)
         for run in _runs(sweep):
             state = run.status.get("state")
             if state == told.get(run.folder):
@@ -98,6 +106,27 @@ def _follow(sweep: Path, launcher: LauncherConfig, earlier: set[str], over: thre
                 log.error(f"{run.folder.name} failed: {run.status.get('error')}")
             else:
                 log.info(f"{run.folder.name}: {state} on {run.status.get('host')}")
+
+
+def _ray_answers() -> bool:
+    """Whether this process is connected to a Ray cluster."""
+    import ray
+
+    return ray.is_initialized()
+
+
+def _warn_of_jobs_that_wait_forever(launcher: RayConfig) -> None:
+    """Say so if no machine of Ray's has what a job needs: Ray waits for one without a word."""
+    import ray
+
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    if not any(one.get("CPU", 0) >= launcher.cpus and one.get("GPU", 0) >= launcher.gpus for one in machines):
+        most = {kind: max((one.get(kind, 0) for one in machines), default=0) for kind in ("CPU", "GPU")}
+        log.warning(
+            f"A job asks for launcher.cpus={launcher.cpus:g} and launcher.gpus={launcher.gpus:g}, and Ray's machines "
+            f"have at most {most['CPU']:g} CPUs and {most['GPU']:g} GPUs: the jobs wait until one with more joins. "
+            "Ctrl-C ends the command."
+        )
 
 
 def _runs(sweep: Path) -> list[Run]:

@@ -4,13 +4,15 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from multiprocessing import parent_process
 
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.config.launcher import LAUNCHER, JoblibConfig, LauncherConfig, SlurmConfig, launcher_config
+from gender_cls.config.launcher import LAUNCHER, JoblibConfig, LauncherConfig, RayConfig, SlurmConfig, launcher_config
 from gender_cls.errors import require
 from gender_cls.system.extras import EXTRAS, install_command
+from gender_cls.system.processes import end_with_parent
 
 PLUGINS = {
     "submitit_slurm": "hydra_submitit_launcher", "submitit_local": "hydra_submitit_launcher",
@@ -37,11 +39,13 @@ def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> Launcher
         f"launcher={choice} asks for the same machines for all jobs of a sweep, so no key of launcher may vary: start "
         "a sweep for each, or set launcher.gpus and launcher.nodes to the most that a job needs.",
     )
-    if isinstance(first, SlurmConfig):
+    if isinstance(first, SlurmConfig | RayConfig):
         require(
             jobs[0].trainer.accelerator != "cpu" or not first.gpus,
-            f"launcher.gpus={first.gpus} asks for GPUs that trainer.accelerator=cpu does not use: add launcher.gpus=0.",
+            f"launcher.gpus={first.gpus:g} asks for GPUs that trainer.accelerator=cpu does not use: add "
+            "launcher.gpus=0.",
         )
+    if isinstance(first, SlurmConfig):
         missing = [program for program in ("sbatch", "srun", "scontrol", "squeue") if shutil.which(program) is None]
         require(
             not missing,
@@ -51,10 +55,15 @@ def check_launcher(command: CommandLine, jobs: Sequence[DictConfig]) -> Launcher
     return first
 
 
-def leave_shared_screen(job: DictConfig) -> None:
-    """Let this process print nothing if it is one of joblib's, which share the terminal: its run's log has it all."""
+def serve_joblib(job: DictConfig) -> None:
+    """If this process is one of joblib's, let it print nothing, as they share the terminal, and end with the command.
+
+    Its run's log has it all. After a kill of the command it would work on, and the same command could not resume.
+    """
     if LAUNCHER in job and OmegaConf.get_type(job, LAUNCHER) is JoblibConfig:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if parent_process() is not None:  # one job at a time runs in the command's own
+            end_with_parent()
 
 
 def missing_plugin(name: str) -> str | None:

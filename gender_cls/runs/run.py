@@ -163,7 +163,7 @@ class Run(ResultFolder):
             write_atomically(self.status_file, status_text(status))
         except (OSError, GenderClsError):
             error = None if status.get("error") is None else status["error"][: RESERVE_FOR_END // 2]
-            text = status_text({**status, "error": error, "traceback": None}).encode()
+            text = status_text({**status, "error": error, "traceback": ""}).encode()  # None: it was killed
             with contextlib.suppress(OSError), self.status_file.open("rb+") as file:
                 if len(text) <= self.status_file.stat().st_size:  # more could end in half a file
                     file.write(text)

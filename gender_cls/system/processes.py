@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
@@ -63,7 +64,11 @@ def end_with_parent() -> None:
     assert parent is not None
 
     def wait_for_parent() -> None:
-        wait([parent.sentinel])
+        if parent.sentinel is not None:
+            wait([parent.sentinel])
+        else:  # joblib started this process
+            while os.getppid() == parent.pid:
+                time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()

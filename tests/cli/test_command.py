@@ -301,6 +301,17 @@ def test_a_name_that_is_taken_and_a_folder_that_cannot_be_made_are_named(tmp_pat
         claimed(tmp_path, f"output_dir={tmp_path / 'file'}")
 
 
+def test_an_output_dir_on_a_read_only_disk_cannot_be_used_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, **_: bool) -> None:
+        raise OSError(errno.EROFS, "", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(GenderClsError, match="the disk is read-only") as caught:
+        claimed(tmp_path)
+    assert str(caught.value).startswith(f"output_dir={tmp_path}: ")
+    assert str(caught.value).count("cannot be used") == 1
+
+
 def test_hydra_works_in_the_folder_that_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for flags, kind in (([], "run"), (["-m"], "sweep")):

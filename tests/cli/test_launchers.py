@@ -17,7 +17,7 @@ from hydra.errors import MissingConfigException
 from gender_cls.cli import command as command_module
 from gender_cls.cli import jobs_elsewhere
 from gender_cls.cli.command import run_command
-from gender_cls.config.launcher import SlurmConfig, SlurmLocalConfig
+from gender_cls.config.launcher import RayConfig, SlurmConfig, SlurmLocalConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.run import Run
@@ -151,10 +151,24 @@ def ray() -> Iterator[None]:
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 @pytest.mark.usefixtures("ray")
-def test_ray_runs_the_jobs(sweep: Sweep) -> None:
+def test_ray_runs_the_jobs(sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
     runs, sentence = sweep("rays", "seed=0,1", "launcher=ray", "+hydra.launcher.ray.init.include_dashboard=false")
     assert [runs[seed].state for seed in (0, 1)] == ["finished", "failed"]
     assert "seed=1 fails" in sentence
+    assert "launcher.gpus=" not in caplog.text
+    jobs_elsewhere._warn_of_jobs_that_wait_forever(RayConfig(gpus=99))
+    assert "launcher.gpus=99, " in caplog.text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
+def test_what_ray_cannot_do_is_one_sentence(tmp_path: Path, sweep: Sweep) -> None:
+    assert "launcher.gpus=0.5 " in sweep("nothing", "seed=0", "launcher=ray", "launcher.gpus=0.5")[1]
+    assert not (tmp_path / "outputs").exists()
+    with (
+        pytest.raises(GenderClsError, match=r"launcher\.address=nowhere .*nobody is there"),
+        jobs_elsewhere.following_jobs(tmp_path, RayConfig(address="nowhere")),
+    ):
+        raise ConnectionError("nobody is there")
 
 
 def test_a_stop_ends_the_jobs_of_this_machine_and_says_how_to_end_those_of_slurm(

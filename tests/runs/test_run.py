@@ -104,6 +104,7 @@ def test_the_status_says_failed_also_when_the_disk_is_full(tmp_path: Path, monke
     assert run.status["state"] == "failed"
     assert run.status_file.stat().st_size <= sizes.pop(), "no new block of the disk was needed"
     assert "report.html cannot be used: the disk has no room left" in run.status["error"]
+    assert run.status["traceback"] is not None, "its process was not killed"
     monkeypatch.undo()
     with run.recording():
         pass

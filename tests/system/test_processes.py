@@ -4,15 +4,17 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gender_cls.system.processes import end_only_by_parent, run_child
+from gender_cls.system.processes import end_only_by_parent, is_alive, run_child
 from gender_cls.system.signals import FROM_SCHEDULERS, Stopped, handling, holding_stops, stopping_child_on_signals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
@@ -121,3 +123,31 @@ def test_a_loader_process_ends_when_its_parent_says_so_and_not_on_a_signal_to_al
     process.terminate()
     process.join(5)
     assert process.exitcode == 0
+
+
+def test_a_process_of_joblib_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    code = """if True:
+        import os, time
+        from pathlib import Path
+        from joblib import Parallel, delayed
+        from gender_cls.system.processes import end_with_parent
+
+        def job(number):
+            end_with_parent()
+            Path(f"{os.getpid()}.began").touch()
+            time.sleep(300)
+
+        Parallel(2)(delayed(job)(number) for number in range(2))
+    """
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL) as command:
+        workers = wait_until(lambda: len(found := [int(file.stem) for file in tmp_path.glob("*.began")]) == 2 and found)
+        command.kill()
+    wait_until(lambda: not any(map(is_alive, workers)))
+
+
+def wait_until(ready: Callable[[], Any]) -> Any:
+    until = time.monotonic() + 60
+    while not (found := ready()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert found
+    return found
