@@ -216,6 +216,11 @@ def _findings(
         smallest = min((pair["p_holm"] for pair in pairs if pair["p_holm"] is not None), default=None)
         none = f"On test no two finalists differ significantly (smallest p by Holm: {p_value(smallest)})."
         findings += [Finding("note", sentence) for sentence in significant or [none]]
+    if unfinished := comparison.get("unfinished", []):
+        lost = (
+            f"{plural(len(unfinished), 'job')} with the chosen settings did not end: leaderboard.html has the reasons."
+        )
+        findings.append(Finding("warn", lost))
     words = {COMPLETE: "complete", PRUNED: "pruned", UNFINISHED: "not finished", FAILED: "failed"}
     counts = {state: sum(one.state == state for one in trials) for state in words}
     if len(trials) > counts[COMPLETE]:

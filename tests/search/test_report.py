@@ -14,6 +14,7 @@ from helpers.html_page import Page, linked_files
 
 from gender_cls.reports.comparison import write_comparison
 from gender_cls.runs.files import read_json
+from gender_cls.runs.run import Run
 from gender_cls.search.report import importances_of, settings_of, write_search_page
 from gender_cls.search.space import Choices, Range
 from gender_cls.search.study import COMPLETE, Trial, ranked, read_trials
@@ -137,6 +138,19 @@ def test_the_finalists_say_what_the_choice_is_worth_and_whether_they_differ(
 
     write_comparison(tmp_path, [], name="leaderboard", resamples=200, thumbnails=0)
     assert tmp_path / "search.html" in linked_files(tmp_path / "leaderboard.html")
+
+
+def test_finalists_that_failed_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    search = write_example(tmp_path, trials=3)
+    write_finalists(tmp_path, search, [[simulated(rng, 1.0) for _ in range(2)] for _ in search.chosen])
+    assert not any("did not end" in line for line in write_search_page(tmp_path))
+    runs = [Run(folder) for folder in sorted(tmp_path.glob("*_net_best-*"))]
+    for run in runs[:3]:
+        run.note(state="failed", error="The loss is not a number.")
+        run.metrics_file.unlink()
+    write_comparison(tmp_path, runs, name="leaderboard", resamples=200, thumbnails=0)
+    assert any("3 jobs" in line and "leaderboard.html" in line for line in write_search_page(tmp_path))
 
 
 def balanced_accuracy(table: pd.DataFrame) -> float:
