@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from helpers.commands import SMALL, command
 from helpers.crops import draw_folders
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, shells start programs that ignore it
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what imports have made, which stays anyway: Lightning and others call it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

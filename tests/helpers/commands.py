@@ -1,5 +1,6 @@
 """Commands run as a user runs them, and those that the README shows."""
 
+import gc
 import os
 import runpy
 import subprocess
@@ -127,6 +128,7 @@ LIBRARIES = [
 
 def _run(line: list[str], cwd: Path, variables: dict[str, str], outputs: list[Connection]) -> None:
     """Be `python -m LINE`, where LINE is a module and its arguments."""
+    gc.freeze()  # Lightning calls the garbage collector often, and the libraries' objects stay anyway
     os.setsid()
     for number, output in enumerate(outputs, 1):
         os.dup2(output.fileno(), number)
