@@ -17,6 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # `has_record_locks` asks for it
 
 _PATIENCE = 0.5  # seconds; `in_use` holds the lock of a folder for a moment
+_LOCK_ERRORS = (OSError, NotImplementedError)  # the second: of a disk without locks and hard links
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -59,7 +60,7 @@ def held(lock: Path, *, patient: bool = False, mode: int = 0o644) -> Iterator[No
             stack.callback(by_system.release)
         except Timeout:
             raise OccupiedError("") from None
-        except (OSError, NotImplementedError) as error:
+        except _LOCK_ERRORS as error:
             if not lacks_locks(error):
                 raise
         stack.enter_context(signed(_owner(lock), patient=patient, mode=mode))
@@ -86,7 +87,7 @@ def is_held(lock: Path, pid: int | None = None) -> bool:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError) as error:
+    except _LOCK_ERRORS as error:
         return not lacks_locks(error)
 
 
