@@ -83,6 +83,8 @@ def fit_and_test(config: Config, run: Run) -> None:
         log.info(resources)
         fit(config, run, prepared, resources, training_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
+        if trainer.fast_dev_run:
+            return  # there is no checkpoint to test
         if not evaluation.test:
             from gender_cls.drawing.events import write_validation_event
 

@@ -35,6 +35,8 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "recipe": choices.get("recipe"),
         "optimizer": _optimizer(sections["recipe"]),
         "epochs": _epochs(sections["trainer"]),
+        "debugging run": run.debugging,
+        "ended": status.get("ended"),
         "best epoch": _best_epoch(status),
         "learning rate": _number(sections["recipe"].get("lr")),
         "batch": _batch(sections, status),

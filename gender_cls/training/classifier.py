@@ -26,14 +26,8 @@ from gender_cls.training import ranks
 from gender_cls.training.accumulation import Accumulation, TrainingTotals, validation_metrics
 from gender_cls.training.checkpoints import KeepCheckpoints
 from gender_cls.training.mixing import build_mixing
-from gender_cls.training.optimizer import build_optimizer
-from gender_cls.training.recipe import (
-    learning_statistics,
-    lr_factor,
-    parameter_groups,
-    set_trainable,
-    trains_backbone,
-)  # fmt: skip
+from gender_cls.training.optimizer import scheduled_optimizer
+from gender_cls.training.recipe import learning_statistics, set_trainable, trains_backbone
 from gender_cls.training.trainer import expect_gradients
 
 PixelBatch = tuple[Tensor, Tensor]
@@ -121,6 +115,7 @@ class GenderClassifier(LightningModule):
             expect_gradients(self.trainer)
         self._statistics = learning_statistics(self.network)
         self.epoch_began, self.totals, self.on_features = time.perf_counter(), TrainingTotals(), False
+        self.paused = 0.0  # seconds of validations in the middle of the epoch
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
@@ -169,10 +164,12 @@ class GenderClassifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
+        if not self.totals.summed:  # it ended early
+            self.totals.sum_over_ranks()
         self._refuse_non_finite(self.totals.loss)
         accuracy, balanced_accuracy = self.totals.accuracies()
         speed = "head" if self.on_features else "train"  # the head alone learns without passes of the network
-        seconds = self.last_batch_ended - self.epoch_began
+        seconds = self.last_batch_ended - self.epoch_began - self.paused
         self._log_epoch(
             {
                 "train/loss": self.totals.loss,
@@ -213,6 +210,11 @@ class GenderClassifier(LightningModule):
         self._log_epoch({**first, **metrics, **f1_by_class})
         self.validation_metrics.reset()
 
+    def on_validation_end(self) -> None:
+        """Note how long training waited."""
+        if self.totals.images and not self.trainer.is_last_batch:
+            self.paused += time.perf_counter() - self.last_batch_ended
+
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Return `probabilities` of the images."""
         images, _ = batch
@@ -223,20 +225,15 @@ class GenderClassifier(LightningModule):
         return self(images).cpu().double().softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimizer, with warm-up and cosine by step; for the backbone they begin when it learns."""
-        recipe = self.settings.recipe
-        groups = parameter_groups(self.network, self.heads, recipe)
-        total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(total // self.settings.trainer.max_epochs, 1)
-        warmup = round(recipe.warmup_epochs * per_epoch)
-        frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
-
-        def schedule(part: str) -> Any:
-            return lambda step: lr_factor(step, frozen if part == "backbone" else 0, warmup, total)
-
-        optimizer = build_optimizer(groups, recipe, scaled_gradients=self.trainer.scaler is not None)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["part"]) for group in groups])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        """The recipe's optimizer and its schedule over all steps of the training."""
+        return scheduled_optimizer(
+            self.network,
+            self.heads,
+            self.settings.recipe,
+            steps=int(self.trainer.estimated_stepping_batches),
+            epochs=self.settings.trainer.max_epochs,
+            scaled_gradients=self.trainer.scaler is not None,
+        )
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, *_: Any, **__: Any
@@ -259,6 +256,7 @@ class GenderClassifier(LightningModule):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
             if isinstance(callback, KeepCheckpoints):
                 checkpoint["score"] = callback.best_score
+                checkpoint["balanced_accuracy"] = float(self.trainer.callback_metrics["val/balanced_accuracy"])
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights

@@ -21,6 +21,7 @@ MAY_CHANGE = {
     *("trainer.accumulate", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.threads"),
     *("trainer.channels_last", "trainer.compile"),
     *("trainer.precision", "trainer.resume", "trainer.progress_bar"),
+    *("trainer.max_time", "trainer.deterministic", "trainer.profiler"),
 }
 """Keys, or whole sections, that change no result. The images per step and the precision that is used must stay."""
 
@@ -69,7 +70,7 @@ def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Conf
 
 
 def _may_change(key: str) -> bool:
-    return key in MAY_CHANGE or key.partition(".")[0] in MAY_CHANGE
+    return any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)
 
 
 def check_precision(run: Run, precision: str) -> None:

@@ -16,6 +16,7 @@ NOT_COMPARED = {
     *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
     *("data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.devices", "trainer.num_nodes", "trainer.threads", "trainer.resume", "trainer.progress_bar"),
+    *("trainer.deterministic", "trainer.profiler"),
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of NOT_COMPARED_SECTIONS."""
 
