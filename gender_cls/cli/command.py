@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
+from gender_cls.cli.commands import version_line
 from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
@@ -61,6 +62,9 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return
     with _ending_in_sentence(when_interrupted) as origins:
         prepare_operating_system()
         keep_freed_memory()
