@@ -13,7 +13,8 @@ ROOMS = [
 ]  # fmt: skip
 """A room imports only from itself and from the rooms before it; the commands import from all."""
 COMMANDS = {
-    "__main__", "train", "evaluate", "compare", "audit", "demo", "explain.__main__", "predict.__main__", "export.__main__",
+    "__main__", "train", "evaluate", "compare", "audit", "demo",
+    "explain.__main__", "predict.__main__", "export.__main__",
 }  # fmt: skip
 WITHOUT_TORCH = ("config", "evaluation")
 FILES = sorted(PACKAGE.rglob("*.py"))
