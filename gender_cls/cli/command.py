@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.commands import version_line
+from gender_cls.cli.help import commented_config, help_text, terminal_style
 from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
@@ -73,6 +74,12 @@ def run_command(
         local = command.local.of(config_name, command.overrides)
         origins.append(partial(local.origin, overrides=command.overrides))
         arguments = list(command.arguments)
+        if command.shows_help:
+            print(help_text(command, config_name, **terminal_style()))
+            return
+        if command.shows_config:
+            print(commented_config(command, config_name, resolve=command.resolves))
+            return
         if command.shows_only:
             local.store()
             _run_hydra(task, config_name, schema, arguments)

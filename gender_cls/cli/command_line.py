@@ -30,6 +30,9 @@ class CommandLine:
     overrides: list[str]
     multirun: bool
     shows_only: bool  # help or the like, which starts nothing
+    shows_help: bool
+    shows_config: bool  # as YAML, with or without computed values
+    resolves: bool
     swept: list[str]  # keys with several values, in order
     config_dir: str | None  # a folder of the user's own configuration files
     local: LocalDefaults  # what the user's own file and the environment say
@@ -65,6 +68,9 @@ def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> Comm
         overrides=known.overrides,
         multirun=multirun,
         shows_only=any([known.help, known.hydra_help, known.cfg, known.info, known.shell_completion]),
+        shows_help=known.help,
+        shows_config=known.cfg == "job" and known.package is None,
+        resolves=known.resolve,
         swept=swept,
         config_dir=config_dir,
         local=read_local_defaults(),
@@ -97,7 +103,7 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     command.local.of(config_name, command.overrides).store()
     own = [f"hydra.searchpath=['file://{command.config_dir}']"] if command.config_dir else []
     with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
-        jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _of_each_job(command)]
+        jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in of_each_job(command)]
     return [
         (parse_config(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]), schema), job)
         for job in jobs
@@ -108,10 +114,11 @@ def count_jobs(command: CommandLine) -> int | None:
     """How many jobs a sweep has; None if its sweeper chooses values as it runs."""
     parsed = OverridesParser.create().parse_overrides(command.overrides)
     given = all(override.is_discrete_sweep() for override in parsed if override.is_sweep_override())
-    return len(_of_each_job(command)) if given and command.swept else None
+    return len(of_each_job(command)) if given and command.swept else None
 
 
-def _of_each_job(command: CommandLine) -> list[list[str]]:
+def of_each_job(command: CommandLine) -> list[list[str]]:
+    """The overrides of each job; of a sweep whose sweeper chooses values as it runs, those that are fixed."""
     parsed = OverridesParser.create().parse_overrides(command.overrides)
     sweeps = [override for override in parsed if override.is_sweep_override()]
     fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
