@@ -1,6 +1,7 @@
 """`--help` and `--cfg job`: each key of a command with its value and what `conf/` says about it."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DATA_ROOTS, name_default_data
 
 COLUMN = 30  # where comments begin
+SET_BY_COMMAND = ("search.trial", "search.finalist")  # for jobs of its own; not for users
 PIPED, WIDEST = 80, 100  # characters of a line
 
 
@@ -28,15 +30,18 @@ def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str
     chosen, options = _chosen_files(composed, command), _options(name, composed, command)
     text = composed.hydra.help
     strong = "\033[1m{}\033[0m".format if bold else str
-    lines = [text.header.rstrip(), ""]
+    # Commands, which begin with blanks, stay in one line, to be copied.
+    header = text.header.rstrip().splitlines()
+    lines = [*(line if line.startswith(" ") else _wrapped(line, width) for line in header), ""]
     if options:
-        lines += [strong("Groups: GROUP=NAME takes a file of conf/GROUP (the one in brackets is taken here)"), ""]
+        lines += [strong("Groups: GROUP=NAME takes a file; those in brackets are taken"), ""]
         lines += [_entry(f"  {group}", shown, width, strong) for group, shown in options.items()]
         lines += [""]
     for group in [one.partition("=")[0] for one in command.overrides]:
         for file in chosen.get(group, []):
-            lines += [strong(f"{group}={file.stem}"), textwrap.indent(file_comments(file).head, "  "), ""]
-    lines += [strong("Keys: KEY=VALUE changes the value that stands here"), ""]
+            head = file_comments(file).head.splitlines()
+            lines += [strong(f"{group}={file.stem}"), *(_wrapped(f"  {line}", width) for line in head), ""]
+    lines += [strong("Keys: KEY=VALUE changes a value"), ""]
     section = ""
     for key, value in _keys(_values(composed, resolve=True), COMPOSED[name]):
         parent = key.rpartition(".")[0].partition(".")[0]
@@ -45,8 +50,8 @@ def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str
             about = comment_of(section, name, chosen) if section else ""
             lines += ["", textwrap.fill(strong(section) + (f": {about}" if about else ""), width)]
         lines += [_entry(f"  {key}={_typed(value)}", comment_of(key, name, chosen), width, strong)]
-    sweep = "-m sweeps over values between commas (seed=0,1,2); " if "sweep" in composed.hydra.help.footer else ""
-    lines += ["", textwrap.fill(text.footer.strip(), width)] if text.footer.strip() else []
+    lines += ["", textwrap.fill(text.footer.strip(), width)]
+    sweep = "-m sweeps over values between commas (seed=0,1,2); " if name == "train" else ""
     flags = f"{sweep}--cfg job prints these settings as YAML, --version the version, --hydra-help Hydra's own flags."
     return "\n".join([*lines, "", textwrap.fill(flags, width)])
 
@@ -129,11 +134,17 @@ def _keys(values: dict[str, Any], schema: type, prefix: str = "") -> Iterator[tu
     for key, value in values.items():
         if key == DATA_ROOTS:
             yield key, {name: root for name, root in value.items() if root is not None}
-        elif key not in sections:
+        elif key not in sections and f"{prefix}{key}" not in SET_BY_COMMAND:
             yield f"{prefix}{key}", value
     for key, section in sections.items():
         kind = hints.get(key)
         yield from _keys(section, kind if isinstance(kind, type) else dict, f"{prefix}{key}.")
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line, or several that begin as far to the right."""
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _entry(name: str, comment: str, width: int, strong: Any) -> str:
@@ -141,6 +152,9 @@ def _entry(name: str, comment: str, width: int, strong: Any) -> str:
     column = " " * COLUMN
     text = textwrap.wrap(comment, width - COLUMN, break_long_words=False, break_on_hyphens=False)
     key, found, value = name.partition("=")
+    if len(name) > width:
+        in_lines = textwrap.fill(re.sub(r",\b", ", ", name), width, subsequent_indent=" " * 6)
+        value = in_lines.partition("=")[2]
     shown = f"{strong(key)}{found}{value}"
     if len(name) > COLUMN - 2 or not text:
         return "\n".join([shown, *(f"{column}{line}" for line in text)])

@@ -41,7 +41,8 @@ def read_comments(text: str, section: str = "") -> Comments:
         above = range(first - 1, len(head) - 1, -1)  # upwards, but not into the head
         block = list(reversed(_block(lines, above, " " * key_node.start_mark.column)))
         mark = key_node.end_mark  # of a section, or of a text in lines of its own
-        if isinstance(value, yaml.ScalarNode) and value.style not in ("|", ">") or getattr(value, "flow_style", False):
+        in_line = value.style not in ("|", ">") if isinstance(value, yaml.ScalarNode) else value.flow_style is True
+        if in_line:
             mark = value.end_mark
         line, column = mark.line, mark.column
         inline = re.fullmatch(r":?\s*#\s?(.*)", lines[line][column:])
