@@ -19,6 +19,7 @@ from gender_cls.cli.folders import claim_folder, folder_to_resume
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
+from gender_cls.cli.weights import have_all_weights, have_weights, with_weights_file
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
@@ -37,6 +38,7 @@ def train(config: Config) -> float:
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
     start_logging(run.log)
+    config = with_weights_file(config)
     if config.search.trial is not None:
         return run_trial(fit_and_test, config, run)
     config = finalist_config(config, run)
@@ -58,6 +60,7 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder; imports come late, so that wrong data stop it within a second."""
     with run.recording(model=config.model.title):
         find_source(config.data)
+        have_weights(config, run)
         with working("Importing libraries"):
             from gender_cls.data.prepare import prepared_data
 
@@ -140,6 +143,7 @@ if __name__ == "__main__":
         done_once(train),
         "train",
         Config,
+        before=have_all_weights,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,
         around=shown_once(ending_in_results),
