@@ -102,9 +102,14 @@ def fit_and_test(config: Config, run: Run) -> None:
         evaluate_run(run, evaluation, predictor, cache=cache)
 
 
+def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) -> None:
+    """Refuse what no job could do, and fetch the weights that the jobs of a sweep need."""
+    check_search(command, jobs[0][0])
+    have_all_weights(command, jobs)
+
+
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
-    check_search(command, config)
     kind = "sweeps" if command.multirun else "runs"
     if config.trainer.resume:
         folder = folder_to_resume(command, config.output_dir, kind, config.name)
@@ -143,7 +148,7 @@ if __name__ == "__main__":
         done_once(train),
         "train",
         Config,
-        before=have_all_weights,
+        before=refuse_early,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,
         around=shown_once(ending_in_results),

@@ -1,5 +1,6 @@
 """The weights that jobs begin with: found in a folder, or downloaded, or refused, before anything else is done."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -110,8 +111,11 @@ def _fetch_in_child(models: Sequence[ModelConfig], launcher: str | None) -> None
     receiver, sender = Pipe(duplex=False)
     exit_code = run_child(ChildProcess(target=_fetch, args=(models, launcher, sender), name="weights"))
     sender.close()
-    if receiver.poll():
-        raise GenderClsError(receiver.recv())
+    problem: str | None = None
+    with contextlib.suppress(EOFError):  # it had nothing to tell
+        problem = receiver.recv()
+    if problem is not None:
+        raise GenderClsError(problem)
     if exit_code:
         raise GenderClsError(f"The process that fetches pretrained weights ended with exit code {exit_code}.")
 

@@ -29,6 +29,10 @@ TIMEOUT = 5.0  # seconds to wait for a server's first answer; the hub itself wou
 STALLED = 30.0  # seconds without a byte, after which a download from another address has failed
 
 
+class WrongAnswerError(OSError):
+    """A server answers, but not with the file."""
+
+
 @dataclass(frozen=True)
 class HubFile:
     """A file in a repository of the Hugging Face Hub."""
@@ -66,9 +70,9 @@ class HubFile:
             except hub_errors.EntryNotFoundError:
                 continue
             if about.commit_hash is None:
-                raise OSError("what answers is not the hub, but perhaps the login page of a proxy")
+                raise WrongAnswerError("what answers is not the hub, but perhaps the login page of a proxy")
             return name, about.size
-        raise OSError(f"the repository has no {' or '.join(self.names)}")
+        raise WrongAnswerError(f"the repository has no {' or '.join(self.names)}")
 
     def download(self, name: str) -> Path:
         """The file, which is in the cache then. A connection that breaks is made again and goes on."""
@@ -107,7 +111,7 @@ class WebFile:
         request = urllib.request.Request(self.address, headers={"User-Agent": "torch.hub"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             if answer.headers.get_content_type() == "text/html":
-                raise OSError("the answer is a web page, such as the login page of a proxy")
+                raise WrongAnswerError("the answer is a web page, such as the login page of a proxy")
             length = answer.headers.get("Content-Length")
             return self.name, None if length is None else int(length)
 

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from gender_cls.config.model import ModelConfig
 from gender_cls.errors import GenderClsError, count, plural
-from gender_cls.models.published_files import HubFile, WebFile, published_file, reason_of
+from gender_cls.models.published_files import HubFile, WebFile, WrongAnswerError, published_file, reason_of
 from gender_cls.models.weights import read_weights
 from gender_cls.models.weights_files import damage_of
 from gender_cls.system.progress import Work, working
@@ -94,7 +94,7 @@ def fetch_weights(models: Iterable[ModelConfig]) -> dict[str, Path]:
                 files[title] = place.download(name)
                 if damage := _wrong_length(files[title], size) or _damage(files[title]):
                     files[title].resolve().unlink()
-                    raise OSError(damage)
+                    raise WrongAnswerError(f"what came is no file of weights: {damage}")
             except Exception as error:
                 raise unavailable({title: f"{place.address} ({reason_of(error, place)})"}) from None
         log.info(f"Downloaded the weights of {title} into {place.cache}.")
@@ -109,7 +109,7 @@ def _ask(place: HubFile | WebFile, silent: dict[str, str]) -> tuple[str, int | N
     try:
         return place.ask()
     except Exception as error:
-        if not isinstance(error, urllib.error.HTTPError | HfHubHTTPError):
+        if not isinstance(error, WrongAnswerError | urllib.error.HTTPError | HfHubHTTPError):
             silent[server] = reason_of(error, place)
         raise
 
@@ -126,7 +126,7 @@ def _no_room(places: dict[str, HubFile | WebFile], offers: dict[str, tuple[str, 
         if (free := shutil.disk_usage(cache).free) < size:
             names = " and ".join(sorted(chosen_by[cache]))
             return (
-                f"{cache} has room for {count(free // MB)} MB, and {count(-(-size // MB))} MB are missing; "
+                f"{cache} has room for {count(free // MB)} MB, and the weights need {count(-(-size // MB))} MB; "
                 f"{names} chooses another disk"
             )
     return None

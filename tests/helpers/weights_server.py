@@ -1,14 +1,14 @@
-"""A server on this machine that answers as the Hugging Face Hub does for single files, and as any other for the rest."""
+"""A server on this machine that answers about single files as the Hugging Face Hub does, and as any other does."""
 
 import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-COMMIT = "1234567890" * 4
+from helpers.weight_caches import COMMIT
 
 
 @dataclass
@@ -30,6 +30,11 @@ class WeightsServer:
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     url: str = ""
+
+    @property
+    def got(self) -> list[str]:
+        """The paths of files that were asked for with GET."""
+        return [path for method, path, *_ in map(str.split, self.asked) if method == "GET" and "/api/" not in path]
 
     def offer(self, repository: str, file: str, content: bytes, **how: object) -> Answer:
         """Let a repository have a file."""
@@ -78,11 +83,11 @@ def weights_server() -> Iterator[WeightsServer]:
                 return
             cut, answer.cut_after = answer.cut_after, None
             content = content[:cut]
-            for place in range(0, len(content), 1_000_000):
-                self.wfile.write(content[place : place + 1_000_000])
-                time.sleep(answer.pause)
-            if cut is not None:
-                self.close_connection = True
+            self.close_connection = cut is not None
+            with suppress(ConnectionError):  # whoever asked has heard enough
+                for place in range(0, len(content), 1_000_000):
+                    self.wfile.write(content[place : place + 1_000_000])
+                    time.sleep(answer.pause)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
