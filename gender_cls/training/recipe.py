@@ -4,7 +4,7 @@ Schedules are pure functions of the recipe and of the epoch or step, so a resume
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import AdamW, Optimizer
 
 from gender_cls.config.train import RecipeConfig
+from gender_cls.errors import require
 
 # Where the fused step equals the plain one up to rounding; with bfloat16 weights it rounds less often.
 FUSED = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32, torch.float64)}
@@ -107,6 +108,30 @@ def adamw(groups: list[dict[str, Any]], *, scaled_gradients: bool = False) -> Ad
 
     optimizer.register_load_state_dict_post_hook(adapt_state)
     return optimizer
+
+
+def rate_factors(recipe: RecipeConfig, steps: float, per_epoch: float) -> dict[str, Callable[[int], float]]:
+    """For `head` and `backbone`: step -> factor of the learning rate, see `lr_factor`.
+
+    Those of the backbone begin when it starts to learn.
+
+    Args:
+        steps: of the whole training.
+        per_epoch: steps of an epoch, a whole number.
+
+    Raises:
+        GenderClsError: one of them is not known.
+    """
+    known = math.isfinite(steps) and math.isfinite(per_epoch)
+    require(known, "The learning rate falls until the end of the training: give the Trainer max_epochs.")
+    total, per_epoch = int(steps), int(per_epoch)
+    warmup = round(recipe.warmup_epochs * per_epoch)
+    frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
+
+    def factor(first_step: int) -> Callable[[int], float]:
+        return lambda step: lr_factor(step, first_step, warmup, total)
+
+    return {"head": factor(0), "backbone": factor(frozen)}
 
 
 def lr_factor(step: int, first_step: int, warmup_steps: int, total_steps: int) -> float:
