@@ -26,8 +26,8 @@ from gender_cls.training import ranks
 from gender_cls.training.accumulation import Accumulation, TrainingTotals, scores_of_answers
 from gender_cls.training.checkpoints import KeepCheckpoints, non_finite_weights
 from gender_cls.training.mixing import build_mixing
+from gender_cls.training.optimizer import build_optimizer
 from gender_cls.training.recipe import (
-    adamw,
     learning_statistics,
     parameter_groups,
     rate_factors,
@@ -228,10 +228,10 @@ class GenderClassifier(LightningModule):
         return self(images).cpu().double().softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine by step; for the backbone they begin when it starts to learn."""
+        """The recipe's optimizer, with warm-up and cosine by step; for the backbone they begin when it learns."""
         recipe = self.settings.recipe
         groups = parameter_groups(self.network, self.heads, recipe)
-        optimizer = adamw(groups, scaled_gradients=self.trainer.scaler is not None)
+        optimizer = build_optimizer(groups, recipe, scaled_gradients=self.trainer.scaler is not None)
         steps = self.trainer.estimated_stepping_batches  # this prepares the loaders, so that their batches are known
         per_epoch = -(-self.trainer.num_training_batches // self.trainer.accumulate_grad_batches)
         factors = rate_factors(recipe, steps, per_epoch)
