@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config.checks import absolute
+from gender_cls.config.local_defaults import LocalDefaults, read_local_defaults
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
 from gender_cls.errors import GenderClsError, first_few, require
 
@@ -39,6 +40,7 @@ class CommandLine:
     shows_only: bool  # help or the like, which starts nothing
     swept: list[str]  # keys with several values, in order
     config_dir: str | None  # a folder of the user's own configuration files
+    local: LocalDefaults  # what the user's own file and the environment say
     config_name: str | None = None  # a file there, to begin with instead of the command's own
     lists: Collection[str] = ()  # keys whose values between commas are a list
     from_files: list[str] = field(default_factory=list)  # further sweeps, of `hydra.sweeper.params` in a file
@@ -71,6 +73,7 @@ def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> Comm
         shows_only=any([known.help, known.hydra_help, known.cfg, known.info, known.shell_completion]),
         swept=_swept(parsed),
         config_dir=config_dir,
+        local=read_local_defaults(),
         config_name=known.config_name,
         lists=lists,
     )
@@ -115,6 +118,7 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
 
     A sweeper other than Hydra's own chooses values as it runs: then there is one job, without the swept keys.
     """
+    command.local.of(config_name, command.overrides).store()
     config_name = command.config_name or config_name
     with _hydra_with(command.config_dir) as loader:
         _check_groups(command, loader)
