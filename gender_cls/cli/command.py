@@ -19,7 +19,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
+from gender_cls.cli.command_line import (
+    HYDRA_VERSION_BASE,
+    CommandLine,
+    check_jobs,
+    read_command_line,
+    with_sweep_of_files,
+)
+from gender_cls.cli.folders import check_hydra_keys, folder_overrides
 from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
@@ -68,14 +75,18 @@ def run_command(
         command = read_command_line(sys.argv[1:], lists)
         local = command.local.of(config_name, command.overrides)
         origins.append(partial(local.origin, overrides=command.overrides))
-        arguments = list(command.arguments)
         if command.shows_only:
             local.store()
-            _run_hydra(task, config_name, schema, arguments)
+            _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
+        command = with_sweep_of_files(command, jobs[0][1])
+        if command.multirun and instead_of_sweep is not None:
+            raise GenderClsError(f"{instead_of_sweep}: leave out hydra.mode.")
+        arguments = list(command.arguments)
+        check_hydra_keys(command, config_name, [composed for _, composed in jobs])
         launcher = check_launcher(command, [composed for _, composed in jobs])
         if local.described:
             log.info(local.described)
@@ -83,7 +94,7 @@ def run_command(
             stages: Iterable[list[str]] = [[]]
             if claim is not None:
                 folder = claim(command, *jobs[0])
-                arguments.append(f"name={folder.name}")
+                arguments += folder_overrides(command, jobs[0][1], folder)
                 if sweeps is not None and command.multirun:
                     stages = sweeps(command, jobs[0][0], folder)
                 if around is not None:

@@ -141,6 +141,10 @@ def read_local_defaults() -> LocalDefaults:
             f"{file} sets {key}: settings of Hydra belong to the command line.",
         )
         if _is_group(key):
+            require(
+                key != "experiment" or value is None,
+                f"{file} chooses a preset, which belongs to one command: write experiment={value} there.",
+            )
             if value is not None:  # of a section without keys, or experiment: null; YAML reads off as false
                 choices[key] = value if isinstance(value, list) else "off" if value is False else str(value)
             continue
