@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import hydra
@@ -19,7 +19,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
+from gender_cls.cli.command_line import (
+    HYDRA_VERSION_BASE,
+    CommandLine,
+    check_jobs,
+    read_command_line,
+    with_sweep_of_files,
+)
+from gender_cls.cli.folders import check_hydra_keys, folder_overrides
 from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
@@ -30,6 +37,8 @@ from gender_cls.system.operating_system import prepare_operating_system
 from gender_cls.system.progress import show_bars
 from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal, wrapped
+
+log = logging.getLogger(__name__)
 
 
 def run_command(
@@ -61,26 +70,35 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
-    with _ending_in_sentence(when_interrupted):
+    with _ending_in_sentence(when_interrupted) as origins:
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
         command = read_command_line(sys.argv[1:], lists)
-        arguments = list(command.arguments)
+        local = command.local.of(config_name, command.overrides)
+        origins.append(partial(local.origin, overrides=command.overrides))
         if command.shows_only:
-            _run_hydra(task, config_name, schema, arguments)
+            local.store()
+            _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
+        command = with_sweep_of_files(command, jobs[0][1])
+        if command.multirun and instead_of_sweep is not None:
+            raise GenderClsError(f"{instead_of_sweep}: leave out hydra.mode.")
+        arguments = list(command.arguments)
+        check_hydra_keys(command, config_name, [composed for _, composed in jobs])
         launcher = check_launcher(command, [composed for _, composed in jobs])
+        if local.described:
+            log.info(local.described)
         if before is not None:
             before(command, jobs)
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
             if claim is not None:
                 folder = claim(command, *jobs[0])
-                arguments.append(f"name={folder.name}")
+                arguments += folder_overrides(command, jobs[0][1], folder)
                 if sweeps is not None and command.multirun:
                     stages = sweeps(command, jobs[0][0], folder)
                 if around is not None:
@@ -122,15 +140,17 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
 
 @contextlib.contextmanager
-def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
+def _ending_in_sentence(when_interrupted: str) -> Iterator[list[Callable[[str], str]]]:
     """Print an error to stderr in one line and exit with code 1.
 
-    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too.
+    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too. Functions in the list add
+    to the sentence.
     """
+    additions: list[Callable[[str], str]] = []
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with stopping_on_signals(), _quiet_on_a_full_disk():
-            yield
+            yield additions
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -144,6 +164,7 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
         if wants_traceback:
             raise
         sentence = f"error: {_sentence(error)}"
+        sentence += "".join(add(sentence) for add in additions)
         sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from omegaconf import DictConfig
 
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.cli.folders import folder_to_resume
+from gender_cls.cli.folders import folder_to_resume, place_of
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.model import ModelConfig
@@ -76,7 +76,7 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
         return
     problems: dict[str, None] = {}
     models: dict[str, ModelConfig] = {}
-    for config in _beginning(command, [config for config, _ in jobs]):
+    for config in _beginning(command, jobs):
         try:
             model = with_weights_file(config).model
             if model.weights is not None:
@@ -92,11 +92,11 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
         _fetch_in_child([*models.values()], choice if choice in ("slurm", "ray") else None)
 
 
-def _beginning(command: CommandLine, configs: Sequence[Config]) -> Iterator[Config]:
+def _beginning(command: CommandLine, jobs: Sequence[tuple[Config, DictConfig]]) -> Iterator[Config]:
     """The configurations of jobs that have not begun."""
-    config = configs[0]
-    sweep = folder_to_resume(command, config.output_dir, "sweeps", config.name) if config.trainer.resume else None
-    for number, config in enumerate(configs):
+    config, composed = jobs[0]
+    sweep = folder_to_resume(command, place_of(command, composed)) if config.trainer.resume else None
+    for number, (config, _) in enumerate(jobs):
         begun = [] if sweep is None or config.search.enabled else [*sweep.glob(f"{number}_*/")]
         if not any(Run(folder).has_weights for folder in begun):
             yield config
