@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
 from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
+from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
 from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
@@ -63,14 +64,16 @@ def run_command(
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
+        refuse_other_forms(sys.argv[1:], config_name)
         command = read_command_line(sys.argv[1:], lists)
         arguments = list(command.arguments)
-        if command.shows_only:
-            _run_hydra(task, config_name, schema, arguments)
-            return
-        if command.multirun and instead_of_sweep is not None:
-            raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
-        jobs = check_jobs(command, config_name, schema)
+        with naming_the_right_key(command.overrides, config_name, command.config_dir):
+            if command.shows_only:
+                _run_hydra(task, config_name, schema, arguments)
+                return
+            if command.multirun and instead_of_sweep is not None:
+                raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
+            jobs = check_jobs(command, config_name, schema)
         launcher = check_launcher(command, [composed for _, composed in jobs])
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
