@@ -12,11 +12,13 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gender_cls.cli.launchers import PLUGINS, missing_plugin
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER
 from gender_cls.config.similar_keys import IMAGE_SIZE, UNCLEAR, Keys, as_size, for_shell, is_table
 from gender_cls.errors import GenderClsError, first_few
 
 _MANY = 50  # keys in a sentence: all that were typed
+_FILES = (".onnx", ".csv", ".zip", ".jpg", ".jpeg", ".png")  # as people name them without a folder
 _ONE_WORD = "A setting is one word, without blanks: write"
 
 
@@ -95,6 +97,13 @@ def refuse_other_forms(arguments: Sequence[str], config_name: str) -> None:
         raise GenderClsError(_bare_sentence(texts, texts.index(bare), command_keys(config_name), multirun))
     for word in words:
         key, _, value = word.text.partition("=")
+        if key == "hydra/launcher" and value in PLUGINS:
+            ours = value.replace("submitit_slurm", "slurm").replace("submitit", "slurm")
+            raise GenderClsError(
+                f"{word.text}: write launcher={ours}, which sets it up. {missing_plugin(value)}".strip()
+            )
+        if key == "hydra/sweeper" and value != "basic":
+            raise GenderClsError(f"{word.text}: write search=optuna, which searches for good settings here.")
         if word.kind == "setting" and key.endswith(f".{IMAGE_SIZE}") and not value.lstrip(" '\"").startswith("["):
             better = f"{key}={as_size(value)}"
             if better != word.text:
@@ -108,7 +117,8 @@ def _words(arguments: Sequence[str]) -> Iterator[_Word]:
         text = left.pop(0)
         name, found, _ = text.partition("=")
         short = len(name) < 4 or not name.startswith("--")
-        known = [one for one in options if one == name or (not short and one.startswith(name))]
+        begin_so = [one for one in options if not short and one.startswith(name)]
+        known = [name] if name in options else begin_so if len(begin_so) == 1 else []
         if known or re.fullmatch(r"-c(job|hydra|all)", text):
             yield _Word("hydra", text)
             takes = options[known[0]].nargs if known else 0
@@ -127,8 +137,8 @@ def _flags_sentence(words: Sequence[_Word], keys: Keys) -> str:
         if word.kind != "flag":
             continue
         following = [one.text for one in words[start + 1 : _end(words, start + 1)]]
-        name, found, value = word.text.lstrip("-–—").replace("-", "_").partition("=")
-        given = word.text.partition("=")[2] if found else ",".join(following) or None
+        typed_name, found, value = word.text.lstrip("-–—").partition("=")
+        name, given = typed_name.replace("-", "_"), value if found else ",".join(following) or None
         typed.append(word.text if found else " ".join([word.text, *following]))
         if name.startswith("no_") and given is None and not keys.meant_by(name)[1]:
             name, given = name.removeprefix("no_"), "false"
@@ -202,7 +212,7 @@ def _joined(keys: Keys, key: str, values: Sequence[str], multirun: bool) -> str:
 
 
 def _is_path(word: str) -> bool:
-    return word == "-" or "/" in word or Path(word).expanduser().exists()
+    return word == "-" or "/" in word or word.lower().endswith(_FILES) or Path(word).expanduser().exists()
 
 
 def _is_run(path: str) -> bool:

@@ -28,6 +28,8 @@ def config_sentence(error: OmegaConfBaseException, schema: Any = None) -> str:
         )
     if error.key is not None and ("not in '" in reason or "not in struct" in reason):
         return f"{key} is not a key of the configuration; {_hint(error, key, schema)}"
+    if "does not support deletion" in reason:
+        return f"{key} cannot be taken out, because every configuration has it; ~ is for what was added below a key."
     if key.rpartition(".")[2] == IMAGE_SIZE and value is not None:
         return f"{key} must be [height,width], such as {key}={as_size(str(value))}, not {value}."
     for words, wanted in _WANTED.items():
@@ -46,8 +48,11 @@ def _hint(error: OmegaConfBaseException, key: str, schema: Any) -> str:
         close = get_close_matches(str(error.key), map(str, known), n=3)
         before = key.rpartition(".")[0]
         return f"did you mean {before}.{close[0]}?" if close else f"write +{key}=... to add it."
-    meant = Keys.of(schema or section).meant_by(key if schema else str(error.key))[0]
+    of_hydra = key.startswith("hydra.")
+    meant = [] if of_hydra or schema is None else Keys.of(schema).meant_by(key)[0]
     known = list(section.__dataclass_fields__)
+    close = [] if meant else get_close_matches(str(error.key), known, n=3, cutoff=0.5)
+    meant = meant or [f"{key.rpartition('.')[0]}.{one}".lstrip(".") for one in close]
     return f"did you mean {' or '.join(meant)}?" if meant else f"there are {', '.join(known) or 'none'}."
 
 
