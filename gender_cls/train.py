@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
-from gender_cls.cli.folders import claim_folder, folder_to_resume
+from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
@@ -102,14 +102,14 @@ def fit_and_test(config: Config, run: Run) -> None:
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
     check_search(command, config)
-    kind = "sweeps" if command.multirun else "runs"
+    place = place_of(command, composed)
     if config.trainer.resume:
-        folder = folder_to_resume(command, config.output_dir, kind, config.name)
+        folder = folder_to_resume(command, place)
         if folder is not None:
             return folder
-        log.info(f"There is nothing to resume in {Path(config.output_dir) / kind}: this starts a new one.")
+        log.info(f"There is nothing to resume in {place.parent}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
-    return claim_folder(command, config.output_dir, kind, config.name, suffix)
+    return claim_folder(command, place, suffix, "continue what is there with trainer.resume=true")
 
 
 def sweeps(command: CommandLine, config: Config, folder: Path) -> Iterable[list[str]]:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import hydra
@@ -15,7 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, check_jobs, read_command_line
+from gender_cls.cli.command_line import (
+    HYDRA_VERSION_BASE,
+    CommandLine,
+    check_jobs,
+    read_command_line,
+    with_sweep_of_files,
+)
+from gender_cls.cli.folders import check_hydra_keys, folder_overrides
 from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.cli.launchers import check_launcher, serve_joblib
 from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
@@ -29,6 +36,8 @@ from gender_cls.system.operating_system import prepare_operating_system
 from gender_cls.system.progress import show_bars
 from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal, wrapped
+
+log = logging.getLogger(__name__)
 
 
 def run_command(
@@ -58,27 +67,36 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
-    with _ending_in_sentence(when_interrupted, schema):
+    with _ending_in_sentence(when_interrupted, schema) as origins:
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
         refuse_other_forms(sys.argv[1:], config_name)
         command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)})
-        arguments = list(command.arguments)
+        local = command.local.of(config_name, command.overrides)
+        origins.append(partial(local.origin, overrides=command.overrides))
         if command.shows_only:
+            local.store()
             with naming_the_right_key(command.overrides, config_name, command.config_dir):
-                _run_hydra(task, config_name, schema, arguments)
+                _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         with naming_the_right_key(command.overrides, config_name, command.config_dir):
             jobs = check_jobs(command, config_name, schema)
+        command = with_sweep_of_files(command, jobs[0][1])
+        if command.multirun and instead_of_sweep is not None:
+            raise GenderClsError(f"{instead_of_sweep}: leave out hydra.mode.")
+        arguments = list(command.arguments)
+        check_hydra_keys(command, config_name, [composed for _, composed in jobs])
         launcher = check_launcher(command, [composed for _, composed in jobs])
+        if local.described:
+            log.info(local.described)
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
             if claim is not None:
                 folder = claim(command, *jobs[0])
-                arguments.append(f"name={folder.name}")
+                arguments += folder_overrides(command, jobs[0][1], folder)
                 if sweeps is not None and command.multirun:
                     stages = sweeps(command, jobs[0][0], folder)
                 if around is not None:
@@ -120,15 +138,17 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
 
 @contextlib.contextmanager
-def _ending_in_sentence(when_interrupted: str, schema: type) -> Iterator[None]:
+def _ending_in_sentence(when_interrupted: str, schema: type) -> Iterator[list[Callable[[str], str]]]:
     """Print an error to stderr in one line and exit with code 1.
 
-    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too.
+    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too. Functions in the list add
+    to the sentence.
     """
+    additions: list[Callable[[str], str]] = []
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with stopping_on_signals(), _quiet_on_a_full_disk():
-            yield
+            yield additions
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -142,6 +162,7 @@ def _ending_in_sentence(when_interrupted: str, schema: type) -> Iterator[None]:
         if wants_traceback:
             raise
         sentence = f"error: {last_sentence(error, schema)}"
+        sentence += "".join(add(sentence) for add in additions)
         sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.launchers import PLUGINS, missing_plugin
+from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER
 from gender_cls.config.similar_keys import IMAGE_SIZE, UNCLEAR, Keys, as_size, for_shell, is_table
 from gender_cls.errors import GenderClsError, first_few
@@ -28,8 +28,7 @@ def command_keys(config_name: str, own: str | None = None) -> Keys:
     Args:
         own: a folder of the user's own configuration files.
     """
-    composed: Any = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / f"{config_name}.yaml"), resolve=False)
-    groups = [key for one in composed["defaults"] if isinstance(one, dict) for key in one if re.fullmatch(r"\w+", key)]
+    groups = command_groups(config_name)
     folders = [CONFIG_FOLDER, *([Path(own)] if own else [])]
     files = {
         group: sorted(file.stem for folder in folders for file in (folder / group).glob("*.yaml")) for group in groups

@@ -76,6 +76,7 @@ OTHER_VALUES = {
 """Last part of a key -> names that its values have in other programs."""
 
 _NO_HINT = {"name", "enabled"}  # sections of many programs have them, and they mean something else in each
+_HIDDEN = "default_data."  # a section that nobody types: see config.local_defaults
 _SHOWN = 3  # so many keys, if it is not clear which one is meant
 
 
@@ -89,7 +90,7 @@ class Keys:
     @classmethod
     def of(cls, schema: Any, groups: Mapping[str, Sequence[str]] | None = None) -> "Keys":
         """All keys of a schema, with those of every launcher if it has one."""
-        settings = dict(_settings(schema))
+        settings = {key: one for key, one in _settings(schema) if not key.startswith(_HIDDEN)}
         if any(one.name == LAUNCHER for one in fields(schema)):
             for launcher in LAUNCHERS.values():
                 settings |= _settings(launcher, f"{LAUNCHER}.")

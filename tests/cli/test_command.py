@@ -58,7 +58,7 @@ def _logging_stays_as_it_was() -> Iterator[None]:
         (["model=timm"], "model.name is not set"),
         (["=3"], "'=3' names no key: write key=value."),
         (["name=.."], "name becomes a folder"),
-        (["hydra.run.dir=elsewhere"], "hydra.run.dir is set by the command itself: choose the folder with output_dir"),
+        (["hydra.output_subdir=.hydra"], "hydra.output_subdir=.hydra: the command keeps the configuration itself"),
         (["--config-dir", "nowhere"], "--config-dir names no folder: /"),
         (["model.name=${oc.env:HOME}"], "model.name=${oc.env:HOME} is computed"),
         (["hydra/nonesuch=1"], "nonesuch"),
@@ -259,7 +259,7 @@ def test_several_values_of_a_list_need_no_brackets(values: str) -> None:
 def test_only_lists_need_no_brackets() -> None:
     for lists in ((), ("also",)):
         with pytest.raises(GenderClsError, match="format"):
-            read_command_line(["run=.", "format=onnx,pt2"], lists)
+            check_jobs(read_command_line(["run=.", "format=onnx,pt2"], lists), "export", ExportConfig)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_keys_that_exist_or_are_free_are_not_named(typed: str) -> None:
 
 def test_every_key_with_other_names_exists_in_some_command() -> None:
     places = set().union(*({*keys_of(command).settings, *keys_of(command).groups} for command in COMPOSED))
-    assert {*OTHER_NAMES} - {"experiment", "loggers", "callbacks", "recipe.optimizer"} <= places
+    assert {*OTHER_NAMES} - {"loggers", "callbacks", "recipe.optimizer"} <= places
 
 
 @pytest.mark.parametrize(
