@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from argparse import ArgumentError
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,7 +54,12 @@ def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> Comm
         lists: keys whose values between commas are a list, as if they stood in brackets; of others they are a sweep.
     """
     arguments = [_as_text_if_needed(_as_list(_chosen(argument), lists)) for argument in arguments]
-    known = get_args_parser().parse_intermixed_args(arguments)
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        known = parser.parse_intermixed_args(arguments)
+    except ArgumentError as error:
+        raise GenderClsError(f"{error}: --hydra-help lists the flags.") from None
     flags = [argument for argument in arguments if argument not in known.overrides]
     for override in known.overrides:
         key, found, _ = override.partition("=")
@@ -92,7 +98,9 @@ def _swept(overrides: list[Override]) -> list[str]:
 
 def _as_list(argument: str, lists: Collection[str]) -> str:
     key, _, values = argument.partition("=")
-    return f"{key}=[{values}]" if key in lists and "," in values and not values.startswith("[") else argument
+    if key not in lists or "," not in values or values[0] in "[\"'":
+        return argument
+    return _as_text(f"{key}=", values) if Path(values).expanduser().exists() else f"{key}=[{values}]"
 
 
 def as_override(key: str, value: str) -> str:
@@ -107,10 +115,13 @@ def _as_text_if_needed(argument: str) -> str:
     try:
         OverridesParser.create().parse_override(argument)
     except HydraException:
-        key, value = assignment.groups()
-        doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra reads a backslash as such unless a quote follows
-        return "{}'{}'".format(key, doubled.replace("'", r"\'"))
+        return _as_text(*assignment.groups())
     return argument
+
+
+def _as_text(beginning: str, value: str) -> str:
+    doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # Hydra reads a backslash as such unless a quote follows
+    return "{}'{}'".format(beginning, doubled.replace("'", r"\'"))
 
 
 def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> list[tuple[Schema, DictConfig]]:
