@@ -57,7 +57,9 @@ def _named_files(folder: Path) -> Iterator[tuple[str, Path]]:
             name, inside = entry.name, entry
             if name.startswith("models--"):
                 name, reference = name.rpartition("--")[2], entry / "refs" / "main"
-                inside = entry / "snapshots" / (reference.read_text().strip() if reference.is_file() else "")
+                inside = (
+                    entry / "snapshots" / (reference.read_text(encoding="ascii").strip() if reference.is_file() else "")
+                )
             yield from [(name, inside / file) for file in HUB_FILES if (inside / file).is_file()][:1]
 
 
