@@ -12,11 +12,9 @@ from glob import escape, glob
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
-from gender_cls.cli.command_line import HYDRA_VERSION_BASE
+from gender_cls.cli.command_line import hydra_with
 from gender_cls.cli.commands import COMMANDS, COMPLETION, SHELLS
 from gender_cls.cli.help import SET_BY_COMMAND
 from gender_cls.config.checks import Rule
@@ -150,8 +148,8 @@ def _overrides(command: str, earlier: list[str], word: str) -> list[str]:
 
 def _from_hydra(command: str, earlier: list[str], word: str) -> list[str]:
     """Hydra's answer; nothing where what was typed before cannot be composed."""
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
-        plugin = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
+    with hydra_with(None) as loader:
+        plugin = DefaultCompletionPlugin(loader)
         with suppress(Exception):  # of a line that is not complete, and of somebody who wants to type on
             fixed = [one for one in earlier if "=" in one and "," not in one and " " not in one]
             return plugin._query(config_name=command, line=" ".join([*fixed, word]))

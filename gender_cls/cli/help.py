@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from gender_cls.cli.command_line import HYDRA_VERSION_BASE, CommandLine, of_each_job
+from gender_cls.cli.command_line import CommandLine, compose_first_job
 from gender_cls.config.comments import comment_of, file_comments, walk
 from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DATA_ROOTS, name_default_data
@@ -26,7 +25,7 @@ PIPED, WIDEST = 80, 100  # characters of a line
 
 def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str:
     """What a command does, the groups that it reads, and its keys with the values that the command line gives them."""
-    composed = _composed(command, name)
+    composed = compose_first_job(command, name)
     chosen, options = _chosen_files(composed, command), _options(name, composed, command)
     text = composed.hydra.help
     strong = "\033[1m{}\033[0m".format if bold else str
@@ -58,7 +57,7 @@ def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str
 
 def commented_config(command: CommandLine, name: str, *, resolve: bool) -> str:
     """The configuration as YAML, each key with its comment above it."""
-    composed = _composed(command, name)
+    composed = compose_first_job(command, name)
     chosen = _chosen_files(composed, command)
     text = OmegaConf.to_yaml(OmegaConf.create(_values(composed, resolve=resolve)))
     comments = {node.start_mark.line: (comment_of(key, name, chosen), node) for key, node, _ in walk(text)}
@@ -78,13 +77,6 @@ def terminal_style() -> dict[str, Any]:
         return {"width": PIPED, "bold": False}
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return {"width": max(40, min(shutil.get_terminal_size().columns, WIDEST)), "bold": not dumb}
-
-
-def _composed(command: CommandLine, name: str) -> DictConfig:
-    own = [f"hydra.searchpath=['file://{command.config_dir}']"] if command.config_dir else []
-    command.local.of(name, command.overrides).store()
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
-        return compose(name, own + of_each_job(command)[0], return_hydra_config=True)
 
 
 def _values(composed: DictConfig, *, resolve: bool) -> dict[str, Any]:
