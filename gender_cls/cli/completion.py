@@ -94,6 +94,10 @@ def _words(line: str) -> list[str]:
 
 def _after_breaks(line: str, found: list[str]) -> list[str]:
     """The part of each answer that bash puts in: it takes a sign such as `=` for the end of a word."""
+    try:
+        shlex.split(line)
+    except ValueError:  # within quotes it does not
+        return found
     breaks = set(os.environ.get("COMP_WORDBREAKS", "=:")) - {" ", "\t", "\n", '"', "'"}
     word = (_words(line) or [""])[-1]
     typed = max((word.rfind(sign) + 1 for sign in breaks), default=0)
