@@ -6,6 +6,7 @@ Left: the leaderboard with its intervals, and how often the maps point at the dr
 import sys
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from PIL import Image
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.explain import Method
+from gender_cls.data.image_files import read_image
 from gender_cls.drawing.chart_style import PALETTE, house_style
 from gender_cls.drawing.map_colours import coloured
-from gender_cls.evaluation.wording import p_value
+from gender_cls.evaluation.estimate import Estimate
+from gender_cls.evaluation.wording import stated
 from gender_cls.explain.run_maps import RunMaps, load_run_maps
 from gender_cls.runs.files import read_json, write_atomically
 from gender_cls.runs.run import Run
@@ -29,7 +32,6 @@ DENSITY = 2
 INCH = 100  # CSS pixels, so that a point of type is 1.39 of them
 SIGNED = {Method.saliency.value: False, Method.grad_cam.value: True}
 TILE = (92, 184)
-ENDS = ("mean", "low", "high")
 BESIDE = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "verticalalignment": "center"}
 BY_CHANCE = {"color": PALETTE["faint"], "linestyle": (0, (3, 3)), "linewidth": 1}
 RIGHT = WIDTH - 3 * TILE[0] - 2 * 8 - 18
@@ -44,8 +46,8 @@ def draw(sweep: Path) -> Figure:
         name = board["candidates"][0]["title"]
         write(figure, 18, 28, f"Leaderboard: {board['images']} test crops of {board['identities']} drawn people", 9.5)
         scores(figure, board)
-        write(figure, 18, 254, f"How often the highest point of {name}'s maps is on the cue", 9.5)
-        pointing(area(figure, 148, 268, 222, 136), best.metrics["explanations"])
+        write(figure, 18, 262, f"How often the highest point of {name}'s maps is on the cue", 9.5)
+        pointing(area(figure, 148, 276, 222, 132), best.metrics["explanations"])
         write(figure, RIGHT, 28, "What its answers rest on (box: the cue)", 9.5)
         maps(figure, best)
     return figure
@@ -68,25 +70,28 @@ def area(figure: Figure, left: float, top: float, width: float, height: float) -
 
 def scores(figure: Figure, board: dict) -> None:
     """One line per candidate, the best on validation first, and what the comparison says."""
-    axes, best = area(figure, 220, 66, 150, 92), board["candidates"][0]
-    intervals(axes, [(row["title"], *(row["test"][end] for end in ENDS)) for row in board["candidates"]])
-    for place, row in enumerate(board["candidates"]):
+    rows = [row for row in board["candidates"] if row["test"]["mean"] is not None]
+    axes = area(figure, 220, 66, 150, 92)
+    intervals(axes, [(row["title"], row["test"] | {"value": row["test"]["mean"]}) for row in rows])
+    for place, row in enumerate(rows):
         axes.annotate(f"{row['validation']['mean']:.2f}", (0, place), (-14, 0), **BESIDE, horizontalalignment="right")
     for left, heading in ((148, "validation"), (220, "test, balanced accuracy [95 %]")):
         write(figure, left, 54, heading, color=PALETTE["soft"])
-    baseline = best["baseline"]
+    baseline = rows[0]["baseline"]
     axes.axvline(baseline["balanced_accuracy"], **BY_CHANCE)
     axes.set_xlim(0.4, 1.02)
     axes.set_xlabel(f"dashed: the best trivial baseline ({baseline['title']}, {baseline['balanced_accuracy']:.2f})")
-    for pair in board["pairs"][:1]:
-        difference = f"{pair['difference']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
-        write(figure, 18, 216, f"{pair['a']} is better than {pair['b']} by {difference}, p {p_value(pair['p_holm'])}")
+    verdict = " ".join(board["verdict"][1:2]).replace(
+        " < ", "\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}"
+    )  # on the best pair
+    for line, text in enumerate(wrap(verdict, 76)):
+        write(figure, 18, 210 + 16 * line, text)
 
 
 def pointing(axes: Axes, explanations: dict) -> None:
     """One line per method and label."""
     rows = [
-        (f"{method['title']}, {label}", *(method["cue"][label]["hit"][end] for end in ("value", *ENDS[1:])))
+        (f"{method['title']}, {label}", method["cue"][label]["hit"])
         for method in explanations["methods"]
         if method["name"] in SIGNED
         for label in CLASSES
@@ -98,12 +103,13 @@ def pointing(axes: Axes, explanations: dict) -> None:
     axes.set_xlabel(f"share of {explanations['images']} images [95 %]; dashed: by chance, {area_of_cue:.2f}")
 
 
-def intervals(axes: Axes, rows: list[tuple[str, float, float, float]]) -> None:
+def intervals(axes: Axes, rows: list[tuple[str, Estimate]]) -> None:
     """For each row its name, a point with its interval, and the same in numbers."""
-    for place, (name, value, low, high) in enumerate(rows):
-        axes.hlines(place, low, high, color=PALETTE["mark"], linewidth=2)
-        axes.plot(value, place, "o", color=PALETTE["mark"], markersize=6, clip_on=False)
-        axes.annotate(f"{value:.2f} [{low:.2f}, {high:.2f}]", (1, place), (8, 0), **BESIDE)
+    for place, (name, score) in enumerate(rows):
+        if score["low"] is not None:
+            axes.hlines(place, score["low"], score["high"], color=PALETTE["mark"], linewidth=2)
+        axes.plot(score["value"], place, "o", color=PALETTE["mark"], markersize=6, clip_on=False)
+        axes.annotate(stated(score, digits=2), (1, place), (8, 0), **BESIDE)
         axes.annotate(name, (18 / WIDTH, place), xycoords=("figure fraction", "data"), verticalalignment="center")
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks([])
@@ -119,7 +125,7 @@ def maps(figure: Figure, run: Run) -> None:
         shown = manifest.loc[[path for path in kept.paths if manifest.loc[path, "label"] == label]]
         path = str(shown["height"].idxmax())
         cue = shown.loc[path, ["cue_left", "cue_top", "cue_right", "cue_bottom"]].to_numpy(float)
-        image = np.asarray(Image.open(run.data_root / path).convert("RGB"))
+        image = np.asarray(read_image(run.data_root / path).image)
         tiles = [(label, image)] + [(titles[name], overlay(kept, path, name, image)) for name in SIGNED]
         for column, (title, tile) in enumerate(tiles):
             left, top = RIGHT + column * (TILE[0] + 8), 60 + row * (TILE[1] + 22)

@@ -1,18 +1,25 @@
 """The README can be read: short lines, links that lead somewhere, tables that agree with `conf/`; and its picture."""
 
 import importlib.util
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from helpers.commands import command
+from helpers.example_comparison import example_comparison
+from helpers.example_metrics import example_explanations, example_method
+from matplotlib.text import Text
 from PIL import Image
 
 import gender_cls
 from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.data.image_files import read_image
 from gender_cls.demo.dataset import draw_demo
+from gender_cls.evaluation.wording import stated
+from gender_cls.explain.run_maps import RunMaps, save_run_maps
 from gender_cls.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +69,7 @@ def test_every_model_and_dataset_is_in_its_table_and_the_version_in_the_citation
 
 def test_the_makefile_has_what_the_readme_names(tmp_path: Path) -> None:
     """`git clone` of this repository, and what make would do there."""
-    targets = set(re.findall(r"\bmake (\w+)", README))
+    targets = set(re.findall(r"(?m)(?:^|`)make (\w+)", README))
     assert targets == {"demo", "test", "pictures", "setup", "format", "bench"}
     if not (ROOT / ".git").exists():
         pytest.skip("no repository")
@@ -76,30 +83,48 @@ def test_the_makefile_has_what_the_readme_names(tmp_path: Path) -> None:
     assert ".github/pictures.py outputs/sweeps/demo_" in would
 
 
-def test_the_picture_is_made_of_a_sweep_of_the_demo(tmp_path: Path) -> None:
-    draw_demo(tmp_path / "outputs" / "demo_data", images=96)
-    small = ["data=demo", "data.image_size=[32,16]", "data.num_workers=0", "trainer.max_epochs=1", "name=sweep"]
-    small += ["evaluation.resamples=200", "evaluation.shortcuts=false", "evaluation.explained_images=12"]
-    models = ["model=custom_cnn", "recipe.lr=0.001,0.0001", "+model.options.widths=[4,8]", "explain.images=2"]
-    command("train", "-m", *models, *small, cwd=tmp_path)
-    sweep = tmp_path / "outputs" / "sweeps" / "sweep"
+def test_the_picture_is_made_of_a_sweep(tmp_path: Path) -> None:
+    board = example_comparison()
+    best = Run(tmp_path / Path(board["candidates"][0]["runs"][0]["folder"]).name)
+    crops = tmp_path / "crops"
+    draw_demo(crops, images=24)
+    manifest = pd.read_csv(crops / "manifest.csv")
+    sizes = [read_image(crops / path).image.size for path in manifest["path"]]
+    manifest["width"], manifest["height"] = zip(*sizes, strict=True)
+    best.explanations.mkdir(parents=True)
+    manifest.to_csv(best.manifest, index=False)
+    paths, explained = manifest["path"].tolist(), manifest["label"].tolist()
+    hot = np.zeros((24, 32, 16), np.float32)
+    hot[:, 8:16, 4:8] = 1  # a quarter of the way down, left of the middle
+    boxes = np.tile([0.0, 0.0, 16.0, 32.0], (24, 1))
+    save_run_maps(best.maps, RunMaps(paths, explained, {"saliency": hot, "grad_cam": -hot}, boxes))
+    methods = [example_method("saliency"), example_method("grad_cam")]
+    best.metrics_file.write_text(json.dumps({"explanations": example_explanations(methods)}))
+    best.data_file.write_text(json.dumps({"root": str(crops)}))
+    (tmp_path / "leaderboard.json").write_text(json.dumps(board))
     spec = importlib.util.spec_from_file_location("pictures", ROOT / ".github" / "pictures.py")
     assert spec is not None
     assert spec.loader is not None
     pictures = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pictures)
-    figure = pictures.draw(sweep)
-    said = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
-    assert "test crops of" in said
-    assert "saliency, FEMALE" in said
-    shown = [tuple(image.get_array().shape) for axes in figure.axes for image in axes.images]
-    assert len(shown) == 6, "two people, each as it is and with two maps"
-    # Below the colours the person can be seen: where the picture is light, so is the picture with its map.
-    run = Run(next(sweep.glob("0_*")))
-    maps = pictures.load_run_maps(run.maps)
-    image = np.asarray(Image.open(run.data_root / maps.paths[0]).convert("RGB"))
-    for method in ("saliency", "grad_cam"):
-        over = pictures.overlay(maps, maps.paths[0], method, image)
-        assert over.shape == image.shape
-        assert np.corrcoef(over.mean(-1).ravel(), image.mean(-1).ravel())[0, 1] > 0.5
-    assert Image.open(ROOT / ".github" / "demo.png").size == tuple(figure.get_size_inches() * figure.dpi)
+    figure = pictures.draw(tmp_path)
+    figure.draw_without_rendering()
+    said = [text.get_text() for text in figure.findobj(Text)]
+    for row in board["candidates"][:2]:
+        assert {row["title"], stated(row["test"] | {"value": row["test"]["mean"]}, 2)} <= set(said)
+    assert {"saliency, FEMALE", "Grad-CAM, MALE"} <= set(said)
+    width = figure.bbox.width
+    assert [text for text in figure.findobj(Text) if text.get_window_extent().x1 > width] == []
+    assert sum(len(axes.images) for axes in figure.axes) == 6, "two people, each as it is and with two maps"
+    with Image.open(ROOT / ".github" / "demo.png") as kept_picture:
+        assert kept_picture.size == (round(width), round(figure.bbox.height))
+    # Where the map is, saliency is yellow and evidence against the label blue; elsewhere the crop is only dimmed.
+    image = np.asarray(read_image(crops / paths[0]).image)
+    kept = pictures.load_run_maps(best.maps)
+    painted = {name: pictures.overlay(kept, paths[0], name, image).astype(float) for name in ("saliency", "grad_cam")}
+    height, width = image.shape[:2]
+    spot, far = (3 * height // 8, 3 * width // 8), (7 * height // 8, 3 * width // 4)
+    assert painted["saliency"][spot][0] > painted["saliency"][spot][2] + 60
+    assert painted["grad_cam"][spot][2] > painted["grad_cam"][spot][0] + 60
+    np.testing.assert_allclose(painted["saliency"][far], 0.65 * image[far], atol=1)
+    np.testing.assert_allclose(painted["grad_cam"][far], 0.65 * image[far], atol=1)
