@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import gc
+import os
 import signal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from helpers.commands import SMALL, command
 from helpers.crops import draw_folders
 
+os.environ.pop("GENDER_CLS_DATA", None)  # of the user's own data
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, shells start programs that ignore it
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import hydra
@@ -30,6 +30,8 @@ from gender_cls.system.operating_system import prepare_operating_system
 from gender_cls.system.progress import show_bars
 from gender_cls.system.signals import stop_behind, stopping_on_signals
 from gender_cls.system.terminal import print_on_any_terminal, wrapped
+
+log = logging.getLogger(__name__)
 
 
 def run_command(
@@ -59,19 +61,24 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
-    with _ending_in_sentence(when_interrupted):
+    with _ending_in_sentence(when_interrupted) as origins:
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
         command = read_command_line(sys.argv[1:], lists)
+        local = command.local.of(config_name, command.overrides)
+        origins.append(partial(local.origin, overrides=command.overrides))
         arguments = list(command.arguments)
         if command.shows_only:
+            local.store()
             _run_hydra(task, config_name, schema, arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
         jobs = check_jobs(command, config_name, schema)
         launcher = check_launcher(command, [composed for _, composed in jobs])
+        if local.described:
+            log.info(local.described)
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
             if claim is not None:
@@ -118,15 +125,17 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
 
 @contextlib.contextmanager
-def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
+def _ending_in_sentence(when_interrupted: str) -> Iterator[list[Callable[[str], str]]]:
     """Print an error to stderr in one line and exit with code 1.
 
-    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too.
+    `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too. Functions in the list add
+    to the sentence.
     """
+    additions: list[Callable[[str], str]] = []
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         with stopping_on_signals(), _quiet_on_a_full_disk():
-            yield
+            yield additions
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -140,6 +149,7 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[None]:
         if wants_traceback:
             raise
         sentence = f"error: {_sentence(error)}"
+        sentence += "".join(add(sentence) for add in additions)
         sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
 

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.config.checks import absolute
+from gender_cls.config.local_defaults import LocalDefaults, read_local_defaults
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
 from gender_cls.errors import GenderClsError, require
 
@@ -31,6 +32,7 @@ class CommandLine:
     shows_only: bool  # help or the like, which starts nothing
     swept: list[str]  # keys with several values, in order
     config_dir: str | None  # a folder of the user's own configuration files
+    local: LocalDefaults  # what the user's own file and the environment say
 
 
 def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> CommandLine:
@@ -65,6 +67,7 @@ def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> Comm
         shows_only=any([known.help, known.hydra_help, known.cfg, known.info, known.shell_completion]),
         swept=swept,
         config_dir=config_dir,
+        local=read_local_defaults(),
     )
 
 
@@ -91,6 +94,7 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
 
     A sweeper other than Hydra's own chooses values as it runs: then there is one job, without the swept keys.
     """
+    command.local.of(config_name, command.overrides).store()
     own = [f"hydra.searchpath=['file://{command.config_dir}']"] if command.config_dir else []
     with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):
         jobs = [compose(config_name, own + overrides, return_hydra_config=True) for overrides in _of_each_job(command)]

@@ -100,11 +100,13 @@ class DataConfig:
         require(
             self.named or not name,
             f"Where {name} lies is not known: give data.root=FOLDER, or write `data_roots: {{{name}: FOLDER}}` into "
-            "conf/local/default.yaml (or into local/default.yaml in the folder that --config-dir names).",
+            ".gender_cls.yaml in this folder.",
         )
         require(
             self.named,
-            "No data are named: give data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo.",
+            "No data are named: give data.root=FOLDER (with MALE/ and FEMALE/ inside), data.csv=FILE or data=demo. To "
+            "name them once, set the environment variable GENDER_CLS_DATA=FOLDER, or write `data: {root: FOLDER}` into "
+            ".gender_cls.yaml in this folder.",
         )
 
     def check(self) -> None:

@@ -36,12 +36,22 @@ DATA_ROOTS = "data_roots"
 """The section of a composed configuration that says where each dataset lies, for `conf/data/*.yaml`. It belongs to this
 machine, so no schema has it, and no run records it: `data.root` has the folder that was used."""
 
+DEFAULT_DATA = "default_data"
+"""The section that names the data where nothing else does (`config.local_defaults`); no run records it either."""
+
+
+@dataclass
+class DefaultData:
+    root: str | None = None
+    csv: str | None = None
+
 
 @dataclass
 class DataRoots:
-    """The section of a composed configuration that is in no schema."""
+    """The sections of a composed configuration that are in no schema."""
 
     data_roots: dict[str, str | None] = field(default_factory=lambda: dict.fromkeys(one.value for one in Importer))
+    default_data: DefaultData = field(default_factory=DefaultData)
 
 
 @dataclass
@@ -66,14 +76,33 @@ class ComposedPredict(DataRoots, PredictConfig):
     """What Hydra composes for predictions."""
 
 
-for _command, _schema in {
+COMPOSED: dict[str, type] = {
     "train": ComposedTrain, "audit": ComposedAudit, "evaluate": ComposedEvaluate, "compare": CompareConfig,
     "predict": ComposedPredict, "export": ExportConfig, "explain": ExplainRunConfig, "demo": DemoConfig,
-}.items():  # fmt: skip
+}  # fmt: skip
+"""Command -> what Hydra composes for it."""
+
+for _command, _schema in COMPOSED.items():
     ConfigStore.instance().store(name=f"{_command}_schema", node=_schema)
 
-# Hydra copies its only store again and again, 75 times for `--help`: let a copy be the store itself.
-copyreg.pickle(ConfigStore, lambda store: (ConfigStore.instance, ()))
+_local_defaults = ""
+
+
+def store_local_defaults(written: str) -> ConfigStore:
+    """Keep the node `local_defaults` of `conf/*.yaml`, given as YAML, in Hydra's store of schemas, and return that."""
+    global _local_defaults
+    store = ConfigStore.instance()
+    if written != _local_defaults:
+        store.store(name="local_defaults", node=OmegaConf.to_container(OmegaConf.create(written), resolve=False))
+        _local_defaults = written
+    return store
+
+
+store_local_defaults("{}")
+
+# Hydra copies its only store again and again, 75 times for `--help`: let a copy be the store itself. In the process of
+# another launcher's job it is that process's own, with the local defaults of the command.
+copyreg.pickle(ConfigStore, lambda _: (store_local_defaults, (_local_defaults,)))
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 
 
@@ -130,6 +159,7 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
         created = OmegaConf.create(composed)
         _refuse_resolvers(OmegaConf.to_container(created, resolve=False))
         values: Any = OmegaConf.to_container(created, resolve=True)
+        name_default_data(values)
         for of_this_machine in (DATA_ROOTS, LAUNCHER):
             values.pop(of_this_machine, None)
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
@@ -139,6 +169,13 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     assert isinstance(config, schema)
     make_paths_absolute(config)
     return config
+
+
+def name_default_data(values: dict[str, Any]) -> None:
+    """Take the section `default_data` out of a configuration, and put its values into `data` if that names no data."""
+    default, data = values.pop(DEFAULT_DATA, {}), values.get("data", {})
+    if all(data.get(key) is None for key in ("root", "csv", "importer")):
+        data |= {key: value for key, value in default.items() if value is not None}
 
 
 def _refuse_resolvers(written: Any, key: str = "configuration") -> None:

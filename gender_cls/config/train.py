@@ -1,12 +1,14 @@
 """The schema of `conf/train.yaml`, with the sections that training alone has. Imports no torch."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_THREADS, PRECISIONS, seed_setting, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.model import ModelConfig
+from gender_cls.config.optimizers import DEFAULT, check_optimizer_name, check_optimizer_options
 from gender_cls.config.search import SearchConfig
 from gender_cls.errors import require
 
@@ -48,6 +50,9 @@ class RecipeConfig:
 
     lr: float = setting(1e-3, above=0)
     weight_decay: float = setting(0.05, least=0)
+    optimizer: str = DEFAULT
+    momentum: float | None = setting(least=0, below=1)
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
     warmup_epochs: float = setting(1.0, least=0)
     frozen_epochs: int | None = setting(0, least=0)
     views: int = setting(1, least=0)
@@ -59,6 +64,10 @@ class RecipeConfig:
     grad_checkpointing: bool = False
     monitor: str = setting("balanced_accuracy", choices=VALIDATION_METRICS)
     patience: int | None = setting(least=1, unit="epoch")
+
+    def check(self) -> None:
+        check_optimizer_name(self.optimizer)
+        check_optimizer_options(self.optimizer_options)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from gender_cls.config.data import CLASSES, SPLITS
+from gender_cls.config.optimizers import DEFAULT
 from gender_cls.errors import count, of_people
 from gender_cls.evaluation.wording import listed, words
 from gender_cls.runs.run import Run
@@ -32,6 +33,7 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "weights": _weights(sections["model"]),
         "image size": _size(sections["data"]),
         "recipe": choices.get("recipe"),
+        "optimizer": _optimizer(sections["recipe"]),
         "epochs": _epochs(sections["trainer"]),
         "best epoch": _best_epoch(status),
         "learning rate": _number(sections["recipe"].get("lr")),
@@ -101,6 +103,16 @@ def _size(data: Mapping[str, Any]) -> str | None:
         return None
     height, width = data["image_size"]
     return f"{height} x {width} (height x width), {data.get('resize_mode')}"
+
+
+def _optimizer(recipe: Mapping[str, Any]) -> str | None:
+    """`sgd, momentum 0.95, nesterov False`; nothing for the default without options."""
+    name, momentum = recipe.get("optimizer"), recipe.get("momentum")
+    options = {"momentum": momentum} if momentum is not None else {}
+    options |= recipe.get("optimizer_options") or {}
+    if name is None or (name == DEFAULT and not options):
+        return None
+    return ", ".join([str(name), *(f"{words(str(option))} {value}" for option, value in options.items())])
 
 
 def _epochs(trainer: Mapping[str, Any]) -> str | None:

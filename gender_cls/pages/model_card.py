@@ -142,8 +142,8 @@ def _estimate(estimate: Estimate) -> str:
 
 
 def _settings(section: Mapping[str, Any]) -> str:
-    """The settings of a section of the configuration that are neither null nor 0."""
-    return ", ".join(f"{key}={value}" for key, value in section.items() if value is not None and value != 0)
+    """The settings of a section of the configuration that are neither null nor 0 nor empty."""
+    return ", ".join(f"{key}={value}" for key, value in section.items() if value)
 
 
 def filled_card(card: str) -> str:

@@ -24,7 +24,8 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.batch import LARGEST_AUTO_BATCH, Batch, images_per_step, record_batch, recorded_batch
 from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.gradient_checkpointing import keep_statistics, switch_checkpointing
-from gender_cls.training.recipe import adamw, parameter_groups, set_trainable
+from gender_cls.training.optimizer import build_optimizer
+from gender_cls.training.recipe import parameter_groups, set_trainable
 from gender_cls.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class TrialTraining:
         if recipe.ema_decay is not None:
             self._average = [parameter.detach().clone() for parameter in network.parameters()]
         groups = parameter_groups(network, classifier.heads, recipe)
-        self._optimizer = adamw(groups, scaled_gradients=trainer.scaler is not None)
+        self._optimizer = build_optimizer(groups, recipe, scaled_gradients=trainer.scaler is not None)
 
     def step(self, images: int) -> None:
         """Run one training step with random images."""

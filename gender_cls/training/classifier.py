@@ -26,8 +26,8 @@ from gender_cls.training import ranks
 from gender_cls.training.accumulation import Accumulation, TrainingTotals, validation_metrics
 from gender_cls.training.checkpoints import KeepCheckpoints
 from gender_cls.training.mixing import build_mixing
+from gender_cls.training.optimizer import build_optimizer
 from gender_cls.training.recipe import (
-    adamw,
     learning_statistics,
     lr_factor,
     parameter_groups,
@@ -223,7 +223,7 @@ class GenderClassifier(LightningModule):
         return self(images).cpu().double().softmax(dim=1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine by step; for the backbone they begin when it starts to learn."""
+        """The recipe's optimizer, with warm-up and cosine by step; for the backbone they begin when it learns."""
         recipe = self.settings.recipe
         groups = parameter_groups(self.network, self.heads, recipe)
         total = int(self.trainer.estimated_stepping_batches)
@@ -234,7 +234,7 @@ class GenderClassifier(LightningModule):
         def schedule(part: str) -> Any:
             return lambda step: lr_factor(step, frozen if part == "backbone" else 0, warmup, total)
 
-        optimizer = adamw(groups, scaled_gradients=self.trainer.scaler is not None)
+        optimizer = build_optimizer(groups, recipe, scaled_gradients=self.trainer.scaler is not None)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["part"]) for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

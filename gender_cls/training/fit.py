@@ -14,6 +14,7 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
 from gender_cls.training.batch import recorded_batch
 from gender_cls.training.launch import train_in_ranks
+from gender_cls.training.optimizer import check_optimizer
 from gender_cls.training.resume import check_machine
 from gender_cls.training.session import Describe, MoreCallbacks, checkpoint_to_resume, train_session
 
@@ -33,6 +34,7 @@ def fit(
     A run whose training has ended is left alone. When memory runs out, training goes on with a smaller batch.
     """
     warn_of_frozen_backbone(config)
+    check_optimizer(config.recipe)
     record_data(config, run, prepared)
     if run.status.get("fitted"):
         return

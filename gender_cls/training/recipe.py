@@ -1,4 +1,4 @@
-"""What trains when, and how fast: freeze schedule, parameter groups, AdamW, learning-rate schedule.
+"""What trains when, and how fast: freeze schedule, parameter groups, learning-rate schedule.
 
 Schedules are pure functions of the recipe and of the epoch or step, so a resumed run goes on as if uninterrupted.
 """
@@ -7,16 +7,11 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-import torch
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import AdamW, Optimizer
 
 from gender_cls.config.train import RecipeConfig
-
-# Where the fused step equals the plain one up to rounding; with bfloat16 weights it rounds less often.
-FUSED = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32, torch.float64)}
 
 
 def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
@@ -56,7 +51,7 @@ def _in_head(parameter: str, heads: Collection[str]) -> bool:
 
 
 def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig) -> list[dict[str, Any]]:
-    """Return AdamW groups with their own learning rate and weight decay, each marked `backbone` or `head` by `part`.
+    """Return groups for an optimizer: with their learning rate and weight decay, and `backbone` or `head` as `part`.
 
     timm decides which parameters get no weight decay (norms, biases, position embeddings) and, for
     `recipe.layer_decay`, the depth of each layer. It only notes a scale that no scheduler reads, so the rates are
@@ -77,36 +72,6 @@ def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig)
             group = {"params": [], "lr": rate, "weight_decay": decay, "part": part}
             groups.setdefault((part, rate, decay), group)["params"].append(parameter)
     return list(groups.values())
-
-
-def adamw(groups: list[dict[str, Any]], *, scaled_gradients: bool = False) -> AdamW:
-    """Build AdamW: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
-
-    Args:
-        groups: of parameters on their device, with their `lr` and `weight_decay`.
-        scaled_gradients: whether a `GradScaler` is used; a fused step would undo the scale after the clipping.
-    """
-    parameters = [parameter for group in groups for parameter in group["params"]]
-    fused = not scaled_gradients and all(one.dtype in FUSED.get(one.device.type, ()) for one in parameters)
-    optimizer = AdamW(groups, fused=fused or None)
-
-    def adapt_state(loaded: Optimizer) -> None:
-        """Adapt the state of a checkpoint to this optimizer: fused or plain, and in the layout of the weights.
-
-        The fused step reads weights and moments in memory order, so it would silently mix up moments of another layout.
-        """
-        for group in loaded.param_groups:
-            group["fused"] = fused or None
-            for parameter in group["params"]:
-                state = loaded.state.get(parameter, {})
-                for key, value in state.items():
-                    if key == "step":
-                        state[key] = value.to(parameter.device if fused else "cpu", torch.float32)
-                    else:
-                        state[key] = torch.empty_like(parameter).copy_(value)
-
-    optimizer.register_load_state_dict_post_hook(adapt_state)
-    return optimizer
 
 
 def lr_factor(step: int, first_step: int, warmup_steps: int, total_steps: int) -> float:

@@ -31,9 +31,10 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
     """Raise GenderClsError if a setting that changes results differs from the run's first session.
 
     Args:
-        began: the configuration of that session as plain values.
+        began: the configuration of that session as plain values; keys that an earlier version lacked have defaults.
     """
     then, now = map(by_dotted_key, (began, to_plain(config)))
+    then = {**by_dotted_key(to_plain(Config())), **then}
     for key in PATHS:
         if then.get(key) is not None:  # an earlier version recorded paths as they were typed
             then[key] = absolute(then[key])

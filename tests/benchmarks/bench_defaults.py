@@ -34,7 +34,8 @@ def step_seconds(variant: str, name: str, height: int, width: int) -> list[float
     import torch
 
     from gender_cls.system.resources import choose_resources
-    from gender_cls.training.recipe import adamw, parameter_groups
+    from gender_cls.training.optimizer import adamw
+    from gender_cls.training.recipe import parameter_groups
 
     chosen = choose_resources("cpu", "auto" if level >= 3 else "32-true", 1, 0, pixels_at_hand=True).apply()
     classifier = random_classifier(name, (height, width), trainer={"channels_last": level >= 1}).train()

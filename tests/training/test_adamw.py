@@ -12,7 +12,7 @@ from torch import nn
 
 from gender_cls.models.convolutions import set_layout
 from gender_cls.training.classifier import GenderClassifier
-from gender_cls.training.recipe import adamw
+from gender_cls.training.optimizer import adamw
 
 GROUPS = {"lr": 0.01, "weight_decay": 0.05}
 

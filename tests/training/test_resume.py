@@ -67,6 +67,15 @@ def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: p
         checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
 
 
+def test_a_key_that_an_earlier_version_lacked_counts_as_its_default(run: Run) -> None:
+    recorded = to_plain(settings())
+    del recorded["recipe"]["optimizer"]
+    torch.save({"hyper_parameters": {"config": recorded}, "optimizer_states": []}, run.last_checkpoint)
+    assert checkpoint_to_resume(settings(), run) == run.last_checkpoint
+    with pytest.raises(GenderClsError, match=r"recipe\.optimizer=adamw, not sgd"):
+        checkpoint_to_resume(settings(recipe={"optimizer": "sgd"}), run)
+
+
 def test_the_precision_counts_as_what_it_was_on_the_machine(run: Run, caplog) -> None:
     assert checkpoint_to_resume(settings(trainer={"precision": "32-true"}), run) == run.last_checkpoint
     with pytest.raises(GenderClsError, match=r"precision=32-true, not bf16-mixed"):
