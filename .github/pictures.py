@@ -81,9 +81,7 @@ def scores(figure: Figure, board: dict) -> None:
     axes.axvline(baseline["balanced_accuracy"], **BY_CHANCE)
     axes.set_xlim(0.4, 1.02)
     axes.set_xlabel(f"dashed: the best trivial baseline ({baseline['title']}, {baseline['balanced_accuracy']:.2f})")
-    verdict = " ".join(board["verdict"][1:2]).replace(
-        " < ", "\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}"
-    )  # on the best pair
+    verdict = " ".join(board["verdict"][1:2]).replace(" < ", "\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}")
     for line, text in enumerate(wrap(verdict, 76)):
         write(figure, 18, 210 + 16 * line, text)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from helpers.crops import PATTERN, draw_folders
 from omegaconf import OmegaConf
 
 from gender_cls.cli.command_line import check_jobs, read_command_line
-from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.local_defaults import DATA_VARIABLE, LOCAL_FILE
+from gender_cls.config.parsing import CONFIG_FOLDER, store_local_defaults
 from gender_cls.config.train import Config
 from gender_cls.runs.run import tensorboard_command
 from gender_cls.system.resources import multiplies_bf16
@@ -42,7 +44,8 @@ what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py
 `cli/test_search.py`."""
 TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
 MODELS = ["convnext_xlarge", "mobilenetv2"]
-SWEEPING = f"python -m gender_cls.train -m data.root=crops model={','.join(MODELS)}"
+SWEEPING = f"python -m gender_cls.train -m model={','.join(MODELS)}"
+"""As users type it, once GENDER_CLS_DATA or `.gender_cls.yaml` says where the crops are."""
 SHALLOWER = {"convnext_xlarge": ["+model.options.depths=[1,1,1,1]"]}
 """To draw, keep and read all weights would take longer than all else here."""
 AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
@@ -74,7 +77,7 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
     if "--config-dir" in arguments:
         own = tmp_path / arguments[arguments.index("--config-dir") + 1] / "model"
         own.mkdir(parents=True)
-        example = re.search(r"```yaml\n(# (\S+)\n.*?)```", README, re.DOTALL)
+        example = re.search(r"```yaml\n(# (my_conf/\S+)\n.*?)```", README, re.DOTALL)
         assert example is not None
         (own / Path(example[2]).name).write_text(example[1])
     jobs = [arguments]
@@ -83,7 +86,8 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         jobs = [[*rest, f"model={model}", f"name={model}", *SHALLOWER.get(model, [])] for model in MODELS]
     explained = 0 if {"model=resnet152", SWEEPING} & {line, *arguments} else 1  # test_attribution_models.py has them
     for job in jobs:
-        command("train", *job, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
+        variables = {"GENDER_CLS_DATA": "crops"} if line == SWEEPING else {}
+        command("train", *job, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path, **variables)
     assert len(list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))) == len(jobs)
     for file in (tmp_path / "outputs").rglob("status.json"):
         status = json.loads(file.read_text())
@@ -91,16 +95,32 @@ def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
         assert status["resources"]["precision"] == status["precision"]
 
 
-def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
-    own = tmp_path / "own" / "local"
-    own.mkdir(parents=True)
-    roots = {name: str(tmp_path) for name in ("peta", "pa100k", "market1501")}
-    (own / "default.yaml").write_text(json.dumps({"data_roots": roots}))
-    command = read_command_line([*shlex.split(DATASETS)[3:], "--config-dir", str(own.parent)])
-    jobs = [config for config, _ in check_jobs(command, "train", Config)]
+@pytest.fixture
+def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The README's `.gender_cls.yaml` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    example = re.search(r"```yaml\n(# \.gender_cls\.yaml.*?)```", README, re.DOTALL)
+    assert example is not None
+    (tmp_path / LOCAL_FILE).write_text(example[1])
+    yield
+    store_local_defaults("{}")
+
+
+@pytest.mark.usefixtures("own_file")
+def test_the_readmes_datasets_are_swept() -> None:
+    jobs = [config for config, _ in check_jobs(read_command_line(shlex.split(DATASETS)[3:]), "train", Config)]
     assert [(job.data.root, job.data.importer and job.data.importer.value) for job in jobs] == [
-        (root, name) for name, root in roots.items() for _ in range(2)
+        (root, name)
+        for root, name in (("/data/PETA", "peta"), ("/data/PA-100K", "pa100k"), ("/data/Market-1501", "market1501"))
+        for _ in range(2)
     ]
+
+
+@pytest.mark.usefixtures("own_file")
+def test_the_readmes_own_file_is_read(tmp_path: Path) -> None:
+    [(config, composed)] = check_jobs(read_command_line([]), "train", Config)
+    assert (config.data.root, composed.hydra.runtime.choices["model"]) == (str(tmp_path / "crops"), "resnet152")
+    assert config.trainer.accelerator.value == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +138,7 @@ def test_the_readmes_commands_for_clusters_are_read(
 ) -> None:
     draw_folders(tmp_path / "crops")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DATA_VARIABLE, "crops")
     jobs = list(check_jobs(read_command_line(line.partition("gender_cls.train ")[2].split()), "train", Config))
     assert [composed.hydra.runtime.choices["model"] for _, composed in jobs] == models
     assert {OmegaConf.select(composed, key) for _, composed in jobs} == {value}

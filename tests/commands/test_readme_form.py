@@ -48,6 +48,7 @@ def test_what_a_reader_sees_at_first_is_not_long() -> None:
 def test_links_lead_somewhere() -> None:
     headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+    anchors |= {"#" + one for one in re.findall(r'<a id="([^"]+)">', README)}
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert len(links) > 40
     for link in links:
