@@ -120,7 +120,7 @@ def test_the_readmes_datasets_are_swept() -> None:
 def test_the_readmes_own_file_is_read(tmp_path: Path) -> None:
     [(config, composed)] = check_jobs(read_command_line([]), "train", Config)
     assert (config.data.root, composed.hydra.runtime.choices["model"]) == (str(tmp_path / "crops"), "resnet152")
-    assert config.trainer.accelerator.value == "cpu"
+    assert config.trainer.accelerator == "cpu"
 
 
 @pytest.mark.parametrize(

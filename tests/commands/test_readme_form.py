@@ -31,7 +31,7 @@ PROSE = [line for line in TEXT.splitlines() if not line.startswith("|")]
 
 def test_lines_of_code_and_of_text_are_short() -> None:
     assert [line for code in CODE for line in code.splitlines() if len(line) > 90] == []
-    without_addresses = [re.sub(r"\]\([^)]*\)", "]", line) for line in PROSE]
+    without_addresses = [re.sub(r"\]\([^)]*\)|<[^>]*>", "", line) for line in PROSE]
     assert [line for line in without_addresses if len(line) > 100] == []
 
 
