@@ -31,7 +31,8 @@ def audit(config: AuditConfig) -> None:
         show(findings, f"\nOpen {shortest(run.folder / 'audit.html')}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Audit a dataset as the command line says."""
     run_command(
         audit,
         "audit",
@@ -40,3 +41,7 @@ if __name__ == "__main__":
         instead_of_sweep="An audit looks at one dataset",
         when_interrupted="The same command reads only the images that have not been read yet.",
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -143,7 +143,8 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
         show("", *untested_on_screen(run))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Train, or sweep over several models, as the command line says."""
     run_command(
         done_once(train),
         "train",
@@ -154,3 +155,7 @@ if __name__ == "__main__":
         around=shown_once(ending_in_results),
         when_interrupted="The same command with trainer.resume=true goes on from here.",
     )
+
+
+if __name__ == "__main__":
+    main()

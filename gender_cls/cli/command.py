@@ -22,7 +22,9 @@ from gender_cls.cli.command_line import (
     read_command_line,
     with_sweep_of_files,
 )
+from gender_cls.cli.commands import version_line
 from gender_cls.cli.folders import check_hydra_keys, folder_overrides
+from gender_cls.cli.help import commented_config, help_text, terminal_style
 from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.cli.launchers import check_launcher, serve_joblib
 from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
@@ -69,6 +71,9 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return
     with _ending_in_sentence(when_interrupted, schema) as origins:
         prepare_operating_system()
         keep_freed_memory()
@@ -80,7 +85,12 @@ def run_command(
         if command.shows_only:
             local.store()
             with naming_the_right_key(command.overrides, config_name, command.config_dir):
-                _run_hydra(task, config_name, schema, command.arguments)
+                if command.shows_help:
+                    print(help_text(command, config_name, **terminal_style()))
+                elif command.shows_config:
+                    print(commented_config(command, config_name, resolve=command.resolves))
+                else:
+                    _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
