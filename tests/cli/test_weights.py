@@ -176,3 +176,12 @@ def test_a_run_with_a_checkpoint_asks_for_nothing(offline: Path, tmp_path: Path)
     run.checkpoints.mkdir(parents=True)
     run.previous_checkpoint.touch()
     have_weights(Config(model=ModelConfig(Library.timm, "test_vit")), run)
+
+
+def test_where_jobs_on_other_machines_read_the_weights_is_told(
+    offline: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_in_hub_cache(offline, "timm/test_vit.r160_in1k", as_safetensors(timm.create_model("test_vit")))
+    weights_module._fetch_in_child([ModelConfig(Library.timm, "test_vit")], "slurm", bars=False)
+    told = "".join(capfd.readouterr().out.split())
+    assert f"from{offline},whichmustbeonadiskthatallmachinesshare(HF_HOMEandTORCH_HOME" in told
