@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
-from gender_cls.cli.folders import claim_folder
+from gender_cls.cli.folders import claim_folder, place_of
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.errors import GenderClsError
 from gender_cls.runs.exported_run import ExportedRun
@@ -21,8 +22,7 @@ def compare(config: CompareConfig) -> None:
         from gender_cls.pages.on_screen import comparison_on_screen
         from gender_cls.reports.comparison import write_comparison
 
-    assert config.name is not None, "choose_folder makes the folder, and its name comes with the configuration"
-    folder = Path(config.output_dir) / "comparisons" / config.name
+    folder = Path(HydraConfig.get().runtime.output_dir)
     with working("Comparing"):
         comparison = write_comparison(
             folder,
@@ -42,13 +42,14 @@ def named_runs(config: CompareConfig) -> list[Run]:
     return [*find_runs(config.folders), *map(ExportedRun, config.exported)]
 
 
-def choose_folder(command: CommandLine, config: CompareConfig, _: DictConfig) -> Path:
+def choose_folder(command: CommandLine, config: CompareConfig, composed: DictConfig) -> Path:
     """A new folder for the comparison, if there is something to compare."""
     named_runs(config)
-    return claim_folder(command, config.output_dir, "comparisons", config.name)
+    return claim_folder(command, place_of(command, composed))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compare runs as the command line says."""
     run_command(
         compare,
         "compare",
@@ -57,3 +58,7 @@ if __name__ == "__main__":
         instead_of_sweep="A comparison takes all runs at once",
         when_interrupted="Nothing is lost: run the same command again.",
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -4,12 +4,28 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from gender_cls.cli.command_line import CommandLine
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from gender_cls.cli.command_line import CommandLine, as_override
+from gender_cls.config.checks import absolute
 from gender_cls.config.launcher import LAUNCHER
-from gender_cls.errors import GenderClsError, disk_sentence, error_sentence, noting_failure
+from gender_cls.config.parsing import CONFIG_FOLDER, written_values
+from gender_cls.errors import (
+    GenderClsError,
+    disk_sentence,
+    error_sentence,
+    has_odd_letters,
+    noting_failure,
+    one_line,
+    require,
+    visible,
+)
 from gender_cls.runs.files import read_json
 from gender_cls.runs.run import COMMAND_FILE, Run
 
@@ -17,35 +33,132 @@ log = logging.getLogger(__name__)
 
 RESUME = "trainer.resume="
 
+HERE, NAMED = ".", "/${name}"
+"""`hydra.run.dir` in conf/ of a command that makes no folder by it, and the end of it in the others'."""
 
-def claim_folder(command: CommandLine, output_dir: str, kind: str, name: str | None, suffix: str = "") -> Path:
+
+def check_hydra_keys(command: CommandLine, config_name: str, jobs: Sequence[DictConfig]) -> None:
+    """Raise GenderClsError if Hydra's keys, from the command line or a file, ask for folders that are not made here.
+
+    Args:
+        config_name: of the command.
+        jobs: the composed configuration of each job, with Hydra's node.
+    """
+    own = written_values(CONFIG_FOLDER / f"{config_name}.yaml")["hydra"]["run"]["dir"]
+    typed = [override.partition("=")[0] for override in command.overrides]
+    other = "hydra.run.dir" if command.multirun else "hydra.sweep.dir"
+    what = "is the folder of a single run, and this is a sweep" if command.multirun else "is the folder of a sweep"
+    require(other not in typed, f"{other} {what}: write {_key(command)}.")
+    for job in jobs:
+        hydra: Any = OmegaConf.to_container(job.hydra, resolve=False)
+        place, subdir = hydra["run"]["dir"], hydra["sweep"]["subdir"]
+        require(
+            own != HERE or place == HERE,
+            f"hydra.run.dir={place} is not for this command, which writes where its other keys say: leave it out.",
+        )
+        require(
+            not command.multirun or subdir == "${hydra.job.num}",
+            f"hydra.sweep.subdir={subdir}: jobs have folders of fixed names (number, model and what varies), by which "
+            "they are found again: leave it out.",
+        )
+        require(
+            not hydra["output_subdir"],
+            f"hydra.output_subdir={hydra['output_subdir']}: the command keeps the configuration itself, in .hydra/: "
+            "leave it out.",
+        )
+        require(
+            not hydra["job"]["chdir"],
+            "hydra.job.chdir=true would change what relative paths mean, and nothing here needs it: leave it out.",
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command's folder lies or is to be made."""
+
+    parent: Path
+    name: str | None  # None: one of date and time
+    chosen_by: str  # the key that a user can change, with its value
+
+
+def place_of(command: CommandLine, composed: DictConfig) -> Place:
+    """Where `hydra.run.dir`, or `hydra.sweep.dir` of a sweep, puts the folder; in `conf/`: `output_dir` and `name`.
+
+    Args:
+        composed: the configuration of the first job, with Hydra's node.
+
+    Raises:
+        GenderClsError: the key cannot be computed, or `name` is something else.
+    """
+    key, written, name = _key(command), _written(command, composed), composed.name
+    before = HydraConfig.instance().cfg
+    try:
+        HydraConfig.instance().set_config(composed)  # for `${hydra:runtime.choices.model}`
+        value = str(OmegaConf.select(composed, key))
+    except Exception as error:  # of OmegaConf, or of any resolver
+        raise GenderClsError(
+            f"{key}={written} cannot be computed ({one_line(str(error).splitlines()[0])}): name the folder."
+        ) from None
+    finally:
+        HydraConfig.instance().cfg = before
+    require(value.strip() != "" and not has_odd_letters(value), f"{key}={visible(value)} names no folder.")
+    folder = Path(absolute(value))
+    if written.endswith(NAMED):
+        made = f"{absolute(composed.output_dir)}/"
+        return Place(folder.parent, name, f"output_dir={made[:-1]}" if value.startswith(made) else f"{key}={value}")
+    require(
+        name is not None or "${name}" not in written,
+        f"{key}={written} takes the name, and there is none: add name=... to the command.",
+    )
+    require(
+        name in (None, folder.name) or "${name}" in written,
+        f"name={name} and {key}={written} both name the folder: leave out one of them.",
+    )
+    return Place(folder.parent, folder.name, f"{key}={value}")
+
+
+def folder_overrides(command: CommandLine, composed: DictConfig, folder: Path) -> list[str]:
+    """The overrides that let Hydra work in the folder that was claimed."""
+    written = _written(command, composed)
+    named = [f"name={folder.name}"] if written == HERE or written.endswith(NAMED) else []
+    return named if written == HERE else [*named, as_override(_key(command), str(folder))]
+
+
+def _key(command: CommandLine) -> str:
+    return "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
+
+
+def _written(command: CommandLine, composed: DictConfig) -> str:
+    node = composed.hydra.sweep if command.multirun else composed.hydra.run
+    return str(OmegaConf.to_container(node, resolve=False)["dir"])  # type: ignore[index, call-overload]
+
+
+def claim_folder(command: CommandLine, place: Place, suffix: str = "", way_out: str = "remove it") -> Path:
     """Make the folder that a command works in; two commands never share one, so a taken name is a GenderClsError.
 
     Args:
-        kind: the folder inside `output_dir`: runs, sweeps, audits or comparisons.
-        name: of the new folder; when None, date and time, so that names sort, and `suffix`.
+        place: if it has no name, the folder gets date and time, so that names sort, and `suffix`.
+        way_out: what a user can do, except choose another name, where there is such a folder already.
     """
-    parent = Path(output_dir) / kind
     claim = {
         "overrides": _without_resume(command.overrides),
         "multirun": command.multirun,
         "directory": str(Path.cwd()),
     }
     text = json.dumps(claim, indent=2) + "\n"
-    base = name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
-    folder, count = parent / base, 1
+    base = place.name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
+    folder, count = place.parent / base, 1
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         while not _claimed(folder, text):
-            if name is not None:
-                way_out = f"continue what is there with {RESUME}true" if kind in ("runs", "sweeps") else "remove it"
+            if place.name is not None:
                 raise GenderClsError(f"{folder} exists already: choose another name, or {way_out}.")
             count += 1
-            folder = parent / f"{base}_{count}"
+            folder = place.parent / f"{base}_{count}"
     except OSError as error:
         known = disk_sentence(error)  # says itself what cannot be used
         reason = f": {known}" if known else f" cannot be used: {error_sentence(error)}"
-        raise GenderClsError(f"output_dir={output_dir}{reason}") from None
+        raise GenderClsError(f"{place.chosen_by}{reason}") from None
     return folder
 
 
@@ -59,23 +172,24 @@ def _claimed(folder: Path, text: str) -> bool:
             file.write(text)
     except FileExistsError:
         return False
+    except FileNotFoundError:  # another command's start has failed, and it removed the folder just now
+        return _claimed(folder, text)
     except OSError:  # a full disk: the folder stays free for another attempt
         (folder / COMMAND_FILE).unlink(missing_ok=True)
         raise
     return True
 
 
-def folder_to_resume(command: CommandLine, output_dir: str, kind: str, name: str | None) -> Path | None:
-    """The folder called `name`, or the newest unfinished one that the same command made; None if there is none.
+def folder_to_resume(command: CommandLine, place: Place) -> Path | None:
+    """The folder of that name, or without one the newest unfinished one of the same command; None if there is none.
 
     A scheduler can thus use one command line for the first start and for all later ones.
     """
-    parent = Path(output_dir) / kind
-    if name is not None:
-        begun = parent / name
+    if place.name is not None:
+        begun = place.parent / place.name
         return begun if begun.is_dir() and any((begun / file).exists() for file in (COMMAND_FILE, ".hydra")) else None
     wanted = _what_to_do(command.overrides)
-    for folder in sorted(parent.glob("*/"), reverse=True):
+    for folder in sorted(place.parent.glob("*/"), reverse=True):
         try:
             finished = not command.multirun and Run(folder).finished  # a sweep has no status of its own
             if not finished and _what_to_do(read_json(folder / COMMAND_FILE).get("overrides", [])) == wanted:

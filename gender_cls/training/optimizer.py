@@ -1,42 +1,21 @@
-"""The optimizer of a recipe and its learning rate: torch's AdamW, fused where right, or one of timm's by its name."""
+"""The optimizer of a recipe: torch's AdamW, fused where that is right, or one of timm's by its name."""
 
 import logging
-from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from timm.optim import create_optimizer_v2, get_optimizer_info
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from gender_cls.config.optimizers import DEFAULT
 from gender_cls.config.train import RecipeConfig
 from gender_cls.errors import GenderClsError, one_line
-from gender_cls.training.recipe import lr_factor, parameter_groups
 
 log = logging.getLogger(__name__)
 
 # Where the fused step equals the plain one up to rounding; with bfloat16 weights it rounds less often.
 FUSED = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32, torch.float64)}
-
-
-def scheduled_optimizer(
-    network: nn.Module, heads: Collection[str], recipe: RecipeConfig, *, steps: int, epochs: int, scaled_gradients: bool
-) -> OptimizerLRScheduler:
-    """The optimizer with warm-up and cosine by step; for the backbone they begin when it starts to learn."""
-    groups = parameter_groups(network, heads, recipe)
-    per_epoch = max(steps // epochs, 1)
-    warmup = round(recipe.warmup_epochs * per_epoch)
-    frozen = steps if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
-
-    def schedule(part: str) -> Callable[[int], float]:
-        return lambda step: lr_factor(step, frozen if part == "backbone" else 0, warmup, steps)
-
-    optimizer = build_optimizer(groups, recipe, scaled_gradients=scaled_gradients)
-    scheduler = LambdaLR(optimizer, [schedule(group["part"]) for group in groups])
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def build_optimizer(groups: list[dict[str, Any]], recipe: RecipeConfig, *, scaled_gradients: bool = False) -> Optimizer:
