@@ -176,6 +176,16 @@ def test_an_unreachable_hub_is_reported_within_seconds(caches: Path) -> None:
     assert time.monotonic() - start < 3
 
 
+def test_a_proxy_that_does_not_answer_is_named_without_its_password(
+    caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:3128")
+    place, refused = WebFile("https://models.example/a.pth", "a.pth"), ConnectionError(111, "Connection refused")
+    assert published_files.reason_of(refused, place) == "Connection refused through the proxy proxy.example:3128"
+    monkeypatch.setenv("no_proxy", "models.example")
+    assert published_files.reason_of(refused, place) == "Connection refused"
+
+
 def test_the_offline_switch_and_the_cache_are_named(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(GenderClsError, match=rf"timm/test_resnet .*HF_HUB_OFFLINE .*{caches}/hub\){WAYS_OUT}"):
