@@ -75,6 +75,12 @@ def test_paths_are_completed_where_a_key_is_one(tmp_path: Path, monkeypatch: pyt
     assert completed("gender-cls train --config-dir outp") == ["outputs/"]
 
 
+def test_files_of_the_users_own_folder_are_offered(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("library: timm\nname: regnety_002\n")
+    assert completed(f"gender-cls train --config-dir {tmp_path} model=mi") == ["model=mine"]
+
+
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
