@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
+from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
@@ -99,6 +100,13 @@ def fit_and_test(config: Config, run: Run) -> None:
         evaluate_run(run, evaluation, predictor, cache=cache)
 
 
+def check_data(_: CommandLine, jobs: Sequence[tuple[Config, DictConfig]]) -> None:
+    """Raise GenderClsError, before any folder is made, if the data of a job that will run here are not there."""
+    for config, composed in jobs:
+        if "basic" in composed.hydra.launcher["_target_"]:
+            find_source(config.data)
+
+
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
     check_search(command, config)
@@ -125,7 +133,8 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
         with ending_in_search(folder), ending_in_leaderboard(folder, count_jobs(command), command.swept):
             yield
         return
-    yield
+    with removing_failed_start(folder):
+        yield
     from gender_cls.pages.on_screen import run_on_screen, untested_on_screen
 
     run = Run(folder)
@@ -140,6 +149,7 @@ if __name__ == "__main__":
         done_once(train),
         "train",
         Config,
+        before=check_data,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,
         around=shown_once(ending_in_results),

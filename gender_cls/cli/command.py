@@ -49,6 +49,7 @@ def run_command(
     when_interrupted: str,
     instead_of_sweep: str | None = None,
     lists: Collection[str] = (),
+    before: Callable[[CommandLine, list[tuple[Schema, DictConfig]]], None] | None = None,
     claim: Callable[[CommandLine, Schema, DictConfig], Path] | None = None,
     sweeps: Callable[[CommandLine, Schema, Path], Iterable[list[str]]] | None = None,
     around: Callable[[CommandLine, Path], contextlib.AbstractContextManager[None]] | None = None,
@@ -61,6 +62,7 @@ def run_command(
         when_interrupted: what a user can do after Ctrl-C.
         instead_of_sweep: what a user can do instead of `-m`; None where sweeps are allowed.
         lists: keys whose values between commas are a list instead of a sweep.
+        before: called with the checked and composed configurations of all jobs, before any folder is made.
         claim: makes or finds the folder to work in, from the first job's checked and composed configuration. The
             folder's name is passed on as `name`.
         sweeps: the further overrides of each sweep that the command makes in that folder, one after the other; None
@@ -90,6 +92,8 @@ def run_command(
         launcher = check_launcher(command, [composed for _, composed in jobs])
         if local.described:
             log.info(local.described)
+        if before is not None:
+            before(command, jobs)
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
             if claim is not None:
