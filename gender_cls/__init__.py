@@ -1,35 +1,60 @@
 """Compare image classifiers on CCTV crops: train, explain, sweep, test, use.
 
-`gender_cls.load(run).predict(images)` answers in Python; everything else is a command, such as
-`python -m gender_cls.train`.
+`python -m gender_cls.train` and the other commands do the whole work. In Python:
+
+- `load(run)` answers for images (`predict`) and shows what the answers depend on (`explain`).
+- `read_scores(folder)`, `read_metrics(run)`, `read_epochs(run)` and `read_predictions(run)` read results.
+- `CropDataModule.from_folder(folder)` and `build_classifier(name)` are for a Lightning Trainer of your own.
+- An error that says what to do is a `GenderClsError`.
 """
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gender_cls.predict.api import LoadedModel
+    from gender_cls.data.datamodule import CropDataModule
+    from gender_cls.errors import GenderClsError
+    from gender_cls.evaluation.run_tables import read_epochs, read_metrics, read_predictions, read_scores
+    from gender_cls.explain.explanation import Explanation
+    from gender_cls.predict.api import LoadedModel, load
+    from gender_cls.training.build_classifier import build_classifier
+    from gender_cls.training.classifier import GenderClassifier
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "CropDataModule",
+    "Explanation",
+    "GenderClassifier",
+    "GenderClsError",
+    "LoadedModel",
+    "build_classifier",
+    "load",
+    "read_epochs",
+    "read_metrics",
+    "read_predictions",
+    "read_scores",
+]
 
-def load(
-    run: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    *,
-    accelerator: str = "auto",
-    precision: str | None = None,
-) -> "LoadedModel":
-    """Load a finished run to answer for images, with its temperature, threshold and abstention band.
+_HOMES = {
+    "data.datamodule": ["CropDataModule"],
+    "errors": ["GenderClsError"],
+    "evaluation.run_tables": ["read_epochs", "read_metrics", "read_predictions", "read_scores"],
+    "explain.explanation": ["Explanation"],
+    "predict.api": ["LoadedModel", "load"],
+    "training.build_classifier": ["build_classifier"],
+    "training.classifier": ["GenderClassifier"],
+}
+"""Module -> public names. They are imported when they are first used: torch alone takes seconds."""
 
-    Args:
-        run: its folder; several, or a sweep's folder, answer together; or an exported `.onnx` file.
-        accelerator: auto, cpu, gpu, cuda or mps.
-        precision: None: as in the run's own test; else one of `conf/predict.yaml`.
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
 
-    Raises:
-        GenderClsError: there is no finished run, or a value is wrong.
-    """
-    from gender_cls.predict.api import load as load_model  # imports torch
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                globals()[name] = found = getattr(import_module(f"{__name__}.{home}"), name)
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return load_model(run, accelerator=accelerator, precision=precision)
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

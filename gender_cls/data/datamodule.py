@@ -1,7 +1,9 @@
 """The LightningDataModule: labelled crops as batches of uint8 pixels."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gender_cls.config.data import CLASSES, SPLITS, Balance, DataConfig
+from gender_cls.config.presets import augment_settings, data_settings
 from gender_cls.config.train import AugmentConfig
 from gender_cls.data.augmentation import build_augmentation
 from gender_cls.data.crops import Crops, balanced_sample, read_crops
@@ -112,10 +115,11 @@ def _identity_collate(batch: Any) -> Any:
 
 
 class CropDataModule(LightningDataModule):
-    """Training and validation crops of one manifest, and test crops for a caller that asks for them by name.
+    """Training, validation and test crops of one manifest; test crops only for `trainer.test` or a caller that asks.
 
-    Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64)`; the model normalises them on
-    its own device. With several ranks, each rank gets its part of both.
+    Batches are `(images (B, 3, H, W) uint8, channels last in memory, labels (B,) int64: 0 FEMALE, 1 MALE)`; the model
+    normalises them on its own device. With several ranks, each rank gets its part. `tables["val"]` has the manifest's
+    row of each image of `val_dataloader`, in its order. `from_folder` makes one for a Trainer of your own.
     """
 
     def __init__(
@@ -153,6 +157,56 @@ class CropDataModule(LightningDataModule):
                 f"{split} has {plural(len(self.tables[split]), 'image')}, and each of {ranks} devices needs one: lower "
                 "trainer.devices.",
             )
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        image_size: tuple[int, int] = (256, 128),
+        batch_size: int = 32,
+        augment: str | Mapping[str, Any] = "cctv",
+        num_workers: int = 0,
+        seed: int = 0,
+        cache: str | os.PathLike[str] = "outputs/cache",
+        **data_keys: Any,
+    ) -> Self:
+        """Find, check, group and split the images as training does, for a Trainer of your own with one device.
+
+        Args:
+            folder: with the folders MALE and FEMALE, images at any depth; or what the paths in `csv` are relative to.
+            image_size: (height, width) in pixels that each image is resized to.
+            batch_size: images of a batch.
+            augment: a file in `conf/augment/`, or some of its keys with their values; of training images only.
+            num_workers: processes that prepare batches; 0: this one does.
+            seed: of the order and the augmentation; the split has `split_seed`.
+            cache: a folder that keeps the facts and the pixels of images that were read before.
+            data_keys: other keys of `conf/data/folders.yaml`, such as `csv="crops.csv"` or `split_by="camera"`.
+
+        Raises:
+            GenderClsError: a key or a value is wrong; images cannot be found, read or split.
+        """
+        from gender_cls.data.prepare import prepare_data  # what only answers for images needs none of it
+
+        sizes = {"image_size": list(image_size), "batch_size": batch_size, "num_workers": num_workers}
+        data = data_settings(root=str(folder), **data_keys, **sizes)
+        changes = augment_settings(augment)
+        mixes = changes.mixup or changes.cutmix
+        require(not mixes, "augment.mixup and cutmix mix whole batches: give them to build_classifier instead.")
+        prepared = prepare_data(data, Path(cache).expanduser().absolute())
+        numbers = {"seed": seed, "batch_size": batch_size, "num_workers": num_workers}
+        module = cls(prepared.manifest, prepared.images, data, augment=changes, **numbers)
+        module.pin_memory = torch.cuda.is_available()
+        return module
+
+    def setup(self, stage: str) -> None:
+        """Refuse a Trainer with several devices that this was not made for: each would get all images."""
+        ranks = self.trainer.world_size if self.trainer is not None else 1
+        require(
+            ranks == self.ranks,
+            f"These crops are for {plural(self.ranks, 'device')}, and the Trainer has {ranks}: give it devices=1. For "
+            "several, python -m gender_cls.train trainer.devices=N.",
+        )
 
     @property
     def class_weights(self) -> list[float] | None:
@@ -193,6 +247,14 @@ class CropDataModule(LightningDataModule):
     def val_dataloader(self) -> CropLoader:
         """Batches of val, in the order of the manifest; of several ranks, each gets the rows of `rows`."""
         return self.staged("val", self.loader_of("val", self.rows("val")))
+
+    def test_dataloader(self) -> CropLoader:
+        """Batches of test, in the order of the manifest, for `trainer.test`. Our own runs are tested elsewhere."""
+        return self.loader_of("test", self.rows("test"))
+
+    def predict_dataloader(self) -> CropLoader:
+        """Batches of val, in the order of the manifest."""
+        return self.loader_of("val", self.rows("val"))
 
     def rows(self, split: str) -> range:
         """The rows of a split for this rank: `rank`, `rank + ranks`, ..., so that each image is in exactly one part."""

@@ -60,6 +60,34 @@ def build_backbone(
     return backbone
 
 
+def given_backbone(
+    network: nn.Module, heads: Sequence[str], image_size: tuple[int, int], *, channels_last: bool = False
+) -> Backbone:
+    """Somebody's own network with the weights that it has.
+
+    Args:
+        heads: names of the modules that make the logits; (): those that timm names, or else the last linear layer.
+        image_size, channels_last: as for `build_backbone`.
+
+    Raises:
+        GenderClsError: it has no such module, or does not give two logits for an image of this size.
+    """
+    config = ModelConfig(library=Library.custom, name=type(network).__name__)
+    is_timm = hasattr(network, "pretrained_cfg") and hasattr(network, "get_classifier")
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    found = tuple(heads) or (_timm_heads(network, config) if is_timm else tuple(names[-1:]))
+    missing = sorted(set(found) - {name for name, _ in network.named_modules() if name})
+    if missing or not found:
+        what = f"no module {', '.join(missing)}" if missing else "no linear layer"
+        raise GenderClsError(f"{config.title} has {what}: name the modules that make its logits with heads=[...].")
+    data = timm.data.resolve_model_data_config(network) if is_timm else {}
+    backbone = Backbone(network, found)
+    if is_timm:
+        backbone.mean, backbone.std = tuple(data["mean"]), tuple(data["std"])
+    backbone.layout = _run_blank_image(network, image_size, config, channels_last)
+    return backbone
+
+
 def _initialise_heads(backbone: Backbone) -> None:
     """Start new heads near zero, so that the first loss is that of a guess.
 

@@ -1,9 +1,9 @@
-"""Finished runs in Python: `gender_cls.load(run).predict(images)`."""
+"""Finished runs in Python: `gender_cls.load(run).predict(images)` and `.explain(images)`."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,12 @@ from gender_cls.data.requests.requested import REQUEST_COLUMNS
 from gender_cls.errors import GenderClsError, require, visible
 from gender_cls.evaluation.evaluated import require_evaluated
 from gender_cls.predict.answering import Answerer
+from gender_cls.predict.models import RunModel
 from gender_cls.predict.table import typed
 from gender_cls.runs.run import fitted_runs
+
+if TYPE_CHECKING:
+    from gender_cls.explain.explanation import Explanation
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor
 
@@ -51,17 +55,51 @@ class LoadedModel:
         Raises:
             GenderClsError: there are no images, or one is of no such kind, type or shape.
         """
-        several = isinstance(images, list | tuple)
-        given: Sequence[Any] = images if isinstance(images, list | tuple) else [images]
-        single = [
-            one
-            for number, image in enumerate(given)
-            for one in _single(image, f"images[{number}]" if several else "images")
-        ]
-        require(bool(single), f"images is empty: give {_KINDS}.")
+        single = _listed(images)
         size = self._answerer.batch_size
         tables = [self._answered(single[start : start + size]) for start in range(0, len(single), size)]
         return pd.concat(tables, ignore_index=True)
+
+    def explain(
+        self,
+        images: Picture | Sequence[Picture],
+        methods: Sequence[str] = ("saliency", "grad_cam"),
+        label: str | None = None,
+    ) -> "list[Explanation]":
+        """Maps of which pixels the answers depend on, by Captum.
+
+        A map explains by how much the logit of a label is above that of the other one.
+
+        Args:
+            images: as in `predict`.
+            methods: some of saliency, smoothgrad, grad_cam, integrated_gradients and occlusion; the last ones cost up
+                to a hundred passes of each image.
+            label: FEMALE or MALE, whose maps are wanted; None: of each image the predicted one, at the threshold 0.5.
+
+        Returns:
+            One for each image, with `maps[method]` (H, W) float32 and pictures of them.
+
+        Raises:
+            GenderClsError: these are several runs or an exported model; an image cannot be read; a method or a label
+                is unknown; the network has no layer for Grad-CAM.
+        """
+        from gender_cls.explain.explanation import explain_batch, methods_of  # answering needs no maps
+
+        chosen, single = methods_of(methods), _listed(images)
+        models = self._answerer.models
+        model = models[0] if len(models) == 1 else None
+        if not isinstance(model, RunModel):
+            what = f"{len(models)} runs answer together here" if len(models) > 1 else "An exported model has no layers"
+            raise GenderClsError(f"{what}: load one run, and explain with it.")
+        crops = [self._crop(image) for image in single]
+        for crop in crops:
+            if isinstance(crop, UnreadableError):
+                raise crop
+        classifier, found = model.predictor.device_classifier(), list["Explanation"]()
+        for start in range(0, len(crops), model.batch_size):
+            part = crops[start : start + model.batch_size]
+            found += explain_batch(classifier, crop_batch(iter(part), len(part), [model.form]).inputs[0], chosen, label)
+        return found
 
     def _answered(self, images: Sequence[Path | NDArray[np.uint8]]) -> pd.DataFrame:
         batch = crop_batch(map(self._crop, images), len(images), self._answerer.forms)
@@ -78,8 +116,22 @@ class LoadedModel:
             return error
 
 
-def load(run: Any, *, accelerator: str, precision: str | None) -> LoadedModel:
-    """See `gender_cls.load`."""
+def load(
+    run: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    accelerator: str = "auto",
+    precision: str | None = None,
+) -> LoadedModel:
+    """Load a finished run to answer for images, with its temperature, threshold and abstention band.
+
+    Args:
+        run: its folder; several, or a sweep's folder, answer together; or an exported `.onnx` file.
+        accelerator: auto, cpu, gpu, cuda or mps.
+        precision: None: as in the run's own test; else one of `conf/predict.yaml`.
+
+    Raises:
+        GenderClsError: there is no finished run, or a value is wrong.
+    """
     listed = [str(one) for one in (run if isinstance(run, list | tuple) else [run])]
     # The settings are checked as those of the command; nothing is read from standard input.
     given = {"run": listed, "images": STANDARD_INPUT, "accelerator": accelerator, "precision": precision}
@@ -88,6 +140,19 @@ def load(run: Any, *, accelerator: str, precision: str | None) -> LoadedModel:
     for one in runs:
         require_evaluated(one)
     return LoadedModel(Answerer.of(config, runs), config.data.max_megapixels)
+
+
+def _listed(images: Any) -> list[Path | NDArray[np.uint8]]:
+    """Each image as a Path or as its pixels (H, W, 3) uint8; GenderClsError if there are none, or one is of no kind."""
+    several = isinstance(images, list | tuple)
+    given: Sequence[Any] = images if isinstance(images, list | tuple) else [images]
+    single = [
+        one
+        for number, image in enumerate(given)
+        for one in _single(image, f"images[{number}]" if several else "images")
+    ]
+    require(bool(single), f"images is empty: give {_KINDS}.")
+    return single
 
 
 def _single(image: Any, name: str) -> list[Path | NDArray[np.uint8]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection, classification
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional import classification
 
 from gender_cls.config.data import CLASSES
 from gender_cls.training import ranks
@@ -101,14 +102,22 @@ class TrainingTotals:
         )
 
 
-def validation_metrics() -> MetricCollection:
-    """Return the metrics of all validation images at once, from probabilities (B, classes) and labels (B,)."""
+def scores_of_answers(logits: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The scores of all images of a split, and their confusion matrix (classes, classes), a row per label.
+
+    Args:
+        logits: (N, classes) float32.
+        labels: (N,) int64.
+    """
+    # probabilities, because torchmetrics would take logits for probabilities if all of them lie in [0, 1]
+    answers = logits.softmax(dim=1), labels
     options: dict[str, Any] = {"num_classes": len(CLASSES), "validate_args": False}  # labels and scores are valid
-    metrics: dict[str, Any] = {
-        "accuracy": classification.MulticlassAccuracy(average="micro", **options),
-        "balanced_accuracy": classification.MulticlassAccuracy(average="macro", **options),
-        "auroc": classification.MulticlassAUROC(**options),
-        "f1": classification.MulticlassF1Score(average="none", **options),
-        "confusion": classification.MulticlassConfusionMatrix(**options),
+    f1 = classification.multiclass_f1_score(*answers, average="none", **options)
+    scores = {
+        "loss": cross_entropy(logits, labels),
+        "balanced_accuracy": classification.multiclass_accuracy(*answers, average="macro", **options),
+        "accuracy": classification.multiclass_accuracy(*answers, average="micro", **options),
+        "auroc": classification.multiclass_auroc(*answers, **options),
+        **{f"f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)},
     }
-    return MetricCollection(metrics, prefix="val/")
+    return scores, classification.multiclass_confusion_matrix(*answers, **options)

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
 
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, require
@@ -154,3 +155,9 @@ def best_score(run: Run, config: Config) -> float:
         ) from None
     refuse_foreign_weights(run.best_checkpoint, saved, config)
     return score
+
+
+def non_finite_weights(network: nn.Module) -> list[str]:
+    """The names of parameters that hold an infinity or NaN, and of running statistics that hold NaN."""
+    parameters = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
+    return parameters + [name for name, value in network.named_buffers() if torch.isnan(value).any()]

@@ -2,7 +2,7 @@
 
 import time
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -19,50 +19,54 @@ from gender_cls.config.train import Config
 from gender_cls.data.augmentation import Augmentation
 from gender_cls.data.samplers import derived_seed
 from gender_cls.errors import GenderClsError, first_few
-from gender_cls.models.backbones import build_backbone
+from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.convolutions import normalise
 from gender_cls.models.feature_map import FeatureMap, find_feature_map
 from gender_cls.training import ranks
-from gender_cls.training.accumulation import Accumulation, TrainingTotals, validation_metrics
-from gender_cls.training.checkpoints import KeepCheckpoints
+from gender_cls.training.accumulation import Accumulation, TrainingTotals, scores_of_answers
+from gender_cls.training.checkpoints import KeepCheckpoints, non_finite_weights
 from gender_cls.training.mixing import build_mixing
 from gender_cls.training.optimizer import build_optimizer
 from gender_cls.training.recipe import (
     learning_statistics,
-    lr_factor,
     parameter_groups,
+    rate_factors,
     set_trainable,
     trains_backbone,
 )  # fmt: skip
+from gender_cls.training.step_input import FeatureBatch, PixelBatch
 from gender_cls.training.trainer import expect_gradients
-
-PixelBatch = tuple[Tensor, Tensor]
-"""Images (B, 3, H, W) uint8 and labels (B,) int64; images at the end without a label only fill up the batch."""
-
-
-class FeatureBatch(NamedTuple):
-    """What a frozen backbone computed from the images of a batch."""
-
-    features: Tensor  # (B, ...) floats, the input of the head
-    labels: Tensor  # (B,) int64, or fewer, as in PixelBatch
 
 
 class GenderClassifier(LightningModule):
     """A backbone that gives the logits of CLASSES for uint8 crops.
 
+    It learns in any Trainer with one device, from batches `(images (B, 3, H, W) uint8, labels (B,) int64)`, and logs
+    `train/`, `val/` and `test/` `loss`, `accuracy` and `balanced_accuracy`, the last two also `auroc`, `f1_FEMALE` and
+    `f1_MALE`, each of a whole epoch. `build_classifier` makes one from a name or a network.
+
     Args:
         config: the whole configuration as plain values (`parsing.to_plain`); it is kept in the checkpoint.
         class_weights: weights of the loss, one per class.
         load: whether to load pretrained or local weights; False when a checkpoint follows.
+        backbone: taken instead of the one that the configuration names; a checkpoint keeps its weights alone.
     """
 
-    def __init__(self, config: dict[str, Any], class_weights: list[float] | None = None, *, load: bool = True) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        class_weights: list[float] | None = None,
+        *,
+        load: bool = True,
+        backbone: Backbone | None = None,
+    ) -> None:
         super().__init__()
         kept = {"config": config, "class_weights": class_weights, "classes": list(CLASSES)}
         self.save_hyperparameters(kept, logger=False)
         self.settings = settings = typed_config(config, Config)  # paths are not checked: the files may be gone
-        channels_last = settings.trainer.channels_last
-        backbone = build_backbone(settings.model, self.image_size, load=load, channels_last=channels_last)
+        if backbone is None:
+            options = {"load": load, "channels_last": settings.trainer.channels_last}
+            backbone = build_backbone(settings.model, self.image_size, **options)
         self.network: nn.Module = backbone.network
         self.heads, self.layout = backbone.heads, backbone.layout
         self.trainable = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
@@ -74,9 +78,8 @@ class GenderClassifier(LightningModule):
         self.mix = build_mixing(settings.augment, self.layout)
         self.accumulation = Accumulation()
         self.totals = TrainingTotals()
-        self.validation_metrics = validation_metrics()
-        self._validated: list[tuple[Tensor, Tensor]] = []  # logits and labels of each batch
-        self.confusion_matrix: Tensor | None = None  # of the last validation
+        self._answered: list[tuple[Tensor, Tensor]] = []  # logits and labels of each batch of a validation or a test
+        self.confusion_matrix: Tensor | None = None  # of the last validation or test
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -193,25 +196,27 @@ class GenderClassifier(LightningModule):
         """Keep the logits of one batch; computing metrics here would wait for the device each time."""
         inputs, labels = batch
         answer = self.head if isinstance(batch, FeatureBatch) else self
-        self._validated.append((answer(inputs).float(), labels))
+        self._answered.append((answer(inputs).float(), labels))
 
-    def on_validation_epoch_end(self) -> None:
+    def test_step(self, batch: PixelBatch, batch_index: int) -> None:
+        """As in validation. Our own runs are not tested here: `reports/final_test.py` does it, with intervals."""
+        self.validation_step(batch, batch_index)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the same metrics as in validation."""
+        self.on_validation_epoch_end("test")
+
+    def on_validation_epoch_end(self, split: str = "val") -> None:
         """Log validation metrics, on which early stopping and the choice of the checkpoint depend."""
-        logits, labels = (ranks.gather_rows(torch.cat(parts)) for parts in zip(*self._validated, strict=True))
-        self._validated = []
+        answered, self._answered = self._answered, []
+        if self.trainer.sanity_checking:  # of the first batches, which may have one label only
+            return
+        logits, labels = (ranks.gather_rows(torch.cat(parts)) for parts in zip(*answered, strict=True))
         if self.totals.images and not torch.isfinite(logits).all():
             self._refuse("The answers for validation images became infinite or nan")
-        # probabilities, because torchmetrics would take logits for probabilities if all of them lie in [0, 1]
-        metrics = self.validation_metrics(logits.softmax(dim=1), labels)
-        self.confusion_matrix = metrics.pop("val/confusion").cpu()
-        f1 = metrics.pop("val/f1")
-        first = {
-            "val/loss": cross_entropy(logits, labels),
-            "val/balanced_accuracy": metrics.pop("val/balanced_accuracy"),
-        }
-        f1_by_class = {f"val/f1_{name}": value for name, value in zip(CLASSES, f1, strict=True)}
-        self._log_epoch({**first, **metrics, **f1_by_class})
-        self.validation_metrics.reset()
+        scores, confusion = scores_of_answers(logits, labels)
+        self.confusion_matrix = confusion.cpu()
+        self._log_epoch({f"{split}/{name}": value for name, value in scores.items()})
 
     def predict_step(self, batch: PixelBatch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         """Return `probabilities` of the images."""
@@ -226,25 +231,21 @@ class GenderClassifier(LightningModule):
         """The recipe's optimizer, with warm-up and cosine by step; for the backbone they begin when it learns."""
         recipe = self.settings.recipe
         groups = parameter_groups(self.network, self.heads, recipe)
-        total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(total // self.settings.trainer.max_epochs, 1)
-        warmup = round(recipe.warmup_epochs * per_epoch)
-        frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
-
-        def schedule(part: str) -> Any:
-            return lambda step: lr_factor(step, frozen if part == "backbone" else 0, warmup, total)
-
         optimizer = build_optimizer(groups, recipe, scaled_gradients=self.trainer.scaler is not None)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [schedule(group["part"]) for group in groups])
+        steps = self.trainer.estimated_stepping_batches  # this prepares the loaders, so that their batches are known
+        per_epoch = -(-self.trainer.num_training_batches // self.trainer.accumulate_grad_batches)
+        factors = rate_factors(recipe, steps, per_epoch)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [factors[group["part"]] for group in groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, *_: Any, **__: Any
     ) -> None:
         """Clip by the norm of all gradients; Lightning refuses a fused optimizer even if no gradient is scaled."""
-        if gradient_clip_val:
+        limit = self.settings.recipe.gradient_clip if gradient_clip_val is None else gradient_clip_val
+        if limit:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            nn.utils.clip_grad_norm_(parameters, limit)
 
     def _total_weight(self, labels: Tensor) -> float | Tensor:
         """The number by which torch divided the loss."""
@@ -290,9 +291,3 @@ class GenderClassifier(LightningModule):
             f"{what} in epoch {self.current_epoch + 1}, by step {self.global_step}: lower recipe.lr or "
             f"recipe.gradient_clip{precise}."
         )
-
-
-def non_finite_weights(network: nn.Module) -> list[str]:
-    """The names of parameters that hold an infinity or NaN, and of running statistics that hold NaN."""
-    parameters = [name for name, value in network.named_parameters() if not torch.isfinite(value).all()]
-    return parameters + [name for name, value in network.named_buffers() if torch.isnan(value).any()]

@@ -20,8 +20,9 @@ from gender_cls.data.samplers import FILLER, derived_seed
 from gender_cls.system.memory import GIBIBYTE, available_memory
 from gender_cls.system.progress import Work, working
 from gender_cls.training import ranks
-from gender_cls.training.classifier import FeatureBatch, GenderClassifier
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.recipe import trains_backbone
+from gender_cls.training.step_input import FeatureBatch
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from gender_cls.config.data import CLASSES
 from gender_cls.config.parsing import without_removed_values
 from gender_cls.errors import GenderClsError, first_few, one_line, require
 from gender_cls.models.weights import read_plain
-from gender_cls.training.classifier import GenderClassifier, non_finite_weights
+from gender_cls.training.checkpoints import non_finite_weights
+from gender_cls.training.classifier import GenderClassifier
 
 RESTORE = "restore it, or train the run again"
 

@@ -4,7 +4,7 @@ Schedules are pure functions of the recipe and of the epoch or step, so a resume
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from timm.optim import param_groups_layer_decay
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.config.train import RecipeConfig
+from gender_cls.errors import require
 
 
 def trains_backbone(recipe: RecipeConfig, epoch: int) -> bool:
@@ -72,6 +73,30 @@ def parameter_groups(network: Any, heads: Collection[str], recipe: RecipeConfig)
             group = {"params": [], "lr": rate, "weight_decay": decay, "part": part}
             groups.setdefault((part, rate, decay), group)["params"].append(parameter)
     return list(groups.values())
+
+
+def rate_factors(recipe: RecipeConfig, steps: float, per_epoch: float) -> dict[str, Callable[[int], float]]:
+    """For `head` and `backbone`: step -> factor of the learning rate, see `lr_factor`.
+
+    Those of the backbone begin when it starts to learn.
+
+    Args:
+        steps: of the whole training.
+        per_epoch: steps of an epoch, a whole number.
+
+    Raises:
+        GenderClsError: one of them is not known.
+    """
+    known = math.isfinite(steps) and math.isfinite(per_epoch)
+    require(known, "The learning rate falls until the end of the training: give the Trainer max_epochs.")
+    total, per_epoch = int(steps), int(per_epoch)
+    warmup = round(recipe.warmup_epochs * per_epoch)
+    frozen = total if recipe.frozen_epochs is None else recipe.frozen_epochs * per_epoch
+
+    def factor(first_step: int) -> Callable[[int], float]:
+        return lambda step: lr_factor(step, first_step, warmup, total)
+
+    return {"head": factor(0), "backbone": factor(frozen)}
 
 
 def lr_factor(step: int, first_step: int, warmup_steps: int, total_steps: int) -> float:

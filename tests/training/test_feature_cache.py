@@ -22,8 +22,9 @@ from gender_cls.config.train import Config
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.prepare import PreparedData
 from gender_cls.training import feature_cache
-from gender_cls.training.classifier import FeatureBatch, GenderClassifier
+from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.feature_cache import build_feature_cache
+from gender_cls.training.step_input import FeatureBatch
 
 AUGMENTED = {"flip": 0.5, "brightness": 0.5, "erase": 0.5}
 TIMM = {"library": "timm", "name": "test_efficientnet", "pretrained": False, "options": {}}
