@@ -3,21 +3,17 @@
 import contextlib
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from difflib import get_close_matches
 from functools import partial, wraps
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.command_line import (
     HYDRA_VERSION_BASE,
@@ -26,11 +22,16 @@ from gender_cls.cli.command_line import (
     read_command_line,
     with_sweep_of_files,
 )
+from gender_cls.cli.commands import version_line
 from gender_cls.cli.folders import check_hydra_keys, folder_overrides
-from gender_cls.cli.launchers import check_launcher, missing_plugin, serve_joblib
+from gender_cls.cli.help import commented_config, help_text, terminal_style
+from gender_cls.cli.last_sentence import last_sentence
+from gender_cls.cli.launchers import check_launcher, serve_joblib
+from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
-from gender_cls.config.parsing import CONFIG_FOLDER, Schema, config_sentence, parse_config
-from gender_cls.errors import GenderClsError, disk_error, disk_sentence, error_sentence, unbroken
+from gender_cls.config.checks import one_or_several
+from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
+from gender_cls.errors import GenderClsError, disk_error
 from gender_cls.system.logs import start_logging
 from gender_cls.system.memory import keep_freed_memory
 from gender_cls.system.operating_system import prepare_operating_system
@@ -70,20 +71,31 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
-    with _ending_in_sentence(when_interrupted) as origins:
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return
+    with _ending_in_sentence(when_interrupted, schema) as origins:
         prepare_operating_system()
         keep_freed_memory()
         start_logging()
-        command = read_command_line(sys.argv[1:], lists)
+        refuse_other_forms(sys.argv[1:], config_name)
+        command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)})
         local = command.local.of(config_name, command.overrides)
         origins.append(partial(local.origin, overrides=command.overrides))
         if command.shows_only:
             local.store()
-            _run_hydra(task, config_name, schema, command.arguments)
+            with naming_the_right_key(command.overrides, config_name, command.config_dir):
+                if command.shows_help:
+                    print(help_text(command, config_name, **terminal_style()))
+                elif command.shows_config:
+                    print(commented_config(command, config_name, resolve=command.resolves))
+                else:
+                    _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
-        jobs = check_jobs(command, config_name, schema)
+        with naming_the_right_key(command.overrides, config_name, command.config_dir):
+            jobs = check_jobs(command, config_name, schema)
         command = with_sweep_of_files(command, jobs[0][1])
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out hydra.mode.")
@@ -140,7 +152,7 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
 
 
 @contextlib.contextmanager
-def _ending_in_sentence(when_interrupted: str) -> Iterator[list[Callable[[str], str]]]:
+def _ending_in_sentence(when_interrupted: str, schema: type) -> Iterator[list[Callable[[str], str]]]:
     """Print an error to stderr in one line and exit with code 1.
 
     `HYDRA_FULL_ERROR=1` shows the traceback; `status.json` in the run's folder holds it too. Functions in the list add
@@ -163,7 +175,7 @@ def _ending_in_sentence(when_interrupted: str) -> Iterator[list[Callable[[str], 
             sys.exit(128 + number)
         if wants_traceback:
             raise
-        sentence = f"error: {_sentence(error)}"
+        sentence = f"error: {last_sentence(error, schema)}"
         sentence += "".join(add(sentence) for add in additions)
         sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
@@ -186,31 +198,3 @@ def _quiet_on_a_full_disk() -> Iterator[None]:
         yield
     finally:
         threading.excepthook, logging.raiseExceptions = show, raises
-
-
-def _sentence(error: BaseException) -> str:
-    """What went wrong, in one line, with the available choices where they are known."""
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        if group == "hydra/launcher" and (missing := missing_plugin(choice)) is not None:
-            return missing
-        close = get_close_matches(choice, error.options, n=2)
-        hint = f"did you mean {' or '.join(close)}? There are" if close else "there are"
-        methods = " explain.methods=[...] chooses the methods." if group == "explain" else ""
-        return f"There is no {group}={choice}; {hint} {', '.join(error.options)}.{methods}"
-    if found := re.match(r"In '(\w+)/(\w+)': Could not override '(\w+)'", str(error)):
-        group, choice, other = found.groups()
-        return f"{group}={choice} also sets a {other}, which this command does not have: choose another {group}."
-    if found := re.match(r"Could not override '([\w/]+)/(\w+)'\. No match", str(error)):
-        parent, group = found.groups()
-        return f"{parent}/{group} cannot be chosen here: it belongs to another choice of {parent}."
-    if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not an override: write key=value, and quote a value with special characters."
-    for cause in (error.__cause__, error):
-        if isinstance(cause, OmegaConfBaseException):
-            return config_sentence(cause)
-    if isinstance(error, GenderClsError | HydraException):
-        return unbroken(error)
-    if (sentence := disk_sentence(error)) is not None:
-        return sentence
-    return f"{error_sentence(error)} (unexpected; HYDRA_FULL_ERROR=1 shows the traceback)"

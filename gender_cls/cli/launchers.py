@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from multiprocessing import parent_process
 
 from omegaconf import DictConfig, OmegaConf
@@ -66,8 +67,8 @@ def serve_joblib(job: DictConfig) -> None:
             end_with_parent()
 
 
-def missing_plugin(name: str) -> str | None:
-    """What to install for a launcher that Hydra does not find, by Hydra's name; None if no extra brings it."""
-    if (module := PLUGINS.get(name)) is None:
-        return None
+def missing_plugin(name: str) -> str:
+    """What to install for a launcher, by Hydra's name; empty if it is installed, or if no extra brings it."""
+    if (module := PLUGINS.get(name)) is None or find_spec(f"hydra_plugins.{module}") is not None:
+        return ""
     return f"This launcher needs {module}, which is not installed: {install_command(EXTRAS[module])}"

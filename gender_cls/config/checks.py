@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from gender_cls.errors import GenderClsError, has_odd_letters, require, visible
 
@@ -119,6 +119,11 @@ def paths_of(value: Any) -> list[Path]:
 def listed_values(value: Any) -> list[Any]:
     """The values of a setting that is one value, several or none."""
     return [one for one in (value if isinstance(value, list) else [value]) if one is not None]
+
+
+def one_or_several(schema: Any) -> list[str]:
+    """The keys of a schema, sections left out, that take one value or a list."""
+    return [one.name for one in fields(schema) if one.type is Any or get_origin(one.type) is list]
 
 
 def absolute(path: Any, keep_link: bool = False) -> str:

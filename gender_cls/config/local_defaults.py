@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -25,6 +24,7 @@ from gender_cls.config.parsing import (
     by_dotted_key,
     store_local_defaults,
 )
+from gender_cls.config.similar_keys import Keys
 from gender_cls.errors import GenderClsError, one_line, require
 
 LOCAL_FILE = ".gender_cls.yaml"
@@ -149,9 +149,8 @@ def read_local_defaults() -> LocalDefaults:
                 choices[key] = value if isinstance(value, list) else "off" if value is False else str(value)
             continue
         if not any(has_key(schema, key) for schema in COMPOSED.values()):
-            known = [one for schema in COMPOSED.values() for one in by_dotted_key(_plain(schema))]
-            close = list(dict.fromkeys(get_close_matches(key, known, n=3)))
-            hint = f"; did you mean {' or '.join(close)}?" if close else "."
+            meant = [one for schema in COMPOSED.values() for one in Keys.of(schema).meant_by(key)[0]]
+            hint = f"; did you mean {' or '.join(dict.fromkeys(meant))}?" if meant else "."
             raise GenderClsError(f"{file} sets {key}, a key that no command has{hint}")
         values[key] = value
     return LocalDefaults(file, values, choices, data)
@@ -188,8 +187,3 @@ def _is_group(key: str) -> bool:
 def _last(overrides: Sequence[str], key: str) -> str | None:
     values = [override.partition("=")[2] for override in overrides if override.partition("=")[0] == key]
     return values[-1] if values else None
-
-
-def _plain(schema: type) -> dict[Any, Any]:
-    plain: Any = OmegaConf.to_container(OmegaConf.structured(schema), enum_to_str=True)
-    return plain

@@ -7,7 +7,6 @@ override, a YAML file or a sweep.
 import copyreg
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +20,9 @@ from gender_cls.config.data import DataConfig, DemoConfig, Importer
 from gender_cls.config.evaluation import CompareConfig, EvaluateConfig
 from gender_cls.config.explain import ExplainRunConfig
 from gender_cls.config.export import ExportConfig
-from gender_cls.config.launcher import LAUNCHER, LauncherConfig, launchers_with
+from gender_cls.config.launcher import LAUNCHER, LauncherConfig
 from gender_cls.config.predict import PredictConfig
+from gender_cls.config.sentences import config_sentence
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, one_line, require
 
@@ -165,7 +165,7 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
         # Hydra lets `+recipe.lrr=1` add a key that nobody reads; merging into the schema refuses it.
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
     except OmegaConfBaseException as error:
-        raise GenderClsError(config_sentence(error)) from None
+        raise GenderClsError(config_sentence(error, schema)) from None
     assert isinstance(config, schema)
     make_paths_absolute(config)
     return config
@@ -203,33 +203,3 @@ def by_dotted_key(settings: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         values |= by_dotted_key(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return values
-
-
-def config_sentence(error: OmegaConfBaseException) -> str:
-    """OmegaConf's error in one sentence that names the whole key and, for a misspelt one, similar keys."""
-    key = error.full_key or "configuration"
-    reason = str(error).splitlines()[0].strip().rstrip(".")
-    if error.key is not None and isinstance(error.ref_type or error.object_type, type) and "not in" in reason:
-        known = list(getattr(error.object_type, "__dataclass_fields__", {}))
-        close = get_close_matches(str(error.key), known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known) or 'none'}."
-        if error.object_type is dict:  # a section whose keys are free
-            hint = f"write +{key}=... to add it."
-        if key.startswith(f"{LAUNCHER}.") and (others := launchers_with(str(error.key))):
-            hint = f"{' and '.join(others)} has it."
-        return f"{key} is not a key of the configuration; {hint}"
-    for words, wanted in _WANTED.items():
-        if words in reason and error.full_key:
-            return f"{key} must be {wanted}, not {getattr(error, 'value', None)}."
-    return f"{key}: {reason}."
-
-
-_WANTED = {
-    "converted to Integer": "a whole number",
-    "converted to Float": "a number",
-    "Union[int, str]": "a whole number, or auto",
-    "is not a valid bool": "true or false",
-    "is not a ListConfig": "a list in brackets, such as [1,2] or [a]",
-    "to Dict[": "names with values, such as {a: 1}",
-}
-"""Words in OmegaConf's reason -> what is wanted."""

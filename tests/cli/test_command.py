@@ -45,8 +45,8 @@ def _logging_stays_as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
-        (["+recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean lr?"),
+        (["recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean recipe.lr=1?"),
+        (["+recipe.lrr=1"], "recipe.lrr is not a key of the configuration; did you mean recipe.lr=1?"),
         (["model=mobilnetv2"], "did you mean mobilenetv2 or mobilenetv2_tv? There are conv"),
         (["recipe.lr=quick"], "recipe.lr must be a number, not quick"),
         (["recipe.lr=-1"], "recipe.lr must be above 0, not -1.0."),
@@ -65,8 +65,8 @@ def _logging_stays_as_it_was() -> Iterator[None]:
         (["explain=saliency"], "There is no explain=saliency; there are all, maps, off. explain.methods=[...] chooses"),
         (["launcher=slurm"], "launcher=slurm starts the jobs of a sweep: add -m"),
         (["-m", "launcher=sluurm"], "There is no launcher=sluurm; did you mean slurm?"),
-        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "launcher.partitoin is not a key"),
-        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "did you mean partition?"),
+        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "launcher.partitoin is not a key of"),
+        (["-m", "launcher=slurm", "launcher.partitoin=gpu"], "did you mean launcher.partition=gpu?"),
         (
             ["-m", "launcher=joblib", "launcher.partition=gpu"],
             "launcher.partition is not a key of the configuration; launcher=slurm has it",
@@ -178,7 +178,7 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("predict", ["--help"], "first_frame"),
         ("export", ["--help"], "seconds"),
         ("demo", ["--help"], "cue"),
-        ("train", ["data.root=x", "recipe.lrr=1"], "did you mean lr?"),
+        ("train", ["data.root=x", "recipe.lrr=1"], "did you mean recipe.lr=1?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
         ("evaluate", ["run=."], "There is no run in /"),
         ("evaluate", ["-m", "run=a,b"], "leave out -m."),

@@ -14,9 +14,9 @@ import pytest
 from helpers.stub_job import ending_quietly, stub_job
 from hydra.errors import MissingConfigException
 
-from gender_cls.cli import command as command_module
-from gender_cls.cli import jobs_elsewhere
+from gender_cls.cli import jobs_elsewhere, launchers
 from gender_cls.cli.command import run_command
+from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.config.launcher import RayConfig, SlurmConfig, SlurmLocalConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -191,7 +191,8 @@ def test_what_a_launcher_lacks_is_said_before_any_work(
     monkeypatch.setenv("PATH", str(slurm))
     assert "needs Slurm's srun, " in sweep("nothing", "seed=0", "launcher=slurm", "launcher.gpus=0")[1]
     assert not (tmp_path / "outputs").exists()
+    monkeypatch.setattr(launchers, "find_spec", lambda _: None)
     missing = MissingConfigException("", "hydra/launcher/submitit_slurm", ["basic"])
-    sentence = command_module._sentence(missing)
+    sentence = last_sentence(missing, Config)
     assert "needs hydra_submitit_launcher" in sentence
     assert re.search("pip install '?hydra.submitit", sentence)

@@ -156,13 +156,13 @@ def test_a_range_has_its_bounds(override: str) -> None:
 
 REFUSED = [
     # What OmegaConf finds: keys, types, choices
-    (Config, "recipe.lrr=1", "did you mean lr?"),
+    (Config, "recipe.lrr=1", "did you mean recipe.lr?"),
     (Config, "colour=1", "there are name, output_dir, seed"),
     (Config, "recipe.lr=fast", "recipe.lr must be a number, not fast"),
     (Config, "seed=1.5", "seed must be a whole number, not 1.5"),
     (Config, "trainer.max_epochs=two", "trainer.max_epochs must be a whole number, not two"),
     (Config, "trainer.devices=1.5 data.batch_size=[8]", "must be a whole number, or auto, not"),
-    (Config, "data.image_size=256", "data.image_size must be a list in brackets"),
+    (Config, "data.image_size=256", "data.image_size must be [height,width]"),
     (Config, "model.pretrained=maybe", "model.pretrained must be true or false, not maybe"),
     (Config, "data.balance=both", "[none, loss, sampler, source]"),
     (Config, "data.on_corrupt=replace", "[stop, drop]"),

@@ -146,7 +146,10 @@ def test_data_that_cannot_be_split_are_audited_all_the_same(tmp_path: Path) -> N
     ("arguments", "message"),
     [
         (["-m", "data.root=crops", "seed=0,1"], "leave out -m."),
-        (["data.root=crops", "audit.blured=1"], "audit.blured is not a key of the configuration; did you mean blurred"),
+        (
+            ["data.root=crops", "audit.blured=1"],
+            "audit.blured is not a key of the configuration; did you mean audit.blurred",
+        ),
         (["data.root=crops", "audit.dark=300"], "audit.dark must lie between 0 and 255 (mean brightness), not 300.0."),
         (["data.root=crops", "audit.runs=[nowhere]"], "audit.runs names no folder"),
         (["data.root=crops", "data.corrections=no.csv"], "data.corrections names no file"),
