@@ -110,7 +110,7 @@ def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str
     for number in range(4):
         write_crop(tmp_path / "few" / "MALE" / f"{number}.png", number)
         write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 50 + number) if number < 2 else None
-    result = command("train", *arguments, cwd=tmp_path, code=1)
+    result = command("train", *arguments, "model.pretrained=false", cwd=tmp_path, code=1)
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert words in result.stderr
     assert "Traceback" not in result.stderr
@@ -180,6 +180,7 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("demo", ["--help"], "cue"),
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean recipe.lr=1?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
+        ("train", ["data.root=x", "-m", "model=resnet152,mobilenetv2", "model.weights=."], "a1h_in1k and timm/mobile"),
         ("evaluate", ["run=."], "There is no run in /"),
         ("evaluate", ["-m", "run=a,b"], "leave out -m."),
         ("compare", ["runs=[.]"], "There is no run in /"),
