@@ -177,7 +177,9 @@ def setting_values(schema: type, key: str, begun: str) -> list[str]:
     kind: Any = schema
     *sections, last = key.split(".")
     for name in sections:
-        kind = get_type_hints(kind).get(name, object)
+        kind = get_type_hints(kind).get(name, object) if isinstance(kind, type) else object
+    if not isinstance(kind, type):  # a section whose keys are free
+        return []
     kind_of_value = get_type_hints(kind).get(last, object)
     field = getattr(kind, "__dataclass_fields__", {}).get(last)
     rule = field.metadata.get("rule", Rule()) if field is not None else Rule()

@@ -44,6 +44,8 @@ def completed(line: str) -> list[str]:
         ("gender-cls compare mod", []),
         ("gender-cls compare thumb", ["thumbnails="]),
         ("gender-cls trian mod", []),
+        ("gender-cls train data.aliases.MALE=", []),
+        ("gender-cls train model.options.depths.x=", []),
         ("gender-cls completion z", ["zsh"]),
         ("python -m gender_cls.ev", ["gender_cls.evaluate"]),
         ("python3 -m gender_cls.train model=mobilenetv4", ["model=mobilenetv4_small"]),
