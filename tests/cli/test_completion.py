@@ -25,7 +25,7 @@ def completed(line: str) -> list[str]:
         ("gender-cls train model=mobilenetv2_", ["model=mobilenetv2_tv"]),
         ("gender-cls train +model=resnet152_", ["+model=resnet152_tv"]),
         ("gender-cls train -m model=convnext_xlarge,mobilenetv2_", ["model=convnext_xlarge,mobilenetv2_tv"]),
-        ("gender-cls train -m recipe=scratch,linear_probe,", ["recipe=scratch,linear_probe,finetune"]),
+        ("gender-cls train -m recipe=scratch,linear_probe,fi", ["recipe=scratch,linear_probe,finetune"]),
         ("gender-cls train search=optuna search/space=s", ["search/space=scratch"]),
         ("gender-cls train search", ["search.", "search="]),
         ("gender-cls train -m launcher=slurm launcher.part", ["launcher.partition="]),
