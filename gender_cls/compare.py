@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine
+from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, place_of
 from gender_cls.config.evaluation import CompareConfig
 from gender_cls.errors import GenderClsError, require
@@ -57,6 +58,7 @@ def main() -> None:
         "compare",
         CompareConfig,
         claim=choose_folder,
+        around=lambda _, folder: removing_failed_start(folder),
         instead_of_sweep="A comparison takes all runs at once",
         when_interrupted="Nothing is lost: run the same command again.",
     )

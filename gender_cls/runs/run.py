@@ -130,7 +130,8 @@ class Run(ResultFolder):
         Hydra would write over those of a finished run, and before they were checked.
         """
         with locked(self.folder):
-            chosen = {group: str(choice) for group, choice in choices.items() if not group.startswith(_OF_MACHINE)}
+            said = {group: choice for group, choice in choices.items() if choice is not None}  # None: no preset
+            chosen = {group: str(choice) for group, choice in said.items() if not group.startswith(_OF_MACHINE)}
             hydra = {"hydra": {"runtime": {"choices": chosen}}}
             for name, content in (("config.yaml", settings), ("hydra.yaml", hydra)):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
