@@ -1,6 +1,7 @@
 """What a run's final test and its tests on other data do alike: ask the network, conclude, write `metrics.json`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,7 +102,7 @@ def metrics_of(test: Tested, data: dict[str, Any], conclusions: dict[str, Any]) 
     return cast(Metrics, {key: content[key] for key in Metrics.__annotations__})
 
 
-def _standing(test: Tested, conclusions: dict[str, Any], baseline: dict[str, Any] | None) -> Standing:
+def _standing(test: Tested, conclusions: dict[str, Any], baseline: Mapping[str, Any] | None) -> Standing:
     """What the test score is worth; of a debugging run, nothing."""
     standing = standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline)
     debugging = test.run.debugging

@@ -158,7 +158,8 @@ def train_session(
             try:
                 trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
             finally:
-                trainer.profiler.teardown("fit")  # torch's must not be left to the garbage collector
+                # torch's profiler must not be left to the garbage collector.
+                trainer.profiler.teardown("fit")  # type: ignore[attr-defined]  # Lightning sets it elsewhere
 
         # Note
         if ranks.rank() != 0:
