@@ -86,6 +86,8 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    loggers: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         self.data.require_named()
