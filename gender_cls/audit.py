@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.folders import claim_folder, place_of
+from gender_cls.cli.weights import with_weights_file
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.parsing import to_plain
 from gender_cls.data.source import find_source
@@ -18,6 +19,7 @@ def audit(config: AuditConfig) -> None:
     """Audit one dataset, in the folder of the audit."""
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
+    config = with_weights_file(config)
     run.record_settings(to_plain(config), hydra.runtime.choices)
     with run.recording():
         find_source(config.data)  # before pandas and torch are imported
@@ -29,7 +31,8 @@ def audit(config: AuditConfig) -> None:
         show(findings, f"\nOpen {shortest(run.folder / 'audit.html')}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Audit a dataset as the command line says."""
     run_command(
         audit,
         "audit",
@@ -38,3 +41,7 @@ if __name__ == "__main__":
         instead_of_sweep="An audit looks at one dataset",
         when_interrupted="The same command reads only the images that have not been read yet.",
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -48,7 +48,8 @@ def choose_folder(command: CommandLine, config: CompareConfig, composed: DictCon
     return claim_folder(command, place_of(command, composed))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compare runs as the command line says."""
     run_command(
         compare,
         "compare",
@@ -57,3 +58,7 @@ if __name__ == "__main__":
         instead_of_sweep="A comparison takes all runs at once",
         when_interrupted="Nothing is lost: run the same command again.",
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -105,7 +105,8 @@ def _predictor(config: EvaluateConfig, run: Run) -> "Predictor":
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Evaluate finished runs as the command line says."""
     run_command(
         evaluate,
         "evaluate",
@@ -113,3 +114,7 @@ if __name__ == "__main__":
         instead_of_sweep="The folder of a sweep evaluates all its runs",
         when_interrupted="The same command asks the network only what it has not answered yet.",
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
+from gender_cls.cli.weights import have_all_weights, have_weights, with_weights_file
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
@@ -37,6 +38,7 @@ def train(config: Config) -> float:
     hydra = HydraConfig.get()
     run = Run(Path(hydra.runtime.output_dir))
     start_logging(run.log)
+    config = with_weights_file(config)
     if config.search.trial is not None:
         return run_trial(fit_and_test, config, run)
     config = finalist_config(config, run)
@@ -58,6 +60,7 @@ def fit_and_test(config: Config, run: Run) -> None:
     """The whole experiment, in the run's folder; imports come late, so that wrong data stop it within a second."""
     with run.recording(model=config.model.title):
         find_source(config.data)
+        have_weights(config, run)
         with working("Importing libraries"):
             from gender_cls.data.prepare import prepared_data
 
@@ -99,9 +102,14 @@ def fit_and_test(config: Config, run: Run) -> None:
         evaluate_run(run, evaluation, predictor, cache=cache)
 
 
+def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) -> None:
+    """Refuse what no job could do, and fetch the weights that the jobs of a sweep need."""
+    check_search(command, jobs[0][0])
+    have_all_weights(command, jobs)
+
+
 def choose_folder(command: CommandLine, config: Config, composed: DictConfig) -> Path:
     """A new folder for the run or the sweep, or the one that it continues."""
-    check_search(command, config)
     place = place_of(command, composed)
     if config.trainer.resume:
         folder = folder_to_resume(command, place)
@@ -135,13 +143,19 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
         show("", *untested_on_screen(run))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Train, or sweep over several models, as the command line says."""
     run_command(
         done_once(train),
         "train",
         Config,
+        before=refuse_early,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,
         around=shown_once(ending_in_results),
         when_interrupted="The same command with trainer.resume=true goes on from here.",
     )
+
+
+if __name__ == "__main__":
+    main()

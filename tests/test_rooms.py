@@ -12,7 +12,10 @@ ROOMS = [
     "evaluation", "drawing", "explain", "quality", "pages", "reports", "predict", "export", "search", "cli",
 ]  # fmt: skip
 """A room imports only from itself and from the rooms before it; the commands import from all."""
-COMMANDS = {"train", "evaluate", "compare", "audit", "demo", "explain.__main__", "predict.__main__", "export.__main__"}
+COMMANDS = {
+    "__main__", "train", "evaluate", "compare", "audit", "demo",
+    "explain.__main__", "predict.__main__", "export.__main__",
+}  # fmt: skip
 WITHOUT_TORCH = ("config", "evaluation")
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -23,7 +23,9 @@ from gender_cls.cli.command_line import (
     read_command_line,
     with_sweep_of_files,
 )
+from gender_cls.cli.commands import version_line
 from gender_cls.cli.folders import check_hydra_keys, folder_overrides
+from gender_cls.cli.help import commented_config, help_text, terminal_style
 from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.cli.launchers import check_launcher, serve_joblib
 from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
@@ -49,6 +51,7 @@ def run_command(
     when_interrupted: str,
     instead_of_sweep: str | None = None,
     lists: Collection[str] = (),
+    before: Callable[[CommandLine, list[tuple[Schema, DictConfig]]], None] | None = None,
     claim: Callable[[CommandLine, Schema, DictConfig], Path] | None = None,
     sweeps: Callable[[CommandLine, Schema, Path], Iterable[list[str]]] | None = None,
     around: Callable[[CommandLine, Path], contextlib.AbstractContextManager[None]] | None = None,
@@ -61,6 +64,7 @@ def run_command(
         when_interrupted: what a user can do after Ctrl-C.
         instead_of_sweep: what a user can do instead of `-m`; None where sweeps are allowed.
         lists: keys whose values between commas are a list instead of a sweep.
+        before: called with the checked and composed configurations of all jobs, before any folder is made.
         claim: makes or finds the folder to work in, from the first job's checked and composed configuration. The
             folder's name is passed on as `name`.
         sweeps: the further overrides of each sweep that the command makes in that folder, one after the other; None
@@ -68,6 +72,9 @@ def run_command(
         around: entered with that folder before the work.
     """
     print_on_any_terminal()
+    if "--version" in sys.argv[1:]:
+        print(version_line())
+        return
     with _ending_in_sentence(when_interrupted, schema) as origins:
         prepare_operating_system()
         keep_freed_memory()
@@ -79,7 +86,12 @@ def run_command(
         if command.shows_only:
             local.store()
             with naming_the_right_key(command.overrides, config_name, command.config_dir):
-                _run_hydra(task, config_name, schema, command.arguments)
+                if command.shows_help:
+                    print(help_text(command, config_name, **terminal_style()))
+                elif command.shows_config:
+                    print(commented_config(command, config_name, resolve=command.resolves))
+                else:
+                    _run_hydra(task, config_name, schema, command.arguments)
             return
         if command.multirun and instead_of_sweep is not None:
             raise GenderClsError(f"{instead_of_sweep}: leave out -m.")
@@ -93,6 +105,8 @@ def run_command(
         launcher = check_launcher(command, [composed for _, composed in jobs])
         if local.described:
             log.info(local.described)
+        if before is not None:
+            before(command, jobs)
         with contextlib.ExitStack() as stack:
             stages: Iterable[list[str]] = [[]]
             if claim is not None:

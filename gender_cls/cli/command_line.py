@@ -42,6 +42,9 @@ class CommandLine:
     swept: list[str]  # keys with several values, in order
     config_dir: str | None  # a folder of the user's own configuration files
     local: LocalDefaults  # what the user's own file and the environment say
+    shows_help: bool = False
+    shows_config: bool = False  # as YAML
+    resolves: bool = False  # shows what `${...}` stands for
     config_name: str | None = None  # a file there, to begin with instead of the command's own
     lists: Collection[str] = ()  # keys whose values between commas are a list
     from_files: list[str] = field(default_factory=list)  # further sweeps, of `hydra.sweeper.params` in a file
@@ -80,6 +83,9 @@ def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> Comm
         swept=_swept(parsed),
         config_dir=config_dir,
         local=read_local_defaults(),
+        shows_help=known.help,
+        shows_config=known.cfg == "job" and known.package is None,
+        resolves=known.resolve,
         config_name=known.config_name,
         lists=lists,
     )
@@ -131,7 +137,7 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     """
     command.local.of(config_name, command.overrides).store()
     config_name = command.config_name or config_name
-    with _hydra_with(command.config_dir) as loader:
+    with hydra_with(command.config_dir) as loader:
         _check_groups(command, loader)
         overrides = _jobs_of(command, loader)
         first = compose(config_name, overrides[0], return_hydra_config=True)
@@ -143,6 +149,14 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     sweeps = [job.hydra.runtime.choices[PRESETS] for job in composed if PRESETS in command.swept and _params(job.hydra)]
     require(not sweeps, f"{PRESETS}={''.join(sweeps[:1])} is a sweep itself, not a job of another one: start it alone.")
     return [(_checked(job, schema, command, each), job) for job, each in zip(composed, overrides, strict=True)]
+
+
+def compose_first_job(command: CommandLine, config_name: str) -> DictConfig:
+    """The first job's configuration, unchecked, with Hydra's node."""
+    command.local.of(config_name, command.overrides).store()
+    with hydra_with(command.config_dir) as loader:
+        overrides = _jobs_of(command, loader)[0]
+        return compose(command.config_name or config_name, overrides, return_hydra_config=True)
 
 
 def _checked(job: DictConfig, schema: type[Schema], command: CommandLine, overrides: list[str]) -> Schema:
@@ -158,7 +172,7 @@ def _checked(job: DictConfig, schema: type[Schema], command: CommandLine, overri
 
 
 @contextlib.contextmanager
-def _hydra_with(config_dir: str | None) -> Iterator[ConfigLoader]:
+def hydra_with(config_dir: str | None) -> Iterator[ConfigLoader]:
     """Let Hydra compose from `conf/` and this folder, as it does for the command itself; returns what finds files."""
     with initialize_config_dir(str(CONFIG_FOLDER), version_base=HYDRA_VERSION_BASE):  # ends as it was before
         if config_dir is not None:
@@ -240,7 +254,7 @@ def _check_sweep(command: CommandLine, composed: DictConfig, loader: ConfigLoade
 
 def count_jobs(command: CommandLine) -> int | None:
     """How many jobs a sweep has; None if its sweeper chooses values as it runs."""
-    with _hydra_with(command.config_dir) as loader:
+    with hydra_with(command.config_dir) as loader:
         given = all(one.is_discrete_sweep() for one in _parsed(command, loader) if one.is_sweep_override())
         return len(_jobs_of(command, loader)) if given and command.swept else None
 

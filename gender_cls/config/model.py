@@ -19,7 +19,7 @@ class ModelConfig:
     library: Library = Library.timm
     name: str | None = None
     pretrained: bool = True
-    weights: str | None = setting(path="file", keep_link=True)  # in a hub's cache only the link has the suffix
+    weights: str | None = setting(path="file or folder", keep_link=True)  # in a hub's cache only links have suffixes
     cam_layer: str | None = None
     dropout: float = setting(0.0, least=0, below=1)
     options: dict[str, Any] = field(default_factory=dict)
@@ -29,6 +29,16 @@ class ModelConfig:
             self.name is not None,
             f"model.name is not set: name any {self.library.value} model, for example model.name=resnet50.",
         )
+
+    @property
+    def has_published_weights(self) -> bool:
+        """Whether its library may have weights for it; the custom CNN starts from random ones."""
+        return self.library is not Library.custom
+
+    @property
+    def downloads(self) -> bool:
+        """Whether it begins with published weights, which a cache has or the network."""
+        return self.pretrained and self.weights is None and self.has_published_weights
 
     @property
     def title(self) -> str:

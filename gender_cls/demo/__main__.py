@@ -15,5 +15,10 @@ def demo(config: DemoConfig) -> None:
     show(f"{len(table)} crops of {table['identity'].nunique()} drawn figures are in {config.folder}.")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draw the demo dataset as the command line says."""
     run_command(demo, "demo", DemoConfig, when_interrupted="The same command starts again.")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,8 @@ def explain(config: ExplainRunConfig) -> None:
         show(f"Open {shortest(gallery)}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Explain finished runs as the command line says."""
     run_command(
         explain,
         "explain",
@@ -36,3 +37,7 @@ if __name__ == "__main__":
         instead_of_sweep="The folder of a sweep explains all its runs",
         when_interrupted="The same command goes on with the images that are not explained yet.",
     )
+
+
+if __name__ == "__main__":
+    main()

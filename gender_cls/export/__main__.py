@@ -30,7 +30,8 @@ def export(config: ExportConfig) -> None:
     require(not failed, f"{plural(len(failed), 'export')} failed: {first_few(failed, 20)}; the reasons stand above.")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Export finished runs as the command line says."""
     run_command(
         export,
         "export",
@@ -39,3 +40,7 @@ if __name__ == "__main__":
         instead_of_sweep="The folder of a sweep exports all its runs",
         when_interrupted="Nothing was written; the same command starts again.",
     )
+
+
+if __name__ == "__main__":
+    main()

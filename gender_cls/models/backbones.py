@@ -1,6 +1,9 @@
 """Build the network with two logits that a ModelConfig names: from timm, from torchvision, or the project's own."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,13 @@ from torch.nn import functional
 
 from gender_cls.config.data import CLASSES
 from gender_cls.config.model import Library, ModelConfig
-from gender_cls.errors import GenderClsError, one_line
+from gender_cls.errors import GenderClsError, first_few, one_line, plural
 from gender_cls.models.cached_tensors import forget_cached_tensors
 from gender_cls.models.convolutions import run_in_layout, widen_depthwise
 from gender_cls.models.custom_cnn import CustomCNN
 from gender_cls.models.known_models import require_name, require_options_of_shape, require_timm_name
-from gender_cls.models.weights import find_published, load_weights, read_weights, unavailable
+from gender_cls.models.published_weights import fetch_weights, unavailable
+from gender_cls.models.weights import load_weights, read_weights
 
 Triple = tuple[float, float, float]
 
@@ -119,18 +123,37 @@ def _timm(config: ModelConfig, image_size: tuple[int, int], pretrained: bool) ->
     if config.dropout > 0:
         arguments["drop_rate"] = config.dropout
     if pretrained:
-        if source is None or not source.has_weights:
-            raise GenderClsError(
-                f"{config.title} has no pretrained weights: set model.pretrained=false, or name a local file with "
-                "model.weights=PATH."
-            )
-        cached = find_published(source, config.title)
-        if cached is not None and not source.custom_load:
-            # Otherwise timm asks the hub for a newer version, and waits long where there is no network.
-            arguments["pretrained_cfg_overlay"] = {"file": str(cached)}
-    network = _construct(timm.create_model, arguments, config, image_size)
+        file = fetch_weights([config])[config.title]
+        arguments["pretrained_cfg_overlay"] = {"file": str(file)}  # otherwise timm asks the hub for a newer version
+    with _missing_keys() as missing:
+        network = _construct(timm.create_model, arguments, config, image_size)
+    heads = _timm_heads(network, config)
+    if lost := [key for key in missing if not key.startswith(tuple(f"{head}." for head in heads))]:
+        file = arguments["pretrained_cfg_overlay"]["file"]
+        raise unavailable({config.title: f"{file} (it lacks {plural(len(lost), 'tensor')}: {first_few(lost)})"})
     data = timm.data.resolve_model_data_config(network)
-    return Backbone(network, _timm_heads(network, config), tuple(data["mean"]), tuple(data["std"]))
+    return Backbone(network, heads, tuple(data["mean"]), tuple(data["std"]))
+
+
+@contextlib.contextmanager
+def _missing_keys() -> Iterator[list[str]]:
+    """What a file lacked that timm loads inside: it only logs that, at a level that nobody sees."""
+    missing: list[str] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        if found := re.match(r"Missing keys \((.*?)\)", record.getMessage()):
+            missing.extend(key for key in found[1].split(", ") if not key.endswith(".num_batches_tracked"))
+        return record.levelno > logging.INFO
+
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addFilter(look)
+    try:
+        yield missing
+    finally:
+        logger.removeFilter(look)
+        logger.setLevel(level)
 
 
 def _timm_heads(network: Any, config: ModelConfig) -> tuple[str, ...]:
@@ -170,12 +193,8 @@ def _torchvision(config: ModelConfig, image_size: tuple[int, int], pretrained: b
     if config.dropout > 0:
         _drop_before(network, head, config.dropout)
     if pretrained:
-        find_published(published.url, config.title)
-        try:
-            state = published.get_state_dict(progress=False, check_hash=True)
-        except OSError as error:
-            raise unavailable(config.title, published.url, error) from error
-        load_weights(network, state, (head,), source=published.url, title=config.title)
+        file = fetch_weights([config])[config.title]
+        load_weights(network, read_weights(file), (head,), source=str(file), title=config.title)
     preset = published.transforms()
     return Backbone(network, (head,), tuple(preset.mean), tuple(preset.std))
 
@@ -214,7 +233,8 @@ def _construct(
     except Exception as error:  # a foreign constructor may fail in any way; the arguments are what users can change
         if arguments.get("pretrained"):
             _construct(constructor, arguments | {"pretrained": False}, config, image_size)  # or say what else is wrong
-            raise unavailable(config.title, "the Hugging Face Hub or its cache", error) from error
+            file = arguments["pretrained_cfg_overlay"]["file"]
+            raise unavailable({config.title: f"{file} ({one_line(error)})"}) from error
         raise _unsuitable(image_size, config, error) from error
 
 

@@ -1,94 +1,27 @@
-"""Weights for a network: find published ones, read local files, and load only what fits."""
+"""Weights for a network: read files, and load only what fits."""
 
 import argparse
 import re
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from urllib.parse import urlsplit
 
-import huggingface_hub
 import safetensors.torch
 import torch
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from gender_cls.errors import GenderClsError, first_few, one_line
+from gender_cls.errors import GenderClsError, first_few
+from gender_cls.models.weights_files import require_whole
 
 StateDict = dict[str, Tensor]
 
-TIMEOUT = 5.0  # seconds to wait for a server's first answer; timm and the hub retry for much longer
-
-OR_RANDOM = ", or start from random weights with model.pretrained=false"
-
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # averaged weights first, as in timm
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads of GoogLeNet and Inception, which we do not build
-
-
-def find_published(source: PretrainedCfg | str, title: str) -> Path | None:
-    """Check within seconds that published weights are in a local cache or that their server answers.
-
-    Args:
-        source: timm's description of the weights, or the address of the file.
-        title: the model, for the message.
-
-    Returns:
-        The file in the Hugging Face cache, or None if the library's own loader has to get it.
-
-    Raises:
-        GenderClsError: the weights are not in a cache, and the server cannot be reached.
-    """
-    if isinstance(source, PretrainedCfg) and source.hf_hub_id:
-        repository, _, tag = source.hf_hub_id.partition("@")
-        revision = tag or None
-        for name in (source.hf_hub_filename,) if source.hf_hub_filename else _HUB_FILES:
-            cached = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
-            if isinstance(cached, str):
-                return Path(cached)
-        if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise unavailable(title, repository, "HF_HUB_OFFLINE is set, and they are not in the local cache")
-        _require_answer(huggingface_hub.hf_hub_url(repository, "config.json", revision=revision), title)
-        return None
-    address = source if isinstance(source, str) else source.url
-    if address:
-        address, file = (address, Path(urlsplit(address).path).name) if isinstance(address, str) else address
-        if not Path(torch.hub.get_dir(), "checkpoints", file).exists():
-            _require_answer(address, title)
-    return None
-
-
-class UnavailableError(GenderClsError):
-    """Published weights cannot be loaded."""
-
-
-def unavailable(title: str, source: str, reason: object) -> UnavailableError:
-    """The error for published weights that cannot be loaded; it names both ways out."""
-    return UnavailableError(
-        f"The pretrained weights of {title} cannot be loaded from {source} ({one_line(reason)}): "
-        f"name a local file with model.weights=PATH{OR_RANDOM}."
-    )
-
-
-def _require_answer(address: str, title: str) -> None:
-    """Any answer of a working server is enough, "not found" too: then the library's loader reports it at once."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:
-            raise unavailable(title, address, error) from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):  # the loader may have certificates that urllib lacks
-            raise unavailable(title, address, reason) from None
 
 
 def read_weights(path: Path) -> StateDict:
@@ -115,9 +48,7 @@ def read_plain(path: Path, way_out: str) -> Any:
     Raises:
         GenderClsError: the file is missing or damaged, or holds Python objects.
     """
-    if not path.is_file():  # a pipe would block
-        kind = "is not a file" if path.exists() else "does not exist"
-        raise GenderClsError(f"{path} {kind}: {way_out}.")
+    require_whole(path, way_out)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

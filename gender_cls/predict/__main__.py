@@ -40,7 +40,8 @@ def _parent(config: PredictConfig) -> Path:
     return named.parent if named.is_file() else named
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answer for images as the command line says."""
     run_command(
         predict,
         "predict",
@@ -48,3 +49,7 @@ if __name__ == "__main__":
         instead_of_sweep="images takes a list, and run the folder of a sweep",
         when_interrupted="The same command goes on with the images that are not answered yet.",
     )
+
+
+if __name__ == "__main__":
+    main()

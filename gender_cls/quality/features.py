@@ -25,7 +25,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.errors import GenderClsError, require
 from gender_cls.models.backbones import Backbone, build_backbone
 from gender_cls.models.feature_map import find_feature_map
-from gender_cls.models.weights import OR_RANDOM, UnavailableError
+from gender_cls.models.published_weights import OR_RANDOM, UnavailableError
 from gender_cls.runs.files import write_atomically
 from gender_cls.system.progress import working
 from gender_cls.system.resources import choose_resources

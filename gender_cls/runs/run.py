@@ -129,6 +129,11 @@ class Run(ResultFolder):
                 write_atomically(self.config_file.with_name(name), OmegaConf.to_yaml(OmegaConf.create(content)))
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it has checkpoints to go on from, or its training has ended, so that it needs no other weights."""
+        return bool(self.status.get("fitted")) or self.last_checkpoint.exists() or self.previous_checkpoint.exists()
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.status.get("state") == "finished"

@@ -85,6 +85,10 @@ def follow(run: Run, config: Config, meeting: Meeting, command: Sequence[str] = 
     where: str | None = None
     while (where := meeting.next_endpoint(run.folder.name, where)) is not None:
         try:
+            if config.model.downloads and not run.has_weights:  # this machine may have a cache of its own
+                from gender_cls.models.published_weights import fetch_weights
+
+                fetch_weights([config.model])
             devices = choose_resources(
                 trainer.accelerator, trainer.precision, 1, 0, pixels_at_hand=True, devices=trainer.devices
             ).devices

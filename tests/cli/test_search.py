@@ -20,7 +20,7 @@ from gender_cls.errors import GenderClsError
 from gender_cls.runs.files import write_atomically
 from gender_cls.runs.run import Run
 from gender_cls.search.study import keep_search, read_search, read_trials, search_of
-from gender_cls.train import choose_folder
+from gender_cls.train import choose_folder, refuse_early
 
 LR = {"recipe": {"lr": [0.001, 0.01, 0.1]}}
 
@@ -51,7 +51,7 @@ def test_errors_come_before_any_work(
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
-        run_command(print, "train", Config, claim=choose_folder, when_interrupted="")
+        run_command(print, "train", Config, before=refuse_early, claim=choose_folder, when_interrupted="")
     assert words in str(caught.value.code)
     assert "\n" not in str(caught.value.code)
     assert not list(tmp_path.iterdir()), "nothing was begun"
@@ -63,7 +63,7 @@ def test_without_optuna_one_sentence_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)  # a command of another test may have set it
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
-        run_command(print, "train", Config, claim=choose_folder, when_interrupted="")
+        run_command(print, "train", Config, before=refuse_early, claim=choose_folder, when_interrupted="")
     assert "search=optuna needs optuna, which is not installed: pip install" in str(caught.value.code)
 
 
