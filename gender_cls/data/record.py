@@ -15,6 +15,7 @@ from gender_cls.data.csv_text import csv_text, read_csv_text
 from gender_cls.data.folders import count_left_out, left_out_sentence
 from gender_cls.data.groups import one_person_sentence
 from gender_cls.data.manifest import Manifest
+from gender_cls.data.people import few_images_sentence, many_images_sentence
 from gender_cls.data.prepare import PreparedData
 from gender_cls.data.run_images import require_same_pixels
 from gender_cls.data.split import missing_splits_sentence
@@ -46,8 +47,9 @@ def record_data(config: Config, run: Run, prepared: PreparedData) -> None:
         )
     if prepared.missing_splits:
         log.warning(missing_splits_sentence(prepared.missing_splits))
-    if sentence := one_person_sentence(manifest.table):
-        log.warning(sentence)
+    for doubt in (one_person_sentence, many_images_sentence, few_images_sentence):
+        if words := doubt(manifest.table):
+            log.warning(words)
     if prepared.leaks:
         log.warning(f"data.allow_leaks: {prepared.leaks.sentence()} The results are marked as leaky.")
     elif prepared.leaks.near_duplicates:
