@@ -136,7 +136,7 @@ def answers(words: list[str]) -> list[str]:
 def _overrides(command: str, earlier: list[str], word: str) -> list[str]:
     """Of a word that is, or will be, `key=value` or `group=option`; of a list, its last value is completed."""
     key, assigned, value = word.partition("=")
-    begun = max(value.rfind(","), value.rfind("[")) + 1
+    begun = max(value.rfind(",") + 1, int(value.startswith("[")))
     before, last = f"{key}={value[:begun]}", value[begun:]
     taken = set(value[:begun].strip("[,").split(","))
     bare = key.lstrip("+~")

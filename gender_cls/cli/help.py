@@ -14,7 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from gender_cls.cli.command_line import CommandLine, compose_first_job
-from gender_cls.config.comments import comment_of, file_comments, walk
+from gender_cls.config.comments import comment_of, file_comments, group_comments, walk
 from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DATA_ROOTS, name_default_data
 
@@ -104,8 +104,8 @@ def _options(name: str, composed: DictConfig, command: CommandLine) -> dict[str,
     shown = {}
     for group in dict.fromkeys([*command_groups(name), *choices]):
         files = group_options(group, command.config_dir)
-        taken = choices.get(group)
-        shown[group] = ", ".join(f"[{one}]" if one == taken else one for one in files)
+        taken, about = choices.get(group), group_comments(name).get(group, "").partition(";")[0]
+        shown[group] = ": ".join(filter(None, [about, ", ".join(f"[{one}]" if one == taken else one for one in files)]))
     return shown
 
 

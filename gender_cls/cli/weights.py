@@ -19,12 +19,12 @@ from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.model import ModelConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.models.weights_files import find_weights, require_whole
+from gender_cls.models.weights_files import NoFileError, find_weights, no_file, require_whole
 from gender_cls.runs.nodes import find_node
 from gender_cls.runs.run import Run
 from gender_cls.system.logs import start_logging
 from gender_cls.system.processes import ChildProcess, end_with_parent, run_child
-from gender_cls.system.progress import working
+from gender_cls.system.progress import show_bars, working
 from gender_cls.system.signals import stopping_child_on_signals
 from gender_cls.system.terminal import print_on_any_terminal
 
@@ -38,10 +38,17 @@ def with_weights_file(config: AnyConfig) -> AnyConfig:
     weights = config.model.weights
     if weights is None or not Path(weights).is_dir():
         return config
-    file = find_weights(Path(weights), config.model)
-    if file is None:
-        log.info(f"model.weights={weights} has no file for {config.model.title}, which starts from random weights.")
-    return replace(config, model=replace(config.model, weights=None if file is None else str(file)))
+    model = _with_file(config.model)
+    if model.weights is None:
+        log.info(f"model.weights={weights} has no file for {model.title}, which starts from random weights.")
+    return replace(config, model=model)
+
+
+def _with_file(model: ModelConfig) -> ModelConfig:
+    if model.weights is None or not Path(model.weights).is_dir():
+        return model
+    file = find_weights(Path(model.weights), model)
+    return replace(model, weights=None if file is None else str(file))
 
 
 def have_weights(config: Config, run: Run) -> None:
@@ -54,6 +61,7 @@ def have_weights(config: Config, run: Run) -> None:
         return
     if config.model.weights is not None:
         require_whole(Path(config.model.weights))
+        log.info(f"Weights: {config.model.weights}.")
     elif config.model.downloads:
         with working("Importing torch and other libraries"):
             from gender_cls.models.published_weights import fetch_weights
@@ -75,21 +83,26 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
     if not command.multirun or (node is not None and not node.leads):
         return
     problems: dict[str, None] = {}
+    without_file: dict[str, dict[str, ModelConfig]] = {}
     models: dict[str, ModelConfig] = {}
     for config in _beginning(command, jobs):
         try:
-            model = with_weights_file(config).model
+            model = _with_file(config.model)
             if model.weights is not None:
                 require_whole(Path(model.weights))
             elif model.downloads:
                 models[model.title] = model
+        except NoFileError:
+            without_file.setdefault(str(config.model.weights), {})[config.model.title] = config.model
         except GenderClsError as error:
             problems[str(error)] = None
+    problems |= {str(no_file(Path(folder), [*those.values()])): None for folder, those in without_file.items()}
     if problems:
         raise GenderClsError(" ".join(problems))
     if models:
         choice = str(composed.hydra.runtime.choices.get(LAUNCHER))
-        _fetch_in_child([*models.values()], choice if choice in ("slurm", "ray") else None)
+        launcher = choice if choice in ("slurm", "ray") else None
+        _fetch_in_child([*models.values()], launcher, config.trainer.progress_bar)
 
 
 def _beginning(command: CommandLine, jobs: Sequence[tuple[Config, DictConfig]]) -> Iterator[Config]:
@@ -102,14 +115,15 @@ def _beginning(command: CommandLine, jobs: Sequence[tuple[Config, DictConfig]]) 
             yield config
 
 
-def _fetch_in_child(models: Sequence[ModelConfig], launcher: str | None) -> None:
+def _fetch_in_child(models: Sequence[ModelConfig], launcher: str | None, bars: bool) -> None:
     """Fetch weights in a child process: this one shall not import torch, nor have the threads of a network client.
 
     Args:
         launcher: one that runs the jobs on other machines, or None.
+        bars: whether lines may move.
     """
     receiver, sender = Pipe(duplex=False)
-    exit_code = run_child(ChildProcess(target=_fetch, args=(models, launcher, sender), name="weights"))
+    exit_code = run_child(ChildProcess(target=_fetch, args=(models, launcher, bars, sender), name="weights"))
     sender.close()
     problem: str | None = None
     with contextlib.suppress(EOFError):  # it had nothing to tell
@@ -120,12 +134,13 @@ def _fetch_in_child(models: Sequence[ModelConfig], launcher: str | None) -> None
         raise GenderClsError(f"The process that fetches pretrained weights ended with exit code {exit_code}.")
 
 
-def _fetch(models: Sequence[ModelConfig], launcher: str | None, sender: Connection) -> None:
+def _fetch(models: Sequence[ModelConfig], launcher: str | None, bars: bool, sender: Connection) -> None:
     try:
         with stopping_child_on_signals():
             end_with_parent()
             print_on_any_terminal()
             start_logging()
+            show_bars(bars)
             with working("Importing torch and other libraries"):
                 from gender_cls.models.published_weights import fetch_weights
 

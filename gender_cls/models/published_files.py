@@ -4,6 +4,7 @@ The libraries' own caches keep them: HF_HOME (or HF_HUB_CACHE) chooses the hub's
 """
 
 import errno
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -184,7 +185,7 @@ def reason_of(error: Exception, place: HubFile | WebFile) -> str:
     if of_cache is not None:
         what = "has no room" if of_cache.errno in NO_ROOM else "cannot be used"
         return f"{place.cache} {what} ({one_line(cause)}); {place.chosen_by} chooses another folder"
-    return one_line(getattr(cause, "strerror", None) or cause)
+    return re.sub(r"^\[Errno -?\d+\] ", "", one_line(cause))
 
 
 _OF_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)

@@ -45,8 +45,8 @@ def unavailable(problems: dict[str, str]) -> UnavailableError:
         )
     listed = ", ".join(f"{title} from {problem}" for title, problem in problems.items())
     return UnavailableError(
-        f"The pretrained weights of {len(problems)} models cannot be loaded: {listed}. Name a folder of files that are "
-        f"called as the models with model.weights=FOLDER{OR_RANDOM}."
+        f"The pretrained weights of {len(problems)} models cannot be loaded: {listed}. Name a folder with a file for "
+        f"each model, called after it, with model.weights=FOLDER{OR_RANDOM}."
     )
 
 

@@ -110,7 +110,7 @@ def test_errors_of_the_data_are_one_sentence(tmp_path: Path, arguments: list[str
     for number in range(4):
         write_crop(tmp_path / "few" / "MALE" / f"{number}.png", number)
         write_crop(tmp_path / "few" / "FEMALE" / f"{number}.png", 50 + number) if number < 2 else None
-    result = command("train", *arguments, cwd=tmp_path, code=1)
+    result = command("train", *arguments, "model.pretrained=false", cwd=tmp_path, code=1)
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert words in result.stderr
     assert "Traceback" not in result.stderr

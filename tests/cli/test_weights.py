@@ -145,9 +145,11 @@ def test_all_files_of_a_folder_are_found_before_the_first_job(
     offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "test_vit.pth").write_bytes(b"<html>")
-    began, sentence = sweep(monkeypatch, *BOTH, f"model.weights={tmp_path}")
+    began, sentence = sweep(
+        monkeypatch, "model=timm", "model.name=test_resnet,test_vit,test_byobnet", f"model.weights={tmp_path}"
+    )
     assert began == []
-    assert f"model.weights={tmp_path} has no file for timm/test_resnet" in sentence
+    assert f"model.weights={tmp_path} has no file for timm/test_resnet and timm/test_byobnet." in sentence
     assert "test_vit.pth holds no weights, because it is a web page" in sentence
 
 
@@ -176,3 +178,12 @@ def test_a_run_with_a_checkpoint_asks_for_nothing(offline: Path, tmp_path: Path)
     run.checkpoints.mkdir(parents=True)
     run.previous_checkpoint.touch()
     have_weights(Config(model=ModelConfig(Library.timm, "test_vit")), run)
+
+
+def test_where_jobs_on_other_machines_read_the_weights_is_told(
+    offline: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_in_hub_cache(offline, "timm/test_vit.r160_in1k", as_safetensors(timm.create_model("test_vit")))
+    weights_module._fetch_in_child([ModelConfig(Library.timm, "test_vit")], "slurm", bars=False)
+    told = "".join(capfd.readouterr().out.split())
+    assert f"from{offline},whichmustbeonadiskthatallmachinesshare(HF_HOMEandTORCH_HOME" in told

@@ -1,155 +1,13 @@
-"""The README's commands and the built wheel work as they stand."""
+"""The built wheel works as it stands."""
 
-import json
-import re
-import shlex
 import zipfile
 from pathlib import Path
 
-import pytest
-from helpers.commands import (
-    COMPARING,
-    COMPARING_EXPORTED,
-    DATASETS,
-    EACH_ON_THE_OTHERS,
-    ELSEWHERE,
-    EVALUATING,
-    EXPLAINING,
-    EXPORTING,
-    ON_DEVICES,
-    ON_MACHINES,
-    ON_SLURM,
-    PREDICTING,
-    SEARCHING,
-    command,
-    python,
-)
-from helpers.crops import PATTERN, draw_folders
-from omegaconf import OmegaConf
+from helpers.commands import command, python
 
-from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.config.parsing import CONFIG_FOLDER
-from gender_cls.config.train import Config
-from gender_cls.runs.run import tensorboard_command
-from gender_cls.system.resources import multiplies_bf16
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines()]
-ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, SEARCHING]
-"""They need published datasets, several devices or machines, a cluster, or hours. Here their command lines are read;
-what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and
-`cli/test_search.py`."""
-TRAINING = [line for line in COMMANDS if line.startswith("python -m gender_cls.train") and line not in ONLY_READ]
-MODELS = ["convnext_xlarge", "mobilenetv2"]
-SWEEPING = f"python -m gender_cls.train -m data.root=crops model={','.join(MODELS)}"
-SHALLOWER = {"convnext_xlarge": ["+model.options.depths=[1,1,1,1]"]}
-"""To draw, keep and read all weights would take longer than all else here."""
-AUDITING = [line for line in COMMANDS if line.startswith("python -m gender_cls.audit")]
-TESTED_ELSEWHERE = {ELSEWHERE, EACH_ON_THE_OTHERS}
-"""In `test_evaluate_elsewhere.py`."""
-USED = {PREDICTING, EXPORTING, COMPARING_EXPORTED}
-"""In `test_use_it.py`."""
-QUICKLY = [
-    f"data.pattern={PATTERN}", "data.image_size=[64,32]", "data.batch_size=4", "data.num_workers=0", "data.limit=24",
-    "model.pretrained=false", "recipe=linear_probe", "trainer.max_epochs=1", "trainer.accelerator=cpu",
-    "explain.images=2", "trainer.progress_bar=false", "evaluation.resamples=200", "evaluation.shortcuts=false",
-]  # fmt: skip
-
-
-def test_the_readme_has_no_command_that_is_not_run_here_or_by_make() -> None:
-    run_elsewhere = {COMPARING, EVALUATING, EXPLAINING, *ONLY_READ, *TESTED_ELSEWHERE, *USED}
-    others = set(COMMANDS) - set(TRAINING) - set(AUDITING) - run_elsewhere
-    made = {f"make {target}" for target in ("demo", "setup", "test", "format", "bench")}
-    assert others == made | {tensorboard_command("outputs/sweeps/NAME")}
-    assert len(TRAINING) >= 4
-    assert len(AUDITING) == 1
-    assert SWEEPING in TRAINING
-
-
-@pytest.mark.parametrize("line", TRAINING)
-def test_the_readmes_commands_run(line: str, tmp_path: Path) -> None:
-    draw_folders(tmp_path / "crops")
-    _, _, _, *arguments = shlex.split(line)
-    if "--config-dir" in arguments:
-        own = tmp_path / arguments[arguments.index("--config-dir") + 1] / "model"
-        own.mkdir(parents=True)
-        example = re.search(r"```yaml\n(# (\S+)\n.*?)```", README, re.DOTALL)
-        assert example is not None
-        (own / Path(example[2]).name).write_text(example[1])
-    jobs = [arguments]
-    if line == SWEEPING:  # each model by itself, because one of them takes an option more
-        rest = [one for one in arguments if not one.startswith("model=")]
-        jobs = [[*rest, f"model={model}", f"name={model}", *SHALLOWER.get(model, [])] for model in MODELS]
-    explained = 0 if {"model=resnet152", SWEEPING} & {line, *arguments} else 1  # test_attribution_models.py has them
-    for job in jobs:
-        command("train", *job, *QUICKLY, f"evaluation.explained_images={explained}", cwd=tmp_path)
-    assert len(list((tmp_path / "outputs").glob("*/*/**/predictions.csv"))) == len(jobs)
-    for file in (tmp_path / "outputs").rglob("status.json"):
-        status = json.loads(file.read_text())
-        assert status["precision"] == ("bf16-mixed" if multiplies_bf16() else "32-true"), "what auto is here"
-        assert status["resources"]["precision"] == status["precision"]
-
-
-def test_the_readmes_datasets_are_swept(tmp_path: Path) -> None:
-    own = tmp_path / "own" / "local"
-    own.mkdir(parents=True)
-    roots = {name: str(tmp_path) for name in ("peta", "pa100k", "market1501")}
-    (own / "default.yaml").write_text(json.dumps({"data_roots": roots}))
-    command = read_command_line([*shlex.split(DATASETS)[3:], "--config-dir", str(own.parent)])
-    jobs = [config for config, _ in check_jobs(command, "train", Config)]
-    assert [(job.data.root, job.data.importer and job.data.importer.value) for job in jobs] == [
-        (root, name) for name, root in roots.items() for _ in range(2)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "models", "key", "value"),
-    [
-        (SWEEPING, MODELS, "trainer.devices", 1),
-        (ON_DEVICES, ["convnext_xlarge"], "trainer.devices", 4),
-        (ON_MACHINES, ["mobilenetv2"], "trainer.num_nodes", 2),
-        (ON_SLURM, ["convnext_xlarge", "resnet152", "mobilenetv2"], "launcher.minutes", 240),
-        (SEARCHING, ["mobilenetv2"], "search.trials", 30),
-    ],
-)
-def test_the_readmes_commands_for_clusters_are_read(
-    line: str, models: list[str], key: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw_folders(tmp_path / "crops")
-    monkeypatch.chdir(tmp_path)
-    jobs = list(check_jobs(read_command_line(line.partition("gender_cls.train ")[2].split()), "train", Config))
-    assert [composed.hydra.runtime.choices["model"] for _, composed in jobs] == models
-    assert {OmegaConf.select(composed, key) for _, composed in jobs} == {value}
-
-
-def test_the_readmes_audit_runs_and_its_corrections_go_back(tmp_path: Path) -> None:
-    draw_folders(tmp_path / "crops")
-    _, _, _, *arguments = shlex.split(AUDITING[0])
-    quickly = ["data.image_size=[64,64]", "data.num_workers=0", "model.pretrained=false"]
-    command("audit", *arguments, *quickly, cwd=tmp_path)
-    [folder] = (tmp_path / "outputs" / "audits").iterdir()
-    assert (folder / "audit.html").is_file()
-    command("audit", *arguments, *quickly, f"data.corrections={folder / 'suspects.csv'}", cwd=tmp_path)
-
-
-def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
-    inline = re.findall(r"`(python -m [^`]+)`", README)
-    assert inline == ["python -m gender_cls.demo cue=false"]
-    _, *arguments = shlex.split(inline[0])
-    printed = python(*arguments, "images=48", cwd=tmp_path).stdout
-    assert f"48 crops of 8 drawn figures are in {tmp_path / 'outputs' / 'demo_data'}." in printed
-    manifest = (tmp_path / "outputs" / "demo_data" / "manifest.csv").read_text()
-    assert manifest.startswith("path,label,identity,camera,cue_left,cue_top,cue_right,cue_bottom\n")
-
-
-def test_the_keys_that_the_readme_names_exist() -> None:
-    known = (ROOT / "conf" / "data" / "folders.yaml").read_text() + (ROOT / "conf" / "train.yaml").read_text()
-    for key in set(re.findall(r"`?data\.(\w+)=", README)):
-        assert f"\n{key}:" in known, key
-    for group, option in set(re.findall(r"`(model|recipe|augment|data|explain)=(\w+)`", README)):
-        assert (CONFIG_FOLDER / group / f"{option}.yaml").is_file(), (group, option)
 
 
 def test_tensorboard_reads_the_folder_that_the_readme_names(tmp_path: Path) -> None:
@@ -163,9 +21,9 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gender_cls/conf/")}
     files = [path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml")]
-    assert shipped == {f"gender_cls/conf/{file}" for file in files if not file.startswith("local/")}
+    assert shipped == {f"gender_cls/conf/{file}" for file in files}
     read = {f"gender_cls/pages/{path.name}" for path in (ROOT / "gender_cls" / "pages").iterdir() if path.is_file()}
-    assert {*read, "gender_cls/export/run_onnx.py"} <= set(zipfile.ZipFile(wheel).namelist())
+    assert {*read, "gender_cls/export/run_onnx.py", "gender_cls/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -11,15 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.crops import decode, write_crop
+from helpers.crops import decode, resize, write_crop
 from PIL import Image
 
 import gender_cls
+from gender_cls.config.data import CLASSES, ResizeMode
+from gender_cls.config.explain import Method
 from gender_cls.data.csv_text import read_csv_text
 from gender_cls.errors import GenderClsError
+from gender_cls.explain.attribution import attribute
 from gender_cls.predict.api import LoadedModel
 from gender_cls.predict.table import COLUMNS
 from gender_cls.runs.run import Run
+from gender_cls.training.load_checkpoint import load_classifier
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (40, 20, 3), dtype=np.uint8)
 
@@ -136,6 +140,49 @@ def test_a_run_that_was_not_trained_to_its_end_is_left_out_of_a_sweep(finished: 
     whole.note(fitted=False)
     with pytest.raises(GenderClsError, match=f"None of the 2 runs .*: {sweep}"):
         gender_cls.load(sweep)
+
+
+def test_maps_are_those_of_the_command_in_memory(run: Run, model: LoadedModel, finished: Path) -> None:
+    files = [finished.parents[2] / "crops" / path for path in read_csv_text(run.predictions)["path"][:3]]
+    explained = model.explain([*files, ARRAY], methods=["grad_cam", "saliency"])
+    classifier = load_classifier(run.best_checkpoint)
+    images = torch.stack([resize(decode(file), (32, 16), ResizeMode.stretch) for file in files])
+    methods = [Method.grad_cam, Method.saliency]
+    expected = attribute(classifier.network, classifier.normalise(images), methods, classifier.feature_map)
+    for row, one in enumerate(explained[:3]):
+        assert one.image.tolist() == images[row].permute(1, 2, 0).tolist()
+        assert one.explained == CLASSES[expected.targets[row]]
+        assert one.probability == pytest.approx(expected.probabilities[row].max().item(), abs=1e-6)
+        assert list(one.maps) == ["grad_cam", "saliency"]
+        for method in methods:
+            given = one.maps[method.value]
+            assert given.dtype == np.float32
+            np.testing.assert_allclose(given, expected.maps[method][row], rtol=1e-4, atol=1e-7)
+    assert explained[3].maps["grad_cam"].shape == (32, 16)
+
+
+def test_a_label_can_be_explained_and_maps_become_pictures(model: LoadedModel) -> None:
+    [female], [male] = (model.explain(ARRAY, ["grad_cam"], label=label) for label in CLASSES)
+    assert (female.explained, male.explained) == CLASSES
+    assert female.probability + male.probability == pytest.approx(1)
+    np.testing.assert_allclose(female.maps["grad_cam"], -male.maps["grad_cam"], rtol=1e-4, atol=1e-7)
+    assert female.overlay("grad_cam").size == (16, 32), "(width, height)"
+    blue, yellow = (np.asarray(one.overlay("grad_cam"), int)[..., 2] for one in (male, female))
+    peak = np.unravel_index(male.maps["grad_cam"].argmin(), (32, 16))
+    assert blue[peak] > yellow[peak], "blue speaks against the label"
+    assert female.picture(64).height == 64
+    with pytest.raises(GenderClsError, match="occlusion"):
+        female.overlay("occlusion")
+
+
+def test_what_cannot_be_explained_is_named(finished: Path, model: LoadedModel, tmp_path: Path) -> None:
+    for options, named in (({"methods": ["gradcam"]}, "grad_cam"), ({"methods": []}, "methods"), ({"label": "X"}, "X")):
+        with pytest.raises(GenderClsError, match=named):
+            model.explain(ARRAY, **options)
+    with pytest.raises(GenderClsError, match=r"gone\.png"):
+        model.explain([ARRAY, tmp_path / "gone.png"])
+    with pytest.raises(GenderClsError, match=r"^2 runs .* load one run"):
+        gender_cls.load(finished).explain(ARRAY)
 
 
 @pytest.mark.parametrize(

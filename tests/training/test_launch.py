@@ -6,12 +6,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import stub_rank
 
+from gender_cls.config.model import ModelConfig
 from gender_cls.config.train import Config, TrainerConfig
 from gender_cls.data.image_store import ImageStore, Scanned
 from gender_cls.errors import GenderClsError
@@ -148,7 +150,8 @@ def follower(folder: Path, output_dir: Path, what: str) -> None:
     meeting = Meeting(Node(2, 1, "job", "127.0.0.1"), str(output_dir))
     try:
         assert meeting.leaders_folder() == folder
-        follow(Run(folder), Config(trainer=TrainerConfig(accelerator="cpu")), meeting, stub(what))
+        config = Config(model=ModelConfig(pretrained=False), trainer=TrainerConfig(accelerator="cpu"))
+        follow(Run(folder), config, meeting, stub(what))
         end = "well"
     except GenderClsError as error:
         end = str(error)
@@ -172,3 +175,17 @@ def test_ranks_of_two_machines_end_together(tmp_path: Path, what: str, end: str)
         assert {"rank_0_of_2", "rank_1_of_2"} <= {file.name for file in folder.iterdir()}
     else:
         assert living(folder) == []
+
+
+def test_another_machine_fetches_its_weights_once_before_its_ranks_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "gender_cls.models.published_weights.fetch_weights", Mock(side_effect=GenderClsError("no network"))
+    )
+    monkeypatch.setattr(launch, "_run_ranks", Mock(side_effect=AssertionError("it has no weights")))
+    meeting = Mock(node=Node(2, 1, "job", "127.0.0.1"))
+    meeting.next_endpoint.side_effect = ["127.0.0.1:1", None]
+    meeting.has_moved_on.return_value = False
+    follow(Run(tmp_path), Config(model=ModelConfig(name="test_vit")), meeting)
+    assert [failure.error for failure in RanksFolder(Run(tmp_path)).failures] == ["On node 1: no network"]
