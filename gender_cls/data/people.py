@@ -44,9 +44,10 @@ def many_images_sentence(table: pd.DataFrame) -> str:
     if frames or not 0 < len(sizes) <= FEW_PEOPLE or sizes.mean() < VERY_MANY:
         return ""
     first = f"{visible(sizes.index[0])} has {count(sizes.iloc[0])}"
+    folders = " ([^_/] instead of [^_] keeps folders out of the name.)" if "/" in str(sizes.index[0]) else ""
     return (
         f"{plural(len(table), 'image')} show only {plural(len(sizes), 'identity', 'identities')} ({first}): is each of "
-        "them one person? If they are cameras or sources, name them so in data.pattern or in the table."
+        "them one person? If they are cameras or sources, name them so in data.pattern or in the table." + folders
     )
 
 
