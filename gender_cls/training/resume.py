@@ -16,11 +16,13 @@ from gender_cls.training.batch import images_per_step
 log = logging.getLogger(__name__)
 
 MAY_CHANGE = {
-    *("name", "output_dir", "explain", "evaluation", "search", "model.weights", "recipe.grad_checkpointing"),
+    *("name", "output_dir", "tags", "notes"),
+    *("explain", "evaluation", "search", "model.weights", "recipe.grad_checkpointing"),
     *("data.batch_size", "data.num_workers", "data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.accumulate", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.threads"),
     *("trainer.channels_last", "trainer.compile"),
     *("trainer.precision", "trainer.resume", "trainer.progress_bar"),
+    *("trainer.max_time", "trainer.deterministic", "trainer.profiler"),
 }
 """Keys, or whole sections, that change no result. The images per step and the precision that is used must stay."""
 
@@ -74,7 +76,7 @@ def _moved(key: str, before: object, now: object) -> bool:
 
 
 def _may_change(key: str) -> bool:
-    return key in MAY_CHANGE or key.partition(".")[0] in MAY_CHANGE
+    return any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)
 
 
 def check_precision(run: Run, precision: str) -> None:

@@ -34,6 +34,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_settings_that_change_no_result_may_differ(run: Run) -> None:
     others = {"trainer": {"threads": 1, "compile": True}, "explain": {"enabled": False}, "name": "other"}
+    others |= {"tags": ["night"], "notes": "after the power cut"}
+    others["trainer"] |= {"max_time": {"hours": 1}, "profiler": "simple", "deterministic": "warn"}
     assert checkpoint_to_resume(settings(**others), run) == run.last_checkpoint
     same_step = {"data": {"batch_size": 4}, "trainer": {"accumulate": 2}}
     assert checkpoint_to_resume(settings(**same_step), run) == run.last_checkpoint
@@ -47,6 +49,7 @@ def test_settings_that_change_no_result_may_differ(run: Run) -> None:
         ({"data": {"root": "others"}}, "data.root="),
         ({"data": {"batch_size": 16}}, "8 images per step, not 16"),
         ({"trainer": {"max_epochs": 99}}, "trainer.max_epochs=20, not 99"),
+        ({"trainer": {"limit_train_batches": 2}}, "trainer.limit_train_batches=None, not 2"),
         ({"trainer": {"max_epochs": 1}}, "trainer.max_epochs=20, not 1: "),
         ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision=32-true, not bf16-mixed"),
     ],
