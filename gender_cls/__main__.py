@@ -34,14 +34,14 @@ def _overview() -> str:
     lines = [f"  {name:{width}}{purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join(
         [
-            "Compare image classifiers on CCTV crops of people: train, explain, sweep, test, use.",
+            "Compare image classifiers on CCTV crops: train, explain, sweep, test, use.",
             "",
-            "  gender-cls COMMAND KEY=VALUE ...   the same as python -m gender_cls.COMMAND KEY=VALUE ...",
-            "  gender-cls COMMAND --help          its keys, each with its meaning and its default",
+            "  gender-cls COMMAND KEY=VALUE ...   or python -m gender_cls.COMMAND KEY=VALUE",
+            "  gender-cls COMMAND --help          its keys, with meanings and defaults",
             "  gender-cls --version",
             "",
             *lines,
-            f'  {COMPLETION:{width}}complete command lines with Tab: eval "$(gender-cls completion bash)"',
+            f'  {COMPLETION:{width}}the Tab key: eval "$(gender-cls completion bash)"',
         ]
     )
 

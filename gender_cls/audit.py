@@ -5,6 +5,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from gender_cls.cli.command import run_command
+from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, place_of
 from gender_cls.cli.weights import with_weights_file
 from gender_cls.config.audit import AuditConfig
@@ -38,6 +39,7 @@ def main() -> None:
         "audit",
         AuditConfig,
         claim=lambda command, _, composed: claim_folder(command, place_of(command, composed)),
+        around=lambda _, folder: removing_failed_start(folder),
         instead_of_sweep="An audit looks at one dataset",
         when_interrupted="The same command reads only the images that have not been read yet.",
     )

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs
+from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
@@ -42,7 +43,7 @@ def train(config: Config) -> float:
     if config.search.trial is not None:
         return run_trial(fit_and_test, config, run)
     config = finalist_config(config, run)
-    if run.status.get("fitted") and run.config_file.is_file():
+    if run.has_weights and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished and (run.tested or not config.evaluation.test):
         again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
@@ -86,6 +87,8 @@ def fit_and_test(config: Config, run: Run) -> None:
         log.info(resources)
         fit(config, run, prepared, resources, training_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
+        if trainer.fast_dev_run:
+            return  # there is no checkpoint to test
         if not evaluation.test:
             from gender_cls.drawing.events import write_validation_event
 
@@ -103,8 +106,11 @@ def fit_and_test(config: Config, run: Run) -> None:
 
 
 def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) -> None:
-    """Refuse what no job could do, and fetch the weights that the jobs of a sweep need."""
+    """Refuse what no job could do and missing data, and fetch the weights that the jobs of a sweep need."""
     check_search(command, jobs[0][0])
+    for config, composed in jobs:
+        if "basic" in composed.hydra.launcher["_target_"]:  # other machines may see other disks
+            find_source(config.data)
     have_all_weights(command, jobs)
 
 
@@ -133,7 +139,8 @@ def ending_in_results(command: CommandLine, folder: Path) -> Iterator[None]:
         with ending_in_search(folder), ending_in_leaderboard(folder, count_jobs(command), command.swept):
             yield
         return
-    yield
+    with removing_failed_start(folder):
+        yield
     from gender_cls.pages.on_screen import run_on_screen, untested_on_screen
 
     run = Run(folder)

@@ -140,12 +140,13 @@ def check_jobs(command: CommandLine, config_name: str, schema: type[Schema]) -> 
     with hydra_with(command.config_dir) as loader:
         _check_groups(command, loader)
         overrides = _jobs_of(command, loader)
-        first = compose(config_name, overrides[0], return_hydra_config=True)
-        if (fuller := with_sweep_of_files(command, first)) != command:
-            command, overrides = fuller, _jobs_of(fuller, loader)
-            first = compose(config_name, overrides[0], return_hydra_config=True)
-        _check_sweep(command, first, loader)
-        composed = [first, *(compose(config_name, job, return_hydra_config=True) for job in overrides[1:])]
+        composed = [compose(config_name, overrides[0], return_hydra_config=True)]
+        if (fuller := with_sweep_of_files(command, composed[0])).from_files and PRESETS not in command.swept:
+            overrides = _jobs_of(fuller, loader)
+            composed = [compose(config_name, overrides[0], return_hydra_config=True)]
+        command = fuller
+        _check_sweep(command, composed[0], loader)
+        composed += [compose(config_name, job, return_hydra_config=True) for job in overrides[1:]]
     sweeps = [job.hydra.runtime.choices[PRESETS] for job in composed if PRESETS in command.swept and _params(job.hydra)]
     require(not sweeps, f"{PRESETS}={''.join(sweeps[:1])} is a sweep itself, not a job of another one: start it alone.")
     return [(_checked(job, schema, command, each), job) for job, each in zip(composed, overrides, strict=True)]

@@ -54,7 +54,8 @@ def _unknown_keys(overrides: Sequence[str], keys: Keys, own: str | None) -> str:
         typed, found, value = override.partition("=")
         name = typed.lstrip("+~")
         of_hydra = name.startswith("hydra") or re.search("[@/]", name) is not None
-        if not name or of_hydra or keys.has(name) or (own is not None and (Path(own) / name).is_dir()):
+        a_group = any((Path(folder) / name).is_dir() for folder in (CONFIG_FOLDER, own) if folder is not None)
+        if not name or of_hydra or keys.has(name) or a_group:  # Hydra tells of a group that is not here
             continue
         way, sure = _written(keys, name, value if found else None)
         if way:

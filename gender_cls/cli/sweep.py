@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from gender_cls.cli.failed_starts import remove, why_none_began
 from gender_cls.cli.leaderboard import job_runs, write_leaderboard
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
@@ -196,6 +197,8 @@ def _ending(exit_code: int) -> str:
 def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> Iterator[None]:
     """Lock the sweep's folder, and show its leaderboard when the jobs have ended; GenderClsError if some failed.
 
+    A sweep of which no job could start leaves no folder, and its error says why.
+
     Args:
         total: how many jobs there are; None if nobody knows.
         swept: the keys that vary.
@@ -205,18 +208,31 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
     with locked(folder):
         try:
             yield
-        except GenderClsError as error:  # of a job: the sentence below names it and the others
-            failure = error
-        finally:
-            comparison = write_leaderboard(folder, patient=True)
-            assert comparison is not None, "it waits for other processes that write it"
-            from gender_cls.pages.on_screen import comparison_on_screen
-
-            page = folder / "leaderboard.html"
-            show("", *comparison_on_screen(comparison, page.name), f"\nOpen {shortest(page)}")
+        except Exception as error:
+            if (reason := why_none_began(folder, total, error)) is not None:
+                remove(folder)
+                raise GenderClsError(reason) from None
+            _show_leaderboard(folder)
+            if not isinstance(error, GenderClsError):
+                raise
+            failure = error  # of a job: the sentence below names it and the others
+        except BaseException:
+            _show_leaderboard(folder)
+            raise
+        else:
+            _show_leaderboard(folder)
     if failed := [run.folder.name for run in job_runs(folder) if run.state in ("failed", "killed")]:
         raise GenderClsError(
             f"{plural(len(failed), 'job')} of the sweep failed: {', '.join(failed)}; status.json in each says why."
         )
     if failure is not None:
         raise failure
+
+
+def _show_leaderboard(folder: Path) -> None:
+    comparison = write_leaderboard(folder, patient=True)
+    assert comparison is not None, "it waits for other processes that write it"
+    from gender_cls.pages.on_screen import comparison_on_screen
+
+    page = folder / "leaderboard.html"
+    show("", *comparison_on_screen(comparison, page.name), f"\nOpen {shortest(page)}")

@@ -19,7 +19,7 @@ from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.model import ModelConfig
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, error_sentence
-from gender_cls.models.weights_files import find_weights, require_whole
+from gender_cls.models.weights_files import NoFileError, find_weights, no_file, require_whole
 from gender_cls.runs.nodes import find_node
 from gender_cls.runs.run import Run
 from gender_cls.system.logs import start_logging
@@ -83,6 +83,7 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
     if not command.multirun or (node is not None and not node.leads):
         return
     problems: dict[str, None] = {}
+    without_file: dict[str, dict[str, ModelConfig]] = {}
     models: dict[str, ModelConfig] = {}
     for config in _beginning(command, jobs):
         try:
@@ -91,8 +92,11 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
                 require_whole(Path(model.weights))
             elif model.downloads:
                 models[model.title] = model
+        except NoFileError:
+            without_file.setdefault(str(config.model.weights), {})[config.model.title] = config.model
         except GenderClsError as error:
             problems[str(error)] = None
+    problems |= {str(no_file(Path(folder), [*those.values()])): None for folder, those in without_file.items()}
     if problems:
         raise GenderClsError(" ".join(problems))
     if models:

@@ -55,6 +55,13 @@ def read_comments(text: str, section: str = "") -> Comments:
     return Comments("\n".join(kept), by_key)
 
 
+@cache
+def group_comments(command: str) -> dict[str, str]:
+    """What the head of a command's file says about the groups that it reads."""
+    text = (CONFIG_FOLDER / f"{command}.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^  - (\w+): \S+ # (.+)$", text, re.MULTILINE))
+
+
 def walk(text: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
     """Each dotted key of YAML text with the nodes of the key and its value, in order."""
     found: list[tuple[str, yaml.Node, yaml.Node]] = []

@@ -160,16 +160,18 @@ def has_key(schema: type, key: str, launcher: str | None = None) -> bool:
     """Whether a configuration has the key, such as `data.root`.
 
     Args:
-        launcher: the chosen one, which says what the section `launcher` holds; None: any.
+        launcher: the chosen one, which says what the section `launcher` holds; None, or one of the user's own: any.
     """
     first, _, rest = key.partition(".")
     kind = get_type_hints(schema).get(first)
     if not rest or kind is None:
         return kind is not None
     if first == LAUNCHER:
-        chosen = LAUNCHERS.values() if launcher is None else [LAUNCHERS[launcher]] if launcher in LAUNCHERS else []
-        return launcher not in {None, *LAUNCHERS} or any(has_key(one, rest) for one in chosen)
-    return has_key(kind, rest) if is_dataclass(kind) and isinstance(kind, type) else get_origin(kind) is dict
+        known = [LAUNCHERS[launcher]] if launcher in LAUNCHERS else LAUNCHERS.values()
+        return any(has_key(one, rest) for one in known)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return has_key(kind, rest)
+    return kind is Any or get_origin(kind) is dict
 
 
 @cache

@@ -180,12 +180,21 @@ def reason_of(error: Exception, place: HubFile | WebFile) -> str:
     reason: Any = getattr(error, "reason", None)  # of an URLError
     cause: Any = reason if isinstance(reason, BaseException) else error
     if isinstance(cause, TimeoutError) or "timed out" in str(cause).lower() or "Timeout" in type(cause).__name__:
-        return "no answer: timed out"
+        return f"no answer{_through_proxy(place)}: timed out"
     of_cache = disk_error(cause) or (cause if isinstance(cause, OSError) and cause.errno in _OF_CACHE else None)
     if of_cache is not None:
         what = "has no room" if of_cache.errno in NO_ROOM else "cannot be used"
         return f"{place.cache} {what} ({one_line(cause)}); {place.chosen_by} chooses another folder"
-    return re.sub(r"^\[Errno -?\d+\] ", "", one_line(cause))
+    return re.sub(r"^\[Errno -?\d+\] ", "", one_line(cause)) + _through_proxy(place)
+
+
+def _through_proxy(place: HubFile | WebFile) -> str:
+    """Through which proxy a file is asked for, as the environment says; without its password."""
+    address = urlsplit(place.address)
+    proxy = urllib.request.getproxies().get(address.scheme)
+    if proxy is None or urllib.request.proxy_bypass(address.netloc):
+        return ""
+    return f" through the proxy {proxy.rpartition('@')[2].rpartition('//')[2]}"
 
 
 _OF_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)

@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gender_cls.config.model import Library, ModelConfig
@@ -26,7 +26,8 @@ def find_weights(folder: Path, model: ModelConfig) -> Path | None:
         None for a model without published weights, such as the custom CNN, that has no file there.
 
     Raises:
-        GenderClsError: no file fits, or several fit equally well.
+        NoFileError: no file fits.
+        GenderClsError: several fit equally well.
     """
     found = [(name, file) for name, file in _named_files(folder) if not _names_another_library(name, model.library)]
     ranks = {file: rank for name, file in found if (rank := _rank(name, str(model.name))) is not None}
@@ -41,10 +42,21 @@ def find_weights(folder: Path, model: ModelConfig) -> Path | None:
         )
     if not model.has_published_weights:
         return None
-    there = first_few(sorted(str(file.relative_to(folder)) for _, file in _named_files(folder)), 5)
-    raise GenderClsError(
-        f"model.weights={folder} has no file for {model.title}, which would be called {model.name}.safetensors or "
-        f"{_without_tag(str(model.name))}_ANYTHING.pth (or {', '.join(SUFFIXES[2:])}); it has {there or 'none at all'}."
+    raise no_file(folder, [model])
+
+
+class NoFileError(GenderClsError):
+    """A folder has no file of weights for a model."""
+
+
+def no_file(folder: Path, models: Sequence[ModelConfig]) -> NoFileError:
+    """The error for a folder that has no weights for these models."""
+    name = str(models[0].name)
+    there = first_few([file.relative_to(folder) for _, file in _named_files(folder)])
+    return NoFileError(
+        f"model.weights={folder} has no file for {' and '.join(model.title for model in models)}. A file is called "
+        f"after its model, as {name}.safetensors or {_without_tag(name)}_ANYTHING.pth (or {', '.join(SUFFIXES[2:])}); "
+        f"there are {there or 'none at all'}."
     )
 
 

@@ -180,6 +180,7 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("demo", ["--help"], "cue"),
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean recipe.lr=1?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
+        ("train", ["data.root=x", "-m", "model=resnet152,mobilenetv2", "model.weights=."], "a1h_in1k and timm/mobile"),
         ("evaluate", ["run=."], "There is no run in /"),
         ("evaluate", ["-m", "run=a,b"], "leave out -m."),
         ("compare", ["runs=[.]"], "There is no run in /"),

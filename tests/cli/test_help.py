@@ -13,7 +13,7 @@ from gender_cls.cli import help as help_module
 from gender_cls.cli.command_line import read_command_line
 from gender_cls.cli.commands import COMMANDS
 from gender_cls.cli.help import commented_config, group_options, help_text
-from gender_cls.config.comments import read_comments
+from gender_cls.config.comments import group_comments, read_comments
 from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER
 
@@ -99,6 +99,12 @@ def test_only_the_groups_of_the_command_are_shown(command: str, groups: set[str]
     assert ("Groups:" in head) is bool(groups)
     assert all(re.search(rf"^  {group} +.*\w", head, re.MULTILINE) for group in groups)
     assert "launcher" not in head
+
+
+def test_each_group_is_described() -> None:
+    for command in COMMANDS:
+        assert group_comments(command).keys() == command_groups(command).keys()
+    assert re.search(r"^  launcher +where the jobs of a sweep run: \[here\], joblib", shown("train"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

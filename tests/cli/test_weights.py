@@ -145,9 +145,11 @@ def test_all_files_of_a_folder_are_found_before_the_first_job(
     offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "test_vit.pth").write_bytes(b"<html>")
-    began, sentence = sweep(monkeypatch, *BOTH, f"model.weights={tmp_path}")
+    began, sentence = sweep(
+        monkeypatch, "model=timm", "model.name=test_resnet,test_vit,test_byobnet", f"model.weights={tmp_path}"
+    )
     assert began == []
-    assert f"model.weights={tmp_path} has no file for timm/test_resnet" in sentence
+    assert f"model.weights={tmp_path} has no file for timm/test_resnet and timm/test_byobnet." in sentence
     assert "test_vit.pth holds no weights, because it is a web page" in sentence
 
 

@@ -23,7 +23,7 @@ def test_a_wheel_carries_the_configuration_and_works_from_anywhere(tmp_path: Pat
     files = [path.relative_to(CONFIG_FOLDER).as_posix() for path in CONFIG_FOLDER.rglob("*.yaml")]
     assert shipped == {f"gender_cls/conf/{file}" for file in files}
     read = {f"gender_cls/pages/{path.name}" for path in (ROOT / "gender_cls" / "pages").iterdir() if path.is_file()}
-    assert {*read, "gender_cls/export/run_onnx.py"} <= set(zipfile.ZipFile(wheel).namelist())
+    assert {*read, "gender_cls/export/run_onnx.py", "gender_cls/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -69,12 +69,3 @@ def test_a_run_is_exported_and_compared_with_its_file(run: Run, tmp_path: Path) 
     command("compare", *shlex.split(COMPARING_EXPORTED)[3:], "resamples=200", cwd=tmp_path)
     [compared] = (tmp_path / "outputs" / "comparisons").glob("*/compare.csv")
     assert len(pd.read_csv(compared)) == 2
-
-
-def test_the_same_in_python(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)
-    assert example is not None
-    monkeypatch.chdir(tmp_path)
-    names = {"images": sorted((tmp_path / "new_crops").rglob("*.jpg"))}
-    exec(example[1], names)
-    assert len(names["table"]) == 3

@@ -34,8 +34,9 @@ LEAST: dict[type, list[str]] = {
     DemoConfig: [],
 }
 GROUPS = sorted(
-    f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml") if path.parent.name != "local"
+    f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml") if path.parent.name != "experiment"
 )
+"""Those of experiment/ are in test_presets.py."""
 
 
 def parse(schema: type, *overrides: str) -> Any:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
+from gender_cls.config.data import DemoConfig
 from gender_cls.config.local_defaults import DATA_VARIABLE, LOCAL_FILE, read_local_defaults
 from gender_cls.config.parsing import COMPOSED, store_local_defaults, typed_config
 from gender_cls.config.train import Config
@@ -64,6 +67,17 @@ def test_data_that_are_named_in_another_way_keep_their_place(
     assert (table.data.csv, table.data.root) == (str(own.parent / "table.csv"), None)
     with pytest.raises(GenderClsError, match="Where rap_v1 lies"):
         jobs("data=rap_v1")
+
+
+def test_a_sweep_over_models_needs_nothing_else(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GenderClsError, match=r"GENDER_CLS_DATA=FOLDER.*data: {root: FOLDER}.*\.gender_cls\.yaml"):
+        jobs("-m", "model=convnext_xlarge,mobilenetv2")
+    monkeypatch.setenv(DATA_VARIABLE, "crops")
+    for config, name in zip(
+        jobs("-m", "model=convnext_xlarge,mobilenetv2"), ("convnext_xlarge", "mobile"), strict=True
+    ):
+        assert config.model.name.startswith(name)
+        assert config.data.root == str(own.parent / "crops")
 
 
 def test_a_table_in_the_file_takes_no_folder_from_the_variable(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +189,28 @@ def test_no_value_is_computed(own: Path) -> None:
         own.write_text(text)
         with pytest.raises(GenderClsError, match=r"oc\.env:HOME.* is computed by a function"):
             jobs("data=peta" if "roots" in text else "seed=0")
+
+
+@pytest.mark.parametrize(("typed", "words"), [([], "sets images.)"), (["images=2"], "not 2")])
+def test_a_command_says_where_its_defaults_are_from(
+    own: Path, typed: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.write_text("images: 3")
+    monkeypatch.setattr(sys, "argv", ["demo", *typed])
+    with pytest.raises(SystemExit) as caught:
+        run_command(print, "demo", DemoConfig, when_interrupted="")
+    assert "images must be at least 48" in str(caught.value.code)
+    assert words in str(caught.value.code)
+    assert (str(own) in str(caught.value.code)) is not bool(typed)
+
+
+def test_a_command_logs_its_defaults_once(own: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    own.write_text("images: 50\noutput_dir: there\n")
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    done: list[DemoConfig] = []
+    run_command(done.append, "demo", DemoConfig, when_interrupted="")
+    assert [config.images for config in done] == [50]
+    assert capsys.readouterr().out.count(f"Defaults from {own}: images.") == 1
 
 
 def test_they_go_with_a_job_into_another_process(own: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 from helpers.weight_caches import COMMIT
 
@@ -61,8 +62,9 @@ def weights_server() -> Iterator[WeightsServer]:
 
         def _answer(self, with_content: bool) -> None:
             begin = self.headers.get("Range", "")
-            state.asked.append(f"{self.command} {self.path} {begin}".strip())
-            answer = state.answers.get(self.path, Answer(status=404, headers={"X-Error-Code": "EntryNotFound"}))
+            path = urlsplit(self.path).path  # asked as a proxy, it gets the whole address
+            state.asked.append(f"{self.command} {path} {begin}".strip())
+            answer = state.answers.get(path, Answer(status=404, headers={"X-Error-Code": "EntryNotFound"}))
             time.sleep(answer.seconds)
             start = int(begin.removeprefix("bytes=").rstrip("-") or 0)
             content = answer.content[start:]

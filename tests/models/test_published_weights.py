@@ -5,6 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,6 +176,16 @@ def test_an_unreachable_hub_is_reported_within_seconds(caches: Path) -> None:
     assert time.monotonic() - start < 3
 
 
+def test_a_proxy_that_does_not_answer_is_named_without_its_password(
+    caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:secret@proxy.example:3128")
+    place, refused = WebFile("https://models.example/a.pth", "a.pth"), ConnectionError(111, "Connection refused")
+    assert published_files.reason_of(refused, place) == "Connection refused through the proxy proxy.example:3128"
+    monkeypatch.setenv("no_proxy", "models.example")
+    assert published_files.reason_of(refused, place) == "Connection refused"
+
+
 def test_the_offline_switch_and_the_cache_are_named(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(GenderClsError, match=rf"timm/test_resnet .*HF_HUB_OFFLINE .*{caches}/hub\){WAYS_OUT}"):
@@ -243,6 +254,15 @@ def test_a_server_that_does_not_answer_is_asked_once(caches: Path, monkeypatch: 
     assert asked.call_count == 1
 
 
+def test_of_two_that_download_at_once_one_waits_for_the_other(server: WeightsServer, tiny: nn.Module) -> None:
+    server.offer(REPOSITORY, "model.safetensors", as_safetensors(tiny), pause=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(published_file(TINY).download, 2 * ["model.safetensors"])
+    assert first == second
+    assert len(server.got) == 1
+    assert_loaded(pretrained(TINY), tiny)
+
+
 def test_room_for_all_files_is_looked_for_first(
     server: WeightsServer, tiny: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +321,7 @@ def test_torchvision_weights_are_downloaded_once_with_their_size_on_the_way(
         ({"headers": {"Content-Type": "text/html"}}, "web page"),
         ({"cut_after": 100_000}, "bytes|hash"),
         ({"seconds": 0.5}, "timed out"),
+        ({"pause": 0.5}, "timed out"),  # after the first MB
     ],
 )
 def test_a_wrong_answer_for_torchvision_ends_in_one_sentence(
@@ -312,6 +333,7 @@ def test_a_wrong_answer_for_torchvision_ends_in_one_sentence(
     words: str,
 ) -> None:
     monkeypatch.setattr(published_files, "TIMEOUT", 0.2)
+    monkeypatch.setattr(published_files, "STALLED", 0.2)
     answer = offer_web(server, monkeypatch, as_pth(shufflenet))
     for name, value in change.items():
         setattr(answer, name, value)
@@ -354,6 +376,36 @@ def test_the_smallest_shipped_models_load_what_their_library_publishes(caches: P
         address = "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth"
         put_in_torch_cache(caches / "torch", address, as_pth(source))
     assert_loaded(pretrained(model), source)
+
+
+NARROW = {"depths": [1, 1, 1, 1], "dims": [8, 16, 32, 64]}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "resampled"),
+    [
+        ("convnext_xlarge", NARROW, set()),
+        ("convnext_tiny", NARROW, set()),
+        ("resnet152", {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}, set()),
+        ("mobilenetv4_small", {}, set()),
+        ("vit_small_dinov2", {"depth": 1, "embed_dim": 32, "num_heads": 2}, {"pos_embed", "patch_embed.proj.weight"}),
+    ],
+)
+def test_shipped_models_of_timm_load_the_file_of_their_tag(
+    caches: Path, name: str, options: dict[str, Any], resampled: set[str]
+) -> None:
+    model = shipped(name)
+    classes = 0 if name == "vit_small_dinov2" else 1000  # what is published has no head
+    source = timm.create_model(str(model.name), num_classes=classes, **options)
+    place = published_file(model)
+    assert isinstance(place, HubFile)
+    put_in_hub_cache(caches / "hub", place.repository, as_safetensors(source))
+    model.options |= options
+    backbone = pretrained(model)
+    wanted, loaded = source.state_dict(), backbone.network.state_dict()
+    differing = {key for key in loaded if key not in wanted or not torch.equal(wanted[key], loaded[key])}
+    assert differing == {f"{backbone.heads[0]}.{kind}" for kind in ("weight", "bias")} | resampled
+    assert backbone.network.get_submodule(backbone.heads[0]).weight.shape[0] == 2
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if shipped(name).downloads])

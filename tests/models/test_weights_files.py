@@ -57,10 +57,13 @@ def test_several_files_that_fit_equally_are_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "words"), [((), "it has none at all"), (("resnet50d.pth", "a.pth"), r"it has a\.pth, resnet50d\.pth")]
+    ("files", "words"),
+    [((), "there are none at all"), (("resnet50d.pth", "a.pth"), r"there are a\.pth, resnet50d\.pth")],
 )
 def test_a_folder_without_the_file_says_what_it_has(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
-    with pytest.raises(GenderClsError, match=rf"no file for timm/resnet50\.a1_in1k, .*resnet50\.a1_in1k\.saf.*{words}"):
+    with pytest.raises(
+        GenderClsError, match=rf"no file for timm/resnet50\.a1_in1k\. .*resnet50\.a1_in1k\.saf.*{words}"
+    ):
         found(tmp_path, "resnet50.a1_in1k", *files)
 
 

@@ -1,0 +1,77 @@
+"""A start that fails before its training begins leaves no folder: the reason is on the screen, and nothing is lost.
+
+Folders stay where something may be of use: a checkpoint or a curve, the traceback of an unexpected error, a file that
+the reason names, and whatever was interrupted or killed.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException
+
+from gender_cls.errors import GenderClsError, disk_sentence, first_few
+from gender_cls.runs.locks import locked
+from gender_cls.runs.run import TRIALS, Run
+from gender_cls.system.logs import start_logging
+
+
+@contextlib.contextmanager
+def removing_failed_start(folder: Path) -> Iterator[None]:
+    """If the work inside fails before it has left anything of use in its folder, remove that."""
+    try:
+        yield
+    except Exception as error:
+        expected = isinstance(error, GenderClsError | HydraException) or disk_sentence(error) is not None
+        if expected and not _names(str(error), folder) and not _began(Run(folder)):
+            with contextlib.suppress(GenderClsError), locked(folder):  # another process may work there
+                remove(folder)
+        raise
+
+
+def remove(folder: Path) -> None:
+    """Remove a locked folder; what cannot be removed stays."""
+    start_logging()  # no longer into a file there
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def why_none_began(folder: Path, total: int | None, error: Exception) -> str | None:
+    """Why no job of a sweep that ended with this error has begun, in a sentence; None if one has, or may have.
+
+    Args:
+        total: how many jobs the sweep has; None if nobody knows.
+    """
+    runs = [Run(path) for pattern in ("*/", f"{TRIALS}/*/") for path in sorted(folder.glob(pattern))]
+    runs = [run for run in runs if run.status_file.exists() or run.config_file.exists()]
+    waiting = total is not None and len(runs) < total and any(folder.glob(".submitit/*"))
+    if waiting or any(map(_began, runs)) or not all(_stopped_in_a_sentence(run) for run in runs):
+        return None
+    reasons = list(dict.fromkeys(str(run.status.get("error", error)) for run in runs)) or [str(error)]
+    if any(_names(reason, folder) for reason in reasons):
+        return None
+    return _sentence(runs, reasons)
+
+
+def _sentence(runs: Sequence[Run], reasons: Sequence[str]) -> str:
+    if len(runs) < 2:
+        return reasons[0]
+    if len(reasons) == 1:
+        return f"None of the {len(runs)} jobs could start: {reasons[0]}"
+    each = [f"{run.folder.name}: {run.status.get('error')}" for run in runs]
+    return f"None of the {len(runs)} jobs could start. {first_few(each, 12)}"
+
+
+def _began(run: Run) -> bool:
+    """Whether there is something to look at or to go on from: curves, a checkpoint, a page."""
+    return any(any(run.folder.glob(files)) for files in ("events.out.tfevents.*", "checkpoints/*", "*.html"))
+
+
+def _stopped_in_a_sentence(run: Run) -> bool:
+    """Whether it has failed, and its traceback tells no more than its sentence."""
+    last = (run.status.get("traceback") or "").rstrip().rpartition("\n")[2]
+    return run.status.get("state", "failed") == "failed" and (last.startswith("gender_cls.errors.") or not run.status)
+
+
+def _names(sentence: str, folder: Path) -> bool:
+    return str(folder) in sentence or str(folder.resolve()) in sentence

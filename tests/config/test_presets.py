@@ -1,0 +1,90 @@
+"""conf/experiment/: each preset composes into the jobs that its head promises, and says what it costs."""
+
+from pathlib import Path
+
+import pytest
+
+from gender_cls.cli.command_line import check_jobs, count_jobs, read_command_line, with_sweep_of_files
+from gender_cls.config.data import SplitBy
+from gender_cls.config.parsing import CONFIG_FOLDER
+from gender_cls.config.train import Config
+from gender_cls.data.importers.peta import SUBSETS
+from gender_cls.errors import GenderClsError
+
+FILES = {path.stem: path for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))}
+PUBLISHED = {"peta": 5, "peta_zero_shot": 1, "pa100k": 1, "rap_v1": 5, "rap_v2": 5, "market1501": 1}
+"""Presets of published protocols, and how many splits each has."""
+
+
+def jobs_of(preset: str, *arguments: str) -> list[Config]:
+    line = read_command_line([f"experiment={preset}", "data.root=x", *arguments])
+    jobs = check_jobs(line, "train", Config)
+    command = with_sweep_of_files(line, jobs[0][1])
+    assert len(jobs) == (count_jobs(command) or 1)
+    return [config for config, _ in jobs]
+
+
+@pytest.mark.parametrize("preset", FILES)
+def test_the_head_of_each_preset_shows_its_command_its_cost_and_its_score(preset: str) -> None:
+    head = FILES[preset].read_text().partition("defaults:")[0]
+    assert f"experiment={preset}" in head
+    assert "Cost: " in head
+    assert "Score" in head
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_a_published_protocol_is_trained_on_its_splits_by_the_recipe_that_it_names(preset: str) -> None:
+    jobs = jobs_of(preset)
+    splits = [job.data.published_split for job in jobs]
+    assert len(jobs) == PUBLISHED[preset]
+    assert splits == list("12345") if len(jobs) > 1 else splits[0] in ("official", "zero_shot")
+    for job in jobs:
+        assert job.data.importer is not None
+        assert job.data.importer.value == preset.removesuffix("_zero_shot")
+        assert job.data.image_size == ([288, 144] if preset == "market1501" else [256, 192])
+        assert (job.model.name, job.data.batch_size, job.trainer.max_epochs) == ("resnet50.tv_in1k", 64, 30)
+        assert (job.recipe.optimizer, job.recipe.lr, job.recipe.weight_decay) == ("adam", 1e-4, 5e-4)
+        assert job.data.allow_leaks == (len(jobs) > 1), "the five random splits share people"
+
+
+def test_the_four_models_and_the_sources_of_peta_are_sweeps() -> None:
+    names = [job.model.name for job in jobs_of("four_models")]
+    assert names == ["custom_cnn", "mobilenetv2_100", "resnet152.a1h_in1k", "convnext_xlarge.fb_in22k_ft_in1k"]
+    held_out = jobs_of("leave_one_source_out")
+    assert [job.data.leave_out for job in held_out] == SUBSETS
+    assert {(job.data.split_by, job.data.val_by) for job in held_out} == {(SplitBy.source, SplitBy.source)}
+
+
+def test_the_command_line_wins_over_a_preset() -> None:
+    own = jobs_of("leave_one_source_out", "data=folders", "data.leave_out=A,B", "data.pattern='(?P<source>[^_]+)_'")
+    assert [(job.data.leave_out, job.data.importer) for job in own] == [("A", None), ("B", None)]
+    [only] = jobs_of("four_models", "model=custom_cnn", "data.batch_size=4")
+    assert (only.model.name, only.recipe.lr, only.data.batch_size) == ("custom_cnn", 5e-4, 4)
+    smoke = jobs_of("smoke", "-m", "seed=3,4", "trainer.max_epochs=1")
+    assert [(job.seed, job.trainer.max_epochs) for job in smoke] == [(3, 1), (4, 1)]
+
+
+def test_presets_are_swept_over_and_those_that_are_sweeps_are_refused() -> None:
+    line = read_command_line(["-m", "experiment=pa100k,peta_zero_shot", "data.root=x"])
+    jobs = [config for config, _ in check_jobs(line, "train", Config)]
+    assert [job.data.published_split for job in jobs] == ["official", "zero_shot"]
+    for several in ("glob(*o*)", "smoke,four_models", "four_models,smoke"):
+        line = read_command_line(["-m", f"+experiment={several}", "data.root=x"])
+        with pytest.raises(GenderClsError, match=r"experiment=four_models is a sweep itself"):
+            check_jobs(line, "train", Config)
+
+
+def test_a_preset_of_ones_own_is_found_and_may_be_a_sweep_into_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /model: custom_cnn\n"
+        "hydra:\n  mode: MULTIRUN\n  sweep: {dir: '/swept/${name}'}\n  sweeper: {params: {seed: 'range(2,4)'}}\n"
+    )
+    line = read_command_line(["--config-dir", str(tmp_path), "experiment=mine", "data.root=x", "recipe.lr=1e-3,1e-2"])
+    jobs = check_jobs(line, "train", Config)
+    assert [(job.seed, job.recipe.lr) for job, _ in jobs] == [(2, 1e-3), (2, 1e-2), (3, 1e-3), (3, 1e-2)]
+    command = with_sweep_of_files(line, jobs[0][1])
+    assert command.multirun
+    assert command.swept == ["seed", "recipe.lr"]
+    assert command.overrides == line.overrides, "what resume compares"
