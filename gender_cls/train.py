@@ -43,7 +43,7 @@ def train(config: Config) -> float:
     if config.search.trial is not None:
         return run_trial(fit_and_test, config, run)
     config = finalist_config(config, run)
-    if run.status.get("fitted") and run.config_file.is_file():
+    if run.has_weights and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished and (run.tested or not config.evaluation.test):
         again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
@@ -87,6 +87,8 @@ def fit_and_test(config: Config, run: Run) -> None:
         log.info(resources)
         fit(config, run, prepared, resources, training_callbacks, experiment_text)
         gc.collect()  # trainer, classifier and optimizer refer to each other
+        if trainer.fast_dev_run:
+            return  # there is no checkpoint to test
         if not evaluation.test:
             from gender_cls.drawing.events import write_validation_event
 
