@@ -43,7 +43,7 @@ def train(config: Config) -> float:
     if config.search.trial is not None:
         return run_trial(fit_and_test, config, run)
     config = finalist_config(config, run)
-    if run.status.get("fitted") and run.config_file.is_file():
+    if run.has_weights and run.config_file.is_file():
         refuse_other_settings(run, to_plain(recorded_config(run.config_file)), config)
     if run.finished and (run.tested or not config.evaluation.test):
         again = "nothing is left to do. python -m gender_cls.evaluate and explain do their part again."
