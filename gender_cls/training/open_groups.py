@@ -6,6 +6,7 @@ anybody: there, these sections are values like others.
 
 import inspect
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -48,8 +49,14 @@ def build_loggers(config: Config, run: Run) -> list[Logger]:
     for name, content in config.loggers.items():
         key = f"loggers.{name}"
         about = _about(_target(key, content, Logger), config, run, identities.get(name))
-        logger = _built(key, {**about, **content}, Logger)
-        if (identity := _identity(logger)) is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a wandb run already in progress")  # the one of this run
+            logger = _built(key, {**about, **content}, Logger)
+            try:
+                identity = _identity(logger)
+            except Exception as error:  # each service has errors of its own
+                raise GenderClsError(f"{key} cannot begin: {one_line(error)}.") from error
+        if identity is not None:
             identities[name] = identity
         loggers.append(_told_once(logger, key))
     if identities:
@@ -63,7 +70,12 @@ def log_test(config: Config, run: Run) -> None:
         return
     scores = {f"test/{name}": one["value"] for name, one in run.metrics["test"]["scores"].items()}
     known = {name: value for name, value in scores.items() if value is not None}
-    for logger in build_loggers(config, run):
+    try:
+        loggers = build_loggers(config, run)
+    except GenderClsError as error:  # a service cannot be reached any more; the run itself is finished
+        log.warning(f"The scores of the test were not sent: {error}")
+        return
+    for logger in loggers:
         logger.log_metrics(known, step=run.status["best_step"])
         logger.save()
         logger.finalize("success")

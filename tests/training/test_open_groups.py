@@ -160,13 +160,14 @@ def test_wandb_goes_on_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    where = {"_target_": "pytorch_lightning.loggers.MLFlowLogger", "tracking_uri": str(tmp_path / "mlruns")}
+    where = {"_target_": "pytorch_lightning.loggers.MLFlowLogger", "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"}
     config = replace(config_of(loggers={"mlflow": where}), tags=["night"])
     for value in (0.5, 0.25):
         [logger] = build_loggers(config, run)
         logger.log_metrics({"val/loss": value}, step=1)
-    kept = mlflow.MlflowClient(str(tmp_path / "mlruns")).get_run(run.status["loggers"]["mlflow"])
+    kept = mlflow.MlflowClient(where["tracking_uri"]).get_run(run.status["loggers"]["mlflow"])
     assert kept.data.metrics["val/loss"] == 0.25
     assert (kept.info.run_name, kept.data.tags["night"]) == ("run", "true")
