@@ -124,7 +124,8 @@ class Keys:
                 return (own or plain)[:_SHOWN], True
         inside = {_leaf(one): one for one in places if one.rpartition(".")[0] == section}
         if section and inside:
-            return [inside[one] for one in get_close_matches(leaf, inside, n=_SHOWN, cutoff=0.5)], False
+            close = get_close_matches(leaf, inside, n=1, cutoff=0.9) or get_close_matches(leaf, inside, _SHOWN, 0.5)
+            return [inside[one] for one in close], False
         if section and (found := self.meant_by(section)[0]):  # backbone.name, optimizer.type
             return found, False
         if leaf in _NO_HINT:
