@@ -75,9 +75,9 @@ class RecipeConfig:
 class Config:
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
+    seed: int = seed_setting()
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
-    seed: int = seed_setting()
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
