@@ -10,7 +10,7 @@ from gender_cls.cli.command_line import CommandLine
 from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, place_of
 from gender_cls.config.evaluation import CompareConfig
-from gender_cls.errors import GenderClsError
+from gender_cls.errors import GenderClsError, require
 from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run, find_runs
 from gender_cls.system.progress import working
@@ -40,7 +40,9 @@ def compare(config: CompareConfig) -> None:
 
 def named_runs(config: CompareConfig) -> list[Run]:
     """The runs in the named folders, and the exported models that are named themselves."""
-    return [*find_runs(config.folders), *map(ExportedRun, config.exported)]
+    found = [run for run in find_runs(config.folders) if {*config.tags} <= {*(run.settings.get("tags") or [])}]
+    require(bool(found or not config.tags or config.exported), f"No run has the tags {', '.join(config.tags)}.")
+    return [*found, *map(ExportedRun, config.exported)]
 
 
 def choose_folder(command: CommandLine, config: CompareConfig, composed: DictConfig) -> Path:

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from enum import Enum
 from glob import escape, glob
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -17,7 +18,7 @@ from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 from gender_cls.cli.command_line import hydra_with
 from gender_cls.cli.commands import COMMANDS, COMPLETION, SHELLS
 from gender_cls.cli.help import SET_BY_COMMAND
-from gender_cls.config.checks import Rule
+from gender_cls.config.checks import Rule, absolute
 from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DEFAULT_DATA
 
@@ -152,11 +153,11 @@ def _overrides(command: str, earlier: list[str], word: str) -> list[str]:
 
 def _from_hydra(command: str, earlier: list[str], word: str) -> list[str]:
     """Hydra's answer; nothing where what was typed before cannot be composed."""
-    with hydra_with(None) as loader:
+    own = next((absolute(folder) for flag, folder in pairwise(earlier) if flag == "--config-dir"), None)
+    with suppress(Exception), hydra_with(own) as loader:  # of a line that is not complete yet
         plugin = DefaultCompletionPlugin(loader)
-        with suppress(Exception):  # of a line that is not complete, and of somebody who wants to type on
-            fixed = [one for one in earlier if "=" in one and "," not in one and " " not in one]
-            return plugin._query(config_name=command, line=" ".join([*fixed, word]))
+        fixed = [one for one in earlier if "=" in one and "," not in one and " " not in one]
+        return plugin._query(config_name=command, line=" ".join([*fixed, word]))
     return []
 
 
@@ -176,7 +177,9 @@ def setting_values(schema: type, key: str, begun: str) -> list[str]:
     kind: Any = schema
     *sections, last = key.split(".")
     for name in sections:
-        kind = get_type_hints(kind).get(name, object)
+        kind = get_type_hints(kind).get(name, object) if isinstance(kind, type) else object
+    if not isinstance(kind, type):  # a section whose keys are free
+        return []
     kind_of_value = get_type_hints(kind).get(last, object)
     field = getattr(kind, "__dataclass_fields__", {}).get(last)
     rule = field.metadata.get("rule", Rule()) if field is not None else Rule()

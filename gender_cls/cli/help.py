@@ -92,8 +92,7 @@ def _chosen_files(composed: DictConfig, command: CommandLine) -> dict[str, list[
     chosen = {}
     for group, choice in composed.hydra.runtime.choices.items():
         if choice is not None and not group.startswith("hydra/"):
-            names = choice if isinstance(choice, list) else [choice]
-            files = [folder / group / f"{one}.yaml" for one in names for folder in folders]
+            files = [folder / group / f"{one}.yaml" for one in _several(choice) for folder in folders]
             chosen[group] = [file for file in files if file.is_file()]
     return chosen
 
@@ -104,9 +103,14 @@ def _options(name: str, composed: DictConfig, command: CommandLine) -> dict[str,
     shown = {}
     for group in dict.fromkeys([*command_groups(name), *choices]):
         files = group_options(group, command.config_dir)
-        taken, about = choices.get(group), group_comments(name).get(group, "").partition(";")[0]
-        shown[group] = ": ".join(filter(None, [about, ", ".join(f"[{one}]" if one == taken else one for one in files)]))
+        taken, about = _several(choices.get(group)), group_comments(name).get(group, "").partition(";")[0]
+        shown[group] = ": ".join(filter(None, [about, ", ".join(f"[{one}]" if one in taken else one for one in files)]))
     return shown
+
+
+def _several(choice: Any) -> list[str]:
+    """The files that were chosen of a group: none, one or several."""
+    return [choice] if isinstance(choice, str) else list(choice or [])
 
 
 def group_options(group: str, config_dir: str | None = None) -> list[str]:

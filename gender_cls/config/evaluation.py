@@ -162,6 +162,7 @@ class EvaluateConfig(FinishedRunConfig):
 @dataclass
 class CompareConfig:
     runs: Any = setting(path="file or folder")
+    tags: list[str] = field(default_factory=list)
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     data_root: str | None = setting(path="folder")

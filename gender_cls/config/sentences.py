@@ -60,6 +60,8 @@ _WANTED = {
     "converted to Integer": "a whole number",
     "converted to Float": "a number",
     "Union[int, str]": "a whole number, or auto",
+    "Union[int, float]": "a number of batches, or a share of them such as 0.5",
+    "Union[bool, int]": "true, false or a number of batches",
     "is not a valid bool": "true or false",
     "is not a ListConfig": "a list in brackets, such as [1,2] or [a]",
     "to Dict[": "names with values, such as {a: 1}",

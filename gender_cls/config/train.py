@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_THREADS, PRECISIONS, seed_setting, setting
+from gender_cls.config.checks import seed_setting, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import EvaluationConfig
 from gender_cls.config.explain import ExplainConfig
 from gender_cls.config.model import ModelConfig
 from gender_cls.config.optimizers import DEFAULT, check_optimizer_name, check_optimizer_options
 from gender_cls.config.search import SearchConfig
+from gender_cls.config.trainer import TrainerConfig, debugging
 from gender_cls.errors import require
 
 VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
@@ -71,25 +72,12 @@ class RecipeConfig:
 
 
 @dataclass
-class TrainerConfig:
-    max_epochs: int = setting(20, least=1)
-    accumulate: int = setting(1, least=1)
-    accelerator: str = setting(AUTO, choices=ACCELERATORS)
-    devices: int | str = setting(1, least=1, auto=True)
-    num_nodes: int = setting(1, least=1)
-    precision: str = setting(AUTO, choices=PRECISIONS)
-    threads: int | str = setting(AUTO, least=1, most=MOST_THREADS, auto=True)
-    channels_last: bool = True
-    compile: bool = False
-    resume: bool = False
-    progress_bar: bool = True
-
-
-@dataclass
 class Config:
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
     seed: int = seed_setting()
+    tags: list[str] = field(default_factory=list)
+    notes: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -98,6 +86,12 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    loggers: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         self.data.require_named()
+        seen = debugging(vars(self.trainer))
+        require(
+            seen is None or not self.search.enabled, f"A search compares scores, and {seen} makes none: leave it out."
+        )

@@ -141,6 +141,8 @@ class CropDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.accumulate = batch_size, num_workers, accumulate
         self.rank, self.ranks = rank, ranks
         self.least = 1  # images that the network needs in a training batch
+        self.repeats_epoch = False  # True: every epoch has the order and the augmentation of the first one
+        self.mixes_validation = False  # True: a random order, always the same, so that few batches have both labels
         self.pin_memory = False  # True: batches lie where a GPU can copy them without making the program wait
         # Given a split's name and its loader, returns what training or validation gets instead of the loader.
         self.staged: Callable[[str, CropLoader], Any] = lambda _, loader: loader
@@ -238,7 +240,7 @@ class CropDataModule(LightningDataModule):
     def train_dataloader(self) -> CropLoader:
         """Batches of train, shuffled and augmented."""
         balanced = self.data.balance in (Balance.sampler, Balance.source)
-        sampler = EpochSampler(self._groups, self.seed, balanced)
+        sampler = EpochSampler(self._groups, self.seed, balanced, self.repeats_epoch)
         batches = StepBatchSampler(
             sampler, self.batch_size, self.accumulate, rank=self.rank, ranks=self.ranks, least=self.least
         )
@@ -246,7 +248,11 @@ class CropDataModule(LightningDataModule):
 
     def val_dataloader(self) -> CropLoader:
         """Batches of val, in the order of the manifest; of several ranks, each gets the rows of `rows`."""
-        return self.staged("val", self.loader_of("val", self.rows("val")))
+        rows: Sequence[int] = self.rows("val")
+        if self.mixes_validation:
+            order = torch.randperm(len(self.tables["val"]), generator=torch.Generator().manual_seed(self.seed))
+            rows = [int(order[row]) for row in rows]
+        return self.staged("val", self.loader_of("val", rows))
 
     def test_dataloader(self) -> CropLoader:
         """Batches of test, in the order of the manifest, for `trainer.test`. Our own runs are tested elsewhere."""

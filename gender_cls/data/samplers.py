@@ -25,17 +25,18 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
 
     Args:
         groups: of each row, from 0: its label, or its source.
+        repeats: every epoch is like the first one.
     """
 
-    def __init__(self, groups: Sequence[int], seed: int, balanced: bool) -> None:
+    def __init__(self, groups: Sequence[int], seed: int, balanced: bool, repeats: bool = False) -> None:
         self.weights = torch.from_numpy(1 / np.bincount(groups)[groups])
         self.seed = seed
-        self.balanced = balanced
+        self.balanced, self.repeats = balanced, repeats
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""
-        self.epoch = epoch
+        self.epoch = 0 if self.repeats else epoch
 
     def __len__(self) -> int:
         return len(self.weights)

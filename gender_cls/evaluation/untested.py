@@ -7,7 +7,9 @@ from gender_cls.runs.run import Run
 
 def validation_score(run: Run) -> float | None:
     """The balanced accuracy on validation, at the threshold 0.5, of the chosen checkpoint; None if it is not known."""
-    if not run.epochs.is_file():
+    if (kept := run.status.get("best_balanced_accuracy")) is not None:
+        return float(kept)
+    if not run.epochs.is_file():  # an earlier version did not note it
         return None
     with run.epochs.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

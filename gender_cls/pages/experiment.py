@@ -36,6 +36,10 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "recipe": choices.get("recipe"),
         "optimizer": _optimizer(sections["recipe"]),
         "epochs": _epochs(sections["trainer"]),
+        "debugging run": run.debugging,
+        "tags": ", ".join(map(str, settings.get("tags") or [])),
+        "notes": settings.get("notes"),
+        "ended": status.get("ended"),
         "best epoch": _best_epoch(status),
         "learning rate": _number(sections["recipe"].get("lr")),
         "batch": _batch(sections, status),
@@ -45,6 +49,7 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
         "command": run.command,
         "version": _version(status.get("environment") or {}),
         "git commit": (status.get("environment") or {}).get("commit"),
+        "git commit of the current folder": (status.get("environment") or {}).get("project_commit"),
         "started": str(status.get("started") or "")[:16].replace("T", " "),
     }
     return [(name, value) for name, value in facts.items() if value]

@@ -21,6 +21,7 @@ from gender_cls.system.terminal import Column, shortest, table_on_screen
 if TYPE_CHECKING:
     from rich.table import Table
 
+DEBUGGING = "This is a debugging run ({}): its scores say nothing about the model."
 LEAKY = "LEAKY: training saw people of test, or copies of its images; data.leaks in metrics.json says how many."
 MOST_PAIRS = 10  # on the screen; the page has them all
 
@@ -51,9 +52,16 @@ def run_on_screen(metrics: Metrics) -> list["str | Table"]:
 def untested_on_screen(run: Run) -> list["str | Table"]:
     """What validation says of a run whose test split was left alone, and how it is tested."""
     status, monitor = run.status, run.settings["recipe"]["monitor"]
+    if "best_epoch" not in status:
+        done = f"trained, validated and explained a few batches without an error ({run.debugging})"
+        return [f"{run.folder.name} {done}. It kept no checkpoint, so there is nothing to test."]
     return [
         f"Not tested (evaluation.test=false). The weights of epoch {status['best_epoch']} are the best on validation "
-        f"({words(monitor)} {status['best_validation']:.3f}). {testing_sentence(shortest(run.folder))}"
+        f"({words(monitor)} {status['best_validation']:.3f}). {testing_sentence(shortest(run.folder))}",
+        *(
+            [f"This is a debugging run ({run.debugging}): its scores say nothing about the model."]
+            * bool(run.debugging)
+        ),
     ]
 
 

@@ -1,6 +1,7 @@
 """What a run's final test and its tests on other data do alike: ask the network, conclude, write `metrics.json`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from gender_cls.evaluation.conclusions import draw_conclusions
 from gender_cls.evaluation.estimate import best_baseline
 from gender_cls.evaluation.explanation_schema import Explanations
 from gender_cls.evaluation.explanation_summary import read_explanations, read_randomisation, summarise_explanations
-from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics
+from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics, Standing
 from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
 from gender_cls.explain.final_explanations import explain_test_images
@@ -93,12 +94,22 @@ def metrics_of(test: Tested, data: dict[str, Any], conclusions: dict[str, Any]) 
         "best_validation": status["best_validation"],
         "best_epoch": status["best_epoch"],
         **conclusions,
-        "standing": standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline),
+        "standing": _standing(test, conclusions, baseline),
         "baselines": baselines,
         "data": data,
         "environment": status["environment"],
     }
     return cast(Metrics, {key: content[key] for key in Metrics.__annotations__})
+
+
+def _standing(test: Tested, conclusions: dict[str, Any], baseline: Mapping[str, Any] | None) -> Standing:
+    """What the test score is worth; of a debugging run, nothing."""
+    standing = standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline)
+    debugging = test.run.debugging
+    if debugging is None:
+        return standing
+    warning = f"This is a debugging run ({debugging}): its scores say nothing about the model."
+    return Standing(kind=standing["kind"], level="stop", sentence=f"{warning} {standing['sentence']}")
 
 
 def write_metrics(folder: ResultFolder, metrics: Metrics) -> None:

@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from gender_cls.config.data import dataset_name
 from gender_cls.config.launcher import LAUNCHER
 from gender_cls.config.parsing import recorded_data, written_values
+from gender_cls.config.trainer import debugging
 from gender_cls.errors import GenderClsError, error_sentence, first_few
 from gender_cls.runs.files import read_json, timestamp, write_atomically
 from gender_cls.runs.locks import in_use, locked
@@ -61,6 +62,7 @@ class Run(ResultFolder):
         self.epochs = self.folder / "epochs.csv"
         self.model_card = self.folder / "MODEL_CARD.md"
         self.exported = self.folder / "export"
+        self.profile = self.folder / "profile"
 
     def elsewhere(self, name: str) -> ResultFolder:
         """The folder of a test on other data, which may not exist yet."""
@@ -117,12 +119,17 @@ class Run(ResultFolder):
         """The configuration that it was started with, as plain values; empty if it was not kept."""
         return written_values(self.config_file)
 
+    @property
+    def debugging(self) -> str | None:
+        """The settings that make it a debugging run, which no table ranks; None for a real one."""
+        return debugging(self.settings.get("trainer") or {})
+
     def record_settings(self, settings: dict[str, Any], choices: Mapping[str, Any]) -> None:
         """Keep the checked configuration, with absolute paths, and the chosen files of the groups it was made from.
 
         Hydra would write over those of a finished run, and before they were checked.
         """
-        with locked(self.folder):
+        with locked(self.folder, "wait for it, or choose another name"):
             said = {group: choice for group, choice in choices.items() if choice is not None}  # None: no preset
             chosen = {group: str(choice) for group, choice in said.items() if not group.startswith(_OF_MACHINE)}
             hydra = {"hydra": {"runtime": {"choices": chosen}}}
@@ -182,7 +189,7 @@ class Run(ResultFolder):
         `state` is running, then finished, failed (with `error` and `traceback`) or interrupted (`error` names the
         signal); after a process that was killed it is still running. `about` are further fields.
         """
-        with locked(self.folder):
+        with locked(self.folder, "wait for it, or choose another name"):
             self.remove_unfinished_files()
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
 

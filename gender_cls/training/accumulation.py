@@ -59,6 +59,7 @@ class TrainingTotals:
 
     def __init__(self) -> None:
         self.images = 0
+        self.summed = False  # whether it holds what all ranks have
         self._weight: Tensor | float = 0.0
         self._loss: Tensor | float = 0.0
         self._counts: Tensor | int = 0
@@ -67,6 +68,7 @@ class TrainingTotals:
         """Add one batch: its mean loss, logits (B, classes), labels (B,) int64, total weight (None: one per image)."""
         weight = len(labels) if weight is None else weight
         self.images += len(labels)
+        self.summed = False
         self._weight = self._weight + weight
         self._loss = self._loss + loss.detach().float() * weight
         cells = labels * len(CLASSES) + logits.detach().argmax(dim=1)
@@ -74,6 +76,7 @@ class TrainingTotals:
 
     def sum_over_ranks(self) -> None:
         """Add up what all ranks have, after the last batch of an epoch."""
+        self.summed = True
         self.images = int(ranks.sum_over_ranks(torch.tensor(self.images)))
         self._weight = ranks.sum_over_ranks(torch.as_tensor(self._weight))
         self._loss = ranks.sum_over_ranks(torch.as_tensor(self._loss))
@@ -96,7 +99,8 @@ class TrainingTotals:
         return {"images": self.images, "weight": self._weight, "loss": self._loss, "counts": self._counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from these sums."""
+        """Go on from these sums over all ranks."""
+        self.summed = True
         self.images, self._weight, self._loss, self._counts = (
             state_dict[name] for name in ("images", "weight", "loss", "counts")
         )

@@ -55,7 +55,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class KeepCheckpoints(Checkpoint):
-    """Saves the last state after every epoch, and the weights alone when they are the best on validation.
+    """Saves the last state after every epoch, and after a validation the weights alone if they are the best so far.
 
     The score is kept in `best.ckpt` itself, so that both stay together when the run's folder is moved.
 
@@ -84,14 +84,20 @@ class KeepCheckpoints(Checkpoint):
         self._device = trainer.strategy.root_device.type
         self.run.checkpoints.mkdir(exist_ok=True)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save; the epoch has been validated."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the weights, averaged ones if there are, if they are the best; nothing with Lightning's fast_dev_run."""
+        if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+            return
         score = float(trainer.callback_metrics[self.monitor])
         sign = -1 if self.monitor == "val/loss" else 1
         if self.best_score is None or sign * score > sign * self.best_score:
             self.best_score = score
             trainer.save_checkpoint(self.run.best_checkpoint, weights_only=True)
-        trainer.save_checkpoint(self.run.last_checkpoint)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the state; the epoch has been validated."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+            trainer.save_checkpoint(self.run.last_checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """What the training took so far."""

@@ -124,6 +124,7 @@ class GenderClassifier(LightningModule):
             expect_gradients(self.trainer)
         self._statistics = learning_statistics(self.network)
         self.epoch_began, self.totals, self.on_features = time.perf_counter(), TrainingTotals(), False
+        self.paused = 0.0  # seconds of validations in the middle of the epoch
 
     def on_train_batch_start(self, batch: PixelBatch | FeatureBatch, batch_index: int) -> None:
         """Seed each step's dropout, mixing and augmentation: data loaders use global random numbers in between."""
@@ -172,10 +173,12 @@ class GenderClassifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the means over the epoch."""
+        if not self.totals.summed:  # it ended early
+            self.totals.sum_over_ranks()
         self._refuse_non_finite(self.totals.loss)
         accuracy, balanced_accuracy = self.totals.accuracies()
         speed = "head" if self.on_features else "train"  # the head alone learns without passes of the network
-        seconds = self.last_batch_ended - self.epoch_began
+        seconds = self.last_batch_ended - self.epoch_began - self.paused
         self._log_epoch(
             {
                 "train/loss": self.totals.loss,
@@ -260,6 +263,7 @@ class GenderClassifier(LightningModule):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
             if isinstance(callback, KeepCheckpoints):
                 checkpoint["score"] = callback.best_score
+                checkpoint["balanced_accuracy"] = float(self.trainer.callback_metrics["val/balanced_accuracy"])
             if isinstance(callback, WeightAveraging):
                 callback.on_save_checkpoint(self.trainer, self, checkpoint)
                 checkpoint.pop("current_model_state", None)  # only a resumed training needs the raw weights

@@ -37,6 +37,12 @@ class EpochTable(Checkpoint):
         self.run, self.monitor = run, monitor
         self.rows: list[dict[str, float]] = []
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note how long a validation in the middle of an epoch took, which is no time of training."""
+        classifier = cast(GenderClassifier, pl_module)
+        if classifier.totals.images and not trainer.is_last_batch:
+            classifier.paused += time.perf_counter() - classifier.last_batch_ended
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the table with the new row; the epoch has been validated."""
         seconds = time.perf_counter() - cast(GenderClassifier, pl_module).epoch_began

@@ -73,13 +73,13 @@ class Preemption(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """End a validation early."""
-        if batch_idx < self._shared_batches and self._is_asked():
+        """End a validation early, but not one in the middle of an epoch: the next step is soon."""
+        if trainer.is_last_batch and batch_idx < self._shared_batches and self._is_asked():
             raise StopIteration  # as if there were no more batches, so that all callbacks clean up
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop before this validation counts anywhere; the other ranks wait here for explanations of rank 0."""
-        if self._is_asked(at_once=True):
+        if trainer.is_last_batch and self._is_asked(at_once=True):
             classifier = cast(GenderClassifier, pl_module)
             self._keep(trainer, classifier, None, classifier.last_batch_ended)
 
@@ -149,6 +149,9 @@ def _go_on(trainer: Trainer, classifier: GenderClassifier, begun: dict[str, Any]
     current = trainer.fit_loop.epoch_loop.batch_progress.current
     batches = trainer.num_training_batches if steps is None else steps * trainer.accumulate_grad_batches
     current.load_state_dict(dict.fromkeys(vars(current), int(batches)))
+    if steps is not None and trainer.val_check_batch and batches % trainer.val_check_batch == 0:
+        # After a validation in the middle of an epoch, Lightning first makes a turn without a batch, and counts it.
+        trainer.fit_loop.epoch_loop._batches_that_stepped -= 1
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it from another class
         callback.on_train_epoch_start(trainer, classifier)
     classifier.on_train_epoch_start()

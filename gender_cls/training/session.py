@@ -7,17 +7,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import AugmentConfig, Config
+from gender_cls.config.trainer import debugging
 from gender_cls.data.augmentation import build_augmentation, split_by_device
 from gender_cls.data.datamodule import CropDataModule
 from gender_cls.data.image_store import ImageStore
 from gender_cls.data.manifest import Manifest
-from gender_cls.errors import GenderClsError, plural
+from gender_cls.errors import GenderClsError, plural, require
 from gender_cls.runs.environment import environment
 from gender_cls.runs.run import Run
 from gender_cls.system.memory import restart_peak
@@ -38,11 +39,19 @@ from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
+from gender_cls.training.open_groups import build_callbacks, build_loggers
 from gender_cls.training.preemption import Preemption
 from gender_cls.training.recipe import trains_backbone
 from gender_cls.training.resume import refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
+from gender_cls.training.trainer_options import (
+    as_tried,
+    batches_of,
+    deterministic_algorithms,
+    ended_early,
+    passed_on,
+)
 from gender_cls.training.weight_average import WeightAverage
 
 log = logging.getLogger(__name__)
@@ -64,11 +73,14 @@ def train_session(
     describe: Describe,
 ) -> None:
     """Train with the batch that `status.json` keeps; rank 0 notes there what was done, and writes all files."""
+    config = as_tried(config)
     with working(f"Building {config.model.title} and loading its weights") as work:
         batch = recorded_batch(config, run)
         assert batch is not None, "`choose_batch` notes it"
         checkpoint = checkpoint_to_resume(config, run)
-        best = best_score(run, config) if checkpoint is not None and has_validated(checkpoint) else None
+        several = config.trainer.val_check_interval != 1.0 and run.best_checkpoint.exists()  # validations of an epoch
+        validated = checkpoint is not None and (has_validated(checkpoint) or several)
+        best = best_score(run, config) if validated else None
         keep = KeepCheckpoints(run, f"val/{config.recipe.monitor}", best)
 
         # Data
@@ -85,6 +97,8 @@ def train_session(
             ranks=ranks.number(),
         )
         datamodule.pin_memory = resources.device == "cuda"
+        datamodule.repeats_epoch = config.trainer.overfit_batches is not None
+        datamodule.mixes_validation = debugging(vars(config.trainer)) is not None
 
         # Model
         seed_everything(config.seed, verbose=False)  # after the data, on which the head's first weights never depend
@@ -112,50 +126,76 @@ def train_session(
         # Trainer
         callbacks = _callbacks(config, run, classifier, datamodule, more_callbacks)
         callbacks += [Preemption(run), EpochProgress(work), EpochTable(run, config.recipe.monitor), keep]
-        batches = len(datamodule.train_dataloader())
+        batches = {"train": len(datamodule.train_dataloader()), "val": len(datamodule.val_dataloader())}
+        seen = batches_of(config.trainer, "train", batches["train"])
         logger = RunLogger(run.folder)
-        trainer = build_trainer(
-            resources.device,
-            resources.precision,
-            logger=logger,
-            callbacks=callbacks,
-            max_epochs=config.trainer.max_epochs,
-            accumulate_grad_batches=batch.passes,
-            # All images have one size, so trying kernels pays. The next time another kernel may be chosen, with other
-            # last digits.
-            benchmark=True if resources.device == "cuda" else None,
-            gradient_clip_val=config.recipe.gradient_clip,
-            log_every_n_steps=min(10, math.ceil(batches / batch.passes)),
-            num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
-            enable_checkpointing=True,
-            plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
-        )
-        if ranks.rank() == 0:
-            run.note(resources=asdict(resources), environment=environment())
+        others = build_loggers(config, run) if ranks.rank() == 0 and not config.trainer.fast_dev_run else []
+        with deterministic_algorithms(config.trainer.deterministic):
+            trainer = build_trainer(
+                resources.device,
+                resources.precision,
+                **passed_on(config.trainer, batches, run.profile),
+                logger=[logger, *others],
+                callbacks=callbacks,
+                accumulate_grad_batches=batch.passes,
+                # All images have one size, so trying kernels pays. The next time another kernel may be chosen, with
+                # other last digits.
+                benchmark=True if resources.device == "cuda" and not config.trainer.deterministic else None,
+                gradient_clip_val=config.recipe.gradient_clip,
+                log_every_n_steps=min(10, math.ceil(seen / batch.passes)),
+                num_sanity_val_steps=0,  # callbacks that keep the best score would count it as a validation
+                enable_checkpointing=True,
+                plugins=[WholeFiles({run.last_checkpoint: run.previous_checkpoint})],
+            )
+            if ranks.rank() == 0:
+                run.note(resources=asdict(resources), environment=environment())
 
-        # Fit
-        if checkpoint is None and ranks.rank() == 0:
-            logger.log_start(_hparams(config, run), describe(run))
-        if config.trainer.compile:
-            classifier.network.compile()
-        device = trainer.strategy.root_device.type
-        restart_peak(device)
-        trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
+            # Fit
+            if checkpoint is None and ranks.rank() == 0 and not config.trainer.fast_dev_run:
+                logger.log_start(_hparams(config, run), describe(run))
+                for other in others:
+                    other.log_hyperparams(_hparams(config, run))
+            if config.trainer.compile:
+                classifier.network.compile()
+            device = trainer.strategy.root_device.type
+            restart_peak(device)
+            try:
+                trainer.fit(classifier, datamodule, ckpt_path=checkpoint, weights_only=True)
+            finally:
+                # torch's profiler must not be left to the garbage collector.
+                trainer.profiler.teardown("fit")  # type: ignore[attr-defined]  # Lightning sets it elsewhere
 
         # Note
         if ranks.rank() != 0:
             return
-        kept = read_checkpoint(run.best_checkpoint)
-        run.note(
-            fitted=True,
-            best_validation=kept["score"],
-            best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
-            best_step=kept["global_step"],
-            fit_seconds=round(keep.seconds, 1),
-            peak_memory_bytes=keep.peak_memory(device),
-            precision=str(trainer.precision),
+        _note_end(config, run, trainer, keep)
+
+
+def _note_end(config: Config, run: Run, trainer: Trainer, keep: KeepCheckpoints) -> None:
+    """Note in `status.json` what was trained, and where a limit of time ended it."""
+    if config.trainer.fast_dev_run:
+        run.note(best_validation=float(trainer.callback_metrics[keep.monitor]))
+        return
+    ended = ended_early(trainer)
+    if ended is not None:
+        log.warning(
+            f"trainer.max_time={config.trainer.max_time} ended the training {ended}: it falls to zero over all "
+            "trainer.max_epochs, so fewer epochs in the same time may give better scores."
         )
-        run.previous_checkpoint.unlink(missing_ok=True)
+        require(run.best_checkpoint.exists(), "trainer.max_time was over before the first validation: allow more time.")
+    kept = read_checkpoint(run.best_checkpoint)
+    run.note(
+        fitted=True,
+        best_validation=kept["score"],
+        best_balanced_accuracy=kept.get("balanced_accuracy"),
+        best_epoch=kept["epoch"] + 1,  # counted from 1, as in TensorBoard
+        best_step=kept["global_step"],
+        ended=None if ended is None else f"by trainer.max_time={config.trainer.max_time}, {ended}",
+        fit_seconds=round(keep.seconds, 1),
+        peak_memory_bytes=keep.peak_memory(trainer.strategy.root_device.type),
+        precision=str(trainer.precision),
+    )
+    run.previous_checkpoint.unlink(missing_ok=True)
 
 
 def _learns_batchnorm(classifier: GenderClassifier) -> bool:
@@ -184,7 +224,7 @@ def _callbacks(
     callbacks: list[Callback] = [] if features is None else [features]
     if recipe.grad_checkpointing:
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
-    callbacks += more_callbacks(config, run, classifier, datamodule)
+    callbacks += [*build_callbacks(config), *more_callbacks(config, run, classifier, datamodule)]
     if recipe.ema_decay is not None:
         callbacks.append(WeightAverage(recipe.ema_decay))
     if recipe.patience is not None:

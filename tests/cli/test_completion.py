@@ -25,7 +25,7 @@ def completed(line: str) -> list[str]:
         ("gender-cls train model=mobilenetv2_", ["model=mobilenetv2_tv"]),
         ("gender-cls train +model=resnet152_", ["+model=resnet152_tv"]),
         ("gender-cls train -m model=convnext_xlarge,mobilenetv2_", ["model=convnext_xlarge,mobilenetv2_tv"]),
-        ("gender-cls train -m recipe=scratch,linear_probe,", ["recipe=scratch,linear_probe,finetune"]),
+        ("gender-cls train -m recipe=scratch,linear_probe,fi", ["recipe=scratch,linear_probe,finetune"]),
         ("gender-cls train search=optuna search/space=s", ["search/space=scratch"]),
         ("gender-cls train search", ["search.", "search="]),
         ("gender-cls train -m launcher=slurm launcher.part", ["launcher.partition="]),
@@ -44,6 +44,8 @@ def completed(line: str) -> list[str]:
         ("gender-cls compare mod", []),
         ("gender-cls compare thumb", ["thumbnails="]),
         ("gender-cls trian mod", []),
+        ("gender-cls train data.aliases.MALE=", []),
+        ("gender-cls train model.options.depths.x=", []),
         ("gender-cls completion z", ["zsh"]),
         ("python -m gender_cls.ev", ["gender_cls.evaluate"]),
         ("python3 -m gender_cls.train model=mobilenetv4", ["model=mobilenetv4_small"]),
@@ -73,6 +75,12 @@ def test_paths_are_completed_where_a_key_is_one(tmp_path: Path, monkeypatch: pyt
     assert completed("gender-cls train data.root=~/o") == ["data.root=~/of[fice", "data.root=~/outputs/"]
     assert completed("gender-cls train data.csv=of[f") == ["data.csv=of[fice"]
     assert completed("gender-cls train --config-dir outp") == ["outputs/"]
+
+
+def test_files_of_the_users_own_folder_are_offered(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("library: timm\nname: regnety_002\n")
+    assert completed(f"gender-cls train --config-dir {tmp_path} model=mi") == ["model=mine"]
 
 
 @pytest.mark.parametrize(

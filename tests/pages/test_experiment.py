@@ -117,10 +117,24 @@ def test_a_job_of_a_sweep_tells_the_command_of_the_sweep_and_a_run_not_that_of_i
         ({"model_settings": {"weights": "/a/net.safetensors"}}, "weights", "net.safetensors"),
         ({"choices": {"data": "folders"}}, "dataset", "/data/crops"),
         ({"status": {"best_epoch": None}}, "epochs", "at most 8"),
+        ({"status": {"ended": "by trainer.max_time=00:01:00:00"}}, "ended", "by trainer.max_time=00:01:00:00"),
+        ({"trainer_settings": {"limit_val_batches": 2}}, "debugging run", "trainer.limit_val_batches=2"),
+        (
+            {"recipe_settings": {"optimizer": "sgd", "momentum": 0.5, "optimizer_options": {"nesterov": False}}},
+            "optimizer",
+            "sgd, momentum 0.5, nesterov False",
+        ),
     ],
 )  # fmt: skip
 def test_one_fact_for_one_setting(changes: dict[str, Any], name: str, expected: str, tmp_path: Path) -> None:
     assert dict(experiment_facts(run_at(tmp_path, **changes)))[name] == expected
+
+
+def test_tags_and_notes_are_facts(tmp_path: Path) -> None:
+    run = run_at(tmp_path)
+    write_yaml(run.config_file, {**run.settings, "tags": ["night", "second try"], "notes": "With the new lens."})
+    facts = dict(experiment_facts(run))
+    assert (facts["tags"], facts["notes"]) == ("night, second try", "With the new lens.")
 
 
 def test_a_run_that_hydra_did_not_start_lists_its_augmentations(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gender_cls.runs.environment import git_commit
+from gender_cls.runs.environment import git_commit, project_commit
 
 
 def test_the_commit_is_that_of_the_checkout_that_tracks_the_file(
@@ -30,5 +30,9 @@ def test_the_commit_is_that_of_the_checkout_that_tracks_the_file(
     assert git_commit(installed) is None  # lies in the checkout, but does not belong to it
     file.write_text("2")
     assert git_commit(file) == f"{commit[:12]}, with changes"
+    (inside := tmp_path / "inside").mkdir()
+    assert project_commit(inside) == f"{commit[:12]}, with changes"
+    assert project_commit(Path(__file__).parent) is None or git_commit(Path(__file__)) is None  # that of the package
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert project_commit(inside) is None
     assert git_commit(file) is None

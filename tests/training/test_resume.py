@@ -34,6 +34,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_settings_that_change_no_result_may_differ(run: Run) -> None:
     others = {"trainer": {"threads": 1, "compile": True}, "explain": {"enabled": False}, "name": "other"}
+    others |= {"tags": ["night"], "notes": "after the power cut"}
+    others["trainer"] |= {"max_time": {"hours": 1}, "profiler": "simple", "deterministic": "warn"}
     assert checkpoint_to_resume(settings(**others), run) == run.last_checkpoint
     same_step = {"data": {"batch_size": 4}, "trainer": {"accumulate": 2}}
     assert checkpoint_to_resume(settings(**same_step), run) == run.last_checkpoint
@@ -47,6 +49,7 @@ def test_settings_that_change_no_result_may_differ(run: Run) -> None:
         ({"data": {"root": "others"}}, "data.root="),
         ({"data": {"batch_size": 16}}, "8 images per step, not 16"),
         ({"trainer": {"max_epochs": 99}}, "trainer.max_epochs=20, not 99"),
+        ({"trainer": {"limit_train_batches": 2}}, "trainer.limit_train_batches=None, not 2"),
         ({"trainer": {"max_epochs": 1}}, "trainer.max_epochs=20, not 1: "),
         ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision=32-true, not bf16-mixed"),
     ],
@@ -63,8 +66,17 @@ def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: p
     recorded["data"]["root"] = "crops"
     torch.save({"hyper_parameters": {"config": recorded}, "optimizer_states": []}, run.last_checkpoint)
     assert checkpoint_to_resume(settings(), run) == run.last_checkpoint
+    Path("crops").mkdir()
     with pytest.raises(GenderClsError, match=r"data\.root="):
         checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
+
+
+def test_data_that_were_moved_are_read_again_to_see_whether_they_are_the_same(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    assert checkpoint_to_resume(settings(data={"root": "moved"}), run) == run.last_checkpoint
+    (tmp_path / "crops").mkdir()
+    with pytest.raises(GenderClsError, match=r"data\.root=.*crops, not .*moved"):
+        checkpoint_to_resume(settings(data={"root": "moved"}), run)
 
 
 def test_a_key_that_an_earlier_version_lacked_counts_as_its_default(run: Run) -> None:

@@ -78,6 +78,8 @@ class Candidate:
     @cached_property
     def problem(self) -> str | None:
         """Why its predictions cannot be used, or None."""
+        if (debugging := self.described.run.debugging) is not None:
+            return f"A debugging run ({debugging}) is not ranked."
         if self.untested:
             return NOT_TESTED
         for run in self.runs:

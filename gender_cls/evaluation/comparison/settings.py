@@ -13,13 +13,14 @@ from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
 
 NOT_COMPARED = {
-    *("seed", "name", "output_dir", "data.fold", "data.num_workers", "data.licence"),
+    *("seed", "name", "tags", "notes", "output_dir", "data.fold", "data.num_workers", "data.licence"),
     *("data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.devices", "trainer.num_nodes", "trainer.threads", "trainer.resume", "trainer.progress_bar"),
+    *("trainer.deterministic", "trainer.profiler"),
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of NOT_COMPARED_SECTIONS."""
 
-NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "data_roots")
+NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "loggers", "data_roots")
 
 OF_THE_DATASET = {
     *("data.root", "data.csv", "data.importer", "data.published_split", "data.leave_out"),
