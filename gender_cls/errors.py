@@ -93,7 +93,7 @@ def error_sentence(error: BaseException) -> str:
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the errors that say that there is no room: no bytes, no inodes or no quota."""
 
-_AGAIN = "Then start the same command again; trainer.resume=true continues a training."
+_AGAIN = "Then start the same command again."
 _FULL = {
     errno.ENOSPC: f"the disk has no room left (or takes no more files): free some. {_AGAIN}",
     errno.EDQUOT: f"your quota of the disk is used up: free some of it. {_AGAIN}",

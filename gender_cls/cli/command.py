@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -144,11 +145,19 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
             failures.append(error)  # raised after Hydra ends, because Hydra would print a line of its own
             return None
 
+    JobReturn.return_value = property(_value_of, vars(JobReturn)["return_value"].fset)  # type: ignore[assignment]
     sys.argv[1:] = arguments
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     hydra.main(config_path=str(CONFIG_FOLDER), config_name=config_name, version_base=HYDRA_VERSION_BASE)(job)()
     if failures:
         raise failures[0]
+
+
+def _value_of(job: JobReturn) -> object:
+    """What `JobReturn.return_value` gives, without the line that Hydra prints there about a job that failed."""
+    if job.status is JobStatus.COMPLETED:
+        return job._return_value
+    raise job._return_value
 
 
 @contextlib.contextmanager
@@ -177,6 +186,8 @@ def _ending_in_sentence(when_interrupted: str, schema: type) -> Iterator[list[Ca
             raise
         sentence = f"error: {last_sentence(error, schema)}"
         sentence += "".join(add(sentence) for add in additions)
+        if disk_error(error) is not None:
+            sentence += f" {when_interrupted}"
         sys.exit(wrapped(sentence) if sys.stderr.isatty() else sentence)
 
 

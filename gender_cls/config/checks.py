@@ -107,7 +107,7 @@ def make_paths_absolute(config: Any, prefix: str = "") -> None:
                     not has_odd_letters(path),
                     f"{key}={visible(path)} holds control characters or bytes that are not UTF-8: rename it.",
                 )
-            absolute_paths = [absolute(path, rule.keep_link) for path in paths]
+            absolute_paths = [absolute(path, rule.keep_link, key) for path in paths]
             setattr(config, one.name, absolute_paths if isinstance(value, list) else absolute_paths[0])
 
 
@@ -126,7 +126,22 @@ def one_or_several(schema: Any) -> list[str]:
     return [one.name for one in fields(schema) if one.type is Any or get_origin(one.type) is list]
 
 
-def absolute(path: Any, keep_link: bool = False) -> str:
-    """The path without `~`, absolute; links are followed unless `keep_link`."""
-    expanded = Path(str(path)).expanduser()
+def absolute(path: Any, keep_link: bool = False, key: str = "A path") -> str:
+    """The path without `~`, absolute; links are followed unless `keep_link`.
+
+    Args:
+        key: for errors.
+
+    Raises:
+        GenderClsError: it begins with the name of a user who has no home here, or with a variable of the shell.
+    """
+    try:
+        expanded = Path(str(path)).expanduser()
+    except RuntimeError:
+        raise GenderClsError(f"{key}={path}: this user has no home folder here: write the whole path.") from None
+    variable = re.match(r"\$\{?\w+\}?", str(path))
+    require(
+        variable is None or expanded.exists(),
+        f"{key}={path}: the shell did not fill in {variable and variable[0]}: write its value, or no single quotes.",
+    )
     return str(expanded.absolute() if keep_link else expanded.resolve())

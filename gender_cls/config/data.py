@@ -73,6 +73,7 @@ class DataConfig:
     split_seed: int = seed_setting()
     licence: str | None = None
     allow_leaks: bool = False
+    allow_doubtful_people: bool = False
     val_fraction: float = setting(0.15, above=0, below=1)
     test_fraction: float = setting(0.15, above=0, below=1)
     folds: int | None = setting(least=3, unit="(train, val, test)")

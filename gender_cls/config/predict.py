@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_PROCESSES, PRECISIONS, listed_values, setting
+from gender_cls.config.checks import ACCELERATORS, AUTO, MOST_PROCESSES, PRECISIONS, absolute, listed_values, setting
 from gender_cls.config.data import DataConfig
 from gender_cls.config.evaluation import RESAMPLES, FinishedRunConfig
 from gender_cls.errors import first_few, require
@@ -56,7 +56,7 @@ class PredictConfig(FinishedRunConfig):
     def image_names(self) -> list[str]:
         """`images`, one or several: absolute paths of files and folders, absolute patterns, or STANDARD_INPUT."""
         names = [str(one) for one in listed_values(self.images)]
-        return [name if name == STANDARD_INPUT else str(Path(name).expanduser().absolute()) for name in names]
+        return [name if name == STANDARD_INPUT else absolute(name, keep_link=True, key="images") for name in names]
 
     @property
     def exported(self) -> list[Path]:

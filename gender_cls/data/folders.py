@@ -12,6 +12,7 @@ from gender_cls.config.data import CLASSES, DataConfig
 from gender_cls.data.columns import SPLIT_ALIASES, label_names, splits_next_to_trainval
 from gender_cls.data.image_files import IMAGE_SUFFIXES, is_picture
 from gender_cls.data.same_files import file_identity
+from gender_cls.data.source import has_labels
 from gender_cls.errors import GenderClsError, first_few, harmless, has_odd_letters, plural, visible
 
 LEFT_OUT = {
@@ -200,7 +201,8 @@ def labelled_images(root: Path, data: DataConfig) -> Found:
         if by_split and depth == 0:
             return Place(split=split) if split else _misnamed(root, path, "one of train, val and test")
         if not place.label and name not in labels:
-            return _misnamed(root, path, f"a label ({', '.join(CLASSES)} or an alias under data.aliases)")
+            what = f"a label ({', '.join(CLASSES)} or an alias under data.aliases)"
+            return _misnamed(root, path, what, inside=not depth and has_labels(root / path, labels.keys()))
         inside = _with_label(root, place, path, labels)
         if split and depth == by_split + 1:
             if place.split not in ("", split):
@@ -232,10 +234,10 @@ def _with_label(root: Path, place: Place, path: str, labels: Mapping[str, str]) 
     return Place(problem=_contradiction(root, path, "labels", place.label, label))
 
 
-def _misnamed(root: Path, path: str, what: str) -> Place:
-    return Place(
-        problem=f"The folder {visible(f'{root}/{path}')} holds images but its name is not {what}: rename or move it."
-    )
+def _misnamed(root: Path, path: str, what: str, inside: bool = False) -> Place:
+    folder = visible(f"{root}/{path}")
+    way_out = f"name it, data.root={folder}, or move it" if inside else "rename or move it"
+    return Place(problem=f"The folder {folder} holds images but its name is not {what}: {way_out}.")
 
 
 def _contradiction(root: Path, path: str, what: str, first: str, second: str) -> str:

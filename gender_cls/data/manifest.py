@@ -1,6 +1,7 @@
 """Labelled folders, a CSV file or a dataset -> one checked, sorted table with one row per image."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,13 @@ import numpy as np
 import pandas as pd
 
 from gender_cls.config.data import CLASSES, UNKNOWN, DataConfig, SplitBy
-from gender_cls.data.columns import MANIFEST_COLUMNS, given_names, warn_of_spellings, without_placeholders
+from gender_cls.data.columns import (
+    MANIFEST_COLUMNS,
+    SPLIT_ALIASES,
+    given_names,
+    warn_of_spellings,
+    without_placeholders,
+)
 from gender_cls.data.corrections import apply_corrections
 from gender_cls.data.csv_text import csv_text
 from gender_cls.data.cue_boxes import cue_boxes
@@ -19,6 +26,8 @@ from gender_cls.data.image_list import read_image_list
 from gender_cls.data.same_files import file_identity, one_row_per_file
 from gender_cls.data.source import find_source
 from gender_cls.errors import GenderClsError, first_few, plural, require
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ def read_manifest(data: DataConfig) -> Manifest:
             files = [file_identity(f"{root}/{path}") for path in table["path"].tolist()]
         else:
             found = labelled_images(root, data)
+            _warn_of_one_part(root)
             table, files, left_out = _table_of(found, root), [image.file for image in found.images], found.left_out
         table, again = one_row_per_file(table, root, files, data.csv or root)
         left_out["again"] = sorted([*left_out.get("again", []), *again])
@@ -90,6 +100,17 @@ def _table_of(found: Found, root: Path) -> pd.DataFrame:
     check_names((image.path for image in found.images), root)  # before a table holds them
     rows = [(image.path, image.place.label, image.place.split) for image in found.images]
     return pd.DataFrame(rows, columns=["path", "label", "split"])
+
+
+def _warn_of_one_part(root: Path) -> None:
+    """Warn if the folder is one part of a split that lies next to it."""
+    part = SPLIT_ALIASES.get(root.name.lower())
+    names = sorted(folder.name for folder in root.parent.iterdir() if folder.is_dir()) if part is not None else []
+    if others := [name for name in names if SPLIT_ALIASES.get(name.lower(), part) != part]:
+        log.warning(
+            f"data.root={root} is one part of a split, next to {first_few(others)}: a new split is made of it alone. "
+            f"data.root={root.parent} keeps the given one."
+        )
 
 
 def _with_pattern(table: pd.DataFrame, pattern: str) -> pd.DataFrame:

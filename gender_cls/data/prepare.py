@@ -20,6 +20,7 @@ from gender_cls.data.image_store import ImageStore
 from gender_cls.data.leaks import Leaks, find_leaks
 from gender_cls.data.manifest import Manifest, read_manifest
 from gender_cls.data.near_duplicates import NearDuplicates, find_near_duplicates, hash_texts
+from gender_cls.data.people import mixed_people_sentence
 from gender_cls.data.scan import scan
 from gender_cls.data.split import assign_splits, missing_splits, split_origin
 from gender_cls.errors import plural, require
@@ -83,13 +84,19 @@ def prepare_data(data: DataConfig, cache: Path) -> PreparedData:
 
     Raises:
         GenderClsError: an image cannot be read and `data.on_corrupt` is stop; the data cannot be found or split; people
-            or images are in several splits and `data.allow_leaks` is false.
+            or images are in several splits and `data.allow_leaks` is false; identities are no people, and
+            `data.allow_doubtful_people` is false.
     """
     with working("Looking for images"):
         manifest = read_manifest(data)
     scanned = scan(manifest.table["path"].tolist(), manifest.root, cache, data)
     facts = scanned.facts
     table, facts, unreadable = only_readable(manifest.table, facts, data)
+    doubt = mixed_people_sentence(table, data.pattern)
+    require(
+        data.allow_doubtful_people or not doubt,
+        f"{doubt} data.allow_doubtful_people=true trains with them as they are.",
+    )
     with working("Looking for duplicates, and splitting"):
         table, near = with_groups(table, facts, data)
         refuse_boxes_outside(table)

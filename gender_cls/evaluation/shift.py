@@ -55,7 +55,7 @@ def why_not_compared(validation: Units, here: Units, name: str) -> str | None:
     """Why two splits cannot be compared, or None."""
     for split, units in (("validation", validation), (name, here)):
         if count_units(units) < 2:
-            held = "one person only" if len(units) else "no images"
+            held = "one person only" if len(units) else "no image that could be read"
             return f"Nothing could be compared: {split} has {held}."
     return None
 

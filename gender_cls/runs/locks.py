@@ -22,7 +22,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, way_out: str = "wait for it") -> Iterator[None]:
     """Lock a folder for this process, or raise GenderClsError; the lock ends with the process, also when killed."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -30,9 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
             stack.enter_context(held(folder / ".lock"))
         except OccupiedError as occupied:
             where = f" on {occupied.host}" if occupied.host else ""
-            raise GenderClsError(
-                f"{folder} is in use by another process{where}: wait for it or choose another name."
-            ) from None
+            raise GenderClsError(f"{folder} is in use by another process{where}: {way_out}.") from None
         yield
 
 

@@ -129,7 +129,7 @@ class Run(ResultFolder):
 
         Hydra would write over those of a finished run, and before they were checked.
         """
-        with locked(self.folder):
+        with locked(self.folder, "wait for it, or choose another name"):
             said = {group: choice for group, choice in choices.items() if choice is not None}  # None: no preset
             chosen = {group: str(choice) for group, choice in said.items() if not group.startswith(_OF_MACHINE)}
             hydra = {"hydra": {"runtime": {"choices": chosen}}}
@@ -189,7 +189,7 @@ class Run(ResultFolder):
         `state` is running, then finished, failed (with `error` and `traceback`) or interrupted (`error` names the
         signal); after a process that was killed it is still running. `about` are further fields.
         """
-        with locked(self.folder):
+        with locked(self.folder, "wait for it, or choose another name"):
             self.remove_unfinished_files()
             started = time.monotonic() - self.status.get("seconds", 0.0)  # earlier sessions count too
 

@@ -16,7 +16,7 @@ from gender_cls.training.batch import images_per_step
 log = logging.getLogger(__name__)
 
 MAY_CHANGE = {
-    *("name", "output_dir", "tags", "notes"),
+    *("name", "output_dir", "tags", "notes", "loggers"),
     *("explain", "evaluation", "search", "model.weights", "recipe.grad_checkpointing"),
     *("data.batch_size", "data.num_workers", "data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.accumulate", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.threads"),
@@ -43,7 +43,7 @@ def refuse_other_settings(run: Run, began: dict[str, Any], config: Config) -> No
     if now["trainer.precision"] != AUTO:
         check_precision(run, now["trainer.precision"])
     for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key) and not _may_change(key):
+        if then.get(key) != now.get(key) and not _may_change(key) and not _moved(key, then.get(key), now.get(key)):
             raise GenderClsError(f"{_started_with(run, key, then.get(key), now.get(key))}{_WAY_OUT.get(key, '')}")
     steps = [images_per_step(one["data.batch_size"], one.get("trainer.accumulate", 1)) for one in (then, now)]
     if steps[0] != steps[1]:
@@ -63,11 +63,16 @@ def refuse_foreign_weights(checkpoint: Path, saved: dict[str, Any], config: Conf
     then, now = map(by_dotted_key, (saved, to_plain(config)))
     for key in sorted(then.keys() & now.keys()):
         typed = key in PATHS and then[key] is not None and not os.path.isabs(then[key])  # by an earlier version
-        if then[key] != now[key] and not typed and not _may_change(key):
+        if then[key] != now[key] and not typed and not _may_change(key) and not _moved(key, then[key], now[key]):
             raise GenderClsError(
                 f"{checkpoint} belongs to another training: it has {key}={then[key]}, and this run has {now[key]}. "
                 "Restore the run's own, or train the run again."
             )
+
+
+def _moved(key: str, before: object, now: object) -> bool:
+    """Whether the data lie elsewhere now; whether they are the same is found out when they are read (`data.record`)."""
+    return key in PATHS and None not in (before, now) and not Path(str(before)).exists() and Path(str(now)).exists()
 
 
 def _may_change(key: str) -> bool:

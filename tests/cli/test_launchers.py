@@ -60,7 +60,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_slurm_is_asked_for_what_the_keys_say_and_a_preempted_job_is_queued_again(
-    sweep: Sweep, slurm: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    sweep: Sweep,
+    slurm: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     asked = ["partition=gpu", "account=ours", "constraint=a100", "minutes=90", "gpus=0", "cpus=3"]
     asked += ["memory_gigabytes=7", "jobs_at_once=5", "grace_seconds=60", "setup=[module load cuda]"]
@@ -77,6 +81,7 @@ def test_slurm_is_asked_for_what_the_keys_say_and_a_preempted_job_is_queued_agai
     assert [runs[seed].status["state"] for seed in (0, 1)] == ["finished", "failed"]
     assert runs[0].status["sessions"] == 2
     assert "seed=1 fails" in sentence
+    assert "Error executing" not in capfd.readouterr().err
     for words in ("squeue -j 77 ", "0_custom_cnn_seed-0, ", "1_custom_cnn_seed-1 failed: seed=1 fails"):
         assert words in caplog.text
     assert "launcher" not in runs[0].choices
@@ -138,6 +143,7 @@ def test_jobs_of_joblib_print_nothing_on_the_screen_that_they_share(
     runs, sentence = sweep("several", "seed=0,1", "launcher=joblib", "launcher.jobs_at_once=1")
     assert [runs[seed].state for seed in (0, 1)] == ["finished", "failed"]
     assert "seed=1 fails" in sentence
+    assert "Error executing" not in capfd.readouterr().err
     assert "1_custom_cnn_seed-1 failed: seed=1 fails" in caplog.text
     assert "A message of a job" not in capfd.readouterr().out
 

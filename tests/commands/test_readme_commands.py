@@ -20,6 +20,7 @@ from helpers.commands import (
     ON_MACHINES,
     ON_SLURM,
     PREDICTING,
+    PRESET,
     SEARCHING,
     command,
     python,
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", "", block).splitlines()]
-ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, SEARCHING]
+ONLY_READ = [DATASETS, ON_DEVICES, ON_MACHINES, ON_SLURM, PRESET, SEARCHING]
 """They need published datasets, several devices or machines, a cluster, or hours. Here their command lines are read;
 what they do is tested in `test_evaluate_elsewhere.py`, `training/test_launch.py`, `cli/test_launchers.py` and
 `cli/test_search.py`."""
@@ -131,6 +132,7 @@ def test_the_readmes_own_file_is_read(tmp_path: Path) -> None:
         (ON_MACHINES, ["mobilenetv2"], "trainer.num_nodes", 2),
         (ON_SLURM, ["convnext_xlarge", "resnet152", "mobilenetv2"], "launcher.minutes", 240),
         (SEARCHING, ["mobilenetv2"], "search.trials", 30),
+        (PRESET, ["custom_cnn", "mobilenetv2", "resnet152", "convnext_xlarge"], "data.batch_size", "auto"),
     ],
 )
 def test_the_readmes_commands_for_clusters_are_read(

@@ -119,6 +119,7 @@ def test_a_run_does_not_resume_on_other_pictures(folders: Path, tmp_path: Path, 
     run, config = Run(tmp_path / "run"), config_of(folders, data={"limit": limit})
     prepared = prepare(folders, limit=limit)
     record_data(config, run, prepared)
+    run.note(fitted=True)
     record_data(config, run, prepare(folders, limit=limit))
     table = pd.read_csv(run.manifest)
     assert table["pixels"].str.len().eq(32).all()
@@ -142,6 +143,7 @@ def replace_png(file: Path) -> None:
 def test_runs_of_earlier_versions_resume_without_hashes(folders: Path, tmp_path: Path, lacking: list[str]) -> None:
     run, config, prepared = Run(tmp_path / "run"), config_of(folders), prepare(folders)
     record_data(config, run, prepared)
+    run.note(fitted=True)
     recorded = pd.read_csv(run.manifest, dtype=str, keep_default_na=False)
     recorded.drop(columns=lacking).to_csv(run.manifest, index=False)
     record_data(config, run, prepared)

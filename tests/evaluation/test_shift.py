@@ -123,8 +123,8 @@ def test_equal_splits_are_never_shifted_and_people_in_both_count_twice() -> None
 @pytest.mark.parametrize(
     ("people", "remark"),
     [
-        ((0, 5), "validation has no images"),
-        ((5, 0), "test has no images"),
+        ((0, 5), "validation has no image"),
+        ((5, 0), "test has no image"),
         ((1, 5), "validation has one person"),
     ],
 )

@@ -33,6 +33,7 @@ ON_SLURM = (
     "launcher=slurm launcher.partition=gpu launcher.minutes=240"
 )
 SEARCHING = "python -m gender_cls.train -m data.root=crops search=optuna search.trials=30"
+PRESET = "python -m gender_cls.train experiment=four_models data.root=crops"
 """As the README has them."""
 
 SMALL = [

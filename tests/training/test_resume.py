@@ -66,8 +66,17 @@ def test_paths_recorded_as_they_were_typed_are_the_same(run: Run, monkeypatch: p
     recorded["data"]["root"] = "crops"
     torch.save({"hyper_parameters": {"config": recorded}, "optimizer_states": []}, run.last_checkpoint)
     assert checkpoint_to_resume(settings(), run) == run.last_checkpoint
+    Path("crops").mkdir()
     with pytest.raises(GenderClsError, match=r"data\.root="):
         checkpoint_to_resume(settings(data={"root": str(run.folder)}), run)
+
+
+def test_data_that_were_moved_are_read_again_to_see_whether_they_are_the_same(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    assert checkpoint_to_resume(settings(data={"root": "moved"}), run) == run.last_checkpoint
+    (tmp_path / "crops").mkdir()
+    with pytest.raises(GenderClsError, match=r"data\.root=.*crops, not .*moved"):
+        checkpoint_to_resume(settings(data={"root": "moved"}), run)
 
 
 def test_a_key_that_an_earlier_version_lacked_counts_as_its_default(run: Run) -> None:
