@@ -125,7 +125,8 @@ def choose_folder(command: CommandLine, config: Config, composed: DictConfig) ->
             return folder
         log.info(f"There is nothing to resume in {place.parent}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
-    return claim_folder(command, place, suffix, "continue what is there with trainer.resume=true")
+    way_out = "continue what is there with trainer.resume=true"
+    return claim_folder(command, place, suffix, "move it away" if config.trainer.resume else way_out)
 
 
 def sweeps(command: CommandLine, config: Config, folder: Path) -> Iterable[list[str]]:
