@@ -1,7 +1,6 @@
 """The command line as a user meets it: one sentence, exit code 1, quickly, and no torch."""
 
 import errno
-import json
 import logging
 import os
 import re
