@@ -20,6 +20,7 @@ from gender_cls.cli.command_line import (
     HYDRA_VERSION_BASE,
     CommandLine,
     check_jobs,
+    is_basic,
     read_command_line,
     with_sweep_of_files,
 )
@@ -137,12 +138,12 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
             show_bars(getattr(getattr(config, "trainer", config), "progress_bar", True))
             with queued_again_when_preempted():
                 return task(config)
-        except Exception as error:
+        except Exception as error:  # it is raised again below, or after Hydra
             hydra = HydraConfig.get()
-            basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
+            basic = is_basic(hydra.launcher) and is_basic(hydra.sweeper)
             if hydra.mode is RunMode.MULTIRUN and not basic:  # other launchers and sweepers ask whether a job failed
                 raise
-            failures.append(error)  # raised after Hydra ends, because Hydra would print a line of its own
+            failures.append(error)  # Hydra would print a line of its own about it
             return None
 
     JobReturn.return_value = property(_value_of, vars(JobReturn)["return_value"].fset)  # type: ignore[assignment]

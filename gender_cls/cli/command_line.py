@@ -204,11 +204,11 @@ def with_sweep_of_files(command: CommandLine, composed: DictConfig) -> CommandLi
 
 def _params(hydra: DictConfig) -> Mapping[str, object]:
     """What Hydra's own sweeper sweeps over because files say so; other sweepers keep something else there."""
-    return (_is_basic(hydra.sweeper) and hydra.sweeper.params) or {}
+    return (is_basic(hydra.sweeper) and hydra.sweeper.params) or {}
 
 
-def _is_basic(plugin: DictConfig) -> bool:
-    """Whether it is Hydra's own sweeper or launcher."""
+def is_basic(plugin: DictConfig) -> bool:
+    """Whether it is Hydra's own sweeper or launcher, which try given values and run jobs here, one by one."""
     return "basic" in plugin["_target_"]
 
 
@@ -248,7 +248,7 @@ def _check_sweep(command: CommandLine, composed: DictConfig, loader: ConfigLoade
             )
         else:
             require(
-                not _is_basic(composed.hydra.sweeper),
+                not is_basic(composed.hydra.sweeper),
                 f"{written} names no values, only their range: list them ({key}=A,B), or let search=optuna choose.",
             )
 

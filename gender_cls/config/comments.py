@@ -100,7 +100,7 @@ def comment_of(key: str, command: str, chosen: dict[str, list[Path]]) -> str:
     for file in [*of_group, CONFIG_FOLDER / f"{command}.yaml", *of_all, *others]:
         if (comment := file_comments(file).by_key.get(key)) is not None:
             return comment
-    return ""
+    return group_comments(command).get(key, "")  # callbacks and loggers, of which every key is free
 
 
 def _section(file: Path) -> str:
