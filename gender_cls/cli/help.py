@@ -47,7 +47,8 @@ def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str
         if parent != section:
             section = parent
             about = comment_of(section, name, chosen) if section else ""
-            lines += ["", textwrap.fill(strong(section) + (f": {about}" if about else ""), width)]
+            heading = textwrap.fill(f"{section}: {about}" if about else section, width)
+            lines += ["", strong(section) + heading.removeprefix(section)]
         lines += [_entry(f"  {key}={_typed(value)}", comment_of(key, name, chosen), width, strong)]
     lines += ["", textwrap.fill(text.footer.strip(), width)]
     sweep = "-m sweeps over values between commas (seed=0,1,2); " if name == "train" else ""
@@ -103,7 +104,7 @@ def _options(name: str, composed: DictConfig, command: CommandLine) -> dict[str,
     shown = {}
     for group in dict.fromkeys([*command_groups(name), *choices]):
         files = group_options(group, command.config_dir)
-        taken, about = _several(choices.get(group)), group_comments(name).get(group, "").partition(";")[0]
+        taken, about = _several(choices.get(group)), group_comments(name).get(group, "")
         shown[group] = ": ".join(filter(None, [about, ", ".join(f"[{one}]" if one in taken else one for one in files)]))
     return shown
 
