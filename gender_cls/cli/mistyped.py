@@ -54,11 +54,11 @@ def _unknown_keys(overrides: Sequence[str], keys: Keys, own: str | None) -> str:
         typed, found, value = override.partition("=")
         name = typed.lstrip("+~")
         of_hydra = name.startswith("hydra") or re.search("[@/]", name) is not None
-        a_group = any((Path(folder) / name).is_dir() for folder in (CONFIG_FOLDER, own) if folder is not None)
-        if not name or of_hydra or keys.has(name) or a_group:  # Hydra tells of a group that is not here
+        if not name or of_hydra or keys.has(name) or (own is not None and (Path(own) / name).is_dir()):
             continue
         way, sure = _written(keys, name, value if found else None)
-        if way:
+        of_another_command = (CONFIG_FOLDER / name).is_dir()  # Hydra tells of it, unless its name means another key
+        if way and (sure or not of_another_command):
             names.append(name)
             ways.append(way)
             all_sure = all_sure and sure

@@ -24,7 +24,11 @@ OTHER_NAMES = {
     "recipe.warmup_epochs": "warmup",
     "recipe.ema_decay": "ema model_ema use_ema",
     "recipe.monitor": "metric",
-    "trainer.max_epochs": "epochs epoch num_epochs n_epochs num_train_epochs",
+    "trainer.max_epochs": "epochs epoch num_epochs n_epochs num_train_epochs max_steps min_epochs",
+    "trainer.max_time": "time_limit",
+    "trainer.val_check_interval": "check_val_every_n_epoch val_interval eval_interval eval_steps",
+    "trainer.deterministic": "benchmark cudnn_benchmark cudnn_deterministic",
+    "trainer.fast_dev_run": "debug dry_run smoke_test",
     "trainer.accumulate": "accumulate_grad_batches grad_accum gradient_accumulation_steps",
     "trainer.devices": "gpus gpu num_gpus n_gpus ngpu device strategy",
     "trainer.num_nodes": "nodes nnodes",
@@ -60,7 +64,9 @@ OTHER_NAMES = {
     "name": "exp_name run_name experiment_name",
     "experiment": "exp preset",
     "loggers": "logger wandb use_wandb mlflow comet",
-    "callbacks": "callback",
+    "callbacks": "callback enable_model_summary",
+    "tags": "tag",
+    "notes": "note comment description",
     "search.trials": "n_trials",
     "launcher.jobs_at_once": "n_jobs",
 }
@@ -118,7 +124,8 @@ class Keys:
                 return (own or plain)[:_SHOWN], True
         inside = {_leaf(one): one for one in places if one.rpartition(".")[0] == section}
         if section and inside:
-            return [inside[one] for one in get_close_matches(leaf, inside, n=_SHOWN, cutoff=0.5)], False
+            close = get_close_matches(leaf, inside, n=1, cutoff=0.9) or get_close_matches(leaf, inside, _SHOWN, 0.5)
+            return [inside[one] for one in close], False
         if section and (found := self.meant_by(section)[0]):  # backbone.name, optimizer.type
             return found, False
         if leaf in _NO_HINT:

@@ -57,7 +57,7 @@ keys_of = cache(command_keys)
         ("explain", "runs=outputs/runs/x", "run=outputs/runs/x"),
         ("export", "ckpt=outputs/runs/x", "run=outputs/runs/x"),
         ("compare", "sweep=outputs/sweeps/x", "runs=outputs/sweeps/x"),
-        ("train", "backbone=resnet50", "model=timm model.name=resnet50"),
+        ("train", "backbone=regnety_002", "model=timm model.name=regnety_002"),
         ("train", "arch=resnet152", "model=resnet152"),
         ("train", "model.architecture=convnext_tiny.fb_in1k", "model=timm model.name=convnext_tiny.fb_in1k"),
         ("train", "wd=0.1", "recipe.weight_decay=0.1"),
@@ -225,7 +225,7 @@ def test_a_misspelt_key_in_a_file_of_the_users_own_names_the_file_and_the_key(
     ("command", "schema", "typed", "words"),
     [
         ("train", Config, "data=a/crops", "data.root=a/crops"),
-        ("train", Config, "model=resnet50", "model=timm model.name=resnet50"),
+        ("train", Config, "model=regnety_002", "model=timm model.name=regnety_002"),
         ("train", Config, "model=a/best.ckpt", "model.weights=a/best.ckpt"),
         ("train", Config, "+recipe.lr=1", "recipe.lr=... without the +"),
         ("train", Config, "data.root=${HOME}/x", "HOME is no key"),

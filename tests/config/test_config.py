@@ -157,7 +157,7 @@ def test_a_range_has_its_bounds(override: str) -> None:
 REFUSED = [
     # What OmegaConf finds: keys, types, choices
     (Config, "recipe.lrr=1", "did you mean recipe.lr?"),
-    (Config, "colour=1", "there are name, output_dir, seed"),
+    (Config, "colour=1", "there are name, output_dir"),
     (Config, "recipe.lr=fast", "recipe.lr must be a number, not fast"),
     (Config, "seed=1.5", "seed must be a whole number, not 1.5"),
     (Config, "trainer.max_epochs=two", "trainer.max_epochs must be a whole number, not two"),
