@@ -158,6 +158,7 @@ def test_wandb_goes_on_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
+@pytest.mark.filterwarnings("default")  # of MLflow and SQLAlchemy
 def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
