@@ -73,6 +73,7 @@ def fit_and_test(config: Config, run: Run) -> None:
             from gender_cls.search.pruning import training_callbacks
             from gender_cls.system.resources import choose_resources
             from gender_cls.training.fit import fit
+            from gender_cls.training.open_groups import log_test
 
         trainer, data, evaluation = config.trainer, config.data, config.evaluation
         choose = partial(
@@ -103,6 +104,7 @@ def fit_and_test(config: Config, run: Run) -> None:
             evaluation = replace(evaluation, explained_images=0)
         predictor = Predictor.of_run(run, choose().apply(), config)
         evaluate_run(run, evaluation, predictor, cache=cache)
+        log_test(config, run)
 
 
 def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) -> None:
@@ -156,6 +158,7 @@ def main() -> None:
         done_once(train),
         "train",
         Config,
+        lists=("callbacks", "loggers"),
         before=refuse_early,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,

@@ -13,7 +13,13 @@ from gender_cls.system.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "gender_cls").rglob("*.py"))
-IMPORTED_AS = {"hydra-core": "hydra", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORTED_AS = {
+    "mlflow-skinny": "mlflow",
+    "hydra-core": "hydra",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
 LOADERS = {  # function of another library -> the argument that keeps it from running what a file says
     "torch.load": ("weights_only", True),
     "torch.hub.load_state_dict_from_url": ("weights_only", True),

@@ -75,9 +75,9 @@ class RecipeConfig:
 class Config:
     name: str | None = setting(names_folder=True)
     output_dir: str = setting("outputs", path="any")
+    seed: int = seed_setting()
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
-    seed: int = seed_setting()
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -86,6 +86,8 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    loggers: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         self.data.require_named()

@@ -26,6 +26,7 @@ def experiment_facts(run: Run) -> list[tuple[str, str]]:
     settings, data, status, choices = run.settings, run.data, run.status, run.choices
     sections = {name: settings.get(name) or {} for name in ("data", "model", "augment", "recipe", "trainer")}
     facts = {
+        "preset": choices.get("experiment"),
         "dataset": _dataset(data, choices),
         **{_SPLITS.get(split, split): _images(data.get(split)) for split in SPLITS},
         "split": _split(data, sections["data"]),

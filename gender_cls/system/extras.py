@@ -15,6 +15,7 @@ EXTRAS = {
     "openvino": "openvino", "av": "video", "pyarrow": "parquet",
     "hydra_submitit_launcher": "slurm", "submitit": "slurm", "hydra_joblib_launcher": "joblib",
     "hydra_ray_launcher": "ray", "optuna": "search",
+    "wandb": "wandb", "mlflow": "mlflow", "sqlalchemy": "mlflow", "alembic": "mlflow", "comet_ml": "comet",
 }  # fmt: skip
 """Module -> the extra of pyproject.toml that brings it."""
 

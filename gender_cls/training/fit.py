@@ -14,6 +14,7 @@ from gender_cls.system.resources import Resources
 from gender_cls.training.auto_batch_size import choose_batch, smaller_batch
 from gender_cls.training.batch import recorded_batch
 from gender_cls.training.launch import train_in_ranks
+from gender_cls.training.open_groups import check_open_groups
 from gender_cls.training.optimizer import check_optimizer
 from gender_cls.training.resume import check_machine
 from gender_cls.training.session import Describe, MoreCallbacks, checkpoint_to_resume, train_session
@@ -35,6 +36,7 @@ def fit(
     """
     warn_of_frozen_backbone(config)
     check_optimizer(config.recipe)
+    check_open_groups(config)
     record_data(config, run, prepared)
     if run.status.get("fitted"):
         return

@@ -16,7 +16,7 @@ from gender_cls.training.batch import images_per_step
 log = logging.getLogger(__name__)
 
 MAY_CHANGE = {
-    *("name", "output_dir", "tags", "notes"),
+    *("name", "output_dir", "tags", "notes", "loggers"),
     *("explain", "evaluation", "search", "model.weights", "recipe.grad_checkpointing"),
     *("data.batch_size", "data.num_workers", "data.cache", "data.cache_gigabytes", "data.cache_days"),
     *("trainer.accumulate", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.threads"),

@@ -39,6 +39,7 @@ from gender_cls.training.classifier import GenderClassifier
 from gender_cls.training.epochs import EpochProgress, EpochTable
 from gender_cls.training.feature_cache import build_feature_cache
 from gender_cls.training.gradient_checkpointing import GradientCheckpointing
+from gender_cls.training.open_groups import build_callbacks, build_loggers
 from gender_cls.training.preemption import Preemption
 from gender_cls.training.recipe import trains_backbone
 from gender_cls.training.resume import refuse_other_settings
@@ -128,12 +129,13 @@ def train_session(
         batches = {"train": len(datamodule.train_dataloader()), "val": len(datamodule.val_dataloader())}
         seen = batches_of(config.trainer, "train", batches["train"])
         logger = RunLogger(run.folder)
+        others = build_loggers(config, run) if ranks.rank() == 0 and not config.trainer.fast_dev_run else []
         with deterministic_algorithms(config.trainer.deterministic):
             trainer = build_trainer(
                 resources.device,
                 resources.precision,
                 **passed_on(config.trainer, batches, run.profile),
-                logger=logger,
+                logger=[logger, *others],
                 callbacks=callbacks,
                 accumulate_grad_batches=batch.passes,
                 # All images have one size, so trying kernels pays. The next time another kernel may be chosen, with
@@ -151,6 +153,8 @@ def train_session(
             # Fit
             if checkpoint is None and ranks.rank() == 0 and not config.trainer.fast_dev_run:
                 logger.log_start(_hparams(config, run), describe(run))
+                for other in others:
+                    other.log_hyperparams(_hparams(config, run))
             if config.trainer.compile:
                 classifier.network.compile()
             device = trainer.strategy.root_device.type
@@ -220,7 +224,7 @@ def _callbacks(
     callbacks: list[Callback] = [] if features is None else [features]
     if recipe.grad_checkpointing:
         callbacks.append(GradientCheckpointing(classifier.network, config.model.title))
-    callbacks += more_callbacks(config, run, classifier, datamodule)
+    callbacks += [*build_callbacks(config), *more_callbacks(config, run, classifier, datamodule)]
     if recipe.ema_decay is not None:
         callbacks.append(WeightAverage(recipe.ema_decay))
     if recipe.patience is not None:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What it prints, or the sentence that it ends with."""
     monkeypatch.setattr(sys, "argv", ["gender-cls", *arguments])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     try:
         main()
     except SystemExit as end:

@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+from helpers.peta import peta_mat
 
 from gender_cls.cli.command_line import check_jobs, count_jobs, read_command_line, with_sweep_of_files
 from gender_cls.config.data import SplitBy
 from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.config.train import Config
-from gender_cls.data.importers.peta import SUBSETS
+from gender_cls.data.importers.peta import SUBSETS, read_peta
 from gender_cls.errors import GenderClsError
+from gender_cls.evaluation.comparison.settings import MISSING, describe, varied_settings
+from gender_cls.pages.experiment import experiment_facts
+from gender_cls.runs.run import Run
 
 FILES = {path.stem: path for path in sorted((CONFIG_FOLDER / "experiment").glob("*.yaml"))}
 PUBLISHED = {"peta": 5, "peta_zero_shot": 1, "pa100k": 1, "rap_v1": 5, "rap_v2": 5, "market1501": 1}
@@ -45,6 +49,19 @@ def test_a_published_protocol_is_trained_on_its_splits_by_the_recipe_that_it_nam
         assert (job.model.name, job.data.batch_size, job.trainer.max_epochs) == ("resnet50.tv_in1k", 64, 30)
         assert (job.recipe.optimizer, job.recipe.lr, job.recipe.weight_decay) == ("adam", 1e-4, 5e-4)
         assert job.data.allow_leaks == (len(jobs) > 1), "the five random splits share people"
+
+
+def test_the_presets_of_peta_read_its_published_parts_and_share_nobody_where_they_say_so(tmp_path: Path) -> None:
+    peta_mat(tmp_path)
+    shared = []
+    for preset in ("peta", "peta_zero_shot"):
+        jobs = jobs_of(preset)
+        for job in jobs[1:] or jobs:  # the first of the helper's five splits is of one image each
+            table = read_peta(tmp_path, job.data)
+            parts = table.groupby("identity")["split"].nunique()
+            shared.append(bool((parts > 1).any()))
+            assert set(table["split"]) == {"train", "val", "test"}
+    assert shared == [True] * 4 + [False]
 
 
 def test_the_four_models_and_the_sources_of_peta_are_sweeps() -> None:
@@ -88,3 +105,12 @@ def test_a_preset_of_ones_own_is_found_and_may_be_a_sweep_into_a_folder(tmp_path
     assert command.multirun
     assert command.swept == ["seed", "recipe.lr"]
     assert command.overrides == line.overrides, "what resume compares"
+
+
+def test_a_preset_is_in_the_record_of_its_run_and_tells_candidates_apart(tmp_path: Path) -> None:
+    runs = [Run(tmp_path / name) for name in ("smoke", "none")]
+    for run, preset in zip(runs, ("smoke", None), strict=True):
+        run.record_settings({"seed": 0}, {"model": "custom_cnn", "experiment": preset})
+    assert [run.choices for run in runs] == [{"model": "custom_cnn", "experiment": "smoke"}, {"model": "custom_cnn"}]
+    assert ("preset", "smoke") in experiment_facts(runs[0])
+    assert [one.get("experiment") for one in varied_settings(list(map(describe, runs)))] == ["smoke", MISSING]

@@ -156,7 +156,8 @@ def test_a_profile_lies_in_the_folder_of_the_run(prepared, tmp_path, profiler) -
     trainer = {"profiler": profiler, "fast_dev_run": 1}
     run, _ = trained(tmp_path / "run", prepared, trainer=trainer)
     [text] = run.profile.glob("*.txt")
-    assert "optimizer_step" in text.read_text() or "training_step" in text.read_text()
+    assert {"simple": "training_step", "advanced": "training_step", "pytorch": "aten::"}[profiler] in text.read_text()
+    assert bool([*run.profile.glob("*.json")]) == (profiler == "pytorch")
 
 
 def test_deterministic_training_switches_torch_and_leaves_it_as_it_was(prepared, tmp_path) -> None:

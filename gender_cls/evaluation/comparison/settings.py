@@ -20,7 +20,7 @@ NOT_COMPARED = {
 }
 """Keys of the configuration that may differ within a candidate; so may all keys of NOT_COMPARED_SECTIONS."""
 
-NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "data_roots")
+NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "loggers", "data_roots")
 
 OF_THE_DATASET = {
     *("data.root", "data.csv", "data.importer", "data.published_split", "data.leave_out"),
