@@ -31,7 +31,7 @@ from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.cli.launchers import check_launcher, serve_joblib
 from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
-from gender_cls.config.checks import one_or_several
+from gender_cls.config.checks import list_keys, one_or_several
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
 from gender_cls.errors import GenderClsError, disk_error
 from gender_cls.system.logs import start_logging
@@ -81,7 +81,7 @@ def run_command(
         keep_freed_memory()
         start_logging()
         refuse_other_forms(sys.argv[1:], config_name)
-        command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)})
+        command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)}, list_keys(schema))
         local = command.local.of(config_name, command.overrides)
         origins.append(partial(local.origin, overrides=command.overrides))
         if command.shows_only:

@@ -22,7 +22,9 @@ from gender_cls.cli import command as command_module
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.cli.sweep import job_folder
+from gender_cls.config.checks import list_keys, one_or_several
 from gender_cls.config.data import Balance, DemoConfig
+from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.export import ExportConfig, Format, Smaller
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -253,6 +255,14 @@ def test_several_values_of_a_list_need_no_brackets(values: str) -> None:
     [(config, _)] = check_jobs(line, "export", ExportConfig)
     assert config.formats == [Format.onnx, Format.pt2]
     assert config.smaller == [Smaller.float16]
+
+
+@pytest.mark.parametrize(("typed", "tags"), [("night", ["night"]), ("a,b", ["a", "b"]), ("[a]", ["a"]), ("[]", [])])
+def test_a_single_value_of_a_list_needs_no_brackets(typed: str, tags: list[str]) -> None:
+    for name, schema, given in (("train", Config, "data.root=x"), ("compare", CompareConfig, "runs=.")):
+        line = read_command_line([given, f"tags={typed}"], one_or_several(schema), list_keys(schema))
+        [(config, _)] = check_jobs(line, name, schema)
+        assert list(config.tags) == tags
 
 
 def test_only_lists_need_no_brackets() -> None:
