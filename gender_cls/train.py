@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gender_cls.cli.command import run_command
-from gender_cls.cli.command_line import CommandLine, count_jobs
+from gender_cls.cli.command_line import CommandLine, count_jobs, is_basic
 from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
@@ -111,7 +111,7 @@ def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) ->
     """Refuse what no job could do and missing data, and fetch the weights that the jobs of a sweep need."""
     check_search(command, jobs[0][0])
     for config, composed in jobs:
-        if "basic" in composed.hydra.launcher["_target_"]:  # other machines may see other disks
+        if is_basic(composed.hydra.launcher):  # other machines may see other disks
             find_source(config.data)
     have_all_weights(command, jobs)
 

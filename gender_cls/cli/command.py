@@ -20,6 +20,7 @@ from gender_cls.cli.command_line import (
     HYDRA_VERSION_BASE,
     CommandLine,
     check_jobs,
+    is_basic,
     read_command_line,
     with_sweep_of_files,
 )
@@ -30,7 +31,7 @@ from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.cli.launchers import check_launcher, serve_joblib
 from gender_cls.cli.mistyped import naming_the_right_key, refuse_other_forms
 from gender_cls.cli.slurm_jobs import queued_again_when_preempted
-from gender_cls.config.checks import one_or_several
+from gender_cls.config.checks import list_keys, one_or_several
 from gender_cls.config.parsing import CONFIG_FOLDER, Schema, parse_config
 from gender_cls.errors import GenderClsError, disk_error
 from gender_cls.system.logs import start_logging
@@ -80,7 +81,7 @@ def run_command(
         keep_freed_memory()
         start_logging()
         refuse_other_forms(sys.argv[1:], config_name)
-        command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)})
+        command = read_command_line(sys.argv[1:], {*lists, *one_or_several(schema)}, list_keys(schema))
         local = command.local.of(config_name, command.overrides)
         origins.append(partial(local.origin, overrides=command.overrides))
         if command.shows_only:
@@ -137,12 +138,12 @@ def _run_hydra(task: Callable[[Schema], object], config_name: str, schema: type[
             show_bars(getattr(getattr(config, "trainer", config), "progress_bar", True))
             with queued_again_when_preempted():
                 return task(config)
-        except Exception as error:
+        except Exception as error:  # it is raised again below, or after Hydra
             hydra = HydraConfig.get()
-            basic = all("basic" in part["_target_"] for part in (hydra.launcher, hydra.sweeper))
+            basic = is_basic(hydra.launcher) and is_basic(hydra.sweeper)
             if hydra.mode is RunMode.MULTIRUN and not basic:  # other launchers and sweepers ask whether a job failed
                 raise
-            failures.append(error)  # raised after Hydra ends, because Hydra would print a line of its own
+            failures.append(error)  # Hydra would print a line of its own about it
             return None
 
     JobReturn.return_value = property(_value_of, vars(JobReturn)["return_value"].fset)  # type: ignore[assignment]

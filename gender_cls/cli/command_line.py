@@ -50,13 +50,16 @@ class CommandLine:
     from_files: list[str] = field(default_factory=list)  # further sweeps, of `hydra.sweeper.params` in a file
 
 
-def read_command_line(arguments: list[str], lists: Collection[str] = ()) -> CommandLine:
+def read_command_line(
+    arguments: list[str], lists: Collection[str] = (), always_lists: Collection[str] = ()
+) -> CommandLine:
     """Parse arguments; a value outside Hydra's grammar (a regular expression, a path with spaces) counts as text.
 
     Args:
         lists: keys whose values between commas are a list, as if they stood in brackets; of others they are a sweep.
+        always_lists: those of them of which a single value is a list too.
     """
-    arguments = [_as_text_if_needed(_as_list(_chosen(argument), lists)) for argument in arguments]
+    arguments = [_as_text_if_needed(_as_list(_chosen(argument), lists, always_lists)) for argument in arguments]
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
@@ -102,9 +105,10 @@ def _swept(overrides: list[Override]) -> list[str]:
     return [override.key_or_group for override in last.values() if override.is_sweep_override()]
 
 
-def _as_list(argument: str, lists: Collection[str]) -> str:
+def _as_list(argument: str, lists: Collection[str], always_lists: Collection[str]) -> str:
     key, _, values = argument.partition("=")
-    if key not in lists or "," not in values or values[0] in "[\"'":
+    several = "," in values or (key in always_lists and values not in ("", "null"))
+    if key not in lists or not several or values[0] in "[\"'":
         return argument
     return _as_text(f"{key}=", values) if Path(values).expanduser().exists() else f"{key}=[{values}]"
 
@@ -204,11 +208,11 @@ def with_sweep_of_files(command: CommandLine, composed: DictConfig) -> CommandLi
 
 def _params(hydra: DictConfig) -> Mapping[str, object]:
     """What Hydra's own sweeper sweeps over because files say so; other sweepers keep something else there."""
-    return (_is_basic(hydra.sweeper) and hydra.sweeper.params) or {}
+    return (is_basic(hydra.sweeper) and hydra.sweeper.params) or {}
 
 
-def _is_basic(plugin: DictConfig) -> bool:
-    """Whether it is Hydra's own sweeper or launcher."""
+def is_basic(plugin: DictConfig) -> bool:
+    """Whether it is Hydra's own sweeper or launcher, which try given values and run jobs here, one by one."""
     return "basic" in plugin["_target_"]
 
 
@@ -248,7 +252,7 @@ def _check_sweep(command: CommandLine, composed: DictConfig, loader: ConfigLoade
             )
         else:
             require(
-                not _is_basic(composed.hydra.sweeper),
+                not is_basic(composed.hydra.sweeper),
                 f"{written} names no values, only their range: list them ({key}=A,B), or let search=optuna choose.",
             )
 

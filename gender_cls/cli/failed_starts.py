@@ -33,7 +33,7 @@ def removing_failed_start(folder: Path) -> Iterator[None]:
     new = is_new(folder)
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # it is raised again, whatever it is
         expected = isinstance(error, GenderClsError | HydraException) or disk_sentence(error) is not None
         if expected and new and not _names(str(error), folder) and not _began(Run(folder)):
             with contextlib.suppress(GenderClsError), locked(folder):  # another process may work there

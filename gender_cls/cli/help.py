@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from gender_cls.cli.command_line import CommandLine, compose_first_job
 from gender_cls.config.comments import comment_of, file_comments, group_comments, walk
 from gender_cls.config.local_defaults import command_groups
-from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DATA_ROOTS, name_default_data
+from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, DATA_ROOTS, group_options, name_default_data
 
 COLUMN = 30  # where comments begin
 SET_BY_COMMAND = ("search.trial", "search.finalist")  # for jobs of its own; not for users
@@ -47,7 +47,8 @@ def help_text(command: CommandLine, name: str, *, width: int, bold: bool) -> str
         if parent != section:
             section = parent
             about = comment_of(section, name, chosen) if section else ""
-            lines += ["", textwrap.fill(strong(section) + (f": {about}" if about else ""), width)]
+            heading = textwrap.fill(f"{section}: {about}" if about else section, width)
+            lines += ["", strong(section) + heading.removeprefix(section)]
         lines += [_entry(f"  {key}={_typed(value)}", comment_of(key, name, chosen), width, strong)]
     lines += ["", textwrap.fill(text.footer.strip(), width)]
     sweep = "-m sweeps over values between commas (seed=0,1,2); " if name == "train" else ""
@@ -103,7 +104,7 @@ def _options(name: str, composed: DictConfig, command: CommandLine) -> dict[str,
     shown = {}
     for group in dict.fromkeys([*command_groups(name), *choices]):
         files = group_options(group, command.config_dir)
-        taken, about = _several(choices.get(group)), group_comments(name).get(group, "").partition(";")[0]
+        taken, about = _several(choices.get(group)), group_comments(name).get(group, "")
         shown[group] = ": ".join(filter(None, [about, ", ".join(f"[{one}]" if one in taken else one for one in files)]))
     return shown
 
@@ -111,12 +112,6 @@ def _options(name: str, composed: DictConfig, command: CommandLine) -> dict[str,
 def _several(choice: Any) -> list[str]:
     """The files that were chosen of a group: none, one or several."""
     return [choice] if isinstance(choice, str) else list(choice or [])
-
-
-def group_options(group: str, config_dir: str | None = None) -> list[str]:
-    """The names of a group's files, those of a folder of the user's own too."""
-    folders = [CONFIG_FOLDER, *([Path(config_dir)] if config_dir else [])]
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
 
 
 def _keys(values: dict[str, Any], schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,9 +13,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gender_cls.cli.launchers import PLUGINS, missing_plugin
 from gender_cls.config.local_defaults import command_groups
-from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER
+from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, group_options
 from gender_cls.config.similar_keys import IMAGE_SIZE, UNCLEAR, Keys, as_size, for_shell, is_table
 from gender_cls.errors import GenderClsError, first_few
+from gender_cls.runs.run import COMMAND_FILE
 
 _MANY = 50  # keys in a sentence: all that were typed
 _FILES = (".onnx", ".csv", ".zip", ".jpg", ".jpeg", ".png")  # as people name them without a folder
@@ -28,11 +29,7 @@ def command_keys(config_name: str, own: str | None = None) -> Keys:
     Args:
         own: a folder of the user's own configuration files.
     """
-    groups = command_groups(config_name)
-    folders = [CONFIG_FOLDER, *([Path(own)] if own else [])]
-    files = {
-        group: sorted(file.stem for folder in folders for file in (folder / group).glob("*.yaml")) for group in groups
-    }
+    files = {group: group_options(group, own) for group in command_groups(config_name)}
     return Keys.of(COMPOSED[config_name], files)
 
 
@@ -217,7 +214,7 @@ def _is_path(word: str) -> bool:
 
 def _is_run(path: str) -> bool:
     folder = Path(path).expanduser()
-    marks = ("command.json", ".hydra", "status.json")
+    marks = (COMMAND_FILE, ".hydra", "status.json")
     return "outputs" in folder.parts or folder.suffix == ".onnx" or any((folder / mark).exists() for mark in marks)
 
 

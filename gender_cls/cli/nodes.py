@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gender_cls.cli.command_line import CommandLine
+from gender_cls.cli.command_line import CommandLine, is_basic
 from gender_cls.config.train import Config
 from gender_cls.runs.nodes import follows, meet
 from gender_cls.runs.run import Run
@@ -23,7 +23,7 @@ def claimed_once(claim: Claim) -> Claim:
 
     @wraps(claim)
     def folder_of(command: CommandLine, config: Config, composed: DictConfig) -> Path:
-        elsewhere = command.multirun and "basic" not in composed.hydra.launcher["_target_"]
+        elsewhere = command.multirun and not is_basic(composed.hydra.launcher)
         meeting = None if elsewhere else meet(config.trainer.num_nodes, config.output_dir)
         if meeting is None:
             return claim(command, config, composed)

@@ -209,7 +209,7 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
     with locked(folder):
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # an unexpected one is raised again
             if new and (reason := why_none_began(folder, total, error)) is not None:
                 remove(folder)
                 raise GenderClsError(reason) from None
@@ -217,7 +217,7 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
             if not isinstance(error, GenderClsError):
                 raise
             failure = error  # of a job: the sentence below names it and the others
-        except BaseException:
+        except BaseException:  # such as Ctrl-C: what has ended is shown all the same
             _show_leaderboard(folder)
             raise
         else:

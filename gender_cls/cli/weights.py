@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig
 
-from gender_cls.cli.command_line import CommandLine
+from gender_cls.cli.command_line import CommandLine, is_basic
 from gender_cls.cli.folders import folder_to_resume, place_of
 from gender_cls.config.audit import AuditConfig
 from gender_cls.config.launcher import LAUNCHER
@@ -35,12 +35,9 @@ AnyConfig = TypeVar("AnyConfig", Config, AuditConfig)
 
 def with_weights_file(config: AnyConfig) -> AnyConfig:
     """The configuration with the file that `model.weights=FOLDER` has for its model; GenderClsError if it has none."""
-    weights = config.model.weights
-    if weights is None or not Path(weights).is_dir():
-        return config
-    model = _with_file(config.model)
-    if model.weights is None:
-        log.info(f"model.weights={weights} has no file for {model.title}, which starts from random weights.")
+    folder, model = config.model.weights, _with_file(config.model)
+    if folder is not None and model.weights is None:
+        log.info(f"model.weights={folder} has no file for {model.title}, which starts from random weights.")
     return replace(config, model=model)
 
 
@@ -78,8 +75,7 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
         GenderClsError: it names all models whose weights cannot be had, and why.
     """
     config, composed = jobs[0]
-    elsewhere = "basic" not in composed.hydra.launcher["_target_"]
-    node = None if elsewhere else find_node(config.trainer.num_nodes)
+    node = find_node(config.trainer.num_nodes) if is_basic(composed.hydra.launcher) else None
     if not command.multirun or (node is not None and not node.leads):
         return
     problems: dict[str, None] = {}
@@ -153,7 +149,7 @@ def _fetch(models: Sequence[ModelConfig], launcher: str | None, bars: bool, send
                 )
     except KeyboardInterrupt as stop:
         sys.exit(128 + getattr(stop, "signal", 2))
-    except Exception as error:
+    except Exception as error:  # the parent process tells it, whatever it is
         sender.send(error_sentence(error))
         sys.exit(1)
 

@@ -123,7 +123,12 @@ def listed_values(value: Any) -> list[Any]:
 
 def one_or_several(schema: Any) -> list[str]:
     """The keys of a schema, sections left out, that take one value or a list."""
-    return [one.name for one in fields(schema) if one.type is Any or get_origin(one.type) is list]
+    return [one.name for one in fields(schema) if one.type is Any] + list_keys(schema)
+
+
+def list_keys(schema: Any) -> list[str]:
+    """The keys of a schema, sections left out, whose value is always a list."""
+    return [one.name for one in fields(schema) if get_origin(one.type) is list]
 
 
 def absolute(path: Any, keep_link: bool = False, key: str = "A path") -> str:

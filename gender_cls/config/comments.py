@@ -57,9 +57,9 @@ def read_comments(text: str, section: str = "") -> Comments:
 
 @cache
 def group_comments(command: str) -> dict[str, str]:
-    """What the head of a command's file says about the groups that it reads."""
+    """What the head of a command's file says about the groups that it reads, up to the first semicolon."""
     text = (CONFIG_FOLDER / f"{command}.yaml").read_text(encoding="utf-8")
-    return dict(re.findall(r"^  - (\w+): \S+ # (.+)$", text, re.MULTILINE))
+    return dict(re.findall(r"^  - (\w+): \S+ # ([^;\n]+)", text, re.MULTILINE))
 
 
 def walk(text: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
@@ -90,6 +90,8 @@ def _block(lines: list[str], numbers: range, indent: str = "") -> list[str]:
 def comment_of(key: str, command: str, chosen: dict[str, list[Path]]) -> str:
     """What `conf/` says about a key: in the chosen file of its group, the command's own, or another file of the group.
 
+    Of a whole group, such as callbacks, it is what the command's file says about the choice.
+
     Args:
         chosen: group -> its chosen files.
     """
@@ -100,7 +102,7 @@ def comment_of(key: str, command: str, chosen: dict[str, list[Path]]) -> str:
     for file in [*of_group, CONFIG_FOLDER / f"{command}.yaml", *of_all, *others]:
         if (comment := file_comments(file).by_key.get(key)) is not None:
             return comment
-    return ""
+    return group_comments(command).get(key, "")
 
 
 def _section(file: Path) -> str:

@@ -171,6 +171,12 @@ def typed_config(composed: DictConfig | dict[str, Any], schema: type[Schema]) ->
     return config
 
 
+def group_options(group: str, own: str | None = None) -> list[str]:
+    """The names of a group's files in `conf/`, sorted, with those in `own`, a folder of the user's."""
+    folders = [CONFIG_FOLDER, *([Path(own)] if own else [])]
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
 def name_default_data(values: dict[str, Any]) -> None:
     """Take the section `default_data` out of a configuration, and put its values into `data` if that names no data."""
     default, data = values.pop(DEFAULT_DATA, {}), values.get("data", {})

@@ -7,19 +7,14 @@ from typing import Any
 from gender_cls.config.checks import check_config
 from gender_cls.config.data import DataConfig
 from gender_cls.config.model import Library
-from gender_cls.config.parsing import CONFIG_FOLDER, typed_config, written_values
+from gender_cls.config.parsing import CONFIG_FOLDER, group_options, typed_config, written_values
 from gender_cls.config.train import AugmentConfig, Config
 from gender_cls.errors import GenderClsError
 
 
-def preset_names(group: str) -> list[str]:
-    """The names of the files in `conf/<group>/`, sorted."""
-    return sorted(file.stem for file in (CONFIG_FOLDER / group).glob("*.yaml"))
-
-
 def preset(group: str, name: str) -> dict[str, Any]:
     """What `conf/<group>/<name>.yaml` says of its group; GenderClsError, with similar names, if there is no file."""
-    names = preset_names(group)
+    names = group_options(group)
     if name not in names:
         close = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}."
@@ -32,7 +27,7 @@ def preset(group: str, name: str) -> dict[str, Any]:
 def model_settings(name: str, *, pretrained: bool, weights: str | None) -> dict[str, Any]:
     """The section `model` for a file in `conf/model/`, a model of timm, or `library/name` as leaderboards have it."""
     library, slash, within = name.partition("/")
-    if name in preset_names("model"):
+    if name in group_options("model"):
         of_name = preset("model", name)
     elif slash and library in [one.value for one in Library]:
         of_name = {"library": library, "name": within}

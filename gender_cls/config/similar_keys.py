@@ -90,7 +90,7 @@ _SHOWN = 3  # so many keys, if it is not clear which one is meant
 class Keys:
     """What can be set in a command."""
 
-    settings: Mapping[str, "Field[Any]"]  # whole keys, such as recipe.lr
+    settings: Mapping[str, Field[Any]]  # whole keys, such as recipe.lr
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and the names of their files
 
     @classmethod
@@ -185,7 +185,7 @@ def for_shell(argument: str) -> str:
     return argument if re.fullmatch(r"[\w=.,/~+:@% -]+", argument) else shlex.quote(argument)
 
 
-def _settings(schema: Any, prefix: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
+def _settings(schema: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
     for one in fields(schema):
         key = f"{prefix}{one.name}"
         yield from _settings(one.type, f"{key}.") if is_dataclass(one.type) else [(key, one)]
@@ -203,7 +203,7 @@ def _other_names(key: str) -> list[str]:
     return [_letters(name) for name in OTHER_NAMES.get(key, "").split()]
 
 
-def _fits(setting: "Field[Any]", value: str) -> bool:
+def _fits(setting: Field[Any], value: str) -> bool:
     """Whether a setting can have the value that these letters stand for."""
     rule: Rule | None = setting.metadata.get("rule")
     kinds = get_args(setting.type) if get_origin(setting.type) in (Union, types.UnionType) else (setting.type,)

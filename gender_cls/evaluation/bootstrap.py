@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from gender_cls.evaluation.estimate import Estimate, undefined
 from gender_cls.evaluation.share_interval import CONFIDENCE, share_interval
@@ -121,8 +121,8 @@ def people_variance(draws: Numbers, people: Sequence[int]) -> float:
 
 def _tails(units: int) -> tuple[float, float]:
     """The quantiles at which the percentile interval of a mean is as wide as Student's (Hesterberg 2015)."""
-    bound = np.sqrt((units + 1) / (units - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, units - 1)
-    return float(stats.norm.cdf(bound)), float(stats.norm.cdf(-bound))
+    bound = np.sqrt((units + 1) / (units - 1)) * stdtrit(units - 1, (1 - CONFIDENCE) / 2)
+    return float(ndtr(bound)), float(ndtr(-bound))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 ADDED = 2.0  # people added on each side, shared out among the labels
@@ -63,7 +63,7 @@ def freedom(variance: float, parts: Sequence[tuple[float, float]]) -> float:
 
 def quantile(freedom: float) -> float:
     """The 97.5 % quantile of Student's distribution; with infinite freedom that of the normal one."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _steadied(value: float, variance: float, people: Sequence[int], added: float) -> tuple[float, float]:

@@ -111,6 +111,11 @@ def band_words(abstention: Abstention) -> str:
     return "no band: every image is answered" if band is None else f"abstaining between {band[0]:.3f} and {band[1]:.3f}"
 
 
+def debugging_sentence(settings: str) -> str:
+    """What the scores of a debugging run are worth, by the settings that `Run.debugging` names."""
+    return f"This is a debugging run ({settings}): its scores say nothing about the model."
+
+
 def p_value(value: float | None) -> str:
     """`0.034`, or `< 0.001`."""
     return "< 0.001" if value is not None and value < 0.001 else decimal(value)

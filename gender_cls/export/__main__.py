@@ -36,7 +36,6 @@ def main() -> None:
         export,
         "export",
         ExportConfig,
-        lists=("format", "also"),
         instead_of_sweep="The folder of a sweep exports all its runs",
         when_interrupted="Nothing was written; the same command starts again.",
     )

@@ -95,7 +95,7 @@ def fetch_weights(models: Iterable[ModelConfig]) -> dict[str, Path]:
                 if damage := _wrong_length(files[title], size) or _damage(files[title]):
                     files[title].resolve().unlink()
                     raise WrongAnswerError(f"what came is no file of weights: {damage}")
-            except Exception as error:
+            except Exception as error:  # the same
                 raise unavailable({title: f"{place.address} ({reason_of(error, place)})"}) from None
         log.info(f"Downloaded the weights of {title} into {place.cache}.")
     return files
@@ -108,7 +108,7 @@ def _ask(place: HubFile | WebFile, silent: dict[str, str]) -> tuple[str, int | N
         raise OSError(silent[server])
     try:
         return place.ask()
-    except Exception as error:
+    except Exception as error:  # the same; it is raised again
         if not isinstance(error, WrongAnswerError | urllib.error.HTTPError | HfHubHTTPError):
             silent[server] = reason_of(error, place)
         raise

@@ -12,7 +12,7 @@ from gender_cls.evaluation.elsewhere_wording import PARTS, left_out_words
 from gender_cls.evaluation.estimate import Estimate, best_baseline
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.evaluation.untested import testing_sentence, validation_score
-from gender_cls.evaluation.wording import ABOUT_DISTURBED, decimal, p_value, stated, timed, words
+from gender_cls.evaluation.wording import ABOUT_DISTURBED, debugging_sentence, decimal, p_value, stated, timed, words
 from gender_cls.pages.comparison_table import ENSEMBLE, about_test, notes_of
 from gender_cls.pages.transfer_table import transfer_on_screen
 from gender_cls.runs.run import Run
@@ -21,7 +21,6 @@ from gender_cls.system.terminal import Column, shortest, table_on_screen
 if TYPE_CHECKING:
     from rich.table import Table
 
-DEBUGGING = "This is a debugging run ({}): its scores say nothing about the model."
 LEAKY = "LEAKY: training saw people of test, or copies of its images; data.leaks in metrics.json says how many."
 MOST_PAIRS = 10  # on the screen; the page has them all
 
@@ -58,10 +57,7 @@ def untested_on_screen(run: Run) -> list["str | Table"]:
     return [
         f"Not tested (evaluation.test=false). The weights of epoch {status['best_epoch']} are the best on validation "
         f"({words(monitor)} {status['best_validation']:.3f}). {testing_sentence(shortest(run.folder))}",
-        *(
-            [f"This is a debugging run ({run.debugging}): its scores say nothing about the model."]
-            * bool(run.debugging)
-        ),
+        *([debugging_sentence(run.debugging)] if run.debugging else []),
     ]
 
 

@@ -19,6 +19,7 @@ from gender_cls.evaluation.explanation_summary import read_explanations, read_ra
 from gender_cls.evaluation.schema import SCHEMA_VERSION, Metrics, Standing
 from gender_cls.evaluation.standing import standing_of
 from gender_cls.evaluation.stress import variants
+from gender_cls.evaluation.wording import debugging_sentence
 from gender_cls.explain.final_explanations import explain_test_images
 from gender_cls.reports.variants import answer_variants, kept_logits
 from gender_cls.runs.files import write_atomically
@@ -105,11 +106,10 @@ def metrics_of(test: Tested, data: dict[str, Any], conclusions: dict[str, Any]) 
 def _standing(test: Tested, conclusions: dict[str, Any], baseline: Mapping[str, Any] | None) -> Standing:
     """What the test score is worth; of a debugging run, nothing."""
     standing = standing_of([test.rows], conclusions["test"]["scores"]["balanced_accuracy"], baseline)
-    debugging = test.run.debugging
-    if debugging is None:
+    if test.run.debugging is None:
         return standing
-    warning = f"This is a debugging run ({debugging}): its scores say nothing about the model."
-    return Standing(kind=standing["kind"], level="stop", sentence=f"{warning} {standing['sentence']}")
+    sentence = f"{debugging_sentence(test.run.debugging)} {standing['sentence']}"
+    return Standing(kind=standing["kind"], level="stop", sentence=sentence)
 
 
 def write_metrics(folder: ResultFolder, metrics: Metrics) -> None:

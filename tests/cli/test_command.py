@@ -1,7 +1,6 @@
 """The command line as a user meets it: one sentence, exit code 1, quickly, and no torch."""
 
 import errno
-import json
 import logging
 import os
 import re
@@ -23,7 +22,9 @@ from gender_cls.cli import command as command_module
 from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import check_jobs, read_command_line
 from gender_cls.cli.sweep import job_folder
+from gender_cls.config.checks import list_keys, one_or_several
 from gender_cls.config.data import Balance, DemoConfig
+from gender_cls.config.evaluation import CompareConfig
 from gender_cls.config.export import ExportConfig, Format, Smaller
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError
@@ -180,7 +181,7 @@ def test_the_reader_of_the_output_may_stop(tmp_path: Path) -> None:
         ("demo", ["--help"], "cue"),
         ("train", ["data.root=x", "recipe.lrr=1"], "did you mean recipe.lr=1?"),
         ("train", ["data.root=x", "-m", "model=custom_cnn,nonesuch"], "nonesuch"),
-        ("train", ["data.root=x", "-m", "model=resnet152,mobilenetv2", "model.weights=."], "a1h_in1k and timm/mobile"),
+        ("train", ["data.root=.", "-m", "model=resnet152,mobilenetv2", "model.weights=."], "a1h_in1k and timm/mobile"),
         ("evaluate", ["run=."], "There is no run in /"),
         ("evaluate", ["-m", "run=a,b"], "leave out -m."),
         ("compare", ["runs=[.]"], "There is no run in /"),
@@ -208,12 +209,11 @@ def test_neither_help_nor_errors_import_torch(tmp_path: Path, name: str, argumen
 @pytest.mark.parametrize("name", ["train", "audit"])
 @pytest.mark.parametrize("source", ["data.root=nowhere", "data.csv=nowhere.csv"])
 def test_data_that_are_not_there_need_not_wait_for_pandas(tmp_path: Path, name: str, source: str) -> None:
-    _, imported = run_and_list_imports(tmp_path, name, [source])
+    output, imported = run_and_list_imports(tmp_path, name, [source])
     assert not {"pandas", "scipy", "sklearn", "torch"} & imported
-    status = json.loads(next(tmp_path.rglob("status.json")).read_text())
-    assert status["state"] == "failed"
-    assert f"{source.split('=')[0]} is not a " in status["error"]
-    assert str(tmp_path / source.split("=")[1]) in status["error"]
+    assert f"{source.split('=')[0]} is not a " in output
+    assert str(tmp_path / source.split("=")[1]) in output
+    assert not list(tmp_path.rglob("*.json")), "no folder of a failed start is left"
 
 
 def run_and_list_imports(folder: Path, name: str, arguments: list[str]) -> tuple[str, set[str]]:
@@ -255,6 +255,14 @@ def test_several_values_of_a_list_need_no_brackets(values: str) -> None:
     [(config, _)] = check_jobs(line, "export", ExportConfig)
     assert config.formats == [Format.onnx, Format.pt2]
     assert config.smaller == [Smaller.float16]
+
+
+@pytest.mark.parametrize(("typed", "tags"), [("night", ["night"]), ("a,b", ["a", "b"]), ("[a]", ["a"]), ("[]", [])])
+def test_a_single_value_of_a_list_needs_no_brackets(typed: str, tags: list[str]) -> None:
+    for name, schema, given in (("train", Config, "data.root=x"), ("compare", CompareConfig, "runs=.")):
+        line = read_command_line([given, f"tags={typed}"], one_or_several(schema), list_keys(schema))
+        [(config, _)] = check_jobs(line, name, schema)
+        assert list(config.tags) == tags
 
 
 def test_only_lists_need_no_brackets() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gender_cls.cli.commands import COMMANDS, SHELLS
 from gender_cls.cli.completion import answers, complete
-from gender_cls.cli.help import group_options
+from gender_cls.config.parsing import group_options
 
 
 def completed(line: str) -> list[str]:

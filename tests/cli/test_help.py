@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from gender_cls.cli import help as help_module
 from gender_cls.cli.command_line import read_command_line
 from gender_cls.cli.commands import COMMANDS
-from gender_cls.cli.help import commented_config, group_options, help_text
+from gender_cls.cli.help import commented_config, help_text
 from gender_cls.config.comments import group_comments, read_comments
 from gender_cls.config.local_defaults import command_groups
-from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER
+from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, group_options
 
 CHOICES = {
     group: [f"{group}={option}" for option in group_options(group) if f"{group}={option}" != "launcher=ray"]

@@ -30,8 +30,10 @@ BOTH = ["model=timm", "model.name=test_resnet,test_vit"]
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub's cache, which is empty, without a network."""
+    """The hub's cache, which is empty, without a network; `crops` is there."""
     monkeypatch.chdir(tmp_path)
+    for label in ("MALE", "FEMALE"):
+        (tmp_path / "crops" / label).mkdir(parents=True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command sets it, which is to be undone
@@ -46,7 +48,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch, *arguments: str, job: Any = None) -> 
         began.append(str(config.model.name))
         return 0.5
 
-    monkeypatch.setattr(sys, "argv", ["train", "-m", "data.root=nowhere", *arguments])
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "data.root=crops", *arguments])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     try:
         run_command(
@@ -117,7 +119,7 @@ def test_the_first_of_several_machines_fetches(
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     fetch = Mock()
     monkeypatch.setattr(weights_module, "_fetch_in_child", fetch)
-    monkeypatch.setattr(sys, "argv", ["train", "-m", "data.root=nowhere", *BOTH, "trainer.num_nodes=2"])
+    monkeypatch.setattr(sys, "argv", ["train", "-m", "data.root=crops", *BOTH, "trainer.num_nodes=2"])
     claim = Mock(side_effect=GenderClsError("that is all"))
     with pytest.raises(SystemExit, match="that is all"):
         run_command(print, "train", Config, before=refuse_early, claim=claim, when_interrupted="")

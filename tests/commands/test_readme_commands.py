@@ -167,8 +167,12 @@ def test_the_commands_within_the_text_run_too(tmp_path: Path) -> None:
 
 
 def test_the_keys_that_the_readme_names_exist() -> None:
-    known = (ROOT / "conf" / "data" / "folders.yaml").read_text() + (ROOT / "conf" / "train.yaml").read_text()
-    for key in set(re.findall(r"`?data\.(\w+)=", README)):
-        assert f"\n{key}:" in known, key
-    for group, option in set(re.findall(r"`(model|recipe|augment|data|explain)=(\w+)`", README)):
+    [(_, composed)] = check_jobs(read_command_line(["data.root=crops", "model.pretrained=false"]), "train", Config)
+    for key in set(re.findall(r"\b((?:data|model|recipe|trainer|evaluation|explain|launcher)\.\w+)=", README)):
+        section, _, name = key.partition(".")
+        launchers = (CONFIG_FOLDER / "launcher").glob("*.yaml") if section == "launcher" else ()
+        assert name in composed[section] or any(f"  {name}: " in file.read_text() for file in launchers), key
+    groups = set(re.findall(r"`(model|recipe|augment|data|explain|callbacks|loggers)=(\w+)`", README))
+    groups |= {("experiment", name) for name in re.findall(r"experiment=(\w+)", README)}
+    for group, option in groups:
         assert (CONFIG_FOLDER / group / f"{option}.yaml").is_file(), (group, option)

@@ -114,3 +114,16 @@ def test_a_preset_is_in_the_record_of_its_run_and_tells_candidates_apart(tmp_pat
     assert [run.choices for run in runs] == [{"model": "custom_cnn", "experiment": "smoke"}, {"model": "custom_cnn"}]
     assert ("preset", "smoke") in experiment_facts(runs[0])
     assert [one.get("experiment") for one in varied_settings(list(map(describe, runs)))] == ["smoke", MISSING]
+
+
+def test_callbacks_are_compared_by_their_keys(tmp_path: Path) -> None:
+    watching = {"seed": 0, "callbacks": {"rates": {"_target_": "a.B"}}}
+    runs = [Run(tmp_path / name) for name in "ab"]
+    for run, settings, chosen in zip(
+        runs, (watching, {"seed": 0, "callbacks": {}}), ({}, {"callbacks": "none"}), strict=True
+    ):
+        run.record_settings(settings, {"model": "custom_cnn", **chosen})
+    assert varied_settings(list(map(describe, runs))) == [
+        {"callbacks.rates._target_": "a.B"},
+        {"callbacks.rates._target_": MISSING},
+    ]

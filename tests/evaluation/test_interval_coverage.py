@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from gender_cls.evaluation.bootstrap import bootstrap, estimates
 from gender_cls.evaluation.comparison.significance import means_of
@@ -112,19 +112,19 @@ def margins(
     common, found, true = rng.normal(0, np.sqrt(0.5), people), [], []
     for score in scores:
         own = common + rng.normal(0, 0.5, people)
-        quality = stats.norm.ppf(score) * np.sqrt(1 + luck**2) + luck * rng.normal(size=(seeds, 1))
+        quality = ndtri(score) * np.sqrt(1 + luck**2) + luck * rng.normal(size=(seeds, 1))
         found.append(quality + own[units] + rng.normal(0, 0.5, (seeds, len(units))))
-        true.append(float(stats.norm.cdf(quality).mean()))
+        true.append(float(ndtr(quality).mean()))
     return units % 2 == 0, units, found, true
 
 
 def scores_covered(people: int, score: float, datasets: int) -> dict[str, float]:
     """How often the intervals of one model's scores hold the truth."""
-    true = dict.fromkeys(SHARES, score) | {"auroc": stats.norm.cdf(stats.norm.ppf(score) * np.sqrt(2))}
+    true = dict.fromkeys(SHARES, score) | {"auroc": ndtr(ndtri(score) * np.sqrt(2))}
     covered = dict.fromkeys(SHARES, 0)
     for dataset in range(datasets):
         female, units, [(margin,)], _ = margins(np.random.default_rng([dataset, people]), people, [score])
-        p_female = stats.norm.cdf(np.where(female, margin, -margin))
+        p_female = ndtr(np.where(female, margin, -margin))
         of_probabilities, says_female = probability_scores(female, p_female), p_female >= 0.5
 
         def statistics(weights: np.ndarray, female=female, says=says_female, other=of_probabilities) -> dict:

@@ -21,7 +21,10 @@ STRIDE_16 = ("custom_cnn", "vit_small_dinov2")  # the last feature map of the ot
 
 SIZE = (128, 64)
 SMALLER = dict.fromkeys(("convnext_xlarge", "resnet152", "resnet152_tv"), (64, 32))
-SHALLOWER = {"convnext_xlarge": {"depths": (1, 1, 1, 1)}}  # drawing all weights would take longer than all else here
+SHALLOWER = {  # drawing and passing all layers would take longer than all else here; resnet152_tv has its 152
+    "convnext_xlarge": {"depths": (1, 1, 1, 1)},
+    "resnet152": {"layers": (1, 1, 1, 1)},
+}
 
 FURTHER: list[tuple[str, str, int, dict[str, object]]] = [
     ("timm", "densenet121", 32, {}),

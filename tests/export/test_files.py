@@ -25,7 +25,14 @@ from gender_cls.models.onnx_model import OnnxModel
 
 MODELS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "custom_cnn": (CUSTOM_CNN, (32, 16)),
-    "mobilenetv2": ({"library": "timm", "name": "mobilenetv2_100"}, (64, 32)),
+    "mobilenetv2": (
+        {
+            "library": "torchvision",
+            "name": "mobilenet_v2",
+            "options": {"width_mult": 0.25, "inverted_residual_setting": [[1, 16, 1, 1], [6, 24, 2, 2]]},
+        },
+        (64, 32),
+    ),
     "vit_small": (
         {"library": "timm", "name": "vit_small_patch14_dinov2", "options": {"patch_size": 16, "depth": 2}},
         (64, 32),

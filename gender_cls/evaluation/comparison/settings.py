@@ -22,6 +22,9 @@ NOT_COMPARED = {
 
 NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "loggers", "data_roots")
 
+OPEN_GROUPS = ("callbacks", "loggers")
+"""Groups of which Hydra does not record several chosen files: their keys tell what was chosen."""
+
 OF_THE_DATASET = {
     *("data.root", "data.csv", "data.importer", "data.published_split", "data.leave_out"),
     *("data.pattern", "data.aliases.FEMALE", "data.aliases.MALE", "data.corrections"),
@@ -60,7 +63,7 @@ class Described:
 
 def describe(run: Run) -> Described:
     """Read the configuration of a run."""
-    choices = {group: name for group, name in run.choices.items() if "/" not in group}
+    choices = {group: name for group, name in run.choices.items() if "/" not in group and group not in OPEN_GROUPS}
     settings = by_dotted_key(run.settings)
     model = choices.pop("model", None)
     if model is not None and model == settings.get("model.library"):  # model=timm model.name=...

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import stdtr
 
 from gender_cls.evaluation.bootstrap import (
     ONE_PERSON,
@@ -94,7 +95,7 @@ class Means:
             sums = np.append(self.flipped[a] - self.flipped[b], value)  # the signs as they are count as one draw
         if training > 0:
             spread = np.sqrt(training)
-            beyond = stats.t.sf((value - sums) / spread, freedom) + stats.t.cdf((-value - sums) / spread, freedom)
+            beyond = stdtr(freedom, (sums - value) / spread) + stdtr(freedom, (-value - sums) / spread)
             return min(1.0, float(beyond.mean()))
         p_value = float((np.abs(sums) >= value).mean())
         if not exact and p_value * len(sums) < 1.5:
