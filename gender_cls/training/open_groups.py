@@ -95,9 +95,7 @@ def _built(key: str, content: Mapping[str, Any], kind: type) -> Any:
 
 def _target(key: str, content: Any, kind: type) -> Any:
     """What a target names; GenderClsError unless it can be imported, and a class is of this kind."""
-    target = content.get("_target_") if isinstance(content, Mapping) else None
-    if not isinstance(target, str):
-        raise GenderClsError(f"{key} names no class: write {key}._target_=package.module.Class with its arguments.")
+    target = content["_target_"]
     try:
         found = get_object(target)
     except Exception as error:  # a module of the user may fail in any way while it is imported

@@ -104,7 +104,6 @@ def test_a_logger_that_fails_is_told_once_and_ends_nothing(prepared, tmp_path, c
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"start": 1}, "callbacks.mine names no class"),
         ({"_target_": "no_such_module.Thing"}, "callbacks.mine._target_=no_such_module.Thing cannot be imported"),
         ({"_target_": "pytorch_lightning.callbacks.NoSuch"}, "callbacks.mine._target_="),
         ({"_target_": "pathlib.Path"}, "callbacks.mine._target_=pathlib.Path is no Callback"),
