@@ -6,7 +6,6 @@ import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.machinery import PathFinder
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -123,9 +122,7 @@ def _read(output: Connection) -> str:
 
 LIBRARIES = [
     "captum.attr", "hydra", "matplotlib.figure", "pandas", "pytorch_lightning", "scipy.stats", "sklearn.linear_model",
-    "timm", "timm.optim", "torch.utils.tensorboard", "torchvision.transforms.v2", "jinja2",
-    "gender_cls.cli.command", "gender_cls.reports.comparison", "gender_cls.reports.final_test",
-    "gender_cls.training.fit",
+    "timm", "torch.utils.tensorboard", "torchvision.transforms.v2",
 ]  # fmt: skip
 """To import them takes longer than most commands take on tiny crops."""
 
@@ -143,8 +140,6 @@ def _run(line: list[str], cwd: Path, variables: dict[str, str], outputs: list[Co
     os.chdir(cwd)
     sys.path[:0] = [str(cwd), *variables.get("PYTHONPATH", "").split(os.pathsep)]
     sys.argv = line
-    wanted, loaded = PathFinder.find_spec("gender_cls"), sys.modules["gender_cls"]
-    if wanted is None or wanted.origin != loaded.__file__:  # the one in PYTHONPATH is another
-        for module in [name for name in sys.modules if name.partition(".")[0] == "gender_cls"]:
-            del sys.modules[module]
+    for module in [name for name in sys.modules if name.partition(".")[0] == "gender_cls"]:
+        del sys.modules[module]  # what this file imports; the one in PYTHONPATH may be another
     runpy.run_module(line[0], run_name="__main__", alter_sys=True)
