@@ -21,6 +21,7 @@ from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
 from gender_cls.cli.weights import have_all_weights, have_weights, with_weights_file
+from gender_cls.config.local_defaults import OPEN_GROUPS
 from gender_cls.config.parsing import recorded_config, to_plain
 from gender_cls.config.train import Config
 from gender_cls.data.source import find_source
@@ -125,7 +126,8 @@ def choose_folder(command: CommandLine, config: Config, composed: DictConfig) ->
             return folder
         log.info(f"There is nothing to resume in {place.parent}: this starts a new one.")
     suffix = "" if command.multirun else f"_{composed.hydra.runtime.choices['model']}"
-    return claim_folder(command, place, suffix, "continue what is there with trainer.resume=true")
+    way_out = "continue what is there with trainer.resume=true"
+    return claim_folder(command, place, suffix, "move it away" if config.trainer.resume else way_out)
 
 
 def sweeps(command: CommandLine, config: Config, folder: Path) -> Iterable[list[str]]:
@@ -158,7 +160,7 @@ def main() -> None:
         done_once(train),
         "train",
         Config,
-        lists=("callbacks", "loggers"),
+        lists=OPEN_GROUPS,
         before=refuse_early,
         claim=claimed_once(choose_folder),
         sweeps=sweeps,

@@ -1,39 +1,77 @@
 """A start that fails before its training begins leaves no folder: the reason is on the screen, and nothing is lost.
 
 Folders stay where something may be of use: a checkpoint or a curve, the traceback of an unexpected error, a file that
-the reason names, and whatever was interrupted or killed.
+the reason names, and whatever was interrupted or killed. Nothing is removed from a folder that held something before,
+and nothing that a start does not write.
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException
 
 from gender_cls.errors import GenderClsError, disk_sentence, first_few
+from gender_cls.runs.files import read_json
 from gender_cls.runs.locks import locked
-from gender_cls.runs.run import TRIALS, Run
+from gender_cls.runs.run import COMMAND_FILE, TRIALS, WAS_THERE, Run
 from gender_cls.system.logs import start_logging
+
+_FILES = {
+    COMMAND_FILE,
+    *("status.json", "train.log", "data.json", "manifest.csv", "unreadable.csv", "multirun.yaml"),
+    *("search.json", "search.csv", "search.html"),
+    *(f"leaderboard.{suffix}" for suffix in ("csv", "html", "json", "md")),
+}
+_FOLDERS = (".hydra", ".submitit", "ranks")
+_LOCKS = (".lock", ".leaderboard.")  # how their names begin
 
 
 @contextlib.contextmanager
 def removing_failed_start(folder: Path) -> Iterator[None]:
     """If the work inside fails before it has left anything of use in its folder, remove that."""
+    new = is_new(folder)
     try:
         yield
     except Exception as error:  # it is raised again, whatever it is
         expected = isinstance(error, GenderClsError | HydraException) or disk_sentence(error) is not None
-        if expected and not _names(str(error), folder) and not _began(Run(folder)):
+        if expected and new and not _names(str(error), folder) and not _began(Run(folder)):
             with contextlib.suppress(GenderClsError), locked(folder):  # another process may work there
                 remove(folder)
         raise
 
 
+def is_new(folder: Path) -> bool:
+    """Whether the folder holds no more than the claim of a command."""
+    return not folder.exists() or all(path.name == COMMAND_FILE or _is_lock(path) for path in folder.iterdir())
+
+
 def remove(folder: Path) -> None:
-    """Remove a locked folder; what cannot be removed stays."""
+    """Remove the locked folder of a failed start; all of it stays if somebody else has put something there.
+
+    A folder that was there before the command becomes empty again.
+    """
     start_logging()  # no longer into a file there
-    shutil.rmtree(folder, ignore_errors=True)
+    paths = sorted(folder.rglob("*"), reverse=True)  # what a folder holds comes before the folder
+    if not all(_written_by_a_start(path, folder) for path in paths):
+        return
+    with contextlib.suppress(OSError):  # what cannot be removed stays
+        was_there = read_json(folder / COMMAND_FILE).get(WAS_THERE)
+        for path in paths:
+            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        if not was_there:
+            folder.rmdir()
+
+
+def _written_by_a_start(path: Path, folder: Path) -> bool:
+    if path.is_symlink():
+        return False
+    in_own_folder = any(part in _FOLDERS for part in path.relative_to(folder).parts[:-1])
+    return path.is_dir() or in_own_folder or path.name in _FILES or _is_lock(path)
+
+
+def _is_lock(path: Path) -> bool:
+    return path.name.startswith(_LOCKS)
 
 
 def why_none_began(folder: Path, total: int | None, error: Exception) -> str | None:

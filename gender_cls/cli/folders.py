@@ -27,7 +27,7 @@ from gender_cls.errors import (
     visible,
 )
 from gender_cls.runs.files import read_json
-from gender_cls.runs.run import COMMAND_FILE, Run
+from gender_cls.runs.run import COMMAND_FILE, WAS_THERE, Run
 
 log = logging.getLogger(__name__)
 
@@ -140,17 +140,16 @@ def claim_folder(command: CommandLine, place: Place, suffix: str = "", way_out: 
         place: if it has no name, the folder gets date and time, so that names sort, and `suffix`.
         way_out: what a user can do, except choose another name, where there is such a folder already.
     """
-    claim = {
+    claim: dict[str, object] = {
         "overrides": _without_resume(command.overrides),
         "multirun": command.multirun,
         "directory": str(Path.cwd()),
     }
-    text = json.dumps(claim, indent=2) + "\n"
     base = place.name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + suffix
     folder, count = place.parent / base, 1
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        while not _claimed(folder, text):
+        while not _claimed(folder, claim):
             if place.name is not None:
                 raise GenderClsError(f"{folder} exists already: choose another name, or {way_out}.")
             count += 1
@@ -162,18 +161,19 @@ def claim_folder(command: CommandLine, place: Place, suffix: str = "", way_out: 
     return folder
 
 
-def _claimed(folder: Path, text: str) -> bool:
+def _claimed(folder: Path, claim: dict[str, object]) -> bool:
     """Whether the folder was new or empty and is now ours; of two commands only one can create the file."""
+    was_there = folder.exists()
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         return False
     try:
         with (folder / COMMAND_FILE).open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(json.dumps({**claim, WAS_THERE: was_there}, indent=2) + "\n")
     except FileExistsError:
         return False
     except FileNotFoundError:  # another command's start has failed, and it removed the folder just now
-        return _claimed(folder, text)
+        return _claimed(folder, claim)
     except OSError:  # a full disk: the folder stays free for another attempt
         (folder / COMMAND_FILE).unlink(missing_ok=True)
         raise
@@ -187,7 +187,8 @@ def folder_to_resume(command: CommandLine, place: Place) -> Path | None:
     """
     if place.name is not None:
         begun = place.parent / place.name
-        return begun if begun.is_dir() and any((begun / file).exists() for file in (COMMAND_FILE, ".hydra")) else None
+        known = (begun / COMMAND_FILE).exists() or "state" in Run(begun).status  # a sweep's job has the second only
+        return begun if known else None
     wanted = _what_to_do(command.overrides)
     for folder in sorted(place.parent.glob("*/"), reverse=True):
         try:

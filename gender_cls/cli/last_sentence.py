@@ -8,11 +8,12 @@ from traceback import walk_tb
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gender_cls.cli.launchers import missing_plugin
 from gender_cls.config.sentences import config_sentence
 from gender_cls.config.similar_keys import is_table
-from gender_cls.errors import GenderClsError, disk_sentence, error_sentence, unbroken
+from gender_cls.errors import GenderClsError, disk_sentence, error_sentence, one_line, unbroken
 
 
 def last_sentence(error: BaseException, schema: type) -> str:
@@ -37,6 +38,8 @@ def last_sentence(error: BaseException, schema: type) -> str:
             return where + config_sentence(cause, schema)
     if isinstance(error, HydraException):
         return unbroken(error)
+    if isinstance(error, YAMLError):
+        return f"A file of --config-dir cannot be read as YAML: {one_line(error)}."
     if "Invalid loaded object type" in str(error):  # by OmegaConf, which does not say of which file
         files = [frame.f_locals.get("config_path") for frame, _ in walk_tb(error.__traceback__)]
         return f"{next(filter(None, reversed(files)), 'A file')}.yaml holds no keys: write `key: value` on each line."
@@ -53,6 +56,9 @@ _OF_HYDRA = {
         "{0}/{1} cannot be chosen here: it belongs to another choice of {0}."
     ),
     r"Could not override '(\w+)'\. No match": "This command has no {0} to choose: --help shows what it has.",
+    r"Multiple values for ([\w/]+)\. To override a value use 'override [\w/]+: (\w+)'": (
+        "{0} is chosen twice: the file that chooses {1} has to write `override /{0}: {1}` under `defaults`."
+    ),
     r"Could not append to config. An item is already at '([^']+)'": "{0} exists already: write {0}=... without the +.",
 }
 """How Hydra begins -> the sentence instead."""

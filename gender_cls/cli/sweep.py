@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from gender_cls.cli.failed_starts import remove, why_none_began
+from gender_cls.cli.failed_starts import is_new, remove, why_none_began
 from gender_cls.cli.leaderboard import job_runs, write_leaderboard
 from gender_cls.config.parsing import by_dotted_key, to_plain
 from gender_cls.config.train import Config
@@ -204,12 +204,13 @@ def ending_in_leaderboard(folder: Path, total: int | None, swept: list[str]) -> 
         swept: the keys that vary.
     """
     announce_jobs(total, swept)
+    new = is_new(folder)
     failure: GenderClsError | None = None
     with locked(folder):
         try:
             yield
         except Exception as error:  # an unexpected one is raised again
-            if (reason := why_none_began(folder, total, error)) is not None:
+            if new and (reason := why_none_began(folder, total, error)) is not None:
                 remove(folder)
                 raise GenderClsError(reason) from None
             _show_leaderboard(folder)

@@ -33,6 +33,9 @@ DATA_VARIABLE = "GENDER_CLS_DATA"
 OTHER_DATA = ("evaluate", "predict")
 """Commands whose section `data` names other data than those to train on: to test on, or to answer for."""
 
+OPEN_GROUPS = ("callbacks", "loggers")
+"""Groups of which a command takes any number of files."""
+
 _PLACE = ("data.root", "data.csv")
 
 
@@ -105,7 +108,7 @@ class LocalDefaults:
         typed = {override.partition("=")[0].lstrip("+~") for override in overrides}
         for key, value in self.values.items():
             if key in _PLACE or key.startswith(f"{DATA_ROOTS}."):
-                guilty = bool(value) and absolute(value) in sentence
+                guilty = bool(value) and _has_path(sentence, value)
             else:
                 guilty = (
                     re.search(rf"(?<![\w.]){re.escape(key)}(?=[=:]| (must|names|is|becomes) )", sentence) is not None
@@ -115,8 +118,18 @@ class LocalDefaults:
         for group, choice in self.choices.items():
             if f"{group}={choice}" in sentence and group not in typed:
                 return f" ({self.file} sets {group}.)"
-        by_variable = self.data is not None and "data.root" in sentence and absolute(self.data) in sentence
+        by_variable = self.data is not None and "data.root" in sentence and _has_path(sentence, self.data)
         return f" ({DATA_VARIABLE} sets data.root.)" if by_variable and "data.root" not in typed else ""
+
+
+def _has_path(sentence: str, path: str) -> bool:
+    """Whether it names the path, as written or absolute."""
+    if f"={path}" in sentence:
+        return True
+    try:
+        return absolute(path) in sentence
+    except GenderClsError:  # the path has a variable of the shell, or an unknown home
+        return False
 
 
 def read_local_defaults() -> LocalDefaults:
@@ -144,6 +157,10 @@ def read_local_defaults() -> LocalDefaults:
             require(
                 key != "experiment" or value is None,
                 f"{file} chooses a preset, which belongs to one command: write experiment={value} there.",
+            )
+            require(
+                not isinstance(value, list) or key in OPEN_GROUPS,
+                f"{file} sets {key} to {value}: name one there, and sweep over several on the command line.",
             )
             if value is not None:  # of a section without keys, or experiment: null; YAML reads off as false
                 choices[key] = value if isinstance(value, list) else "off" if value is False else str(value)

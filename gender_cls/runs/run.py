@@ -40,6 +40,9 @@ TRIALS = "trials"
 COMMAND_FILE = "command.json"
 """In the folder of a single run or of a sweep: the command as it was typed."""
 
+WAS_THERE = "folder_was_there"
+"""In that file: whether the folder was there, empty, before the command."""
+
 ELSEWHERE = "elsewhere"
 """In a run's folder: one folder for each test on data that the run was not trained on."""
 

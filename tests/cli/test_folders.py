@@ -181,6 +181,60 @@ def test_a_run_that_fails_before_its_training_leaves_no_folder(tmp_path: Path, e
     assert run.folder.exists() == stays
 
 
+def put(folder: Path, theirs: str) -> Path:
+    """Somebody else's file, or a link to a folder that holds one."""
+    file = folder / theirs
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if theirs == "link":
+        elsewhere = folder.parent / "elsewhere"
+        elsewhere.mkdir()
+        file.symlink_to(elsewhere)
+        file = elsewhere / "thesis.txt"
+    file.write_text("a year of work")
+    return file
+
+
+@pytest.mark.parametrize("theirs", ["thesis.txt", "data/thesis.txt", ".hydra/config.yaml", "status.json", "link"])
+@pytest.mark.parametrize("sweep", [False, True])
+def test_nothing_is_removed_from_a_folder_that_held_something(tmp_path: Path, theirs: str, sweep: bool) -> None:
+    folder = tmp_path / "folder"
+    precious = put(folder, theirs)
+    around = ending_in_leaderboard(folder, 1, ["seed"]) if sweep else removing_failed_start(folder)
+    with pytest.raises(GenderClsError), around:
+        fail(Run(folder / "0_m")) if sweep else fail(Run(folder))
+    assert precious.exists()
+
+
+@pytest.mark.parametrize("theirs", ["thesis.txt", "data/thesis.txt", "link"])
+@pytest.mark.parametrize("sweep", [False, True])
+def test_nothing_is_removed_that_came_from_elsewhere_meanwhile(tmp_path: Path, theirs: str, sweep: bool) -> None:
+    folder = tmp_path / "folder"
+    around = ending_in_leaderboard(folder, 1, ["seed"]) if sweep else removing_failed_start(folder)
+    with contextlib.suppress(GenderClsError), around:
+        precious = put(folder, theirs)
+        fail(Run(folder / "0_m")) if sweep else fail(Run(folder))
+    assert precious.exists()
+    assert (folder / theirs).exists()
+
+
+def test_a_folder_that_was_there_is_empty_again(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    line = read_command_line(["data.root=x", f"hydra.run.dir={folder}"])
+    assert choose_folder(line, *check_jobs(line, "train", Config)[0]) == folder
+    with pytest.raises(GenderClsError), removing_failed_start(folder), Run(folder).recording(model="m"):
+        raise GenderClsError("The data are gone.")
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize("theirs", [".hydra/config.yaml", "status.json"])
+def test_a_folder_of_another_program_is_not_resumed(tmp_path: Path, theirs: str) -> None:
+    put(tmp_path / "theirs", theirs).write_text("{}")
+    line = read_command_line(["data.root=x", f"hydra.run.dir={tmp_path / 'theirs'}", "trainer.resume=true"])
+    with pytest.raises(GenderClsError, match="theirs exists already"):
+        choose_folder(line, *check_jobs(line, "train", Config)[0])
+
+
 def test_a_failed_start_leaves_what_its_reason_names_and_what_another_process_uses(tmp_path: Path) -> None:
     named = Run(tmp_path / "named")
     with pytest.raises(GenderClsError), removing_failed_start(named.folder):

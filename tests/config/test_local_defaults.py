@@ -121,6 +121,7 @@ def test_each_command_takes_the_keys_that_it_has(own: Path, monkeypatch: pytest.
         ("colour: 1", "sets colour, a key that no command has"),
         ("search/space: scratch", "search/space, a key that no command has"),
         ("hydra: {run: {dir: x}}", "hydra.run.dir: settings of Hydra belong to the command line"),
+        ("model: [resnet50, resnet152]", "name one there"),
         ("a: [", "cannot be read as YAML"),
         ("a: 1\na: 2\n", "cannot be read as YAML"),
         ("- a\n", "holds no keys"),
@@ -178,6 +179,18 @@ def test_an_error_names_the_variable(own: Path, monkeypatch: pytest.MonkeyPatch)
     sentence = f"data.root is not a folder: {own.parent / 'gone'}."
     assert DATA_VARIABLE in local.origin(sentence)
     assert not local.origin(sentence, ["data.root=gone"])
+
+
+@pytest.mark.parametrize("root", ["$HOME/crops", "${oc.env:HOME}", "~nobody-of-this-name/crops"])
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_path_that_the_shell_did_not_fill_in_ends_in_a_sentence(
+    own: Path, monkeypatch: pytest.MonkeyPatch, root: str, by_file: bool
+) -> None:
+    own.write_text(f"data: {{root: '{root}'}}\n") if by_file else monkeypatch.setenv(DATA_VARIABLE, root)
+    with pytest.raises(GenderClsError) as caught:
+        jobs("model=custom_cnn")
+    assert root in str(caught.value)
+    assert "sets data.root" in read_local_defaults().of("train").origin(str(caught.value))
 
 
 def test_no_value_is_computed(own: Path) -> None:

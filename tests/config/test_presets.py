@@ -1,11 +1,13 @@
 """conf/experiment/: each preset composes into the jobs that its head promises, and says what it costs."""
 
+import re
 from pathlib import Path
 
 import pytest
 from helpers.peta import peta_mat
 
 from gender_cls.cli.command_line import check_jobs, count_jobs, read_command_line, with_sweep_of_files
+from gender_cls.cli.last_sentence import last_sentence
 from gender_cls.config.data import SplitBy
 from gender_cls.config.parsing import CONFIG_FOLDER
 from gender_cls.config.train import Config
@@ -127,3 +129,18 @@ def test_callbacks_are_compared_by_their_keys(tmp_path: Path) -> None:
         {"callbacks.rates._target_": "a.B"},
         {"callbacks.rates._target_": MISSING},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("defaults: [", r"cannot be read as YAML: .*broken\.yaml"),
+        ("# @package _global_\ndefaults: [{/model: custom_cnn}]\n", "write `override /model: custom_cnn`"),
+    ],
+)
+def test_a_preset_that_cannot_be_read_ends_in_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "broken.yaml").write_text(text)
+    with pytest.raises(Exception, match=r".") as caught:
+        jobs_of("broken", f"--config-dir={tmp_path}")
+    assert re.search(words, last_sentence(caught.value, Config))

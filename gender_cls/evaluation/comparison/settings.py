@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gender_cls.config.local_defaults import OPEN_GROUPS
 from gender_cls.config.parsing import by_dotted_key
 from gender_cls.evaluation.wording import MISSING
 from gender_cls.runs.exported_run import ExportedRun
@@ -21,9 +22,6 @@ NOT_COMPARED = {
 """Keys of the configuration that may differ within a candidate; so may all keys of NOT_COMPARED_SECTIONS."""
 
 NOT_COMPARED_SECTIONS = ("explain", "evaluation", "search", "loggers", "data_roots")
-
-OPEN_GROUPS = ("callbacks", "loggers")
-"""Groups of which Hydra does not record several chosen files: their keys tell what was chosen."""
 
 OF_THE_DATASET = {
     *("data.root", "data.csv", "data.importer", "data.published_split", "data.leave_out"),
@@ -63,6 +61,7 @@ class Described:
 
 def describe(run: Run) -> Described:
     """Read the configuration of a run."""
+    # Of several files of an open group Hydra records none: the keys tell what was chosen.
     choices = {group: name for group, name in run.choices.items() if "/" not in group and group not in OPEN_GROUPS}
     settings = by_dotted_key(run.settings)
     model = choices.pop("model", None)
