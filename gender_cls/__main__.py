@@ -3,6 +3,7 @@
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 from gender_cls.cli.commands import COMMANDS, COMPLETION, version_line
 
@@ -21,8 +22,8 @@ def main() -> None:
 
         sys.exit(complete(arguments))
     elif name in COMMANDS:
-        packages = ("demo", "explain", "export", "predict")
-        module = import_module(f"gender_cls.{name}.__main__" if name in packages else f"gender_cls.{name}")
+        is_package = Path(__file__).with_name(name).is_dir()
+        module = import_module(f"gender_cls.{name}.__main__" if is_package else f"gender_cls.{name}")
         sys.argv[:] = [f"gender-cls {name}", *arguments]
         module.main()
     else:

@@ -15,7 +15,7 @@ COMMANDS = {
     "predict": "answer for any images with a finished run",
     "export": "write finished runs as files for other programs",
 }
-"""Name -> what it is for; the module `gender_cls.NAME` has its function `main`."""
+"""Name -> what it is for. `gender_cls/NAME.py`, or `gender_cls/NAME/__main__.py`, has its function `main`."""
 
 COMPLETION = "completion"
 """Prints what a shell needs to complete command lines."""

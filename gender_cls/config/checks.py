@@ -143,10 +143,10 @@ def absolute(path: Any, keep_link: bool = False, key: str = "A path") -> str:
     try:
         expanded = Path(str(path)).expanduser()
     except RuntimeError:
-        raise GenderClsError(f"{key}={path}: this user has no home folder here: write the whole path.") from None
+        raise GenderClsError(f"{key}={path} names a user who has no home folder here: write the whole path.") from None
     variable = re.match(r"\$\{?\w+\}?", str(path))
     require(
         variable is None or expanded.exists(),
-        f"{key}={path}: the shell did not fill in {variable and variable[0]}: write its value, or no single quotes.",
+        f"{key}={path}: the shell did not fill in {variable and variable[0]}: write its value, or use double quotes.",
     )
     return str(expanded.absolute() if keep_link else expanded.resolve())

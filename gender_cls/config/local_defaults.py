@@ -30,8 +30,8 @@ from gender_cls.errors import GenderClsError, one_line, require
 LOCAL_FILE = ".gender_cls.yaml"
 DATA_VARIABLE = "GENDER_CLS_DATA"
 
-OTHER_DATA = ("evaluate", "predict")
-"""Commands whose section `data` names other data than those to train on: to test on, or to answer for."""
+OWN_MEANING = {"evaluate": "data", "predict": "data", "audit": "model"}
+"""Command -> the group that means something else there: data to test on or to answer for, or a network for features."""
 
 OPEN_GROUPS = ("callbacks", "loggers")
 """Groups of which a command takes any number of files."""
@@ -55,16 +55,16 @@ class LocalDefaults:
             overrides: of the command line, which may choose another launcher.
         """
         schema, groups = COMPOSED[command], command_groups(command)
-        own_data = command not in OTHER_DATA
-        passed_over = {"audit": "model"}.get(command, "" if own_data else "data")  # an audit's network makes features
-        choices = {group: choice for group, choice in self.choices.items() if group in groups and group != passed_over}
+        left_out = OWN_MEANING.get(command)
+        choices = {group: choice for group, choice in self.choices.items() if group in groups and group != left_out}
         launcher = str(_last(overrides, LAUNCHER) or choices.get(LAUNCHER, "here"))
         values = {
             key: value
             for key, value in self.values.items()
-            if has_key(schema, key, launcher) and (own_data or not key.startswith("data."))
+            if has_key(schema, key, launcher) and not (left_out == "data" and key.startswith("data."))
         }
-        return LocalDefaults(self.file, values, choices, self.data if own_data and "data" in groups else None)
+        data = self.data if "data" in groups and left_out != "data" else None
+        return LocalDefaults(self.file, values, choices, data)
 
     @property
     def keys(self) -> list[str]:
@@ -156,7 +156,7 @@ def read_local_defaults() -> LocalDefaults:
         if _is_group(key):
             require(
                 key != "experiment" or value is None,
-                f"{file} chooses a preset, which belongs to one command: write experiment={value} there.",
+                f"{file} chooses a preset, which is for one training: write experiment={value} on the command line.",
             )
             require(
                 not isinstance(value, list) or key in OPEN_GROUPS,

@@ -100,8 +100,8 @@ def store_local_defaults(written: str) -> ConfigStore:
 
 store_local_defaults("{}")
 
-# Hydra copies its only store again and again, 75 times for `--help`: let a copy be the store itself. In the process of
-# another launcher's job it is that process's own, with the local defaults of the command.
+# Hydra copies its only store again and again, which takes long: let a copy be the store itself. In a job's own process
+# it is the store of that process, with the local defaults of the command.
 copyreg.pickle(ConfigStore, lambda _: (store_local_defaults, (_local_defaults,)))
 OmegaConf.register_new_resolver("absolute", absolute, replace=True)
 

@@ -32,6 +32,8 @@ def config_sentence(error: OmegaConfBaseException, schema: Any = None) -> str:
         return f"{key} cannot be taken out, because every configuration has it; ~ is for what was added below a key."
     if key.rpartition(".")[2] == IMAGE_SIZE and value is not None:
         return f"{key} must be [height,width], such as {key}={as_size(str(value))}, not {value}."
+    if "is not a subclass of" in reason and error.full_key:
+        return f"{key} is a section, and {value} is no set of keys: write {key}.NAME=VALUE."
     for words, wanted in _WANTED.items():
         if words in reason and error.full_key:
             return f"{key} must be {wanted}, not {value}."

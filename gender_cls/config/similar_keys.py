@@ -1,4 +1,4 @@
-"""Which key somebody means who types the name that it has in other programs, or a misspelt one. Imports no torch."""
+"""The key that somebody means who typed its name in another program, or misspelt it. Imports no torch."""
 
 import re
 import shlex
@@ -82,7 +82,7 @@ OTHER_VALUES = {
 """Last part of a key -> names that its values have in other programs."""
 
 _NO_HINT = {"name", "enabled"}  # sections of many programs have them, and they mean something else in each
-_HIDDEN = "default_data."  # a section that nobody types: see config.local_defaults
+_HIDDEN = "default_data."  # nobody types it; see config.local_defaults
 _SHOWN = 3  # so many keys, if it is not clear which one is meant
 
 
@@ -135,7 +135,7 @@ class Keys:
         return list(dict.fromkeys(spellings[one] for one in close)), False
 
     def written(self, key: str, typed: str, value: str | None) -> str:
-        """How to write what `typed=value` means on the command line as this key; with UNCLEAR if no such value fits.
+        """The setting of this key that does what `typed=value` was meant to do; its value is UNCLEAR if none fits.
 
         Args:
             typed: the name as it was given, which may say more than the key: `wandb=true`, `bf16=true`.

@@ -91,6 +91,14 @@ class Config:
 
     def check(self) -> None:
         self.data.require_named()
+        require(
+            all(isinstance(tag, str) for tag in self.tags), f"tags must be words, such as [first,cctv]: {self.tags}."
+        )
+        for group in ("callbacks", "loggers"):
+            for name, content in getattr(self, group).items():
+                named = isinstance(content, dict) and isinstance(content.get("_target_"), str)
+                key = f"{group}.{name}"
+                require(named, f"{key} names no class: write {key}._target_=package.module.Class with its arguments.")
         seen = debugging(vars(self.trainer))
         require(
             seen is None or not self.search.enabled, f"A search compares scores, and {seen} makes none: leave it out."

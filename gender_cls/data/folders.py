@@ -236,7 +236,7 @@ def _with_label(root: Path, place: Place, path: str, labels: Mapping[str, str]) 
 
 def _misnamed(root: Path, path: str, what: str, inside: bool = False) -> Place:
     folder = visible(f"{root}/{path}")
-    way_out = f"name it, data.root={folder}, or move it" if inside else "rename or move it"
+    way_out = f"write data.root={folder}, or move it" if inside else "rename or move it"
     return Place(problem=f"The folder {folder} holds images but its name is not {what}: {way_out}.")
 
 

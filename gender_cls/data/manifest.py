@@ -108,8 +108,8 @@ def _warn_of_one_part(root: Path) -> None:
     names = sorted(folder.name for folder in root.parent.iterdir() if folder.is_dir()) if part is not None else []
     if others := [name for name in names if SPLIT_ALIASES.get(name.lower(), part) != part]:
         log.warning(
-            f"data.root={root} is one part of a split, next to {first_few(others)}: a new split is made of it alone. "
-            f"data.root={root.parent} keeps the given one."
+            f"data.root={root} is one part of a split, next to {first_few(others)}, so a new split is made of this "
+            f"part alone. data.root={root.parent} keeps the given split."
         )
 
 

@@ -55,7 +55,7 @@ class HubFile:
         return Path(hub.HF_HUB_CACHE, "--".join(["models", *self.repository.split("/")]))
 
     def cached(self) -> Path | None:
-        """The file in the cache."""
+        """The file in the cache; None if it is not there."""
         for name in self.names:
             found = huggingface_hub.try_to_load_from_cache(self.repository, name, revision=self.revision)
             if isinstance(found, str):
@@ -76,7 +76,7 @@ class HubFile:
         raise WrongAnswerError(f"the repository has no {' or '.join(self.names)}")
 
     def download(self, name: str) -> Path:
-        """The file, which is in the cache then. A connection that breaks is made again and goes on."""
+        """Download the file into the cache, and return its path. A connection that breaks is made again and goes on."""
         huggingface_hub.utils.disable_progress_bars()
         found = huggingface_hub.hf_hub_download(
             self.repository, name, revision=self.revision, etag_timeout=TIMEOUT,
@@ -117,11 +117,11 @@ class WebFile:
             return self.name, None if length is None else int(length)
 
     def download(self, name: str) -> Path:
-        """The file, which is in the cache then. Its hash is checked if its name has one."""
+        """Download the file into the cache, and return its path. Its hash is checked if its name has one."""
         self.cache.mkdir(parents=True, exist_ok=True)
         hash_in_name = torch.hub.HASH_REGEX.search(name)
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(STALLED)  # torch's function takes none, and would wait for ever
+        socket.setdefaulttimeout(STALLED)  # torch's function takes no limit of time, and would wait for ever
         try:
             file = self.cache / name
             torch.hub.download_url_to_file(

@@ -42,8 +42,8 @@ def build_callbacks(config: Config) -> list[Callback]:
 def build_loggers(config: Config, run: Run) -> list[Logger]:
     """The loggers of the group, which go on with what an earlier session of the run began.
 
-    They know the run's name, tags and notes. One that fails later, such as without a network, is told once and then
-    left alone: the run's own files have all numbers.
+    They know the run's name, tags and notes. If one fails later, for example without a network, a warning says so once,
+    and it gets no more numbers: the run's own files have them all.
     """
     loggers, identities = [], dict(run.status.get("loggers") or {})
     for name, content in config.loggers.items():
@@ -95,9 +95,7 @@ def _built(key: str, content: Mapping[str, Any], kind: type) -> Any:
 
 def _target(key: str, content: Any, kind: type) -> Any:
     """What a target names; GenderClsError unless it can be imported, and a class is of this kind."""
-    target = content.get("_target_") if isinstance(content, Mapping) else None
-    if not isinstance(target, str):
-        raise GenderClsError(f"{key} names no class: write {key}._target_=package.module.Class with its arguments.")
+    target = content["_target_"]
     try:
         found = get_object(target)
     except Exception as error:  # a module of the user may fail in any way while it is imported
@@ -137,7 +135,7 @@ def _require_installed(module: str, target: type) -> None:
 
 
 def _identity(logger: Logger) -> str | None:
-    """By what a service knows the run; None for a logger that has none."""
+    """The name by which a service finds the run again; None for a logger without one."""
     if isinstance(logger, MLFlowLogger):
         return logger.run_id
     if isinstance(logger, WandbLogger):
@@ -146,7 +144,7 @@ def _identity(logger: Logger) -> str | None:
 
 
 def _told_once(logger: Logger, key: str) -> Logger:
-    """The same logger, whose errors end nothing: the first is logged, and then it does no more."""
+    """The same logger, whose first error is logged instead of raised; after that it does nothing more."""
     failed = False
 
     def careful(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -46,10 +46,10 @@ from gender_cls.training.resume import refuse_other_settings
 from gender_cls.training.run_events import RunLogger
 from gender_cls.training.trainer import build_trainer
 from gender_cls.training.trainer_options import (
-    as_tried,
     batches_of,
     deterministic_algorithms,
     ended_early,
+    for_fast_dev_run,
     passed_on,
 )
 from gender_cls.training.weight_average import WeightAverage
@@ -73,7 +73,7 @@ def train_session(
     describe: Describe,
 ) -> None:
     """Train with the batch that `status.json` keeps; rank 0 notes there what was done, and writes all files."""
-    config = as_tried(config)
+    config = for_fast_dev_run(config)
     with working(f"Building {config.model.title} and loading its weights") as work:
         batch = recorded_batch(config, run)
         assert batch is not None, "`choose_batch` notes it"

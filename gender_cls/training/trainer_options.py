@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 PROFILED_STEPS = 20  # of the first ones, by torch's profiler: its traces are large
 
 
-def as_tried(config: Config) -> Config:
-    """The configuration; with `fast_dev_run` one whose few batches pass through all that learns later, uncached."""
+def for_fast_dev_run(config: Config) -> Config:
+    """The configuration; with `fast_dev_run`, its few batches train all that a training learns, without a cache."""
     if not config.trainer.fast_dev_run:
         return config
     frozen = None if config.recipe.frozen_epochs is None else 0
@@ -116,7 +116,7 @@ def deterministic_algorithms(setting: bool | str) -> Iterator[None]:
 
 def ended_early(trainer: Trainer) -> str | None:
     """Where `max_time` ended a training; None if it did not."""
-    timers = [one for one in trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]
+    timers = [one for one in trainer.callbacks if isinstance(one, Timer)]  # type: ignore[attr-defined]  # Lightning sets it
     is_over = any((left := timer.time_remaining()) is not None and left <= 0 for timer in timers)
     steps, planned = trainer.global_step, int(trainer.estimated_stepping_batches)
     if not is_over or steps >= planned:

@@ -57,7 +57,7 @@ def test_a_tilde_in_images_and_in_the_folder_of_own_files(tmp_path: Path, monkey
 def test_what_the_shell_did_not_fill_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for typed, words in (("$HOME/x", r"\$HOME"), ("${SCRATCH}/x", r"\$\{SCRATCH\}"), ("~nobody-here/x", "home folder")):
-        with pytest.raises(GenderClsError, match=rf"data\.root={re.escape(typed)}: .*{words}"):
+        with pytest.raises(GenderClsError, match=rf"data\.root={re.escape(typed)}.*{words}"):
             absolute(typed, key="data.root")
     (tmp_path / "$odd").mkdir()
     assert absolute("$odd") == str(tmp_path / "$odd")

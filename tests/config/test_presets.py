@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.peta import peta_mat
+from hydra.errors import HydraException
 
 from gender_cls.cli.command_line import check_jobs, count_jobs, read_command_line, with_sweep_of_files
 from gender_cls.cli.last_sentence import last_sentence
@@ -144,3 +145,9 @@ def test_a_preset_that_cannot_be_read_ends_in_a_sentence(tmp_path: Path, text: s
     with pytest.raises(Exception, match=r".") as caught:
         jobs_of("broken", f"--config-dir={tmp_path}")
     assert re.search(words, last_sentence(caught.value, Config))
+
+
+def test_a_value_for_a_section_ends_in_a_sentence() -> None:
+    with pytest.raises(HydraException) as caught:
+        jobs_of("smoke", "trainer=gpu")
+    assert "write trainer.NAME=VALUE" in last_sentence(caught.value, Config)

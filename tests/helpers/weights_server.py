@@ -40,7 +40,7 @@ class WeightsServer:
     def offer(self, repository: str, file: str, content: bytes, **how: object) -> Answer:
         """Let a repository have a file."""
         path = f"/{repository}/resolve/main/{file}"
-        self.answers[path] = Answer(content, **how)  # type: ignore[arg-type]
+        self.answers[path] = Answer(content, **how)  # type: ignore[arg-type]  # fields of Answer
         return self.answers[path]
 
 
