@@ -1,4 +1,4 @@
-# make demo: see it work in three minutes. make test: what CI runs. The others serve development.
+# make demo: see it work in minutes. make test: what CI runs. The others serve development.
 # TORCH=cpu takes torch's build without CUDA, TORCH=cu126 another CUDA: the folders of download.pytorch.org/whl.
 PYTHON ?= python3
 TORCH ?=

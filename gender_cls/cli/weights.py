@@ -81,7 +81,10 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
     problems: dict[str, None] = {}
     without_file: dict[str, dict[str, ModelConfig]] = {}
     models: dict[str, ModelConfig] = {}
+    users: dict[str, dict[str, None]] = {}
     for config in _beginning(command, jobs):
+        if config.model.weights is not None and not Path(config.model.weights).is_dir():
+            users.setdefault(config.model.weights, {})[config.model.title] = None
         try:
             model = _with_file(config.model)
             if model.weights is not None:
@@ -93,12 +96,21 @@ def have_all_weights(command: CommandLine, jobs: Sequence[tuple[Config, DictConf
         except GenderClsError as error:
             problems[str(error)] = None
     problems |= {str(no_file(Path(folder), [*those.values()])): None for folder, those in without_file.items()}
+    problems |= {_one_file(file, [*titles]): None for file, titles in users.items() if len(titles) > 1}
     if problems:
         raise GenderClsError(" ".join(problems))
     if models:
         choice = str(composed.hydra.runtime.choices.get(LAUNCHER))
         launcher = choice if choice in ("slurm", "ray") else None
         _fetch_in_child([*models.values()], launcher, config.trainer.progress_bar)
+
+
+def _one_file(file: str, titles: Sequence[str]) -> str:
+    """Why one file cannot serve a sweep of several models, and what can."""
+    return (
+        f"model.weights={file} is one file, but the sweep has several models ({', '.join(titles)}): put a file, or a "
+        f"link to one, for each pretrained model into a folder, named after the model, and give model.weights=FOLDER."
+    )
 
 
 def _beginning(command: CommandLine, jobs: Sequence[tuple[Config, DictConfig]]) -> Iterator[Config]:

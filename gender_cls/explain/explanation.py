@@ -42,8 +42,9 @@ class Explanation:
         return Image.fromarray(map_strip(self.image.transpose(2, 0, 1), maps, height))
 
 
-def methods_of(names: Sequence[str]) -> list[Method]:
-    """The methods with these names; GenderClsError if there are none, or one is unknown."""
+def methods_of(names: Sequence[str] | str) -> list[Method]:
+    """The methods with these names, or this one; GenderClsError if there are none, or one is unknown."""
+    names = [names] if isinstance(names, str) else names
     known = [method.value for method in Method]
     for name in names:
         require(name in known, f"methods names {name}; there is {', '.join(known)}.")

@@ -78,7 +78,7 @@ def explain_images(
     rows, table = (one if "pixels" in one else one.assign(pixels="") for one in (rows, table))  # of an earlier version
     missing = rows[~_answered(rows, table, question) & ~rows["path"].isin(list(unreadable or ()))]
     saved = time.monotonic()
-    with working("Explaining test images", len(missing), "images") as work:
+    with working("Explaining images", len(missing), "images") as work:
         for start in range(0, len(missing), IMAGES_PER_PASS):
             chunk = missing.iloc[start : start + IMAGES_PER_PASS].reset_index(drop=True)
             stale = table["path"].isin(chunk["path"])

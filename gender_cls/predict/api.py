@@ -63,7 +63,7 @@ class LoadedModel:
     def explain(
         self,
         images: Picture | Sequence[Picture],
-        methods: Sequence[str] = ("saliency", "grad_cam"),
+        methods: Sequence[str] | str = ("saliency", "grad_cam"),
         label: str | None = None,
     ) -> "list[Explanation]":
         """Maps of which pixels the answers depend on, by Captum.

@@ -155,6 +155,19 @@ def test_all_files_of_a_folder_are_found_before_the_first_job(
     assert "test_vit.pth holds no weights, because it is a web page" in sentence
 
 
+def test_one_file_for_several_models_is_refused_before_the_first_job(
+    offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "test_vit.safetensors"
+    file.write_bytes(as_safetensors(timm.create_model("test_vit")))
+    began, sentence = sweep(monkeypatch, *BOTH, f"model.weights={file}")
+    assert began == []
+    for words in (str(file), "timm/test_resnet", "timm/test_vit", "model.weights=FOLDER"):
+        assert words in sentence
+    began, sentence = sweep(monkeypatch, "model=timm", "model.name=test_vit", "seed=0,1", f"model.weights={file}")
+    assert (began, sentence) == (["test_vit", "test_vit"], "")
+
+
 def test_a_model_without_published_weights_may_have_no_file(tmp_path: Path) -> None:
     config = Config(model=ModelConfig(Library.custom, "custom_cnn", weights=str(tmp_path)))
     assert with_weights_file(config).model.weights is None

@@ -176,7 +176,12 @@ def test_a_label_can_be_explained_and_maps_become_pictures(model: LoadedModel) -
 
 
 def test_what_cannot_be_explained_is_named(finished: Path, model: LoadedModel, tmp_path: Path) -> None:
-    for options, named in (({"methods": ["gradcam"]}, "grad_cam"), ({"methods": []}, "methods"), ({"label": "X"}, "X")):
+    for options, named in (
+        ({"methods": ["gradcam"]}, "grad_cam"),
+        ({"methods": []}, "methods"),
+        ({"label": "X"}, "X"),
+        ({"methods": "gradcam"}, "gradcam"),
+    ):
         with pytest.raises(GenderClsError, match=named):
             model.explain(ARRAY, **options)
     with pytest.raises(GenderClsError, match=r"gone\.png"):
