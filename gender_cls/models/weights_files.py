@@ -38,7 +38,7 @@ def find_weights(folder: Path, model: ModelConfig) -> Path | None:
         shown = first_few([file.relative_to(folder) for file in best], 5)
         raise GenderClsError(
             f"model.weights={folder} has {len(best)} files for {model.title}: {shown}; name one of them with "
-            "model.weights=FILE, or move the others away."
+            "model.weights=FILE, or link it into a folder of your own."
         )
     if not model.has_published_weights:
         return None

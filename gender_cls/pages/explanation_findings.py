@@ -30,6 +30,8 @@ def _faithfulness(methods: Sequence[MethodScores]) -> Iterator[Finding]:
     scored = [method for method in methods if _gains(method)]
     better = [method for method in scored if all(map(is_above_0, _gains(method).values()))]
     sentences = [_better_than_chance(better)] if better else []
+    unlearnt = [method for method in better if method["randomisation"] and method["randomisation"]["flagged"]]
+    sentences += [_more_like_the_image(unlearnt)] if unlearnt else []
     sentences += [_not_better(method) for method in scored if method not in better]
     if sentences:
         yield Finding("fine" if better == scored else "warn", " ".join(sentences))
@@ -55,6 +57,15 @@ def _better_than_chance(methods: Sequence[MethodScores]) -> str:
         f"{titles}: removing first what the map marks lowers the probability faster than a random order (deletion gain "
         f"{deletion}), and bringing it back first raises it sooner (insertion gain {insertion}): the map marks what "
         "the model uses."
+    )
+
+
+def _more_like_the_image(methods: Sequence[MethodScores]) -> str:
+    """How a map can mark what is used and still hardly depend on what was learnt."""
+    titles = listed(method["title"] for method in methods)
+    return (
+        f"Maps of networks with random weights are much like those of {titles}, so the striking parts of the image may "
+        "be enough for this gain."
     )
 
 
