@@ -17,6 +17,7 @@ from gender_cls.cli.command import run_command
 from gender_cls.cli.command_line import CommandLine, count_jobs, is_basic
 from gender_cls.cli.failed_starts import removing_failed_start
 from gender_cls.cli.folders import claim_folder, folder_to_resume, place_of
+from gender_cls.cli.loggers import check_loggers
 from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
@@ -109,9 +110,10 @@ def fit_and_test(config: Config, run: Run) -> None:
 
 
 def refuse_early(command: CommandLine, jobs: list[tuple[Config, DictConfig]]) -> None:
-    """Refuse what no job could do and missing data, and fetch the weights that the jobs of a sweep need."""
+    """Refuse what no job could do, missing packages and data, and fetch the weights that the jobs of a sweep need."""
     check_search(command, jobs[0][0])
     for config, composed in jobs:
+        check_loggers(config)
         if is_basic(composed.hydra.launcher):  # other machines may see other disks
             find_source(config.data)
     have_all_weights(command, jobs)

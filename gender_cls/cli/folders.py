@@ -114,6 +114,11 @@ def place_of(command: CommandLine, composed: DictConfig) -> Place:
         name in (None, folder.name) or "${name}" in written,
         f"name={name} and {key}={written} both name the folder: leave out one of them.",
     )
+    require(
+        not Path(absolute(composed.output_dir)).is_relative_to(folder),
+        f"{key}={value} holds output_dir={composed.output_dir}, where other runs and the cache lie: name a folder "
+        "of its own.",
+    )
     return Place(folder.parent, folder.name, f"{key}={value}")
 
 

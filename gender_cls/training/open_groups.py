@@ -19,7 +19,6 @@ from pytorch_lightning.loggers import CometLogger, CSVLogger, Logger, MLFlowLogg
 from gender_cls.config.train import Config
 from gender_cls.errors import GenderClsError, one_line
 from gender_cls.runs.run import Run
-from gender_cls.system.extras import EXTRAS, install_command
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +110,6 @@ def _target(key: str, content: Any, kind: type) -> Any:
 def _about(target: Any, config: Config, run: Run, identity: str | None) -> dict[str, Any]:
     """What known loggers are told of a run, by their own names for it."""
     name, tags, notes = run.folder.name, list(config.tags), config.notes or ""
-    module = {WandbLogger: "wandb", MLFlowLogger: "mlflow", CometLogger: "comet_ml"}.get(target)
-    if module is not None:
-        _require_installed(module, target)
     if target is WandbLogger:
         about = {"name": name, "save_dir": str(run.folder), "tags": tags, "notes": notes, "resume": "allow"}
         return about if identity is None else {**about, "id": identity}
@@ -123,15 +119,6 @@ def _about(target: Any, config: Config, run: Run, identity: str | None) -> dict[
     if target is CometLogger:
         return {"name": name, "tags": tags, "offline_directory": str(run.folder), "experiment_key": identity}
     return {"save_dir": str(run.folder), "name": "", "version": "csv"} if target is CSVLogger else {}
-
-
-def _require_installed(module: str, target: type) -> None:
-    try:
-        __import__(module)
-    except ImportError:
-        raise GenderClsError(
-            f"{target.__name__} needs {module}, which is not installed: {install_command(EXTRAS[module])}"
-        ) from None
 
 
 def _identity(logger: Logger) -> str | None:

@@ -108,6 +108,7 @@ def test_several_values_in_every_form_make_the_jobs_that_are_counted(monkeypatch
         (["hydra.run.dir=x/${nonesuch}"], "hydra.run.dir=x/${nonesuch} cannot be computed"),
         (["hydra.run.dir=x/${name}/y"], "add name="),
         (["hydra.run.dir=x/y", "name=z"], "name=z and hydra.run.dir=x/y both name"),
+        (["hydra.run.dir=."], "hydra.run.dir=. holds output_dir="),
         (["hydra.sweep.dir=x"], "write hydra.run.dir."),
         (["-m", "hydra.run.dir=x"], "write hydra.sweep.dir."),
         (["-m", "hydra.sweep.subdir=x"], "hydra.sweep.subdir=x: "),

@@ -142,8 +142,9 @@ def test_what_the_bootstrap_draws_from_is_counted(identities: int, units: int, t
 def test_a_method_that_shows_the_image_is_named() -> None:
     check = "explanations.methods.0.randomisation"
     changes = {f"{check}.flagged": True, f"{check}.stages.3.similarity": example_estimate(0.71)}
-    ((level, sentence),) = new_findings(changed_metrics(changes))
+    ((level, sentence), (_, faithful)) = new_findings(changed_metrics(changes))
     assert level == "warn"
+    assert "much like those of saliency" in faithful, "so that the two do not contradict each other"
     assert "Maps of saliency show the image" in sentence
     assert "(rank correlation 0.71)" in sentence
     assert "(0.41)" in sentence, "the control"
