@@ -24,6 +24,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file to write, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # a command sets it, which is to be undone
     yield tmp_path / LOCAL_FILE
     store_local_defaults("{}")
 

@@ -271,7 +271,7 @@ def test_what_moves_to_the_device_arrives_in_the_right_place(monkeypatch: pytest
 
 def test_groups_grow_from_none_to_strong() -> None:
     names = sorted(path.stem for path in (CONFIG_FOLDER / "augment").glob("*.yaml"))
-    assert names == ["cctv", "light", "none", "strong"]
+    assert names == ["cctv", "light", "none", "shift_and_mirror", "strong"], "one of them is of a published protocol"
     assert build_augmentation(group("none")) is None
     weaker = group("none")
     for stronger in (group("light"), group("cctv"), group("strong")):
