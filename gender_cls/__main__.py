@@ -42,7 +42,7 @@ def _overview() -> str:
             "  gender-cls --version",
             "",
             *lines,
-            f'  {COMPLETION:{width}}the Tab key: eval "$(gender-cls completion bash)"',
+            f'  {COMPLETION:{width}}complete with Tab: eval "$(gender-cls completion bash)"',
         ]
     )
 

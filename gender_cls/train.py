@@ -22,9 +22,8 @@ from gender_cls.cli.nodes import claimed_once, done_once, shown_once
 from gender_cls.cli.search import check_search, ending_in_search, finalist_config, run_trial, search_sweeps
 from gender_cls.cli.sweep import ending_in_leaderboard, folder_override, run_job
 from gender_cls.cli.weights import have_all_weights, have_weights, with_weights_file
-from gender_cls.config.local_defaults import OPEN_GROUPS
 from gender_cls.config.parsing import recorded_config, to_plain
-from gender_cls.config.train import Config
+from gender_cls.config.train import OPEN_GROUPS, Config
 from gender_cls.data.source import find_source
 from gender_cls.evaluation.schema import Metrics
 from gender_cls.runs.run import Run, image_cache, tensorboard_command

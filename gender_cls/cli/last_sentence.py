@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from gender_cls.cli.launchers import missing_plugin
 from gender_cls.config.sentences import config_sentence
-from gender_cls.config.similar_keys import is_table
+from gender_cls.config.similar_keys import data_setting, is_model_name
 from gender_cls.errors import GenderClsError, disk_sentence, error_sentence, one_line, unbroken
 
 
@@ -84,15 +84,11 @@ def _no_such_file(missing: str, options: Sequence[str]) -> str:
     if group == "explain":
         further = " explain.methods=[...] chooses the methods."
     elif group == "data":
-        own = f"{'data.csv' if is_table(choice) else 'data.root'}={choice}" if _is_path(choice) else "data.root=FOLDER"
+        own = data_setting(choice) if "/" in choice or Path(choice).exists() else "data.root=FOLDER"
         further = f" For data of your own, write {own}."
     elif group == "model":
-        own = choice if re.fullmatch(r"\w+([.]\w+)?", choice) else "NAME"
+        own = choice if is_model_name(choice) else "NAME"
         further = f" Another model of timm is model=timm model.name={own}, one of torchvision model=torchvision."
         if Path(choice).suffix in (".pth", ".pt", ".ckpt", ".safetensors"):
             further = f" A file of weights is model.weights={choice}."
     return f"There is no {group}={choice}; {hint} {', '.join(options)}.{further}"
-
-
-def _is_path(choice: str) -> bool:
-    return "/" in choice or Path(choice).exists()

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gender_cls.cli.launchers import PLUGINS, missing_plugin
 from gender_cls.config.local_defaults import command_groups
 from gender_cls.config.parsing import COMPOSED, CONFIG_FOLDER, group_options
-from gender_cls.config.similar_keys import IMAGE_SIZE, UNCLEAR, Keys, as_size, for_shell, is_table
+from gender_cls.config.similar_keys import IMAGE_SIZE, UNCLEAR, Keys, as_size, data_setting, for_shell
 from gender_cls.errors import GenderClsError, first_few
 from gender_cls.runs.run import COMMAND_FILE
 
@@ -231,8 +231,7 @@ def _for_paths(keys: Keys, words: Sequence[str]) -> list[str]:
         runs = [path for path in paths if "run" not in given and (_is_run(path) or not _asks_for_images(keys))]
         images = [path for path in paths if path not in runs]
         return [_several(key, some) for key, some in (("run", runs), ("images", images)) if some]
-    key = "data.root" if "data.root" in keys.settings else "folder"
-    return [for_shell(f"{'data.csv' if key == 'data.root' and is_table(paths[0]) else key}={paths[0]}")]
+    return [for_shell(data_setting(paths[0]) if "data.root" in keys.settings else f"folder={paths[0]}")]
 
 
 def _several(key: str, paths: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from gender_cls.config.parsing import (
     store_local_defaults,
 )
 from gender_cls.config.similar_keys import Keys
+from gender_cls.config.train import OPEN_GROUPS
 from gender_cls.errors import GenderClsError, one_line, require
 
 LOCAL_FILE = ".gender_cls.yaml"
@@ -32,9 +33,6 @@ DATA_VARIABLE = "GENDER_CLS_DATA"
 
 OWN_MEANING = {"evaluate": "data", "predict": "data", "audit": "model"}
 """Command -> the group that means something else there: data to test on or to answer for, or a network for features."""
-
-OPEN_GROUPS = ("callbacks", "loggers")
-"""Groups of which a command takes any number of files."""
 
 _PLACE = ("data.root", "data.csv")
 

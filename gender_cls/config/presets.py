@@ -13,7 +13,7 @@ from gender_cls.errors import GenderClsError
 
 
 def preset(group: str, name: str) -> dict[str, Any]:
-    """What `conf/<group>/<name>.yaml` says of its group; GenderClsError, with similar names, if there is no file."""
+    """What `conf/<group>/<name>.yaml` sets; GenderClsError, with similar names, if there is no such file."""
     names = group_options(group)
     if name not in names:
         close = get_close_matches(name, names, n=3, cutoff=0.5)

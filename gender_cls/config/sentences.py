@@ -23,8 +23,8 @@ def config_sentence(error: OmegaConfBaseException, schema: Any = None) -> str:
     if isinstance(error, InterpolationKeyError):
         name = (re.findall(r"'([^']*)'", reason) or [""])[0]
         return (
-            f"{key} holds ${{{name}}}, and {name} is no key of the configuration: write the value itself. (The shell "
-            f"fills in variables such as $HOME only outside of single quotes.)"
+            f"{key} contains ${{{name}}}, but the configuration has no key {name}: write the value itself. (In single "
+            f"quotes, the shell does not fill in variables such as $HOME.)"
         )
     if error.key is not None and ("not in '" in reason or "not in struct" in reason):
         return f"{key} is not a key of the configuration; {_hint(error, key, schema)}"

@@ -72,6 +72,12 @@ OTHER_NAMES = {
 }
 """Key or group -> names that it has in other programs, where they differ in more than the section."""
 
+OTHER_MEANING = {
+    *("maxsteps", "minepochs", "checkvaleverynepoch", "valinterval", "evalinterval", "evalsteps"),
+    *("benchmark", "cudnnbenchmark", "strategy"),
+}
+"""Names whose values count or switch something else here: the key is told, and its value is not taken over."""
+
 OTHER_VALUES = {
     "precision": {
         **{"16": "16-mixed", "fp16": "16-mixed", "half": "16-mixed", "bf16": "bf16-mixed", "32": "32-true"},
@@ -143,6 +149,8 @@ class Keys:
         """
         if key in self.groups:
             return for_shell(self._choice(key, _leaf(typed), value))
+        if _letters(_leaf(typed)) in OTHER_MEANING:
+            return f"{key}={UNCLEAR}"
         setting, leaf = self.settings[key], _leaf(key)
         other = OTHER_VALUES.get(leaf, {})
         if value is None or value.lower() == "true":
@@ -159,8 +167,8 @@ class Keys:
         if value in names or typed in names:
             return f"{group}={value if value in names else typed}"
         if value and group == "data":
-            return f"{'data.csv' if is_table(value) else 'data.root'}={value}"
-        if value and group == "model" and re.fullmatch(r"\w+([.]\w+)?", value):
+            return data_setting(value)
+        if value and group == "model" and is_model_name(value):
             return f"{group}=timm model.name={value}"
         return f"{group}={UNCLEAR}"
 
@@ -175,9 +183,14 @@ def as_size(value: str) -> str:
     return value if sides is None else f"[{sides[1]},{sides[2] or sides[1]}]"
 
 
-def is_table(path: str) -> bool:
-    """Whether a path looks like that of a table."""
-    return path.lower().endswith((".csv", ".tsv", ".txt"))
+def data_setting(path: str) -> str:
+    """The setting that names this path as the data: of a table, or of a folder."""
+    return f"{'data.csv' if path.lower().endswith(('.csv', '.tsv', '.txt')) else 'data.root'}={path}"
+
+
+def is_model_name(text: str) -> bool:
+    """Whether it may be timm's name of a model, with or without a tag."""
+    return re.fullmatch(r"\w+([.]\w+)?", text) is not None
 
 
 def for_shell(argument: str) -> str:

@@ -15,6 +15,9 @@ from gender_cls.errors import require
 
 VALIDATION_METRICS = ("balanced_accuracy", "accuracy", "auroc", "f1_FEMALE", "f1_MALE", "loss")
 
+OPEN_GROUPS = ("callbacks", "loggers")
+"""Groups of which a training takes any number of files."""
+
 
 @dataclass
 class AugmentConfig:
@@ -94,7 +97,7 @@ class Config:
         require(
             all(isinstance(tag, str) for tag in self.tags), f"tags must be words, such as [first,cctv]: {self.tags}."
         )
-        for group in ("callbacks", "loggers"):
+        for group in OPEN_GROUPS:
             for name, content in getattr(self, group).items():
                 named = isinstance(content, dict) and isinstance(content.get("_target_"), str)
                 key = f"{group}.{name}"

@@ -30,7 +30,7 @@ def find_source(data: DataConfig) -> tuple[Path, Path | None]:
 
 
 def _way_out(root: Path | None) -> str:
-    """What may help where `data.root` is no folder, as a further sentence."""
+    """A further sentence, on what to do, for a `data.root` that is not a folder; empty if nothing is known."""
     name = "" if root is None else root.name
     if name.lower().endswith(ARCHIVES):
         return " Unpack the archive, and name the folder."

@@ -94,7 +94,7 @@ def fetch_weights(models: Iterable[ModelConfig]) -> dict[str, Path]:
                 files[title] = place.download(name)
                 if damage := _wrong_length(files[title], size) or _damage(files[title]):
                     files[title].resolve().unlink()
-                    raise WrongAnswerError(f"what came is no file of weights: {damage}")
+                    raise WrongAnswerError(f"the server sent something else than weights: {damage}")
             except Exception as error:  # the same
                 raise unavailable({title: f"{place.address} ({reason_of(error, place)})"}) from None
         log.info(f"Downloaded the weights of {title} into {place.cache}.")

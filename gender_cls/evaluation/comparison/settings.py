@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gender_cls.config.local_defaults import OPEN_GROUPS
 from gender_cls.config.parsing import by_dotted_key
+from gender_cls.config.train import OPEN_GROUPS
 from gender_cls.evaluation.wording import MISSING
 from gender_cls.runs.exported_run import ExportedRun
 from gender_cls.runs.run import Run
